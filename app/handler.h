@@ -1,0 +1,105 @@
+/* What a service is made of: routes with handlers, and what a handler can see of a request. There is no way here to ask
+ * which http listener a request came by (invariant 6): do not add one.
+ *
+ * Handlers run on the loop's thread and must not block. A handler leads to exactly one request_reply*, now or later, also
+ * when the client has gone meanwhile (the reply is then dropped). The request lives until it is replied to. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/diag.h"
+
+typedef struct request request_t;
+
+typedef enum tier { TIER_API, TIER_INTERNAL } tier_t;
+
+typedef enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_COUNT } method_t; /* HEAD is GET without body */
+
+/* One row routes, and describes itself: openapi.c writes the document from the same table. */
+typedef struct route_response {
+  int status;
+  const char *description;
+  const char *schema; /* name in the service's schemas, NULL: no body */
+} route_response_t;
+
+typedef struct route_parameter {
+  const char *name;
+  const char *in; /* "path", "query", "header" */
+  const char *description;
+  const char *schema; /* JSON text of the parameter's schema, e.g. {"type": "string"} */
+  int required;
+} route_parameter_t;
+
+typedef struct route {
+  method_t method;
+  const char *path; /* "/api/v1/configs/{id}": the tier's prefix, then literal segments or whole {parameters} */
+  tier_t tier;
+  void (*handle)(request_t *request, void *service);
+  const char *operation_id; /* "get_config" */
+  const char *summary;
+  const char *description; /* may be NULL */
+  const char *tag;
+  int key_required; /* documented as HTTP Bearer; the handler itself checks the key */
+  const char *request_schema; /* name in the service's schemas, NULL: the route takes no body */
+  const char *request_example; /* JSON text shown by "Try it out"; may be NULL */
+  const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */
+  const route_response_t *responses;   /* ends with status == 0 */
+} route_t;
+
+typedef struct schema {
+  const char *name;
+  const char *json; /* JSON Schema 2020-12 text, $ref to "#/components/schemas/NAME" */
+} schema_t;
+
+/* What the program gives a service to work with; valid until close. */
+typedef struct service_env {
+  uv_loop_t *loop;
+  const char *database;           /* path of the SQLite file */
+  const char *accounts_url;       /* base URL of the account service, NULL for that service itself */
+  const char *const *sister_urls; /* base URLs of the services told of a new account; ends with NULL */
+  struct lookup *lookup;          /* private DNS (common/lookup.h) */
+} service_env_t;
+
+typedef struct service {
+  const char *name;  /* "config" */
+  const char *title; /* "Smpl Config" */
+  const char *description;
+  const route_t *routes;
+  size_t route_count;
+  const schema_t *schemas; /* ends with name == NULL */
+  int (*open)(const service_env_t *env, void **state, diag_t *diag);
+  /* Called when no request is pending any more; all its uv handles are closed when done() is called. */
+  void (*close)(void *state, void (*done)(void *ctx), void *ctx);
+} service_t;
+
+/* Path parameter by the name in the route's pattern, percent-decoded, NUL-terminated; NULL if the route has none so
+ * named. Decoding yields no '/', NUL or control characters: such requests were refused. */
+const char *request_parameter(const request_t *request, const char *name);
+/* Query parameter, decoded ("page[number]"); the first if there are several; NULL if absent. */
+const char *request_query(const request_t *request, const char *name);
+/* Calls each for every query parameter, in order; stops when it returns non-zero and returns that. */
+int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value), void *ctx);
+/* Header value by lower-case name; NULL if absent. */
+const char *request_header(const request_t *request, const char *name);
+/* The Bearer token of Authorization; NULL if there is none. */
+const char *request_bearer(const request_t *request);
+/* The body as parsed JSON (duplicate keys refused, depth bounded), borrowed; NULL when the route takes none. Requests
+ * whose body is missing, no JSON or of another media type were answered (400, 415) before the handler. */
+const json_t *request_body(const request_t *request);
+/* The request's id, for logs and calls to sisters. */
+const char *request_id(const request_t *request);
+/* Zeroed memory that lives as long as the request; NULL when out of memory. */
+void *request_alloc(request_t *request, size_t size);
+
+/* Replies. json's reference is taken over. Content-Type is application/vnd.api+json on the api tier, application/json on
+ * the internal one. */
+void request_reply(request_t *request, int status, json_t *json);
+void request_reply_empty(request_t *request, int status); /* 204 */
+/* JSON:API error (https://jsonapi.org/format/1.1/#errors). pointer ("/data/attributes/name") or parameter may be NULL. */
+void request_reply_error(request_t *request, int status, const char *title, const char *pointer, const char *parameter,
+                         const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Before the reply; value is copied. Names of ours only, never of the client's choice. */
+void request_set_header(request_t *request, const char *name, const char *value);

@@ -1,0 +1,53 @@
+# What every target of ours is built with. Link smpl_flags PRIVATE and the rest follows.
+
+add_library(smpl_flags INTERFACE)
+target_compile_definitions(smpl_flags INTERFACE _GNU_SOURCE SMPL_VERSION="${PROJECT_VERSION}")
+target_compile_options(smpl_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror)
+target_include_directories(smpl_flags INTERFACE ${PROJECT_SOURCE_DIR})
+
+if(SMPL_SANITIZE)
+  add_compile_options(-fsanitize=${SMPL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${SMPL_SANITIZE})
+  # Walls that a sanitizer's run time cannot live behind are built wider and say so in `status`.
+  target_compile_definitions(smpl_flags INTERFACE SMPL_SANITIZER=1)
+endif()
+
+add_link_options(-Wl,--as-needed)
+
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_definitions(smpl_flags INTERFACE _FORTIFY_SOURCE=2)
+  add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+  add_link_options(-pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+endif()
+
+# smpl_unit_test(NAME SOURCE... LIBS lib...): one cmocka executable, one ctest entry labelled unit.
+function(smpl_unit_test name)
+  cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
+  if(NOT SMPL_TESTS)
+    return()
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE smpl_flags ${T_LIBS} PkgConfig::CMOCKA)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME unit.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
+
+# smpl_fuzz_target(NAME SOURCES... LIBS lib... CORPUS dir): a libFuzzer executable, built with -DSMPL_FUZZ=ON.
+# `./dev fuzz` runs each with its corpus in tests/fuzz/<program>/corpus/<NAME>/.
+function(smpl_fuzz_target name)
+  cmake_parse_arguments(T "" "CORPUS" "SOURCES;LIBS" ${ARGN})
+  if(NOT SMPL_FUZZ)
+    return()
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE smpl_flags ${T_LIBS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  file(WRITE ${CMAKE_BINARY_DIR}/fuzz/${name}.corpus "${T_CORPUS}\n")
+endfunction()
+
+if(SMPL_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()

@@ -1,0 +1,18 @@
+/* Whole files, bounded, and the rule for secret ones. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/diag.h"
+
+/* Reads a regular file of at most max bytes. *data is malloc'ed, ends with a NUL that *len does not count; the caller
+ * frees it. SMPL_ENOENT, SMPL_ESYS, SMPL_ELIMIT, SMPL_EINVAL (not a regular file). */
+int file_read(const char *path, size_t max, char **data, size_t *len, diag_t *diag);
+
+/* The same for a secret: refused (SMPL_EDENIED) unless it belongs to us or root and nobody else can read or write it.
+ * The caller wipes it with explicit_bzero before free. */
+int file_read_secret(const char *path, size_t max, char **data, size_t *len, diag_t *diag);
+
+/* Joins the folder of `base` with `path` unless path is absolute. malloc'ed; NULL when out of memory. */
+char *file_beside(const char *base, const char *path);

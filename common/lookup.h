@@ -1,0 +1,66 @@
+/* Asking a DNS server for addresses and services: c-ares does the sending on a libuv loop, our own reader takes the answers
+ * apart (dns_wire.h). All calls on the loop's thread; callbacks too, never from inside lookup_addrs or lookup_srv. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/diag.h"
+#include "common/dns_wire.h"
+#include "common/ip.h"
+
+enum {
+  LOOKUP_ADDRS_MAX = 16,        /* addresses kept of one answer, A before AAAA */
+  LOOKUP_SRVS_MAX = 16,         /* SRV records kept */
+  LOOKUP_CHAIN_MAX = 8,         /* CNAMEs followed within one answer */
+  LOOKUP_TTL_MAX = 3600,        /* seconds; longer ones are cut */
+  LOOKUP_PENDING_MAX = 1024,    /* queries under way; more are SMPL_ELIMIT */
+  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try; three tries */
+};
+
+typedef struct lookup lookup_t;
+typedef struct lookup_query lookup_query_t;
+
+typedef struct lookup_conf {
+  const endpoint_t *servers;
+  size_t server_count;
+  const ip_t *source;  /* address to ask from, NULL: the system's choice */
+  uint64_t timeout_ms; /* 0: the default */
+} lookup_conf_t;
+
+typedef struct lookup_addrs {
+  size_t count;
+  ip_t addrs[LOOKUP_ADDRS_MAX];
+  size_t chain_count; /* CNAME targets on the way, the last is the name that has the addresses; 0: no alias */
+  dns_name_t chain[LOOKUP_CHAIN_MAX];
+  uint32_t ttl; /* seconds, the least on the way, bounded by LOOKUP_TTL_MAX; of a negative answer its SOA's minimum */
+} lookup_addrs_t;
+
+typedef struct lookup_srv {
+  uint16_t priority, weight, port;
+  dns_name_t target; /* lower-cased */
+} lookup_srv_t;
+
+typedef struct lookup_srvs {
+  size_t count; /* in the order to try them: priority, then weight drawn at random (RFC 2782) */
+  lookup_srv_t srvs[LOOKUP_SRVS_MAX];
+  uint32_t ttl;
+} lookup_srvs_t;
+
+/* err: SMPL_OK (count >= 1), SMPL_ENOENT (NXDOMAIN), SMPL_EAGAIN is never given; SMPL_EINVAL (the name exists, without
+ * such a record), SMPL_EDENIED (REFUSED), SMPL_ESERVER (SERVFAIL or another rcode), SMPL_EPROTO (malformed answer),
+ * SMPL_ETIMEOUT, SMPL_ECLOSED (no server can be reached), SMPL_ELIMIT. The result is borrowed for the call. */
+typedef void (*lookup_addrs_cb)(void *ctx, int err, const lookup_addrs_t *result);
+typedef void (*lookup_srvs_cb)(void *ctx, int err, const lookup_srvs_t *result);
+
+int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag);
+/* Pending callbacks are dropped, not called. NULL allowed. */
+void lookup_free(lookup_t *lookup);
+
+/* Asks for A and AAAA at once. name is absolute. *query (may be NULL) can be cancelled until the callback runs. */
+int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx, lookup_query_t **query);
+int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx, lookup_query_t **query);
+/* The callback will not be called. */
+void lookup_cancel(lookup_query_t *query);

@@ -1,0 +1,37 @@
+/* Small, locale-free text functions: checked numbers, durations, escaping of hostile bytes, hex. All pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decimal digits only, the whole of s[0..len), value at most max. SMPL_EINVAL or SMPL_ELIMIT otherwise. */
+int text_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *out);
+
+/* "500ms", "30s", "20m", "8h", "7d" or a bare "0": milliseconds into *out. SMPL_EINVAL, SMPL_ELIMIT. */
+int text_parse_duration(const char *s, size_t len, uint64_t *out);
+
+/* Writes ms as the shortest exact form that text_parse_duration reads ("90s", "20m", "1500ms"). Returns dst. */
+char *text_format_duration(char *dst, size_t cap, uint64_t ms);
+
+/* The one escaping function for bytes that others chose: printable ASCII stays, backslash becomes \\, everything else
+ * \xNN. Always ends dst with NUL and cuts at a whole escape. Returns the length written. cap must be at least 1. */
+size_t text_escape(char *dst, size_t cap, const void *src, size_t len);
+
+/* For messages of ours that may quote others: like text_escape, but leaves valid UTF-8 and backslashes alone and only
+ * escapes control characters and bad UTF-8. */
+size_t text_printable(char *dst, size_t cap, const void *src, size_t len);
+
+/* Lower-case hex of len bytes into dst (2 * len + 1 bytes). */
+void text_hex(char *dst, const uint8_t *src, size_t len);
+
+/* ASCII only, whatever the locale. */
+static inline char text_lower(char c)
+{
+  return (c >= 'A' && c <= 'Z') ? (char)(c + ('a' - 'A')) : c;
+}
+
+bool text_equal_nocase(const char *a, const char *b);
+
+/* Copies src with its NUL if it fits in cap; SMPL_ELIMIT and an empty dst if not. */
+int text_copy(char *dst, size_t cap, const char *src);
