@@ -10,6 +10,7 @@
 enum {
   DNS_NAME_MAX = 255,      /* bytes of a name on the wire, root label included */
   DNS_LABEL_MAX = 63,      /* bytes of a label */
+  DNS_NAME_HOPS_MAX = 127, /* compression pointers followed in one name */
   DNS_NAME_TEXT_MAX = 1012 /* presentation form with every byte as \DDD, final dot and NUL */
 };
 
@@ -72,8 +73,8 @@ int dns_wire_u32(dns_wire_t *w, uint32_t *out);
 int dns_wire_skip(dns_wire_t *w, size_t n);
 
 /* Reads a name and leaves the cursor after it as it stands in the message. A pointer must point before the label
- * sequence it ends, so every hop goes backwards. SMPL_ETRUNC, SMPL_EINVAL (bad label type or pointer), SMPL_ELIMIT (over
- * 255 bytes). */
+ * sequence it ends and behind the message's header, so every hop goes backwards. SMPL_ETRUNC, SMPL_EINVAL (bad label type,
+ * bad pointer or too many), SMPL_ELIMIT (over 255 bytes). On error *out is not a name. */
 int dns_wire_name(dns_wire_t *w, dns_name_t *out);
 
 typedef struct dns_header {
