@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "common/diag.h"
+#include "common/ip.h"
 
 typedef struct request request_t;
 
@@ -61,6 +62,8 @@ typedef struct service_env {
   const char *accounts_url;       /* base URL of the account service, NULL for that service itself */
   const char *const *sister_urls; /* base URLs of the services told of a new account; ends with NULL */
   struct lookup *lookup;          /* private DNS (common/lookup.h) */
+  const ip_t *source;             /* address to call sisters from (their `clients` lists decide by it): resolver.source of
+                                     the configuration; NULL: the system's choice */
 } service_env_t;
 
 typedef struct service {
