@@ -93,8 +93,10 @@ const char *conf_path_of(const conf_t *conf);
 /* Zeroed memory that lives as long as conf; NULL when out of memory. */
 void *conf_alloc(conf_t *conf, size_t size);
 
-/* True when the file gave the field or list item at this address (as opposed to its default). */
+/* True when the file gave the scalar or list at this address (as opposed to its default). */
 bool conf_given(const conf_t *conf, const void *field);
+/* The same for the struct of a CONF_MAP, whose address is also its first field's. */
+bool conf_given_map(const conf_t *conf, const void *map);
 
 /* For checks after decoding: fails with "file:line:col: message" where field (the address of a decoded field, list item
  * or struct in a list) was written; the file alone if it was not. */

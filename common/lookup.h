@@ -17,7 +17,9 @@ enum {
   LOOKUP_CHAIN_MAX = 8,         /* CNAMEs followed within one answer */
   LOOKUP_TTL_MAX = 3600,        /* seconds; longer ones are cut */
   LOOKUP_PENDING_MAX = 1024,    /* queries under way; more are SMPL_ELIMIT */
-  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try; three tries */
+  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
+  LOOKUP_TRIES = 2,             /* UDP packets to a server before the next server is asked */
+  LOOKUP_SERVERS_MAX = 4,
 };
 
 typedef struct lookup lookup_t;
@@ -49,9 +51,10 @@ typedef struct lookup_srvs {
   uint32_t ttl;
 } lookup_srvs_t;
 
-/* err: SMPL_OK (count >= 1), SMPL_ENOENT (NXDOMAIN), SMPL_EAGAIN is never given; SMPL_EINVAL (the name exists, without
- * such a record), SMPL_EDENIED (REFUSED), SMPL_ESERVER (SERVFAIL or another rcode), SMPL_EPROTO (malformed answer),
- * SMPL_ETIMEOUT, SMPL_ECLOSED (no server can be reached), SMPL_ELIMIT. The result is borrowed for the call. */
+/* err: SMPL_OK (count >= 1), SMPL_ENOENT (NXDOMAIN), SMPL_EINVAL (the name exists, without such a record), SMPL_EDENIED
+ * (REFUSED), SMPL_ESERVER (SERVFAIL or another rcode), SMPL_EPROTO (malformed answer), SMPL_ELIMIT (an alias chain too
+ * long), SMPL_ETIMEOUT, SMPL_ECLOSED (no server can be reached), SMPL_ENOMEM. A server that times out, cannot be reached,
+ * refuses or fails is followed by the next one. The result is borrowed for the call. */
 typedef void (*lookup_addrs_cb)(void *ctx, int err, const lookup_addrs_t *result);
 typedef void (*lookup_srvs_cb)(void *ctx, int err, const lookup_srvs_t *result);
 

@@ -1,0 +1,468 @@
+#include "common/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+
+enum { CONTROL_JSON_DEPTH_FLAGS = JSON_REJECT_DUPLICATES, CONTROL_ERROR_MAX = 1024 };
+
+struct control_server {
+  uv_pipe_t listener;
+  control_handler_t handler;
+  void *ctx;
+  char *path;
+  size_t clients; /* open connections */
+  struct client *first;
+  bool closed;    /* control_server_close was called */
+  bool listening; /* the listener's handle is not closed yet */
+};
+
+/* A connection; also the request that the handler holds. Freed when its handles are closed and the handler has replied. */
+typedef struct client {
+  control_server_t *server; /* NULL once the server has let go of it */
+  struct client *prev, *next;
+  uv_pipe_t pipe;
+  uv_timer_t timer;
+  uv_write_t write;
+  char *line;
+  size_t used;
+  char *reply;
+  unsigned handles; /* of pipe and timer, still open */
+  bool asked;       /* the handler owes a reply */
+  bool closing;
+} client_t;
+
+struct control_request {
+  client_t client; /* a request is its connection */
+};
+
+static void client_unref(client_t *c)
+{
+  if (c->handles > 0 || c->asked)
+    return;
+  free(c->line);
+  free(c->reply);
+  free((control_request_t *)c);
+}
+
+static void server_unref(control_server_t *s)
+{
+  if (!s->closed || s->listening || s->clients > 0)
+    return;
+  free(s->path);
+  free(s);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+  client_t *c = handle->data;
+  c->handles--;
+  if (c->handles == 0 && c->server != NULL) {
+    control_server_t *s = c->server;
+    if (c->prev != NULL)
+      c->prev->next = c->next;
+    else
+      s->first = c->next;
+    if (c->next != NULL)
+      c->next->prev = c->prev;
+    c->server = NULL;
+    s->clients--;
+    server_unref(s);
+  }
+  client_unref(c);
+}
+
+static void client_close(client_t *c)
+{
+  if (c->closing)
+    return;
+  c->closing = true;
+  uv_close((uv_handle_t *)&c->pipe, on_handle_closed);
+  uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+  client_close(timer->data);
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+  (void)status;
+  client_close(write->data);
+}
+
+void control_reply(control_request_t *request, json_t *reply)
+{
+  client_t *c = &request->client;
+  c->asked = false;
+  if (c->closing) {
+    json_decref(reply);
+    client_unref(c);
+    return;
+  }
+  char *text = json_dumps(reply, JSON_COMPACT);
+  json_decref(reply);
+  if (text == NULL) {
+    client_close(c);
+    return;
+  }
+  size_t len = strlen(text);
+  c->reply = text;
+  c->reply[len] = '\n'; /* in the NUL's place: from here on it is bytes with a length */
+  c->write.data = c;
+  uv_buf_t buf = uv_buf_init(c->reply, (unsigned)(len + 1));
+  uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0);
+  if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written) != 0)
+    client_close(c);
+}
+
+void control_reply_error(control_request_t *request, const char *fmt, ...)
+{
+  char text[CONTROL_ERROR_MAX];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  control_reply(request, json_pack("{s:b, s:s}", "ok", 0, "error", text));
+}
+
+static void handle_line(client_t *c, size_t len)
+{
+  struct ucred cred;
+  socklen_t cred_len = sizeof cred;
+  int fd = -1;
+  uv_read_stop((uv_stream_t *)&c->pipe);
+  uv_timer_stop(&c->timer);
+  c->asked = true;
+  control_request_t *request = (control_request_t *)c;
+  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) < 0) {
+    control_reply_error(request, "the peer's identity is unknown");
+    return;
+  }
+  json_error_t err;
+  json_t *body = json_loadb(c->line, len, CONTROL_JSON_DEPTH_FLAGS, &err);
+  if (!json_is_object(body)) {
+    control_reply_error(request, "the request is not one JSON object on a line");
+    json_decref(body);
+    return;
+  }
+  control_peer_t peer = {cred.uid, cred.gid, cred.pid};
+  c->server->handler(c->server->ctx, request, &peer, body);
+  json_decref(body);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+  (void)suggested;
+  client_t *c = handle->data;
+  *buf = uv_buf_init(c->line + c->used, (unsigned)(CONTROL_REQUEST_MAX - c->used));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+  (void)buf;
+  client_t *c = stream->data;
+  if (n == 0)
+    return;
+  if (n < 0) { /* also UV_ENOBUFS: a line longer than the limit */
+    client_close(c);
+    return;
+  }
+  char *newline = memchr(c->line + c->used, '\n', (size_t)n);
+  c->used += (size_t)n;
+  if (newline != NULL)
+    handle_line(c, (size_t)(newline - c->line));
+}
+
+static void client_new(control_server_t *s)
+{
+  control_request_t *request = calloc(1, sizeof *request);
+  client_t *c = request != NULL ? &request->client : NULL;
+  if (c == NULL || (c->line = malloc(CONTROL_REQUEST_MAX)) == NULL) {
+    free(request);
+    return;
+  }
+  uv_pipe_init(s->listener.loop, &c->pipe, 0);
+  uv_timer_init(s->listener.loop, &c->timer);
+  c->pipe.data = c;
+  c->timer.data = c;
+  c->handles = 2;
+  c->server = s;
+  c->next = s->first;
+  if (s->first != NULL)
+    s->first->prev = c;
+  s->first = c;
+  s->clients++;
+  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 || s->clients > CONTROL_CLIENTS_MAX ||
+      uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
+      uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
+    client_close(c);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+  control_server_t *s = listener->data;
+  if (status == 0 && !s->closed)
+    client_new(s);
+}
+
+/* Fills sa; SMPL_ELIMIT with a message if path does not fit. */
+static int make_address(const char *path, struct sockaddr_un *sa, diag_t *diag)
+{
+  *sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof sa->sun_path)
+    return diag_fail(diag, SMPL_ELIMIT, "%s: a socket's path has at most %zu bytes", path, sizeof sa->sun_path - 1);
+  memcpy(sa->sun_path, path, strlen(path) + 1);
+  return SMPL_OK;
+}
+
+/* Removes a socket file that nobody listens on. */
+static int clear_stale(const char *path, const struct sockaddr_un *sa, diag_t *diag)
+{
+  struct stat st;
+  if (lstat(path, &st) < 0)
+    return errno == ENOENT ? SMPL_OK : diag_fail_errno(diag, "%s: cannot be examined", path);
+  if (!S_ISSOCK(st.st_mode))
+    return diag_fail(diag, SMPL_EEXIST, "%s: exists and is not a socket; remove it or name another control socket", path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return diag_fail_errno(diag, "control socket");
+  int connected = connect(fd, (const struct sockaddr *)sa, sizeof *sa);
+  int why = errno;
+  close(fd);
+  if (connected == 0 || why == EAGAIN)
+    return diag_fail(diag, SMPL_EBUSY, "%s: another running program answers on this control socket", path);
+  if (unlink(path) < 0)
+    return diag_fail_errno(diag, "%s: a stale socket that cannot be removed", path);
+  return SMPL_OK;
+}
+
+/* A listening descriptor at path with mode 0660. */
+static int listen_at(const char *path, int *out, diag_t *diag)
+{
+  struct sockaddr_un sa;
+  int err = make_address(path, &sa, diag);
+  if (!err)
+    err = clear_stale(path, &sa, diag);
+  if (err)
+    return err;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return diag_fail_errno(diag, "control socket");
+  /* The mode must be right from the first instant, hence by umask and not by a later chmod. */
+  mode_t old = umask(0117);
+  int bound = bind(fd, (struct sockaddr *)&sa, sizeof sa);
+  int why = errno;
+  umask(old);
+  errno = why;
+  if (bound < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0) {
+    err = diag_fail_errno(diag, "%s: cannot listen on this control socket", path);
+    close(fd);
+    return err;
+  }
+  *out = fd;
+  return SMPL_OK;
+}
+
+int control_server_open(uv_loop_t *loop, const char *path, control_handler_t handler, void *ctx,
+                        control_server_t **server, diag_t *diag)
+{
+  *server = NULL;
+  control_server_t *s = calloc(1, sizeof *s);
+  if (s == NULL || (s->path = strdup(path)) == NULL) {
+    free(s);
+    return diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", path);
+  }
+  int fd = -1;
+  int err = listen_at(path, &fd, diag);
+  if (err) {
+    free(s->path);
+    free(s);
+    return err;
+  }
+  s->handler = handler;
+  s->ctx = ctx;
+  s->listening = true;
+  uv_pipe_init(loop, &s->listener, 0);
+  s->listener.data = s;
+  if (uv_pipe_open(&s->listener, fd) != 0 ||
+      uv_listen((uv_stream_t *)&s->listener, CONTROL_CLIENTS_MAX, on_connection) != 0) {
+    control_server_close(s);
+    return diag_fail(diag, SMPL_ESYS, "%s: cannot listen on this control socket", path);
+  }
+  *server = s;
+  return SMPL_OK;
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+  control_server_t *s = handle->data;
+  s->listening = false;
+  server_unref(s);
+}
+
+void control_server_close(control_server_t *s)
+{
+  if (s == NULL || s->closed)
+    return;
+  s->closed = true;
+  unlink(s->path);
+  for (client_t *c = s->first; c != NULL; c = c->next)
+    if (c->write.data == NULL) /* an answer on its way may still leave */
+      client_close(c);
+  uv_close((uv_handle_t *)&s->listener, on_listener_closed);
+}
+
+/* --- client --- */
+
+static int wait_for(int fd, short events, uint64_t deadline)
+{
+  for (;;) {
+    uint64_t now = clock_mono_ms();
+    if (now >= deadline)
+      return SMPL_ETIMEOUT;
+    uint64_t left = deadline - now;
+    struct pollfd p = {.fd = fd, .events = events};
+    int n = poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int)left);
+    if (n > 0)
+      return SMPL_OK;
+    if (n < 0 && errno != EINTR)
+      return SMPL_ESYS;
+  }
+}
+
+static int send_all(int fd, const char *data, size_t len, uint64_t deadline)
+{
+  while (len > 0) {
+    ssize_t n = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) {
+      data += n;
+      len -= (size_t)n;
+    } else if (errno == EAGAIN) {
+      int err = wait_for(fd, POLLOUT, deadline);
+      if (err)
+        return err;
+    } else if (errno != EINTR) {
+      return SMPL_ECLOSED;
+    }
+  }
+  return SMPL_OK;
+}
+
+/* Reads to the end of the stream; *out is malloc'ed. */
+static int receive_all(int fd, uint64_t deadline, char **out, size_t *out_len)
+{
+  size_t cap = 16 << 10, used = 0;
+  char *buf = malloc(cap);
+  int err = buf == NULL ? SMPL_ENOMEM : SMPL_OK;
+  while (!err) {
+    if (used == cap) {
+      char *grown = cap >= CONTROL_REPLY_MAX ? NULL : realloc(buf, cap * 2);
+      if (grown == NULL) {
+        err = SMPL_ELIMIT;
+        break;
+      }
+      buf = grown;
+      cap *= 2;
+    }
+    ssize_t n = recv(fd, buf + used, cap - used, MSG_DONTWAIT);
+    if (n == 0)
+      break;
+    if (n > 0)
+      used += (size_t)n;
+    else if (errno == EAGAIN)
+      err = wait_for(fd, POLLIN, deadline);
+    else if (errno != EINTR)
+      err = SMPL_ECLOSED;
+  }
+  if (err) {
+    free(buf);
+    return err;
+  }
+  *out = buf;
+  *out_len = used;
+  return SMPL_OK;
+}
+
+static int connect_to(const char *path, int *out, diag_t *diag)
+{
+  struct sockaddr_un sa;
+  int err = make_address(path, &sa, diag);
+  if (err)
+    return err;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return diag_fail_errno(diag, "control socket");
+  if (connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0) {
+    *out = fd;
+    return SMPL_OK;
+  }
+  int why = errno;
+  close(fd);
+  errno = why;
+  if (why == ENOENT || why == ECONNREFUSED)
+    return diag_fail(diag, SMPL_ECLOSED, "%s: no running program answers on this control socket", path);
+  return diag_fail_errno(diag, "%s: cannot connect to this control socket", path);
+}
+
+static int read_reply(const char *path, const char *text, size_t len, json_t **reply, diag_t *diag)
+{
+  json_error_t why;
+  json_t *r = json_loadb(text, len, CONTROL_JSON_DEPTH_FLAGS, &why);
+  if (!json_is_object(r)) {
+    json_decref(r);
+    return diag_fail(diag, SMPL_EPROTO, "%s: %s", path, len == 0 ? "closed without an answer" : "the answer is not JSON");
+  }
+  if (!json_is_true(json_object_get(r, "ok"))) {
+    const char *error = json_string_value(json_object_get(r, "error"));
+    int err = diag_fail(diag, SMPL_ESERVER, "%s", error != NULL ? error : "refused without a reason");
+    json_decref(r);
+    return err;
+  }
+  *reply = r;
+  return SMPL_OK;
+}
+
+int control_call(const char *path, const json_t *body, uint64_t timeout_ms, json_t **reply, diag_t *diag)
+{
+  *reply = NULL;
+  int fd = -1;
+  char *answer = NULL;
+  size_t answer_len = 0;
+  uint64_t deadline = clock_mono_ms() + timeout_ms;
+  char *text = json_dumps(body, JSON_COMPACT);
+  if (text == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "control socket: out of memory");
+  int err = connect_to(path, &fd, diag);
+  if (err)
+    goto out;
+  err = send_all(fd, text, strlen(text), deadline);
+  if (!err)
+    err = send_all(fd, "\n", 1, deadline);
+  if (!err)
+    err = receive_all(fd, deadline, &answer, &answer_len);
+  if (err) {
+    diag_fail(diag, err, "%s: %s", path, smpl_strerror(err));
+    goto out;
+  }
+  err = read_reply(path, answer, answer_len, reply, diag);
+out:
+  if (fd >= 0)
+    close(fd);
+  free(answer);
+  free(text);
+  return err;
+}

@@ -1,0 +1,651 @@
+#include "common/lookup.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/error.h"
+
+enum {
+  LOOKUP_PORTS = 4,      /* UDP channels a server, taken in turn: each has a source port of its own while in use */
+  LOOKUP_TICK_MS = 50,   /* how often c-ares may look at its time-outs */
+  LOOKUP_EDNS = 1232,    /* bytes of UDP answer that we take */
+  LOOKUP_QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11,
+};
+
+typedef struct channel {
+  lookup_t *lookup;
+  ares_channel ares;
+} channel_t;
+
+typedef struct server {
+  channel_t udp[LOOKUP_PORTS];
+  channel_t tcp;
+} server_t;
+
+struct lookup {
+  uv_loop_t *loop;
+  uv_timer_t tick;
+  uv_idle_t deliver; /* runs callbacks outside c-ares, on the next turn of the loop */
+  server_t servers[LOOKUP_SERVERS_MAX];
+  size_t server_count;
+  unsigned turn;
+  struct watch *watches;
+  lookup_query_t *all; /* every query not yet freed */
+  size_t pending;
+  unsigned handles; /* uv handles that keep this memory alive */
+  bool freeing;
+};
+
+/* A descriptor of c-ares under uv_poll. */
+typedef struct watch {
+  uv_poll_t poll;
+  channel_t *channel;
+  ares_socket_t fd;
+  struct watch *next;
+} watch_t;
+
+/* One question to the servers: a query for addresses has two. */
+typedef struct part {
+  lookup_query_t *query;
+  uint16_t type;
+  uint16_t id;
+  dns_name_t asked; /* with the random case that was sent */
+  size_t server;
+  bool tcp;
+  bool done;
+  int err;
+} part_t;
+
+struct lookup_query {
+  lookup_t *lookup;
+  lookup_query_t *prev, *next;
+  dns_name_t name;
+  lookup_addrs_cb addrs_cb;
+  lookup_srvs_cb srvs_cb;
+  void *ctx;
+  bool cancelled;
+  unsigned left; /* parts not done */
+  unsigned part_count;
+  part_t parts[2];
+  lookup_addrs_t addrs[2];
+  lookup_srvs_t srvs;
+};
+
+static void part_send(part_t *part);
+static void on_deliver(uv_idle_t *idle);
+
+/* --- c-ares under libuv --- */
+
+static void lookup_unref(lookup_t *l)
+{
+  if (--l->handles == 0)
+    free(l);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+  watch_t *w = handle->data;
+  lookup_t *l = w->channel->lookup;
+  free(w);
+  lookup_unref(l);
+}
+
+static void on_socket_ready(uv_poll_t *poll, int status, int events)
+{
+  watch_t *w = poll->data;
+  /* On an error let c-ares find out by reading. */
+  ares_socket_t rd = status < 0 || (events & UV_READABLE) ? w->fd : ARES_SOCKET_BAD;
+  ares_socket_t wr = events & UV_WRITABLE ? w->fd : ARES_SOCKET_BAD;
+  ares_process_fd(w->channel->ares, rd, wr);
+}
+
+static watch_t *find_watch(lookup_t *l, ares_socket_t fd)
+{
+  watch_t *w = l->watches;
+  while (w != NULL && w->fd != fd)
+    w = w->next;
+  return w;
+}
+
+static void forget_watch(lookup_t *l, watch_t *w)
+{
+  watch_t *first = l->watches;
+  if (first == w) {
+    l->watches = w->next;
+  } else {
+    while (first->next != w)
+      first = first->next;
+    first->next = w->next;
+  }
+  uv_poll_stop(&w->poll);
+  uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+}
+
+/* c-ares says which of its descriptors to watch; (0, 0) comes before it closes one. */
+static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+  channel_t *c = data;
+  lookup_t *l = c->lookup;
+  watch_t *w = find_watch(l, fd);
+  if (!readable && !writable) {
+    if (w != NULL)
+      forget_watch(l, w);
+    return;
+  }
+  if (w == NULL) {
+    w = calloc(1, sizeof *w);
+    if (w == NULL || uv_poll_init_socket(l->loop, &w->poll, fd) != 0) {
+      free(w); /* the query then times out */
+      return;
+    }
+    w->poll.data = w;
+    w->channel = c;
+    w->fd = fd;
+    w->next = l->watches;
+    l->watches = w;
+    l->handles++;
+  }
+  uv_poll_start(&w->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_socket_ready);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+  lookup_t *l = timer->data;
+  for (size_t i = 0; i < l->server_count; i++) {
+    for (size_t k = 0; k < LOOKUP_PORTS; k++)
+      ares_process_fd(l->servers[i].udp[k].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    ares_process_fd(l->servers[i].tcp.ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  }
+}
+
+static int channel_open(channel_t *c, lookup_t *l, const endpoint_t *server, const lookup_conf_t *conf, bool tcp)
+{
+  char text[ENDPOINT_TEXT_MAX];
+  c->lookup = l;
+  struct ares_options o = {
+      .flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC | ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES |
+               (tcp ? ARES_FLAG_USEVC : 0),
+      .timeout = (int)(conf->timeout_ms != 0 ? conf->timeout_ms : LOOKUP_TIMEOUT_MS_DEFAULT),
+      .tries = LOOKUP_TRIES,
+      .ednspsz = LOOKUP_EDNS,
+      .sock_state_cb = on_socket_state,
+      .sock_state_cb_data = c,
+  };
+  int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB;
+  if (ares_init_options(&c->ares, &o, mask) != ARES_SUCCESS) {
+    c->ares = NULL;
+    return SMPL_ENOMEM;
+  }
+  if (conf->source != NULL && ip_is_v4(conf->source)) {
+    const uint8_t *b = conf->source->b + 12;
+    ares_set_local_ip4(c->ares, (unsigned)b[0] << 24 | (unsigned)b[1] << 16 | (unsigned)b[2] << 8 | b[3]);
+  } else if (conf->source != NULL) {
+    ares_set_local_ip6(c->ares, conf->source->b);
+  }
+  return ares_set_servers_ports_csv(c->ares, endpoint_format(server, text)) == ARES_SUCCESS ? SMPL_OK : SMPL_EINVAL;
+}
+
+/* --- building and sending a question --- */
+
+/* Upper and lower case at random: what an attacker off the path must guess beside id and port. */
+static void mix_case(dns_name_t *name)
+{
+  uint8_t bits[DNS_NAME_MAX];
+  if (getrandom(bits, name->len, GRND_NONBLOCK) != (ssize_t)name->len)
+    return;
+  for (size_t i = 0; i < name->len; i += (size_t)name->wire[i] + 1)
+    for (size_t k = i + 1; k <= i + name->wire[i]; k++)
+      if (name->wire[k] >= 'a' && name->wire[k] <= 'z' && (bits[k] & 1))
+        name->wire[k] = (uint8_t)(name->wire[k] - ('a' - 'A'));
+}
+
+static size_t build_query(const part_t *part, uint8_t *q)
+{
+  static const uint8_t opt[11] = {0, 0, DNS_TYPE_OPT, LOOKUP_EDNS >> 8, LOOKUP_EDNS & 0xff};
+  size_t at = DNS_HEADER_LEN;
+  memset(q, 0, DNS_HEADER_LEN);
+  q[0] = (uint8_t)(part->id >> 8);
+  q[1] = (uint8_t)part->id;
+  q[2] = DNS_FLAG_RD >> 8;
+  q[5] = 1;  /* QDCOUNT */
+  q[11] = 1; /* ARCOUNT */
+  memcpy(q + at, part->asked.wire, part->asked.len);
+  at += part->asked.len;
+  q[at++] = (uint8_t)(part->type >> 8);
+  q[at++] = (uint8_t)part->type;
+  q[at++] = 0;
+  q[at++] = DNS_CLASS_IN;
+  memcpy(q + at, opt, sizeof opt);
+  return at + sizeof opt;
+}
+
+/* --- taking an answer apart --- */
+
+/* The cursor at the answer section, if this message answers the part's question at all. */
+static int open_answer(const part_t *part, const uint8_t *msg, size_t len, dns_wire_t *w, dns_header_t *h)
+{
+  dns_name_t name;
+  uint16_t type, klass;
+  *w = dns_wire_of(msg, len);
+  if (dns_wire_header(w, h) || h->id != part->id || !(h->flags & DNS_FLAG_QR) || dns_opcode(h->flags) != 0 ||
+      h->qdcount != 1 || dns_wire_question(w, &name, &type, &klass))
+    return SMPL_EPROTO;
+  if (type != part->type || klass != DNS_CLASS_IN || !dns_name_equal(&name, &part->asked))
+    return SMPL_EPROTO;
+  return SMPL_OK;
+}
+
+static void lower_ttl(uint32_t *ttl, uint32_t other)
+{
+  if (other < *ttl)
+    *ttl = other;
+}
+
+/* Reads one record and its owner in lower case. */
+static int next_rr(dns_wire_t *w, dns_rr_t *rr)
+{
+  if (dns_wire_rr(w, rr))
+    return SMPL_EPROTO;
+  dns_name_lower(&rr->owner);
+  return SMPL_OK;
+}
+
+/* The target of current's CNAME in the answer section, if there is one. */
+static int find_alias(dns_wire_t answers, unsigned count, const dns_name_t *current, dns_name_t *target, uint32_t *ttl)
+{
+  for (unsigned i = 0; i < count; i++) {
+    dns_rr_t rr;
+    if (next_rr(&answers, &rr))
+      return SMPL_EPROTO;
+    if (rr.type != DNS_TYPE_CNAME || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, current))
+      continue;
+    dns_wire_t data = dns_wire_of(answers.data, rr.rdata + rr.rdlen);
+    data.at = rr.rdata;
+    if (dns_wire_name(&data, target) || dns_wire_left(&data) != 0)
+      return SMPL_EPROTO;
+    dns_name_lower(target);
+    lower_ttl(ttl, rr.ttl);
+    return SMPL_OK;
+  }
+  return SMPL_ENOENT;
+}
+
+static int follow_aliases(dns_wire_t answers, unsigned count, dns_name_t *current, lookup_addrs_t *out)
+{
+  for (;;) {
+    dns_name_t target;
+    int err = find_alias(answers, count, current, &target, &out->ttl);
+    if (err)
+      return err == SMPL_ENOENT ? SMPL_OK : err;
+    if (out->chain_count == LOOKUP_CHAIN_MAX)
+      return SMPL_ELIMIT;
+    out->chain[out->chain_count++] = target;
+    *current = target;
+  }
+}
+
+static int take_addresses(dns_wire_t w, unsigned count, uint16_t type, const dns_name_t *owner, lookup_addrs_t *out)
+{
+  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+  size_t size = type == DNS_TYPE_A ? 4 : 16;
+  for (unsigned i = 0; i < count; i++) {
+    dns_rr_t rr;
+    if (next_rr(&w, &rr))
+      return SMPL_EPROTO;
+    if (rr.type != type || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
+      continue;
+    if (rr.rdlen != size)
+      return SMPL_EPROTO;
+    lower_ttl(&out->ttl, rr.ttl);
+    if (out->count == LOOKUP_ADDRS_MAX)
+      continue;
+    ip_t *ip = &out->addrs[out->count++];
+    memcpy(ip->b, mapped, sizeof mapped);
+    memcpy(ip->b + sizeof ip->b - size, w.data + rr.rdata, size);
+  }
+  return SMPL_OK;
+}
+
+static int take_services(dns_wire_t w, unsigned count, const dns_name_t *owner, lookup_srvs_t *out)
+{
+  for (unsigned i = 0; i < count; i++) {
+    dns_rr_t rr;
+    if (next_rr(&w, &rr))
+      return SMPL_EPROTO;
+    if (rr.type != DNS_TYPE_SRV || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
+      continue;
+    lookup_srv_t srv;
+    dns_wire_t data = dns_wire_of(w.data, rr.rdata + rr.rdlen);
+    data.at = rr.rdata;
+    if (dns_wire_u16(&data, &srv.priority) || dns_wire_u16(&data, &srv.weight) || dns_wire_u16(&data, &srv.port) ||
+        dns_wire_name(&data, &srv.target) || dns_wire_left(&data) != 0)
+      return SMPL_EPROTO;
+    dns_name_lower(&srv.target);
+    lower_ttl(&out->ttl, rr.ttl);
+    if (out->count < LOOKUP_SRVS_MAX)
+      out->srvs[out->count++] = srv;
+  }
+  return SMPL_OK;
+}
+
+static int read_records(part_t *part, dns_wire_t w, unsigned ancount)
+{
+  lookup_query_t *q = part->query;
+  lookup_addrs_t *out = &q->addrs[part - q->parts];
+  dns_name_t owner = q->name;
+  out->ttl = LOOKUP_TTL_MAX;
+  int err = follow_aliases(w, ancount, &owner, out);
+  if (err)
+    return err;
+  if (part->type == DNS_TYPE_SRV) {
+    q->srvs.ttl = out->ttl;
+    err = take_services(w, ancount, &owner, &q->srvs);
+    return err ? err : q->srvs.count > 0 ? SMPL_OK : SMPL_EINVAL;
+  }
+  err = take_addresses(w, ancount, part->type, &owner, out);
+  return err ? err : out->count > 0 ? SMPL_OK : SMPL_EINVAL;
+}
+
+/* The outcome of an answer; SMPL_EAGAIN: truncated, ask by TCP. */
+static int read_answer(part_t *part, const uint8_t *msg, size_t len)
+{
+  dns_wire_t w;
+  dns_header_t h;
+  int err = open_answer(part, msg, len, &w, &h);
+  if (err)
+    return err;
+  switch (h.flags & 15) {
+  case DNS_RCODE_NOERROR:
+    break;
+  case DNS_RCODE_NXDOMAIN:
+    return SMPL_ENOENT;
+  case DNS_RCODE_REFUSED:
+    return SMPL_EDENIED;
+  default:
+    return SMPL_ESERVER;
+  }
+  if (h.flags & DNS_FLAG_TC)
+    return part->tcp ? SMPL_EPROTO : SMPL_EAGAIN;
+  return read_records(part, w, h.ancount);
+}
+
+/* --- queries --- */
+
+static void query_free(lookup_query_t *q)
+{
+  lookup_t *l = q->lookup;
+  if (q->prev != NULL)
+    q->prev->next = q->next;
+  else
+    l->all = q->next;
+  if (q->next != NULL)
+    q->next->prev = q->prev;
+  l->pending--;
+  if (l->pending == 0 && !l->freeing) {
+    uv_timer_stop(&l->tick);
+    uv_idle_stop(&l->deliver);
+  }
+  free(q);
+}
+
+static void part_done(part_t *part, int err)
+{
+  part->done = true;
+  part->err = err;
+  part->query->left--;
+}
+
+static bool worth_next_server(int err)
+{
+  return err == SMPL_ETIMEOUT || err == SMPL_ECLOSED || err == SMPL_EDENIED || err == SMPL_ESERVER || err == SMPL_EPROTO;
+}
+
+static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int len)
+{
+  (void)timeouts;
+  part_t *part = arg;
+  lookup_t *l = part->query->lookup;
+  int err;
+  if (status == ARES_SUCCESS && msg != NULL && len > 0)
+    err = read_answer(part, msg, (size_t)len);
+  else
+    err = status == ARES_ETIMEOUT ? SMPL_ETIMEOUT : status == ARES_ENOMEM ? SMPL_ENOMEM : SMPL_ECLOSED;
+  if (l->freeing || part->query->cancelled) {
+    part_done(part, SMPL_ECLOSED);
+  } else if (err == SMPL_EAGAIN) {
+    part->tcp = true;
+    part_send(part);
+  } else if (worth_next_server(err) && part->server + 1 < l->server_count) {
+    part->server++;
+    part->tcp = false;
+    part_send(part);
+  } else {
+    part_done(part, err);
+  }
+  if (part->done && part->query->left == 0 && !l->freeing)
+    uv_idle_start(&l->deliver, on_deliver);
+}
+
+static void part_send(part_t *part)
+{
+  uint8_t q[LOOKUP_QUERY_MAX];
+  lookup_t *l = part->query->lookup;
+  lookup_addrs_t *out = &part->query->addrs[part - part->query->parts];
+  out->count = 0;
+  out->chain_count = 0;
+  if (getrandom(&part->id, sizeof part->id, 0) != (ssize_t)sizeof part->id)
+    part->id = (uint16_t)(uv_hrtime() >> 8);
+  part->asked = part->query->name;
+  mix_case(&part->asked);
+  server_t *s = &l->servers[part->server];
+  channel_t *c = part->tcp ? &s->tcp : &s->udp[l->turn++ % LOOKUP_PORTS];
+  ares_send(c->ares, q, (int)build_query(part, q), on_answer, part);
+}
+
+/* Joins the two answers: any address is a success; else a failure to ask outweighs "there is none". */
+static int join_addresses(lookup_query_t *q, lookup_addrs_t *out)
+{
+  *out = (lookup_addrs_t){.ttl = LOOKUP_TTL_MAX};
+  int err = SMPL_EINVAL;
+  for (unsigned i = 0; i < q->part_count; i++) {
+    const lookup_addrs_t *a = &q->addrs[i];
+    int e = q->parts[i].err;
+    if (e == SMPL_ENOENT || (e != SMPL_OK && e != SMPL_EINVAL && err != SMPL_ENOENT))
+      err = e;
+    if (e != SMPL_OK)
+      continue;
+    if (out->count == 0) {
+      out->chain_count = a->chain_count;
+      memcpy(out->chain, a->chain, sizeof a->chain);
+    }
+    for (size_t k = 0; k < a->count && out->count < LOOKUP_ADDRS_MAX; k++)
+      out->addrs[out->count++] = a->addrs[k];
+    lower_ttl(&out->ttl, a->ttl);
+  }
+  return out->count > 0 ? SMPL_OK : err;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+  const lookup_srv_t *x = a, *y = b;
+  return (int)x->priority - (int)y->priority;
+}
+
+/* RFC 2782: within a priority, draw by weight. */
+static void order_services(lookup_srvs_t *s)
+{
+  qsort(s->srvs, s->count, sizeof *s->srvs, by_priority);
+  for (size_t i = 0; i + 1 < s->count; i++) {
+    uint32_t sum = 0, draw = 0;
+    size_t end = i;
+    while (end < s->count && s->srvs[end].priority == s->srvs[i].priority)
+      sum += s->srvs[end++].weight;
+    if (sum == 0 || getrandom(&draw, sizeof draw, GRND_NONBLOCK) != (ssize_t)sizeof draw)
+      continue;
+    draw %= sum + 1;
+    uint32_t run = 0;
+    size_t pick = i;
+    while (pick + 1 < end && (run += s->srvs[pick].weight) < draw)
+      pick++;
+    lookup_srv_t first = s->srvs[pick];
+    memmove(&s->srvs[i + 1], &s->srvs[i], (pick - i) * sizeof first);
+    s->srvs[i] = first;
+  }
+}
+
+static void query_deliver(lookup_query_t *q)
+{
+  if (q->cancelled)
+    return;
+  if (q->srvs_cb != NULL) {
+    order_services(&q->srvs);
+    q->srvs_cb(q->ctx, q->parts[0].err, &q->srvs);
+    return;
+  }
+  lookup_addrs_t joined;
+  int err = join_addresses(q, &joined);
+  q->addrs_cb(q->ctx, err, &joined);
+}
+
+static lookup_query_t *find_done(lookup_t *l)
+{
+  lookup_query_t *q = l->all;
+  while (q != NULL && q->left > 0)
+    q = q->next;
+  return q;
+}
+
+static void on_deliver(uv_idle_t *idle)
+{
+  lookup_t *l = idle->data;
+  lookup_query_t *q;
+  /* A callback may start or cancel other queries, or free the whole lookup. */
+  while (!l->freeing && (q = find_done(l)) != NULL) {
+    q->left = UINT32_MAX; /* not found again */
+    query_deliver(q);
+    query_free(q);
+  }
+  if (!l->freeing)
+    uv_idle_stop(&l->deliver);
+}
+
+static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *types, unsigned count, lookup_query_t **out)
+{
+  if (l->pending >= LOOKUP_PENDING_MAX)
+    return SMPL_ELIMIT;
+  lookup_query_t *q = calloc(1, sizeof *q);
+  if (q == NULL)
+    return SMPL_ENOMEM;
+  q->lookup = l;
+  q->name = *name;
+  dns_name_lower(&q->name);
+  q->next = l->all;
+  if (l->all != NULL)
+    l->all->prev = q;
+  l->all = q;
+  if (l->pending++ == 0)
+    uv_timer_start(&l->tick, on_tick, LOOKUP_TICK_MS, LOOKUP_TICK_MS);
+  q->left = q->part_count = count;
+  for (unsigned i = 0; i < count; i++) {
+    q->parts[i].query = q;
+    q->parts[i].type = types[i];
+    part_send(&q->parts[i]);
+  }
+  *out = q;
+  return SMPL_OK;
+}
+
+int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, void *ctx, lookup_query_t **query)
+{
+  static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
+  lookup_query_t *q;
+  int err = query_start(l, name, types, 2, &q);
+  if (err)
+    return err;
+  q->addrs_cb = cb;
+  q->ctx = ctx;
+  if (query != NULL)
+    *query = q;
+  return SMPL_OK;
+}
+
+int lookup_services(lookup_t *l, const dns_name_t *name, lookup_srvs_cb cb, void *ctx, lookup_query_t **query)
+{
+  static const uint16_t types[] = {DNS_TYPE_SRV};
+  lookup_query_t *q;
+  int err = query_start(l, name, types, 1, &q);
+  if (err)
+    return err;
+  q->srvs_cb = cb;
+  q->ctx = ctx;
+  if (query != NULL)
+    *query = q;
+  return SMPL_OK;
+}
+
+void lookup_cancel(lookup_query_t *query)
+{
+  query->cancelled = true;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+  lookup_unref(handle->data);
+}
+
+int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag)
+{
+  *out = NULL;
+  if (conf->server_count == 0 || conf->server_count > LOOKUP_SERVERS_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "resolver: from 1 to %d servers, got %zu", LOOKUP_SERVERS_MAX, conf->server_count);
+  if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
+    return diag_fail(diag, SMPL_ENOMEM, "resolver: c-ares cannot be initialised");
+  lookup_t *l = calloc(1, sizeof *l);
+  if (l == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "resolver: out of memory");
+  l->loop = loop;
+  uv_timer_init(loop, &l->tick);
+  uv_idle_init(loop, &l->deliver);
+  l->tick.data = l;
+  l->deliver.data = l;
+  l->handles = 2;
+  int err = SMPL_OK;
+  for (size_t i = 0; i < conf->server_count && !err; i++) {
+    l->server_count = i + 1;
+    for (size_t k = 0; k < LOOKUP_PORTS && !err; k++)
+      err = channel_open(&l->servers[i].udp[k], l, &conf->servers[i], conf, false);
+    if (!err)
+      err = channel_open(&l->servers[i].tcp, l, &conf->servers[i], conf, true);
+  }
+  if (err) {
+    lookup_free(l);
+    return diag_fail(diag, err, "resolver: c-ares: %s", smpl_strerror(err));
+  }
+  *out = l;
+  return SMPL_OK;
+}
+
+void lookup_free(lookup_t *l)
+{
+  if (l == NULL || l->freeing)
+    return;
+  l->freeing = true;
+  for (size_t i = 0; i < l->server_count; i++) {
+    for (size_t k = 0; k < LOOKUP_PORTS; k++)
+      if (l->servers[i].udp[k].ares != NULL)
+        ares_destroy(l->servers[i].udp[k].ares);
+    if (l->servers[i].tcp.ares != NULL)
+      ares_destroy(l->servers[i].tcp.ares);
+  }
+  /* The one being delivered, if any, is freed by on_deliver. */
+  for (lookup_query_t *q = l->all, *next; q != NULL; q = next) {
+    next = q->next;
+    if (q->left != UINT32_MAX)
+      query_free(q);
+  }
+  uv_close((uv_handle_t *)&l->tick, on_handle_closed);
+  uv_close((uv_handle_t *)&l->deliver, on_handle_closed);
+}
