@@ -30,8 +30,9 @@ function(smpl_unit_test name)
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE smpl_flags ${T_LIBS} PkgConfig::CMOCKA)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  add_test(NAME unit.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 120)
+  get_filename_component(preset ${CMAKE_BINARY_DIR} NAME)
+  add_test(NAME ${preset}.unit.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  set_tests_properties(${preset}.unit.${name} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
 # smpl_fuzz_target(NAME SOURCES... LIBS lib... CORPUS dir): a libFuzzer executable, built with -DSMPL_FUZZ=ON.

@@ -1,0 +1,62 @@
+"""Fixtures of the end-to-end tests."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import kit  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "short: also run on the sanitizer build by ./dev test")
+    config.addinivalue_line("markers", "full: takes long; run by ./dev test full only")
+    config.addinivalue_line("markers", "walls: about process walls, meaningful on the release build only")
+
+
+def pytest_collection_modifyitems(config, items):
+    full = os.environ.get("SMPL_TEST_FULL") == "1"
+    left_out = [i for i in items if (i.get_closest_marker("full") and not full)
+                or (kit.SANITIZED and not full and not i.get_closest_marker("short"))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [i for i in items if i not in left_out]
+    for item in items:
+        if kit.SANITIZED and item.get_closest_marker("walls"):
+            item.add_marker(pytest.mark.skip(reason="walls are tested on the release build"))
+
+
+@pytest.fixture
+def work():
+    """A fresh folder with a short path (unix sockets have at most 107 bytes), removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def spawn(work):
+    """spawn(argv...) -> kit.Program, ended after the test. A sanitizer's report fails the test."""
+    programs = []
+
+    def start(*argv, **kw):
+        kw.setdefault("cwd", work)
+        program = kit.Program(argv, **kw)
+        programs.append(program)
+        return program
+
+    yield start
+    for program in reversed(programs):
+        if program.running():
+            program.stop()
+        else:
+            program.wait()
+    for program in programs:
+        assert "AddressSanitizer" not in program.stderr, program.stderr
+        assert "LeakSanitizer" not in program.stderr, program.stderr
+        assert "runtime error:" not in program.stderr, program.stderr

@@ -1,0 +1,257 @@
+"""What end-to-end tests share: starting the real programs on free ports, waiting, cleaning up.
+
+The programs are taken from $SMPL_BIN (default: build/release/bin of this tree). Everything a test starts it stops by its
+own pid; nothing is looked up by name. Times here bound how long a hanging program can hold up the suite; no test
+measures speed.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
+SANITIZED = "asan" in str(BIN)
+PATIENCE = 40.0 if SANITIZED else 20.0  # seconds that anything may take before it counts as hanging
+
+
+def binary(name):
+    """Path of one of our programs; fails with a clear message if it is not built."""
+    path = BIN / name
+    assert path.exists(), f"{path} is not built; try: ./dev build"
+    return str(path)
+
+
+def tool(name):
+    """Path of a client the tests use (dig, ssh, curl); Debian's sbin folders included."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    assert path, f"{name} is not installed; ./dev test installs it"
+    return path
+
+
+def wait_until(condition, what, timeout=PATIENCE, step=0.02):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {timeout:.0f} s in vain: {what}"
+        time.sleep(step)
+
+
+_ports_given = set()
+
+
+def free_port(*addresses):
+    """A port free for TCP and UDP on every given address, not given out before in this run."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            probe.bind((addresses[0], 0))
+            port = probe.getsockname()[1]
+        if port in _ports_given:
+            continue
+        taken = []
+        try:
+            for address in addresses:
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    s = socket.socket(family, kind)
+                    taken.append(s)
+                    s.bind((address, port))
+        except OSError:
+            continue
+        finally:
+            for s in taken:
+                s.close()
+        _ports_given.add(port)
+        return port
+    raise AssertionError(f"no free port on {addresses}")
+
+
+def port_open(address, port):
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def run(*argv, timeout=PATIENCE, **kw):
+    """Runs to the end, output captured as text."""
+    argv = [str(a) for a in argv]
+    kw.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, **kw)
+
+
+class Program:
+    """A running program of ours (or a client). Standard error is collected line by line; standard output too."""
+
+    def __init__(self, argv, cwd=None, env=None, name=None):
+        self.argv = [str(a) for a in argv]
+        self.name = name or Path(self.argv[0]).name
+        self.err, self.out = [], []
+        self.changed = threading.Condition()
+        full_env = dict(os.environ, NO_COLOR="1")
+        full_env.update(env or {})
+        self.process = subprocess.Popen(
+            self.argv, cwd=cwd, env=full_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, errors="backslashreplace", start_new_session=True)
+        self.readers = []
+        for stream, lines in ((self.process.stderr, self.err), (self.process.stdout, self.out)):
+            t = threading.Thread(target=self._collect, args=(stream, lines), daemon=True)
+            t.start()
+            self.readers.append(t)
+
+    def _collect(self, stream, lines):
+        for line in stream:
+            with self.changed:
+                lines.append(line.rstrip("\n"))
+                self.changed.notify_all()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def stderr(self):
+        return "\n".join(self.err)
+
+    @property
+    def stdout(self):
+        return "\n".join(self.out)
+
+    def wait_line(self, pattern, timeout=PATIENCE, stream="err", start=0):
+        """Waits for a line that matches the regular expression, from line number start on; returns the line."""
+        lines = self.err if stream == "err" else self.out
+        end = time.monotonic() + timeout
+        with self.changed:
+            while True:
+                for line in lines[start:]:
+                    if re.search(pattern, line):
+                        return line
+                left = end - time.monotonic()
+                dead = self.process.poll() is not None and not any(t.is_alive() for t in self.readers)
+                assert left > 0 and not dead, (
+                    f"{self.name}: no line like /{pattern}/ ({'ended with %s' % self.process.poll() if dead else 'still running'});"
+                    f" stderr:\n{self.stderr}\nstdout:\n{self.stdout}")
+                self.changed.wait(min(left, 0.2))
+
+    def wait_ready(self, timeout=PATIENCE):
+        self.wait_line(r"\bready\b", timeout)
+        return self
+
+    def running(self):
+        return self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=PATIENCE):
+        """Waits for the end; returns the exit status with all output collected."""
+        status = self.process.wait(timeout)
+        for t in self.readers:
+            t.join(timeout=5)
+        return status
+
+    def stop(self, timeout=PATIENCE):
+        """SIGTERM, then the end. Returns the status (0 for our programs)."""
+        if self.running():
+            self.signal(signal.SIGTERM)
+            try:
+                return self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+                raise AssertionError(f"{self.name} did not end on SIGTERM; stderr:\n{self.stderr}")
+        return self.wait(timeout)
+
+    def kill9(self):
+        if self.running():
+            self.signal(signal.SIGKILL)
+        return self.wait()
+
+
+def children(pid):
+    """Pids of all descendants."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except (OSError, IndexError):
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        for child in parents.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def recv_all(sock, limit=1 << 24):
+    """Reads to the peer's end or reset."""
+    data = b""
+    try:
+        while len(data) < limit:
+            part = sock.recv(65536)
+            if not part:
+                break
+            data += part
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def keygen(path, kind="ed25519", comment="test"):
+    """A throw-away SSH key pair without passphrase; returns (private, public) paths."""
+    path = Path(path)
+    done = run(tool("ssh-keygen"), "-q", "-t", kind, "-N", "", "-C", comment, "-f", path)
+    assert done.returncode == 0, done.stderr
+    return path, Path(f"{path}.pub")
+
+
+class HttpServer:
+    """A tiny HTTP server in this process: answers every GET with its text, counts requests."""
+
+    def __init__(self, address, port, text):
+        import http.server
+
+        outer = self
+        self.requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                outer.requests.append(self.path)
+                body = text.encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, port), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
