@@ -106,9 +106,8 @@ static void on_global(worker_t *w, ssh_message message)
 }
 
 /* Every message is taken out, so that none is left that points to a channel about to be freed. */
-static void drain_peer(void *ctx)
+void worker_drain_peer(worker_t *w)
 {
-  worker_t *w = ctx;
   ssh_message message;
   while ((message = ssh_message_get(w->session))) {
     switch (ssh_message_type(message)) {
@@ -132,6 +131,11 @@ static void drain_peer(void *ctx)
       ssh_message_free(message);
     }
   }
+}
+
+static void before_sweep(void *ctx)
+{
+  worker_drain_peer(ctx);
 }
 
 /* The session is over and was not ended here: by whom. */
@@ -214,6 +218,6 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
   say_hello(w, walls);
   if (ssh_handle_key_exchange(w->session) == SSH_ERROR || ssh_pump_new(w->session, &w->pump) != SMPL_OK)
     lost(w);
-  ssh_pump_before_sweep(w->pump, drain_peer, w);
+  ssh_pump_before_sweep(w->pump, before_sweep, w);
   serve(w);
 }

@@ -176,8 +176,10 @@ void worker_open_answer(worker_t *w, const msg_t *m, int fd)
 
 static void finish_if_answered(worker_control_t *c)
 {
-  if (c->peer_ended && c->pending == 0)
-    ssh_pump_finish_lines(c->channel);
+  if (!c->peer_ended || c->pending > 0)
+    return;
+  ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
+  ssh_pump_finish_lines(c->channel);
 }
 
 static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
@@ -188,6 +190,8 @@ static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line,
     finish_if_answered(c);
     return;
   }
+  if (!c->speaks)
+    worker_drain_peer(c->worker); /* data is seen before requests are: the subsystem's may be queued */
   if (!c->speaks || len >= MSG_JSON_MAX || c->pending == WORKER_CONTROL_PENDING_MAX) {
     ssh_pump_drop(ch);
     return;

@@ -74,6 +74,9 @@ noreturn void worker_end(worker_t *w, reason_t reason, const char *text);
 /* Something refused here. what is for the audit; hostile bytes in it are escaped. */
 void worker_note(worker_t *w, reason_t reason, const char *what);
 
+/* Handles all that libssh has queued of the peer's requests. */
+void worker_drain_peer(worker_t *w);
+
 /* worker_auth.c */
 
 /* Takes the message over. */
