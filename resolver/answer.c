@@ -75,14 +75,13 @@ static bool enter_zone(walk_t *w, uint16_t type)
 
 /* Address records of the servers of a delegation, from this zone alone. Those that lie below the delegation cannot be found
  * elsewhere, so without room for them the answer is cut (RFC 9471 section 3). */
-static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t cut_at, size_t ns_at)
+static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t ns_at)
 {
   static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
   const dns_name_t *origin = zone_origin(w->zone.zone);
   const uint8_t *rr = zone_rrset_wire(m->rrset);
   dns_name_t cut = {.len = (uint8_t)m->owner_len};
   memcpy(cut.wire, w->name.wire + w->name.len - m->owner_len, m->owner_len);
-  (void)cut_at;
   size_t at = ns_at;
   for (unsigned i = 0; i < m->rrset->count; i++) {
     dns_name_t target;
@@ -109,7 +108,7 @@ static void put_referral(reply_t *r, const walk_t *w, const zone_match_t *m)
     r->flags |= DNS_FLAG_TC;
     return;
   }
-  put_glue(r, w, m, cut_at, ns_at);
+  put_glue(r, w, m, ns_at);
 }
 
 /* The CNAME of w->name: true when its target is to be looked for. */

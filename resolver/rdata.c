@@ -378,16 +378,15 @@ static int read_ldns(rdata_reader_t *r, uint16_t type, const scan_word_t *words,
     ldns_buffer_clear(r->wire);
     status = ldns_rr_rdata2buffer_wire(r->wire, rr);
   }
-  /* ldns_rr_rdata2buffer_wire writes the length first. */
   size_t n = status == LDNS_STATUS_OK ? ldns_buffer_position(r->wire) : 0;
-  if (n < 2 || n - 2 > RDATA_MAX) {
+  if (status != LDNS_STATUS_OK || n > RDATA_MAX) {
     err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record (%s), got '%.*s%s'", type_text,
                     status == LDNS_STATUS_OK ? "too long" : ldns_get_errorstr_by_id(status),
                     count > 0 ? shown(&words[0]) : 0, count > 0 ? words[0].text : "", count > 1 ? " ..." : "");
     goto out;
   }
-  memcpy(out, ldns_buffer_begin(r->wire) + 2, n - 2);
-  *len = n - 2;
+  memcpy(out, ldns_buffer_begin(r->wire), n);
+  *len = n;
 out:
   if (at != NULL)
     ldns_rdf_deep_free(at);
