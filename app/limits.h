@@ -1,0 +1,40 @@
+/* Every bound of the http side in one place. Each has a test at it. */
+#pragma once
+
+enum {
+  LIMIT_HEAD = 32 << 10,          /* bytes of request line and headers, final empty line included */
+  LIMIT_TARGET = 8 << 10,         /* bytes of the request target */
+  LIMIT_HEADERS = 100,            /* header lines */
+  LIMIT_HOST = 255 + 6,           /* bytes of Host: a DNS name and ":65535" */
+  LIMIT_BODY = 1 << 20,           /* bytes of a request body */
+  LIMIT_JSON_DEPTH = 64,          /* nested arrays and objects in a request body */
+  LIMIT_LENGTH_DIGITS = 18,       /* digits of Content-Length: fits 64 bits without overflow */
+  LIMIT_QUERY_PARAMETERS = 128,   /* query parameters a handler can see; more are 400 */
+  LIMIT_ROUTE_PARAMETERS = 4,     /* {parameters} in one route's path */
+  LIMIT_ROUTE_SEGMENTS = 12,      /* segments of one route's path */
+  LIMIT_ROUTES = 256,             /* routes of one service, built-in ones included */
+  LIMIT_REQUEST_MEMORY = 4 << 20, /* bytes a request's own memory grows to */
+  LIMIT_REPLY_HEADERS = 2048,     /* bytes of headers that a handler adds to one reply */
+  LIMIT_REQUEST_ID = 64,          /* bytes of a client's X-Request-Id that is taken over */
+
+  LIMIT_LISTENERS = 16,        /* http listeners of one process */
+  LIMIT_RULES = 64,            /* rules of one listener */
+  LIMIT_RULE = 255,            /* bytes of one rule */
+  LIMIT_CLIENTS = 1024,        /* networks in one listener's clients */
+  LIMIT_HOSTS = 64,            /* names in one listener's hosts */
+  LIMIT_SISTERS = 16,          /* base URLs in sisters */
+  LIMIT_CONNECTIONS = 16384,   /* open connections of one listener */
+  LIMIT_BACKLOG = 1024,        /* connections the kernel keeps until they are accepted */
+  LIMIT_LINGER_BYTES = 4 << 20 /* bytes thrown away after a refusal before the connection is cut */
+};
+
+/* Milliseconds; the sweep that enforces them runs every LIMIT_TICK_MS. */
+enum {
+  LIMIT_HEAD_MS = 10000,   /* from the first byte of a head to its last */
+  LIMIT_BODY_MS = 30000,   /* from the end of the head to the last byte of the body */
+  LIMIT_IDLE_MS = 75000,   /* between requests: longer than a load balancer's 60 s */
+  LIMIT_WRITE_MS = 30000,  /* without any byte of a reply being taken */
+  LIMIT_LINGER_MS = 2000,  /* for the peer to close after a refusal */
+  LIMIT_DRAIN_MS = 10000,  /* for requests under way when the program is told to end */
+  LIMIT_TICK_MS = 250
+};
