@@ -76,6 +76,8 @@ typedef struct service {
   int (*open)(const service_env_t *env, void **state, diag_t *diag);
   /* Called when no request is pending any more; all its uv handles are closed when done() is called. */
   void (*close)(void *state, void (*done)(void *ctx), void *ctx);
+  /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
+  int (*check)(void *state, diag_t *diag);
 } service_t;
 
 /* Path parameter by the name in the route's pattern, percent-decoded, NUL-terminated; NULL if the route has none so

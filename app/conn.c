@@ -1,0 +1,580 @@
+#include "app/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/reply.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+
+/* Phases and their deadlines */
+
+static void unlink_conn(conn_t *c)
+{
+  conn_list_t *list = &c->listener->lists[c->phase];
+  if (c->previous != NULL)
+    c->previous->next = c->next;
+  else
+    list->first = c->next;
+  if (c->next != NULL)
+    c->next->previous = c->previous;
+  else
+    list->last = c->previous;
+  c->previous = c->next = NULL;
+}
+
+static void link_conn(conn_t *c)
+{
+  conn_list_t *list = &c->listener->lists[c->phase];
+  c->previous = list->last;
+  c->next = NULL;
+  if (list->last != NULL)
+    list->last->next = c;
+  else
+    list->first = c;
+  list->last = c;
+}
+
+static uint64_t phase_ms(const front_limits_t *limits, phase_t phase)
+{
+  switch (phase) {
+  case PHASE_HEAD:
+    return limits->head_ms;
+  case PHASE_BODY:
+    return limits->body_ms;
+  case PHASE_WRITE:
+    return limits->write_ms;
+  case PHASE_LINGER:
+    return limits->linger_ms;
+  default:
+    return limits->idle_ms;
+  }
+}
+
+/* Moves to the end of the phase's list. One phase has one duration, so lists stay in the order of deadlines. */
+static void enter(conn_t *c, phase_t phase)
+{
+  unlink_conn(c);
+  c->phase = phase;
+  c->deadline = uv_now(c->listener->front->loop) + phase_ms(&c->listener->front->limits, phase);
+  link_conn(c);
+}
+
+static bool wants_bytes(const conn_t *c)
+{
+  return !c->closing && (c->phase == PHASE_IDLE || c->phase == PHASE_HEAD || c->phase == PHASE_BODY);
+}
+
+/* Logging and closing */
+
+static void log_closed(const conn_t *c, const char *reason)
+{
+  access_line_t line = {.listener = c->listener->conf->name,
+                        .client = &c->peer,
+                        .verdict = "closed",
+                        .reason = reason,
+                        .head = c->phase == PHASE_HEAD ? c->in : NULL,
+                        .head_len = c->in_len};
+  access_write(c->listener->front->access, &line);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  conn_t *c = handle->data;
+  front_t *front = c->listener->front;
+  c->listener->connections--;
+  front->connections--;
+  free(c->in);
+  free(c->out_head);
+  free(c->out_owned);
+  free(c);
+  front_check_drained(front);
+}
+
+void conn_close(conn_t *c)
+{
+  if (c->closing)
+    return;
+  c->closing = true;
+  unlink_conn(c);
+  if (c->request != NULL && c->phase == PHASE_HANDLER)
+    c->request->conn = NULL; /* its handler still owes a reply, which is then dropped */
+  else if (c->request != NULL)
+    front_request_free(c->request);
+  c->request = NULL;
+  uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+static void on_shut(uv_shutdown_t *shutdown, int status)
+{
+  conn_t *c = shutdown->data;
+  if (status < 0)
+    conn_close(c);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
+
+static void start_reading(conn_t *c)
+{
+  if (c->reading || c->closing)
+    return;
+  c->reading = true;
+  if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) < 0)
+    conn_close(c);
+}
+
+static void stop_reading(conn_t *c)
+{
+  if (c->reading)
+    uv_read_stop((uv_stream_t *)&c->tcp);
+  c->reading = false;
+}
+
+/* After the last reply. A peer that may still be sending would lose the reply to a reset: it is read out first. */
+static void finish(conn_t *c)
+{
+  free(c->in);
+  c->in = NULL;
+  c->in_len = c->in_cap = 0;
+  c->shutdown.data = c;
+  if (!c->drain || c->eof || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut) < 0) {
+    conn_close(c);
+    return;
+  }
+  enter(c, PHASE_LINGER);
+  start_reading(c);
+}
+
+/* Requests */
+
+static void resume(conn_t *c);
+
+/* The reply is on its way out whole. */
+static void after_reply(conn_t *c)
+{
+  if (c->closing)
+    return;
+  if (!c->keep || c->listener->front->draining) {
+    finish(c);
+    return;
+  }
+  enter(c, PHASE_IDLE);
+  if (!c->processing)
+    resume(c);
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+  conn_t *c = write->data;
+  free(c->out_head);
+  free(c->out_owned);
+  c->out_head = NULL;
+  c->out_owned = NULL;
+  if (c->closing)
+    return;
+  if (status < 0)
+    conn_close(c);
+  else
+    after_reply(c);
+}
+
+/* Queues what the socket did not take at once: `sent` bytes are gone already. */
+static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
+{
+  uv_buf_t bufs[2];
+  unsigned count = 0;
+  size_t head_sent = sent < answer->head_len ? sent : answer->head_len;
+  size_t head_left = answer->head_len - head_sent;
+  c->out_owned = answer->owned;
+  if (head_left > 0) {
+    c->out_head = malloc(head_left);
+    if (c->out_head == NULL) {
+      conn_close(c);
+      return;
+    }
+    memcpy(c->out_head, answer->head + head_sent, head_left);
+    bufs[count++] = uv_buf_init(c->out_head, (unsigned)head_left);
+  }
+  size_t body_sent = sent - head_sent;
+  if (answer->body_len > body_sent)
+    bufs[count++] = uv_buf_init((char *)(uintptr_t)answer->body + body_sent, (unsigned)(answer->body_len - body_sent));
+  c->write.data = c;
+  if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, count, on_written) < 0) {
+    conn_close(c);
+    return;
+  }
+  enter(c, PHASE_WRITE);
+  c->write_left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+  stop_reading(c);
+}
+
+void conn_answer(conn_t *c, const answer_t *answer)
+{
+  uv_buf_t bufs[2] = {uv_buf_init((char *)(uintptr_t)answer->head, (unsigned)answer->head_len),
+                      uv_buf_init((char *)(uintptr_t)answer->body, (unsigned)answer->body_len)};
+  size_t total = answer->head_len + answer->body_len;
+  c->keep = answer->keep;
+  int n = uv_try_write((uv_stream_t *)&c->tcp, bufs, answer->body_len > 0 ? 2 : 1);
+  front_request_free(c->request); /* answer->head and body are not the request's */
+  c->request = NULL;
+  if (n < 0 && n != UV_EAGAIN) {
+    free(answer->owned);
+    conn_close(c);
+    return;
+  }
+  size_t sent = n < 0 ? 0 : (size_t)n;
+  if (sent < total) {
+    write_rest(c, answer, sent);
+    return;
+  }
+  free(answer->owned);
+  after_reply(c);
+}
+
+static void out_of_memory(conn_t *c)
+{
+  log_error("out of memory; a connection is closed");
+  conn_close(c);
+}
+
+static int new_request(conn_t *c)
+{
+  request_t *request = front_request_new(c->listener->front);
+  if (request == NULL) {
+    out_of_memory(c);
+    return SMPL_ENOMEM;
+  }
+  request->conn = c;
+  request->listener = c->listener;
+  request->peer = c->peer;
+  c->request = request;
+  return SMPL_OK;
+}
+
+/* Refuses bytes that are no head, and reads nothing more as a request. */
+static void refuse_gate(conn_t *c, gate_verdict_t gate, const uint8_t *head, size_t len)
+{
+  if (new_request(c))
+    return;
+  c->request->admit = (admit_t){.verdict = ADMIT_GATE, .gate = gate};
+  c->drain = true;
+  reply_refusal(c->request, head, len);
+}
+
+/* The request is complete: its handler's turn. */
+static void dispatch(conn_t *c)
+{
+  request_t *request = c->request;
+  const route_match_t *match = &request->admit.match;
+  enter(c, PHASE_HANDLER);
+  if (match->route->request_schema != NULL) {
+    diag_t diag = {.text = ""};
+    if (request_parse_body(request, &diag)) {
+      request->admit.verdict = ADMIT_BODY_JSON;
+      request_reply_error(request, 400, "Bad Request", "", NULL, "the body is not acceptable JSON: %s", diag.text);
+      return;
+    }
+  }
+  request->owed = true;
+  c->listener->front->owed++;
+  match->route->handle(request, match->context);
+}
+
+static void take_request_id(request_t *request)
+{
+  const char *id = request_header(request, "x-request-id");
+  size_t len = id != NULL ? strlen(id) : 0;
+  if (request_id_is_fine(id, len))
+    memcpy(request->id, id, len + 1);
+}
+
+static void say_continue(conn_t *c)
+{
+  static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  uv_buf_t buf = uv_buf_init(text, sizeof text - 1);
+  uv_try_write((uv_stream_t *)&c->tcp, &buf, 1); /* a client that waits in vain sends its body anyway */
+}
+
+/* head[0..len) is a whole head; more says whether bytes follow it already. */
+static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
+{
+  if (new_request(c))
+    return;
+  request_t *request = c->request;
+  request->started_us = clock_mono_us();
+  admit_decide(&c->listener->conf->admit, head, len, &request->head, &request->admit);
+  if (request->admit.verdict != ADMIT_OK) {
+    bool body_follows = request->admit.verdict == ADMIT_GATE || request->head.length > 0;
+    c->drain = body_follows || more || !c->listener->conf->admit.internal;
+    reply_refusal(request, head, len);
+    return;
+  }
+  if (request_take_head(request, head, len)) {
+    out_of_memory(c);
+    return;
+  }
+  take_request_id(request);
+  if (request->head.length == 0) {
+    dispatch(c);
+    return;
+  }
+  request->body_bytes = malloc((size_t)request->head.length);
+  if (request->body_bytes == NULL) {
+    out_of_memory(c);
+    return;
+  }
+  enter(c, PHASE_BODY);
+  if (request->head.expect_continue && !more)
+    say_continue(c);
+}
+
+/* Collects body bytes; returns how many were taken. */
+static size_t take_body(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  request_t *request = c->request;
+  size_t wanted = (size_t)request->head.length - request->body_have;
+  size_t taken = len < wanted ? len : wanted;
+  memcpy(request->body_bytes + request->body_have, bytes, taken);
+  request->body_have += taken;
+  if (taken == wanted)
+    dispatch(c);
+  return taken;
+}
+
+/* One step of reading a head; returns how many bytes are done with, 0 if more must come first. */
+static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  size_t end = 0;
+  gate_verdict_t verdict = gate_scan(bytes, len, c->scanned, &end);
+  if (verdict == GATE_MORE) {
+    c->scanned = len;
+    if (c->phase == PHASE_IDLE)
+      enter(c, PHASE_HEAD);
+    return 0;
+  }
+  c->scanned = 0;
+  if (verdict == GATE_ADMIT) {
+    take_head(c, bytes, end, end < len);
+    return end;
+  }
+  refuse_gate(c, verdict, bytes, len);
+  return len;
+}
+
+/* Keeps rest[0..len) for later in c->in, where it may lie already. */
+static void keep_rest(conn_t *c, const uint8_t *rest, size_t len)
+{
+  bool ours = c->in != NULL && rest >= c->in && rest <= c->in + c->in_cap;
+  if (len == 0) {
+    free(c->in);
+    c->in = NULL;
+    c->in_len = c->in_cap = 0;
+    return;
+  }
+  if (ours) {
+    memmove(c->in, rest, len);
+    c->in_len = len;
+    return;
+  }
+  if (len > c->in_cap) {
+    size_t cap = len + 1024;
+    uint8_t *in = realloc(c->in, cap);
+    if (in == NULL) {
+      out_of_memory(c);
+      return;
+    }
+    c->in = in;
+    c->in_cap = cap;
+  }
+  memcpy(c->in, rest, len);
+  c->in_len = len;
+}
+
+/* Runs requests out of bytes[0..len) for as long as their replies leave at once. */
+static void consume(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  size_t at = 0;
+  c->processing = true;
+  while (at < len && wants_bytes(c)) {
+    size_t n = c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
+    if (n == 0)
+      break;
+    at += n;
+  }
+  c->processing = false;
+  if (c->closing || c->phase == PHASE_LINGER)
+    return;
+  keep_rest(c, bytes + at, len - at);
+  if (!wants_bytes(c))
+    stop_reading(c);
+}
+
+/* Adds to what is kept; false when memory is short. */
+static bool append(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  if (c->in_len + len > c->in_cap) {
+    size_t cap = (c->in_len + len) * 2;
+    uint8_t *in = realloc(c->in, cap);
+    if (in == NULL)
+      return false;
+    c->in = in;
+    c->in_cap = cap;
+  }
+  memcpy(c->in + c->in_len, bytes, len);
+  c->in_len += len;
+  return true;
+}
+
+/* A reply went out later than the read that brought its request: what came behind that request is next. */
+static void resume(conn_t *c)
+{
+  if (c->in_len > 0)
+    consume(c, c->in, c->in_len);
+  if (wants_bytes(c))
+    start_reading(c);
+}
+
+/* Reading */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+  conn_t *c = handle->data;
+  (void)suggested;
+  /* One buffer for all: what is not consumed within on_read is copied. */
+  *buf = uv_buf_init((char *)c->listener->front->read_buffer, READ_BUFFER_SIZE);
+}
+
+static void on_end(conn_t *c, ssize_t nread)
+{
+  c->eof = true;
+  c->reading = false;
+  if (nread != UV_EOF || c->phase == PHASE_IDLE || c->phase == PHASE_LINGER) {
+    conn_close(c);
+    return;
+  }
+  /* The peer has closed its half in the middle of a request; it may still listen. */
+  if (c->phase == PHASE_BODY) {
+    front_request_free(c->request);
+    c->request = NULL;
+  }
+  refuse_gate(c, GATE_MORE, c->in, c->in_len);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+  conn_t *c = stream->data;
+  if (nread == 0 || c->closing)
+    return;
+  if (nread < 0) {
+    on_end(c, nread);
+    return;
+  }
+  if (c->phase == PHASE_LINGER) {
+    c->lingered += (size_t)nread;
+    if (c->lingered > LIMIT_LINGER_BYTES)
+      conn_close(c);
+    return;
+  }
+  if (c->in_len == 0) {
+    consume(c, (const uint8_t *)buf->base, (size_t)nread);
+  } else if (append(c, (const uint8_t *)buf->base, (size_t)nread)) {
+    consume(c, c->in, c->in_len);
+  } else {
+    out_of_memory(c);
+  }
+}
+
+/* Accepting */
+
+static bool is_client(const listener_conf_t *conf, const ip_t *ip)
+{
+  for (size_t i = 0; i < conf->client_count; i++)
+    if (ip_net_contains(&conf->clients[i], ip))
+      return true;
+  return conf->client_count == 0;
+}
+
+/* Makes room by closing the connection that has been idle for longest; false if none is idle. */
+static bool evict_idle(listener_t *listener)
+{
+  conn_t *oldest = listener->lists[PHASE_IDLE].first;
+  if (oldest == NULL)
+    return false;
+  log_closed(oldest, "too-many-connections");
+  conn_close(oldest);
+  return true;
+}
+
+static int read_peer(conn_t *c)
+{
+  struct sockaddr_storage sa;
+  int len = sizeof sa;
+  int err = uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&sa, &len);
+  return err < 0 ? SMPL_ESYS : endpoint_from_sockaddr((struct sockaddr *)&sa, &c->peer);
+}
+
+void conn_accept(listener_t *listener)
+{
+  front_t *front = listener->front;
+  conn_t *c = calloc(1, sizeof *c);
+  if (c == NULL) {
+    log_error("out of memory; a connection was not accepted");
+    return;
+  }
+  c->listener = listener;
+  c->phase = PHASE_IDLE;
+  c->tcp.data = c;
+  if (uv_tcp_init(front->loop, &c->tcp) < 0) {
+    free(c);
+    return;
+  }
+  listener->connections++;
+  front->connections++;
+  link_conn(c);
+  enter(c, PHASE_IDLE);
+  const char *reason = NULL;
+  if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&c->tcp) < 0 || read_peer(c))
+    reason = "connection-gone";
+  else if (!is_client(listener->conf, &c->peer.ip))
+    reason = "client-not-admitted"; /* before a byte is read */
+  else if (front->draining || (listener->connections > front->limits.connections && !evict_idle(listener)))
+    reason = "too-many-connections";
+  if (reason == NULL) {
+    start_reading(c);
+    return;
+  }
+  log_closed(c, reason);
+  conn_close(c);
+}
+
+/* Deadlines */
+
+static void expire(conn_t *c)
+{
+  size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+  if (c->phase == PHASE_WRITE && left < c->write_left) {
+    c->write_left = left; /* slow, but taking */
+    enter(c, PHASE_WRITE);
+    return;
+  }
+  if (c->phase == PHASE_HEAD)
+    log_closed(c, "head-timeout");
+  else if (c->phase == PHASE_BODY)
+    log_closed(c, "body-timeout");
+  else if (c->phase == PHASE_WRITE)
+    log_closed(c, "write-timeout");
+  conn_close(c);
+}
+
+void conn_sweep(listener_t *listener, uint64_t now)
+{
+  for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
+    if (phase == PHASE_HANDLER)
+      continue;
+    conn_list_t *list = &listener->lists[phase];
+    while (list->first != NULL && list->first->deadline <= now)
+      expire(list->first);
+  }
+}

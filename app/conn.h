@@ -1,0 +1,117 @@
+/* One connection: reads heads and bodies, runs one request at a time (pipelined ones wait their turn), writes answers,
+ * closes. Private to the http side, with the structs of a front and its listeners. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "app/front.h"
+#include "app/request.h"
+
+typedef struct conn conn_t;
+typedef struct listener listener_t;
+
+/* What a connection waits for. Each phase has its list, in the order of deadlines. */
+typedef enum phase {
+  PHASE_IDLE,    /* the first byte of a head */
+  PHASE_HEAD,    /* the rest of the head */
+  PHASE_BODY,    /* the rest of the body */
+  PHASE_HANDLER, /* a handler's reply: no deadline, handlers bound their own waits */
+  PHASE_WRITE,   /* the peer to take our reply */
+  PHASE_LINGER,  /* the peer to close after we did */
+  PHASE_COUNT
+} phase_t;
+
+typedef struct conn_list {
+  conn_t *first, *last;
+} conn_list_t;
+
+struct listener {
+  front_t *front;
+  const listener_conf_t *conf;
+  uv_tcp_t tcp;
+  bool open;
+  size_t connections;
+  conn_list_t lists[PHASE_COUNT];
+};
+
+enum {
+  READ_BUFFER_SIZE = 64 << 10,
+  SPARE_REQUESTS = 64 /* request structs kept for reuse */
+};
+
+struct front {
+  uv_loop_t *loop;
+  access_log_t *access;
+  front_limits_t limits;
+  listener_t *listeners;
+  size_t listener_count;
+  size_t connections;
+  size_t owed; /* requests that a handler has not replied to */
+  bool draining, drained;
+  void (*done)(void *ctx, size_t abandoned);
+  void *done_ctx;
+  uint64_t drain_deadline, give_up_deadline;
+  uv_timer_t tick;
+  uv_prepare_t flush; /* writes the access log before the loop sleeps */
+  uint64_t id_prefix, id_next;
+  uint64_t date_second;
+  char date[32]; /* "Mon, 23 Nov 2026 03:25:59 GMT" */
+  request_t *spare;
+  size_t spare_count;
+  size_t handles; /* uv handles of ours that are not closed yet */
+  uint8_t read_buffer[READ_BUFFER_SIZE];
+};
+
+struct conn {
+  listener_t *listener;
+  conn_t *previous, *next; /* in listener->lists[phase] */
+  uint64_t deadline;
+  endpoint_t peer;
+  phase_t phase;
+  bool closing;    /* uv_close was called */
+  bool processing; /* consume() is on the stack: it goes on by itself */
+  bool reading;
+  bool eof;
+  bool keep;  /* the connection goes on after the reply being written */
+  bool drain; /* before closing, read what the peer still sends */
+  uint8_t *in; /* bytes received and not consumed yet; NULL while there are none */
+  size_t in_len, in_cap;
+  size_t scanned; /* bytes of the head that gate_scan has seen */
+  request_t *request; /* from the end of its head to its reply */
+  size_t lingered;
+  size_t write_left; /* bytes queued when last looked at */
+  char *out_head;    /* malloc'ed while a write is under way */
+  void *out_owned;
+  uv_tcp_t tcp;
+  uv_write_t write;
+  uv_shutdown_t shutdown;
+};
+
+/* Called for every connection the kernel has for a listener. */
+void conn_accept(listener_t *listener);
+/* Closes now, without a word. */
+void conn_close(conn_t *conn);
+/* Acts on every connection of the listener whose deadline has passed. */
+void conn_sweep(listener_t *listener, uint64_t now);
+
+/* An answer ready to be sent. */
+typedef struct answer {
+  const char *head; /* copied as needed */
+  size_t head_len;
+  const void *body; /* valid until written: static, or owned */
+  size_t body_len;
+  void *owned; /* free()d when written; may be NULL */
+  bool keep;   /* the connection may go on */
+} answer_t;
+
+/* Sends the answer of conn->request and frees that request. */
+void conn_answer(conn_t *conn, const answer_t *answer);
+
+/* Front's side. */
+request_t *front_request_new(front_t *front);
+void front_request_free(request_t *request);
+/* A connection of the front was freed or a request was replied to: is the drain over? */
+void front_check_drained(front_t *front);

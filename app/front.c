@@ -1,0 +1,254 @@
+#include "app/front.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/conn.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+const front_limits_t front_limits_default = {
+    .connections = LIMIT_CONNECTIONS,
+    .head_ms = LIMIT_HEAD_MS,
+    .body_ms = LIMIT_BODY_MS,
+    .idle_ms = LIMIT_IDLE_MS,
+    .write_ms = LIMIT_WRITE_MS,
+    .linger_ms = LIMIT_LINGER_MS,
+    .drain_ms = LIMIT_DRAIN_MS,
+    .tick_ms = LIMIT_TICK_MS,
+};
+
+/* Requests */
+
+/* "5f3a9c1e0b7d4c21-1a": a random part for the process, a number for the request. */
+static void mint_id(front_t *front, char *id)
+{
+  snprintf(id, LIMIT_REQUEST_ID, "%016llx-%llx", (unsigned long long)front->id_prefix,
+           (unsigned long long)++front->id_next);
+}
+
+request_t *front_request_new(front_t *front)
+{
+  request_t *request = front->spare;
+  if (request != NULL) {
+    front->spare = request->next_free;
+    front->spare_count--;
+  } else {
+    request = malloc(sizeof *request);
+    if (request == NULL)
+      return NULL;
+  }
+  request_init(request);
+  request->front = front;
+  mint_id(front, request->id);
+  return request;
+}
+
+void front_request_free(request_t *request)
+{
+  front_t *front = request->front;
+  if (request->owed)
+    front->owed--;
+  request_clear(request);
+  if (front->spare_count == SPARE_REQUESTS) {
+    free(request);
+    return;
+  }
+  request->next_free = front->spare;
+  front->spare = request;
+  front->spare_count++;
+}
+
+/* Opening */
+
+static void on_connection(uv_stream_t *server, int status)
+{
+  listener_t *listener = server->data;
+  if (status < 0) {
+    log_warn("http listener %s: a connection was not accepted: %s", listener->conf->name, uv_strerror(status));
+    return;
+  }
+  conn_accept(listener);
+}
+
+static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
+{
+  char text[ENDPOINT_TEXT_MAX];
+  endpoint_format(address, text);
+  if (status == UV_EADDRINUSE)
+    return diag_fail(diag, SMPL_EBUSY, "%s: address in use; find the program with: ss -ltnp 'sport = :%u'", text,
+                     (unsigned)address->port);
+  if (status == UV_EADDRNOTAVAIL)
+    return diag_fail(diag, SMPL_ESYS, "%s: this machine has no such address; see: ip address", text);
+  if (status == UV_EACCES)
+    return diag_fail(diag, SMPL_EDENIED, "%s: not allowed to listen there; ports below 1024 need root or "
+                     "CAP_NET_BIND_SERVICE", text);
+  return diag_fail(diag, SMPL_ESYS, "%s: cannot listen: %s", text, uv_strerror(status));
+}
+
+static int open_listener(front_t *front, listener_t *listener, const listener_conf_t *conf, diag_t *diag)
+{
+  struct sockaddr_storage sa;
+  listener->front = front;
+  listener->conf = conf;
+  int status = uv_tcp_init(front->loop, &listener->tcp);
+  if (status < 0)
+    return fail_bind(&conf->address, status, diag);
+  listener->tcp.data = listener;
+  listener->open = true;
+  front->handles++;
+  endpoint_to_sockaddr(&conf->address, &sa);
+  status = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&sa, 0);
+  if (status == 0)
+    status = uv_tcp_nodelay(&listener->tcp, 1); /* connections inherit it */
+  if (status == 0)
+    status = uv_listen((uv_stream_t *)&listener->tcp, LIMIT_BACKLOG, on_connection);
+  return status < 0 ? fail_bind(&conf->address, status, diag) : SMPL_OK;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+  front_t *front = timer->data;
+  uint64_t now = uv_now(front->loop);
+  for (size_t i = 0; i < front->listener_count; i++)
+    conn_sweep(&front->listeners[i], now);
+  if (front->draining && now >= front->drain_deadline)
+    for (size_t i = 0; i < front->listener_count; i++)
+      for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
+        while (front->listeners[i].lists[phase].first != NULL)
+          conn_close(front->listeners[i].lists[phase].first);
+  front_check_drained(front);
+}
+
+static void on_flush(uv_prepare_t *prepare)
+{
+  front_t *front = prepare->data;
+  access_flush(front->access);
+}
+
+static void start_handles(front_t *front)
+{
+  uv_timer_init(front->loop, &front->tick);
+  front->tick.data = front;
+  uv_timer_start(&front->tick, on_tick, front->limits.tick_ms, front->limits.tick_ms);
+  uv_prepare_init(front->loop, &front->flush);
+  front->flush.data = front;
+  uv_prepare_start(&front->flush, on_flush);
+  front->handles += 2;
+}
+
+int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag)
+{
+  int err = SMPL_OK;
+  *out = NULL;
+  front_t *front = calloc(1, sizeof *front);
+  if (front != NULL)
+    front->listeners = calloc(conf->listener_count, sizeof *front->listeners);
+  if (front == NULL || front->listeners == NULL) {
+    free(front);
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
+  front->loop = loop;
+  front->access = conf->access;
+  front->limits = conf->limits;
+  if (RAND_bytes((unsigned char *)&front->id_prefix, sizeof front->id_prefix) != 1)
+    err = diag_fail(diag, SMPL_ESYS, "no random numbers");
+  start_handles(front);
+  for (size_t i = 0; !err && i < conf->listener_count; i++) {
+    err = open_listener(front, &front->listeners[i], &conf->listeners[i], diag);
+    front->listener_count++;
+  }
+  *out = front;
+  return err;
+}
+
+endpoint_t front_address(const front_t *front, size_t index)
+{
+  struct sockaddr_storage sa;
+  int len = sizeof sa;
+  endpoint_t at = front->listeners[index].conf->address;
+  if (uv_tcp_getsockname(&front->listeners[index].tcp, (struct sockaddr *)&sa, &len) == 0)
+    endpoint_from_sockaddr((struct sockaddr *)&sa, &at);
+  return at;
+}
+
+size_t front_connections(const front_t *front)
+{
+  return front->connections;
+}
+
+/* Ending */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+  front_t *front = handle->data != NULL && handle->type == UV_TCP ? ((listener_t *)handle->data)->front : handle->data;
+  front->handles--;
+  front_check_drained(front);
+}
+
+static void close_listeners(front_t *front)
+{
+  for (size_t i = 0; i < front->listener_count; i++) {
+    if (!front->listeners[i].open)
+      continue;
+    front->listeners[i].open = false;
+    uv_close((uv_handle_t *)&front->listeners[i].tcp, on_handle_closed);
+  }
+}
+
+void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void *ctx)
+{
+  if (front->draining)
+    return;
+  front->draining = true;
+  front->done = done;
+  front->done_ctx = ctx;
+  uv_update_time(front->loop);
+  front->drain_deadline = uv_now(front->loop) + front->limits.drain_ms;
+  front->give_up_deadline = front->drain_deadline + front->limits.drain_ms;
+  close_listeners(front);
+  for (size_t i = 0; i < front->listener_count; i++)
+    while (front->listeners[i].lists[PHASE_IDLE].first != NULL)
+      conn_close(front->listeners[i].lists[PHASE_IDLE].first);
+  front_check_drained(front);
+}
+
+static void finish_drain(front_t *front, size_t abandoned)
+{
+  front->drained = true;
+  front->done(front->done_ctx, abandoned);
+}
+
+void front_check_drained(front_t *front)
+{
+  if (!front->draining || front->drained || front->connections > 0)
+    return;
+  if (front->owed > 0) {
+    if (uv_now(front->loop) >= front->give_up_deadline)
+      finish_drain(front, front->owed);
+    return;
+  }
+  if (!uv_is_closing((uv_handle_t *)&front->tick)) {
+    uv_close((uv_handle_t *)&front->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&front->flush, on_handle_closed);
+    return;
+  }
+  if (front->handles == 0)
+    finish_drain(front, 0);
+}
+
+void front_free(front_t *front)
+{
+  if (front == NULL)
+    return;
+  while (front->spare != NULL) {
+    request_t *next = front->spare->next_free;
+    free(front->spare);
+    front->spare = next;
+  }
+  free(front->listeners);
+  free(front);
+}

@@ -1,0 +1,51 @@
+/* The http listeners of one service on a libuv loop: accept, read, decide, run the handler, answer. Everything on the
+ * loop's thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "app/access.h"
+#include "app/admit.h"
+#include "common/diag.h"
+#include "common/ip.h"
+
+typedef struct front front_t;
+
+typedef struct listener_conf {
+  const char *name;
+  endpoint_t address;
+  admit_conf_t admit;
+  const ip_net_t *clients; /* empty: everybody */
+  size_t client_count;
+} listener_conf_t;
+
+/* Bounds that tests make smaller; front_limits_default gives those of limits.h. */
+typedef struct front_limits {
+  size_t connections; /* of one listener */
+  uint64_t head_ms, body_ms, idle_ms, write_ms, linger_ms, drain_ms, tick_ms;
+} front_limits_t;
+
+extern const front_limits_t front_limits_default;
+
+typedef struct front_conf {
+  const listener_conf_t *listeners; /* borrowed until the front is closed */
+  size_t listener_count;
+  access_log_t *access; /* borrowed */
+  front_limits_t limits;
+} front_conf_t;
+
+/* Binds and listens. On error diag names the address, and *out, unless NULL, is to be drained and freed like any other. */
+int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag);
+
+/* Stops accepting, closes idle connections, lets requests under way finish with "Connection: close", and after drain_ms
+ * cuts what is left. done is called once, when no connection is open and every request was replied to (abandoned = 0),
+ * or when handlers still owe replies drain_ms later (abandoned = how many). The front is freed by front_free after that. */
+void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void *ctx);
+/* After done with abandoned == 0. NULL allowed. */
+void front_free(front_t *front);
+
+/* Where a listener really listens (its port was 0 in a test). */
+endpoint_t front_address(const front_t *front, size_t index);
+size_t front_connections(const front_t *front);

@@ -1,0 +1,389 @@
+#include "app/reply.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "app/conn.h"
+#include "app/text_out.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* A public front's two refusals: no date, no id, nothing that tells one refusal from another. */
+#define PLAIN(status_line, length)                                                                                      \
+  "HTTP/1.1 " status_line "\r\nContent-Type: application/vnd.api+json\r\nContent-Length: " length                      \
+  "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+static const char plain_404_head[] = PLAIN("404 Not Found", "50");
+static const char plain_404_body[] = "{\"errors\":[{\"status\":\"404\",\"title\":\"Not Found\"}]}\n";
+static const char plain_400_head[] = PLAIN("400 Bad Request", "52");
+static const char plain_400_body[] = "{\"errors\":[{\"status\":\"400\",\"title\":\"Bad Request\"}]}\n";
+_Static_assert(sizeof plain_404_body - 1 == 50 && sizeof plain_400_body - 1 == 52, "Content-Length says so");
+
+/* What a browser must know of everything that an internal listener serves. */
+static const char browser_headers[] =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n";
+
+enum { HEAD_CAP = 1024 + sizeof browser_headers + LIMIT_REPLY_HEADERS };
+
+static const char *status_text(int status)
+{
+  switch (status) {
+  case 200: return "200 OK";
+  case 201: return "201 Created";
+  case 202: return "202 Accepted";
+  case 204: return "204 No Content";
+  case 304: return "304 Not Modified";
+  case 307: return "307 Temporary Redirect";
+  case 400: return "400 Bad Request";
+  case 401: return "401 Unauthorized";
+  case 402: return "402 Payment Required";
+  case 403: return "403 Forbidden";
+  case 404: return "404 Not Found";
+  case 405: return "405 Method Not Allowed";
+  case 406: return "406 Not Acceptable";
+  case 409: return "409 Conflict";
+  case 411: return "411 Length Required";
+  case 412: return "412 Precondition Failed";
+  case 413: return "413 Content Too Large";
+  case 414: return "414 URI Too Long";
+  case 415: return "415 Unsupported Media Type";
+  case 421: return "421 Misdirected Request";
+  case 422: return "422 Unprocessable Content";
+  case 428: return "428 Precondition Required";
+  case 429: return "429 Too Many Requests";
+  case 431: return "431 Request Header Fields Too Large";
+  case 500: return "500 Internal Server Error";
+  case 502: return "502 Bad Gateway";
+  case 503: return "503 Service Unavailable";
+  case 504: return "504 Gateway Timeout";
+  default: return NULL;
+  }
+}
+
+/* RFC 9110 §5.6.7, formatted once a second. */
+static const char *date_now(front_t *front)
+{
+  uint64_t second = clock_wall_ms() / 1000;
+  if (second != front->date_second) {
+    time_t at = (time_t)second;
+    struct tm tm;
+    gmtime_r(&at, &tm);
+    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    snprintf(front->date, sizeof front->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
+             tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour % 100,
+             tm.tm_min % 100, tm.tm_sec % 100);
+    front->date_second = second;
+  }
+  return front->date;
+}
+
+static bool is_internal(const request_t *request)
+{
+  return request->listener->conf->admit.internal;
+}
+
+static void log_request(const request_t *request, const uint8_t *head, size_t head_len, int status, size_t bytes)
+{
+  bool admitted = request->admit.verdict == ADMIT_OK;
+  access_line_t line = {
+      .listener = request->listener->conf->name,
+      .client = &request->peer,
+      .verdict = admitted ? "admitted" : "refused",
+      .reason = admit_reason(&request->admit),
+      .rule = request->admit.rule != NULL ? request->admit.rule->text : NULL,
+      .head = head,
+      .head_len = head_len,
+      .status = status,
+      .bytes = bytes,
+      .us = request->started_us > 0 ? clock_mono_us() - request->started_us : 0,
+      .id = request->id[0] != '\0' ? request->id : NULL,
+  };
+  access_write(request->front->access, &line);
+}
+
+/* Hands the answer to the connection, or drops it with the request when the client has gone. */
+static void deliver(request_t *request, const answer_t *answer)
+{
+  if (request->conn != NULL) {
+    conn_answer(request->conn, answer);
+    return;
+  }
+  front_t *front = request->front;
+  free(answer->owned);
+  front_request_free(request);
+  front_check_drained(front);
+}
+
+typedef struct reply {
+  int status;
+  const char *content_type; /* NULL: no body */
+  const char *encoding;
+  const char *etag;
+  const char *cache;
+  const void *body;
+  size_t len;
+  void *owned;
+  bool close;
+} reply_t;
+
+/* Composes the head of an ordinary answer into out. */
+static void compose(request_t *request, const reply_t *reply, bool keep, text_out_t *out)
+{
+  const char *status = status_text(reply->status);
+  OUT_LITERAL(out, "HTTP/1.1 ");
+  out_text(out, status != NULL ? status : "500 Internal Server Error");
+  OUT_LITERAL(out, "\r\nDate: ");
+  out_text(out, date_now(request->front));
+  if (reply->content_type != NULL) {
+    OUT_LITERAL(out, "\r\nContent-Type: ");
+    out_text(out, reply->content_type);
+  }
+  if (reply->status != 204 && reply->status != 304) {
+    OUT_LITERAL(out, "\r\nContent-Length: ");
+    out_u64(out, reply->len);
+  }
+  if (reply->encoding != NULL) {
+    OUT_LITERAL(out, "\r\nContent-Encoding: ");
+    out_text(out, reply->encoding);
+  }
+  if (reply->etag != NULL) {
+    OUT_LITERAL(out, "\r\nETag: ");
+    out_text(out, reply->etag);
+  }
+  OUT_LITERAL(out, "\r\nCache-Control: ");
+  out_text(out, reply->cache);
+  OUT_LITERAL(out, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+  out_text(out, request->id);
+  OUT_LITERAL(out, "\r\n");
+  if (is_internal(request))
+    OUT_LITERAL(out, browser_headers);
+  out_bytes(out, request->reply_headers, request->reply_headers_len);
+  if (!keep)
+    OUT_LITERAL(out, "Connection: close\r\n");
+  else if (request->head.minor == 0)
+    OUT_LITERAL(out, "Connection: keep-alive\r\n");
+  OUT_LITERAL(out, "\r\n");
+}
+
+static void send_reply(request_t *request, const reply_t *reply)
+{
+  char head[HEAD_CAP];
+  text_out_t out = {.buf = head, .cap = sizeof head};
+  bool keep = request->admit.keep_alive && !reply->close && !request->front->draining;
+  compose(request, reply, keep, &out);
+  bool head_only = request->head.method == GATE_HEAD;
+  log_request(request, request->bytes, request->length, reply->status, head_only ? 0 : reply->len);
+  answer_t answer = {
+      .head = head,
+      .head_len = out.len,
+      .body = reply->body,
+      .body_len = head_only ? 0 : reply->len,
+      .owned = reply->owned,
+      .keep = keep && !out.over,
+  };
+  deliver(request, &answer);
+}
+
+/* Every reply to a request that a handler had passes here once. */
+static bool begin_reply(request_t *request)
+{
+  if (request->replied) {
+    log_error("a handler replied twice to request %s", request->id);
+    return false;
+  }
+  request->replied = true;
+  return true;
+}
+
+static const char *media_type(const request_t *request)
+{
+  const route_t *route = request->admit.match.route;
+  return route != NULL && route->tier == TIER_INTERNAL ? "application/json" : "application/vnd.api+json";
+}
+
+static void reply_json(request_t *request, int status, json_t *json, const char *content_type, bool close)
+{
+  char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+  json_decref(json);
+  reply_t reply = {.status = status, .content_type = content_type, .cache = "no-store", .close = close};
+  static const char failed[] = "{\"errors\":[{\"status\":\"500\",\"title\":\"Internal Server Error\"}]}";
+  if (text == NULL || status_text(status) == NULL) {
+    log_error("request %s: no answer could be composed (status %d)", request->id, status);
+    reply.status = 500;
+    free(text);
+    text = NULL;
+  }
+  reply.body = text != NULL ? text : failed;
+  reply.len = strlen(reply.body);
+  reply.owned = text;
+  send_reply(request, &reply);
+}
+
+void request_reply(request_t *request, int status, json_t *json)
+{
+  if (begin_reply(request))
+    reply_json(request, status, json, media_type(request), false);
+  else
+    json_decref(json);
+}
+
+void request_reply_empty(request_t *request, int status)
+{
+  reply_t reply = {.status = status, .cache = "no-store", .body = ""};
+  if (begin_reply(request))
+    send_reply(request, &reply);
+}
+
+/* {"errors":[{...}]}; NULL when out of memory. */
+static json_t *error_document(int status, const char *title, const char *pointer, const char *parameter,
+                              const char *detail)
+{
+  char number[8];
+  snprintf(number, sizeof number, "%d", status);
+  json_t *source = NULL;
+  if (pointer != NULL)
+    source = json_pack("{s:s}", "pointer", pointer);
+  else if (parameter != NULL)
+    source = json_pack("{s:s}", "parameter", parameter);
+  return json_pack("{s:[{s:s,s:s,s:s*,s:o*}]}", "errors", "status", number, "title", title, "detail",
+                   detail[0] != '\0' ? detail : NULL, "source", source);
+}
+
+void request_reply_error(request_t *request, int status, const char *title, const char *pointer, const char *parameter,
+                         const char *fmt, ...)
+{
+  char detail[1024], safe[1024];
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(detail, sizeof detail, fmt, ap);
+  va_end(ap);
+  size_t len = n < 0 ? 0 : (size_t)n < sizeof detail ? (size_t)n : sizeof detail - 1;
+  text_printable(safe, sizeof safe, detail, len);
+  request_reply(request, status, error_document(status, title, pointer, parameter, safe));
+}
+
+/* A name or value with a line end would be a header of the client's making. */
+static bool is_header_text(const char *text)
+{
+  for (; *text != '\0'; text++)
+    if ((uint8_t)*text < 0x20 || *text == 0x7f)
+      return false;
+  return true;
+}
+
+void request_set_header(request_t *request, const char *name, const char *value)
+{
+  if (request->reply_headers == NULL)
+    request->reply_headers = request_alloc(request, LIMIT_REPLY_HEADERS);
+  text_out_t out = {.buf = request->reply_headers, .cap = LIMIT_REPLY_HEADERS, .len = request->reply_headers_len};
+  if (request->reply_headers == NULL || !is_header_text(name) || !is_header_text(value)) {
+    log_error("request %s: header %s was left out of the reply", request->id, name);
+    return;
+  }
+  out_text(&out, name);
+  OUT_LITERAL(&out, ": ");
+  out_text(&out, value);
+  OUT_LITERAL(&out, "\r\n");
+  if (out.over)
+    log_error("request %s: header %s was left out of the reply", request->id, name);
+  else
+    request->reply_headers_len = out.len;
+}
+
+/* Refusals */
+
+static void refuse_plain(request_t *request, const uint8_t *head, size_t head_len)
+{
+  bool missing = admit_status(&request->admit) == 404 || request->admit.verdict == ADMIT_HOST_UNKNOWN;
+  bool head_only = request->head.method == GATE_HEAD;
+  answer_t answer = {
+      .head = missing ? plain_404_head : plain_400_head,
+      .head_len = missing ? sizeof plain_404_head - 1 : sizeof plain_400_head - 1,
+      .body = missing ? plain_404_body : plain_400_body,
+      .body_len = head_only ? 0 : missing ? sizeof plain_404_body - 1 : sizeof plain_400_body - 1,
+  };
+  log_request(request, head, head_len, missing ? 404 : 400, answer.body_len);
+  deliver(request, &answer);
+}
+
+static void set_allow(request_t *request)
+{
+  static const char *const names[METHOD_COUNT] = {"GET, HEAD", "POST", "PUT", "DELETE"};
+  char allow[64];
+  text_out_t out = {.buf = allow, .cap = sizeof allow - 1};
+  for (unsigned i = 0; i < METHOD_COUNT; i++) {
+    if ((request->admit.match.allowed & (1u << i)) == 0)
+      continue;
+    if (out.len > 0)
+      OUT_LITERAL(&out, ", ");
+    out_text(&out, names[i]);
+  }
+  allow[out.len] = '\0';
+  request_set_header(request, "Allow", allow);
+}
+
+/* "404 Not Found" without its number. */
+static const char *title_of(int status)
+{
+  const char *text = status_text(status);
+  return text != NULL ? text + 4 : "Error";
+}
+
+void reply_refusal(request_t *request, const uint8_t *head, size_t head_len)
+{
+  const admit_t *admit = &request->admit;
+  if (!is_internal(request) && admit_is_plain(admit->verdict)) {
+    refuse_plain(request, head, head_len);
+    return;
+  }
+  int status = admit_status(admit);
+  if (admit->verdict == ADMIT_METHOD)
+    set_allow(request);
+  if (request->bytes == NULL) {
+    request->bytes = request_alloc(request, head_len);
+    request->length = request->bytes != NULL ? head_len : 0;
+    if (request->bytes != NULL)
+      memcpy(request->bytes, head, head_len);
+  }
+  bool close = admit->verdict == ADMIT_GATE || request->head.length > 0;
+  json_t *document = error_document(status, title_of(status), NULL, NULL, admit_text(admit));
+  reply_json(request, status, document, "application/vnd.api+json", close);
+}
+
+/* Pages */
+
+/* If-None-Match lists the tag, or is "*" (RFC 9110 §13.1.2). */
+static bool client_has(const request_t *request, const char *etag)
+{
+  const char *match = request_header(request, "if-none-match");
+  return match != NULL && etag != NULL && (strcmp(match, "*") == 0 || strstr(match, etag) != NULL);
+}
+
+void reply_static(request_t *request, const reply_static_t *what)
+{
+  reply_t reply = {.status = 200,
+                   .content_type = what->content_type,
+                   .encoding = what->encoding,
+                   .etag = what->etag,
+                   .cache = "no-cache",
+                   .body = what->data,
+                   .len = what->len};
+  if (client_has(request, what->etag))
+    reply = (reply_t){.status = 304, .etag = what->etag, .cache = "no-cache", .body = ""};
+  if (begin_reply(request))
+    send_reply(request, &reply);
+}
+
+void reply_redirect(request_t *request, const char *location)
+{
+  request_set_header(request, "Location", location);
+  request_reply_empty(request, 307);
+}

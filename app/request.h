@@ -1,0 +1,70 @@
+/* A request under way: its own copy of the head, its memory, and where its reply goes. Private to the http side; handlers
+ * see it through handler.h alone. All calls on the loop's thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app/admit.h"
+#include "app/handler.h"
+#include "common/ip.h"
+
+struct conn;
+struct front;
+struct listener;
+
+typedef struct query_parameter {
+  const char *name;
+  const char *value;
+} query_parameter_t;
+
+typedef struct memory_block memory_block_t;
+
+struct request {
+  struct conn *conn; /* NULL once the client has gone */
+  struct front *front;
+  const struct listener *listener; /* for the log and the reply's headers; no handler sees it */
+  endpoint_t peer;
+  struct request *next_free;
+  uint8_t *bytes; /* copy of the head; names and values in it are cut with NULs */
+  size_t length;
+  admit_t admit;
+  const char *parameters[LIMIT_ROUTE_PARAMETERS];
+  query_parameter_t *queries;
+  size_t query_count;
+  uint8_t *body_bytes; /* malloc'ed, head.length of them; NULL if there is no body */
+  size_t body_have;
+  json_t *body;
+  uint64_t started_us;
+  bool replied;
+  bool owed; /* a handler has it and has not replied */
+  char *reply_headers; /* "Name: value\r\n" ... */
+  size_t reply_headers_len;
+  size_t memory_used;
+  memory_block_t *blocks;
+  size_t first_used;
+  char id[LIMIT_REQUEST_ID + 1];
+  gate_head_t head;
+  _Alignas(max_align_t) uint8_t first[1024]; /* serves small allocations without malloc */
+};
+
+/* Zeroes everything but the memory itself. */
+void request_init(request_t *request);
+/* Gives the request's memory back, not the request itself. */
+void request_clear(request_t *request);
+
+/* After admit_decide: copies the head, cuts its header lines, decodes path and query parameters. SMPL_ENOMEM. */
+int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
+
+/* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep). */
+int request_parse_body(request_t *request, diag_t *diag);
+
+/* Depth of nested arrays and objects in JSON text, not counting brackets inside strings. Pure. */
+size_t request_json_depth(const uint8_t *text, size_t len);
+
+/* Decodes %XX (and '+' as a space if plus) from s[0..len) to dst, which takes len + 1 bytes. Pure. The gate has seen s. */
+void request_decode(char *dst, const uint8_t *s, size_t len, bool plus);
+
+/* True for an id that may be taken over from X-Request-Id: 1 to LIMIT_REQUEST_ID of letters, digits, '.', '_', '-'. */
+bool request_id_is_fine(const char *id, size_t len);
