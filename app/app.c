@@ -1,0 +1,207 @@
+#include "app/app.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/openapi.h"
+#include "app/run.h"
+#include "app/settings.h"
+#include "common/error.h"
+#include "common/harden.h"
+#include "common/log.h"
+
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+static const char usage[] =
+    "usage: smpl-app -c FILE                     run the service that FILE configures\n"
+    "       smpl-app check -c FILE               check FILE and say what follows from it\n"
+    "       smpl-app openapi -c FILE             print the service's OpenAPI document\n"
+    "       smpl-app openapi --service SERVICE   the same without a configuration\n"
+    "       smpl-app --help | --version\n";
+
+typedef enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_OPENAPI, COMMAND_HELP, COMMAND_VERSION } command_t;
+
+typedef struct arguments {
+  command_t command;
+  const char *file;
+  const char *service;
+} arguments_t;
+
+static int usage_error(const char *what, const char *word)
+{
+  fprintf(stderr, "smpl-app: %s%s; try: smpl-app --help\n", what, word);
+  return STATUS_USAGE;
+}
+
+/* The value of an option, from the next argument; NULL if there is none. */
+static const char *option_value(int argc, char **argv, int *i)
+{
+  if (*i + 1 >= argc)
+    return NULL;
+  *i += 1;
+  return argv[*i];
+}
+
+static int read_arguments(int argc, char **argv, arguments_t *out)
+{
+  bool command_given = false;
+  for (int i = 1; i < argc; i++) {
+    const char **value = strcmp(argv[i], "-c") == 0 ? &out->file : strcmp(argv[i], "--service") == 0 ? &out->service : NULL;
+    if (value != NULL) {
+      *value = option_value(argc, argv, &i);
+      if (*value == NULL)
+        return usage_error("a value is missing after ", argv[i]);
+    } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+      out->command = COMMAND_HELP;
+      return STATUS_OK;
+    } else if (strcmp(argv[i], "--version") == 0) {
+      out->command = COMMAND_VERSION;
+      return STATUS_OK;
+    } else if (!command_given && strcmp(argv[i], "check") == 0) {
+      out->command = COMMAND_CHECK;
+      command_given = true;
+    } else if (!command_given && strcmp(argv[i], "openapi") == 0) {
+      out->command = COMMAND_OPENAPI;
+      command_given = true;
+    } else {
+      return usage_error(argv[i][0] == '-' ? "unknown option " : "unknown command ", argv[i]);
+    }
+  }
+  if (out->service != NULL && out->command != COMMAND_OPENAPI)
+    return usage_error("--service goes with openapi only", "");
+  if (out->file == NULL && (out->command != COMMAND_OPENAPI || out->service == NULL))
+    return usage_error("a configuration file is missing: -c FILE", "");
+  return STATUS_OK;
+}
+
+static int fail(const diag_t *diag)
+{
+  fprintf(stderr, "smpl-app: %s\n", diag->text);
+  return STATUS_FAILED;
+}
+
+static const service_t *service_named(const service_t *const *services, const char *name)
+{
+  for (size_t i = 0; services[i] != NULL; i++)
+    if (strcmp(services[i]->name, name) == 0)
+      return services[i];
+  return NULL;
+}
+
+static int print_openapi(const service_t *service)
+{
+  diag_t diag = {.text = ""};
+  json_t *document = NULL;
+  route_source_t sources[SERVICE_SOURCES];
+  built_in_sources(NULL, service, NULL, sources);
+  if (openapi_document(service, sources, SERVICE_SOURCES, &document, &diag))
+    return fail(&diag);
+  int err = json_dumpf(document, stdout, JSON_INDENT(2));
+  json_decref(document);
+  putchar('\n');
+  if (err != 0 || fflush(stdout) != 0) {
+    fprintf(stderr, "smpl-app: the document could not be written\n");
+    return STATUS_FAILED;
+  }
+  return STATUS_OK;
+}
+
+static void print_rules(const listener_conf_t *listener)
+{
+  for (size_t i = 0; i < listener->admit.rule_count; i++)
+    printf("%s%s", i > 0 ? ", " : "", listener->admit.rules[i].text);
+}
+
+static void print_listener(const listener_conf_t *listener)
+{
+  char address[ENDPOINT_TEXT_MAX], net[IP_NET_TEXT_MAX];
+  size_t count = router_count(listener->admit.router);
+  printf("  http listener %s: %s, %s, rules ", listener->name, endpoint_format(&listener->address, address),
+         listener->admit.internal ? "internal" : "public");
+  print_rules(listener);
+  printf(": %zu route%s\n", count, count == 1 ? "" : "s");
+  if (listener->client_count > 0) {
+    printf("    clients:");
+    for (size_t i = 0; i < listener->client_count; i++)
+      printf(" %s", ip_net_format(&listener->clients[i], net));
+    printf("\n");
+  }
+  if (listener->admit.internal) {
+    printf("    answers for Host:");
+    for (size_t i = 0; i < listener->admit.host_count; i++)
+      printf(" %s", listener->admit.hosts[i]);
+    printf(" %s localhost *.localhost 127.0.0.1 [::1]\n", listener->admit.own_address);
+  }
+  if (count == 0)
+    printf("    warning: its rules admit no route; every request is answered with 404\n");
+}
+
+static int check(const char *path, const service_t *const *services)
+{
+  diag_t diag = {.text = ""};
+  settings_t settings;
+  listener_conf_t *listeners = NULL;
+  route_source_t sources[SERVICE_SOURCES];
+  if (settings_load(path, services, &settings, &diag))
+    return fail(&diag);
+  built_in_sources(NULL, settings.service, NULL, sources);
+  int err = settings_listeners(&settings, sources, SERVICE_SOURCES, &listeners, &diag);
+  if (!err) {
+    printf("%s: ok, %s (%s service)\n", path, settings.service->title, settings.service->name);
+    for (size_t i = 0; i < settings.listeners.count; i++)
+      print_listener(&listeners[i]);
+  }
+  settings_listeners_free(listeners, settings.listeners.count);
+  settings_free(&settings);
+  return err ? fail(&diag) : STATUS_OK;
+}
+
+static int openapi(const arguments_t *arguments, const service_t *const *services)
+{
+  diag_t diag = {.text = ""};
+  if (arguments->service != NULL) {
+    const service_t *service = service_named(services, arguments->service);
+    if (service != NULL)
+      return print_openapi(service);
+    fprintf(stderr, "smpl-app: no service '%s'; there is:", arguments->service);
+    for (size_t i = 0; services[i] != NULL; i++)
+      fprintf(stderr, " %s", services[i]->name);
+    fprintf(stderr, "\n");
+    return STATUS_FAILED;
+  }
+  settings_t settings;
+  if (settings_load(arguments->file, services, &settings, &diag))
+    return fail(&diag);
+  int status = print_openapi(settings.service);
+  settings_free(&settings);
+  return status;
+}
+
+int app_main(int argc, char **argv, const service_t *const *services)
+{
+  arguments_t arguments = {.command = COMMAND_RUN};
+  if (harden_process()) {
+    fprintf(stderr, "smpl-app: core dumps cannot be switched off\n");
+    return STATUS_FAILED;
+  }
+  log_init("smpl-app", LOG_LEVEL_INFO);
+  int status = read_arguments(argc, argv, &arguments);
+  if (status != STATUS_OK)
+    return status;
+  switch (arguments.command) {
+  case COMMAND_HELP:
+    fputs(usage, stdout);
+    return STATUS_OK;
+  case COMMAND_VERSION:
+    printf("smpl-app %s\n", SMPL_VERSION);
+    return STATUS_OK;
+  case COMMAND_CHECK:
+    return check(arguments.file, services);
+  case COMMAND_OPENAPI:
+    return openapi(&arguments, services);
+  default:
+    return run(arguments.file, services);
+  }
+}

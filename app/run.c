@@ -1,0 +1,221 @@
+#include "app/run.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/settings.h"
+#include "app/text_out.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/lookup.h"
+
+enum { SIGNAL_COUNT = 3 };
+
+static const int signals[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
+
+/* Everything that lives while the service runs. */
+typedef struct runner {
+  uv_loop_t loop;
+  settings_t settings;
+  built_in_t *built_in;
+  listener_conf_t *listeners;
+  access_log_t *access;
+  lookup_t *lookup;
+  void *state; /* the service's */
+  bool open;   /* service->open succeeded */
+  front_t *front;
+  uv_signal_t signals[SIGNAL_COUNT];
+  bool ending;
+  int status;
+} runner_t;
+
+/* Ending: listeners first, then the service, then what it worked with; the loop ends when nothing is left on it. */
+
+static void on_service_closed(void *ctx)
+{
+  runner_t *r = ctx;
+  r->open = false;
+  lookup_free(r->lookup);
+  r->lookup = NULL;
+  for (size_t i = 0; i < SIGNAL_COUNT; i++)
+    uv_close((uv_handle_t *)&r->signals[i], NULL);
+}
+
+static void on_drained(void *ctx, size_t abandoned)
+{
+  runner_t *r = ctx;
+  if (abandoned > 0) {
+    log_error("%zu requests were not answered in time; ending without them", abandoned);
+    access_flush(r->access);
+    _exit(1);
+  }
+  if (r->open)
+    r->settings.service->close(r->state, on_service_closed, r);
+  else
+    on_service_closed(r);
+}
+
+static void end(runner_t *r, int status)
+{
+  r->ending = true;
+  r->status = status;
+  if (r->front != NULL)
+    front_drain(r->front, on_drained, r);
+  else
+    on_drained(r, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+  runner_t *r = handle->data;
+  diag_t diag = {.text = ""};
+  if (signum == SIGHUP) {
+    if (access_reopen(r->access, &diag))
+      log_error("%s", diag.text);
+    else
+      log_info("access log opened anew");
+    return;
+  }
+  if (r->ending) {
+    log_warn("asked again to end: ending at once");
+    access_flush(r->access);
+    _exit(1);
+  }
+  log_info("ending: finishing %zu open connections", front_connections(r->front));
+  end(r, 0);
+}
+
+/* Starting */
+
+/* As many descriptors as we are allowed: connections are bounded by limits of our own. */
+static void raise_descriptor_limit(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static int open_lookup(runner_t *r, diag_t *diag)
+{
+  if (r->settings.resolvers.count == 0)
+    return SMPL_OK;
+  lookup_conf_t conf = {.servers = r->settings.resolvers.items,
+                        .server_count = r->settings.resolvers.count,
+                        .source = r->settings.has_source ? &r->settings.source : NULL};
+  return lookup_new(&r->loop, &conf, &r->lookup, diag);
+}
+
+static int open_service(runner_t *r, diag_t *diag)
+{
+  service_env_t env = {.loop = &r->loop,
+                       .database = r->settings.database,
+                       .accounts_url = r->settings.accounts_url,
+                       .sister_urls = r->settings.sister_urls,
+                       .lookup = r->lookup};
+  int err = r->settings.service->open(&env, &r->state, diag);
+  r->open = err == SMPL_OK;
+  return err;
+}
+
+/* What the configuration says is judged before anything is opened. */
+static int prepare(runner_t *r, const char *path, const service_t *const *services, diag_t *diag)
+{
+  route_source_t sources[SERVICE_SOURCES];
+  int err = settings_load(path, services, &r->settings, diag);
+  if (err)
+    return err;
+  err = built_in_new(r->settings.service, &r->state, &r->built_in, diag);
+  if (err)
+    return err;
+  built_in_sources(r->built_in, r->settings.service, NULL, sources);
+  err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
+  if (!err)
+    err = access_open(r->settings.access_log, &r->access, diag);
+  return err;
+}
+
+/* The tables again, now with the service's state for its handlers, and the sockets. */
+static int open_front(runner_t *r, diag_t *diag)
+{
+  route_source_t sources[SERVICE_SOURCES];
+  settings_listeners_free(r->listeners, r->settings.listeners.count);
+  built_in_sources(r->built_in, r->settings.service, r->state, sources);
+  int err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
+  if (err)
+    return err;
+  front_conf_t conf = {.listeners = r->listeners,
+                       .listener_count = r->settings.listeners.count,
+                       .access = r->access,
+                       .limits = front_limits_default};
+  return front_open(&r->loop, &conf, &r->front, diag);
+}
+
+static int start(runner_t *r, diag_t *diag)
+{
+  for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+    uv_signal_init(&r->loop, &r->signals[i]);
+    r->signals[i].data = r;
+    uv_signal_start(&r->signals[i], on_signal, signals[i]);
+  }
+  int err = open_lookup(r, diag);
+  if (!err)
+    err = open_service(r, diag);
+  return err ? err : open_front(r, diag);
+}
+
+static void say_ready(const runner_t *r)
+{
+  char text[LOG_LINE_MAX / 2];
+  char address[ENDPOINT_TEXT_MAX];
+  text_out_t out = {.buf = text, .cap = sizeof text - 1};
+  for (size_t i = 0; i < r->settings.listeners.count; i++) {
+    OUT_LITERAL(&out, ", http ");
+    out_text(&out, r->listeners[i].name);
+    OUT_LITERAL(&out, " on ");
+    out_text(&out, endpoint_format(&r->listeners[i].address, address));
+  }
+  text[out.len] = '\0';
+  log_info("ready: %s service%s", r->settings.service->name, text);
+}
+
+static void release(runner_t *r)
+{
+  front_free(r->front);
+  settings_listeners_free(r->listeners, r->settings.listeners.count);
+  access_close(r->access);
+  built_in_free(r->built_in);
+  settings_free(&r->settings);
+}
+
+int run(const char *path, const service_t *const *services)
+{
+  diag_t diag = {.text = ""};
+  runner_t r = {.status = 0};
+  raise_descriptor_limit();
+  int err = prepare(&r, path, services, &diag);
+  if (!err && uv_loop_init(&r.loop) < 0)
+    err = diag_fail(&diag, SMPL_ESYS, "no event loop");
+  if (err) {
+    fprintf(stderr, "smpl-app: %s\n", diag.text);
+    release(&r);
+    return 1;
+  }
+  if (start(&r, &diag)) {
+    fprintf(stderr, "smpl-app: %s\n", diag.text);
+    end(&r, 1);
+  } else {
+    say_ready(&r);
+  }
+  uv_run(&r.loop, UV_RUN_DEFAULT);
+  if (uv_loop_close(&r.loop) < 0)
+    log_warn("the event loop still had handles at the end");
+  release(&r);
+  return r.status;
+}

@@ -1,0 +1,309 @@
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/gate.h"
+#include "app/rules.h"
+#include "common/error.h"
+#include "common/text.h"
+
+/* Scalars of our own */
+
+static int keep_text(conf_t *conf, const char *text, size_t len, const char **out)
+{
+  char *copy = conf_alloc(conf, len + 1);
+  if (copy == NULL)
+    return SMPL_ENOMEM;
+  memcpy(copy, text, len);
+  *out = copy;
+  return SMPL_OK;
+}
+
+static int parse_rule(conf_t *conf, const char *text, size_t len, void *out)
+{
+  const char *copy = NULL;
+  int err = keep_text(conf, text, len, &copy);
+  return err ? err : rule_parse(copy, out);
+}
+
+static const conf_scalar_t scalar_rule = {"a path like /api/v1/health, or /api/v1/* for all below", sizeof(rule_t),
+                                          parse_rule};
+
+/* A host name without port; what stands in Host before the colon. */
+static int parse_host(conf_t *conf, const char *text, size_t len, void *out)
+{
+  if (strpbrk(text, ":[]") != NULL || gate_host((const uint8_t *)text, len) != GATE_ADMIT)
+    return SMPL_EINVAL;
+  return keep_text(conf, text, len, out);
+}
+
+static const conf_scalar_t scalar_host = {"a host name without port", sizeof(const char *), parse_host};
+
+/* "http://name[:port]", nothing after it. */
+static int parse_base_url(conf_t *conf, const char *text, size_t len, void *out)
+{
+  static const char scheme[] = "http://";
+  size_t skip = sizeof scheme - 1;
+  if (len <= skip || memcmp(text, scheme, skip) != 0 ||
+      gate_host((const uint8_t *)text + skip, len - skip) != GATE_ADMIT)
+    return SMPL_EINVAL;
+  return keep_text(conf, text, len, out);
+}
+
+static const conf_scalar_t scalar_base_url = {"a URL like http://config.internal.smplkit.local", sizeof(const char *),
+                                              parse_base_url};
+
+static int parse_listener_name(conf_t *conf, const char *text, size_t len, void *out)
+{
+  if (len > 32 || !(text_lower(text[0]) >= 'a' && text_lower(text[0]) <= 'z'))
+    return SMPL_EINVAL;
+  for (size_t i = 0; i < len; i++) {
+    char c = text_lower(text[i]);
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+      return SMPL_EINVAL;
+  }
+  return keep_text(conf, text, len, out);
+}
+
+static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, digits, - and _", sizeof(const char *),
+                                                   parse_listener_name};
+
+/* Tables */
+
+static const conf_field_t listener_fields[] = {
+    {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name, .required = true},
+    {"address", CONF_ONE, offsetof(listener_settings_t, address), .scalar = &conf_endpoint, .required = true},
+    {"rules", CONF_MANY, offsetof(listener_settings_t, rules), .scalar = &scalar_rule, .required = true,
+     .max = LIMIT_RULES},
+    {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net, .max = LIMIT_CLIENTS},
+    {"hosts", CONF_MANY, offsetof(listener_settings_t, hosts), .scalar = &scalar_host, .max = LIMIT_HOSTS},
+};
+static const conf_map_t listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
+                                        CONF_COUNT(listener_fields), NULL};
+
+typedef struct accounts_file {
+  const char *url;
+} accounts_file_t;
+
+static const conf_field_t accounts_fields[] = {
+    {"url", CONF_ONE, offsetof(accounts_file_t, url), .scalar = &scalar_base_url, .required = true},
+};
+static const conf_map_t accounts_map = {"accounts", sizeof(accounts_file_t), accounts_fields,
+                                        CONF_COUNT(accounts_fields), NULL};
+
+typedef struct resolver_file {
+  conf_list_t servers; /* endpoint_t */
+  ip_t source;
+} resolver_file_t;
+
+enum { RESOLVER_SERVERS_MAX = 8 };
+
+static const conf_field_t resolver_fields[] = {
+    {"servers", CONF_MANY, offsetof(resolver_file_t, servers), .scalar = &conf_endpoint, .required = true,
+     .max = RESOLVER_SERVERS_MAX},
+    {"source", CONF_ONE, offsetof(resolver_file_t, source), .scalar = &conf_ip},
+};
+static const conf_map_t resolver_map = {"resolver", sizeof(resolver_file_t), resolver_fields,
+                                        CONF_COUNT(resolver_fields), NULL};
+
+/* The file as it is written. */
+typedef struct file {
+  const char *service;
+  conf_list_t listeners;
+  const char *database;
+  accounts_file_t accounts;
+  conf_list_t sisters;
+  resolver_file_t resolver;
+  const char *access_log;
+} file_t;
+
+static const conf_field_t file_fields[] = {
+    {"service", CONF_ONE, offsetof(file_t, service), .scalar = &conf_string, .required = true},
+    {"listeners", CONF_MAPS, offsetof(file_t, listeners), .map = &listener_map, .required = true,
+     .max = LIMIT_LISTENERS},
+    {"database", CONF_ONE, offsetof(file_t, database), .scalar = &conf_path, .required = true},
+    {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
+    {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
+    {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_map},
+    {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
+};
+static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields), NULL};
+
+/* Checks */
+
+static int find_service(const conf_t *conf, const file_t *file, const service_t *const *services, const service_t **out,
+                        diag_t *diag)
+{
+  char names[256] = "";
+  size_t used = 0;
+  for (size_t i = 0; services[i] != NULL; i++) {
+    *out = services[i];
+    if (strcmp(services[i]->name, file->service) == 0)
+      return SMPL_OK;
+    int n = snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", services[i]->name);
+    used += n > 0 && (size_t)n < sizeof names - used ? (size_t)n : 0;
+  }
+  return conf_fail(conf, diag, &file->service, "no service '%s'; there is: %s", file->service, names);
+}
+
+static bool is_accounts(const file_t *file)
+{
+  return strcmp(file->service, "accounts") == 0;
+}
+
+/* Who calls whom: every other service asks the account service about keys, which tells its sisters of new accounts. */
+static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  bool has_accounts = conf_given_map(conf, &file->accounts);
+  bool has_resolver = conf_given_map(conf, &file->resolver);
+  if (is_accounts(file) && has_accounts)
+    return conf_fail(conf, diag, &file->accounts.url, "the account service itself has no 'accounts'");
+  if (!is_accounts(file) && !has_accounts)
+    return conf_fail(conf, diag, &file->service, "'accounts' is missing: where %s has API keys checked, as in "
+                     "accounts: {url: \"http://app.internal.smplkit.local\"}", file->service);
+  if (!is_accounts(file) && conf_given(conf, &file->sisters))
+    return conf_fail(conf, diag, &file->sisters, "only the account service has 'sisters'");
+  if ((has_accounts || file->sisters.count > 0) && !has_resolver)
+    return conf_fail(conf, diag, has_accounts ? (const void *)&file->accounts.url : (const void *)&file->sisters,
+                     "'resolver' is missing: sister services are called by their private names, as in "
+                     "resolver: {servers: [\"127.0.0.1:5300\"]}");
+  return SMPL_OK;
+}
+
+static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  const listener_settings_t *all = file->listeners.items;
+  for (size_t i = 0; i < file->listeners.count; i++) {
+    if (all[i].address.port == 0)
+      return conf_fail(conf, diag, &all[i].address, "http listener %s: port 0 is no port to be found at", all[i].name);
+    for (size_t j = 0; j < i; j++) {
+      if (strcmp(all[i].name, all[j].name) == 0)
+        return conf_fail(conf, diag, &all[i].name, "two http listeners are named %s", all[i].name);
+      if (ip_equal(&all[i].address.ip, &all[j].address.ip) && all[i].address.port == all[j].address.port)
+        return conf_fail(conf, diag, &all[i].address, "http listeners %s and %s have the same address", all[j].name,
+                         all[i].name);
+    }
+  }
+  return SMPL_OK;
+}
+
+static int take(const file_t *file, settings_t *out, diag_t *diag)
+{
+  out->service_name = file->service;
+  out->listeners = file->listeners;
+  out->database = file->database;
+  out->accounts_url = file->accounts.url;
+  out->sisters = file->sisters;
+  out->resolvers = file->resolver.servers;
+  out->has_source = conf_given(out->conf, &file->resolver.source);
+  out->source = file->resolver.source;
+  out->access_log = file->access_log;
+  out->sister_urls = conf_alloc(out->conf, (file->sisters.count + 1) * sizeof *out->sister_urls);
+  if (out->sister_urls == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < file->sisters.count; i++)
+    out->sister_urls[i] = ((const char *const *)file->sisters.items)[i];
+  return SMPL_OK;
+}
+
+int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag)
+{
+  file_t file;
+  *out = (settings_t){.conf = NULL};
+  int err = conf_load(path, &file_map, &file, &out->conf, diag);
+  if (err)
+    return err;
+  err = find_service(out->conf, &file, services, &out->service, diag);
+  if (!err)
+    err = check_calls(out->conf, &file, diag);
+  if (!err)
+    err = check_listeners(out->conf, &file, diag);
+  if (!err)
+    err = take(&file, out, diag);
+  if (err)
+    settings_free(out);
+  return err;
+}
+
+void settings_free(settings_t *settings)
+{
+  conf_free(settings->conf);
+  *settings = (settings_t){.conf = NULL};
+}
+
+/* Listeners */
+
+static bool has_internal_route(const router_t *router)
+{
+  for (size_t i = 0; i < router_count(router); i++)
+    if (router_route(router, i)->tier == TIER_INTERNAL)
+      return true;
+  return false;
+}
+
+/* An internal listener must not be where the internet could reach it, and must say who may. */
+static int check_internal(const settings_t *settings, const listener_settings_t *from, diag_t *diag)
+{
+  if (ip_is_unspecified(&from->address.ip))
+    return conf_fail(settings->conf, diag, &from->address, "http listener %s admits internal routes: it needs one "
+                     "private address, not all of the machine's", from->name);
+  if (!ip_is_private(&from->address.ip))
+    return conf_fail(settings->conf, diag, &from->address, "http listener %s admits internal routes: its address must "
+                     "be private (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)", from->name);
+  if (from->clients.count == 0)
+    return conf_fail(settings->conf, diag, &from->name, "http listener %s admits internal routes: 'clients' is "
+                     "missing, as in clients: [10.0.0.0/8]", from->name);
+  return SMPL_OK;
+}
+
+static int make_listener(const settings_t *settings, const listener_settings_t *from, const route_source_t *sources,
+                         size_t source_count, listener_conf_t *out, diag_t *diag)
+{
+  router_t *router = NULL;
+  char *address = conf_alloc(settings->conf, IP_TEXT_MAX);
+  if (address == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = router_new(from->rules.items, from->rules.count, sources, source_count, &router, diag);
+  if (err)
+    return err;
+  *out = (listener_conf_t){
+      .name = from->name,
+      .address = from->address,
+      .admit = {.internal = has_internal_route(router),
+                .rules = from->rules.items,
+                .rule_count = from->rules.count,
+                .hosts = from->hosts.items,
+                .host_count = from->hosts.count,
+                .own_address = ip_format(&from->address.ip, address),
+                .router = router},
+      .clients = from->clients.items,
+      .client_count = from->clients.count,
+  };
+  return out->admit.internal ? check_internal(settings, from, diag) : SMPL_OK;
+}
+
+int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
+                       listener_conf_t **out, diag_t *diag)
+{
+  const listener_settings_t *from = settings->listeners.items;
+  int err = SMPL_OK;
+  *out = calloc(settings->listeners.count, sizeof **out);
+  if (*out == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; !err && i < settings->listeners.count; i++)
+    err = make_listener(settings, &from[i], sources, source_count, &(*out)[i], diag);
+  if (err) {
+    settings_listeners_free(*out, settings->listeners.count);
+    *out = NULL;
+  }
+  return err;
+}
+
+void settings_listeners_free(listener_conf_t *listeners, size_t count)
+{
+  for (size_t i = 0; listeners != NULL && i < count; i++)
+    router_free((router_t *)(uintptr_t)listeners[i].admit.router);
+  free(listeners);
+}

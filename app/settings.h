@@ -1,0 +1,45 @@
+/* The configuration file of smpl-app: read, checked, and turned into what the http listeners need. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "app/built_in.h"
+#include "app/front.h"
+#include "app/handler.h"
+#include "common/conf.h"
+#include "common/diag.h"
+#include "common/ip.h"
+
+typedef struct listener_settings {
+  const char *name;
+  endpoint_t address;
+  conf_list_t rules;   /* rule_t */
+  conf_list_t clients; /* ip_net_t */
+  conf_list_t hosts;   /* const char * */
+} listener_settings_t;
+
+typedef struct settings {
+  conf_t *conf;
+  const char *service_name;
+  const service_t *service;
+  conf_list_t listeners; /* listener_settings_t */
+  const char *database;
+  const char *accounts_url; /* NULL unless given */
+  conf_list_t sisters;      /* const char * */
+  const char **sister_urls; /* the same, ending with NULL */
+  conf_list_t resolvers;    /* endpoint_t */
+  bool has_source;
+  ip_t source;
+  const char *access_log; /* NULL: standard output */
+} settings_t;
+
+/* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */
+int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
+void settings_free(settings_t *settings);
+
+/* Builds each listener's table from the sources and checks what follows from it (an internal listener's address, its
+ * clients). *out has settings->listeners.count entries. */
+int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
+                       listener_conf_t **out, diag_t *diag);
+void settings_listeners_free(listener_conf_t *listeners, size_t count);

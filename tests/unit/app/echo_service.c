@@ -1,0 +1,182 @@
+#include "tests/unit/app/echo_service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/text.h"
+
+/* Pending answers, so that close can wait for none. */
+typedef struct echo {
+  uv_loop_t *loop;
+} echo_t;
+
+static int add_query(void *ctx, const char *name, const char *value)
+{
+  return json_object_set_new(ctx, name, json_string(value));
+}
+
+static json_t *describe(request_t *request)
+{
+  json_t *query = json_object();
+  request_query_each(request, add_query, query);
+  const char *word = request_parameter(request, "word");
+  json_t *answer = json_object();
+  json_object_set_new(answer, "word", word != NULL ? json_string(word) : json_null());
+  json_object_set_new(answer, "query", query);
+  if (request_bearer(request) != NULL)
+    json_object_set_new(answer, "bearer", json_string(request_bearer(request)));
+  if (request_body(request) != NULL)
+    json_object_set_new(answer, "body", json_deep_copy(request_body(request)));
+  return answer;
+}
+
+static void handle_echo(request_t *request, void *service)
+{
+  (void)service;
+  request_set_header(request, "X-Echo", "yes");
+  request_reply(request, 200, describe(request));
+}
+
+static void handle_delete(request_t *request, void *service)
+{
+  (void)service;
+  request_reply_empty(request, 204);
+}
+
+static void handle_missing(request_t *request, void *service)
+{
+  (void)service;
+  request_reply_error(request, 404, "Not Found", NULL, "word", "no %s here", request_parameter(request, "word"));
+}
+
+/* The handler without any check of its own that the boundary must hold in spite of. */
+static void handle_secret(request_t *request, void *service)
+{
+  (void)service;
+  request_reply(request, 200, json_pack("{s:s}", "secret", ECHO_SECRET));
+}
+
+typedef struct later {
+  uv_timer_t timer;
+  request_t *request;
+} later_t;
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  later_t *later = timer->data;
+  request_reply(later->request, 200, describe(later->request));
+  uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static uint64_t number(const request_t *request, const char *name)
+{
+  uint64_t value = 0;
+  const char *text = request_query(request, name);
+  if (text != NULL)
+    text_parse_u64(text, strlen(text), 1 << 20, &value);
+  return value;
+}
+
+static void handle_later(request_t *request, void *service)
+{
+  echo_t *echo = service;
+  later_t *later = calloc(1, sizeof *later);
+  if (later == NULL) {
+    request_reply_error(request, 500, "Internal Server Error", NULL, NULL, "out of memory");
+    return;
+  }
+  later->request = request;
+  uv_timer_init(echo->loop, &later->timer);
+  later->timer.data = later;
+  uv_timer_start(&later->timer, on_timer, number(request, "ms"), 0);
+}
+
+static void handle_big(request_t *request, void *service)
+{
+  (void)service;
+  size_t len = (size_t)number(request, "kb") * 1024;
+  char *text = malloc(len + 1);
+  if (text == NULL) {
+    request_reply_error(request, 500, "Internal Server Error", NULL, NULL, "out of memory");
+    return;
+  }
+  memset(text, 'x', len);
+  text[len] = '\0';
+  request_reply(request, 200, json_pack("{s:s}", "text", text));
+  free(text);
+}
+
+static const route_response_t ok[] = {{200, "What was asked", "Echo"}, {0, NULL, NULL}};
+static const route_response_t deleted[] = {{204, "Gone", NULL}, {0, NULL, NULL}};
+static const route_parameter_t word[] = {
+    {"word", "path", "Any word", "{\"type\": \"string\", \"example\": \"hello\"}", 1},
+    {"loud", "query", "Louder", "{\"type\": \"boolean\"}", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const route_t routes[] = {
+    {METHOD_GET, "/api/v1/echo/{word}", TIER_API, handle_echo, "echo_word", "Echo a word", NULL, "echo", 0, NULL, NULL,
+     word, ok},
+    {METHOD_PUT, "/api/v1/echo/{word}", TIER_API, handle_echo, "put_word", "Echo a word and a body", NULL, "echo", 1,
+     "Echo", "{\"a\": 1}", word, ok},
+    {METHOD_DELETE, "/api/v1/echo/{word}", TIER_API, handle_delete, "delete_word", "Delete", NULL, "echo", 0, NULL,
+     NULL, word, deleted},
+    {METHOD_POST, "/api/v1/echo", TIER_API, handle_echo, "post_echo", "Echo a body", NULL, "echo", 0, "Echo",
+     "{\"a\": 1}", NULL, ok},
+    {METHOD_GET, "/api/v1/echo/later", TIER_API, handle_later, "later", "Echo after ?ms", NULL, "echo", 0, NULL, NULL,
+     NULL, ok},
+    {METHOD_GET, "/api/v1/echo/big", TIER_API, handle_big, "big", "Echo ?kb of text", NULL, "echo", 0, NULL, NULL, NULL,
+     ok},
+    {METHOD_GET, "/api/v1/missing/{word}", TIER_API, handle_missing, "missing", "Always 404", NULL, "echo", 0, NULL,
+     NULL, NULL, ok},
+    {METHOD_GET, "/internal/v1/secret", TIER_INTERNAL, handle_secret, "secret", "A secret", NULL, "internal", 0, NULL,
+     NULL, NULL, ok},
+    {METHOD_GET, "/internal/v1/echo/{word}", TIER_INTERNAL, handle_echo, "internal_echo", "Echo", NULL, "internal", 0,
+     NULL, NULL, word, ok},
+    {METHOD_POST, "/internal/v1/echo", TIER_INTERNAL, handle_echo, "internal_post", "Echo a body", NULL, "internal", 0,
+     "Echo", "{\"a\": 1}", NULL, ok},
+};
+
+static const schema_t schemas[] = {
+    {"Echo", "{\"type\": \"object\"}"},
+    {NULL, NULL},
+};
+
+static int open_echo(const service_env_t *env, void **state, diag_t *diag)
+{
+  echo_t *echo = calloc(1, sizeof *echo);
+  if (echo == NULL)
+    return diag_fail(diag, -1, "out of memory");
+  echo->loop = env->loop;
+  *state = echo;
+  return 0;
+}
+
+static void close_echo(void *state, void (*done)(void *ctx), void *ctx)
+{
+  free(state);
+  done(ctx);
+}
+
+static int check_echo(void *state, diag_t *diag)
+{
+  (void)diag;
+  return state != NULL ? 0 : -1;
+}
+
+const service_t echo_service = {
+    .name = "accounts", /* the one name that needs neither a resolver nor another service */
+    .title = "Echo",
+    .description = "Answers with what it was asked.",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof *routes,
+    .schemas = schemas,
+    .open = open_echo,
+    .close = close_echo,
+    .check = check_echo,
+};

@@ -1,0 +1,8 @@
+/* A service for tests: it answers with what it was asked, at once, later, at length, and it leaks. */
+#pragma once
+
+#include "app/handler.h"
+
+#define ECHO_SECRET "this-must-never-leave"
+
+extern const service_t echo_service;
