@@ -1,0 +1,177 @@
+#include "resolver/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+
+typedef struct total {
+  char *view; /* NULL: clients without one */
+  stats_sum_t sum;
+} total_t;
+
+struct admin_totals {
+  total_t *items;
+  size_t count;
+};
+
+admin_totals_t *admin_totals_new(void)
+{
+  return calloc(1, sizeof(admin_totals_t));
+}
+
+void admin_totals_free(admin_totals_t *t)
+{
+  if (t == NULL)
+    return;
+  for (size_t i = 0; i < t->count; i++)
+    free(t->items[i].view);
+  free(t->items);
+  free(t);
+}
+
+static const total_t *find(const admin_totals_t *t, const char *view)
+{
+  for (size_t i = 0; i < t->count; i++) {
+    const char *name = t->items[i].view;
+    if (name == view || (name != NULL && view != NULL && strcmp(name, view) == 0))
+      return &t->items[i];
+  }
+  return NULL;
+}
+
+static const char *view_name_at(const snapshot_t *s, size_t i)
+{
+  return i < snapshot_view_count(s) ? view_name(snapshot_view(s, i)) : NULL;
+}
+
+static int add(admin_totals_t *t, const char *view, const stats_sum_t *sum)
+{
+  const total_t *there = find(t, view);
+  if (there != NULL) {
+    stats_sum_merge(&t->items[there - t->items].sum, sum);
+    return SMPL_OK;
+  }
+  total_t *items = reallocarray(t->items, t->count + 1, sizeof *items);
+  if (items == NULL)
+    return SMPL_ENOMEM;
+  t->items = items;
+  char *name = view != NULL ? strdup(view) : NULL;
+  if (view != NULL && name == NULL)
+    return SMPL_ENOMEM;
+  items[t->count++] = (total_t){name, *sum};
+  return SMPL_OK;
+}
+
+int admin_totals_fold(admin_totals_t *t, const snapshot_t *s)
+{
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i <= snapshot_view_count(s); i++) {
+    stats_sum_t sum = snapshot_stats_sum(s, i);
+    bool any = false;
+    for (unsigned n = 0; n < STATS_COUNTS; n++)
+      any = any || sum.n[n] > 0;
+    if (any)
+      err = add(t, view_name_at(s, i), &sum);
+  }
+  return err;
+}
+
+static json_t *iso(uint64_t wall_ms)
+{
+  char text[CLOCK_ISO_MAX];
+  return json_string(clock_format_iso(text, wall_ms));
+}
+
+json_t *admin_sizes(const snapshot_t *s)
+{
+  json_int_t names = 0;
+  json_int_t records = 0;
+  json_int_t bytes = 0;
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    zone_facts_t f = zone_facts(snapshot_zone(s, i));
+    names += f.names;
+    records += f.records;
+    bytes += (json_int_t)f.bytes;
+  }
+  return json_pack("{s:I, s:I, s:I, s:I}", "zones", (json_int_t)snapshot_zone_count(s), "names", names, "records", records,
+                   "bytes", bytes);
+}
+
+static json_t *listeners(const snapshot_t *s)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; list != NULL && i < snapshot_listener_count(s); i++) {
+    char text[ENDPOINT_TEXT_MAX];
+    endpoint_t at = snapshot_listener(s, i);
+    const listener_conf_t *conf = snapshot_listener_conf(s, i);
+    json_t *views = json_array();
+    for (size_t j = 0; views != NULL && j < conf->views.count; j++)
+      json_array_append_new(views, json_string(settings_name_at(&conf->views, j)));
+    json_array_append_new(list, json_pack("{s:s, s:o}", "address", endpoint_format(&at, text), "views", views));
+  }
+  return list;
+}
+
+json_t *admin_status(const admin_state_t *a)
+{
+  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o}", "ok", 1, "version",
+                   SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started", iso(a->started_wall_ms),
+                   "loaded", iso(a->loaded_wall_ms), "uptime_ms", (json_int_t)a->uptime_ms, "workers",
+                   (json_int_t)snapshot_workers(a->snapshot), "reloads", (json_int_t)a->reloads, "failed_reloads",
+                   (json_int_t)a->failed_reloads, "last_error", a->last_error, "tcp_connections",
+                   (json_int_t)a->tcp_connections, "listeners", listeners(a->snapshot), "data",
+                   admin_sizes(a->snapshot));
+}
+
+/* Names of the views that have the zone. */
+static json_t *views_of(const settings_t *settings, const char *zone)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; list != NULL && i < settings->views.count; i++) {
+    const view_conf_t *v = settings_view_at(settings, i);
+    for (size_t j = 0; j < v->zones.count; j++)
+      if (strcmp(settings_name_at(&v->zones, j), zone) == 0)
+        json_array_append_new(list, json_string(v->name));
+  }
+  return list;
+}
+
+json_t *admin_zones(const admin_state_t *a)
+{
+  json_t *list = json_array();
+  const settings_t *settings = snapshot_settings(a->snapshot);
+  for (size_t i = 0; list != NULL && i < snapshot_zone_count(a->snapshot); i++) {
+    const zone_t *z = snapshot_zone(a->snapshot, i);
+    zone_facts_t f = zone_facts(z);
+    char origin[DNS_NAME_TEXT_MAX];
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", zone_name(z), "origin",
+                                          dns_name_to_text(zone_origin(z), origin), "file",
+                                          settings_zone_at(settings, i)->file, "serial", (json_int_t)f.serial, "names",
+                                          (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
+                                          (json_int_t)f.bytes, "views", views_of(settings, zone_name(z))));
+  }
+  return json_pack("{s:b, s:o}", "ok", 1, "zones", list);
+}
+
+json_t *admin_stats(const admin_state_t *a)
+{
+  json_t *views = json_array();
+  stats_sum_t all = {{0}};
+  size_t count = snapshot_view_count(a->snapshot);
+  for (size_t i = 0; views != NULL && i <= count; i++) {
+    const char *name = view_name_at(a->snapshot, i);
+    stats_sum_t sum = snapshot_stats_sum(a->snapshot, i);
+    const total_t *past = find(a->totals, name);
+    if (past != NULL)
+      stats_sum_merge(&sum, &past->sum);
+    stats_sum_merge(&all, &sum);
+    json_t *item = stats_json(&sum);
+    if (item != NULL)
+      json_object_set_new(item, "view", name != NULL ? json_string(name) : json_null());
+    json_array_append_new(views, item);
+  }
+  return json_pack("{s:b, s:o, s:o}", "ok", 1, "views", views, "all", stats_json(&all));
+}

@@ -1,0 +1,33 @@
+/* What the control socket's questions are answered with. Pure functions of the state they are given. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "resolver/snapshot.h"
+
+/* Counters of views by name, of snapshots that are gone. */
+typedef struct admin_totals admin_totals_t;
+
+admin_totals_t *admin_totals_new(void);
+void admin_totals_free(admin_totals_t *t);
+/* Adds all counters of a snapshot that no worker uses any more. SMPL_ENOMEM: they are lost. */
+int admin_totals_fold(admin_totals_t *t, const snapshot_t *s);
+
+typedef struct admin_state {
+  const char *config;
+  const snapshot_t *snapshot;
+  const admin_totals_t *totals;
+  uint64_t started_wall_ms, loaded_wall_ms, uptime_ms;
+  uint64_t reloads, failed_reloads;
+  const char *last_error; /* "" when the last reload went well */
+  size_t tcp_connections;
+} admin_state_t;
+
+/* Replies, "ok": true in them. NULL when out of memory. */
+json_t *admin_status(const admin_state_t *a);
+json_t *admin_zones(const admin_state_t *a);
+json_t *admin_stats(const admin_state_t *a);
+
+/* {"zones": 1, "names": 2, "records": 3, "bytes": 4} */
+json_t *admin_sizes(const snapshot_t *s);

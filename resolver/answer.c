@@ -1,0 +1,243 @@
+#include "resolver/answer.h"
+
+#include <string.h>
+
+#include "common/error.h"
+#include "resolver/limits.h"
+#include "resolver/reply.h"
+
+enum {
+  RCODE_YXDOMAIN = 6,
+  RR_HEAD = 12,
+};
+
+/* The name being looked for, while aliases are followed. */
+typedef struct walk {
+  const view_t *view;
+  zone_in_view_t zone;
+  dns_name_t name; /* lower-case */
+  size_t name_at;  /* where it stands in the message */
+  size_t origin_at;
+  const zone_rrset_t *seen[CHAIN_MAX]; /* the aliases followed so far */
+  unsigned hops;
+} walk_t;
+
+static void refuse(reply_t *r)
+{
+  r->rcode = DNS_RCODE_REFUSED;
+  r->refused = true;
+}
+
+static void put_or_truncate(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
+                            size_t origin_at)
+{
+  if (!reply_put(r, section, set, owner_at, origin_at))
+    r->flags |= DNS_FLAG_TC;
+}
+
+/* The name at p: in an rrset's data it may end in the pointer that stands for the origin. */
+static void data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out)
+{
+  size_t n = 0;
+  while (p[n] != 0 && p[n] < 0xc0)
+    n += p[n] + 1u;
+  memcpy(out->wire, p, n);
+  if (p[n] == 0) {
+    out->wire[n] = 0;
+    out->len = (uint8_t)(n + 1);
+  } else {
+    memcpy(out->wire + n, origin->wire, origin->len);
+    out->len = (uint8_t)(n + origin->len);
+  }
+  dns_name_lower(out);
+}
+
+static bool seen_before(const walk_t *w, const zone_rrset_t *set)
+{
+  for (unsigned i = 0; i < w->hops; i++)
+    if (w->seen[i] == set)
+      return true;
+  return false;
+}
+
+/* Finds the zone of w->name. The origin's place follows from the name's, unless the zone is the one before: then the name ends in
+ * a pointer to it. */
+static bool enter_zone(walk_t *w, uint16_t type)
+{
+  zone_in_view_t z;
+  if (!view_zone_for(w->view, &w->name, type, &z))
+    return false;
+  if (w->hops == 0 || z.zone != w->zone.zone)
+    w->origin_at = w->name_at + w->name.len - zone_origin(z.zone)->len;
+  w->zone = z;
+  return true;
+}
+
+/* Address records of the servers of a delegation, from this zone alone. Those that lie below the delegation cannot be found
+ * elsewhere, so without room for them the answer is cut (RFC 9471 section 3). */
+static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t ns_at)
+{
+  static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
+  const dns_name_t *origin = zone_origin(w->zone.zone);
+  const uint8_t *rr = zone_rrset_wire(m->rrset);
+  dns_name_t cut = {.len = (uint8_t)m->owner_len};
+  memcpy(cut.wire, w->name.wire + w->name.len - m->owner_len, m->owner_len);
+  size_t at = ns_at;
+  for (unsigned i = 0; i < m->rrset->count; i++) {
+    dns_name_t target;
+    data_name(rr + RR_HEAD, origin, &target);
+    for (size_t t = 0; t < 2; t++) {
+      const zone_rrset_t *glue = zone_glue(w->zone, &target, types[t]);
+      if (glue != NULL && !reply_put(r, REPLY_ADDITIONAL, glue, at + RR_HEAD, w->origin_at) &&
+          dns_name_under(&target, &cut))
+        r->flags |= DNS_FLAG_TC;
+    }
+    size_t step = RR_HEAD + ((size_t)rr[10] << 8 | rr[11]);
+    rr += step;
+    at += step;
+  }
+}
+
+static void put_referral(reply_t *r, const walk_t *w, const zone_match_t *m)
+{
+  size_t cut_at = w->name_at + w->name.len - m->owner_len;
+  size_t ns_at = r->at;
+  if (w->hops == 0)
+    r->flags &= (uint16_t)~DNS_FLAG_AA;
+  if (!reply_put(r, REPLY_AUTHORITY, m->rrset, cut_at, w->origin_at)) {
+    r->flags |= DNS_FLAG_TC;
+    return;
+  }
+  put_glue(r, w, m, ns_at);
+}
+
+/* The CNAME of w->name: true when its target is to be looked for. */
+static bool follow_alias(reply_t *r, walk_t *w, const zone_match_t *m)
+{
+  if (seen_before(w, m->rrset))
+    return false;
+  size_t at = r->at;
+  if (!reply_put(r, REPLY_ANSWER, m->rrset, w->name_at, w->origin_at)) {
+    r->flags |= DNS_FLAG_TC;
+    return false;
+  }
+  data_name(zone_rrset_wire(m->rrset) + RR_HEAD, zone_origin(w->zone.zone), &w->name);
+  w->name_at = at + RR_HEAD;
+  return true;
+}
+
+/* RFC 6672 section 3.2: the DNAME, then the CNAME that it means for w->name. */
+static bool follow_dname(reply_t *r, walk_t *w, const zone_match_t *m)
+{
+  size_t head = w->name.len - m->owner_len; /* the labels that stay */
+  const uint8_t *rr = zone_rrset_wire(m->rrset);
+  dns_name_t target;
+  if (!seen_before(w, m->rrset) &&
+      !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
+    r->flags |= DNS_FLAG_TC;
+    return false;
+  }
+  data_name(rr + RR_HEAD, zone_origin(w->zone.zone), &target);
+  if (head + target.len > DNS_NAME_MAX) {
+    r->rcode = RCODE_YXDOMAIN;
+    return false;
+  }
+  memmove(target.wire + head, target.wire, target.len);
+  memcpy(target.wire, w->name.wire, head);
+  target.len = (uint8_t)(target.len + head);
+  uint32_t ttl = (uint32_t)rr[6] << 24 | (uint32_t)rr[7] << 16 | (uint32_t)rr[8] << 8 | rr[9];
+  size_t target_at = reply_put_cname(r, w->name_at, ttl, &target);
+  if (target_at == 0) {
+    r->flags |= DNS_FLAG_TC;
+    return false;
+  }
+  w->name = target;
+  w->name_at = target_at;
+  return true;
+}
+
+/* Adds what the zone entered has to say; true when an alias leads on. */
+static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
+{
+  zone_match_t m;
+  zone_match(w->zone, &w->name, type, &m);
+  bool on = false;
+  switch (m.kind) {
+  case ZONE_ANSWER:
+    put_or_truncate(r, REPLY_ANSWER, m.rrset, w->name_at, w->origin_at);
+    return false;
+  case ZONE_ALIAS:
+    on = follow_alias(r, w, &m);
+    break;
+  case ZONE_DNAME:
+    on = follow_dname(r, w, &m) && type != DNS_TYPE_CNAME && type != DNS_TYPE_ANY;
+    break;
+  case ZONE_REFERRAL:
+    put_referral(r, w, &m);
+    return false;
+  case ZONE_NXDOMAIN:
+    r->rcode = DNS_RCODE_NXDOMAIN;
+    put_or_truncate(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at);
+    return false;
+  case ZONE_NODATA:
+    put_or_truncate(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at);
+    return false;
+  }
+  w->seen[w->hops++] = m.rrset;
+  return on && w->hops < CHAIN_MAX;
+}
+
+/* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for too long ends the
+ * answer there. */
+static void answer_question(reply_t *r, const view_t *view, const query_t *q)
+{
+  walk_t w;
+  w.view = view;
+  w.name = q->name;
+  w.name_at = DNS_HEADER_LEN;
+  w.hops = 0;
+  if (!enter_zone(&w, q->type)) {
+    refuse(r);
+    return;
+  }
+  r->flags |= DNS_FLAG_AA;
+  while (answer_hop(r, &w, q->type) && enter_zone(&w, q->type))
+    ;
+}
+
+static bool is_question(const query_t *q)
+{
+  return dns_opcode(q->flags) == OPCODE_QUERY && q->klass == DNS_CLASS_IN && q->type != DNS_TYPE_AXFR &&
+         q->type != DNS_TYPE_IXFR;
+}
+
+static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t cap)
+{
+  size_t limit = transport == ANSWER_TCP ? MESSAGE_MAX : q->udp_size < UDP_REPLY_MAX ? q->udp_size : UDP_REPLY_MAX;
+  return cap < limit ? cap : limit;
+}
+
+size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap,
+              answer_note_t *note)
+{
+  query_t q;
+  reply_t r;
+  query_result_t result = query_read(msg, len, &q);
+  note->truncated = false;
+  if (result == QUERY_DROP)
+    return 0;
+  if (result != QUERY_READ) {
+    note->rcode = result == QUERY_NOTIMP ? DNS_RCODE_NOTIMP : DNS_RCODE_FORMERR;
+    return reply_bare(&q, note->rcode, out);
+  }
+  reply_begin(&r, &q, out, reply_cap(&q, transport, cap));
+  if (q.edns_version > 0)
+    r.rcode = DNS_RCODE_BADVERS;
+  else if (view == NULL || !is_question(&q))
+    refuse(&r);
+  else
+    answer_question(&r, view, &q);
+  note->rcode = r.rcode;
+  note->truncated = (r.flags & DNS_FLAG_TC) != 0;
+  return reply_end(&r, &q);
+}

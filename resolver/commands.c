@@ -1,0 +1,222 @@
+#include "resolver/commands.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/control.h"
+#include "common/error.h"
+#include "common/text.h"
+#include "resolver/snapshot.h"
+
+enum {
+  ASK_TIMEOUT_MS = 5000,
+  RELOAD_TIMEOUT_MS = 600000, /* big zones take their time */
+  VIEW_NETS_SHOWN = 8,        /* networks of a view that check prints */
+};
+
+static const char default_socket[] = "resolver.sock";
+
+/* --- check --- */
+
+static void print_warning(void *ctx, const char *text)
+{
+  (void)ctx;
+  printf("warning: %s\n", text);
+}
+
+static void print_view(const snapshot_t *s, const view_conf_t *v)
+{
+  printf("  view %s: clients", v->name);
+  for (size_t i = 0; i < v->clients.count && i < VIEW_NETS_SHOWN; i++) {
+    char net[IP_NET_TEXT_MAX];
+    printf(" %s", ip_net_format(settings_client_at(v, i), net));
+  }
+  if (v->clients.count > VIEW_NETS_SHOWN)
+    printf(" and %zu more", v->clients.count - VIEW_NETS_SHOWN);
+  printf("\n");
+  for (size_t i = 0; i < v->zones.count; i++) {
+    const zone_t *z = snapshot_zone(s, settings_zone(snapshot_settings(s), settings_name_at(&v->zones, i)));
+    zone_facts_t f = zone_facts(z);
+    printf("    zone %s: serial %" PRIu32 ", %" PRIu32 " names, %" PRIu32 " records\n", zone_name(z), f.serial, f.names,
+           f.records);
+  }
+  if (v->zones.count == 0)
+    printf("    no zones: every question is refused\n");
+}
+
+int commands_check(const char *config, diag_t *diag)
+{
+  snapshot_t *s;
+  int err = snapshot_load(config, 1, &s, diag);
+  if (err)
+    return err;
+  const settings_t *settings = snapshot_settings(s);
+  printf("%s: ok: %zu dns listeners, %zu views, %zu zones\n", config, snapshot_listener_count(s), snapshot_view_count(s),
+         snapshot_zone_count(s));
+  for (size_t i = 0; i < snapshot_listener_count(s); i++) {
+    char text[ENDPOINT_TEXT_MAX];
+    endpoint_t at = snapshot_listener(s, i);
+    const listener_conf_t *l = snapshot_listener_conf(s, i);
+    printf("dns listener %s: the most specific network of a client decides, no match is refused\n",
+           endpoint_format(&at, text));
+    for (size_t j = 0; j < l->views.count; j++)
+      print_view(s, settings_view_at(settings, settings_view(settings, settings_name_at(&l->views, j))));
+  }
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    zone_facts_t f = zone_facts(snapshot_zone(s, i));
+    if (f.warnings > 0)
+      printf("warning: zone %s: %" PRIu32 " rrsets have records of different TTLs: the lowest of each is used\n",
+             zone_name(snapshot_zone(s, i)), f.warnings);
+  }
+  settings_warnings(settings, print_warning, NULL);
+  snapshot_free(s);
+  return SMPL_OK;
+}
+
+/* --- asking --- */
+
+static json_int_t number(const json_t *object, const char *key)
+{
+  return json_integer_value(json_object_get(object, key));
+}
+
+static const char *string(const json_t *object, const char *key)
+{
+  const char *s = json_string_value(json_object_get(object, key));
+  return s != NULL ? s : "";
+}
+
+static void print_names(const json_t *list)
+{
+  size_t i;
+  json_t *item;
+  json_array_foreach(list, i, item)
+    printf("%s%s", i > 0 ? ", " : "", json_string_value(item));
+  printf("\n");
+}
+
+static void print_sizes(const json_t *data)
+{
+  printf("%" JSON_INTEGER_FORMAT " zones, %" JSON_INTEGER_FORMAT " names, %" JSON_INTEGER_FORMAT
+         " records, %.1f MB\n",
+         number(data, "zones"), number(data, "names"), number(data, "records"), (double)number(data, "bytes") / 1e6);
+}
+
+static void print_status(const json_t *reply)
+{
+  char uptime[32];
+  text_format_duration(uptime, sizeof uptime, (uint64_t)number(reply, "uptime_ms") / 1000 * 1000);
+  printf("smpl-resolver %s, process %" JSON_INTEGER_FORMAT ", up %s, %" JSON_INTEGER_FORMAT " workers\n",
+         string(reply, "version"), number(reply, "pid"), uptime, number(reply, "workers"));
+  printf("configuration  %s, loaded %s\n", string(reply, "config"), string(reply, "loaded"));
+  printf("data           ");
+  print_sizes(json_object_get(reply, "data"));
+  printf("reloads        %" JSON_INTEGER_FORMAT ", failed %" JSON_INTEGER_FORMAT "\n", number(reply, "reloads"),
+         number(reply, "failed_reloads"));
+  if (string(reply, "last_error")[0] != '\0')
+    printf("last reload    failed: %s\n", string(reply, "last_error"));
+  printf("tcp            %" JSON_INTEGER_FORMAT " connections\n", number(reply, "tcp_connections"));
+  size_t i;
+  json_t *item;
+  json_array_foreach(json_object_get(reply, "listeners"), i, item) {
+    printf("dns listener   %s, views ", string(item, "address"));
+    print_names(json_object_get(item, "views"));
+  }
+}
+
+static void print_zones(const json_t *reply)
+{
+  size_t i;
+  json_t *item;
+  printf("%-40s %10s %9s %9s  %s\n", "ZONE", "SERIAL", "NAMES", "RECORDS", "VIEWS");
+  json_array_foreach(json_object_get(reply, "zones"), i, item) {
+    printf("%-40s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT "  ", string(item, "name"),
+           number(item, "serial"), number(item, "names"), number(item, "records"));
+    print_names(json_object_get(item, "views"));
+  }
+}
+
+static void print_counts(const char *who, const json_t *item)
+{
+  printf("%-24s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " ",
+         who, number(item, "udp"), number(item, "tcp"), number(item, "dropped"), number(item, "truncated"));
+  const char *rcode;
+  json_t *count;
+  json_object_foreach(json_object_get(item, "rcodes"), rcode, count)
+    printf(" %s %" JSON_INTEGER_FORMAT, rcode, json_integer_value(count));
+  printf("\n");
+}
+
+static void print_stats(const json_t *reply)
+{
+  size_t i;
+  json_t *item;
+  printf("%-24s %12s %12s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "ANSWERS");
+  json_array_foreach(json_object_get(reply, "views"), i, item) {
+    const char *name = json_string_value(json_object_get(item, "view"));
+    print_counts(name != NULL ? name : "(no view)", item);
+  }
+  print_counts("(all)", json_object_get(reply, "all"));
+}
+
+static void print_reload(const json_t *reply)
+{
+  printf("reloaded: ");
+  print_sizes(json_object_get(reply, "data"));
+}
+
+static const struct command {
+  const char *name;
+  uint64_t timeout_ms;
+  void (*print)(const json_t *reply);
+} commands[] = {
+    {"status", ASK_TIMEOUT_MS, print_status},
+    {"zones", ASK_TIMEOUT_MS, print_zones},
+    {"stats", ASK_TIMEOUT_MS, print_stats},
+    {"reload", RELOAD_TIMEOUT_MS, print_reload},
+};
+
+static const struct command *find(const char *cmd)
+{
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    if (strcmp(commands[i].name, cmd) == 0)
+      return &commands[i];
+  return NULL;
+}
+
+bool commands_known(const char *cmd)
+{
+  return find(cmd) != NULL;
+}
+
+int commands_ask(const char *cmd, const char *socket, const char *config, bool json, diag_t *diag)
+{
+  const struct command *c = find(cmd);
+  settings_t settings = {0};
+  json_t *reply = NULL;
+  int err = SMPL_OK;
+  if (socket == NULL && config != NULL) {
+    err = settings_load(config, &settings, diag);
+    if (err)
+      return err;
+  }
+  const char *path = socket != NULL ? socket : config != NULL ? settings.control : default_socket;
+  json_t *body = json_pack("{s:s}", "cmd", cmd);
+  err = body == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
+                     : control_call(path, body, c->timeout_ms, &reply, diag);
+  if (err)
+    goto out;
+  if (json) {
+    json_dumpf(reply, stdout, JSON_INDENT(2));
+    printf("\n");
+  } else {
+    c->print(reply);
+  }
+out:
+  json_decref(body);
+  json_decref(reply);
+  settings_free(&settings);
+  return err;
+}

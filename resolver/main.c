@@ -1,0 +1,109 @@
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/error.h"
+#include "common/harden.h"
+#include "common/log.h"
+#include "resolver/commands.h"
+#include "resolver/server.h"
+
+static const char program[] = "smpl-resolver";
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static const char help[] =
+    "usage: smpl-resolver -c FILE                 serve in the foreground\n"
+    "       smpl-resolver check -c FILE           read configuration and zones, say what each view sees\n"
+    "       smpl-resolver COMMAND [-c FILE | --socket PATH] [--json]\n"
+    "\n"
+    "Commands for a running resolver (over its control socket, ./resolver.sock unless told):\n"
+    "  status   process, listeners, data, last reload\n"
+    "  reload   read configuration and zones again; what is bad changes nothing (SIGHUP does the same)\n"
+    "  zones    zones with serial, names, records, views\n"
+    "  stats    counters by view and answer\n"
+    "\n"
+    "  -c, --config FILE   configuration (YAML; see resolver/example/resolver.yaml)\n"
+    "      --socket PATH   control socket\n"
+    "      --json          the answer as JSON\n"
+    "      --help, --version\n";
+
+typedef struct arguments {
+  const char *command; /* NULL: serve */
+  const char *config, *socket;
+  bool json;
+} arguments_t;
+
+static int usage(const char *what, const char *word)
+{
+  fprintf(stderr, "%s: %s%s%s%s; try: %s --help\n", program, what, word != NULL ? " '" : "", word != NULL ? word : "",
+          word != NULL ? "'" : "", program);
+  return EXIT_USAGE;
+}
+
+/* EXIT_OK to go on; -1 when all is said and done. */
+static int parse(int argc, char **argv, arguments_t *a)
+{
+  static const struct option options[] = {
+      {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+      {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+  };
+  opterr = 0;
+  int c;
+  while ((c = getopt_long(argc, argv, ":c:h", options, NULL)) != -1) {
+    switch (c) {
+    case 'c':
+      a->config = optarg;
+      break;
+    case 's':
+      a->socket = optarg;
+      break;
+    case 'j':
+      a->json = true;
+      break;
+    case 'h':
+      fputs(help, stdout);
+      return -1;
+    case 'V':
+      printf("%s %s\n", program, SMPL_VERSION);
+      return -1;
+    case ':':
+      return usage("a value is missing after", argv[optind - 1]);
+    default:
+      return usage("unknown option", argv[optind - 1]);
+    }
+  }
+  if (optind < argc)
+    a->command = argv[optind++];
+  if (optind < argc)
+    return usage("too much:", argv[optind]);
+  return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+  arguments_t a = {0};
+  diag_t diag = {""};
+  if (harden_process()) {
+    fprintf(stderr, "%s: cannot harden the process\n", program);
+    return EXIT_FAILED;
+  }
+  log_init(program, LOG_LEVEL_INFO);
+  int done = parse(argc, argv, &a);
+  if (done != EXIT_OK)
+    return done < 0 ? EXIT_OK : done;
+  int err;
+  if (a.command != NULL && commands_known(a.command)) {
+    err = commands_ask(a.command, a.socket, a.config, a.json, &diag);
+  } else if (a.command != NULL && strcmp(a.command, "check") != 0) {
+    return usage("unknown command", a.command);
+  } else if (a.config == NULL) {
+    return usage("a configuration is needed: -c FILE", NULL);
+  } else {
+    err = a.command != NULL ? commands_check(a.config, &diag) : server_run(a.config, &diag);
+  }
+  if (err)
+    fprintf(stderr, "%s: %s\n", program, diag.text[0] != '\0' ? diag.text : smpl_strerror(err));
+  return err ? EXIT_FAILED : EXIT_OK;
+}

@@ -1,0 +1,70 @@
+#include "resolver/query.h"
+
+#include "common/error.h"
+#include "resolver/limits.h"
+
+/* The options of an OPT only have to be well formed: none is used (ECS least of all, invariant 1). */
+static bool options_fine(const uint8_t *msg, const dns_rr_t *rr)
+{
+  dns_wire_t w = dns_wire_of(msg, rr->rdata + rr->rdlen);
+  w.at = rr->rdata;
+  while (dns_wire_left(&w) > 0) {
+    uint16_t code;
+    uint16_t len;
+    if (dns_wire_u16(&w, &code) || dns_wire_u16(&w, &len) || dns_wire_skip(&w, len))
+      return false;
+  }
+  return true;
+}
+
+/* RFC 6891 section 6.1. */
+static bool read_opt(const dns_rr_t *rr, query_t *q)
+{
+  if (q->has_edns || rr->owner.len != 1 || !options_fine(q->msg, rr))
+    return false;
+  q->has_edns = true;
+  q->udp_size = rr->klass < UDP_REPLY_MIN ? UDP_REPLY_MIN : rr->klass;
+  q->edns_version = (uint8_t)(rr->ttl >> 16);
+  q->dnssec_ok = (rr->ttl & 0x8000) != 0;
+  return true;
+}
+
+static bool read_records(dns_wire_t *w, const dns_header_t *h, query_t *q)
+{
+  size_t before = (size_t)h->ancount + h->nscount;
+  size_t count = before + h->arcount;
+  for (size_t i = 0; i < count; i++) {
+    dns_rr_t rr;
+    if (dns_wire_rr(w, &rr))
+      return false;
+    if (rr.type == DNS_TYPE_OPT && (i < before || !read_opt(&rr, q)))
+      return false;
+  }
+  return dns_wire_left(w) == 0;
+}
+
+query_result_t query_read(const uint8_t *msg, size_t len, query_t *out)
+{
+  dns_wire_t w = dns_wire_of(msg, len);
+  dns_header_t h;
+  if (dns_wire_header(&w, &h) || (h.flags & DNS_FLAG_QR))
+    return QUERY_DROP;
+  out->msg = msg;
+  out->flags = h.flags;
+  unsigned opcode = dns_opcode(h.flags);
+  if (opcode != OPCODE_QUERY && opcode != OPCODE_NOTIFY && opcode != OPCODE_UPDATE)
+    return QUERY_NOTIMP;
+  if (h.qdcount != 1 || dns_wire_question(&w, &out->name, &out->type, &out->klass))
+    return QUERY_FORMERR;
+  if (opcode == OPCODE_QUERY && (h.ancount > 0 || (h.nscount > 0 && out->type != DNS_TYPE_IXFR)))
+    return QUERY_FORMERR;
+  out->question_end = w.at;
+  out->has_edns = false;
+  out->dnssec_ok = false;
+  out->edns_version = 0;
+  out->udp_size = UDP_REPLY_MIN;
+  if (!read_records(&w, &h, out))
+    return QUERY_FORMERR;
+  dns_name_lower(&out->name);
+  return QUERY_READ;
+}

@@ -1,0 +1,110 @@
+#include "resolver/reply.h"
+
+#include <string.h>
+
+#include "resolver/limits.h"
+
+enum {
+  OPT_LEN = 11,
+  EDE_LEN = 6,            /* an option with a code and no text */
+  EDE_OPTION = 15,        /* RFC 8914 */
+  EDE_NOT_AUTHORITATIVE = 20,
+  POINTER_MAX = 0x3fff,
+  RR_HEAD = 12, /* owner pointer, type, class, TTL, length */
+};
+
+/* What an answer repeats of a query: opcode, RD and CD. */
+static const uint16_t kept_flags = 0x7800 | DNS_FLAG_RD | DNS_FLAG_CD;
+
+static void put_u16(uint8_t *p, size_t v)
+{
+  p[0] = (uint8_t)(v >> 8);
+  p[1] = (uint8_t)v;
+}
+
+void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap)
+{
+  *r = (reply_t){.out = out, .flags = (uint16_t)(DNS_FLAG_QR | (q->flags & kept_flags))};
+  r->cap = cap - (q->has_edns ? OPT_LEN + EDE_LEN : 0);
+  r->at = q->question_end; /* a header, a name of at most 255 bytes, four more: fits REPLY_CAP_MIN */
+  memcpy(out, q->msg, q->question_end);
+}
+
+bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at, size_t origin_at)
+{
+  if (r->cap - r->at < set->wire_len || owner_at > POINTER_MAX || origin_at > POINTER_MAX)
+    return false;
+  uint8_t *p = r->out + r->at;
+  memcpy(p, zone_rrset_wire(set), set->wire_len);
+  const uint16_t *patches = zone_rrset_patches(set);
+  for (unsigned i = 0; i < set->patches; i++)
+    put_u16(p + patches[i], 0xc000 | origin_at);
+  if (owner_at != DNS_HEADER_LEN) {
+    uint8_t *rr = p;
+    for (unsigned i = 0; i < set->count; i++) {
+      put_u16(rr, 0xc000 | owner_at);
+      rr += RR_HEAD + ((size_t)rr[10] << 8 | rr[11]);
+    }
+  }
+  r->at += set->wire_len;
+  r->counts[section] = (uint16_t)(r->counts[section] + set->count);
+  return true;
+}
+
+size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name_t *target)
+{
+  if (r->cap - r->at < RR_HEAD + (size_t)target->len || owner_at > POINTER_MAX)
+    return 0;
+  uint8_t *p = r->out + r->at;
+  put_u16(p, 0xc000 | owner_at);
+  put_u16(p + 2, DNS_TYPE_CNAME);
+  put_u16(p + 4, DNS_CLASS_IN);
+  put_u16(p + 6, ttl >> 16);
+  put_u16(p + 8, ttl & 0xffff);
+  put_u16(p + 10, target->len);
+  memcpy(p + RR_HEAD, target->wire, target->len);
+  size_t target_at = r->at + RR_HEAD;
+  r->at = target_at + target->len;
+  r->counts[REPLY_ANSWER]++;
+  return target_at;
+}
+
+/* RFC 6891 section 6.1.2, RFC 8914 section 2. */
+static void put_opt(reply_t *r, const query_t *q)
+{
+  uint8_t *p = r->out + r->at;
+  p[0] = 0;
+  put_u16(p + 1, DNS_TYPE_OPT);
+  put_u16(p + 3, UDP_REPLY_MAX);
+  p[5] = (uint8_t)(r->rcode >> 4);
+  p[6] = 0;
+  put_u16(p + 7, q->dnssec_ok ? 0x8000 : 0);
+  put_u16(p + 9, r->refused ? EDE_LEN : 0);
+  r->at += OPT_LEN;
+  if (r->refused) {
+    put_u16(p + 11, EDE_OPTION);
+    put_u16(p + 13, 2);
+    put_u16(p + 15, EDE_NOT_AUTHORITATIVE);
+    r->at += EDE_LEN;
+  }
+  r->counts[REPLY_ADDITIONAL]++;
+}
+
+size_t reply_end(reply_t *r, const query_t *q)
+{
+  if (q->has_edns)
+    put_opt(r, q);
+  put_u16(r->out + 2, r->flags | (r->rcode & 15u));
+  put_u16(r->out + 4, 1);
+  for (size_t i = 0; i < REPLY_SECTIONS; i++)
+    put_u16(r->out + 6 + 2 * i, r->counts[i]);
+  return r->at;
+}
+
+size_t reply_bare(const query_t *q, uint16_t rcode, uint8_t *out)
+{
+  memset(out, 0, DNS_HEADER_LEN);
+  memcpy(out, q->msg, 2);
+  put_u16(out + 2, DNS_FLAG_QR | (q->flags & kept_flags) | rcode);
+  return DNS_HEADER_LEN;
+}

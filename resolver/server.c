@@ -1,0 +1,355 @@
+#include "resolver/server.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "common/clock.h"
+#include "common/control.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "resolver/admin.h"
+#include "resolver/limits.h"
+#include "resolver/sockets.h"
+#include "resolver/worker.h"
+
+enum {
+  SIGNALS = 3,
+  WAITING_MAX = CONTROL_CLIENTS_MAX, /* requests that wait for a reload: one a connection */
+  READY_MAX = 1024,
+  FILES_KEPT = 128, /* descriptors left for everything but TCP connections and listeners */
+  CONNS_MIN = 16,   /* of a worker, whatever the limit of descriptors says */
+};
+
+typedef struct waiting {
+  control_request_t *requests[WAITING_MAX];
+  size_t count;
+} waiting_t;
+
+typedef struct server {
+  const char *config;
+  uv_loop_t loop;
+  uv_signal_t signals[SIGNALS];
+  bool stopping;
+  control_server_t *control;
+  worker_shared_t shared;
+  worker_t **workers;
+  unsigned worker_count;
+  admin_totals_t *totals;
+  uint64_t started_mono_ms, started_wall_ms, loaded_wall_ms;
+  uint64_t reloads, failed_reloads;
+
+  /* the reload under way: `fresh` and `diag` are the loading thread's until it is done */
+  uv_work_t work;
+  bool loading;
+  bool again; /* asked for once more meanwhile: what was read may be old */
+  snapshot_t *fresh;
+  diag_t diag;
+  waiting_t now, next;
+} server_t;
+
+static void log_warning(void *ctx, const char *text)
+{
+  (void)ctx;
+  log_warn("%s", text);
+}
+
+static void log_warnings(const snapshot_t *s)
+{
+  settings_warnings(snapshot_settings(s), log_warning, NULL);
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    zone_facts_t f = zone_facts(snapshot_zone(s, i));
+    if (f.warnings > 0)
+      log_warn("zone %s: %u rrsets have records of different TTLs: the lowest of each is used",
+               zone_name(snapshot_zone(s, i)), f.warnings);
+  }
+}
+
+static void log_sizes(const char *what, const snapshot_t *s)
+{
+  unsigned long long names = 0;
+  for (size_t i = 0; i < snapshot_zone_count(s); i++)
+    names += zone_facts(snapshot_zone(s, i)).names;
+  log_info("%s: %zu views, %zu zones, %llu names", what, snapshot_view_count(s), snapshot_zone_count(s), names);
+}
+
+/* --- reload --- */
+
+/* What a reload cannot change: sockets are bound and threads started once. */
+static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
+{
+  const snapshot_t *old = s->shared.snapshot;
+  const settings_t *was = snapshot_settings(old);
+  const settings_t *is = snapshot_settings(fresh);
+  bool same = snapshot_listener_count(old) == snapshot_listener_count(fresh);
+  for (size_t i = 0; same && i < snapshot_listener_count(old); i++) {
+    endpoint_t a = snapshot_listener(old, i);
+    endpoint_t b = snapshot_listener(fresh, i);
+    same = ip_equal(&a.ip, &b.ip) && a.port == b.port;
+  }
+  if (!same)
+    return diag_fail(diag, SMPL_EINVAL, "%s: the addresses of the dns listeners changed: that needs a restart", s->config);
+  if (was->workers != is->workers)
+    return diag_fail(diag, SMPL_EINVAL, "%s: workers changed: that needs a restart", s->config);
+  if (strcmp(was->control, is->control) != 0)
+    return diag_fail(diag, SMPL_EINVAL, "%s: control changed: that needs a restart", s->config);
+  return SMPL_OK;
+}
+
+static void load_in_thread(uv_work_t *work)
+{
+  server_t *s = work->data;
+  s->diag.text[0] = '\0';
+  snapshot_load(s->config, s->worker_count, &s->fresh, &s->diag);
+}
+
+static void start_reload(server_t *s);
+
+static void reply_waiting(server_t *s, int err)
+{
+  for (size_t i = 0; i < s->now.count; i++) {
+    if (err)
+      control_reply_error(s->now.requests[i], "%s; the old data stays in force", s->diag.text);
+    else
+      control_reply(s->now.requests[i],
+                    json_pack("{s:b, s:o}", "ok", 1, "data", admin_sizes(s->shared.snapshot)));
+  }
+  s->now.count = 0;
+}
+
+static void on_loaded(uv_work_t *work, int status)
+{
+  server_t *s = work->data;
+  snapshot_t *fresh = s->fresh;
+  int err = fresh == NULL || status != 0 ? SMPL_EINVAL : SMPL_OK;
+  s->fresh = NULL;
+  s->loading = false;
+  if (!err)
+    err = check_same(s, fresh, &s->diag);
+  if (err) {
+    diag_fail(&s->diag, err, "%s: the reload was cut short", s->config);
+    s->failed_reloads++;
+    log_error("reload: %s; the old data stays in force", s->diag.text);
+    snapshot_free(fresh);
+  } else {
+    snapshot_t *old = worker_swap(&s->shared, fresh);
+    if (admin_totals_fold(s->totals, old))
+      log_error("reload: out of memory: counters start anew");
+    snapshot_free(old);
+    s->reloads++;
+    s->loaded_wall_ms = clock_wall_ms();
+    log_warnings(fresh);
+    log_sizes("reloaded", fresh);
+  }
+  reply_waiting(s, err);
+  if (s->again && !s->stopping)
+    start_reload(s);
+}
+
+static void start_reload(server_t *s)
+{
+  if (s->loading) {
+    s->again = true;
+    return;
+  }
+  s->again = false;
+  s->now = s->next;
+  s->next.count = 0;
+  s->loading = true;
+  s->work.data = s;
+  if (uv_queue_work(&s->loop, &s->work, load_in_thread, on_loaded) != 0) {
+    s->loading = false;
+    diag_fail(&s->diag, SMPL_ESYS, "%s: no thread to load with", s->config);
+    reply_waiting(s, SMPL_ESYS);
+  }
+}
+
+/* --- control socket --- */
+
+static admin_state_t state_of(const server_t *s)
+{
+  admin_state_t a = {.config = s->config,
+                     .snapshot = s->shared.snapshot,
+                     .totals = s->totals,
+                     .started_wall_ms = s->started_wall_ms,
+                     .loaded_wall_ms = s->loaded_wall_ms,
+                     .uptime_ms = clock_mono_ms() - s->started_mono_ms,
+                     .reloads = s->reloads,
+                     .failed_reloads = s->failed_reloads,
+                     .last_error = s->loading ? "" : s->diag.text};
+  for (unsigned i = 0; i < s->worker_count; i++)
+    a.tcp_connections += worker_tcp_count(s->workers[i]);
+  return a;
+}
+
+static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
+{
+  server_t *s = ctx;
+  (void)peer; /* whoever the socket's file mode lets in may ask all there is to ask */
+  const char *cmd = json_string_value(json_object_get(body, "cmd"));
+  admin_state_t state = state_of(s);
+  if (cmd == NULL) {
+    control_reply_error(request, "expected a cmd");
+  } else if (strcmp(cmd, "status") == 0) {
+    control_reply(request, admin_status(&state));
+  } else if (strcmp(cmd, "zones") == 0) {
+    control_reply(request, admin_zones(&state));
+  } else if (strcmp(cmd, "stats") == 0) {
+    control_reply(request, admin_stats(&state));
+  } else if (strcmp(cmd, "reload") == 0 && s->next.count < WAITING_MAX) {
+    s->next.requests[s->next.count++] = request;
+    start_reload(s);
+  } else {
+    control_reply_error(request, "unknown cmd '%.40s': expected status, reload, zones or stats", cmd);
+  }
+}
+
+/* --- start and end --- */
+
+static void stop(server_t *s)
+{
+  if (s->stopping)
+    return;
+  s->stopping = true;
+  control_server_close(s->control);
+  s->control = NULL;
+  for (size_t i = 0; i < SIGNALS; i++)
+    uv_close((uv_handle_t *)&s->signals[i], NULL);
+  for (size_t i = 0; i < s->next.count; i++)
+    control_reply_error(s->next.requests[i], "stopping");
+  s->next.count = 0;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+  server_t *s = handle->data;
+  if (number == SIGHUP) {
+    log_info("reload: asked for by SIGHUP");
+    start_reload(s);
+    return;
+  }
+  log_info("stopping");
+  stop(s);
+}
+
+static int watch_signals(server_t *s)
+{
+  static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+  for (size_t i = 0; i < SIGNALS; i++) {
+    uv_signal_init(&s->loop, &s->signals[i]);
+    s->signals[i].data = s;
+    if (uv_signal_start(&s->signals[i], on_signal, numbers[i]) != 0)
+      return SMPL_ESYS;
+  }
+  return SMPL_OK;
+}
+
+/* TCP connections need descriptors: takes as many as it may have, says how many connections that allows a worker. */
+static worker_limits_t limits_for(const server_t *s)
+{
+  size_t conns = TCP_CONNS_MAX;
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    size_t taken = FILES_KEPT + s->worker_count * (2 * snapshot_listener_count(s->shared.snapshot) + 2);
+    size_t left = files.rlim_max > taken ? (size_t)files.rlim_max - taken : 0;
+    if (left < conns)
+      conns = left;
+  }
+  conns /= s->worker_count;
+  return (worker_limits_t){conns < CONNS_MIN ? CONNS_MIN : conns, TCP_BUFFERS_MAX / s->worker_count};
+}
+
+static int open_workers(server_t *s, diag_t *diag)
+{
+  s->worker_count = snapshot_workers(s->shared.snapshot);
+  s->workers = calloc(s->worker_count, sizeof(worker_t *));
+  if (s->workers == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i < snapshot_listener_count(s->shared.snapshot); i++) {
+    endpoint_t at = snapshot_listener(s->shared.snapshot, i);
+    err = sockets_probe(&at, diag);
+  }
+  worker_limits_t limits = limits_for(s);
+  for (unsigned i = 0; !err && i < s->worker_count; i++)
+    err = worker_new(i, &s->shared, &limits, &s->workers[i], diag);
+  return err;
+}
+
+static void log_ready(const server_t *s)
+{
+  char line[READY_MAX];
+  size_t used = 0;
+  for (size_t i = 0; i < snapshot_listener_count(s->shared.snapshot); i++) {
+    char text[ENDPOINT_TEXT_MAX];
+    endpoint_t at = snapshot_listener(s->shared.snapshot, i);
+    int n = snprintf(line + used, sizeof line - used, "%s%s (udp, tcp)", i > 0 ? ", " : "", endpoint_format(&at, text));
+    if (n < 0 || (size_t)n >= sizeof line - used)
+      break;
+    used += (size_t)n;
+  }
+  log_info("ready: dns on %.*s", (int)used, line);
+}
+
+static int start(server_t *s, diag_t *diag)
+{
+  int err = snapshot_load(s->config, 0, &s->shared.snapshot, diag);
+  if (err)
+    return err;
+  log_warnings(s->shared.snapshot);
+  s->totals = admin_totals_new();
+  if (s->totals == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  err = open_workers(s, diag);
+  if (!err)
+    err = control_server_open(&s->loop, snapshot_settings(s->shared.snapshot)->control, on_request, s, &s->control, diag);
+  if (!err && watch_signals(s))
+    err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
+  for (unsigned i = 0; !err && i < s->worker_count; i++)
+    err = worker_start(s->workers[i], diag);
+  if (err)
+    return err;
+  s->started_mono_ms = clock_mono_ms();
+  s->started_wall_ms = clock_wall_ms();
+  s->loaded_wall_ms = s->started_wall_ms;
+  log_sizes("loaded", s->shared.snapshot);
+  log_ready(s);
+  return SMPL_OK;
+}
+
+static void close_any(uv_handle_t *handle, void *ctx)
+{
+  (void)ctx;
+  if (!uv_is_closing(handle))
+    uv_close(handle, NULL);
+}
+
+int server_run(const char *config, diag_t *diag)
+{
+  server_t *s = calloc(1, sizeof *s);
+  if (s == NULL || uv_loop_init(&s->loop) != 0) {
+    free(s);
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
+  s->config = config;
+  int err = start(s, diag);
+  if (err) {
+    control_server_close(s->control);
+    uv_walk(&s->loop, close_any, NULL);
+  }
+  uv_run(&s->loop, UV_RUN_DEFAULT);
+  for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
+    worker_stop(s->workers[i]);
+  free(s->workers);
+  uv_loop_close(&s->loop);
+  snapshot_free(s->shared.snapshot);
+  admin_totals_free(s->totals);
+  free(s);
+  return err;
+}

@@ -1,0 +1,80 @@
+/* resolver.yaml: what may stand in it and what must agree within it. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/diag.h"
+#include "common/dns_wire.h"
+#include "common/ip.h"
+
+typedef struct listener_conf {
+  ip_t address;
+  uint64_t port;
+  conf_list_t views; /* const char *: names of views */
+} listener_conf_t;
+
+typedef struct view_conf {
+  const char *name;
+  conf_list_t clients; /* ip_net_t */
+  conf_list_t zones;   /* const char *: names of zones, may be empty */
+} view_conf_t;
+
+typedef struct zone_conf {
+  const char *name; /* origin, or origin@tag */
+  const char *file;
+} zone_conf_t;
+
+struct names;
+
+typedef struct settings {
+  conf_list_t listeners; /* listener_conf_t */
+  conf_list_t views;     /* view_conf_t */
+  conf_list_t zones;     /* zone_conf_t */
+  const char *control;   /* path of the control socket */
+  uint64_t workers;      /* threads; 0: one a core */
+  conf_t *conf;          /* what all this lives in */
+  struct names *view_names, *zone_names;
+} settings_t;
+
+/* Reads and checks the configuration alone, no zone files. On error nothing is to be freed. */
+int settings_load(const char *path, settings_t *out, diag_t *diag);
+void settings_free(settings_t *settings);
+
+/* Position of the view or zone of this name; SIZE_MAX if there is none. */
+size_t settings_view(const settings_t *settings, const char *name);
+size_t settings_zone(const settings_t *settings, const char *name);
+
+/* The origin of "smplkit.com@world", lower-case. */
+int settings_origin(const char *zone_name, dns_name_t *out);
+
+/* The items of the lists. */
+static inline const listener_conf_t *settings_listener_at(const settings_t *settings, size_t i)
+{
+  return (const listener_conf_t *)settings->listeners.items + i;
+}
+
+static inline const view_conf_t *settings_view_at(const settings_t *settings, size_t i)
+{
+  return (const view_conf_t *)settings->views.items + i;
+}
+
+static inline const zone_conf_t *settings_zone_at(const settings_t *settings, size_t i)
+{
+  return (const zone_conf_t *)settings->zones.items + i;
+}
+
+static inline const char *settings_name_at(const conf_list_t *list, size_t i)
+{
+  return ((const char *const *)list->items)[i];
+}
+
+static inline const ip_net_t *settings_client_at(const view_conf_t *view, size_t i)
+{
+  return (const ip_net_t *)view->clients.items + i;
+}
+
+/* Calls each(ctx, text) for what is allowed but most likely not meant: private and public views on one listener that is not
+ * on loopback, views and zones that nothing uses. */
+void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const char *text), void *ctx);

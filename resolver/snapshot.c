@@ -1,0 +1,275 @@
+#include "resolver/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/error.h"
+#include "resolver/limits.h"
+#include "resolver/networks.h"
+#include "resolver/zone_text.h"
+
+typedef struct listener {
+  endpoint_t endpoint;
+  const listener_conf_t *conf;
+  networks_t *networks; /* values are numbers of views */
+} listener_t;
+
+struct snapshot {
+  settings_t settings;
+  unsigned workers;
+  listener_t *listeners;
+  size_t listener_count;
+  zone_t **zones;
+  size_t zone_count;
+  view_t **views;
+  size_t view_count;
+  stats_t *stats; /* [worker][view_count + 1] */
+};
+
+static int listener_compare(const void *left, const void *right)
+{
+  const listener_t *a = left;
+  const listener_t *b = right;
+  int c = ip_compare(&a->endpoint.ip, &b->endpoint.ip);
+  return c != 0 ? c : (int)a->endpoint.port - (int)b->endpoint.port;
+}
+
+/* Where network number i of a listener stands in the configuration. */
+typedef struct origin {
+  const view_conf_t *view;
+  size_t client;
+} origin_t;
+
+static int tie(const snapshot_t *s, const listener_conf_t *l, origin_t a, origin_t b, diag_t *diag)
+{
+  char net[IP_NET_TEXT_MAX];
+  char address[IP_TEXT_MAX];
+  char place[DIAG_TEXT_MAX];
+  const ip_net_t *first = settings_client_at(a.view, a.client);
+  const ip_net_t *second = settings_client_at(b.view, b.client);
+  return conf_fail(s->settings.conf, diag, second,
+                   "network %s of view '%s' is one of view '%s' too (%s): dns listener %s port %u has both and could not choose",
+                   ip_net_format(second, net), b.view->name, a.view->name,
+                   conf_place(s->settings.conf, first, place, sizeof place), ip_format(&l->address, address),
+                   (unsigned)l->port);
+}
+
+static int load_networks(snapshot_t *s, listener_t *l, diag_t *diag)
+{
+  size_t count = 0;
+  for (size_t i = 0; i < l->conf->views.count; i++)
+    count += settings_view_at(&s->settings, settings_view(&s->settings, settings_name_at(&l->conf->views, i)))->clients.count;
+  network_t *nets = calloc(count + 1, sizeof *nets);
+  origin_t *origins = calloc(count + 1, sizeof *origins);
+  int err = SMPL_ENOMEM;
+  if (nets == NULL || origins == NULL)
+    goto out;
+  size_t n = 0;
+  for (size_t i = 0; i < l->conf->views.count; i++) {
+    size_t number = settings_view(&s->settings, settings_name_at(&l->conf->views, i));
+    const view_conf_t *v = settings_view_at(&s->settings, number);
+    for (size_t j = 0; j < v->clients.count; j++, n++) {
+      nets[n] = (network_t){*settings_client_at(v, j), (uint32_t)number};
+      origins[n] = (origin_t){v, j};
+    }
+  }
+  size_t a = 0;
+  size_t b = 0;
+  err = networks_flatten(nets, count, &l->networks, &a, &b);
+  if (err == SMPL_EEXIST)
+    err = tie(s, l->conf, origins[a], origins[b], diag);
+out:
+  if (err == SMPL_ENOMEM)
+    diag_fail(diag, err, "out of memory");
+  free(nets);
+  free(origins);
+  return err;
+}
+
+static int load_listeners(snapshot_t *s, diag_t *diag)
+{
+  size_t count = s->settings.listeners.count;
+  s->listeners = calloc(count + 1, sizeof *s->listeners);
+  if (s->listeners == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  s->listener_count = count;
+  for (size_t i = 0; i < count; i++) {
+    const listener_conf_t *l = settings_listener_at(&s->settings, i);
+    s->listeners[i] = (listener_t){.endpoint = {l->address, (uint16_t)l->port}, .conf = l};
+  }
+  qsort(s->listeners, count, sizeof *s->listeners, listener_compare);
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i < count; i++)
+    err = load_networks(s, &s->listeners[i], diag);
+  return err;
+}
+
+static int load_zones(snapshot_t *s, diag_t *diag)
+{
+  s->zones = calloc(s->settings.zones.count + 1, sizeof(zone_t *));
+  if (s->zones == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i < s->settings.zones.count; i++) {
+    const zone_conf_t *z = settings_zone_at(&s->settings, i);
+    dns_name_t origin;
+    err = settings_origin(z->name, &origin);
+    if (!err)
+      err = zone_load_file(z->name, &origin, z->file, &s->zones[i], diag);
+    s->zone_count++;
+  }
+  return err;
+}
+
+static int load_view(snapshot_t *s, const view_conf_t *v, view_t **out, diag_t *diag)
+{
+  zone_t **zones = calloc(v->zones.count + 1, sizeof(zone_t *));
+  int err = SMPL_ENOMEM;
+  if (zones != NULL) {
+    for (size_t i = 0; i < v->zones.count; i++)
+      zones[i] = s->zones[settings_zone(&s->settings, settings_name_at(&v->zones, i))];
+    err = view_new(v->name, zones, v->zones.count, out);
+  }
+  free(zones);
+  return err ? diag_fail(diag, err, "view '%s': %s", v->name, smpl_strerror(err)) : SMPL_OK;
+}
+
+static int load_views(snapshot_t *s, diag_t *diag)
+{
+  s->views = calloc(s->settings.views.count + 1, sizeof(view_t *));
+  if (s->views == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i < s->settings.views.count; i++) {
+    err = load_view(s, settings_view_at(&s->settings, i), &s->views[i], diag);
+    s->view_count++;
+  }
+  return err;
+}
+
+static unsigned worker_count(const settings_t *settings)
+{
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  if (settings->workers > 0)
+    return (unsigned)settings->workers;
+  return cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (unsigned)cores;
+}
+
+int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag)
+{
+  *out = NULL;
+  snapshot_t *s = calloc(1, sizeof *s);
+  if (s == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = settings_load(path, &s->settings, diag);
+  if (!err)
+    err = load_listeners(s, diag);
+  if (!err)
+    err = load_zones(s, diag);
+  if (!err)
+    err = load_views(s, diag);
+  if (!err) {
+    s->workers = workers > 0 ? workers : worker_count(&s->settings);
+    size_t size = s->workers * (s->view_count + 1) * sizeof(stats_t);
+    s->stats = aligned_alloc(_Alignof(stats_t), size);
+    if (s->stats == NULL)
+      err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+    else
+      memset(s->stats, 0, size);
+  }
+  if (err) {
+    snapshot_free(s);
+    return err;
+  }
+  *out = s;
+  return SMPL_OK;
+}
+
+void snapshot_free(snapshot_t *s)
+{
+  if (s == NULL)
+    return;
+  for (size_t i = 0; i < s->listener_count; i++)
+    networks_free(s->listeners[i].networks);
+  for (size_t i = 0; i < s->view_count; i++)
+    view_free(s->views[i]);
+  for (size_t i = 0; i < s->zone_count; i++)
+    zone_free(s->zones[i]);
+  free(s->listeners);
+  free(s->views);
+  free(s->zones);
+  free(s->stats);
+  settings_free(&s->settings);
+  free(s);
+}
+
+const settings_t *snapshot_settings(const snapshot_t *s)
+{
+  return &s->settings;
+}
+
+unsigned snapshot_workers(const snapshot_t *s)
+{
+  return s->workers;
+}
+
+size_t snapshot_listener_count(const snapshot_t *s)
+{
+  return s->listener_count;
+}
+
+endpoint_t snapshot_listener(const snapshot_t *s, size_t i)
+{
+  return s->listeners[i].endpoint;
+}
+
+const listener_conf_t *snapshot_listener_conf(const snapshot_t *s, size_t i)
+{
+  return s->listeners[i].conf;
+}
+
+size_t snapshot_listener_ranges(const snapshot_t *s, size_t i)
+{
+  return networks_ranges(s->listeners[i].networks);
+}
+
+size_t snapshot_zone_count(const snapshot_t *s)
+{
+  return s->zone_count;
+}
+
+const zone_t *snapshot_zone(const snapshot_t *s, size_t i)
+{
+  return s->zones[i];
+}
+
+size_t snapshot_view_count(const snapshot_t *s)
+{
+  return s->view_count;
+}
+
+const view_t *snapshot_view(const snapshot_t *s, size_t i)
+{
+  return s->views[i];
+}
+
+const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peer, size_t *number)
+{
+  uint32_t value = networks_find(s->listeners[listener].networks, peer);
+  *number = value == NETWORKS_NONE ? s->view_count : value;
+  return value == NETWORKS_NONE ? NULL : s->views[value];
+}
+
+stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view)
+{
+  return &s->stats[worker * (s->view_count + 1) + view];
+}
+
+stats_sum_t snapshot_stats_sum(const snapshot_t *s, size_t view)
+{
+  stats_sum_t sum = {{0}};
+  for (unsigned w = 0; w < s->workers; w++)
+    stats_sum_add(&sum, snapshot_stats(s, w, view));
+  return sum;
+}

@@ -1,0 +1,44 @@
+/* Counters. Each worker writes its own, without locks or atomic read-modify-write; others may read at any time. */
+#pragma once
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "resolver/answer.h"
+
+enum {
+  STATS_RCODES = 17, /* 0 to 15, and 16 for BADVERS */
+};
+
+typedef enum stats_count {
+  STATS_UDP,       /* queries by transport */
+  STATS_TCP,
+  STATS_DROPPED,   /* messages that got no answer: no header, or an answer themselves */
+  STATS_TRUNCATED, /* answers with TC */
+  STATS_RCODE0,    /* answers by rcode */
+  STATS_COUNTS = STATS_RCODE0 + STATS_RCODES,
+} stats_count_t;
+
+/* Of one worker and one view. */
+typedef struct stats {
+  _Alignas(64) _Atomic uint64_t n[STATS_COUNTS];
+} stats_t;
+
+static inline void stats_add(stats_t *s, unsigned which)
+{
+  uint64_t v = atomic_load_explicit(&s->n[which], memory_order_relaxed);
+  atomic_store_explicit(&s->n[which], v + 1, memory_order_relaxed);
+}
+
+/* Sums, by the thread that asks. */
+typedef struct stats_sum {
+  uint64_t n[STATS_COUNTS];
+} stats_sum_t;
+
+void stats_sum_add(stats_sum_t *sum, const stats_t *s);
+void stats_sum_merge(stats_sum_t *sum, const stats_sum_t *other);
+
+/* {"udp": 1, "tcp": 0, "dropped": 0, "truncated": 0, "rcodes": {"NOERROR": 1}}; rcodes that are 0 are left out. NULL when out of
+ * memory. */
+json_t *stats_json(const stats_sum_t *sum);

@@ -1,0 +1,111 @@
+#include "resolver/view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+#include "resolver/name_hash.h"
+
+typedef struct entry {
+  uint64_t hash;
+  const zone_t *zone; /* NULL: free */
+} entry_t;
+
+struct view {
+  char *name;
+  entry_t *table; /* a power of two, at most half full */
+  size_t mask;
+  size_t count;
+  uint64_t depths[2]; /* bit n: some origin has n labels */
+};
+
+static const zone_t *find(const view_t *v, const uint8_t *name, size_t len)
+{
+  uint64_t h = name_hash(name, len);
+  for (size_t i = h & v->mask; v->table[i].zone != NULL; i = (i + 1) & v->mask) {
+    const dns_name_t *origin = zone_origin(v->table[i].zone);
+    if (v->table[i].hash == h && origin->len == len && memcmp(origin->wire, name, len) == 0)
+      return v->table[i].zone;
+  }
+  return NULL;
+}
+
+static int add(view_t *v, const zone_t *zone)
+{
+  const dns_name_t *origin = zone_origin(zone);
+  if (find(v, origin->wire, origin->len) != NULL)
+    return SMPL_EEXIST;
+  uint64_t h = name_hash(origin->wire, origin->len);
+  size_t i = h & v->mask;
+  while (v->table[i].zone != NULL)
+    i = (i + 1) & v->mask;
+  v->table[i] = (entry_t){h, zone};
+  unsigned labels = dns_name_labels(origin);
+  v->depths[labels / 64] |= 1ULL << labels % 64;
+  return SMPL_OK;
+}
+
+int view_new(const char *name, zone_t *const *zones, size_t count, view_t **out)
+{
+  *out = NULL;
+  size_t size = 4;
+  while (size < count * 2)
+    size *= 2;
+  view_t *v = calloc(1, sizeof *v);
+  int err = SMPL_ENOMEM;
+  if (v == NULL)
+    return err;
+  v->name = strdup(name);
+  v->table = calloc(size, sizeof *v->table);
+  v->mask = size - 1;
+  v->count = count;
+  if (v->name != NULL && v->table != NULL)
+    err = SMPL_OK;
+  for (size_t i = 0; !err && i < count; i++)
+    err = add(v, zones[i]);
+  if (err) {
+    view_free(v);
+    return err;
+  }
+  *out = v;
+  return SMPL_OK;
+}
+
+void view_free(view_t *view)
+{
+  if (view == NULL)
+    return;
+  free(view->name);
+  free(view->table);
+  free(view);
+}
+
+const char *view_name(const view_t *view)
+{
+  return view->name;
+}
+
+size_t view_zone_count(const view_t *view)
+{
+  return view->count;
+}
+
+bool view_zone_for(const view_t *view, const dns_name_t *name, uint16_t type, zone_in_view_t *out)
+{
+  unsigned labels = dns_name_labels(name);
+  const zone_t *below = NULL; /* of a DS question at an origin: what answers if nothing is above */
+  for (size_t at = 0;; at += name->wire[at] + 1u, labels--) {
+    if (view->depths[labels / 64] >> labels % 64 & 1) {
+      const zone_t *z = find(view, name->wire + at, name->len - at);
+      if (z != NULL && (type != DNS_TYPE_DS || at > 0)) {
+        *out = (zone_in_view_t){view, z};
+        return true;
+      }
+      below = z != NULL ? z : below;
+    }
+    if (labels == 0)
+      break;
+  }
+  *out = (zone_in_view_t){view, below};
+  return below != NULL;
+}

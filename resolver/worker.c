@@ -1,0 +1,190 @@
+#include "resolver/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <urcu/urcu-qsbr.h>
+
+#include "common/error.h"
+#include "resolver/limits.h"
+#include "resolver/sockets.h"
+#include "resolver/tcp.h"
+#include "resolver/udp.h"
+
+enum { EVENTS = 64 };
+
+/* A dns listener's sockets; epoll's data.ptr points at one of the two descriptors. */
+typedef struct pair {
+  int udp, tcp;
+} pair_t;
+
+struct worker {
+  unsigned number;
+  worker_shared_t *shared;
+  int epoll_fd, stop_fd;
+  pair_t *pairs;
+  size_t count;
+  tcp_t *tcp;
+  udp_batch_t *batch;
+  pthread_t thread;
+  bool started;
+};
+
+static int watch(worker_t *w, int *fd)
+{
+  struct epoll_event ev = {.events = EPOLLIN, .data.ptr = fd};
+  return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, *fd, &ev);
+}
+
+static int open_pairs(worker_t *w, diag_t *diag)
+{
+  w->count = snapshot_listener_count(w->shared->snapshot);
+  w->pairs = calloc(w->count, sizeof *w->pairs);
+  if (w->pairs == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < w->count; i++)
+    w->pairs[i] = (pair_t){-1, -1};
+  for (size_t i = 0; i < w->count; i++) {
+    endpoint_t at = snapshot_listener(w->shared->snapshot, i);
+    int err = sockets_open(&at, &w->pairs[i].udp, &w->pairs[i].tcp, diag);
+    if (err)
+      return err;
+    if (watch(w, &w->pairs[i].udp) || watch(w, &w->pairs[i].tcp))
+      return diag_fail_errno(diag, "epoll_ctl");
+  }
+  return SMPL_OK;
+}
+
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out, diag_t *diag)
+{
+  *out = NULL;
+  worker_t *w = calloc(1, sizeof *w);
+  if (w == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  w->number = number;
+  w->shared = shared;
+  w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  w->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  int err;
+  if (w->epoll_fd < 0 || w->stop_fd < 0 || watch(w, &w->stop_fd)) {
+    err = diag_fail_errno(diag, "worker");
+    goto out;
+  }
+  w->batch = udp_batch_new();
+  w->tcp = tcp_new(w->epoll_fd, number, limits->conns_max, limits->buffers_max);
+  err = w->batch == NULL || w->tcp == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : open_pairs(w, diag);
+out:
+  if (err)
+    worker_stop(w);
+  else
+    *out = w;
+  return err;
+}
+
+/* Batches until the socket is empty or has had its turn. Each takes the snapshot anew, so that a swap need not wait. */
+static void serve_udp(worker_t *w, size_t listener)
+{
+  for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {
+    const snapshot_t *s = rcu_dereference(w->shared->snapshot);
+    size_t n = udp_serve(w->batch, w->pairs[listener].udp, s, w->number, listener);
+    urcu_qsbr_quiescent_state();
+    if (n < UDP_BATCH)
+      break;
+  }
+}
+
+/* False when the worker is to end. */
+static bool serve_event(worker_t *w, const struct epoll_event *ev)
+{
+  int *fd = ev->data.ptr;
+  if (fd == &w->stop_fd)
+    return false;
+  uintptr_t at = (uintptr_t)fd;
+  if (at >= (uintptr_t)w->pairs && at < (uintptr_t)(w->pairs + w->count)) {
+    size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
+    if (fd == &w->pairs[listener].udp)
+      serve_udp(w, listener);
+    else
+      tcp_accept(w->tcp, *fd, listener);
+    return true;
+  }
+  tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_dereference(w->shared->snapshot));
+  return true;
+}
+
+static void *run(void *arg)
+{
+  worker_t *w = arg;
+  bool on = true;
+  int timeout = -1;
+  urcu_qsbr_register_thread();
+  while (on) {
+    struct epoll_event events[EVENTS];
+    urcu_qsbr_thread_offline();
+    int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
+    urcu_qsbr_thread_online();
+    for (int i = 0; i < n; i++)
+      on = serve_event(w, &events[i]) && on;
+    timeout = tcp_sweep(w->tcp);
+  }
+  urcu_qsbr_unregister_thread();
+  return NULL;
+}
+
+int worker_start(worker_t *w, diag_t *diag)
+{
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int e = pthread_create(&w->thread, NULL, run, w);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (e != 0)
+    return diag_fail(diag, SMPL_ESYS, "cannot start a thread");
+  w->started = true;
+  return SMPL_OK;
+}
+
+void worker_stop(worker_t *w)
+{
+  if (w == NULL)
+    return;
+  if (w->started) {
+    uint64_t one = 1;
+    ssize_t ignored = write(w->stop_fd, &one, sizeof one); /* cannot fail: the counter is far from full */
+    (void)ignored;
+    pthread_join(w->thread, NULL);
+  }
+  tcp_free(w->tcp);
+  udp_batch_free(w->batch);
+  for (size_t i = 0; w->pairs != NULL && i < w->count; i++) {
+    if (w->pairs[i].udp >= 0)
+      close(w->pairs[i].udp);
+    if (w->pairs[i].tcp >= 0)
+      close(w->pairs[i].tcp);
+  }
+  free(w->pairs);
+  if (w->epoll_fd >= 0)
+    close(w->epoll_fd);
+  if (w->stop_fd >= 0)
+    close(w->stop_fd);
+  free(w);
+}
+
+size_t worker_tcp_count(const worker_t *w)
+{
+  return tcp_count(w->tcp);
+}
+
+snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh)
+{
+  snapshot_t *old = shared->snapshot;
+  rcu_assign_pointer(shared->snapshot, fresh);
+  urcu_qsbr_synchronize_rcu();
+  return old;
+}

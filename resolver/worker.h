@@ -1,0 +1,33 @@
+/* A worker: one thread with its own sockets on every dns listener, its own TCP connections, its own buffers. It shares nothing
+ * with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
+#pragma once
+
+#include <stddef.h>
+
+#include "common/diag.h"
+#include "resolver/snapshot.h"
+
+typedef struct worker worker_t;
+
+/* The snapshot in force. Workers read it; the server's thread alone replaces it. */
+typedef struct worker_shared {
+  snapshot_t *snapshot;
+} worker_shared_t;
+
+typedef struct worker_limits {
+  size_t conns_max;   /* TCP connections of this worker */
+  size_t buffers_max; /* bytes of their buffers */
+} worker_limits_t;
+
+/* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out, diag_t *diag);
+/* Starts the thread, with all signals blocked. */
+int worker_start(worker_t *w, diag_t *diag);
+/* Ends the thread if it was started, closes everything. NULL allowed. */
+void worker_stop(worker_t *w);
+
+/* Open TCP connections. Any thread. */
+size_t worker_tcp_count(const worker_t *w);
+
+/* Replaces the snapshot and waits until no worker uses the old one, which is returned for the caller to free. */
+snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh);

@@ -1,0 +1,183 @@
+#include "resolver/zone.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "resolver/name_hash.h"
+#include "resolver/zone_impl.h"
+
+static const node_t *node_at(const zone_t *z, uint32_t ref)
+{
+  return (const node_t *)(const void *)(z->arena + (size_t)ref * NODE_ALIGN);
+}
+
+/* The node of the name whose part before the origin is rel; NULL if there is none. */
+static const node_t *find(const zone_t *z, const uint8_t *rel, size_t len)
+{
+  uint64_t h = name_hash(rel, len);
+  uint32_t tag = (uint32_t)(h >> 32);
+  for (size_t i = h & z->mask;; i = (i + 1) & z->mask) {
+    slot_t s = z->slots[i];
+    if (s.node == 0)
+      return NULL;
+    if (s.tag != tag)
+      continue;
+    const node_t *n = node_at(z, s.node);
+    if (n->name_len == len && memcmp(node_name(n), rel, len) == 0)
+      return n;
+  }
+}
+
+static const zone_rrset_t *rrset_of(const node_t *n, uint16_t type)
+{
+  const zone_rrset_t *set = node_first(n);
+  for (unsigned i = 0; i < n->rrsets; i++, set = node_next(set))
+    if (set->type >= type)
+      return set->type == type ? set : NULL;
+  return NULL;
+}
+
+static void refer(const zone_t *z, const node_t *cut, zone_match_t *out)
+{
+  out->kind = ZONE_REFERRAL;
+  out->rrset = rrset_of(cut, DNS_TYPE_NS);
+  out->owner_len = (size_t)cut->name_len + z->origin.len;
+}
+
+/* What a node has to say to a question for its name, or for a name that it is the wildcard of. */
+static void match_node(const node_t *n, uint16_t type, zone_match_t *out)
+{
+  out->rrset = NULL;
+  if (type == DNS_TYPE_ANY) {
+    out->kind = n->rrsets > 0 ? ZONE_ANSWER : ZONE_NODATA;
+    if (n->rrsets > 0)
+      out->rrset = node_first(n);
+    if (n->flags & NODE_ALIAS)
+      out->rrset = rrset_of(n, DNS_TYPE_CNAME);
+    return;
+  }
+  const zone_rrset_t *set = rrset_of(n, type);
+  out->kind = set != NULL ? ZONE_ANSWER : ZONE_NODATA;
+  if (set == NULL && (n->flags & NODE_ALIAS)) {
+    out->kind = ZONE_ALIAS;
+    set = rrset_of(n, DNS_TYPE_CNAME);
+  }
+  out->rrset = set;
+}
+
+/* The nearest existing name above rel[0..len), with the length of its relative part. The apex always exists. */
+static const node_t *closest_encloser(const zone_t *z, const uint8_t *rel, size_t len)
+{
+  unsigned labels = 0;
+  for (size_t at = 0; at < len; at += rel[at] + 1u)
+    labels++;
+  size_t at = 0;
+  for (;;) {
+    at += rel[at] + 1u;
+    labels--;
+    if (labels > z->depth)
+      continue;
+    const node_t *n = labels == 0 ? node_at(z, z->apex) : find(z, rel + at, len - at);
+    if (n != NULL)
+      return n;
+  }
+}
+
+static const node_t *cut_above(const zone_t *z, const node_t *n)
+{
+  const uint8_t *rel = node_name(n);
+  size_t len = n->name_len;
+  while (n != NULL && !((n->flags & NODE_CUT) && !(n->flags & NODE_HIDDEN))) {
+    size_t step = rel[0] + 1u;
+    rel += step;
+    len -= step;
+    n = find(z, rel, len);
+  }
+  return n;
+}
+
+static void match_missing(const zone_t *z, const uint8_t *rel, size_t len, uint16_t type, zone_match_t *out)
+{
+  const node_t *n = closest_encloser(z, rel, len);
+  out->rrset = NULL;
+  if (n->flags & (NODE_CUT | NODE_HIDDEN)) {
+    refer(z, cut_above(z, n), out);
+    return;
+  }
+  if (n->flags & NODE_DNAME) {
+    out->kind = ZONE_DNAME;
+    out->rrset = rrset_of(n, DNS_TYPE_DNAME);
+    out->owner_len = (size_t)n->name_len + z->origin.len;
+    return;
+  }
+  out->kind = ZONE_NXDOMAIN;
+  if (!(n->flags & NODE_WILDCARD))
+    return;
+  uint8_t star[DNS_NAME_MAX];
+  star[0] = 1;
+  star[1] = '*';
+  memcpy(star + 2, node_name(n), n->name_len);
+  const node_t *w = find(z, star, n->name_len + 2u);
+  if (w->flags & NODE_CUT)
+    return; /* RFC 4592 section 4.2: NS at a wildcard is undefined; such a zone is not loaded */
+  match_node(w, type, out);
+}
+
+void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_match_t *out)
+{
+  const zone_t *z = zv.zone;
+  size_t len = (size_t)name->len - z->origin.len;
+  out->owner_len = 0;
+  const node_t *n = find(z, name->wire, len);
+  if (n == NULL) {
+    match_missing(z, name->wire, len, type, out);
+    return;
+  }
+  if (n->flags & (NODE_CUT | NODE_HIDDEN)) {
+    const node_t *cut = cut_above(z, n);
+    if (cut != n || type != DNS_TYPE_DS) {
+      refer(z, cut, out);
+      return;
+    }
+  }
+  match_node(n, type, out);
+}
+
+const zone_rrset_t *zone_glue(zone_in_view_t zv, const dns_name_t *name, uint16_t type)
+{
+  const zone_t *z = zv.zone;
+  if (!dns_name_under(name, &z->origin))
+    return NULL;
+  const node_t *n = find(z, name->wire, (size_t)name->len - z->origin.len);
+  return n == NULL ? NULL : rrset_of(n, type);
+}
+
+const zone_rrset_t *zone_negative_soa(zone_in_view_t zv)
+{
+  return (const zone_rrset_t *)(const void *)(zv.zone->arena + (size_t)zv.zone->negative_soa * NODE_ALIGN);
+}
+
+const dns_name_t *zone_origin(const zone_t *zone)
+{
+  return &zone->origin;
+}
+
+const char *zone_name(const zone_t *zone)
+{
+  return zone->name;
+}
+
+zone_facts_t zone_facts(const zone_t *zone)
+{
+  return zone->facts;
+}
+
+void zone_free(zone_t *zone)
+{
+  if (zone == NULL)
+    return;
+  free(zone->slots);
+  free(zone->arena);
+  free(zone->name);
+  free(zone);
+}

@@ -1,0 +1,78 @@
+/* A zone as it is served: immutable, compact, its answers prebuilt as wire. Any number of threads may read it. Its records can
+ * only be reached through a view (view.h makes zone_in_view_t; invariant 1). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/dns_wire.h"
+
+typedef struct zone zone_t;
+struct view;
+
+/* The right to read a zone: made by view_zone_for for the view it was found in, by nobody else. */
+typedef struct zone_in_view {
+  const struct view *view;
+  const zone_t *zone;
+} zone_in_view_t;
+
+/* Records of one owner and type as they stand in an answer. Every owner is the pointer 0xC00C, names in the data that are
+ * under the zone's origin end in a pointer: its two bytes lie at each of zone_rrset_patches[0..patches) and are to become
+ * 0xC000 | where the origin stands in the message. */
+typedef struct zone_rrset {
+  uint16_t type;
+  uint16_t count; /* records */
+  uint16_t wire_len;
+  uint16_t patches;
+} zone_rrset_t;
+
+static inline const uint8_t *zone_rrset_wire(const zone_rrset_t *set)
+{
+  return (const uint8_t *)(set + 1);
+}
+
+static inline const uint16_t *zone_rrset_patches(const zone_rrset_t *set)
+{
+  return (const uint16_t *)(const void *)(zone_rrset_wire(set) + ((set->wire_len + 1u) & ~1u));
+}
+
+typedef enum zone_match_kind {
+  ZONE_ANSWER,   /* rrset of the type asked for */
+  ZONE_ALIAS,    /* rrset is the owner's CNAME */
+  ZONE_DNAME,    /* rrset is a DNAME above the name; owner_len says whose */
+  ZONE_NODATA,   /* the name exists, the type does not */
+  ZONE_NXDOMAIN, /* the name does not exist */
+  ZONE_REFERRAL, /* rrset is the NS of a delegation at or above the name; owner_len says whose */
+} zone_match_kind_t;
+
+typedef struct zone_match {
+  zone_match_kind_t kind;
+  const zone_rrset_t *rrset;
+  size_t owner_len; /* ZONE_DNAME, ZONE_REFERRAL: bytes of the owner, which is the end of the name asked for */
+} zone_match_t;
+
+/* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the name's first rrset
+ * (RFC 8482 section 4.1). */
+void zone_match(zone_in_view_t z, const dns_name_t *name, uint16_t type, zone_match_t *out);
+
+/* The rrset of exactly this name and type whether served, glue or hidden below a delegation; NULL if none. */
+const zone_rrset_t *zone_glue(zone_in_view_t z, const dns_name_t *name, uint16_t type);
+
+/* The SOA with the TTL of negative answers (RFC 2308 section 5). Its owner pointers are to be patched like the others. */
+const zone_rrset_t *zone_negative_soa(zone_in_view_t z);
+
+/* About the zone, without its records. */
+const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
+const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
+
+typedef struct zone_facts {
+  uint32_t serial;
+  uint32_t names;   /* owners of records */
+  uint32_t records;
+  uint32_t warnings;
+  size_t bytes; /* memory the snapshot takes */
+} zone_facts_t;
+zone_facts_t zone_facts(const zone_t *zone);
+
+void zone_free(zone_t *zone);

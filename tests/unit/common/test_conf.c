@@ -1,0 +1,254 @@
+/* common/conf.h and common/file.h: every mistake is one error that names its place. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/conf.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "common/ip.h"
+
+typedef struct view {
+  const char *name;
+  conf_list_t clients;
+} view_t;
+
+typedef struct limits {
+  uint64_t grace;
+  uint64_t channels;
+} limits_t;
+
+typedef struct example {
+  conf_list_t views;
+  limits_t limits;
+  const char *control;
+  bool loud;
+  endpoint_t listen;
+  conf_list_t names;
+} example_t;
+
+static const conf_field_t view_fields[] = {
+    {"name", CONF_ONE, offsetof(view_t, name), .scalar = &conf_string, .required = true},
+    {"clients", CONF_MANY, offsetof(view_t, clients), .scalar = &conf_ip_net, .required = true},
+};
+static const conf_map_t view_map = {"a view", sizeof(view_t), view_fields, CONF_COUNT(view_fields), NULL};
+
+static const conf_field_t limits_fields[] = {
+    {"grace", CONF_ONE, offsetof(limits_t, grace), .scalar = &conf_duration, .min = 1000, .max = 60000},
+    {"channels", CONF_ONE, offsetof(limits_t, channels), .scalar = &conf_uint, .min = 1, .max = 256},
+};
+
+static void limits_defaults(void *out)
+{
+  limits_t *l = out;
+  l->grace = 30000;
+  l->channels = 64;
+}
+
+static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields, CONF_COUNT(limits_fields),
+                                      limits_defaults};
+
+static const conf_field_t example_fields[] = {
+    {"views", CONF_MAPS, offsetof(example_t, views), .map = &view_map, .required = true, .max = 3},
+    {"limits", CONF_MAP, offsetof(example_t, limits), .map = &limits_map},
+    {"control", CONF_ONE, offsetof(example_t, control), .scalar = &conf_path},
+    {"loud", CONF_ONE, offsetof(example_t, loud), .scalar = &conf_bool},
+    {"listen", CONF_ONE, offsetof(example_t, listen), .scalar = &conf_endpoint},
+    {"names", CONF_ONE_OR_MANY, offsetof(example_t, names), .scalar = &conf_string, .allow_empty = true},
+};
+static const conf_map_t example_map = {"the configuration", sizeof(example_t), example_fields,
+                                       CONF_COUNT(example_fields), NULL};
+
+static char path[] = "/tmp/smpl-conf-XXXXXX";
+
+static void write_file(const char *text, size_t len)
+{
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, text, len), (ssize_t)len);
+  close(fd);
+}
+
+/* Loads text; on failure *diag has the message without the path. */
+static int load(const char *text, example_t *out, conf_t **conf, char *message)
+{
+  diag_t diag = {{0}};
+  write_file(text, strlen(text));
+  int err = conf_load(path, &example_map, out, conf, &diag);
+  message[0] = '\0';
+  if (err) {
+    assert_null(*conf);
+    assert_memory_equal(diag.text, path, strlen(path));
+    snprintf(message, DIAG_TEXT_MAX, "%s", diag.text + strlen(path) + 1);
+    assert_null(strchr(message, '\n'));
+  }
+  return err;
+}
+
+static void a_good_file_is_decoded_with_defaults_and_places(void **state)
+{
+  (void)state;
+  example_t e;
+  conf_t *conf = NULL;
+  char message[DIAG_TEXT_MAX], place[DIAG_TEXT_MAX];
+  assert_int_equal(load("# comment\n"
+                        "views:\n"
+                        "  - {name: vpc, clients: [10.0.0.0/8, \"fd00::/8\"]}\n"
+                        "  - name: world\n"
+                        "    clients: [0.0.0.0/0]\n"
+                        "limits: {grace: 20s}\n"
+                        "control: x.sock\n"
+                        "loud: true\n"
+                        "listen: \"[::1]:53\"\n"
+                        "names: one\n",
+                        &e, &conf, message),
+                   SMPL_OK);
+  const view_t *views = e.views.items;
+  assert_int_equal(e.views.count, 2);
+  assert_string_equal(views[0].name, "vpc");
+  assert_int_equal(views[0].clients.count, 2);
+  assert_string_equal(views[1].name, "world");
+  assert_true(e.limits.grace == 20000 && e.limits.channels == 64);
+  assert_string_equal(e.control, "/tmp/x.sock");
+  assert_true(e.loud);
+  assert_int_equal(e.listen.port, 53);
+  assert_int_equal(e.names.count, 1);
+  snprintf(message, sizeof message, "%s:4:11", path);
+  assert_string_equal(conf_place(conf, &views[1].name, place, sizeof place), message);
+  snprintf(message, sizeof message, "%s:3:40", path);
+  const ip_net_t *nets = views[0].clients.items;
+  assert_string_equal(conf_place(conf, &nets[1], place, sizeof place), message);
+  assert_true(conf_given(conf, &e.limits.grace));
+  assert_false(conf_given(conf, &e.limits.channels));
+  assert_true(conf_given_map(conf, &e.limits));
+  diag_t diag = {{0}};
+  assert_int_equal(conf_fail(conf, &diag, &views[1], "no %s", "good"), SMPL_EINVAL);
+  assert_non_null(strstr(diag.text, ":4:11: no good"));
+  conf_free(conf);
+}
+
+static void every_mistake_names_its_place(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text, *message;
+  } cases[] = {
+      {"", "the file is empty"},
+      {"# nothing\n", "the file is empty"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nfoo: 1\n", "2:1: unknown key 'foo' in the configuration; known keys: views, limits, control, loud, listen, names"},
+      {"views:\n  - {name: a}\n", "2:6: a view: the key 'clients' is missing"},
+      {"loud: true\n", "1:1: the configuration: the key 'views' is missing"},
+      {"views: [{name: a, clients: [10.0.0.1/8]}]\n", "1:29: clients: expected a network such as 10.0.0.0/8 or fd00::/8, without host bits, got '10.0.0.1/8'"},
+      {"views: [{name: a, clients: []}]\n", "1:19: clients: the list is empty"},
+      {"views: [{name: a, clients: 10.0.0.0/8}]\n", "1:19: clients: expected a list of a network such as 10.0.0.0/8 or fd00::/8, without host bits, got a single value"},
+      {"views: [{name: [x], clients: [10.0.0.0/8]}]\n", "1:17: name: expected text, got a list"},
+      {"views: [{name: , clients: [10.0.0.0/8]}]\n", "1:10: name: expected text, got nothing"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nloud: yes\n", "2:7: loud: expected true or false, got 'yes'"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: {grace: 61s}\n", "2:17: grace: must be from 1s to 1m"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: {channels: 0}\n", "2:20: channels: must be from 1 to 256"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: {channels: -1}\n", "2:20: channels: expected a whole number, got '-1'"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: 5\n", "2:1: expected the keys of limits, got a single value"},
+      {"views: [{name: &x a, clients: [10.0.0.0/8]}]\n", "1:19: anchors (&name) are not supported"},
+      {"views: [{name: *x, clients: [10.0.0.0/8]}]\n", "1:17: aliases (*name) are not supported"},
+      {"views: [{name: !!str a, clients: [10.0.0.0/8]}]\n", "1:22: tags (!name) are not supported"},
+      {"views: [{name: a, name: b, clients: [10.0.0.0/8]}]\n", "1:19: duplicate key"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n---\nviews: []\n", "a second document (---) in the file"},
+      {"- a\n", "1:3: expected the keys of the configuration, got a list"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}, {name: b, clients: [::/0]}, {name: c, clients: [::/0]}, {name: d, clients: [::/0]}]\n",
+       "1:1: views: 4 items, more than the limit of 3"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    example_t e;
+    conf_t *conf = NULL;
+    char message[DIAG_TEXT_MAX];
+    assert_int_not_equal(load(cases[i].text, &e, &conf, message), SMPL_OK);
+    if (strcmp(cases[i].message, message + (message[0] == ' ')) != 0)
+      fail_msg("for <<%s>>\n expected: %s\n got:      %s", cases[i].text, cases[i].message, message);
+  }
+}
+
+static void broken_yaml_and_missing_files_are_one_line(void **state)
+{
+  (void)state;
+  const char *broken[] = {"views: [", "views: {a", "\tviews: 1\n", "views: \"a\n", "a: b: c\n", "\xff\xfe\n"};
+  for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+    example_t e;
+    conf_t *conf = NULL;
+    char message[DIAG_TEXT_MAX];
+    assert_int_not_equal(load(broken[i], &e, &conf, message), SMPL_OK);
+    assert_true(strlen(message) > 3);
+  }
+  example_t e;
+  conf_t *conf = NULL;
+  diag_t diag = {{0}};
+  assert_int_equal(conf_load("/tmp/smpl-no-such-file", &example_map, &e, &conf, &diag), SMPL_ENOENT);
+  assert_string_equal(diag.text, "/tmp/smpl-no-such-file: cannot be opened: No such file or directory");
+}
+
+static void a_nul_byte_is_refused(void **state)
+{
+  (void)state;
+  static const char text[] = "views: [{name: \"a\\0b\", clients: [10.0.0.0/8]}]\n";
+  example_t e;
+  conf_t *conf = NULL;
+  diag_t diag = {{0}};
+  write_file(text, sizeof text - 1);
+  assert_int_not_equal(conf_load(path, &example_map, &e, &conf, &diag), SMPL_OK);
+  assert_non_null(strstr(diag.text, "NUL"));
+}
+
+static void a_secret_that_others_can_read_is_refused(void **state)
+{
+  (void)state;
+  char *data;
+  size_t len;
+  diag_t diag = {{0}};
+  write_file("secret", 6);
+  assert_int_equal(file_read_secret(path, 100, &data, &len, &diag), SMPL_OK);
+  assert_int_equal(len, 6);
+  free(data);
+  assert_int_equal(file_read(path, 6, &data, &len, &diag), SMPL_OK);
+  free(data);
+  assert_int_equal(file_read(path, 5, &data, &len, NULL), SMPL_ELIMIT);
+  assert_int_equal(chmod(path, 0640), 0);
+  assert_int_equal(file_read_secret(path, 100, &data, &len, &diag), SMPL_EDENIED);
+  assert_non_null(strstr(diag.text, "chmod 600"));
+  assert_int_equal(chmod(path, 0600), 0);
+  assert_int_equal(file_read("/tmp", 100, &data, &len, NULL), SMPL_EINVAL);
+}
+
+static int set_up(void **state)
+{
+  (void)state;
+  int fd = mkstemp(path);
+  if (fd < 0)
+    return -1;
+  return close(fd);
+}
+
+static int tear_down(void **state)
+{
+  (void)state;
+  return unlink(path);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_good_file_is_decoded_with_defaults_and_places),
+      cmocka_unit_test(every_mistake_names_its_place),
+      cmocka_unit_test(broken_yaml_and_missing_files_are_one_line),
+      cmocka_unit_test(a_nul_byte_is_refused),
+      cmocka_unit_test(a_secret_that_others_can_read_is_refused),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,275 @@
+/* common/control.h: both ends over a real socket, the server's loop on a thread of its own. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/control.h"
+#include "common/error.h"
+
+static char dir[] = "/tmp/smpl-ctl-XXXXXX";
+static char path[64];
+
+typedef struct fixture {
+  uv_loop_t loop;
+  uv_async_t stop;
+  uv_timer_t later;
+  control_server_t *server;
+  control_request_t *held;
+  pthread_t thread;
+  control_peer_t peer;
+} fixture_t;
+
+static void on_later(uv_timer_t *timer)
+{
+  fixture_t *f = timer->data;
+  control_reply(f->held, json_pack("{s:b, s:s}", "ok", 1, "when", "later"));
+}
+
+static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
+{
+  fixture_t *f = ctx;
+  const char *cmd = json_string_value(json_object_get(body, "cmd"));
+  f->peer = *peer;
+  if (cmd != NULL && strcmp(cmd, "echo") == 0) {
+    json_t *reply = json_copy(body);
+    json_object_set_new(reply, "ok", json_true());
+    control_reply(request, reply);
+  } else if (cmd != NULL && strcmp(cmd, "later") == 0) {
+    f->held = request;
+    uv_timer_start(&f->later, on_later, 30, 0);
+  } else {
+    control_reply_error(request, "unknown command '%s'", cmd != NULL ? cmd : "");
+  }
+}
+
+static void on_stop(uv_async_t *async)
+{
+  fixture_t *f = async->data;
+  control_server_close(f->server);
+  uv_close((uv_handle_t *)&f->stop, NULL);
+  uv_close((uv_handle_t *)&f->later, NULL);
+}
+
+static void *run_loop(void *arg)
+{
+  fixture_t *f = arg;
+  uv_run(&f->loop, UV_RUN_DEFAULT);
+  return NULL;
+}
+
+static int start(void **state)
+{
+  fixture_t *f = calloc(1, sizeof *f);
+  diag_t diag = {{0}};
+  if (f == NULL)
+    return -1;
+  uv_loop_init(&f->loop);
+  uv_async_init(&f->loop, &f->stop, on_stop);
+  uv_timer_init(&f->loop, &f->later);
+  f->stop.data = f;
+  f->later.data = f;
+  if (control_server_open(&f->loop, path, on_request, f, &f->server, &diag) != 0)
+    return -1;
+  *state = f;
+  return pthread_create(&f->thread, NULL, run_loop, f);
+}
+
+static int stop(void **state)
+{
+  fixture_t *f = *state;
+  uv_async_send(&f->stop);
+  pthread_join(f->thread, NULL);
+  int busy = uv_loop_close(&f->loop);
+  free(f);
+  return busy == 0 && access(path, F_OK) != 0 ? 0 : -1;
+}
+
+static int call(const char *cmd, json_t **reply, diag_t *diag)
+{
+  json_t *body = json_pack("{s:s}", "cmd", cmd);
+  *diag = (diag_t){{0}};
+  int err = control_call(path, body, 5000, reply, diag);
+  json_decref(body);
+  return err;
+}
+
+static void a_request_is_answered_now_or_later(void **state)
+{
+  fixture_t *f = *state;
+  json_t *reply;
+  diag_t diag;
+  assert_int_equal(call("echo", &reply, &diag), SMPL_OK);
+  assert_string_equal(json_string_value(json_object_get(reply, "cmd")), "echo");
+  json_decref(reply);
+  assert_int_equal(f->peer.uid, getuid());
+  assert_int_equal(f->peer.pid, getpid());
+  assert_int_equal(call("later", &reply, &diag), SMPL_OK);
+  assert_string_equal(json_string_value(json_object_get(reply, "when")), "later");
+  json_decref(reply);
+}
+
+static void an_error_arrives_as_its_text(void **state)
+{
+  (void)state;
+  json_t *reply;
+  diag_t diag;
+  assert_int_equal(call("nonsense", &reply, &diag), SMPL_ESERVER);
+  assert_null(reply);
+  assert_string_equal(diag.text, "unknown command 'nonsense'");
+}
+
+static void an_answer_as_long_as_the_longest_request_arrives_whole(void **state)
+{
+  (void)state;
+
+  json_t *reply;
+  diag_t diag = {{0}};
+  size_t len = CONTROL_REQUEST_MAX - 64;
+  char *big = malloc(len + 1);
+  assert_non_null(big);
+  memset(big, 'x', len);
+  big[len] = '\0';
+  json_t *body = json_pack("{s:s, s:s}", "cmd", "echo", "big", big);
+  assert_int_equal(control_call(path, body, 5000, &reply, &diag), SMPL_OK);
+  assert_int_equal(json_string_length(json_object_get(reply, "big")), len);
+  json_decref(reply);
+  json_decref(body);
+  free(big);
+}
+
+static int dial(void)
+{
+  struct sockaddr_un sa = {.sun_family = AF_UNIX};
+  memcpy(sa.sun_path, path, strlen(path) + 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_true(fd >= 0);
+  struct timeval patience = {5, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+  return fd;
+}
+
+static void a_request_above_the_limit_or_without_json_is_refused(void **state)
+{
+  (void)state;
+  char buf[256];
+  int fd = dial();
+  char *big = malloc(CONTROL_REQUEST_MAX + 1);
+  assert_non_null(big);
+  memset(big, 'x', CONTROL_REQUEST_MAX + 1);
+  ssize_t ignored = send(fd, big, CONTROL_REQUEST_MAX + 1, MSG_NOSIGNAL);
+  (void)ignored;
+  assert_true(recv(fd, buf, sizeof buf, 0) <= 0); /* closed without an answer */
+  close(fd);
+  free(big);
+  fd = dial();
+  assert_int_equal(send(fd, "[1]\n", 4, MSG_NOSIGNAL), 4);
+  ssize_t n = recv(fd, buf, sizeof buf - 1, 0);
+  assert_true(n > 0);
+  buf[n] = '\0';
+  assert_non_null(strstr(buf, "\"ok\":false"));
+  close(fd);
+}
+
+static void connections_above_the_limit_are_closed_and_the_rest_served(void **state)
+{
+  (void)state;
+  int fds[CONTROL_CLIENTS_MAX];
+  char c;
+  for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+    fds[i] = dial();
+  int extra = dial();
+  assert_true(recv(extra, &c, 1, 0) <= 0);
+  close(extra);
+  assert_int_equal(send(fds[0], "{\"cmd\":\"echo\"}\n", 15, MSG_NOSIGNAL), 15);
+  assert_int_equal(recv(fds[0], &c, 1, 0), 1);
+  for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+    close(fds[i]);
+}
+
+static void the_socket_is_closed_to_others_and_not_taken_from_a_living_server(void **state)
+{
+  (void)state;
+  struct stat st;
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0660);
+  uv_loop_t loop;
+  control_server_t *second;
+  diag_t diag = {{0}};
+  uv_loop_init(&loop);
+  assert_int_equal(control_server_open(&loop, path, on_request, NULL, &second, &diag), SMPL_EBUSY);
+  assert_non_null(strstr(diag.text, "another running program"));
+  uv_loop_close(&loop);
+}
+
+static void without_a_server_the_caller_is_told_so(void **state)
+{
+  (void)state;
+  json_t *reply;
+  diag_t diag;
+  assert_int_equal(call("echo", &reply, &diag), SMPL_ECLOSED);
+  assert_non_null(strstr(diag.text, "no running program answers"));
+}
+
+static void a_stale_socket_is_replaced_and_a_plain_file_is_not(void **state)
+{
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  struct sockaddr_un sa = {.sun_family = AF_UNIX};
+  memcpy(sa.sun_path, path, strlen(path) + 1);
+  assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+  close(fd);
+  assert_int_equal(start(state), 0);
+  assert_int_equal(stop(state), 0);
+  FILE *plain = fopen(path, "w");
+  assert_non_null(plain);
+  fclose(plain);
+  uv_loop_t loop;
+  control_server_t *server;
+  diag_t diag = {{0}};
+  uv_loop_init(&loop);
+  assert_int_equal(control_server_open(&loop, path, on_request, NULL, &server, &diag), SMPL_EEXIST);
+  uv_loop_close(&loop);
+  assert_int_equal(access(path, F_OK), 0);
+  unlink(path);
+}
+
+static int make_dir(void **state)
+{
+  (void)state;
+  if (mkdtemp(dir) == NULL)
+    return -1;
+  snprintf(path, sizeof path, "%s/s", dir);
+  return 0;
+}
+
+static int remove_dir(void **state)
+{
+  (void)state;
+  return rmdir(dir);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(a_request_is_answered_now_or_later, start, stop),
+      cmocka_unit_test_setup_teardown(an_error_arrives_as_its_text, start, stop),
+      cmocka_unit_test_setup_teardown(an_answer_as_long_as_the_longest_request_arrives_whole, start, stop),
+      cmocka_unit_test_setup_teardown(a_request_above_the_limit_or_without_json_is_refused, start, stop),
+      cmocka_unit_test_setup_teardown(connections_above_the_limit_are_closed_and_the_rest_served, start, stop),
+      cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server, start, stop),
+      cmocka_unit_test(without_a_server_the_caller_is_told_so),
+      cmocka_unit_test(a_stale_socket_is_replaced_and_a_plain_file_is_not),
+  };
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
