@@ -1,0 +1,33 @@
+/* smpl-control: asking the bastion about targets and refusals over a channel of the session. A plain SSH server has no such
+ * subsystem; then every question is answered with nothing. One question is under way at a time, the others wait. */
+#pragma once
+
+#include <jansson.h>
+#include <libssh/libssh.h>
+#include <stdbool.h>
+
+#include "common/ssh_pump.h"
+
+enum {
+  ASK_WAITING_MAX = 128,
+  ASK_ANSWER_MS = 15000,
+};
+
+typedef struct ask ask_t;
+
+/* reply is borrowed; NULL: there is no answer (no subsystem, no time, session over). */
+typedef void (*ask_answer_cb)(void *ctx, const json_t *reply);
+/* An object with "event". */
+typedef void (*ask_event_cb)(void *ctx, const json_t *event);
+
+typedef enum ask_state { ASK_OPENING, ASK_READY, ASK_ABSENT } ask_state_t;
+
+/* The channel opens while ask_step is called. NULL when out of memory. */
+ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, void *ctx);
+/* After the pump. Waiting questions are not answered any more. NULL allowed. */
+void ask_free(ask_t *ask);
+/* After every turn of the pump: opening, time limits. */
+void ask_step(ask_t *ask);
+ask_state_t ask_state(const ask_t *ask);
+/* Takes over body. The answer may come at once (ASK_ABSENT). SMPL_ELIMIT: too many wait. */
+int ask_question(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx);

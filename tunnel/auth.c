@@ -1,0 +1,212 @@
+/* Signing in: first the identity files that need no passphrase, then the agent, then the files that need one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "tunnel/agent.h"
+#include "tunnel/interrupt.h"
+#include "tunnel/session.h"
+#include "tunnel/trust.h"
+
+enum { PASSPHRASE_MAX = 1024, TRIED_MAX = 700, PASSPHRASE_TRIES = 3 };
+
+typedef struct attempt {
+  ssh_session session;
+  const options_t *options;
+  const say_t *say;
+  char tried[TRIED_MAX]; /* what was offered, for the message when nothing was accepted */
+  bool locked[OPTIONS_IDENTITIES_MAX]; /* needs a passphrase */
+} attempt_t;
+
+typedef enum outcome { ACCEPTED, DENIED, LOST } outcome_t;
+
+static void add_tried(attempt_t *a, const char *fmt, const char *what)
+{
+  size_t used = strlen(a->tried);
+  if (used + 2 < sizeof a->tried)
+    snprintf(a->tried + used, sizeof a->tried - used, fmt, used ? ", " : "", what);
+}
+
+static outcome_t outcome_of(attempt_t *a, int rc)
+{
+  if (rc == SSH_AUTH_SUCCESS)
+    return ACCEPTED;
+  return rc == SSH_AUTH_ERROR || !ssh_is_connected(a->session) ? LOST : DENIED;
+}
+
+static outcome_t offer_key(attempt_t *a, ssh_key key)
+{
+  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
+  int rc;
+  while ((rc = ssh_userauth_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
+    if (session_wait(a->session, until) != SMPL_OK)
+      return LOST;
+  }
+  return outcome_of(a, rc);
+}
+
+/* libssh asks for a passphrase: the file is locked. Told by the flag; none is given here. */
+static int on_passphrase_wanted(const char *prompt, char *buf, size_t len, int echo, int verify, void *locked)
+{
+  (void)prompt;
+  (void)buf;
+  (void)len;
+  (void)echo;
+  (void)verify;
+  *(bool *)locked = true;
+  return -1;
+}
+
+static ssh_key load_key(const char *path, const char *passphrase, bool *locked, diag_t *diag)
+{
+  char *pem = NULL;
+  size_t len = 0;
+  ssh_key key = NULL;
+  *locked = false;
+  if (file_read_secret(path, SESSION_PEM_MAX, &pem, &len, diag) != SMPL_OK)
+    return NULL;
+  if (ssh_pki_import_privkey_base64(pem, passphrase, passphrase ? NULL : on_passphrase_wanted, locked, &key) != SSH_OK)
+    key = NULL;
+  explicit_bzero(pem, len);
+  free(pem);
+  if (!key && !*locked)
+    diag_fail(diag, SMPL_EINVAL, "%s: not a private key that can be read", path);
+  return key;
+}
+
+static outcome_t try_file(attempt_t *a, size_t i)
+{
+  const char *path = a->options->identities[i];
+  if (!a->options->identities_given && access(path, F_OK) != 0)
+    return DENIED;
+  diag_t diag = {0};
+  ssh_key key = load_key(path, NULL, &a->locked[i], &diag);
+  if (!key) {
+    if (!a->locked[i])
+      say_note(a->say, "%s", diag.text);
+    return DENIED;
+  }
+  say_step(a->say, "offering %s", path);
+  add_tried(a, "%s%s", path);
+  outcome_t outcome = offer_key(a, key);
+  ssh_key_free(key);
+  return outcome;
+}
+
+static outcome_t try_agent(attempt_t *a)
+{
+  const char *why;
+  agent_t *agent = agent_open(&why);
+  if (!agent) {
+    if (why)
+      say_step(a->say, "%s", why);
+    return DENIED;
+  }
+  say_step(a->say, "offering the agent's keys");
+  add_tried(a, "%s%s", "the agent's keys");
+  outcome_t outcome = DENIED;
+  if (ssh_set_agent_socket(a->session, agent_take_fd(agent)) == SSH_OK) {
+    uint64_t until = clock_mono_ms() + AGENT_SIGN_MS + SESSION_STEP_MS;
+    int rc;
+    while ((rc = ssh_userauth_agent(a->session, NULL)) == SSH_AUTH_AGAIN) {
+      if (session_wait(a->session, until) != SMPL_OK)
+        break;
+    }
+    outcome = rc == SSH_AUTH_AGAIN ? LOST : outcome_of(a, rc);
+    if (outcome == LOST && ssh_is_connected(a->session))
+      outcome = DENIED; /* the agent failed, not the session */
+  }
+  agent_close(agent);
+  return outcome;
+}
+
+/* Whether the server would take the key, from its public half beside it: no passphrase is asked for in vain. */
+static bool wanted(attempt_t *a, const char *path)
+{
+  char pub[OPTIONS_PATH_MAX];
+  ssh_key key = NULL;
+  int n = snprintf(pub, sizeof pub, "%s.pub", path);
+  if (n < 0 || (size_t)n >= sizeof pub || ssh_pki_import_pubkey_file(pub, &key) != SSH_OK)
+    return true;
+  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
+  int rc;
+  while ((rc = ssh_userauth_try_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
+    if (session_wait(a->session, until) != SMPL_OK)
+      break;
+  }
+  ssh_key_free(key);
+  return rc == SSH_AUTH_SUCCESS;
+}
+
+static outcome_t try_locked(attempt_t *a, const char *path)
+{
+  add_tried(a, "%s%s", path);
+  if (!wanted(a, path))
+    return DENIED;
+  char question[OPTIONS_PATH_MAX + 32];
+  char passphrase[PASSPHRASE_MAX];
+  snprintf(question, sizeof question, "Passphrase for %s: ", path);
+  outcome_t outcome = DENIED;
+  ssh_key key = NULL;
+  for (int i = 0; i < PASSPHRASE_TRIES && !key; i++) {
+    if (interrupt_prompt(question, passphrase, sizeof passphrase, 1) <= 0) {
+      say_note(a->say, "%s needs its passphrase, and there is no terminal to ask on: load it into an agent (ssh-add)",
+               path);
+      break;
+    }
+    bool locked;
+    diag_t diag = {0};
+    key = load_key(path, passphrase, &locked, &diag);
+    if (!key)
+      say_note(a->say, "that is not the passphrase of %s", path);
+  }
+  explicit_bzero(passphrase, sizeof passphrase);
+  if (key)
+    outcome = offer_key(a, key);
+  ssh_key_free(key);
+  return outcome;
+}
+
+static outcome_t try_all(attempt_t *a)
+{
+  const options_t *o = a->options;
+  outcome_t outcome = DENIED;
+  for (size_t i = 0; i < o->identity_count && outcome == DENIED; i++)
+    outcome = try_file(a, i);
+  if (outcome == DENIED)
+    outcome = try_agent(a);
+  for (size_t i = 0; i < o->identity_count && outcome == DENIED; i++) {
+    if (a->locked[i])
+      outcome = try_locked(a, o->identities[i]);
+  }
+  return outcome;
+}
+
+exit_code_t session_sign_in(ssh_session session, const options_t *options, const say_t *say, diag_t *diag)
+{
+  attempt_t a = {.session = session, .options = options, .say = say};
+  outcome_t outcome = try_all(&a);
+  if (outcome == ACCEPTED) {
+    say_step(say, "signed in as %s", options->user);
+    char *banner = ssh_get_issue_banner(session);
+    if (banner && banner[0])
+      say_step(say, "the bastion says: %s", banner);
+    ssh_string_free_char(banner);
+    return EXIT_ENDED;
+  }
+  const char *words = session_last_words(session);
+  const char *tried = a.tried[0] ? a.tried : "nothing: no key was found";
+  if (outcome == LOST && words[0])
+    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", options->user, options->host, words, tried);
+  else if (outcome == LOST)
+    diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", options->host, ssh_get_error(session),
+              tried);
+  else
+    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: no key was accepted (offered: %s); choose a key with -i, a user "
+              "with -l", options->user, options->host, tried);
+  return EXIT_NOT_SIGNED_IN;
+}

@@ -1,0 +1,164 @@
+#include "tunnel/dial.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/ip.h"
+#include "common/ssh_pump.h"
+
+enum { USER_TIMEOUT_MS = 20000 };
+
+typedef struct race {
+  endpoint_t addresses[DIAL_ADDRESSES_MAX];
+  size_t count;
+  size_t started;
+  struct pollfd fds[DIAL_ADDRESSES_MAX]; /* -1: failed or not started */
+  size_t pending;
+  int error; /* of the last that failed */
+} race_t;
+
+static bool is_there(const race_t *race, const endpoint_t *ep)
+{
+  for (size_t i = 0; i < race->count; i++) {
+    if (ip_equal(&race->addresses[i].ip, &ep->ip))
+      return true;
+  }
+  return false;
+}
+
+/* Families take turns, in the order the system prefers. */
+static void interleave(race_t *race, const struct addrinfo *list)
+{
+  const struct addrinfo *next[2] = {list, list};
+  int family = list ? list->ai_family : AF_UNSPEC;
+  for (int turn = 0; race->count < DIAL_ADDRESSES_MAX && (next[0] || next[1]); turn ^= 1) {
+    const struct addrinfo **at = &next[turn];
+    while (*at && ((*at)->ai_family == family) != (turn == 0))
+      *at = (*at)->ai_next;
+    endpoint_t ep;
+    if (*at && endpoint_from_sockaddr((*at)->ai_addr, &ep) == SMPL_OK && !is_there(race, &ep))
+      race->addresses[race->count++] = ep;
+    if (*at)
+      *at = (*at)->ai_next;
+  }
+}
+
+static int look_up(race_t *race, const char *host, uint16_t port, diag_t *diag)
+{
+  char service[8];
+  snprintf(service, sizeof service, "%u", port);
+  struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  struct addrinfo *list = NULL;
+  int rc = getaddrinfo(host, service, &hints, &list);
+  if (rc != 0)
+    return diag_fail(diag, SMPL_ENOENT, "the bastion %s cannot be found: %s", host, gai_strerror(rc));
+  interleave(race, list);
+  freeaddrinfo(list);
+  return race->count ? SMPL_OK : diag_fail(diag, SMPL_ENOENT, "the bastion %s has no address", host);
+}
+
+static void start_next(race_t *race)
+{
+  size_t i = race->started++;
+  struct sockaddr_storage sa;
+  socklen_t len = endpoint_to_sockaddr(&race->addresses[i], &sa);
+  int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    race->error = errno;
+    return;
+  }
+  if (ssh_pump_prepare_socket(fd, USER_TIMEOUT_MS) != SMPL_OK ||
+      (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
+    race->error = errno;
+    close(fd);
+    return;
+  }
+  race->fds[i] = (struct pollfd){fd, POLLOUT, 0};
+  race->pending++;
+}
+
+/* The index of a connected socket, or -1. */
+static int winner(race_t *race)
+{
+  for (size_t i = 0; i < race->started; i++) {
+    if (race->fds[i].fd < 0 || !race->fds[i].revents)
+      continue;
+    int error = 0;
+    socklen_t len = sizeof error;
+    getsockopt(race->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error == 0)
+      return (int)i;
+    race->error = error;
+    close(race->fds[i].fd);
+    race->fds[i].fd = -1;
+    race->pending--;
+  }
+  return -1;
+}
+
+static void describe(const race_t *race, char *buf, size_t cap)
+{
+  size_t used = 0;
+  buf[0] = '\0';
+  for (size_t i = 0; i < race->started; i++) {
+    char text[IP_TEXT_MAX];
+    int n = snprintf(buf + used, cap - used, "%s%s", used ? ", " : "", ip_format(&race->addresses[i].ip, text));
+    if (n < 0 || (size_t)n >= cap - used)
+      return;
+    used += (size_t)n;
+  }
+}
+
+static int run(race_t *race, int *fd)
+{
+  uint64_t until = clock_mono_ms() + DIAL_TIMEOUT_MS;
+  race->error = ETIMEDOUT;
+  for (;;) {
+    if (race->started < race->count)
+      start_next(race);
+    uint64_t now = clock_mono_ms();
+    bool more = race->started < race->count;
+    if ((race->pending == 0 && !more) || now >= until)
+      return SMPL_ECLOSED;
+    if (race->pending == 0)
+      continue;
+    int wait = more ? DIAL_NEXT_MS : (int)(until - now);
+    poll(race->fds, race->started, wait);
+    int i = winner(race);
+    if (i >= 0) {
+      *fd = race->fds[i].fd;
+      race->fds[i].fd = -1;
+      return SMPL_OK;
+    }
+  }
+}
+
+int dial(const char *host, uint16_t port, int *fd, diag_t *diag)
+{
+  race_t race = {0};
+  for (size_t i = 0; i < DIAL_ADDRESSES_MAX; i++)
+    race.fds[i].fd = -1;
+  int err = look_up(&race, host, port, diag);
+  if (err)
+    return err;
+  err = run(&race, fd);
+  for (size_t i = 0; i < race.started; i++) {
+    if (race.fds[i].fd >= 0)
+      close(race.fds[i].fd);
+  }
+  if (err) {
+    char tried[256];
+    describe(&race, tried, sizeof tried);
+    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s (tried %s)", host, port, strerror(race.error),
+                     tried);
+  }
+  return SMPL_OK;
+}

@@ -1,0 +1,198 @@
+#include "tunnel/session.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "tunnel/dial.h"
+#include "tunnel/interrupt.h"
+#include "tunnel/trust.h"
+
+/* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first: several times
+ * as fast as the usual default. */
+#define KEX                                                                                                            \
+  "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,"           \
+  "diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256"
+#define CIPHERS                                                                                                        \
+  "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr"
+#define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
+
+int session_wait(ssh_session session, uint64_t until)
+{
+  int flags = ssh_get_poll_flags(session);
+  struct pollfd p = {ssh_get_fd(session), POLLIN, 0};
+  if (flags & SSH_WRITE_PENDING)
+    p.events |= POLLOUT;
+  uint64_t now = clock_mono_ms();
+  if (now >= until)
+    return SMPL_ETIMEOUT;
+  poll(&p, 1, (int)(until - now));
+  return SMPL_OK;
+}
+
+const char *session_last_words(ssh_session session)
+{
+  const char *error = ssh_get_error(session);
+  const char *words = strstr(error, "SSH_MSG_DISCONNECT: ");
+  words = words ? strchr(words + strlen("SSH_MSG_DISCONNECT: "), ':') : NULL;
+  return words ? words + 1 : "";
+}
+
+static bool set_options(ssh_session session, const options_t *o, const trust_t *trust, int fd)
+{
+  bool no = false;
+  unsigned port = o->port;
+  return ssh_options_set(session, SSH_OPTIONS_PROCESS_CONFIG, &no) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HOST, o->host) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_PORT, &port) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_USER, o->user) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_FD, &fd) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, KEX) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, CIPHERS) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, CIPHERS) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HMAC_C_S, MACS) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HMAC_S_C, MACS) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "none") == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, trust_algorithms(trust)) == SSH_OK;
+}
+
+static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t *diag)
+{
+  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
+  int rc;
+  while ((rc = ssh_connect(session)) == SSH_AGAIN) {
+    if (session_wait(session, until) != SMPL_OK) {
+      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s", o->host, o->port,
+                SESSION_STEP_MS / 1000);
+      return EXIT_NO_BASTION;
+    }
+  }
+  if (rc == SSH_OK)
+    return EXIT_ENDED;
+  const char *words = session_last_words(session);
+  if (words[0])
+    diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port, words);
+  else
+    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port, ssh_get_error(session));
+  return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
+}
+
+/* Somebody at the terminal reads the fingerprint and says yes. */
+static bool ask(const trust_t *trust, const char *kind, const char *print)
+{
+  char question[1024];
+  char answer[TRUST_FINGERPRINT_MAX + 8];
+  snprintf(question, sizeof question,
+           "The bastion %s is not known here yet.\nIts %s key has the fingerprint %s.\n"
+           "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
+           trust_host(trust), kind, print);
+  if (interrupt_prompt(question, answer, sizeof answer, 0) < 0)
+    return false;
+  return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0;
+}
+
+static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_verdict_t verdict, const char *kind,
+                             const char *print, diag_t *diag)
+{
+  char known[DIAG_TEXT_MAX / 2];
+  trust_describe_known(trust, known, sizeof known);
+  const char *file = o->known_hosts_count ? o->known_hosts[0] : "~/.ssh/known_hosts";
+  if (verdict == TRUST_REVOKED)
+    diag_fail(diag, SMPL_EDENIED, "the %s key of %s, %s, is marked @revoked: not connecting", kind, trust_host(trust),
+              print);
+  else if (verdict == TRUST_CHANGED)
+    diag_fail(diag, SMPL_EDENIED,
+              "the host key of %s has CHANGED: it now shows %s %s, on file is %s. Either it was replaced (ask its "
+              "administrator, then remove the old line) or somebody is in between",
+              trust_host(trust), kind, print, known);
+  else if (verdict == TRUST_OTHER_KIND)
+    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s", trust_host(trust),
+              kind, print, known);
+  else
+    diag_fail(diag, SMPL_EDENIED,
+              "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add the key to %s "
+              "(ssh-keyscan -p %u %s)",
+              trust_host(trust), kind, print, file, o->port, o->host);
+  return EXIT_NOT_TRUSTED;
+}
+
+static exit_code_t check_key(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust, ssh_key key,
+                             diag_t *diag)
+{
+  char print[TRUST_FINGERPRINT_MAX];
+  const char *kind = ssh_key_type_to_char(ssh_key_type(key));
+  trust_fingerprint(key, print);
+  (void)session;
+  trust_verdict_t verdict = trust_judge(trust, key);
+  if (verdict == TRUST_KNOWN) {
+    say_step(say, "host key %s %s is known", kind, print);
+    return EXIT_ENDED;
+  }
+  if (verdict != TRUST_UNKNOWN || !ask(trust, kind, print))
+    return untrusted(o, trust, verdict, kind, print, diag);
+  diag_t inner = {0};
+  if (o->known_hosts_count && trust_remember(trust, o->known_hosts[0], key, &inner) == SMPL_OK)
+    say_note(say, "the key of %s is written to %s", trust_host(trust), o->known_hosts[0]);
+  else
+    say_note(say, "the key of %s could not be remembered: %s", trust_host(trust), inner.text);
+  return EXIT_ENDED;
+}
+
+static exit_code_t establish(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust, int fd,
+                             diag_t *diag)
+{
+  if (!set_options(session, o, trust, fd)) {
+    diag_fail(diag, SMPL_EINVAL, "libssh: %s", ssh_get_error(session));
+    return EXIT_OTHER;
+  }
+  ssh_set_blocking(session, 0);
+  exit_code_t code = exchange_keys(session, o, diag);
+  if (code)
+    return code;
+  say_step(say, "key exchange %s, cipher %s", ssh_get_kex_algo(session), ssh_get_cipher_out(session));
+  ssh_key key = NULL;
+  if (ssh_get_server_publickey(session, &key) != SSH_OK) {
+    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(session));
+    return EXIT_NOT_TRUSTED;
+  }
+  code = check_key(session, o, say, trust, key, diag);
+  ssh_key_free(key);
+  return code ? code : session_sign_in(session, o, say, diag);
+}
+
+exit_code_t session_open(const options_t *o, const say_t *say, ssh_session *out, int *fd, diag_t *diag)
+{
+  *out = NULL;
+  *fd = -1;
+  trust_t *trust = NULL;
+  if (trust_load(o->known_hosts, o->known_hosts_count, o->host, o->port, &trust, diag) != SMPL_OK)
+    return EXIT_NOT_TRUSTED;
+  exit_code_t code = EXIT_NO_BASTION;
+  ssh_session session = NULL;
+  if (dial(o->host, o->port, fd, diag) != SMPL_OK)
+    goto out;
+  say_step(say, "connected to %s port %u", o->host, o->port);
+  session = ssh_new();
+  if (!session) {
+    diag_fail(diag, SMPL_ENOMEM, "out of memory");
+    code = EXIT_OTHER;
+    goto out;
+  }
+  code = establish(session, o, say, trust, *fd, diag);
+out:
+  trust_free(trust);
+  if (code && session) {
+    ssh_free(session);
+    session = NULL;
+  }
+  if (code && *fd >= 0) {
+    close(*fd);
+    *fd = -1;
+  }
+  *out = session;
+  return code;
+}

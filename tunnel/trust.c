@@ -1,0 +1,239 @@
+#include "tunnel/trust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/error.h"
+#include "common/file.h"
+
+enum { ALGORITHMS_MAX = 512 };
+
+typedef struct known {
+  ssh_key key;
+  bool revoked;
+  const char *file; /* borrowed */
+  unsigned line;
+} known_t;
+
+struct trust {
+  char host[TRUST_HOST_MAX];
+  char algorithms[ALGORITHMS_MAX];
+  known_t keys[TRUST_KEYS_MAX];
+  size_t count;
+};
+
+/* Best first. The name of a key's type in known_hosts, and what to ask for when such a key is on file. */
+static const struct kind {
+  enum ssh_keytypes_e type;
+  const char *algorithms;
+} kinds[] = {
+  {SSH_KEYTYPE_ED25519, "ssh-ed25519"},
+  {SSH_KEYTYPE_ECDSA_P256, "ecdsa-sha2-nistp256"},
+  {SSH_KEYTYPE_ECDSA_P384, "ecdsa-sha2-nistp384"},
+  {SSH_KEYTYPE_ECDSA_P521, "ecdsa-sha2-nistp521"},
+  {SSH_KEYTYPE_RSA, "rsa-sha2-512,rsa-sha2-256"},
+};
+
+static bool on_file(const trust_t *trust, enum ssh_keytypes_e type)
+{
+  for (size_t i = 0; i < trust->count; i++) {
+    if (!trust->keys[i].revoked && ssh_key_type(trust->keys[i].key) == type)
+      return true;
+  }
+  return false;
+}
+
+static void list_algorithms(trust_t *trust)
+{
+  size_t used = 0;
+  for (int known = 1; known >= 0; known--) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+      if (on_file(trust, kinds[i].type) != (known == 1))
+        continue;
+      int n = snprintf(trust->algorithms + used, sizeof trust->algorithms - used, "%s%s", used ? "," : "",
+                       kinds[i].algorithms);
+      used += (size_t)n;
+    }
+  }
+}
+
+/* One line, without its newline. What cannot be understood says nothing. */
+static void read_line(trust_t *trust, char *line, const char *file, unsigned number)
+{
+  for (char *c = line; *c; c++) {
+    if (*c == '\t' || *c == '\r')
+      *c = ' ';
+  }
+  line += strspn(line, " ");
+  bool revoked = strncmp(line, "@revoked ", 9) == 0;
+  if (revoked)
+    line += strcspn(line, " ");
+  line += strspn(line, " ");
+  size_t hosts = strcspn(line, " ");
+  /* Excluding patterns (!host) are not evaluated by libssh: such a line is left out rather than believed too widely. */
+  if (*line == '#' || *line == '@' || *line == '\0' || memchr(line, '!', hosts) || trust->count == TRUST_KEYS_MAX)
+    return;
+  struct ssh_knownhosts_entry *entry = NULL;
+  if (ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
+    return;
+  trust->keys[trust->count++] = (known_t){entry->publickey, revoked, file, number};
+  entry->publickey = NULL;
+  ssh_knownhosts_entry_free(entry);
+}
+
+static int read_file(trust_t *trust, const char *file, diag_t *diag)
+{
+  char *data = NULL;
+  size_t len;
+  diag_t inner = {0};
+  int err = file_read(file, TRUST_FILE_MAX, &data, &len, &inner);
+  if (err == SMPL_ENOENT)
+    return SMPL_OK;
+  if (err)
+    return diag_fail(diag, err, "known hosts: %s", inner.text);
+  unsigned number = 0;
+  for (char *line = data; line < data + len;) {
+    char *end = memchr(line, '\n', (size_t)(data + len - line));
+    if (!end)
+      end = data + len;
+    *end = '\0';
+    number++;
+    if (end - line < TRUST_LINE_MAX)
+      read_line(trust, line, file, number);
+    line = end + 1;
+  }
+  free(data);
+  return SMPL_OK;
+}
+
+int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out, diag_t *diag)
+{
+  *out = NULL;
+  trust_t *trust = calloc(1, sizeof *trust);
+  if (!trust)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int n = snprintf(trust->host, sizeof trust->host, port == 22 ? "%s" : "[%s]:%u", host, port);
+  int err = n > 0 && (size_t)n < sizeof trust->host ? SMPL_OK : SMPL_ELIMIT;
+  for (size_t i = 0; !err && i < count; i++)
+    err = read_file(trust, files[i], diag);
+  if (err) {
+    trust_free(trust);
+    return err;
+  }
+  list_algorithms(trust);
+  *out = trust;
+  return SMPL_OK;
+}
+
+void trust_free(trust_t *trust)
+{
+  if (!trust)
+    return;
+  for (size_t i = 0; i < trust->count; i++)
+    ssh_key_free(trust->keys[i].key);
+  free(trust);
+}
+
+const char *trust_host(const trust_t *trust)
+{
+  return trust->host;
+}
+
+const char *trust_algorithms(const trust_t *trust)
+{
+  return trust->algorithms;
+}
+
+trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)
+{
+  trust_verdict_t verdict = TRUST_UNKNOWN;
+  for (size_t i = 0; i < trust->count; i++) {
+    const known_t *k = &trust->keys[i];
+    bool same = ssh_key_cmp(k->key, key, SSH_KEY_CMP_PUBLIC) == 0;
+    if (k->revoked) {
+      if (same)
+        return TRUST_REVOKED; /* stands above whatever else is on file */
+      continue;
+    }
+    if (same)
+      verdict = TRUST_KNOWN;
+    else if (verdict != TRUST_KNOWN && ssh_key_type(k->key) == ssh_key_type(key))
+      verdict = TRUST_CHANGED;
+    else if (verdict == TRUST_UNKNOWN)
+      verdict = TRUST_OTHER_KIND;
+  }
+  return verdict;
+}
+
+char *trust_fingerprint(ssh_key key, char *buf)
+{
+  unsigned char *hash = NULL;
+  size_t len = 0;
+  buf[0] = '\0';
+  if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) != SSH_OK)
+    return buf;
+  char *text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, len);
+  if (text)
+    snprintf(buf, TRUST_FINGERPRINT_MAX, "%s", text);
+  ssh_string_free_char(text);
+  ssh_clean_pubkey_hash(&hash);
+  return buf;
+}
+
+char *trust_describe_known(const trust_t *trust, char *buf, size_t cap)
+{
+  size_t used = 0;
+  buf[0] = '\0';
+  for (size_t i = 0; i < trust->count; i++) {
+    const known_t *k = &trust->keys[i];
+    char print[TRUST_FINGERPRINT_MAX];
+    if (k->revoked)
+      continue;
+    int n = snprintf(buf + used, cap - used, "%s%s %s (%s, line %u)", used ? ", " : "",
+                     ssh_key_type_to_char(ssh_key_type(k->key)), trust_fingerprint(k->key, print), k->file, k->line);
+    if (n < 0 || (size_t)n >= cap - used)
+      break;
+    used += (size_t)n;
+  }
+  return buf;
+}
+
+static int write_line(const trust_t *trust, const char *file, const char *type, const char *base64, diag_t *diag)
+{
+  int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return diag_fail_errno(diag, "%s", file);
+  char line[TRUST_LINE_MAX];
+  /* A newline before it, in case the last line has none: an empty line says nothing. */
+  struct stat st;
+  const char *gap = fstat(fd, &st) == 0 && st.st_size > 0 ? "\n" : "";
+  int n = snprintf(line, sizeof line, "%s%s %s %s\n", gap, trust->host, type, base64);
+  bool written = n > 0 && (size_t)n < sizeof line && write(fd, line, (size_t)n) == n;
+  int rc = written ? SMPL_OK : diag_fail_errno(diag, "%s", file);
+  close(fd);
+  return rc;
+}
+
+int trust_remember(const trust_t *trust, const char *file, ssh_key key, diag_t *diag)
+{
+  char folder[4096];
+  const char *slash = strrchr(file, '/');
+  if (slash && slash > file && (size_t)(slash - file) < sizeof folder) {
+    memcpy(folder, file, (size_t)(slash - file));
+    folder[slash - file] = '\0';
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+      return diag_fail_errno(diag, "%s", folder);
+  }
+  char *base64 = NULL;
+  if (ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
+    return diag_fail(diag, SMPL_ENOMEM, "the host key could not be written");
+  int err = write_line(trust, file, ssh_key_type_to_char(ssh_key_type(key)), base64, diag);
+  ssh_string_free_char(base64);
+  return err;
+}

@@ -1,0 +1,47 @@
+/* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh; @revoked keys are
+ * refused, @cert-authority lines do not apply (no host certificates here). Strict: what is not known is not trusted. */
+#pragma once
+
+#include <libssh/libssh.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/diag.h"
+
+enum {
+  TRUST_FILE_MAX = 4 << 20,   /* bytes */
+  TRUST_KEYS_MAX = 64,        /* for one host */
+  TRUST_LINE_MAX = 16384,     /* bytes; longer lines are skipped */
+  TRUST_FINGERPRINT_MAX = 64, /* "SHA256:..." with NUL */
+  TRUST_HOST_MAX = 320,       /* "[host]:port" with NUL */
+};
+
+typedef struct trust trust_t;
+
+typedef enum trust_verdict {
+  TRUST_KNOWN,
+  TRUST_UNKNOWN,    /* nothing is on file for this host */
+  TRUST_OTHER_KIND, /* keys are on file, none of this kind */
+  TRUST_CHANGED,    /* another key of this kind is on file */
+  TRUST_REVOKED,
+} trust_verdict_t;
+
+/* Reads what the files say of host and port. A file that is missing says nothing; one that cannot be read is an error. */
+int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out, diag_t *diag);
+void trust_free(trust_t *trust);
+
+/* The name under which the host is on file: host, or [host]:port when the port is not 22. */
+const char *trust_host(const trust_t *trust);
+
+/* Host key algorithms to ask for, those first that are on file. Borrowed. */
+const char *trust_algorithms(const trust_t *trust);
+
+trust_verdict_t trust_judge(const trust_t *trust, ssh_key key);
+
+/* "ED25519 SHA256:... (file, line 3)" of each key on file, joined by ", "; "" if there is none. Returns buf. */
+char *trust_describe_known(const trust_t *trust, char *buf, size_t cap);
+/* SHA256:... into buf of TRUST_FINGERPRINT_MAX bytes. Returns buf ("" when it fails). */
+char *trust_fingerprint(ssh_key key, char *buf);
+
+/* Appends the key to file, making its folder if needed. */
+int trust_remember(const trust_t *trust, const char *file, ssh_key key, diag_t *diag);
