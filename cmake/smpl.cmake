@@ -3,7 +3,7 @@
 add_library(smpl_flags INTERFACE)
 target_compile_definitions(smpl_flags INTERFACE _GNU_SOURCE SMPL_VERSION="${PROJECT_VERSION}")
 target_compile_options(smpl_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror)
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror)
 target_include_directories(smpl_flags INTERFACE ${PROJECT_SOURCE_DIR})
 
 if(SMPL_SANITIZE)
@@ -46,6 +46,7 @@ function(smpl_fuzz_target name)
   target_link_libraries(${name} PRIVATE smpl_flags ${T_LIBS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  cmake_path(ABSOLUTE_PATH T_CORPUS BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
   file(WRITE ${CMAKE_BINARY_DIR}/fuzz/${name}.corpus "${T_CORPUS}\n")
 endfunction()
 
