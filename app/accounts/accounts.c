@@ -1,0 +1,258 @@
+/* The account service: accounts and API keys, and telling the sisters of new accounts. */
+#include "app/accounts/accounts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/accounts/account_store.h"
+#include "app/accounts/key_store.h"
+#include "app/services/doc.h"
+#include "app/services/jsonapi.h"
+#include "app/services/rows.h"
+#include "app/services/services.h"
+#include "common/error.h"
+
+static const jsonapi_field_t account_fields[] = {
+    {"name", FIELD_STRING, true, false, ACCOUNT_NAME_MAX},
+    {"key", FIELD_READ_ONLY, false, false, 0},
+    {"has_stripe_customer", FIELD_READ_ONLY, false, false, 0},
+    {"expires_at", FIELD_READ_ONLY, false, false, 0},
+    {"created_at", FIELD_READ_ONLY, false, false, 0},
+    {"deleted_at", FIELD_READ_ONLY, false, false, 0},
+    {"product_subscriptions", FIELD_READ_ONLY, false, false, 0},
+    {"entry_point", FIELD_READ_ONLY, false, false, 0},
+    {"show_sample_data", FIELD_READ_ONLY, false, false, 0},
+    {"discount_override_pct", FIELD_READ_ONLY, false, false, 0},
+    {0},
+};
+
+typedef struct creation {
+  change_t change; /* first */
+  char id[UUID_TEXT_MAX];
+  key_new_t key;
+} creation_t;
+
+/* Account, first key and what the sisters must be told: one transaction. */
+static int run_create(storage_db_t *db, change_t *c)
+{
+  creation_t *creation = (creation_t *)c;
+  accounts_t *a = c->service;
+  json_t *account = NULL, *key = NULL;
+  const char *name = json_string_value(json_object_get(c->attributes, "name"));
+  int err = account_insert(db, creation->id, name, c->now);
+  if (!err)
+    err = key_insert(db, &creation->key, creation->id, "Default", c->now, &key);
+  if (!err)
+    err = outbox_add(db, a->outbox, creation->id);
+  if (!err)
+    err = account_get(db, creation->id, &account);
+  if (!err)
+    c->document = json_pack("{s:O, s:[O]}", "data", account, "included", key);
+  json_decref(account);
+  json_decref(key);
+  c->status = 201;
+  return err;
+}
+
+static void reply_created(void *ctx)
+{
+  creation_t *creation = ctx;
+  change_t *c = &creation->change;
+  accounts_t *a = c->service;
+  /* Without a report the reply is still true: the account exists. */
+  json_object_set_new(c->document, "meta", outbox_report(a->outbox, creation->id));
+  request_reply(c->request, c->status, c->document);
+}
+
+static void on_committed(change_t *c)
+{
+  creation_t *creation = (creation_t *)c;
+  accounts_t *a = c->service;
+  outbox_tell(a->outbox, creation->id, ACCOUNTS_WAIT_MS, reply_created, creation);
+}
+
+static void on_create(request_t *request, void *service)
+{
+  accounts_t *a = service;
+  creation_t *creation = change_new(request, sizeof *creation, a, NULL);
+  if (creation == NULL)
+    return;
+  change_t *c = &creation->change;
+  c->run = run_create;
+  c->committed = on_committed;
+  creation->key.expires_at = -1;
+  int err = jsonapi_body(request_body(request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes, &c->problem);
+  if (!err)
+    err = jsonapi_check(c->attributes, account_fields, &place_attributes, &c->problem);
+  if (!err && json_string_length(json_object_get(c->attributes, "name")) == 0)
+    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_attributes, "name"), "cannot be empty");
+  if (err)
+    problem_reply(request, &c->problem);
+  else if (uuid_generate(creation->id) || key_make(&creation->key))
+    reply_storage_error(request, SMPL_ESYS);
+  else
+    change_start(a->storage, c);
+}
+
+static void on_list(request_t *request, void *service)
+{
+  accounts_t *a = service;
+  jsonapi_list_t asked;
+  json_t *data = NULL;
+  int64_t total = 0;
+  if (!jsonapi_list_read(request, &account_list_spec, &asked))
+    return;
+  int err = account_list(storage_reader(a->storage), &asked, &data, &total);
+  rows_reply(request, err, data, &asked, total);
+}
+
+static void on_get(request_t *request, void *service)
+{
+  accounts_t *a = service;
+  json_t *resource = NULL;
+  const char *id = request_parameter(request, "id");
+  int err = account_get(storage_reader(a->storage), id, &resource);
+  if (err == SMPL_ENOENT) {
+    problem_t problem;
+    problem_at(&problem, 404, NULL, "there is no account '%s'", id);
+    problem_reply(request, &problem);
+  } else if (err) {
+    reply_storage_error(request, err);
+  } else {
+    jsonapi_reply(request, 200, json_pack("{s:o, s:o}", "data", resource, "meta", outbox_report(a->outbox, id)));
+  }
+}
+
+static void current(request_t *request, void *service, const caller_t *caller)
+{
+  accounts_t *a = service;
+  json_t *resource = NULL;
+  int err = account_get(storage_reader(a->storage), caller->account, &resource);
+  if (err)
+    reply_storage_error(request, err);
+  else
+    jsonapi_reply(request, 200, jsonapi_document(resource));
+}
+
+static void on_current(request_t *request, void *service)
+{
+  api_keys_guard(service, request, current);
+}
+
+/* clang-format off */
+static const route_t routes[] = {
+  {METHOD_POST, "/internal/v1/accounts", TIER_INTERNAL, on_create, "create_account", "Create account",
+   "Creates an account with a first API key, shown in this reply only (included[0].attributes.key), and tells the sister "
+   "services of it. The reply waits up to 2 s for them; meta says which know the account already and which will be told "
+   "later.", "Internal", 0, "AccountRequest", accounts_create_example, NULL, accounts_create_responses},
+  {METHOD_GET, "/internal/v1/accounts", TIER_INTERNAL, on_list, "list_accounts", "List accounts", NULL,
+   "Internal", 0, NULL, NULL, accounts_list_parameters, accounts_list_responses},
+  {METHOD_GET, "/internal/v1/accounts/{id}", TIER_INTERNAL, on_get, "get_account_by_id", "Get account",
+   "The account; meta says which sister services were told of it.", "Internal", 0, NULL, NULL,
+   accounts_id_parameters, accounts_get_responses},
+  {METHOD_POST, "/internal/v1/accounts/{id}/api_keys", TIER_INTERNAL, api_keys_create_internal,
+   "create_api_key_for_account", "Create API key for an account",
+   "For an account whose keys are lost. The key is shown in this reply only.", "Internal", 0, "ApiKeyRequest",
+   api_keys_create_example, accounts_id_parameters, api_keys_create_responses},
+  {METHOD_POST, "/internal/v1/keys/introspect", TIER_INTERNAL, api_keys_introspect, "introspect_key",
+   "Introspect API key", "Asked by the sister services: whether an API key may be used now, and whose it is.",
+   "Internal", 0, "IntrospectRequest", introspect_example, NULL, introspect_responses},
+  {METHOD_GET, "/api/v1/accounts/current", TIER_API, on_current, "get_account", "Get Current Account",
+   "Return the account that the API key belongs to.", "Account", 1, NULL, NULL, NULL, accounts_current_responses},
+  {METHOD_POST, "/api/v1/api_keys", TIER_API, api_keys_create, "create_api_key", "Create API Key",
+   "Create a new API key. The id and key value are server-generated; the value is shown in this reply only.",
+   "API Keys", 1, "ApiKeyRequest", api_keys_create_example, NULL, api_keys_create_responses},
+  {METHOD_GET, "/api/v1/api_keys", TIER_API, api_keys_list, "list_api_keys", "List API Keys",
+   "List all API keys of the account, by name unless sort says otherwise.", "API Keys", 1, NULL, NULL,
+   api_keys_list_parameters, api_keys_list_responses},
+  {METHOD_GET, "/api/v1/api_keys/{id}", TIER_API, api_keys_get, "get_api_key", "Get API Key",
+   "Return an API key by id, without its value.", "API Keys", 1, NULL, NULL, api_keys_id_parameters,
+   api_keys_get_responses},
+  {METHOD_PUT, "/api/v1/api_keys/{id}", TIER_API, api_keys_replace, "update_api_key", "Update API Key",
+   "Replace an API key's name and expiry. A key without expires_at does not expire.", "API Keys", 1, "ApiKeyRequest",
+   api_keys_create_example, api_keys_id_parameters, api_keys_replace_responses},
+  {METHOD_DELETE, "/api/v1/api_keys/{id}", TIER_API, api_keys_delete, "delete_api_key", "Delete API Key",
+   "Delete an API key by id. Other services may know it for up to 30 s more.", "API Keys", 1, NULL, NULL,
+   api_keys_id_parameters, api_keys_delete_responses},
+  {METHOD_POST, "/api/v1/api_keys/{id}/actions/revoke", TIER_API, api_keys_revoke, "revoke_api_key", "Revoke API Key",
+   "Permanently revoke an API key. Other services may know it for up to 30 s more.", "API Keys", 1, NULL, NULL,
+   api_keys_id_parameters, api_keys_get_responses},
+};
+/* clang-format on */
+
+static void ignore_closed(void *ctx)
+{
+  (void)ctx;
+}
+
+static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
+{
+  int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
+  if (err)
+    return err;
+  err = sisters_new(env->loop, env->lookup, env->source, &a->sisters, diag);
+  if (!err) {
+    err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
+    if (err)
+      sisters_close(a->sisters, ignore_closed, NULL);
+  }
+  if (err)
+    storage_close(a->storage, ignore_closed, NULL);
+  return err;
+}
+
+static int open_service(const service_env_t *env, void **state, diag_t *diag)
+{
+  accounts_t *a = calloc(1, sizeof *a);
+  *state = NULL;
+  if (a == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = open_parts(a, env, diag);
+  if (err)
+    free(a);
+  else
+    *state = a;
+  return err;
+}
+
+static void on_storage_closed(void *ctx)
+{
+  accounts_t *a = ctx;
+  void (*closed)(void *) = a->closed;
+  void *closed_ctx = a->closed_ctx;
+  outbox_free(a->outbox);
+  free(a);
+  closed(closed_ctx);
+}
+
+static void on_sisters_closed(void *ctx)
+{
+  accounts_t *a = ctx;
+  storage_close(a->storage, on_storage_closed, a);
+}
+
+static void on_outbox_stopped(void *ctx)
+{
+  accounts_t *a = ctx;
+  sisters_close(a->sisters, on_sisters_closed, a);
+}
+
+/* Outbox first (no new calls), then the calls, then the writes that they led to. */
+static void close_service(void *state, void (*done)(void *ctx), void *ctx)
+{
+  accounts_t *a = state;
+  a->closed = done;
+  a->closed_ctx = ctx;
+  outbox_stop(a->outbox, on_outbox_stopped, a);
+}
+
+const service_t accounts_service = {
+    .name = "accounts",
+    .title = "Smpl Accounts",
+    .description = "Accounts and API keys.",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof *routes,
+    .schemas = accounts_schemas,
+    .open = open_service,
+    .close = close_service,
+};

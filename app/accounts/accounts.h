@@ -1,0 +1,45 @@
+/* The account service's state, shared by its handlers. */
+#pragma once
+
+#include "app/accounts/outbox.h"
+#include "app/handler.h"
+#include "app/services/caller.h"
+#include "app/services/sister.h"
+#include "app/services/storage.h"
+
+enum {
+  ACCOUNTS_WAIT_MS = 2000,   /* a new account's 201 waits that long for the sisters */
+  ACCOUNTS_TOUCHES_MAX = 64, /* last_used_at updates under way; more are left out */
+};
+
+typedef struct accounts {
+  storage_t *storage;
+  sisters_t *sisters;
+  outbox_t *outbox;
+  size_t touches;
+  void (*closed)(void *ctx);
+  void *closed_ctx;
+} accounts_t;
+
+/* api_keys.c: handlers of /api/v1/api_keys. */
+void api_keys_create(request_t *request, void *service);
+void api_keys_list(request_t *request, void *service);
+void api_keys_get(request_t *request, void *service);
+void api_keys_replace(request_t *request, void *service);
+void api_keys_delete(request_t *request, void *service);
+void api_keys_revoke(request_t *request, void *service);
+/* Of the internal tier: a key for any account (when its last one is lost); a sister's question about a key. */
+void api_keys_create_internal(request_t *request, void *service);
+void api_keys_introspect(request_t *request, void *service);
+
+/* Goes on with cb if the request's key is one of ours; else replies. */
+void api_keys_guard(accounts_t *accounts, request_t *request, caller_cb cb);
+
+/* accounts_doc.c: what the OpenAPI document says. */
+extern const schema_t accounts_schemas[];
+extern const char accounts_create_example[], api_keys_create_example[], introspect_example[];
+extern const route_parameter_t accounts_list_parameters[], accounts_id_parameters[], api_keys_list_parameters[],
+    api_keys_id_parameters[];
+extern const route_response_t accounts_create_responses[], accounts_list_responses[], accounts_get_responses[],
+    accounts_current_responses[], api_keys_create_responses[], api_keys_list_responses[], api_keys_get_responses[],
+    api_keys_replace_responses[], api_keys_delete_responses[], introspect_responses[];

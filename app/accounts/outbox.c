@@ -1,0 +1,389 @@
+#include "app/accounts/outbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/services/ident.h"
+#include "app/services/jsonapi.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+enum { REPORT_MAX = 320 };
+
+/* One account on its way to one sister, from the call to the commit of what came of it. */
+typedef struct flight {
+  storage_job_t job; /* first */
+  struct peer *peer;
+  bool busy;
+  char account[UUID_TEXT_MAX];
+  bool acknowledged;
+  char error[REPORT_MAX];
+} flight_t;
+
+typedef struct peer {
+  outbox_t *owner;
+  char url[SISTER_URL_MAX]; /* also its name in the table */
+  char host[SISTER_HOST_MAX];
+  unsigned failures; /* in a row */
+  uint64_t next_at;  /* monotonic ms: not before, while failing */
+  flight_t flights[OUTBOX_PARALLEL];
+} peer_t;
+
+typedef struct waiter {
+  struct waiter *next;
+  char account[UUID_TEXT_MAX];
+  uint64_t until;
+  void (*done)(void *ctx);
+  void *ctx;
+} waiter_t;
+
+struct outbox {
+  storage_t *storage;
+  sisters_t *sisters;
+  uv_timer_t timer;
+  storage_job_t sow; /* rows for sisters that are new in the configuration */
+  bool stopping;
+  size_t peer_count, waiter_count;
+  peer_t peers[OUTBOX_SISTERS_MAX];
+  waiter_t *waiters;
+  void (*stopped)(void *ctx);
+  void *stopped_ctx;
+};
+
+static void look(outbox_t *o);
+
+/* ---- writing ---- */
+
+int outbox_add(storage_db_t *db, const outbox_t *o, const char *account)
+{
+  int err = SMPL_OK;
+  for (size_t i = 0; i < o->peer_count && !err; i++)
+    err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) VALUES (?1, ?2)",
+                       STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), NULL);
+  return err;
+}
+
+static int run_sow(storage_db_t *db, storage_job_t *job)
+{
+  outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
+  int err = SMPL_OK;
+  for (size_t i = 0; i < o->peer_count && !err; i++)
+    err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) SELECT id, ?1 FROM accounts",
+                       STORAGE_ARGS(STORAGE_TEXT(o->peers[i].url)), NULL);
+  return err;
+}
+
+static void on_sown(storage_job_t *job, int err)
+{
+  outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
+  if (err)
+    log_error("outbox: cannot look for accounts that sisters do not know: %s", smpl_strerror(err));
+  look(o);
+}
+
+static int run_result(storage_db_t *db, storage_job_t *job)
+{
+  flight_t *f = (flight_t *)job;
+  if (f->acknowledged)
+    return storage_exec(db,
+                        "UPDATE outbox SET done_at = ?3, attempts = attempts + 1, last_error = NULL"
+                        " WHERE account = ?1 AND sister = ?2",
+                        STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
+                                     STORAGE_INT((int64_t)clock_wall_ms())),
+                        NULL);
+  return storage_exec(
+      db, "UPDATE outbox SET attempts = attempts + 1, last_error = ?3 WHERE account = ?1 AND sister = ?2",
+      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url), STORAGE_TEXT(f->error)), NULL);
+}
+
+static void on_result(storage_job_t *job, int err)
+{
+  flight_t *f = (flight_t *)job;
+  f->busy = false;
+  if (err)
+    log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host, smpl_strerror(err));
+  look(f->peer->owner);
+}
+
+/* ---- calling ---- */
+
+static void note_failure(peer_t *peer, const char *why)
+{
+  if (peer->failures == 0)
+    log_warn("outbox: %s; accounts for %s wait", why, peer->host);
+  unsigned doublings = peer->failures < 8 ? peer->failures : 8;
+  uint64_t pause = (uint64_t)OUTBOX_PAUSE_MIN_MS << doublings;
+  if (pause > OUTBOX_PAUSE_MAX_MS)
+    pause = OUTBOX_PAUSE_MAX_MS;
+  peer->failures++;
+  peer->next_at = clock_mono_ms() + pause;
+}
+
+static void conclude(flight_t *f, bool acknowledged, const char *why)
+{
+  peer_t *peer = f->peer;
+  f->acknowledged = acknowledged;
+  snprintf(f->error, sizeof f->error, "%s", why);
+  if (!acknowledged) {
+    note_failure(peer, why);
+  } else if (peer->failures > 0) {
+    log_info("outbox: %s answers again", peer->host);
+    peer->failures = 0;
+  }
+  f->job.run = run_result;
+  f->job.done = on_result;
+  if (storage_write(peer->owner->storage, &f->job) != SMPL_OK)
+    f->busy = false; /* told again later: the call is idempotent */
+}
+
+static void on_reply(void *ctx, const sister_reply_t *reply)
+{
+  char why[REPORT_MAX];
+  flight_t *f = ctx;
+  if (reply->err)
+    snprintf(why, sizeof why, "%s", reply->why);
+  else
+    snprintf(why, sizeof why, "%s: status %d", f->peer->host, reply->status);
+  conclude(f, !reply->err && reply->status >= 200 && reply->status < 300, why);
+}
+
+static void launch(flight_t *f, const char *account, const char *name, const char *key)
+{
+  char path[64];
+  peer_t *peer = f->peer;
+  json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", account, "attributes",
+                           "name", name, "key", key);
+  if (body == NULL || text_copy(f->account, sizeof f->account, account) != SMPL_OK) {
+    json_decref(body);
+    return;
+  }
+  snprintf(path, sizeof path, "/internal/v1/accounts/%s", account);
+  sister_request_t request = {.method = "PUT", .base_url = peer->url, .path = path, .body = body,
+                              .timeout_ms = OUTBOX_TIMEOUT_MS};
+  f->busy = true;
+  int err = sisters_call(peer->owner->sisters, &request, on_reply, f);
+  json_decref(body);
+  if (err) {
+    f->busy = false;
+    note_failure(peer, smpl_strerror(err));
+  }
+}
+
+static size_t busy_count(const peer_t *peer)
+{
+  size_t n = 0;
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    n += peer->flights[i].busy;
+  return n;
+}
+
+static bool in_flight(const peer_t *peer, const char *account)
+{
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    if (peer->flights[i].busy && strcmp(peer->flights[i].account, account) == 0)
+      return true;
+  return false;
+}
+
+static flight_t *free_flight(peer_t *peer)
+{
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    if (!peer->flights[i].busy)
+      return &peer->flights[i];
+  return NULL;
+}
+
+/* Starts what is due at this sister; true if there is anything to do, now or later. Least tried first, so that an account
+ * which the sister refuses does not hold up the others. */
+static bool serve(peer_t *peer)
+{
+  storage_db_t *db = storage_reader(peer->owner->storage);
+  bool any = busy_count(peer) > 0;
+  storage_stmt_t *stmt = storage_query(
+      db,
+      "SELECT o.account, a.name, a.key FROM outbox o JOIN accounts a ON a.id = o.account"
+      " WHERE o.sister = ?1 AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2",
+      STORAGE_ARGS(STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL)));
+  while (storage_step(stmt) == 1) {
+    any = true;
+    bool due = peer->failures == 0 || clock_mono_ms() >= peer->next_at;
+    size_t most = peer->failures == 0 ? OUTBOX_PARALLEL : 1;
+    if (!due || busy_count(peer) >= most) {
+      storage_finish(stmt);
+      break;
+    }
+    if (!in_flight(peer, storage_text(stmt, 0)))
+      launch(free_flight(peer), storage_text(stmt, 0), storage_text(stmt, 1), storage_text(stmt, 2));
+  }
+  return any;
+}
+
+/* ---- waiting ---- */
+
+static int64_t pending_count(outbox_t *o, const char *account)
+{
+  int64_t all = 0;
+  for (size_t i = 0; i < o->peer_count; i++) {
+    int64_t n = 1;
+    storage_number(storage_reader(o->storage),
+                   "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NULL",
+                   STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &n);
+    all += n;
+  }
+  return all;
+}
+
+static void release_waiters(outbox_t *o)
+{
+  uint64_t now = clock_mono_ms();
+  waiter_t **at = &o->waiters;
+  waiter_t *ready = NULL;
+  while (*at != NULL) {
+    waiter_t *w = *at;
+    if (w->until > now && pending_count(o, w->account) > 0) {
+      at = &w->next;
+      continue;
+    }
+    *at = w->next;
+    w->next = ready;
+    ready = w;
+    o->waiter_count--;
+  }
+  while (ready != NULL) {
+    waiter_t *w = ready;
+    ready = w->next;
+    w->done(w->ctx);
+    free(w);
+  }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  look(timer->data);
+}
+
+/* Does what is due and sets the time of the next look. */
+static void look(outbox_t *o)
+{
+  bool any = false;
+  if (o->stopping)
+    return;
+  for (size_t i = 0; i < o->peer_count; i++)
+    any = serve(&o->peers[i]) || any;
+  release_waiters(o);
+  if (!o->stopping)
+    uv_timer_start(&o->timer, on_timer, any || o->waiters != NULL ? OUTBOX_TICK_MS : OUTBOX_POLL_MS, 0);
+}
+
+void outbox_tell(outbox_t *o, const char *account, uint64_t wait_ms, void (*done)(void *ctx), void *ctx)
+{
+  waiter_t *w = o->waiter_count < OUTBOX_WAITERS_MAX ? calloc(1, sizeof *w) : NULL;
+  if (w == NULL || text_copy(w->account, sizeof w->account, account) != SMPL_OK) {
+    free(w);
+    done(ctx);
+    return;
+  }
+  w->until = clock_mono_ms() + wait_ms;
+  w->done = done;
+  w->ctx = ctx;
+  w->next = o->waiters;
+  o->waiters = w;
+  o->waiter_count++;
+  /* A sister in its pause is tried again for a new account, which somebody waits for. */
+  for (size_t i = 0; i < o->peer_count; i++)
+    o->peers[i].next_at = 0;
+  look(o);
+}
+
+json_t *outbox_report(outbox_t *o, const char *account)
+{
+  json_t *report = json_pack("{s:[], s:[]}", "provisioned", "pending");
+  for (size_t i = 0; i < o->peer_count; i++) {
+    int64_t told = 0;
+    int err = storage_number(storage_reader(o->storage),
+                             "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NOT NULL",
+                             STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &told);
+    json_t *list = json_object_get(report, told > 0 ? "provisioned" : "pending");
+    if (err || json_array_append_new(list, json_string(o->peers[i].host)) != 0) {
+      json_decref(report);
+      return NULL;
+    }
+  }
+  return report;
+}
+
+/* ---- beginning and end ---- */
+
+static int add_peer(outbox_t *o, const char *text, diag_t *diag)
+{
+  sister_url_t url;
+  if (o->peer_count == OUTBOX_SISTERS_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "more than %d sisters", OUTBOX_SISTERS_MAX);
+  int err = sister_url_parse(text, &url, diag);
+  peer_t *peer = &o->peers[o->peer_count];
+  if (!err && text_copy(peer->url, sizeof peer->url, text) != SMPL_OK)
+    err = diag_fail(diag, SMPL_ELIMIT, "'%.64s...': too long a URL", text);
+  if (err)
+    return err;
+  memcpy(peer->host, url.host, sizeof peer->host);
+  peer->owner = o;
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    peer->flights[i].peer = peer;
+  o->peer_count++;
+  return SMPL_OK;
+}
+
+int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls, outbox_t **out,
+               diag_t *diag)
+{
+  *out = NULL;
+  outbox_t *o = calloc(1, sizeof *o);
+  if (o == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  o->storage = storage;
+  o->sisters = sisters;
+  int err = SMPL_OK;
+  for (; urls != NULL && *urls != NULL && !err; urls++)
+    err = add_peer(o, *urls, diag);
+  o->sow.run = run_sow;
+  o->sow.done = on_sown;
+  if (!err)
+    err = storage_write(storage, &o->sow);
+  if (err) {
+    free(o);
+    return diag_fail(diag, err, "%s", smpl_strerror(err));
+  }
+  uv_timer_init(loop, &o->timer);
+  o->timer.data = o;
+  *out = o;
+  return SMPL_OK;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+  outbox_t *o = handle->data;
+  o->stopped(o->stopped_ctx);
+}
+
+void outbox_stop(outbox_t *o, void (*done)(void *ctx), void *ctx)
+{
+  o->stopping = true;
+  o->stopped = done;
+  o->stopped_ctx = ctx;
+  uv_close((uv_handle_t *)&o->timer, on_timer_closed);
+}
+
+void outbox_free(outbox_t *o)
+{
+  if (o == NULL)
+    return;
+  while (o->waiters != NULL) {
+    waiter_t *w = o->waiters;
+    o->waiters = w->next;
+    free(w);
+  }
+  free(o);
+}

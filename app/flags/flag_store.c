@@ -1,0 +1,200 @@
+#include "app/flags/flag_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/flags/flag_rules.h"
+#include "app/services/product.h"
+#include "app/services/rows.h"
+#include "common/error.h"
+
+static const char *const migrations[] = {
+    TENANTS_SQL
+    "CREATE TABLE flags (account TEXT NOT NULL REFERENCES tenants (id), id TEXT NOT NULL, name TEXT NOT NULL,"
+    " description TEXT, type TEXT NOT NULL, fallback TEXT NOT NULL, choices TEXT, environments TEXT NOT NULL,"
+    " managed INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY (account, id));",
+    NULL,
+};
+
+const storage_schema_t flag_schema = {"flags", migrations};
+
+static const char *const sorts[] = {"key", "name", "created_at", "updated_at", "type", NULL};
+static const char *const filters[] = {"filter[type]", "filter[managed]", "filter[references_context]",
+                                      "filter[references_context_type]", "filter[search]", NULL};
+
+const jsonapi_list_spec_t flag_list_spec = {sorts, 0, false, filters};
+
+#define COLUMNS "id, name, description, type, fallback, choices, environments, managed, created_at, updated_at"
+#define MATCHING                                                                                                       \
+  " FROM flags WHERE account = ?1 AND (?2 IS NULL OR type = ?2)"                                                       \
+  " AND (?3 IS NULL OR instr(lower(id), ?3) > 0 OR instr(lower(name), ?3) > 0) AND (?4 < 0 OR managed = ?4)"
+#define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
+
+/* By sort, then direction. */
+static const char *const list_sql[][2] = {
+    {LIST("id"), LIST("id DESC")},
+    {LIST("name, id"), LIST("name DESC, id")},
+    {LIST("created_at, id"), LIST("created_at DESC, id")},
+    {LIST("updated_at, id"), LIST("updated_at DESC, id")},
+    {LIST("type, id"), LIST("type DESC, id")},
+};
+static const char count_sql[] = "SELECT count(*)" MATCHING;
+static const char one_sql[] = "SELECT " COLUMNS " FROM flags WHERE account = ?1 AND id = ?2";
+
+static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
+{
+  const char *choices = storage_text(stmt, 5);
+  *bytes += strlen(storage_text(stmt, 4)) + (choices != NULL ? strlen(choices) : 0) + strlen(storage_text(stmt, 6));
+  json_t *attributes =
+      json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:[], s:o, s:o}", "name", storage_text(stmt, 1), "description",
+                row_text(stmt, 2), "type", storage_text(stmt, 3), "default", row_json(stmt, 4), "values",
+                row_json(stmt, 5), "environments", row_json(stmt, 6), "managed", (int)storage_int(stmt, 7), "sources",
+                "created_at", row_time(stmt, 8), "updated_at", row_time(stmt, 9));
+  return jsonapi_resource("flag", storage_text(stmt, 0), attributes);
+}
+
+int flag_get(storage_db_t *db, const char *account, const char *id, json_t **resource)
+{
+  return row_read(storage_query(db, one_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))), resource_of,
+                  resource);
+}
+
+/* The flags among all whose rules refer to the context; a page of them. */
+static int narrow(json_t *all, const jsonapi_list_t *list, const flag_filter_t *filter, json_t **data, int64_t *total)
+{
+  size_t i;
+  json_t *resource;
+  int64_t from = jsonapi_offset(list);
+  *total = 0;
+  *data = json_array();
+  json_array_foreach(all, i, resource) {
+    const json_t *environments = json_object_get(json_object_get(resource, "attributes"), "environments");
+    if (!flag_references(environments, filter->context_type, filter->context_key))
+      continue;
+    bool on_page = *total >= from && *total < from + list->size;
+    (*total)++;
+    if (on_page && json_array_append(*data, resource) != 0)
+      return SMPL_ENOMEM;
+  }
+  return *data != NULL ? SMPL_OK : SMPL_ENOMEM;
+}
+
+int flag_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, const flag_filter_t *filter,
+              json_t **data, int64_t *total)
+{
+  char search[JSONAPI_SEARCH_MAX + 1];
+  bool walk = filter->context_type != NULL;
+  json_t *rows = NULL;
+  const storage_arg_t args[] = {STORAGE_TEXT(account),
+                                STORAGE_TEXT(filter->type),
+                                STORAGE_TEXT(rows_search(list->filters[FLAG_FILTER_SEARCH], search)),
+                                STORAGE_INT(filter->managed),
+                                STORAGE_INT(walk ? -1 : list->size),
+                                STORAGE_INT(walk ? 0 : jsonapi_offset(list))};
+  *total = 0;
+  *data = NULL;
+  int err = rows_read(storage_query(db, list_sql[list->sort][list->descending], args, 6), resource_of, &rows);
+  if (!err && walk)
+    err = narrow(rows, list, filter, data, total);
+  else if (!err && list->total)
+    err = storage_number(db, count_sql, args, 4, total);
+  if (!err && !walk)
+    *data = json_incref(rows);
+  json_decref(rows);
+  if (err) {
+    json_decref(*data);
+    *data = NULL;
+  }
+  return err;
+}
+
+static char *dump(const json_t *value)
+{
+  return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+/* Writes the row; from is the key it has had (NULL: a new one), id the one it will have. */
+static int write_row(storage_db_t *db, const change_t *c, const char *from, const char *id, int managed)
+{
+  const json_t *a = c->attributes, *values = json_object_get(a, "values");
+  json_t *whole = flag_environments(a);
+  char *fallback = dump(json_object_get(a, "default"));
+  char *choices = json_is_array(values) ? dump(values) : NULL;
+  char *environments = whole != NULL ? dump(whole) : NULL;
+  int err = SMPL_ENOMEM;
+  if (fallback != NULL && environments != NULL && (choices != NULL || !json_is_array(values)))
+    err = storage_exec(
+        db,
+        from == NULL ? "INSERT INTO flags (account, " COLUMNS ") VALUES (?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)"
+                     : "UPDATE flags SET id = ?3, name = ?4, description = ?5, type = ?6, fallback = ?7, choices = ?8,"
+                       " environments = ?9, managed = ?10, updated_at = ?11 WHERE account = ?1 AND id = ?2",
+        STORAGE_ARGS(STORAGE_TEXT(c->caller.account), STORAGE_TEXT(from), STORAGE_TEXT(id),
+                     STORAGE_TEXT(json_string_value(json_object_get(a, "name"))),
+                     STORAGE_TEXT(json_string_value(json_object_get(a, "description"))),
+                     STORAGE_TEXT(flag_type(json_string_value(json_object_get(a, "type")))), STORAGE_TEXT(fallback),
+                     STORAGE_TEXT(choices), STORAGE_TEXT(environments), STORAGE_INT(managed), STORAGE_INT(c->now)),
+        NULL);
+  json_decref(whole);
+  free(fallback);
+  free(choices);
+  free(environments);
+  return err;
+}
+
+static int save(storage_db_t *db, change_t *c, const char *from, const char *id, int managed)
+{
+  json_t *resource = NULL;
+  int err = write_row(db, c, from, id, managed);
+  if (err == SMPL_EEXIST)
+    return problem_at(&c->problem, 409, PLACE_MEMBER(&place_data, "id"), "there is a flag '%s' already", id);
+  if (!err)
+    err = flag_get(db, c->caller.account, id, &resource);
+  if (!err)
+    c->document = jsonapi_document(resource);
+  return err;
+}
+
+int flag_create(storage_db_t *db, change_t *c)
+{
+  int64_t count = 0;
+  int err = tenants_require(db, c->caller.account, &c->problem);
+  if (!err)
+    err = storage_number(db, "SELECT count(*) FROM flags WHERE account = ?1",
+                         STORAGE_ARGS(STORAGE_TEXT(c->caller.account)), &count);
+  if (!err && count >= FLAGS_MAX)
+    err = problem_at(&c->problem, 409, NULL, "this account has %d flags, the most it can have", FLAGS_MAX);
+  c->status = 201;
+  return err ? err : save(db, c, NULL, c->new_id, 1);
+}
+
+static int not_found(change_t *c)
+{
+  return problem_at(&c->problem, 404, NULL, "there is no flag '%s' in this account", c->id);
+}
+
+int flag_replace(storage_db_t *db, change_t *c)
+{
+  json_t *found = NULL;
+  int err = tenants_require(db, c->caller.account, &c->problem);
+  if (!err)
+    err = flag_get(db, c->caller.account, c->id, &found);
+  if (err)
+    return err == SMPL_ENOENT && c->problem.status == 0 ? not_found(c) : err;
+  const json_t *asked = json_object_get(c->attributes, "managed");
+  const json_t *present = json_object_get(json_object_get(found, "attributes"), "managed");
+  int managed = json_is_true(json_is_boolean(asked) ? asked : present);
+  json_decref(found);
+  c->status = 200;
+  return save(db, c, c->id, c->new_id != NULL ? c->new_id : c->id, managed);
+}
+
+int flag_remove(storage_db_t *db, change_t *c)
+{
+  int64_t changed = 0;
+  int err = tenants_require(db, c->caller.account, &c->problem);
+  if (!err)
+    err = storage_exec(db, "DELETE FROM flags WHERE account = ?1 AND id = ?2",
+                       STORAGE_ARGS(STORAGE_TEXT(c->caller.account), STORAGE_TEXT(c->id)), &changed);
+  c->status = 204;
+  return err ? err : changed == 0 ? not_found(c) : SMPL_OK;
+}

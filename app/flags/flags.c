@@ -1,0 +1,184 @@
+/* The flags service: smplkit's /api/v1/flags. */
+#include <string.h>
+
+#include "app/flags/flag_doc.h"
+#include "app/flags/flag_rules.h"
+#include "app/flags/flag_store.h"
+#include "app/services/doc.h"
+#include "app/services/jsonapi.h"
+#include "app/services/product.h"
+#include "app/services/rows.h"
+#include "app/services/services.h"
+#include "common/error.h"
+
+/* Checks the body, which tells all there is to check, and queues the change. */
+static void write_flag(request_t *request, product_t *p, const caller_t *caller, int (*run)(storage_db_t *, change_t *),
+                       jsonapi_id_t rule)
+{
+  change_t *c = change_new(request, sizeof *c, p, caller);
+  if (c == NULL)
+    return;
+  c->run = run;
+  c->id = request_parameter(request, "id");
+  int err = jsonapi_body(request_body(request), "flag", rule, &c->new_id, &c->attributes, &c->problem);
+  if (!err && c->new_id != NULL && !resource_id_valid(c->new_id))
+    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_data, "id"), "expected 1 to %d of A-Z a-z 0-9 . _ ~ -",
+                          RESOURCE_ID_MAX);
+  if (!err)
+    err = flag_check(c->attributes, &c->problem);
+  if (err)
+    problem_reply(request, &c->problem);
+  else
+    change_start(p->storage, c);
+}
+
+static void create(request_t *request, void *service, const caller_t *caller)
+{
+  write_flag(request, service, caller, flag_create, JSONAPI_ID_REQUIRED);
+}
+
+static void replace(request_t *request, void *service, const caller_t *caller)
+{
+  write_flag(request, service, caller, flag_replace, JSONAPI_ID_OPTIONAL);
+}
+
+static void delete_one(request_t *request, void *service, const caller_t *caller)
+{
+  product_t *p = service;
+  change_t *c = change_new(request, sizeof *c, service, caller);
+  if (c == NULL)
+    return;
+  c->run = flag_remove;
+  c->id = request_parameter(request, "id");
+  change_start(p->storage, c);
+}
+
+static void get(request_t *request, void *service, const caller_t *caller)
+{
+  product_t *p = service;
+  json_t *resource = NULL;
+  const char *id = request_parameter(request, "id");
+  int err = flag_get(storage_reader(p->storage), caller->account, id, &resource);
+  if (!err)
+    jsonapi_reply(request, 200, jsonapi_document(resource));
+  else if (err != SMPL_ENOENT)
+    reply_storage_error(request, err);
+  else if (tenants_confirm(p, request, caller->account))
+    reply_not_found(request, "flag", id);
+}
+
+static bool refuse(request_t *request, const char *parameter, const char *detail)
+{
+  request_reply_error(request, 400, "Invalid query parameter", NULL, parameter, "%s", detail);
+  return false;
+}
+
+/* "customer:c-123" as type and key; the text before the colon goes into type (JSONAPI_SEARCH_MAX + 1 bytes). */
+static bool split_context(const char *text, char *type, flag_filter_t *filter)
+{
+  const char *colon = strchr(text, ':');
+  if (colon == NULL || colon == text || colon[1] == '\0')
+    return false;
+  size_t len = (size_t)(colon - text);
+  memcpy(type, text, len);
+  type[len] = '\0';
+  filter->context_type = type;
+  filter->context_key = colon + 1;
+  return true;
+}
+
+static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *type, flag_filter_t *filter)
+{
+  const char *const *given = asked->filters;
+  *filter = (flag_filter_t){.context_type = given[FLAG_FILTER_CONTEXT_TYPE]};
+  if (!rows_bool_filter(request, "filter[managed]", given[FLAG_FILTER_MANAGED], &filter->managed))
+    return false;
+  if (given[FLAG_FILTER_TYPE] != NULL && (filter->type = flag_type(given[FLAG_FILTER_TYPE])) == NULL)
+    return refuse(request, "filter[type]", "expected BOOLEAN, STRING, NUMERIC or JSON");
+  if (given[FLAG_FILTER_CONTEXT] == NULL)
+    return true;
+  if (given[FLAG_FILTER_CONTEXT_TYPE] != NULL)
+    return refuse(request, "filter[references_context]", "cannot stand beside filter[references_context_type]");
+  if (!split_context(given[FLAG_FILTER_CONTEXT], type, filter))
+    return refuse(request, "filter[references_context]", "expected {type}:{key}");
+  return true;
+}
+
+static void list(request_t *request, void *service, const caller_t *caller)
+{
+  product_t *p = service;
+  jsonapi_list_t asked;
+  flag_filter_t filter;
+  char context_type[JSONAPI_SEARCH_MAX + 1];
+  json_t *data = NULL;
+  int64_t total = 0;
+  if (!jsonapi_list_read(request, &flag_list_spec, &asked) || !read_filter(request, &asked, context_type, &filter))
+    return;
+  int err = flag_list(storage_reader(p->storage), caller->account, &asked, &filter, &data, &total);
+  if (!err && json_array_size(data) == 0 && !tenants_confirm(p, request, caller->account))
+    json_decref(data);
+  else
+    rows_reply(request, err, data, &asked, total);
+}
+
+static void on_create(request_t *request, void *service)
+{
+  product_guard(service, request, create);
+}
+
+static void on_list(request_t *request, void *service)
+{
+  product_guard(service, request, list);
+}
+
+static void on_get(request_t *request, void *service)
+{
+  product_guard(service, request, get);
+}
+
+static void on_replace(request_t *request, void *service)
+{
+  product_guard(service, request, replace);
+}
+
+static void on_delete(request_t *request, void *service)
+{
+  product_guard(service, request, delete_one);
+}
+
+/* clang-format off */
+static const route_t routes[] = {
+  {METHOD_POST, "/api/v1/flags", TIER_API, on_create, "create_flag", "Create Flag",
+   "Create a new feature flag. The caller chooses its key, data.id.",
+   "Flags", 1, "FlagCreateRequest", flag_create_example, NULL, flag_create_responses},
+  {METHOD_GET, "/api/v1/flags", TIER_API, on_list, "list_flags", "List Flags",
+   "List feature flags for this account, by key unless sort says otherwise.",
+   "Flags", 1, NULL, NULL, flag_list_parameters, flag_list_responses},
+  {METHOD_GET, "/api/v1/flags/{id}", TIER_API, on_get, "get_flag", "Get Flag",
+   "Retrieve a feature flag by its key.",
+   "Flags", 1, NULL, NULL, flag_id_parameters, flag_get_responses},
+  {METHOD_PUT, "/api/v1/flags/{id}", TIER_API, on_replace, "update_flag", "Update Flag",
+   "Replace a feature flag entirely. Every writable field is overwritten; another data.id renames it.",
+   "Flags", 1, "FlagRequest", flag_replace_example, flag_id_parameters, flag_replace_responses},
+  {METHOD_DELETE, "/api/v1/flags/{id}", TIER_API, on_delete, "delete_flag", "Delete Flag",
+   "Delete a feature flag by its key.",
+   "Flags", 1, NULL, NULL, flag_id_parameters, flag_delete_responses},
+  DOC_ROUTES_TENANT,
+};
+/* clang-format on */
+
+static int open_service(const service_env_t *env, void **state, diag_t *diag)
+{
+  return product_open(env, &flag_schema, NULL, state, diag);
+}
+
+const service_t flags_service = {
+    .name = "flags",
+    .title = "Smpl Flags",
+    .description = "Feature flags with targeting rules, evaluated in the SDKs.",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof *routes,
+    .schemas = flag_schemas,
+    .open = open_service,
+    .close = product_close,
+};

@@ -1,0 +1,60 @@
+#include "app/services/change.h"
+
+#include "app/services/jsonapi.h"
+#include "common/clock.h"
+#include "common/error.h"
+
+void *change_new(request_t *request, size_t size, void *service, const caller_t *caller)
+{
+  change_t *c = request_alloc(request, size);
+  if (c == NULL) {
+    reply_storage_error(request, SMPL_ENOMEM);
+    return NULL;
+  }
+  c->request = request;
+  c->service = service;
+  c->now = (int64_t)clock_wall_ms();
+  if (caller != NULL)
+    c->caller = *caller;
+  return c;
+}
+
+static int run(storage_db_t *db, storage_job_t *job)
+{
+  change_t *c = (change_t *)job;
+  int err = c->run(db, c);
+  /* No commit without a reply to tell of it. */
+  if (!err && c->status != 204 && c->document == NULL)
+    err = SMPL_ENOMEM;
+  return err;
+}
+
+static void done(storage_job_t *job, int err)
+{
+  change_t *c = (change_t *)job;
+  json_t *document = c->document;
+  c->document = NULL;
+  if (err) {
+    json_decref(document);
+    if (c->problem.status != 0)
+      problem_reply(c->request, &c->problem);
+    else
+      reply_storage_error(c->request, err);
+  } else if (c->committed != NULL) {
+    c->document = document;
+    c->committed(c);
+  } else if (document == NULL) {
+    request_reply_empty(c->request, c->status);
+  } else {
+    request_reply(c->request, c->status, document);
+  }
+}
+
+void change_start(storage_t *storage, change_t *c)
+{
+  c->job.run = run;
+  c->job.done = done;
+  int err = storage_write(storage, &c->job);
+  if (err)
+    reply_storage_error(c->request, err);
+}

@@ -1,0 +1,82 @@
+#include "app/services/keys.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "common/error.h"
+
+static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+enum { PREFIX_LEN = sizeof KEY_PREFIX - 1, CHECKED_LEN = PREFIX_LEN + KEY_RANDOM_LEN };
+
+/* The polynomial of zlib and Ethernet, bit by bit: 37 bytes need no table. */
+static uint32_t crc32_of(const char *s, size_t len)
+{
+  uint32_t crc = 0xffffffffu;
+  for (size_t i = 0; i < len; i++) {
+    crc ^= (uint8_t)s[i];
+    for (int bit = 0; bit < 8; bit++)
+      crc = (crc >> 1) ^ ((crc & 1u) != 0 ? 0xedb88320u : 0u);
+  }
+  return ~crc;
+}
+
+static void write_check(const char *key, char *check)
+{
+  uint32_t crc = crc32_of(key, CHECKED_LEN);
+  for (int i = KEY_CHECK_LEN - 1; i >= 0; i--) {
+    check[i] = base62[crc % 62];
+    crc /= 62;
+  }
+}
+
+/* One evenly distributed character: 248 is the greatest multiple of 62 that a byte can stay below. */
+static int random_char(char *out)
+{
+  uint8_t byte;
+  do {
+    if (RAND_bytes(&byte, 1) != 1)
+      return SMPL_ESYS;
+  } while (byte >= 248);
+  *out = base62[byte % 62];
+  return SMPL_OK;
+}
+
+int key_generate(char *out)
+{
+  memcpy(out, KEY_PREFIX, PREFIX_LEN);
+  for (size_t i = PREFIX_LEN; i < CHECKED_LEN; i++) {
+    int err = random_char(&out[i]);
+    if (err)
+      return err;
+  }
+  write_check(out, out + CHECKED_LEN);
+  out[KEY_TEXT_LEN] = '\0';
+  return SMPL_OK;
+}
+
+bool key_well_formed(const char *key)
+{
+  char check[KEY_CHECK_LEN];
+  if (strnlen(key, KEY_TEXT_MAX) != KEY_TEXT_LEN || memcmp(key, KEY_PREFIX, PREFIX_LEN) != 0)
+    return false;
+  if (strspn(key + PREFIX_LEN, base62) != KEY_RANDOM_LEN + KEY_CHECK_LEN)
+    return false;
+  write_check(key, check);
+  return memcmp(key + CHECKED_LEN, check, sizeof check) == 0;
+}
+
+int key_hash(const char *key, uint8_t *hash)
+{
+  unsigned len = 0;
+  int ok = EVP_Digest(key, strlen(key), hash, &len, EVP_sha256(), NULL);
+  return ok == 1 && len == KEY_HASH_LEN ? SMPL_OK : SMPL_ESYS;
+}
+
+bool key_hash_equal(const uint8_t *a, const uint8_t *b)
+{
+  return CRYPTO_memcmp(a, b, KEY_HASH_LEN) == 0;
+}

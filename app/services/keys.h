@@ -1,0 +1,26 @@
+/* API keys: "sk_api_", 30 random base62 characters, 6 of checksum (CRC-32 of all before it, base62). The checksum tells a
+ * mistyped or made-up key without asking anybody; it is no secret. What is stored is the SHA-256 alone. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KEY_PREFIX "sk_api_"
+
+enum {
+  KEY_RANDOM_LEN = 30,
+  KEY_CHECK_LEN = 6,
+  KEY_TEXT_LEN = sizeof KEY_PREFIX - 1 + KEY_RANDOM_LEN + KEY_CHECK_LEN,
+  KEY_TEXT_MAX = KEY_TEXT_LEN + 1, /* with NUL */
+  KEY_HASH_LEN = 32,
+  KEY_TAG_LEN = 8, /* leading bytes of the hash, by which storage looks it up */
+};
+
+/* A new key into out (KEY_TEXT_MAX bytes); the caller wipes it. SMPL_ESYS when there is no randomness. */
+int key_generate(char *out);
+/* Form and checksum are right. Touches no storage. */
+bool key_well_formed(const char *key);
+/* SHA-256 of the key's text into hash (KEY_HASH_LEN bytes). SMPL_ESYS. */
+int key_hash(const char *key, uint8_t *hash);
+/* In constant time. */
+bool key_hash_equal(const uint8_t *a, const uint8_t *b);

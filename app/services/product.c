@@ -1,0 +1,91 @@
+#include "app/services/product.h"
+
+#include <stdlib.h>
+
+#include "app/services/jsonapi.h"
+#include "common/error.h"
+#include "common/text.h"
+
+static int ask_account_service(void *ctx, const json_t *question, const char *id, sister_cb cb, void *cb_ctx)
+{
+  product_t *p = ctx;
+  sister_request_t request = {.method = "POST",
+                              .base_url = p->accounts_url,
+                              .path = "/internal/v1/keys/introspect",
+                              .body = question,
+                              .request_id = id,
+                              .timeout_ms = KEYCHECK_TIMEOUT_MS};
+  return sisters_call(p->sisters, &request, cb, cb_ctx);
+}
+
+static void ignore_closed(void *ctx)
+{
+  (void)ctx;
+}
+
+static int open_parts(product_t *p, const service_env_t *env, const storage_schema_t *schema, diag_t *diag)
+{
+  sister_url_t url;
+  if (env->accounts_url == NULL)
+    return diag_fail(diag, SMPL_EINVAL, "the %s service needs accounts: {url: ...}", schema->owner);
+  int err = sister_url_parse(env->accounts_url, &url, diag);
+  if (!err && text_copy(p->accounts_url, sizeof p->accounts_url, env->accounts_url))
+    err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
+  if (!err && keycheck_new(ask_account_service, p, &p->keycheck))
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err)
+    err = storage_open(env->loop, env->database, schema, &p->storage, diag);
+  if (!err) {
+    err = sisters_new(env->loop, env->lookup, env->source, &p->sisters, diag);
+    if (err)
+      storage_close(p->storage, ignore_closed, NULL);
+  }
+  return err;
+}
+
+int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision, void **state,
+                 diag_t *diag)
+{
+  *state = NULL;
+  product_t *p = calloc(1, sizeof *p);
+  if (p == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  p->provision = provision;
+  int err = open_parts(p, env, schema, diag);
+  if (err) {
+    keycheck_free(p->keycheck);
+    free(p);
+  } else {
+    *state = p;
+  }
+  return err;
+}
+
+static void on_storage_closed(void *ctx)
+{
+  product_t *p = ctx;
+  void (*closed)(void *) = p->closed;
+  void *closed_ctx = p->closed_ctx;
+  keycheck_free(p->keycheck);
+  free(p);
+  closed(closed_ctx);
+}
+
+static void on_sisters_closed(void *ctx)
+{
+  product_t *p = ctx;
+  storage_close(p->storage, on_storage_closed, p);
+}
+
+void product_close(void *state, void (*done)(void *ctx), void *ctx)
+{
+  product_t *p = state;
+  p->closed = done;
+  p->closed_ctx = ctx;
+  sisters_close(p->sisters, on_sisters_closed, p);
+}
+
+void product_guard(product_t *p, request_t *request, caller_cb cb)
+{
+  keycheck_guard(p->keycheck, request, cb, p);
+}

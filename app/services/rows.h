@@ -1,0 +1,27 @@
+/* Rows as JSON: what the stores of the services share. */
+#pragma once
+
+#include <jansson.h>
+
+#include "app/services/jsonapi.h"
+#include "app/services/storage.h"
+
+/* Columns as attributes (new references). Null for NULL; row_json gives NULL for text that is no JSON. */
+json_t *row_json(storage_stmt_t *stmt, int column);
+json_t *row_text(storage_stmt_t *stmt, int column);
+json_t *row_time(storage_stmt_t *stmt, int column);
+
+/* A present row as a resource; adds the size of its JSON texts to *bytes. NULL when out of memory. */
+typedef json_t *(*row_resource)(storage_stmt_t *stmt, size_t *bytes);
+
+/* All rows of the statement into *data. SMPL_ELIMIT when their JSON is above JSONAPI_LIST_BYTES_MAX. */
+int rows_read(storage_stmt_t *stmt, row_resource resource, json_t **data);
+/* The one row, as a resource. SMPL_ENOENT. */
+int row_read(storage_stmt_t *stmt, row_resource resource, json_t **out);
+
+/* filter[search] as the lists match it: lower-case ASCII. buf of JSONAPI_SEARCH_MAX + 1 bytes; NULL stays NULL. */
+const char *rows_search(const char *text, char *buf);
+/* A boolean filter: -1 if it was not asked for; else 0 or 1. False: a 400 was replied. */
+bool rows_bool_filter(request_t *request, const char *name, const char *text, int *out);
+/* Replies with a page or the error that reading it gave. data's reference is taken over. */
+void rows_reply(request_t *request, int err, json_t *data, const jsonapi_list_t *list, int64_t total);

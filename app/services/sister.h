@@ -1,0 +1,69 @@
+/* Calls to sister services by their private names. A URL without a port is looked up as _http._tcp.NAME SRV and then the
+ * addresses of its target; without such a record, NAME's own addresses and port 80. Names are looked up again at every
+ * call, so a record that moved redirects the next one. No proxy, no redirects, no DNS but the lookup given, and only to
+ * private addresses: what is sent holds keys. All on the loop's thread. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/diag.h"
+#include "common/dns_wire.h"
+#include "common/ip.h"
+#include "common/lookup.h"
+
+enum {
+  SISTER_CALLS_MAX = 256,            /* under way at once; more are SMPL_ELIMIT */
+  SISTER_CONNECTIONS_MAX = 32,       /* kept alive or under way; calls beyond wait their turn */
+  SISTER_IDLE_S = 20,                /* a kept connection older than this is not used again */
+  SISTER_TRIES_MAX = 4,              /* addresses tried when connecting fails */
+  SISTER_CONNECT_TIMEOUT_MS = 1000,  /* each of them */
+  SISTER_RESPONSE_MAX = 1 << 20,     /* bytes of body */
+  SISTER_HOST_MAX = 254,             /* characters with NUL */
+  SISTER_URL_MAX = 1024,
+  SISTER_WHY_MAX = 256,
+};
+
+/* "http://NAME[:PORT][/]", NAME a DNS name or an IP address. */
+typedef struct sister_url {
+  char host[SISTER_HOST_MAX]; /* lower case, without brackets */
+  uint16_t port;              /* 0: none given */
+  int literal;                /* host is an address: ip */
+  ip_t ip;
+  dns_name_t name, service; /* NAME and _http._tcp.NAME; unless literal */
+} sister_url_t;
+
+/* Pure. SMPL_EINVAL, SMPL_ELIMIT; diag quotes the URL. */
+int sister_url_parse(const char *text, sister_url_t *out, diag_t *diag);
+
+typedef struct sisters sisters_t;
+
+typedef struct sister_request {
+  const char *method;     /* "GET", "POST", "PUT" */
+  const char *base_url;
+  const char *path;       /* "/internal/v1/..." */
+  const json_t *body;     /* may be NULL; written before sisters_call returns */
+  const char *request_id; /* X-Request-Id; may be NULL */
+  uint64_t timeout_ms;    /* of the whole call, names included */
+} sister_request_t;
+
+/* err: SMPL_OK when there is a complete HTTP response, whatever its status; else why says in words what went wrong, with
+ * the sister's name. All borrowed for the call of the callback. */
+typedef struct sister_reply {
+  int err;
+  int status;
+  const json_t *body; /* NULL if the response had none */
+  const char *why;
+} sister_reply_t;
+
+typedef void (*sister_cb)(void *ctx, const sister_reply_t *reply);
+
+/* source: address to call from, NULL for the system's choice. */
+int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, sisters_t **out, diag_t *diag);
+/* Drops calls under way without calling back; done is called when every handle is closed. */
+void sisters_close(sisters_t *sisters, void (*done)(void *ctx), void *ctx);
+
+/* Calls back exactly once, later, unless this returns an error: SMPL_ELIMIT, SMPL_EINVAL (URL), SMPL_ENOMEM. */
+int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb cb, void *ctx);

@@ -1,0 +1,237 @@
+#include "app/services/storage.h"
+
+#include <stdlib.h>
+
+#include "app/services/storage_db.h"
+#include "common/error.h"
+
+typedef struct queue {
+  storage_job_t *first, **last;
+  size_t count;
+} queue_t;
+
+struct storage {
+  storage_db_t *reader; /* loop's thread */
+  storage_db_t *writer; /* writer thread, from its start to its end */
+  uv_async_t async;     /* says: something is in `finished` */
+  uv_thread_t thread;
+
+  uv_mutex_t lock;
+  uv_cond_t wake;
+  queue_t waiting, finished; /* under the lock */
+  bool ending;               /* the same */
+
+  size_t pending; /* loop's thread: queued and not yet reported; STORAGE_QUEUE_MAX at most */
+  void (*closed)(void *ctx);
+  void *closed_ctx;
+};
+
+static void queue_clear(queue_t *q)
+{
+  *q = (queue_t){.last = &q->first};
+}
+
+static void queue_push(queue_t *q, storage_job_t *job)
+{
+  job->next = NULL;
+  *q->last = job;
+  q->last = &job->next;
+  q->count++;
+}
+
+static storage_job_t *queue_pop(queue_t *q)
+{
+  storage_job_t *job = q->first;
+  if (job == NULL)
+    return NULL;
+  q->first = job->next;
+  if (q->first == NULL)
+    q->last = &q->first;
+  q->count--;
+  return job;
+}
+
+static int run_job(storage_db_t *db, storage_job_t *job)
+{
+  int err = storage_db_command(db, "SAVEPOINT job");
+  if (err)
+    return err;
+  job->err = job->run(db, job);
+  if (!storage_db_in_transaction(db))
+    return SMPL_ESERVER; /* SQLite gave up the whole transaction */
+  if (job->err && (err = storage_db_command(db, "ROLLBACK TO job")) != 0)
+    return err;
+  return storage_db_command(db, "RELEASE job");
+}
+
+/* Runs the group in one transaction. Whatever ends the transaction as a whole becomes the result of every job in it: no
+ * job may look acknowledged that is not on disk. */
+static void run_group(storage_db_t *db, queue_t *group)
+{
+  int err = storage_db_command(db, "BEGIN IMMEDIATE");
+  for (storage_job_t *job = group->first; job != NULL && !err; job = job->next)
+    err = run_job(db, job);
+  if (!err)
+    err = storage_db_command(db, "COMMIT");
+  if (!err)
+    return;
+  if (storage_db_in_transaction(db))
+    storage_db_command(db, "ROLLBACK");
+  for (storage_job_t *job = group->first; job != NULL; job = job->next)
+    job->err = err;
+}
+
+/* Waits for work; false when there is none and none will come. */
+static bool take_group(storage_t *s, queue_t *group)
+{
+  queue_clear(group);
+  uv_mutex_lock(&s->lock);
+  while (s->waiting.count == 0 && !s->ending)
+    uv_cond_wait(&s->wake, &s->lock);
+  while (s->waiting.count > 0 && group->count < STORAGE_GROUP_MAX)
+    queue_push(group, queue_pop(&s->waiting));
+  uv_mutex_unlock(&s->lock);
+  return group->count > 0;
+}
+
+static void writer_main(void *arg)
+{
+  storage_t *s = arg;
+  queue_t group;
+  while (take_group(s, &group)) {
+    run_group(s->writer, &group);
+    uv_mutex_lock(&s->lock);
+    for (storage_job_t *job; (job = queue_pop(&group)) != NULL;)
+      queue_push(&s->finished, job);
+    uv_mutex_unlock(&s->lock);
+    uv_async_send(&s->async);
+  }
+}
+
+static void report_finished(storage_t *s)
+{
+  queue_t finished;
+  queue_clear(&finished);
+  uv_mutex_lock(&s->lock);
+  for (storage_job_t *job; (job = queue_pop(&s->finished)) != NULL;)
+    queue_push(&finished, job);
+  uv_mutex_unlock(&s->lock);
+  for (storage_job_t *job; (job = queue_pop(&finished)) != NULL;) {
+    s->pending--;
+    job->done(job, job->err);
+  }
+}
+
+static void on_async(uv_async_t *async)
+{
+  report_finished(async->data);
+}
+
+static void free_storage(storage_t *s)
+{
+  storage_db_close(s->reader);
+  storage_db_close(s->writer);
+  free(s);
+}
+
+static int open_files(storage_t *s, const char *path, const storage_schema_t *schema, diag_t *diag)
+{
+  int err = storage_db_open(path, STORAGE_WRITES, &s->writer, diag);
+  if (!err)
+    err = storage_db_prepare(s->writer, path, schema, diag);
+  if (!err)
+    err = storage_db_open(path, STORAGE_READS, &s->reader, diag);
+  return err;
+}
+
+static void on_start_failed(uv_handle_t *handle)
+{
+  free_storage(handle->data);
+}
+
+/* From here on the loop knows us: failures free by a close callback. */
+static int start_writer(uv_loop_t *loop, storage_t *s, diag_t *diag)
+{
+  int code = uv_async_init(loop, &s->async, on_async);
+  if (code != 0) {
+    free_storage(s);
+    return diag_fail(diag, SMPL_ESYS, "cannot start the writer: %s", uv_strerror(code));
+  }
+  s->async.data = s;
+  if (uv_mutex_init(&s->lock) != 0)
+    goto no_lock;
+  if (uv_cond_init(&s->wake) != 0)
+    goto no_cond;
+  code = uv_thread_create(&s->thread, writer_main, s);
+  if (code == 0)
+    return SMPL_OK;
+  uv_cond_destroy(&s->wake);
+no_cond:
+  uv_mutex_destroy(&s->lock);
+no_lock:
+  uv_close((uv_handle_t *)&s->async, on_start_failed);
+  return diag_fail(diag, SMPL_ESYS, "cannot start the writer thread");
+}
+
+int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out, diag_t *diag)
+{
+  *out = NULL;
+  storage_t *s = calloc(1, sizeof *s);
+  if (s == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  queue_clear(&s->waiting);
+  queue_clear(&s->finished);
+  int err = open_files(s, path, schema, diag);
+  if (err) {
+    free_storage(s);
+    return err;
+  }
+  err = start_writer(loop, s, diag);
+  if (!err)
+    *out = s;
+  return err;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  storage_t *s = handle->data;
+  void (*closed)(void *) = s->closed;
+  void *ctx = s->closed_ctx;
+  uv_cond_destroy(&s->wake);
+  uv_mutex_destroy(&s->lock);
+  free_storage(s);
+  closed(ctx);
+}
+
+void storage_close(storage_t *s, void (*done)(void *ctx), void *ctx)
+{
+  s->closed = done;
+  s->closed_ctx = ctx;
+  uv_mutex_lock(&s->lock);
+  s->ending = true;
+  uv_cond_signal(&s->wake);
+  uv_mutex_unlock(&s->lock);
+  uv_thread_join(&s->thread);
+  report_finished(s);
+  uv_close((uv_handle_t *)&s->async, on_closed);
+}
+
+storage_db_t *storage_reader(storage_t *s)
+{
+  return s->reader;
+}
+
+int storage_write(storage_t *s, storage_job_t *job)
+{
+  if (s->closed != NULL)
+    return SMPL_ECLOSED;
+  if (s->pending == STORAGE_QUEUE_MAX)
+    return SMPL_ELIMIT;
+  s->pending++;
+  job->err = SMPL_OK;
+  uv_mutex_lock(&s->lock);
+  queue_push(&s->waiting, job);
+  uv_cond_signal(&s->wake);
+  uv_mutex_unlock(&s->lock);
+  return SMPL_OK;
+}

@@ -1,0 +1,332 @@
+#include "app/services/storage_db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/error.h"
+#include "common/log.h"
+
+struct storage_stmt {
+  storage_db_t *db;
+  const char *sql; /* compared by address */
+  sqlite3_stmt *handle;
+};
+
+struct storage_db {
+  sqlite3 *handle;
+  char *path;
+  size_t count;
+  storage_stmt_t stmts[STORAGE_STMTS_MAX];
+};
+
+/* Logs what is nobody's expected answer; the one place where SQLite's codes become ours. */
+static int fail(storage_db_t *db, int code)
+{
+  switch (code & 0xff) {
+  case SQLITE_CONSTRAINT:
+    return SMPL_EEXIST;
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    log_warn("%s: another process holds the database", db->path);
+    return SMPL_EBUSY;
+  case SQLITE_NOMEM:
+    return SMPL_ENOMEM;
+  default:
+    log_error("%s: %s", db->path, sqlite3_errmsg(db->handle));
+    return SMPL_ESERVER;
+  }
+}
+
+/* The file exists with mode 0600 before SQLite sees it; its -wal and -shm then get the same mode. */
+static int make_private(const char *path, diag_t *diag)
+{
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (fd < 0)
+    return diag_fail_errno(diag, "%s", path);
+  struct stat st;
+  int err = SMPL_OK;
+  if (fstat(fd, &st) != 0)
+    err = diag_fail_errno(diag, "%s", path);
+  else if (!S_ISREG(st.st_mode))
+    err = diag_fail(diag, SMPL_EINVAL, "%s: not a regular file", path);
+  else if ((st.st_mode & 077) != 0 && fchmod(fd, 0600) != 0)
+    err = diag_fail_errno(diag, "%s: others can read it, and its mode cannot be made 0600", path);
+  close(fd);
+  return err;
+}
+
+static int open_handle(storage_db_t *db, storage_role_t role, diag_t *diag)
+{
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
+  if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
+    return diag_fail(diag, SMPL_ESYS, "%s: %s", db->path, db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
+  sqlite3_busy_timeout(db->handle, role == STORAGE_WRITES ? STORAGE_WRITE_BUSY_MS : STORAGE_READ_BUSY_MS);
+  sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+  sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+  sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+  const char *setup = role == STORAGE_WRITES
+                          ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                            "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY"
+                          : "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY";
+  if (sqlite3_exec(db->handle, setup, NULL, NULL, NULL) != SQLITE_OK)
+    return diag_fail(diag, SMPL_EINVAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
+  return SMPL_OK;
+}
+
+int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, diag_t *diag)
+{
+  *out = NULL;
+  int err = role == STORAGE_WRITES ? make_private(path, diag) : SMPL_OK;
+  if (err)
+    return err;
+  storage_db_t *db = calloc(1, sizeof *db);
+  if (db == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  db->path = strdup(path);
+  err = db->path != NULL ? open_handle(db, role, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (err) {
+    storage_db_close(db);
+    return err;
+  }
+  *out = db;
+  return SMPL_OK;
+}
+
+void storage_db_close(storage_db_t *db)
+{
+  if (db == NULL)
+    return;
+  for (size_t i = 0; i < db->count; i++)
+    sqlite3_finalize(db->stmts[i].handle);
+  sqlite3_close(db->handle);
+  free(db->path);
+  free(db);
+}
+
+/* One number, such as a pragma gives. */
+static int number_of(storage_db_t *db, const char *sql, int64_t *out)
+{
+  sqlite3_stmt *stmt = NULL;
+  int code = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
+  if (code == SQLITE_OK)
+    code = sqlite3_step(stmt);
+  if (code == SQLITE_ROW)
+    *out = sqlite3_column_int64(stmt, 0);
+  sqlite3_finalize(stmt);
+  return code == SQLITE_ROW ? SMPL_OK : SMPL_EINVAL;
+}
+
+static int check_pages(storage_db_t *db, diag_t *diag)
+{
+  struct stat st;
+  if (stat(db->path, &st) != 0)
+    return diag_fail_errno(diag, "%s", db->path);
+  if (st.st_size > STORAGE_CHECK_MAX)
+    return SMPL_OK;
+  sqlite3_stmt *stmt = NULL;
+  char found[256] = "";
+  int code = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &stmt, NULL);
+  if (code == SQLITE_OK)
+    code = sqlite3_step(stmt);
+  if (code == SQLITE_ROW)
+    snprintf(found, sizeof found, "%s", (const char *)sqlite3_column_text(stmt, 0));
+  else
+    snprintf(found, sizeof found, "%s", sqlite3_errmsg(db->handle));
+  sqlite3_finalize(stmt);
+  if (code == SQLITE_ROW && strcmp(found, "ok") == 0)
+    return SMPL_OK;
+  found[strcspn(found, "\n")] = '\0';
+  return diag_fail(diag, SMPL_EINVAL, "%s: corrupt database: %s", db->path, found);
+}
+
+/* SQLite keeps a number for "whose file is this" in its header: the owner's name, hashed (FNV-1a). */
+static int64_t owner_id(const char *owner)
+{
+  uint32_t h = 2166136261u;
+  for (; *owner != '\0'; owner++)
+    h = (h ^ (uint8_t)*owner) * 16777619u;
+  return (int64_t)(h & 0x7fffffffu);
+}
+
+static int run_migration(storage_db_t *db, const char *sql, int64_t version, const storage_schema_t *schema)
+{
+  char mark[128];
+  snprintf(mark, sizeof mark, "PRAGMA user_version=%lld; PRAGMA application_id=%lld", (long long)version + 1,
+           (long long)owner_id(schema->owner));
+  int err = storage_db_command(db, sql);
+  return err ? err : storage_db_command(db, mark);
+}
+
+/* Within BEGIN IMMEDIATE, so that of two processes that start at once one migrates and the other finds it done. */
+static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *diag)
+{
+  int64_t version = 0, owner = 0, tables = 0, newest = 0;
+  while (schema->migrations[newest] != NULL)
+    newest++;
+  if (number_of(db, "PRAGMA user_version", &version) || number_of(db, "PRAGMA application_id", &owner) ||
+      number_of(db, "SELECT count(*) FROM sqlite_master", &tables))
+    return diag_fail(diag, SMPL_EINVAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
+  bool fresh = version == 0 && tables == 0;
+  if (!fresh && owner != owner_id(schema->owner))
+    return diag_fail(diag, SMPL_EINVAL, "%s: not a database of the %s service", db->path, schema->owner);
+  if (version > newest)
+    return diag_fail(diag, SMPL_EINVAL,
+                     "%s: written by a newer smpl-app (schema %lld, this one knows %lld): use that one, or its backup",
+                     db->path, (long long)version, (long long)newest);
+  for (; version < newest; version++) {
+    if (run_migration(db, schema->migrations[version], version, schema))
+      return diag_fail(diag, SMPL_EINVAL, "%s: cannot bring the schema from %lld to %lld: %s", db->path,
+                       (long long)version, (long long)version + 1, sqlite3_errmsg(db->handle));
+  }
+  return SMPL_OK;
+}
+
+int storage_db_prepare(storage_db_t *db, const char *path, const storage_schema_t *schema, diag_t *diag)
+{
+  int err = check_pages(db, diag);
+  if (err)
+    return err;
+  if (sqlite3_exec(db->handle, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+    return diag_fail(diag, SMPL_EBUSY, "%s: %s", path, sqlite3_errmsg(db->handle));
+  err = migrate(db, schema, diag);
+  if (!err && sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+    err = diag_fail(diag, SMPL_ESYS, "%s: %s", path, sqlite3_errmsg(db->handle));
+  if (err && sqlite3_get_autocommit(db->handle) == 0)
+    sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+  return err;
+}
+
+int storage_db_command(storage_db_t *db, const char *sql)
+{
+  int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+  return code == SQLITE_OK ? SMPL_OK : fail(db, code);
+}
+
+bool storage_db_in_transaction(storage_db_t *db)
+{
+  return sqlite3_get_autocommit(db->handle) == 0;
+}
+
+static storage_stmt_t *find_stmt(storage_db_t *db, const char *sql)
+{
+  for (size_t i = 0; i < db->count; i++)
+    if (db->stmts[i].sql == sql)
+      return &db->stmts[i];
+  if (db->count == STORAGE_STMTS_MAX) {
+    log_error("%s: more than %d statements", db->path, STORAGE_STMTS_MAX);
+    return NULL;
+  }
+  storage_stmt_t *stmt = &db->stmts[db->count];
+  int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt->handle, NULL);
+  if (code != SQLITE_OK) {
+    fail(db, code);
+    return NULL;
+  }
+  stmt->db = db;
+  stmt->sql = sql;
+  db->count++;
+  return stmt;
+}
+
+static int bind_arg(sqlite3_stmt *stmt, int index, const storage_arg_t *arg)
+{
+  switch (arg->kind) {
+  case STORAGE_ARG_INT:
+    return sqlite3_bind_int64(stmt, index, arg->number);
+  case STORAGE_ARG_TEXT:
+    return sqlite3_bind_text(stmt, index, arg->data, -1, SQLITE_TRANSIENT);
+  case STORAGE_ARG_BLOB:
+    return sqlite3_bind_blob64(stmt, index, arg->data, arg->len, SQLITE_TRANSIENT);
+  case STORAGE_ARG_NULL:
+    break;
+  }
+  return sqlite3_bind_null(stmt, index);
+}
+
+storage_stmt_t *storage_query(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count)
+{
+  storage_stmt_t *stmt = find_stmt(db, sql);
+  if (stmt == NULL)
+    return NULL;
+  for (size_t i = 0; i < count; i++) {
+    int code = bind_arg(stmt->handle, (int)i + 1, &args[i]);
+    if (code != SQLITE_OK) {
+      fail(db, code);
+      storage_finish(stmt);
+      return NULL;
+    }
+  }
+  return stmt;
+}
+
+int storage_step(storage_stmt_t *stmt)
+{
+  if (stmt == NULL)
+    return SMPL_ESERVER;
+  int code = sqlite3_step(stmt->handle);
+  if (code == SQLITE_ROW)
+    return 1;
+  int err = code == SQLITE_DONE ? SMPL_OK : fail(stmt->db, code);
+  storage_finish(stmt);
+  return err;
+}
+
+void storage_finish(storage_stmt_t *stmt)
+{
+  if (stmt == NULL)
+    return;
+  sqlite3_reset(stmt->handle);
+  sqlite3_clear_bindings(stmt->handle);
+}
+
+int storage_exec(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *changed)
+{
+  storage_stmt_t *stmt = storage_query(db, sql, args, count);
+  int err = storage_step(stmt);
+  if (err > 0) {
+    storage_finish(stmt);
+    err = SMPL_OK;
+  }
+  if (!err && changed != NULL)
+    *changed = sqlite3_changes64(db->handle);
+  return err;
+}
+
+int storage_number(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *out)
+{
+  storage_stmt_t *stmt = storage_query(db, sql, args, count);
+  int row = storage_step(stmt);
+  if (row != 1)
+    return row == 0 ? SMPL_ENOENT : row;
+  *out = storage_int(stmt, 0);
+  storage_finish(stmt);
+  return SMPL_OK;
+}
+
+int64_t storage_int(storage_stmt_t *stmt, int column)
+{
+  return sqlite3_column_int64(stmt->handle, column);
+}
+
+bool storage_is_null(storage_stmt_t *stmt, int column)
+{
+  return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
+}
+
+const char *storage_text(storage_stmt_t *stmt, int column)
+{
+  return (const char *)sqlite3_column_text(stmt->handle, column);
+}
+
+const void *storage_blob(storage_stmt_t *stmt, int column, size_t *len)
+{
+  const void *data = sqlite3_column_blob(stmt->handle, column);
+  *len = (size_t)sqlite3_column_bytes(stmt->handle, column);
+  return data;
+}

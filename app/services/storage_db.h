@@ -1,0 +1,18 @@
+/* One SQLite connection: the private half of storage.h, where nothing knows of threads or queues. */
+#pragma once
+
+#include "app/services/storage.h"
+
+typedef enum storage_role { STORAGE_READS, STORAGE_WRITES } storage_role_t;
+
+int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, diag_t *diag);
+/* NULL allowed. */
+void storage_db_close(storage_db_t *db);
+
+/* Refuses a file that is corrupt, of another owner or newer; brings an older one up to date. The writing connection's. */
+int storage_db_prepare(storage_db_t *db, const char *path, const storage_schema_t *schema, diag_t *diag);
+
+/* BEGIN IMMEDIATE, SAVEPOINT and so on: fixed texts. */
+int storage_db_command(storage_db_t *db, const char *sql);
+/* False once SQLite has ended the transaction by itself (disk full, I/O error). */
+bool storage_db_in_transaction(storage_db_t *db);
