@@ -118,7 +118,8 @@ static int open_service(runner_t *r, diag_t *diag)
                        .database = r->settings.database,
                        .accounts_url = r->settings.accounts_url,
                        .sister_urls = r->settings.sister_urls,
-                       .lookup = r->lookup};
+                       .lookup = r->lookup,
+                       .source = r->settings.has_source ? &r->settings.source : NULL};
   int err = r->settings.service->open(&env, &r->state, diag);
   r->open = err == SMPL_OK;
   return err;
