@@ -12,7 +12,7 @@
 
 static void answer_first(worker_t *w)
 {
-  ssh_message_free(w->auth_queue[0]);
+  ssh_message_free(w->auth_queue[0].message);
   w->auth_queued--;
   memmove(w->auth_queue, w->auth_queue + 1, w->auth_queued * sizeof *w->auth_queue);
   w->auth_request = 0;
@@ -103,8 +103,9 @@ static void note_method(worker_t *w, int method)
 }
 
 /* Refuses what needs no broker; true when the request waits for its answer. */
-static bool begin(worker_t *w, ssh_message message)
+static bool begin(worker_t *w, const worker_login_t *login)
 {
+  ssh_message message = login->message;
   int method = ssh_message_subtype(message);
   if (method != SSH_AUTH_METHOD_PUBLICKEY) {
     note_method(w, method);
@@ -115,7 +116,7 @@ static bool begin(worker_t *w, ssh_message message)
     return false;
   }
   bool is_signed = ssh_message_auth_publickey_state(message) != SSH_PUBLICKEY_STATE_NONE;
-  if (is_signed && !worker_sign_verdict()) {
+  if (is_signed && !login->verified) {
     worker_note(w, REASON_BAD_SIGNATURE, ssh_message_auth_user(message));
     count_failure(w);
     return false;
@@ -132,9 +133,9 @@ static bool begin(worker_t *w, ssh_message message)
 static void work_queue(worker_t *w)
 {
   while (w->auth_queued > 0 && w->auth_request == 0 && !w->signed_in) {
-    if (begin(w, w->auth_queue[0]))
+    if (begin(w, &w->auth_queue[0]))
       return;
-    ssh_message_reply_default(w->auth_queue[0]);
+    ssh_message_reply_default(w->auth_queue[0].message);
     answer_first(w);
   }
 }
@@ -147,7 +148,7 @@ void worker_auth_request(worker_t *w, ssh_message message)
   }
   if (w->auth_queued == WORKER_AUTH_QUEUE_MAX)
     worker_end(w, REASON_PROTOCOL_ERROR, "too many login requests at once");
-  w->auth_queue[w->auth_queued++] = message;
+  w->auth_queue[w->auth_queued++] = (worker_login_t){message, worker_sign_verdict()};
   work_queue(w);
 }
 
@@ -167,7 +168,7 @@ void worker_auth_answer(worker_t *w, const msg_t *m)
 {
   if (w->auth_request == 0 || m->h.request != w->auth_request)
     return;
-  ssh_message message = w->auth_queue[0];
+  ssh_message message = w->auth_queue[0].message;
   bool is_signed = ssh_message_auth_publickey_state(message) == SSH_PUBLICKEY_STATE_VALID;
   bool refused = false;
   if (m->h.type == MSG_WELCOME && is_signed)

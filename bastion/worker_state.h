@@ -21,6 +21,12 @@ enum {
   WORKER_LAST_WORDS_MS = 500, /* to get the disconnect message out */
 };
 
+/* A login request. */
+typedef struct worker_login {
+  ssh_message message;
+  bool verified; /* the broker called its signature good */
+} worker_login_t;
+
 /* A direct-tcpip channel that the broker has not answered for yet. */
 typedef struct worker_open {
   struct worker_open *next;
@@ -57,7 +63,7 @@ typedef struct worker {
   uint32_t probes;
   uint32_t notes;
   uint32_t auth_request; /* the broker's pending answer; 0: none */
-  ssh_message auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
+  worker_login_t auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
   size_t auth_queued;
   worker_open_t *opens;
   size_t open_count;

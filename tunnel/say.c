@@ -64,8 +64,8 @@ void say_refused(const say_t *say, const char *target, uint16_t port, const char
 void say_end(const say_t *say, exit_code_t code, const char *reason, const char *text)
 {
   if (say->json) {
-    print_json(json_pack("{s:s, s:i, s:s, s:s}", "event", "end", "code", (int)code, "reason", reason ? reason : "none",
-                         "text", text ? text : ""));
+    print_json(json_pack("{s:s, s:i, s:s, s:s}", "event", "end", "code", (int)code, "reason",
+                         reason && reason[0] ? reason : "none", "text", text ? text : ""));
     return;
   }
   if (code != EXIT_ENDED && text && text[0])

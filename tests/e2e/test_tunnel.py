@@ -1,0 +1,563 @@
+"""smpl-tunnel against Debian's sshd: what it promises without a bastion of ours at the other end."""
+
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import kit
+import pytest
+
+ADDRESS = "127.43.1.1"
+TARGET = "127.43.1.2"
+EMPTY_ENV = {"SMPL_BASTION": "", "SMPL_TUNNEL_CONFIG": "", "SSH_AUTH_SOCK": "", "XDG_CONFIG_HOME": "/nonexistent"}
+
+
+class Sshd:
+    """A plain sshd with throw-away keys that lets the present user in."""
+
+    def __init__(self, folder, *options):
+        self.folder = pathlib.Path(folder) / "sshd"
+        self.folder.mkdir(mode=0o700)
+        self.port = kit.free_port(ADDRESS)
+        self.host_key, host_public = kit.keygen(self.folder / "host")
+        self.identity, public = kit.keygen(self.folder / "id")
+        (self.folder / "authorized").write_text(public.read_text())
+        self.known_hosts = self.folder / "known_hosts"
+        self.host_line = host_public.read_text().rsplit(" ", 1)[0]
+        self.known_hosts.write_text(f"[{ADDRESS}]:{self.port} {self.host_line}\n")
+        lines = [f"ListenAddress {ADDRESS}:{self.port}", f"HostKey {self.host_key}", "StrictModes no", "UsePAM no",
+                 f"AuthorizedKeysFile {self.folder / 'authorized'}", f"PidFile {self.folder / 'pid'}",
+                 "PermitRootLogin yes", "MaxStartups 100", "MaxSessions 100", *options]
+        (self.folder / "config").write_text("\n".join(lines) + "\n")
+        if os.geteuid() == 0:
+            pathlib.Path("/run/sshd").mkdir(exist_ok=True)
+        self.process = subprocess.Popen([kit.tool("sshd"), "-D", "-e", "-f", self.folder / "config"],
+                                        stderr=subprocess.DEVNULL)
+        kit.wait_until(lambda: kit.port_open(ADDRESS, self.port), "sshd listens")
+
+    def arguments(self):
+        user = pathlib.Path.home().owner() if os.geteuid() else "root"
+        return ["--bastion", f"{user}@{ADDRESS}:{self.port}", "-i", self.identity, "--known-hosts", self.known_hosts]
+
+    def sessions(self):
+        return [pid for pid in kit.children(self.process.pid)]
+
+    def close(self):
+        for pid in kit.children(self.process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.kill()
+        self.process.wait()
+
+
+class Server:
+    """A TCP server in this process: handler(connection) in a thread each."""
+
+    def __init__(self, handler):
+        self.listener = socket.create_server((TARGET, 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        self.handler = handler
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
+
+    def one(self, connection):
+        with connection:
+            try:
+                self.handler(connection)
+            except OSError:
+                pass
+
+
+def echo(connection):
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def digest_then_answer(connection):
+    """Reads to the end, and only then answers: needs a half-close that arrives."""
+    state, size = hashlib.sha256(), 0
+    while data := connection.recv(262144):
+        state.update(data)
+        size += len(data)
+    connection.sendall(f"{size} {state.hexdigest()}".encode())
+
+
+@pytest.fixture
+def sshd(work):
+    server = Sshd(work)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def tunnel(spawn, sshd):
+    """tunnel(target port) -> (program, local port), once it is ready."""
+
+    def start(port, *more):
+        program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), *more, f"0:{TARGET}:{port}", env=EMPTY_ENV)
+        line = program.wait_line(r"^http://", stream="out")
+        return program, int(re.search(r"localhost:(\d+)", line)[1])
+
+    return start
+
+
+def tunnel_end(*arguments, env=None):
+    return kit.run(kit.binary("smpl-tunnel"), *arguments, env={**os.environ, **EMPTY_ENV, **(env or {})})
+
+
+@pytest.mark.short
+def test_carries_a_connection_on_both_families_of_localhost(tunnel):
+    server = Server(echo)
+    _, port = tunnel(server.port)
+    for address in ("127.0.0.1", "::1"):
+        with socket.create_connection((address, port), timeout=10) as s:
+            s.sendall(b"hello")
+            assert s.recv(5) == b"hello"
+
+
+@pytest.mark.short
+def test_half_close_arrives_and_the_answer_comes_back(tunnel):
+    server = Server(digest_then_answer)
+    _, port = tunnel(server.port)
+    body = os.urandom(3_000_001)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+        s.sendall(body)
+        s.shutdown(socket.SHUT_WR)
+        assert kit.recv_all(s).decode() == f"{len(body)} {hashlib.sha256(body).hexdigest()}"
+
+
+def test_the_servers_half_close_arrives_while_the_client_still_sends(tunnel):
+    got = []
+
+    def end_first(connection):
+        connection.shutdown(socket.SHUT_WR)
+        got.append(kit.recv_all(connection))
+
+    server = Server(end_first)
+    _, port = tunnel(server.port)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+        assert s.recv(1) == b""
+        s.sendall(b"late")
+        time.sleep(0.1)
+        s.sendall(b" words")
+    kit.wait_until(lambda: got[-1:] == [b"late words"], "what was sent after the server's end")
+
+
+def test_64_parallel_transfers_both_ways_keep_their_bytes(tunnel):
+    server = Server(echo)
+    _, port = tunnel(server.port)
+    failures = []
+
+    def transfer(number):
+        block = hashlib.sha256(str(number).encode()).digest() * 4096  # 128 KiB
+        total, state, got = 16, hashlib.sha256(), hashlib.sha256()
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+            def send():
+                for _ in range(total):
+                    state.update(block)
+                    s.sendall(block)
+                s.shutdown(socket.SHUT_WR)
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            while data := s.recv(65536):
+                got.update(data)
+            sender.join()
+        if state.digest() != got.digest():
+            failures.append(number)
+
+    threads = [threading.Thread(target=transfer, args=(i,)) for i in range(64)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(90)
+        assert not t.is_alive()
+    assert failures == []
+
+
+def rss_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def test_readers_that_stall_cost_bounded_memory_and_hold_up_nobody(tunnel):
+    def flood(connection):
+        block = bytes(262144)
+        while True:
+            connection.sendall(block)
+
+    stalled = []
+    program, port = tunnel(Server(flood).port)
+    for _ in range(8):
+        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.append(s)
+    time.sleep(2)
+    full = rss_kb(program.pid)
+    time.sleep(2)
+    assert rss_kb(program.pid) - full < 2048, "grows although nobody reads"
+    if not kit.SANITIZED:
+        assert full < 20_000 + 8 * 4608
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        got = 0
+        while got < 20_000_000:
+            got += len(s.recv(1 << 20))
+    for s in stalled:
+        s.close()
+
+
+def test_senders_whose_target_stalls_cost_bounded_memory(tunnel):
+    release = threading.Event()
+    digests = []
+
+    def stall(connection):
+        release.wait(30)
+        state = hashlib.sha256()
+        while data := connection.recv(1 << 20):
+            state.update(data)
+        digests.append(state.hexdigest())
+
+    server = Server(stall)
+    program, port = tunnel(server.port)
+    sent = hashlib.sha256()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        block = os.urandom(1 << 20)
+        s.settimeout(1)
+        with pytest.raises(TimeoutError):
+            while True:
+                sent.update(block[: s.send(block)])
+        if not kit.SANITIZED:
+            assert rss_kb(program.pid) < 25_000
+        release.set()
+        s.shutdown(socket.SHUT_WR)
+        kit.wait_until(lambda: sent.hexdigest() in digests, "the rest arrives, and nothing else")
+
+
+def test_a_target_that_resets_ends_its_connection_and_no_other(tunnel):
+    def rude(connection):
+        if connection.recv(1) == b"x":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        else:
+            echo(connection)
+
+    server = Server(rude)
+    _, port = tunnel(server.port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as polite, \
+            socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        polite.sendall(b"y")
+        s.sendall(b"x" + bytes(1000))
+        assert kit.recv_all(s) == b""
+        polite.sendall(b"still here")
+        assert polite.recv(10) == b"still here"
+
+
+def test_a_thousand_short_connections_leave_nothing_behind(tunnel):
+    server = Server(echo)
+    program, port = tunnel(server.port)
+    before = len(os.listdir(f"/proc/{program.pid}/fd"))
+    for _ in range(1000 if not kit.SANITIZED else 100):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            s.sendall(b"hi")
+            assert s.recv(2) == b"hi"
+    kit.wait_until(lambda: len(os.listdir(f"/proc/{program.pid}/fd")) == before, "descriptors are given back")
+
+
+@pytest.mark.short
+def test_ctrl_c_ends_at_once_with_status_0_and_frees_the_port(tunnel):
+    server = Server(echo)
+    program, port = tunnel(server.port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(b"busy")
+        s.recv(4)
+        start = time.monotonic()
+        program.signal(signal.SIGINT)
+        assert program.wait() == 0
+        assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
+        assert kit.recv_all(s) == b""
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+    assert program.stderr == ""
+
+
+def test_ctrl_c_ends_at_once_while_the_bastion_does_not_answer(spawn, work, sshd):
+    with socket.create_server((ADDRESS, 0)) as deaf:
+        program = spawn(kit.binary("smpl-tunnel"), "-v", *sshd.arguments(), "--bastion",
+                        f"x@{ADDRESS}:{deaf.getsockname()[1]}", f"0:{TARGET}:1", env=EMPTY_ENV)
+        program.wait_line("connected to")
+        program.signal(signal.SIGINT)
+        assert program.wait(2) == 0
+
+
+def test_a_session_cut_without_a_word_is_a_lost_bastion(tunnel, sshd):
+    server = Server(echo)
+    program, _ = tunnel(server.port)
+    for pid in sshd.sessions():
+        os.kill(pid, signal.SIGKILL)
+    assert program.wait() == 4
+    assert "the connection to the bastion broke" in program.stderr
+
+
+def test_a_path_that_goes_dead_is_noticed(tunnel, sshd):
+    server = Server(echo)
+    program, _ = tunnel(server.port)
+    start = time.monotonic()
+    stopped = sshd.sessions()
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert program.wait(30) == 4
+        assert 10 < time.monotonic() - start < 25
+        assert "no sign of life" in program.stderr
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
+    server = Server(echo)
+    program, port = tunnel(server.port)
+    time.sleep(17)
+    assert program.running()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(b"there?")
+        assert s.recv(6) == b"there?"
+
+
+# ---- exit statuses and their messages ----
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("arguments, words", [
+    ([], "what to forward is missing"),
+    (["8080"], "neither a forward"),
+    (["8080:config.internal"], "no bastion is known"),
+    (["0.0.0.0:8080:config.internal"], "not a loopback address"),
+    (["--bastion", "h:0", "8080:x"], "not a port"),
+    (["-D", "1080"], "not supported yet"),
+    (["-F", "x", "8080:x"], "not supported yet"),
+    (["--nonsense"], "unknown"),
+])
+def test_status_2_usage(arguments, words):
+    done = tunnel_end(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_status_2_when_a_plain_server_cannot_be_asked_for_the_port(sshd):
+    done = tunnel_end(*sshd.arguments(), "0:config.internal")
+    assert done.returncode == 2
+    assert "no smplkit bastion" in done.stderr and ":PORT" in done.stderr
+
+
+@pytest.mark.short
+def test_status_3_names_who_holds_the_port(sshd):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        done = tunnel_end(*sshd.arguments(), f"{port}:{TARGET}:80")
+    assert done.returncode == 3
+    assert f"127.0.0.1:{port}: address in use" in done.stderr and f"(pid {os.getpid()})" in done.stderr
+
+
+def test_status_4_bastion_not_there(sshd):
+    closed = kit.free_port(ADDRESS)
+    done = tunnel_end(*sshd.arguments(), "--bastion", f"u@{ADDRESS}:{closed}", f"0:{TARGET}:80")
+    assert done.returncode == 4
+    assert "Connection refused" in done.stderr and ADDRESS in done.stderr
+
+
+def test_status_4_not_an_ssh_server(sshd):
+    server = Server(lambda c: c.sendall(b"HTTP/1.0 400 no\r\n\r\n"))
+    done = tunnel_end(*sshd.arguments(), "--bastion", f"u@{TARGET}:{server.port}", f"0:{TARGET}:80")
+    assert done.returncode == 4
+
+
+def test_status_5_unknown_host_shows_the_fingerprint(sshd, work):
+    done = tunnel_end(*sshd.arguments(), "--known-hosts", work / "none", f"0:{TARGET}:80")
+    print_ = kit.run("ssh-keygen", "-lf", f"{sshd.host_key}.pub").stdout.split()[1]
+    assert done.returncode == 5
+    assert print_ in done.stderr and not (work / "none").exists()
+
+
+def test_status_5_changed_key_shows_both_fingerprints(sshd, work):
+    _, other = kit.keygen(work / "other")
+    known = work / "known"
+    known.write_text(f"# comment\n[{ADDRESS}]:{sshd.port} {other.read_text()}")
+    done = tunnel_end(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80")
+    assert done.returncode == 5
+    for key in (f"{sshd.host_key}.pub", other):
+        assert kit.run("ssh-keygen", "-lf", key).stdout.split()[1] in done.stderr
+    assert f"{known}, line 2" in done.stderr
+
+
+def test_status_5_revoked_key(sshd, work):
+    known = work / "known"
+    known.write_text(sshd.known_hosts.read_text() + f"@revoked * {sshd.host_line}\n")
+    done = tunnel_end(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80")
+    assert done.returncode == 5 and "@revoked" in done.stderr
+
+
+def test_hashed_known_hosts_are_read(sshd, tunnel):
+    assert kit.run("ssh-keygen", "-H", "-f", sshd.known_hosts).returncode == 0
+    assert "|1|" in sshd.known_hosts.read_text()
+    tunnel(Server(echo).port)
+
+
+def test_a_terminal_is_asked_about_an_unknown_host_and_the_answer_is_kept(sshd, work):
+    known = work / "folder" / "known"
+    server = Server(echo)
+    argv = [kit.binary("smpl-tunnel"), *map(str, sshd.arguments()), "--known-hosts", str(known), f"0:{TARGET}:{server.port}"]
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvpe(argv[0], argv, dict(os.environ, **EMPTY_ENV))
+    seen = b""
+
+    def read_until(words):
+        nonlocal seen
+        while words not in seen:
+            seen += os.read(master, 4096)
+
+    read_until(b"fingerprint)?")
+    os.write(master, b"yes\n")
+    read_until(b"http://localhost")
+    os.write(master, b"\x03")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(master)
+    assert sshd.host_line in known.read_text()
+
+
+def test_status_6_wrong_key(sshd, work):
+    other, _ = kit.keygen(work / "other")
+    done = tunnel_end(*sshd.arguments()[:2], "-i", other, "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80")
+    assert done.returncode == 6
+    assert str(other) in done.stderr
+
+
+def test_status_6_key_file_open_to_others(sshd):
+    sshd.identity.chmod(0o644)
+    done = tunnel_end(*sshd.arguments(), f"0:{TARGET}:80")
+    assert done.returncode == 6
+    assert "open to others" in done.stderr
+
+
+def test_an_agent_signs(sshd, spawn, work):
+    server = Server(echo)
+    agent = spawn(kit.tool("ssh-agent"), "-D", "-a", work / "agent")
+    env = dict(EMPTY_ENV, SSH_AUTH_SOCK=str(work / "agent"), HOME=str(work))
+    kit.wait_until((work / "agent").exists, "the agent")
+    assert kit.run("ssh-add", sshd.identity, env=dict(os.environ, **env)).returncode == 0
+    arguments = [a for a in sshd.arguments() if a not in ("-i", sshd.identity)]
+    program = spawn(kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{server.port}", env=env)
+    program.wait_line("^http://", stream="out")
+    agent.signal(signal.SIGTERM)
+    agent.wait()
+
+
+def test_an_agent_that_hangs_is_passed_over(sshd, spawn, work):
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(work / "agent"))
+        deaf.listen()
+        env = dict(EMPTY_ENV, SSH_AUTH_SOCK=str(work / "agent"), HOME=str(work))
+        arguments = [a for a in sshd.arguments() if a not in ("-i", sshd.identity)]
+        start = time.monotonic()
+        done = kit.run(kit.binary("smpl-tunnel"), "-v", *arguments, f"0:{TARGET}:80", env=dict(os.environ, **env))
+    assert done.returncode == 6 and "does not answer" in done.stderr
+    assert time.monotonic() - start < 6
+
+
+def test_status_7_server_that_forbids_forwarding(work):
+    server = Sshd(work, "AllowTcpForwarding no")
+    try:
+        done = tunnel_end(*server.arguments(), f"0:{TARGET}:80")
+    finally:
+        server.close()
+    assert done.returncode == 7
+    assert "does not allow it" in done.stderr
+
+
+def test_status_8_target_refuses(sshd):
+    closed = kit.free_port(TARGET)
+    done = tunnel_end(*sshd.arguments(), f"0:{TARGET}:{closed}")
+    assert done.returncode == 8
+    assert f"{TARGET}:{closed}: Connection refused" in done.stderr
+
+
+def test_a_target_that_goes_away_later_resets_connections_and_is_said(tunnel):
+    server = Server(echo)
+    program, port = tunnel(server.port)
+    server.listener.shutdown(socket.SHUT_RDWR)
+    server.listener.close()
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            with pytest.raises(ConnectionResetError):
+                s.recv(1)
+    program.wait_line(f"{TARGET}:{server.port}: Connection refused")
+    assert program.running() and len(program.err) == 1, "said once, not thrice"
+
+
+# ---- configuration ----
+
+
+def test_configuration_file_gives_bastion_key_and_known_hosts(sshd, spawn, work):
+    user = sshd.arguments()[1].split("@")[0]
+    config = work / "tunnel.yaml"
+    config.write_text(f"bastion: {ADDRESS}:{sshd.port}\nuser: {user}\nidentity: [sshd/id]\nknown_hosts: sshd/known_hosts\n")
+    program = spawn(kit.binary("smpl-tunnel"), f"0:{TARGET}:{Server(echo).port}",
+                    env=dict(EMPTY_ENV, SMPL_TUNNEL_CONFIG=str(config)))
+    program.wait_line("^http://", stream="out")
+
+
+@pytest.mark.parametrize("text, words", [
+    ("bastion: h\nidentty: x\n", ":2:1: unknown key 'identty'"),
+    ("bastion: h:99999\n", ":1:10: bastion 'h:99999': '99999' is not a port"),
+    ("bastion: [h\n", "tunnel.yaml:"),
+])
+def test_a_bad_configuration_file_is_named_with_its_line(work, text, words):
+    config = work / "tunnel.yaml"
+    config.write_text(text)
+    done = tunnel_end("0:x:1", env={"SMPL_TUNNEL_CONFIG": str(config)})
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_json_prints_events_one_a_line(sshd, spawn):
+    server = Server(echo)
+    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "--json", f"0:{TARGET}:{server.port}", env=EMPTY_ENV)
+    ready = json.loads(program.wait_line("ready", stream="out"))
+    assert ready["event"] == "ready" and ready["target"] == TARGET and ready["target_port"] == server.port
+    assert ready["url"] == f"http://localhost:{ready['port']}"
+    program.signal(signal.SIGINT)
+    assert program.wait() == 0
+    assert json.loads(program.out[-1]) == {"event": "end", "code": 0, "reason": "none", "text": ""}
+
+
+def test_quiet_prints_nothing(sshd, spawn):
+    server = Server(echo)
+    port = kit.free_port("127.0.0.1", "::1")
+    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "-q", f"{port}:{TARGET}:{server.port}", env=EMPTY_ENV)
+
+    def answers():
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+                s.sendall(b"q")
+                return s.recv(1) == b"q"
+        except OSError:
+            return False
+
+    kit.wait_until(answers, "the tunnel carries")
+    assert program.stop() == 0 and program.stdout == "" and program.stderr == ""
