@@ -40,7 +40,7 @@ typedef struct rdata_names {
 } rdata_names_t;
 bool rdata_names(uint16_t type, const uint8_t *rdata, size_t len, rdata_names_t *out);
 
-/* A name as a word of a master file: "@", relative or with its final dot. SMPL_EINVAL, SMPL_ELIMIT as
+/* A name as a word of a master file: "@", relative or with its final dot. out is not origin. SMPL_EINVAL, SMPL_ELIMIT as
  * dns_name_from_text. */
 int rdata_name(const scan_word_t *word, const dns_name_t *origin, dns_name_t *out);
 

@@ -110,11 +110,13 @@ static int directive_include(loader_t *l, const source_t *s, const scan_entry_t 
     return complain(l, s, e->line, "a file and perhaps an origin after $INCLUDE", NULL);
   if (l->depth == ZONE_INCLUDE_DEPTH_MAX)
     return complain(l, s, e->line, "$INCLUDE at most 8 files deep", NULL);
+  dns_name_t given = l->origin;
   if (e->count == 3) {
-    int err = read_name(l, s, e->line, &e->words[2], &l->origin);
+    int err = read_name(l, s, e->line, &e->words[2], &given);
     if (err)
       return err;
   }
+  l->origin = given;
   int err = SMPL_ENOMEM;
   char *word = file_word(&e->words[1]);
   if (word != NULL)

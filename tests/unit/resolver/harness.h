@@ -1,0 +1,41 @@
+/* Shared by the resolver's unit tests: zones from text, questions, answers as text. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/diag.h"
+#include "resolver/answer.h"
+#include "resolver/view.h"
+#include "resolver/zone.h"
+
+enum { HARNESS_TEXT = 65536 };
+
+/* A zone that must load. origin without final dot, name may carry a tag. */
+zone_t *harness_zone(const char *name, const char *text);
+/* A zone that must not load; returns the message, valid until the next call. */
+const char *harness_zone_error(const char *name, const char *text);
+/* A view of up to four zones, NULL after the last. */
+view_t *harness_view(const char *name, zone_t *a, zone_t *b, zone_t *c);
+
+typedef struct ask {
+  const char *name; /* as text; its case is kept */
+  uint16_t type;
+  bool edns;
+  uint16_t size; /* EDNS, 0: 1232 */
+  uint8_t version;
+  bool tcp;
+  uint16_t flags; /* of the header */
+  uint16_t klass; /* 0: IN */
+} ask_t;
+
+/* The query's wire; returns its length. buf has 512 bytes. */
+size_t harness_query(const ask_t *ask, uint8_t *buf);
+/* Asks and returns the answer's wire length; out has 65535 bytes. The buffers are exact, so that sanitizers see overruns. */
+size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out);
+/* "NOERROR aa | answer records, one a line, blanks for tabs | authority: ... | additional: ..." valid until the next call. */
+const char *harness_text(const view_t *view, const ask_t *ask);

@@ -1,0 +1,241 @@
+/* resolver.yaml: what is refused, with which message; what a snapshot makes of it. */
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "resolver/settings.h"
+#include "resolver/snapshot.h"
+
+static const char conf_path_[] = "test_settings.yaml";
+
+#define LISTENER "listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, out]}\n"
+#define VIEWS                                                                                                          \
+  "views:\n"                                                                                                           \
+  "  - {name: in, clients: [10.0.0.0/8, \"fc00::/7\"], zones: [example.org@in]}\n"                                     \
+  "  - {name: out, clients: [\"0.0.0.0/0\", \"::/0\"], zones: [example.org@out]}\n"
+#define ZONES                                                                                                          \
+  "zones:\n"                                                                                                           \
+  "  - {name: example.org@in, file: test_settings.in.zone}\n"                                                          \
+  "  - {name: example.org@out, file: test_settings.out.zone}\n"
+
+static void write_file(const char *path, const char *text)
+{
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+}
+
+static int write_zones(void **state)
+{
+  (void)state;
+  write_file("test_settings.in.zone", "$TTL 60\n@ SOA ns a 1 2 3 4 5\n@ NS ns\nns A 10.0.0.1\n");
+  write_file("test_settings.out.zone", "$TTL 60\n@ SOA ns a 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n");
+  return 0;
+}
+
+static int remove_zones(void **state)
+{
+  (void)state;
+  unlink("test_settings.in.zone");
+  unlink("test_settings.out.zone");
+  unlink(conf_path_);
+  return 0;
+}
+
+static snapshot_t *load(const char *text)
+{
+  snapshot_t *s;
+  diag_t diag = {""};
+  write_file(conf_path_, text);
+  if (snapshot_load(conf_path_, 1, &s, &diag))
+    fail_msg("%s", diag.text);
+  return s;
+}
+
+static void check_error(const char *text, const char *want)
+{
+  snapshot_t *s;
+  diag_t diag = {""};
+  write_file(conf_path_, text);
+  assert_int_not_equal(snapshot_load(conf_path_, 1, &s, &diag), 0);
+  assert_null(s);
+  if (strstr(diag.text, want) == NULL)
+    fail_msg("configuration:\n%s\nexpected: %s\ngot:      %s", text, want, diag.text);
+}
+
+static const char *chosen(const snapshot_t *s, size_t listener, const char *peer)
+{
+  ip_t ip;
+  size_t number;
+  assert_int_equal(ip_parse(peer, &ip), 0);
+  const view_t *v = snapshot_choose(s, listener, &ip, &number);
+  assert_true(number <= snapshot_view_count(s));
+  assert_int_equal(v == NULL, number == snapshot_view_count(s));
+  return v != NULL ? view_name(v) : "(none)";
+}
+
+static void view_comes_from_listener_and_peer(void **state)
+{
+  (void)state;
+  snapshot_t *s = load("listeners:\n"
+                       "  - {address: 127.0.0.2, port: 5300, views: [out]}\n"
+                       "  - {address: 127.0.0.1, port: 5301, views: [in]}\n"
+                       "  - {address: 127.0.0.1, port: 5300, views: [in, out]}\n" VIEWS ZONES);
+  /* sorted by address and port, whatever the file says */
+  assert_int_equal(snapshot_listener(s, 0).port, 5300);
+  assert_int_equal(snapshot_listener(s, 1).port, 5301);
+  assert_string_equal(chosen(s, 0, "10.1.2.3"), "in");
+  assert_string_equal(chosen(s, 0, "::ffff:10.1.2.3"), "in");
+  assert_string_equal(chosen(s, 0, "fd00::1"), "in");
+  assert_string_equal(chosen(s, 0, "11.0.0.0"), "out");
+  assert_string_equal(chosen(s, 0, "9.255.255.255"), "out");
+  assert_string_equal(chosen(s, 0, "2001:db8::1"), "out");
+  assert_string_equal(chosen(s, 1, "10.1.2.3"), "in");
+  assert_string_equal(chosen(s, 1, "11.0.0.0"), "(none)");
+  /* a private source on the listener of public views gets nothing private */
+  assert_string_equal(chosen(s, 2, "10.1.2.3"), "out");
+  snapshot_free(s);
+}
+
+static void tags_tell_zones_of_one_origin_apart(void **state)
+{
+  (void)state;
+  snapshot_t *s = load(LISTENER VIEWS ZONES);
+  static const ask_t ask = {.name = "ns.example.org", .type = DNS_TYPE_A};
+  assert_string_equal(harness_text(snapshot_view(s, 0), &ask), "NOERROR aa | ns.example.org. 60 IN A 10.0.0.1;");
+  assert_string_equal(harness_text(snapshot_view(s, 1), &ask), "NOERROR aa | ns.example.org. 60 IN A 192.0.2.1;");
+  snapshot_free(s);
+}
+
+static void tie_of_networks_names_both_places(void **state)
+{
+  (void)state;
+  check_error(LISTENER "views:\n"
+                       "  - {name: in, clients: [10.0.0.0/8], zones: []}\n"
+                       "  - {name: out, clients: [192.168.0.0/16, 10.0.0.0/8]}\n",
+              "test_settings.yaml:5:43: network 10.0.0.0/8 of view 'out' is one of view 'in' too (test_settings.yaml:4:26): "
+              "dns listener 127.0.0.1 port 5300 has both and could not choose");
+  /* on listeners of their own the same networks are fine */
+  snapshot_free(load("listeners:\n  - {address: 127.0.0.1, port: 1, views: [in]}\n  - {address: 127.0.0.1, port: 2, views: [out]}\n"
+                     "views:\n"
+                     "  - {name: in, clients: [10.0.0.0/8], zones: []}\n"
+                     "  - {name: out, clients: [10.0.0.0/8]}\n"));
+}
+
+static void what_does_not_fit_together_is_named(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text, *want;
+  } cases[] = {
+      {VIEWS ZONES, "listeners"},
+      {LISTENER ZONES, "views"},
+      {"listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, ouch]}\n" VIEWS ZONES,
+       "test_settings.yaml:2:50: no view 'ouch' under views"},
+      {"listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, in]}\n" VIEWS ZONES, "view 'in' stands twice in this listener"},
+      {"listeners:\n  - {address: 127.0.0.1, views: [in]}\n  - {address: 127.0.0.1, port: 53, views: [out]}\n" VIEWS ZONES,
+       "test_settings.yaml:3:15: dns listener on 127.0.0.1 port 53 stands at test_settings.yaml:2:15 already"},
+      {LISTENER VIEWS, "test_settings.yaml:4:59: view 'in': no zone 'example.org@in' under zones"},
+      {LISTENER VIEWS ZONES "  - {name: example.org@in, file: x}\n", "zone 'example.org@in' stands at test_settings.yaml:7:12 already"},
+      {LISTENER VIEWS "  - {name: in, clients: [127.0.0.1]}\n" ZONES, "view 'in' stands at test_settings.yaml:4:12 already"},
+      {LISTENER "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in, example.org@out]}\n"
+                "  - {name: out, clients: [127.0.0.1]}\n" ZONES,
+       "view 'in': 'example.org@out' has the same origin as 'example.org@in' at test_settings.yaml:4:47"},
+      {LISTENER VIEWS ZONES "  - {name: a..b, file: x}\n", "expected a zone's name or NAME@TAG, got 'a..b'"},
+      {LISTENER VIEWS ZONES "  - {name: a@, file: x}\n", "expected a zone's name or NAME@TAG, got 'a@'"},
+      {LISTENER VIEWS ZONES "  - {name: a, file: nonexistent.zone}\n", "nonexistent.zone"},
+      {LISTENER VIEWS ZONES "workers: 0\n", "workers"},
+      {LISTENER VIEWS ZONES "workers: 257\n", "workers"},
+      {LISTENER VIEWS ZONES "forward: []\n", "forward"},
+      {LISTENER VIEWS ZONES "metrics: 127.0.0.1:9153\n", "metrics"},
+      {"listeners:\n  - {address: 127.0.0.1, port: 0, views: [in]}\n" VIEWS ZONES, "port"},
+      {"listeners:\n  - {address: 127.0.0.1, port: 65536, views: [in]}\n" VIEWS ZONES, "port"},
+      {"listeners:\n  - {address: localhost, port: 53, views: [in]}\n" VIEWS ZONES, "localhost"},
+      {LISTENER "views:\n  - {name: in, clients: [10.0.0.1/8], zones: []}\n", "10.0.0.1/8"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    check_error(cases[i].text, cases[i].want);
+}
+
+static void broken_zone_is_named_by_its_own_file_and_line(void **state)
+{
+  (void)state;
+  write_file("test_settings.in.zone", "$TTL 60\n@ SOA ns a 1 2 3 4 5\n@ NS ns\nns A 10.0.0.256\n");
+  check_error(LISTENER VIEWS ZONES, "test_settings.in.zone:4: expected an IPv4 address, got '10.0.0.256'");
+  write_zones(NULL);
+}
+
+static void keep_warning(void *ctx, const char *text)
+{
+  char *all = ctx;
+  size_t used = strlen(all);
+  snprintf(all + used, 2000 - used, "%s\n", text);
+}
+
+static void private_and_public_views_on_one_listener_are_warned_of_unless_on_loopback(void **state)
+{
+  (void)state;
+  char text[2000] = "";
+  snapshot_t *s = load(LISTENER VIEWS ZONES);
+  settings_warnings(snapshot_settings(s), keep_warning, text);
+  assert_string_equal(text, "");
+  snapshot_free(s);
+  s = load("listeners:\n  - {address: 192.0.2.1, port: 53, views: [in, out]}\n  - {address: \"::\", port: 53, views: [out]}\n" VIEWS ZONES);
+  settings_warnings(snapshot_settings(s), keep_warning, text);
+  assert_true(strstr(text, "test_settings.yaml:2:15: private view 'in' and public view 'out' share a dns listener") == text);
+  assert_true(strstr(text + 1, "test_settings.yaml:3") == NULL);
+  snapshot_free(s);
+}
+
+static void unused_views_and_zones_are_warned_of(void **state)
+{
+  (void)state;
+  char text[2000] = "";
+  snapshot_t *s = load("listeners:\n  - {address: 127.0.0.1, port: 53, views: [in]}\n"
+                       "views:\n  - {name: in, clients: [10.0.0.0/8]}\n  - {name: out, clients: [10.0.0.0/8]}\n" ZONES);
+  settings_warnings(snapshot_settings(s), keep_warning, text);
+  assert_true(strstr(text, "no dns listener has view 'out'") != NULL);
+  assert_true(strstr(text, "no view has zone 'example.org@in'") != NULL);
+  assert_true(strstr(text, "no view has zone 'example.org@out'") != NULL);
+  snapshot_free(s);
+}
+
+static void thousands_of_views_load(void **state)
+{
+  (void)state;
+  enum { COUNT = 5000 };
+  size_t cap = COUNT * 120 + 1000;
+  char *text = malloc(cap);
+  assert_non_null(text);
+  size_t used = (size_t)snprintf(text, cap, "listeners:\n  - address: 127.0.0.1\n    views:\n");
+  for (int i = 0; i < COUNT; i++)
+    used += (size_t)snprintf(text + used, cap - used, "      - v%d\n", i);
+  used += (size_t)snprintf(text + used, cap - used, "views:\n");
+  for (int i = 0; i < COUNT; i++)
+    used += (size_t)snprintf(text + used, cap - used, "  - {name: v%d, clients: [10.%d.%d.0/24]}\n", i, i / 256, i % 256);
+  snapshot_t *s = load(text);
+  assert_string_equal(chosen(s, 0, "10.0.0.255"), "v0");
+  assert_string_equal(chosen(s, 0, "10.19.135.7"), "v4999");
+  assert_string_equal(chosen(s, 0, "10.19.136.0"), "(none)");
+  snapshot_free(s);
+  free(text);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(view_comes_from_listener_and_peer),
+      cmocka_unit_test(tags_tell_zones_of_one_origin_apart),
+      cmocka_unit_test(tie_of_networks_names_both_places),
+      cmocka_unit_test(what_does_not_fit_together_is_named),
+      cmocka_unit_test(broken_zone_is_named_by_its_own_file_and_line),
+      cmocka_unit_test(private_and_public_views_on_one_listener_are_warned_of_unless_on_loopback),
+      cmocka_unit_test(unused_views_and_zones_are_warned_of),
+      cmocka_unit_test(thousands_of_views_load),
+  };
+  return cmocka_run_group_tests(tests, write_zones, remove_zones);
+}
