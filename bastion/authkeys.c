@@ -1,0 +1,260 @@
+#include "bastion/authkeys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bastion/base64.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "common/text.h"
+
+/* What is left of the line that is being read. */
+typedef struct line {
+  const char *at;
+  const char *end;
+  const char *where;
+  unsigned number;
+} line_t;
+
+static bool is_space(char c)
+{
+  return c == ' ' || c == '\t';
+}
+
+static void skip_space(line_t *l)
+{
+  while (l->at < l->end && is_space(*l->at))
+    l->at++;
+}
+
+/* The next word, up to a space outside double quotes. */
+static int take_word(line_t *l, const char **word, size_t *len, diag_t *diag)
+{
+  bool quoted = false;
+  *word = l->at;
+  for (; l->at < l->end && (quoted || !is_space(*l->at)); l->at++) {
+    if (*l->at == '\\' && l->at + 1 < l->end && l->at[1] == '"')
+      l->at++;
+    else if (*l->at == '"')
+      quoted = !quoted;
+  }
+  if (quoted)
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: a quote is opened and not closed", l->where, l->number);
+  *len = (size_t)(l->at - *word);
+  return SMPL_OK;
+}
+
+static bool is_option(const char *name, const char *s, size_t len)
+{
+  if (strlen(name) != len)
+    return false;
+  for (size_t i = 0; i < len; i++)
+    if (text_lower(s[i]) != name[i])
+      return false;
+  return true;
+}
+
+/* What these take away is never given here. */
+static const char *const needless[] = {"restrict", "no-pty", "no-agent-forwarding", "no-x11-forwarding", "no-user-rc"};
+
+static int take_option(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
+{
+  for (size_t i = 0; i < sizeof needless / sizeof *needless; i++)
+    if (is_option(needless[i], s, len))
+      return SMPL_OK;
+  if (is_option("no-touch-required", s, len)) {
+    key->no_touch_required = true;
+    return SMPL_OK;
+  }
+  if (is_option("verify-required", s, len)) {
+    key->verify_required = true;
+    return SMPL_OK;
+  }
+  if (is_option("cert-authority", s, len))
+    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where, l->number);
+  int shown = (int)(len < 64 ? len : 64);
+  return diag_fail(diag, SMPL_EINVAL, "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
+                   l->number, shown, s);
+}
+
+static int take_options(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
+{
+  const char *end = s + len;
+  for (const char *start = s; start <= end;) {
+    const char *stop = start;
+    for (bool quoted = false; stop < end && (quoted || *stop != ','); stop++)
+      if (*stop == '"')
+        quoted = !quoted;
+    int err = take_option(l, start, (size_t)(stop - start), key, diag);
+    if (err)
+      return err;
+    start = stop + 1;
+  }
+  return SMPL_OK;
+}
+
+static bool is_certificate(const char *s, size_t len)
+{
+  static const char mark[] = "-cert-v0";
+  return memmem(s, len, mark, sizeof mark - 1) != NULL;
+}
+
+/* Words that can only be kinds of keys, accepted or not. */
+static bool looks_like_kind(const char *s, size_t len)
+{
+  static const char *const starts[] = {"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "rsa-sha2-"};
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+    if (len > strlen(starts[i]) && memcmp(s, starts[i], strlen(starts[i])) == 0)
+      return true;
+  return false;
+}
+
+static int take_kind(line_t *l, authkey_t *key, const char **kind, size_t *len, diag_t *diag)
+{
+  int err = take_word(l, kind, len, diag);
+  if (!err && !looks_like_kind(*kind, *len)) {
+    err = take_options(l, *kind, *len, key, diag);
+    if (err)
+      return err;
+    skip_space(l);
+    err = take_word(l, kind, len, diag);
+  }
+  if (err)
+    return err;
+  int shown = (int)(*len < 64 ? *len : 64);
+  if (is_certificate(*kind, *len))
+    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (%.*s)", l->where, l->number, shown,
+                     *kind);
+  if (!userkey_kind_known(*kind, *len))
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s:%u: expected a key of kind ssh-ed25519, ecdsa-sha2-*, ssh-rsa or sk-*, got \"%.*s\"", l->where,
+                     l->number, shown, *kind);
+  return SMPL_OK;
+}
+
+static int take_key(line_t *l, authkey_t *key, diag_t *diag)
+{
+  const char *kind, *body;
+  size_t kind_len, body_len, blob_len;
+  int err = take_kind(l, key, &kind, &kind_len, diag);
+  if (err)
+    return err;
+  skip_space(l);
+  err = take_word(l, &body, &body_len, diag);
+  if (err)
+    return err;
+  uint8_t blob[USERKEY_BLOB_MAX + 3];
+  err = base64_decode(body, body_len, blob, sizeof blob, &blob_len);
+  if (err == SMPL_ELIMIT)
+    return diag_fail(diag, err, "%s:%u: the key has more than %d bytes", l->where, l->number, USERKEY_BLOB_MAX);
+  if (err)
+    return diag_fail(diag, err, "%s:%u: the key after \"%.*s\" is not base64", l->where, l->number, (int)kind_len, kind);
+  diag_t why = {""};
+  err = userkey_parse(blob, blob_len, &key->key, &why);
+  if (err)
+    return diag_fail(diag, err, "%s:%u: %s", l->where, l->number, why.text);
+  const char *named = userkey_kind(key->key);
+  if (strlen(named) != kind_len || memcmp(named, kind, kind_len) != 0)
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: says \"%.*s\", but the key is of kind %s", l->where, l->number,
+                     (int)kind_len, kind, named);
+  return SMPL_OK;
+}
+
+static int take_line(line_t *l, authkey_t *key, diag_t *diag)
+{
+  key->line = l->number;
+  int err = take_key(l, key, diag);
+  if (err)
+    return err;
+  if (!userkey_is_security_key(key->key) && (key->no_touch_required || key->verify_required))
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: no-touch-required and verify-required belong to sk- keys only", l->where,
+                     l->number);
+  skip_space(l);
+  text_escape(key->comment, sizeof key->comment, l->at, (size_t)(l->end - l->at));
+  return SMPL_OK;
+}
+
+static int add_line(line_t *l, authkeys_t *out, diag_t *diag)
+{
+  skip_space(l);
+  while (l->end > l->at && (is_space(l->end[-1]) || l->end[-1] == '\r'))
+    l->end--;
+  if (l->at == l->end || *l->at == '#')
+    return SMPL_OK;
+  if (l->end - l->at > AUTHKEYS_LINE_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: the line is longer than %d bytes", l->where, l->number,
+                     AUTHKEYS_LINE_MAX);
+  if (out->count == AUTHKEYS_KEYS_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: more than %d keys", l->where, l->number, AUTHKEYS_KEYS_MAX);
+  authkey_t *grown = reallocarray(out->keys, out->count + 1, sizeof *grown);
+  if (grown == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", l->where);
+  out->keys = grown;
+  authkey_t *key = &out->keys[out->count];
+  *key = (authkey_t){0};
+  int err = take_line(l, key, diag);
+  size_t len;
+  const uint8_t *blob = err ? NULL : userkey_blob(key->key, &len);
+  const authkey_t *twin = err ? NULL : authkeys_find(out, blob, len);
+  if (twin != NULL)
+    err = diag_fail(diag, SMPL_EEXIST, "%s:%u: the key of line %u again", l->where, l->number, twin->line);
+  if (err) {
+    userkey_free(key->key);
+    return err;
+  }
+  out->count++;
+  return SMPL_OK;
+}
+
+int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag)
+{
+  *out = (authkeys_t){NULL, 0};
+  line_t l = {.where = where};
+  for (size_t at = 0; at < len;) {
+    const char *nl = memchr(text + at, '\n', len - at);
+    size_t stop = nl != NULL ? (size_t)(nl - text) : len;
+    l.at = text + at;
+    l.end = text + stop;
+    l.number++;
+    int err = memchr(l.at, '\0', stop - at) != NULL
+                  ? diag_fail(diag, SMPL_EINVAL, "%s:%u: a NUL byte in the line", where, l.number)
+                  : add_line(&l, out, diag);
+    if (err) {
+      authkeys_free(out);
+      return err;
+    }
+    at = stop + 1;
+  }
+  if (out->count == 0)
+    return diag_fail(diag, SMPL_EINVAL, "%s: no key in the file", where);
+  return SMPL_OK;
+}
+
+int authkeys_load(const char *path, authkeys_t *out, diag_t *diag)
+{
+  char *text;
+  size_t len;
+  *out = (authkeys_t){NULL, 0};
+  int err = file_read(path, AUTHKEYS_FILE_MAX, &text, &len, diag);
+  if (err)
+    return err;
+  err = authkeys_parse(path, text, len, out, diag);
+  free(text);
+  return err;
+}
+
+void authkeys_free(authkeys_t *keys)
+{
+  for (size_t i = 0; i < keys->count; i++)
+    userkey_free(keys->keys[i].key);
+  free(keys->keys);
+  *keys = (authkeys_t){NULL, 0};
+}
+
+const authkey_t *authkeys_find(const authkeys_t *keys, const uint8_t *blob, size_t len)
+{
+  for (size_t i = 0; i < keys->count; i++)
+    if (userkey_is(keys->keys[i].key, blob, len))
+      return &keys->keys[i];
+  return NULL;
+}

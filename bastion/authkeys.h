@@ -1,0 +1,38 @@
+/* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment behind it. An option
+ * that is not known is an error, so that a restriction somebody relies on is never passed over. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bastion/userkey.h"
+#include "common/diag.h"
+
+enum {
+  AUTHKEYS_FILE_MAX = 1 << 20, /* bytes */
+  AUTHKEYS_KEYS_MAX = 256,     /* keys of one user */
+  AUTHKEYS_LINE_MAX = 16 << 10,
+  AUTHKEYS_COMMENT_MAX = 128, /* bytes kept of a comment, escaped, with NUL */
+};
+
+typedef struct authkey {
+  userkey_t *key;
+  unsigned line;
+  bool no_touch_required; /* security keys only */
+  bool verify_required;   /* the security key must have verified its user (PIN, finger) */
+  char comment[AUTHKEYS_COMMENT_MAX];
+} authkey_t;
+
+typedef struct authkeys {
+  authkey_t *keys;
+  size_t count;
+} authkeys_t;
+
+/* diag says "path:line: what is wrong". On error out is empty. */
+int authkeys_load(const char *path, authkeys_t *out, diag_t *diag);
+/* The same from text of len bytes; where stands in messages for the path. */
+int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag);
+void authkeys_free(authkeys_t *keys);
+
+/* NULL if the key is not on file. */
+const authkey_t *authkeys_find(const authkeys_t *keys, const uint8_t *blob, size_t len);

@@ -1,0 +1,85 @@
+/* The one place that decides who may reach what (invariant 5: no granted target, no descriptor). Pure: no I/O, no state,
+ * default deny. A grant names users or groups, targets by pattern and port, and the networks that an address must lie in. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ip.h"
+#include "common/reason.h"
+
+enum {
+  GRANT_NAME_MAX = 254, /* bytes of a name without its final dot, with NUL */
+  GRANT_PORTS_MAX = 64, /* ports in one pattern */
+};
+
+typedef enum grant_wild {
+  GRANT_WILD_NONE,
+  GRANT_WILD_ONE,  /* "*": exactly one label before the suffix */
+  GRANT_WILD_MANY, /* "**": one or more */
+} grant_wild_t;
+
+typedef struct grant_pattern {
+  bool is_ip;
+  ip_t ip;
+  grant_wild_t wild;
+  char suffix[GRANT_NAME_MAX]; /* lower-case, no final dot: the name, or what follows the wildcard; "" after a lone one */
+  size_t port_count;           /* 0: any port */
+  uint16_t ports[GRANT_PORTS_MAX];
+} grant_pattern_t;
+
+typedef struct grant {
+  const char *const *users;
+  size_t user_count;
+  const char *const *groups;
+  size_t group_count;
+  const grant_pattern_t *targets;
+  size_t target_count;
+  const ip_net_t *networks;
+  size_t network_count;
+  uint64_t idle_ms;    /* 0: no limit */
+  uint64_t session_ms; /* 0: no limit */
+} grant_t;
+
+typedef struct grant_subject {
+  const char *user;
+  const char *const *groups;
+  size_t group_count;
+} grant_subject_t;
+
+/* A final name, lower-case and without its dot, or an address; with a port, or 0 to ask whether any port is granted. */
+typedef struct grant_target {
+  bool is_ip;
+  ip_t ip;
+  const char *name;
+  uint16_t port;
+} grant_target_t;
+
+/* reason REASON_NONE: granted by pattern `target` of grant `grant`, the first in order. */
+typedef struct grant_decision {
+  reason_t reason;
+  size_t grant;
+  size_t target;
+} grant_decision_t;
+
+/* "NAME:PORTS": NAME a name, `*.rest` or `**.rest`, an IPv4 address or an IPv6 address in brackets; PORTS a port, several
+ * separated by commas, or `*`. SMPL_EINVAL, SMPL_ELIMIT. */
+int grant_pattern_parse(const char *text, size_t len, grant_pattern_t *out);
+
+bool grant_covers_subject(const grant_t *grant, const grant_subject_t *subject);
+
+/* By name (or literal address) and port alone, before anything is looked up. REASON_NOT_GRANTED, or
+ * REASON_PORT_NOT_GRANTED when a grant covers the name and not the port. */
+grant_decision_t grant_decide(const grant_t *grants, size_t count, const grant_subject_t *subject,
+                              const grant_target_t *target);
+
+/* For an address that this target stands at: the first grant that covers subject, target and address.
+ * REASON_ADDRESS_NOT_GRANTED when none that covers the target lists the address. */
+grant_decision_t grant_decide_address(const grant_t *grants, size_t count, const grant_subject_t *subject,
+                                      const grant_target_t *target, const ip_t *address);
+
+/* Whether a grant's network lets this address through. Addresses that are special (loopback, link-local with the clouds'
+ * metadata, those that hide another address inside) only if the network lies wholly within their range, so that it was
+ * meant; unspecified, multicast and reserved ones never. */
+bool grant_network_admits(const ip_net_t *network, const ip_t *address);
