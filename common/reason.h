@@ -18,6 +18,7 @@
   X(WORKER_DIED, "worker-died", "the session's process died")                                                          \
   X(WORKER_MISBEHAVED, "worker-misbehaved", "the session's process broke its contract with the broker")                \
   X(AUDIT_FAILED, "audit-failed", "the audit record could not be written")                                             \
+  X(BASTION_DIED, "bastion-died", "the bastion's own process died")                                                    \
   X(TOO_MANY_CONNECTIONS, "too-many-connections", "the bastion has reached its limit of connections")                  \
   X(TOO_MANY_SESSIONS, "too-many-sessions", "the user has reached the limit of sessions")                              \
   /* a login's refusal */                                                                                              \
