@@ -1,0 +1,219 @@
+/* What the control socket offers to the people who run the bastion. */
+#include <string.h>
+#include <unistd.h>
+
+#include "bastion/broker_state.h"
+#include "bastion/explain.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+enum { ID_PREFIX_MIN = 4 };
+
+/* ---- sessions ---- */
+
+static json_t *channels_json(const session_t *s)
+{
+  json_t *list = json_array();
+  char address[ENDPOINT_TEXT_MAX];
+  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
+    if (c->state != CHANNEL_LIVE)
+      continue;
+    json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "target", c->host, "port", (int)c->port,
+                                          "name", c->name, "address", endpoint_format(&c->address, address), "bytes_up",
+                                          (json_int_t)c->bytes_up, "bytes_down", (json_int_t)c->bytes_down));
+  }
+  return list;
+}
+
+static json_t *session_json(const session_t *s, uint64_t now)
+{
+  char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
+  uint64_t age = now - s->opened_at;
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o}", "id", s->id, "user",
+                   s->user, "source", endpoint_format(&s->source, source), "key", s->fingerprint, "client",
+                   s->client_version, "started", clock_format_iso(started, clock_wall_ms() - age), "age_ms",
+                   (json_int_t)age, "idle_ms", (json_int_t)(now - s->active_at), "idle_limit_ms", (json_int_t)s->idle_ms,
+                   "session_limit_ms", (json_int_t)s->session_ms, "bytes_up", (json_int_t)s->bytes_up, "bytes_down",
+                   (json_int_t)s->bytes_down, "pid", s->pid, "ending", s->state == STATE_ENDING, "channels",
+                   channels_json(s));
+}
+
+static void cmd_sessions(broker_t *b, control_request_t *request)
+{
+  json_t *list = json_array();
+  uint64_t now = clock_mono_ms();
+  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+    if (s->started)
+      json_array_insert_new(list, 0, session_json(s, now)); /* the list has the newest first */
+  control_reply(request, json_pack("{s:b, s:o}", "ok", 1, "sessions", list));
+}
+
+/* ---- terminate ---- */
+
+static bool chosen(const session_t *s, const char *id, const char *user)
+{
+  if (!s->signed_in || s->state == STATE_ENDING)
+    return false;
+  return id != NULL ? strncmp(s->id, id, strlen(id)) == 0 : strcmp(s->user, user) == 0;
+}
+
+static void terminate_one(session_t *s, const control_peer_t *peer, const char *reason)
+{
+  char text[MSG_TEXT_MAX / 2], words[MSG_TEXT_MAX];
+  text_printable(text, sizeof text, reason, strlen(reason));
+  json_t *r = session_record(s, "terminate");
+  json_object_set_new(r, "by_uid", json_integer((json_int_t)peer->uid));
+  json_object_set_new(r, "text", json_string(text));
+  session_append(s, r);
+  log_info("session %s of %s is ended by uid %u: %s", s->id, s->user, (unsigned)peer->uid,
+           text[0] != '\0' ? text : "no reason given");
+  snprintf(words, sizeof words, "%s%s%s", reason_text(REASON_TERMINATED), text[0] != '\0' ? ": " : "", text);
+  session_end(s, REASON_TERMINATED, words);
+}
+
+static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
+{
+  const char *id = json_string_value(json_object_get(body, "id"));
+  const char *user = json_string_value(json_object_get(body, "user"));
+  const char *reason = json_string_value(json_object_get(body, "reason"));
+  if ((id == NULL) == (user == NULL)) {
+    control_reply_error(request, "terminate needs a session's id or a user");
+    return;
+  }
+  if (id != NULL && strlen(id) < ID_PREFIX_MIN) {
+    control_reply_error(request, "'%s': at least %d characters of the session's id", id, ID_PREFIX_MIN);
+    return;
+  }
+  size_t found = 0;
+  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+    found += chosen(s, id, user);
+  if (found == 0 || (id != NULL && found > 1)) {
+    control_reply_error(request, found > 1 ? "'%s': several sessions begin so" : id != NULL ? "'%s': no such session"
+                                                                                             : "'%s' has no session",
+                        id != NULL ? id : user);
+    return;
+  }
+  json_t *ended = json_array();
+  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+    if (!chosen(s, id, user))
+      continue;
+    json_array_append_new(ended, json_string(s->id));
+    terminate_one(s, peer, reason != NULL ? reason : "");
+  }
+  control_reply(request, json_pack("{s:b, s:o}", "ok", 1, "ended", ended));
+}
+
+/* ---- status ---- */
+
+static const struct {
+  uint32_t bit;
+  const char *name;
+} wall_names[] = {
+    {MSG_WALL_SECCOMP, "seccomp"},     {MSG_WALL_NO_NEW_PRIVS, "no-new-privs"},
+    {MSG_WALL_EMPTY_ROOT, "empty-root"}, {MSG_WALL_OWN_UID, "own-uid"},
+    {MSG_WALL_RLIMITS, "rlimits"},     {MSG_WALL_LANDLOCK, "landlock"},
+    {MSG_WALL_USER_NAMESPACE, "user-namespace"}, {MSG_WALL_SANITIZER, "sanitizer"},
+};
+
+static json_t *walls_json(uint32_t walls)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; i < sizeof wall_names / sizeof *wall_names; i++)
+    if ((walls & wall_names[i].bit) != 0)
+      json_array_append_new(list, json_string(wall_names[i].name));
+  return list;
+}
+
+static json_t *audit_json(broker_t *b)
+{
+  audit_status_t a;
+  audit_status(b->audit, &a);
+  return json_pack("{s:b, s:I, s:I, s:s, s:s}", "writable", !a.failing, "records", (json_int_t)a.written, "waiting",
+                   (json_int_t)a.waiting, "head", a.head, "file", b->config->audit);
+}
+
+static json_t *counts_json(const broker_t *b)
+{
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)b->accepted, "dropped",
+                   (json_int_t)b->dropped, "logins", (json_int_t)b->logins, "login_failures",
+                   (json_int_t)b->login_failures, "channels", (json_int_t)b->channels, "channels_refused",
+                   (json_int_t)b->channel_refusals, "other_refused", (json_int_t)b->refused);
+}
+
+static json_t *listen_json(const broker_t *b)
+{
+  json_t *list = json_array();
+  char text[ENDPOINT_TEXT_MAX];
+  const endpoint_t *listen = b->config->listen.items;
+  for (size_t i = 0; i < b->config->listen.count; i++)
+    json_array_append_new(list, json_string(endpoint_format(&listen[i], text)));
+  return list;
+}
+
+static void cmd_status(broker_t *b, control_request_t *request)
+{
+  spawner_status_t t;
+  spawner_status(b->spawner, &t);
+  size_t sessions = 0;
+  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+    sessions += s->started;
+  json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates, "started",
+                           (json_int_t)t.started);
+  control_reply(request,
+                json_pack("{s:b, s:s, s:i, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "version",
+                          SMPL_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at),
+                          "listen", listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]), "sessions",
+                          (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
+                          "template_walls", walls_json(t.walls), "worker_walls", walls_json(b->worker_walls), "audit",
+                          audit_json(b), "counts", counts_json(b)));
+}
+
+/* ---- the rest ---- */
+
+static void cmd_reload(broker_t *b, control_request_t *request, const control_peer_t *peer)
+{
+  diag_t diag = {""};
+  size_t ended;
+  log_info("reload asked for by uid %u", (unsigned)peer->uid);
+  if (broker_reload(b, &ended, &diag))
+    control_reply_error(request, "%s", diag.text);
+  else
+    control_reply(request, json_pack("{s:b, s:I}", "ok", 1, "ended", (json_int_t)ended));
+}
+
+static void cmd_explain(broker_t *b, control_request_t *request, const json_t *body)
+{
+  const char *user = json_string_value(json_object_get(body, "user"));
+  const char *target = json_string_value(json_object_get(body, "target"));
+  char host[MSG_HOST_MAX];
+  uint16_t port;
+  diag_t diag = {""};
+  if (user == NULL || target == NULL)
+    control_reply_error(request, "explain needs a user and a target");
+  else if (explain_split(target, host, sizeof host, &port, &diag))
+    control_reply_error(request, "%s", diag.text);
+  else
+    control_reply(request, explain_decision(b->config, user, host, port));
+}
+
+void admin_handle(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
+{
+  broker_t *b = ctx;
+  const char *cmd = json_string_value(json_object_get(body, "cmd"));
+  if (cmd == NULL)
+    control_reply_error(request, "\"cmd\" is missing");
+  else if (strcmp(cmd, "sessions") == 0)
+    cmd_sessions(b, request);
+  else if (strcmp(cmd, "terminate") == 0)
+    cmd_terminate(b, request, peer, body);
+  else if (strcmp(cmd, "status") == 0)
+    cmd_status(b, request);
+  else if (strcmp(cmd, "reload") == 0)
+    cmd_reload(b, request, peer);
+  else if (strcmp(cmd, "explain") == 0)
+    cmd_explain(b, request, body);
+  else
+    control_reply_error(request, "unknown command '%s'", cmd);
+}

@@ -1,0 +1,443 @@
+#include "bastion/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bastion/audit_file.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/reason.h"
+#include "common/text.h"
+
+enum {
+  HEAD_MAX = 256,      /* bytes of what is put before a record's own keys */
+  TORN_SHOWN_MAX = 256 /* bytes of a torn record that its warning quotes, escaped */
+};
+
+typedef struct entry {
+  struct entry *next;
+  char *body; /* the record as sent by the loop, "{...}" */
+  size_t len;
+  audit_cb cb;
+  void *ctx;
+  int err;
+} entry_t;
+
+typedef struct queue {
+  entry_t *head;
+  entry_t **tail;
+} queue_t;
+
+struct audit {
+  int fd;
+  uv_async_t wake; /* the writer has finished something */
+  pthread_t thread;
+  pthread_mutex_t lock; /* for all below */
+  pthread_cond_t work;
+  queue_t todo;
+  queue_t done; /* callbacks to run on the loop */
+  uint64_t waiting;
+  bool stop;
+  bool failing;
+  uint64_t seq;
+  char head[AUDIT_HASH_TEXT];
+  /* the writer's own */
+  uint64_t size; /* of the file, up to the last whole record */
+  char *buf;
+  size_t used, cap;
+};
+
+static void queue_init(queue_t *q)
+{
+  q->head = NULL;
+  q->tail = &q->head;
+}
+
+static void queue_put(queue_t *q, entry_t *e)
+{
+  e->next = NULL;
+  *q->tail = e;
+  q->tail = &e->next;
+}
+
+static entry_t *queue_take(queue_t *q)
+{
+  entry_t *e = q->head;
+  if (e != NULL) {
+    q->head = e->next;
+    if (q->head == NULL)
+      q->tail = &q->head;
+  }
+  return e;
+}
+
+static void entry_free(entry_t *e)
+{
+  free(e->body);
+  free(e);
+}
+
+/* ---- the writer ---- */
+
+static int reserve(audit_t *a, size_t more)
+{
+  if (a->cap - a->used >= more)
+    return SMPL_OK;
+  size_t cap = (a->used + more) * 2;
+  char *grown = realloc(a->buf, cap);
+  if (grown == NULL)
+    return SMPL_ENOMEM;
+  a->buf = grown;
+  a->cap = cap;
+  return SMPL_OK;
+}
+
+/* Adds one record to the buffer. seq and head are the writer's running copies. */
+static int compose(audit_t *a, const entry_t *e, uint64_t *seq, char *head)
+{
+  if (reserve(a, e->len + HEAD_MAX))
+    return SMPL_ENOMEM;
+  char *line = a->buf + a->used;
+  int n = snprintf(line, HEAD_MAX, "{\"seq\":%llu,\"prev\":\"%s\",", (unsigned long long)++*seq, head);
+  if (n < 0 || n >= HEAD_MAX)
+    return SMPL_ELIMIT;
+  memcpy(line + n, e->body + 1, e->len - 1);
+  size_t len = (size_t)n + e->len - 1;
+  audit_hash(line, len, head);
+  line[len] = '\n';
+  a->used += len + 1;
+  return SMPL_OK;
+}
+
+static int write_all(audit_t *a)
+{
+  for (size_t at = 0; at < a->used;) {
+    ssize_t n = write(a->fd, a->buf + at, a->used - at);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return SMPL_ESYS;
+    at += (size_t)n;
+  }
+  return fdatasync(a->fd) < 0 ? SMPL_ESYS : SMPL_OK;
+}
+
+/* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. */
+static int write_group(audit_t *a, const queue_t *group)
+{
+  uint64_t seq = a->seq;
+  char head[AUDIT_HASH_TEXT];
+  memcpy(head, a->head, sizeof head);
+  a->used = 0;
+  int err = SMPL_OK;
+  for (const entry_t *e = group->head; e != NULL && !err; e = e->next)
+    err = compose(a, e, &seq, head);
+  if (!err)
+    err = write_all(a);
+  if (err) {
+    int saved = errno;
+    if (ftruncate(a->fd, (off_t)a->size) < 0)
+      log_error("audit: a partly written record cannot be cut off: %s", strerror(errno));
+    errno = saved;
+    return err;
+  }
+  a->size += a->used;
+  pthread_mutex_lock(&a->lock);
+  a->seq = seq;
+  memcpy(a->head, head, sizeof head);
+  pthread_mutex_unlock(&a->lock);
+  return SMPL_OK;
+}
+
+/* Hands back what was written, or what fails because somebody waits for it; keeps the rest for the next attempt. Called
+ * with the lock held. */
+static void settle(audit_t *a, queue_t *group, int err)
+{
+  queue_t keep;
+  queue_init(&keep);
+  for (entry_t *e; (e = queue_take(group)) != NULL;) {
+    e->err = err;
+    if (err && e->cb == NULL) {
+      queue_put(&keep, e);
+      continue;
+    }
+    a->waiting--;
+    if (e->cb != NULL)
+      queue_put(&a->done, e);
+    else
+      entry_free(e);
+  }
+  if (keep.head != NULL) { /* before what came meanwhile */
+    *keep.tail = a->todo.head;
+    if (a->todo.head == NULL)
+      a->todo.tail = keep.tail;
+    a->todo.head = keep.head;
+  }
+}
+
+static void note_failure(audit_t *a, int err)
+{
+  bool was = a->failing;
+  a->failing = err != SMPL_OK;
+  if (a->failing && !was)
+    log_error("audit: records cannot be written (%s): no session starts and no connection opens until they can",
+              err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
+  if (!a->failing && was)
+    log_info("audit: records are written again");
+}
+
+/* While the disk refuses, a group that somebody waits for is tried at once, the others after a pause. */
+static void wait_for_work(audit_t *a)
+{
+  while (a->todo.head == NULL && !a->stop)
+    pthread_cond_wait(&a->work, &a->lock);
+  if (!a->failing || a->stop)
+    return;
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += AUDIT_RETRY_MS / 1000;
+  bool waited_for = false;
+  for (const entry_t *e = a->todo.head; e != NULL && !waited_for; e = e->next)
+    waited_for = e->cb != NULL;
+  while (!a->stop && !waited_for) {
+    if (pthread_cond_timedwait(&a->work, &a->lock, &until) == ETIMEDOUT)
+      return;
+    for (const entry_t *e = a->todo.head; e != NULL && !waited_for; e = e->next)
+      waited_for = e->cb != NULL;
+  }
+}
+
+static void *writer(void *arg)
+{
+  audit_t *a = arg;
+  pthread_mutex_lock(&a->lock);
+  for (;;) {
+    wait_for_work(a);
+    queue_t group = a->todo;
+    if (group.head == NULL)
+      break; /* told to stop, and nothing is left */
+    bool last = a->stop;
+    queue_init(&a->todo);
+    pthread_mutex_unlock(&a->lock);
+    int err = write_group(a, &group);
+    pthread_mutex_lock(&a->lock);
+    note_failure(a, err);
+    settle(a, &group, err);
+    uv_async_send(&a->wake);
+    if (err && last)
+      break;
+  }
+  pthread_mutex_unlock(&a->lock);
+  return NULL;
+}
+
+/* ---- the loop's side ---- */
+
+static void on_wake(uv_async_t *wake)
+{
+  audit_t *a = wake->data;
+  for (;;) {
+    pthread_mutex_lock(&a->lock);
+    entry_t *e = queue_take(&a->done);
+    pthread_mutex_unlock(&a->lock);
+    if (e == NULL)
+      return;
+    e->cb(e->ctx, e->err);
+    entry_free(e);
+  }
+}
+
+static json_t *with_time(json_t *record)
+{
+  char when[CLOCK_ISO_MAX];
+  json_t *whole = json_pack("{s:s}", "time", clock_wall_iso(when));
+  if (whole == NULL || json_object_update(whole, record) < 0) {
+    json_decref(whole);
+    return NULL;
+  }
+  return whole;
+}
+
+int audit_append(audit_t *a, json_t *record, audit_cb cb, void *ctx)
+{
+  json_t *whole = with_time(record);
+  json_decref(record);
+  entry_t *e = calloc(1, sizeof *e);
+  if (e != NULL && whole != NULL)
+    e->body = json_dumps(whole, JSON_COMPACT);
+  json_decref(whole);
+  if (e == NULL || e->body == NULL) {
+    free(e);
+    return SMPL_ENOMEM;
+  }
+  e->len = strlen(e->body);
+  e->cb = cb;
+  e->ctx = ctx;
+  pthread_mutex_lock(&a->lock);
+  bool full = a->waiting >= AUDIT_QUEUE_MAX || e->len + HEAD_MAX >= AUDIT_LINE_MAX;
+  if (!full) {
+    a->waiting++;
+    queue_put(&a->todo, e);
+    pthread_cond_signal(&a->work);
+  }
+  pthread_mutex_unlock(&a->lock);
+  if (full) {
+    log_error("audit: a record was dropped, %d wait for the disk", AUDIT_QUEUE_MAX);
+    entry_free(e);
+  }
+  return full ? SMPL_ELIMIT : SMPL_OK;
+}
+
+void audit_status(audit_t *a, audit_status_t *out)
+{
+  pthread_mutex_lock(&a->lock);
+  *out = (audit_status_t){.failing = a->failing, .written = a->seq, .waiting = a->waiting};
+  memcpy(out->head, a->head, sizeof out->head);
+  pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- start and end ---- */
+
+static int open_file(const char *path, int *fd, diag_t *diag)
+{
+  *fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
+  if (*fd < 0)
+    return diag_fail_errno(diag, "%s: the audit cannot be opened", path);
+  struct stat st;
+  if (fstat(*fd, &st) < 0)
+    return diag_fail_errno(diag, "%s", path);
+  if (!S_ISREG(st.st_mode))
+    return diag_fail(diag, SMPL_EINVAL, "%s: the audit must be a regular file", path);
+  if ((st.st_mode & 077) != 0)
+    return diag_fail(diag, SMPL_EDENIED, "%s: the audit must not be open to others (mode %03o); try: chmod 600 %s", path,
+                     (unsigned)(st.st_mode & 0777), path);
+  if (flock(*fd, LOCK_EX | LOCK_NB) < 0)
+    return errno == EWOULDBLOCK ? diag_fail(diag, SMPL_EBUSY, "%s: in use by another process", path)
+                                : diag_fail_errno(diag, "%s: cannot be locked", path);
+  return SMPL_OK;
+}
+
+/* The torn end of the file, for the record that tells of it. */
+static json_t *torn_record(int fd, const audit_tail_t *tail)
+{
+  char raw[TORN_SHOWN_MAX], shown[TORN_SHOWN_MAX * 4 + 1];
+  size_t want = tail->torn < sizeof raw ? (size_t)tail->torn : sizeof raw;
+  ssize_t n = pread(fd, raw, want, (off_t)tail->whole);
+  text_escape(shown, sizeof shown, raw, n > 0 ? (size_t)n : 0);
+  return json_pack("{s:s, s:I, s:s}", "event", "audit-recovered", "torn_bytes", (json_int_t)tail->torn, "torn_start",
+                   shown);
+}
+
+static int recover(audit_t *a, const char *path, diag_t *diag)
+{
+  audit_tail_t tail;
+  int err = audit_file_tail(a->fd, path, &tail, diag);
+  if (err)
+    return err;
+  a->seq = tail.seq;
+  a->size = tail.whole;
+  memcpy(a->head, tail.head, sizeof a->head);
+  if (tail.torn > 0) {
+    json_t *record = torn_record(a->fd, &tail);
+    if (ftruncate(a->fd, (off_t)tail.whole) < 0)
+      err = diag_fail_errno(diag, "%s: a torn record cannot be cut off", path);
+    else
+      log_warn("audit: the last record of %s was only partly written; %llu bytes are set aside in a record of their own",
+               path, (unsigned long long)tail.torn);
+    if (!err)
+      err = audit_append(a, record, NULL, NULL);
+    else
+      json_decref(record);
+  }
+  for (size_t i = 0; i < tail.open_count && !err; i++)
+    err = audit_append(a, json_pack("{s:s, s:s, s:s, s:b}", "event", "session-end", "session", tail.open[i], "reason",
+                                    reason_name(REASON_BASTION_DIED), "recovered", 1),
+                       NULL, NULL);
+  if (tail.open_count > 0)
+    log_warn("audit: %zu sessions of an earlier run had no end; closed in the record", tail.open_count);
+  audit_tail_free(&tail);
+  return err;
+}
+
+static int start_thread(audit_t *a)
+{
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&a->work, &attr);
+  pthread_condattr_destroy(&attr);
+  pthread_mutex_init(&a->lock, NULL);
+  queue_init(&a->todo);
+  queue_init(&a->done);
+  return SMPL_OK;
+}
+
+int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
+{
+  *out = NULL;
+  audit_t *a = calloc(1, sizeof *a);
+  if (a == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  start_thread(a);
+  int err = open_file(path, &a->fd, diag);
+  if (!err)
+    err = recover(a, path, diag);
+  if (!err && uv_async_init(loop, &a->wake, on_wake) != 0)
+    err = diag_fail(diag, SMPL_ENOMEM, "audit: no event for the writer");
+  if (err)
+    goto fail;
+  a->wake.data = a;
+  if (pthread_create(&a->thread, NULL, writer, a) != 0) {
+    uv_close((uv_handle_t *)&a->wake, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+    err = diag_fail(diag, SMPL_ESYS, "audit: the writer's thread cannot be started");
+    goto fail;
+  }
+  *out = a;
+  return SMPL_OK;
+fail:
+  for (entry_t *e; (e = queue_take(&a->todo)) != NULL;)
+    entry_free(e);
+  if (a->fd >= 0)
+    close(a->fd);
+  free(a);
+  return err;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  audit_t *a = handle->data;
+  free(a);
+}
+
+void audit_close(audit_t *a)
+{
+  if (a == NULL)
+    return;
+  pthread_mutex_lock(&a->lock);
+  a->stop = true;
+  pthread_cond_signal(&a->work);
+  pthread_mutex_unlock(&a->lock);
+  pthread_join(a->thread, NULL);
+  uint64_t lost = 0;
+  for (entry_t *e; (e = queue_take(&a->todo)) != NULL; lost++)
+    entry_free(e);
+  if (lost > 0)
+    log_error("audit: %llu records could not be written and are lost", (unsigned long long)lost);
+  for (entry_t *e; (e = queue_take(&a->done)) != NULL;)
+    entry_free(e);
+  pthread_mutex_destroy(&a->lock);
+  pthread_cond_destroy(&a->work);
+  close(a->fd);
+  free(a->buf);
+  uv_close((uv_handle_t *)&a->wake, on_closed);
+}

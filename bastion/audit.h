@@ -1,0 +1,47 @@
+/* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The thread gives each
+ * record its sequence number and the SHA-256 of the line before it, so that a record that is missing or changed shows.
+ *
+ * Who needs its record on the disk before going on passes a callback: such a record fails at once when it cannot be
+ * written. A record without callback is kept and tried again until it can be. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/diag.h"
+
+enum {
+  AUDIT_QUEUE_MAX = 16384,    /* records that wait for the disk; more are SMPL_ELIMIT */
+  AUDIT_RETRY_MS = 1000,      /* between attempts while the disk refuses */
+  AUDIT_LINE_MAX = 64 << 10,  /* bytes of a record that the reader takes */
+  AUDIT_HASH_TEXT = 64 + 1,   /* SHA-256 in hex, with NUL */
+};
+
+typedef struct audit audit_t;
+
+/* err: SMPL_OK when the record is on the disk, SMPL_ESYS when it could not be written. On the loop's thread, never from
+ * inside audit_append. */
+typedef void (*audit_cb)(void *ctx, int err);
+
+typedef struct audit_status {
+  bool failing;      /* the last attempt to write did not succeed */
+  uint64_t written;  /* records in the file */
+  uint64_t waiting;
+  char head[AUDIT_HASH_TEXT]; /* hash of the last record */
+} audit_status_t;
+
+/* Opens the file (made with mode 0600), takes its lock, checks its end: a last line that was only partly written is cut
+ * off and told in a record of its own, sessions without an end get one. SMPL_EBUSY if another process holds the file,
+ * SMPL_EINVAL if it is not an audit file. */
+int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag);
+/* Writes what waits (once; what fails is lost and logged), stops the thread, frees. Callbacks that did not run are
+ * dropped. The loop must run once more for its handle. NULL allowed. */
+void audit_close(audit_t *audit);
+
+/* Takes over the reference to record: an object whose first key is "event". Time, sequence number and hash are put before
+ * it. cb may be NULL. SMPL_ELIMIT when the queue is full (cb is not called then), SMPL_ENOMEM. */
+int audit_append(audit_t *audit, json_t *record, audit_cb cb, void *ctx);
+
+void audit_status(audit_t *audit, audit_status_t *out);

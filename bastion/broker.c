@@ -1,0 +1,338 @@
+#include "bastion/broker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "bastion/broker_state.h"
+#include "bastion/listener.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+
+enum {
+  READY_MS = 15000,    /* for the first template to be ready */
+  RETIRED_MS = 60000,  /* how long lookups of the configuration before may still be answered */
+  PATH_CAP = 4096,
+};
+
+static const char worker_name[] = "smpl-bastion-worker";
+
+/* ---- template ---- */
+
+static void say_ready(broker_t *b)
+{
+  char list[512] = "", text[ENDPOINT_TEXT_MAX];
+  const endpoint_t *listen = b->config->listen.items;
+  for (size_t i = 0; i < b->config->listen.count; i++) {
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", endpoint_format(&listen[i], text));
+  }
+  log_info("ready: ssh on %s, host key %s", list, hostkey_fingerprint(b->config->keys[0]));
+  b->ready_said = true;
+}
+
+static void on_template(void *ctx, bool ready)
+{
+  broker_t *b = ctx;
+  if (b->stopping)
+    return;
+  listener_accept(b, ready);
+  if (ready && !b->ready_said)
+    say_ready(b);
+}
+
+static void on_spawned(void *ctx, uint64_t session, int pid)
+{
+  session_spawned(ctx, session, pid);
+}
+
+static void on_exited(void *ctx, uint64_t session, int status)
+{
+  session_exited(ctx, session, status);
+}
+
+/* The worker's executable stands beside our own. */
+static int find_worker(char *path, size_t cap, diag_t *diag)
+{
+  ssize_t n = readlink("/proc/self/exe", path, cap - sizeof worker_name - 1);
+  if (n <= 0)
+    return diag_fail_errno(diag, "/proc/self/exe: cannot be read");
+  path[n] = '\0';
+  char *slash = strrchr(path, '/');
+  if (slash == NULL)
+    return diag_fail(diag, SMPL_EINVAL, "%s: no folder", path);
+  memcpy(slash + 1, worker_name, sizeof worker_name);
+  if (access(path, X_OK) < 0)
+    return diag_fail_errno(diag, "%s: cannot be executed", path);
+  return SMPL_OK;
+}
+
+/* ---- stopping ---- */
+
+static void stop_now(broker_t *b)
+{
+  b->stopping = true;
+  uv_stop(b->loop);
+}
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+  stop_now(timer->data);
+}
+
+static void begin_stop(broker_t *b, const char *why)
+{
+  if (b->stopping) { /* asked twice: no more patience */
+    stop_now(b);
+    return;
+  }
+  b->stopping = true;
+  log_info("%s: ending %zu connections", why, b->connections);
+  listener_accept(b, false);
+  listener_close_others(b, NULL);
+  for (session_t *s = b->sessions; s != NULL; s = s->next)
+    session_end(s, REASON_SHUTDOWN, NULL);
+  if (b->sessions == NULL)
+    stop_now(b);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+  broker_t *b = handle->data;
+  if (signum != SIGHUP) {
+    begin_stop(b, signum == SIGINT ? "interrupted" : "told to stop");
+    return;
+  }
+  diag_t diag = {""};
+  size_t ended;
+  if (broker_reload(b, &ended, &diag))
+    log_error("not reloaded, the configuration before stays: %s", diag.text);
+}
+
+/* ---- time ---- */
+
+static void on_sweep(uv_timer_t *timer)
+{
+  broker_t *b = timer->data;
+  session_sweep(b);
+  uint64_t age = clock_mono_ms() - b->started_at;
+  if (!b->ready_said && age > READY_MS && !b->stopping) {
+    log_error("%s does not get ready; see its messages above", worker_name);
+    b->exit_status = 1;
+    stop_now(b);
+    return;
+  }
+  spawner_status_t status;
+  spawner_status(b->spawner, &status);
+  if (!b->stopping)
+    listener_accept(b, status.ready);
+  else if (b->sessions == NULL)
+    stop_now(b);
+}
+
+/* ---- lookups ---- */
+
+static int new_lookup(broker_t *b, const config_t *c, lookup_t **out, diag_t *diag)
+{
+  lookup_conf_t conf = {.servers = c->resolver.servers.items,
+                        .server_count = c->resolver.servers.count,
+                        .source = c->resolver_has_source ? &c->resolver.source : NULL};
+  return lookup_new(b->loop, &conf, out, diag);
+}
+
+static bool same_resolver(const config_t *a, const config_t *b)
+{
+  return a->resolver.servers.count == b->resolver.servers.count && a->resolver_has_source == b->resolver_has_source &&
+         ip_equal(&a->resolver.source, &b->resolver.source) &&
+         memcmp(a->resolver.servers.items, b->resolver.servers.items,
+                a->resolver.servers.count * sizeof(endpoint_t)) == 0;
+}
+
+typedef struct retired {
+  uv_timer_t timer;
+  lookup_t *lookup;
+} retired_t;
+
+static void on_retired_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
+
+static void on_retired(uv_timer_t *timer)
+{
+  retired_t *r = timer->data;
+  lookup_free(r->lookup);
+  uv_close((uv_handle_t *)timer, on_retired_closed);
+}
+
+/* Questions under way get their answers from the servers they were asked of. */
+static void retire_lookup(broker_t *b, lookup_t *old)
+{
+  retired_t *r = calloc(1, sizeof *r);
+  if (r == NULL)
+    return; /* kept for good rather than pulled from under its questions */
+  r->lookup = old;
+  r->timer.data = r;
+  uv_timer_init(b->loop, &r->timer);
+  uv_timer_start(&r->timer, on_retired, RETIRED_MS, 0);
+  uv_unref((uv_handle_t *)&r->timer);
+}
+
+/* ---- reload ---- */
+
+static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
+{
+  if (strcmp(now->audit, next->audit) != 0)
+    return conf_fail(next->conf, diag, &next->audit, "audit: another file needs a restart");
+  if (strcmp(now->control, next->control) != 0)
+    return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
+  return SMPL_OK;
+}
+
+static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
+{
+  config_t *old = b->config;
+  b->config = next;
+  b->world.config = next;
+  if (lookup != NULL) {
+    retire_lookup(b, b->lookup);
+    b->lookup = lookup;
+    b->world.lookup = lookup;
+  }
+  listener_close_others(b, next);
+  spawner_renew(b->spawner, next);
+  config_free(old);
+}
+
+int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
+{
+  config_t *next;
+  lookup_t *lookup = NULL;
+  *ended = 0;
+  int err = config_load(b->config_path, &next, diag);
+  if (err)
+    return err;
+  err = check_fixed(b->config, next, diag);
+  if (!err && !same_resolver(b->config, next))
+    err = new_lookup(b, next, &lookup, diag);
+  if (!err)
+    err = listener_open_all(b, next, diag);
+  if (err) {
+    lookup_free(lookup);
+    config_free(next);
+    return err;
+  }
+  put_in_force(b, next, lookup);
+  *ended = session_judge_all(b);
+  log_info("reloaded %s: %zu users, %zu grants; %zu sessions ended by it", b->config_path, next->users.count,
+           config_grant_count(next), *ended);
+  audit_append(b->audit, json_pack("{s:s, s:I}", "event", "reload", "ended", (json_int_t)*ended), NULL, NULL);
+  return SMPL_OK;
+}
+
+/* ---- start and end ---- */
+
+/* Each session holds three descriptors, each forwarded connection one. */
+static void raise_descriptors(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static void watch_signals(broker_t *b)
+{
+  static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    uv_signal_init(b->loop, &b->signals[i]);
+    b->signals[i].data = b;
+    uv_signal_start(&b->signals[i], on_signal, numbers[i]);
+  }
+  uv_timer_init(b->loop, &b->sweep);
+  b->sweep.data = b;
+  uv_timer_start(&b->sweep, on_sweep, BROKER_SWEEP_MS, BROKER_SWEEP_MS);
+  b->watching = true;
+}
+
+static int start(broker_t *b, diag_t *diag)
+{
+  char worker[PATH_CAP];
+  spawner_events_t events = {on_template, on_spawned, on_exited, b};
+  int err = find_worker(worker, sizeof worker, diag);
+  if (!err)
+    err = config_load(b->config_path, &b->config, diag);
+  if (!err)
+    err = listener_open_all(b, b->config, diag);
+  if (!err)
+    err = audit_open(b->loop, b->config->audit, &b->audit, diag);
+  if (!err)
+    err = new_lookup(b, b->config, &b->lookup, diag);
+  if (!err)
+    err = control_server_open(b->loop, b->config->control, admin_handle, b, &b->control, diag);
+  if (!err)
+    err = spawner_new(b->loop, worker, b->config, &events, &b->spawner, diag);
+  if (err)
+    return err;
+  b->world = (finder_world_t){b->loop, b->config, b->lookup};
+  watch_signals(b);
+  return SMPL_OK;
+}
+
+/* Sessions that did not end in time are cut; their records are written. */
+static void stop(broker_t *b)
+{
+  uv_timer_t patience;
+  listener_close_others(b, NULL);
+  control_server_close(b->control);
+  session_force_all(b);
+  spawner_close(b->spawner);
+  audit_close(b->audit);
+  lookup_free(b->lookup);
+  if (b->watching) {
+    for (size_t i = 0; i < sizeof b->signals / sizeof *b->signals; i++)
+      uv_close((uv_handle_t *)&b->signals[i], NULL);
+    uv_close((uv_handle_t *)&b->sweep, NULL);
+  }
+  uv_timer_init(b->loop, &patience); /* handles of dying processes may never close by themselves */
+  patience.data = b;
+  uv_timer_start(&patience, on_stop_timeout, 500, 0);
+  uv_unref((uv_handle_t *)&patience);
+  uv_run(b->loop, UV_RUN_DEFAULT);
+  config_free(b->config);
+}
+
+int broker_run(const char *config_path)
+{
+  static uv_loop_t loop;
+  broker_t *b = calloc(1, sizeof *b);
+  diag_t diag = {""};
+  if (b == NULL || uv_loop_init(&loop) != 0) {
+    free(b);
+    log_error("out of memory");
+    return 1;
+  }
+  raise_descriptors();
+  b->loop = &loop;
+  b->config_path = config_path;
+  b->started_at = clock_mono_ms();
+  if (start(b, &diag)) {
+    fprintf(stderr, "smpl-bastion: %s\n", diag.text);
+    b->exit_status = 1;
+  } else {
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (b->exit_status == 0)
+      log_info("stopped");
+  }
+  int status = b->exit_status;
+  stop(b);
+  uv_loop_close(&loop);
+  free(b);
+  return status;
+}

@@ -1,0 +1,216 @@
+/* What the broker's own files share: broker.c (start, listeners, reload), session.c (life and messages), session_login.c
+ * (signatures, users), session_channel.c (forwarded connections), session_control.c (smpl-control), admin.c (control
+ * socket). One thread: the loop's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "bastion/audit.h"
+#include "bastion/config.h"
+#include "bastion/finder.h"
+#include "bastion/msg.h"
+#include "bastion/opening.h"
+#include "bastion/peer.h"
+#include "bastion/signedreq.h"
+#include "bastion/spawner.h"
+#include "bastion/state.h"
+#include "common/control.h"
+
+enum {
+  SESSION_AUTH_FAILURES_MAX = 6,  /* signed attempts that fail */
+  SESSION_PROBES_MAX = 20,        /* keys offered without a signature */
+  SESSION_NOTES_MAX = 80,         /* MSG_NOTEs; the worker itself stops earlier */
+  SESSION_SLACK = 2,              /* what a sound worker may exceed the limits above by, on its way to the end */
+  SESSION_CONTROLS_MAX = 64,      /* smpl-control questions under way */
+  SESSION_REFUSALS_MAX = 16,      /* refusals remembered for `why` */
+  SESSION_SIGN_BURST = 64,        /* host signatures for rekeys at once */
+  SESSION_SIGN_PER_SECOND = 16,   /* and as they come back */
+  SESSION_END_MS = 2000,          /* for the worker to say goodbye to its client */
+  SESSION_EXIT_MS = 1000,         /* between the end of the pair and the word how the worker ended */
+  SESSION_UNGRANTED_MS = 600000,  /* idle and session time of a user without any grant */
+  BROKER_SWEEP_MS = 250,          /* how exact deadlines are */
+};
+
+typedef struct broker broker_t;
+typedef struct session session_t;
+
+typedef enum channel_state {
+  CHANNEL_OPENING,   /* being found and connected */
+  CHANNEL_RECORDING, /* connected; its record is on the way to the disk */
+  CHANNEL_LIVE,      /* the worker has the descriptor, we keep a duplicate to cut it */
+} channel_state_t;
+
+typedef struct channel {
+  struct channel *next;
+  session_t *session;
+  uint32_t number;
+  uint32_t request; /* of the MSG_OPEN */
+  channel_state_t state;
+  opening_t *opening;
+  int fd;
+  bool orphan; /* the session ended while the record was under way */
+  char host[MSG_HOST_MAX]; /* as asked, escaped */
+  uint16_t port;
+  char originator[MSG_HOST_MAX];
+  bool is_ip;
+  char name[GRANT_NAME_MAX];
+  endpoint_t address;
+  uint64_t bytes_up, bytes_down;
+  uint64_t opened_at; /* monotonic ms */
+} channel_t;
+
+/* A smpl-control question that waits for DNS. */
+typedef struct question {
+  struct question *next;
+  session_t *session;
+  finder_t *finder;
+  json_t *id; /* echoed; NULL if none was sent */
+  uint32_t request;
+  uint32_t control;
+  char target[MSG_HOST_MAX];
+} question_t;
+
+typedef struct refusal {
+  char host[MSG_HOST_MAX];
+  uint16_t port;
+  reason_t reason;
+  uint64_t at; /* wall ms */
+} refusal_t;
+
+struct session {
+  session_t *prev, *next;
+  broker_t *broker;
+  uint64_t number;
+  char id[MSG_SESSION_ID_MAX];
+  state_t state;
+  peer_t *peer;
+  int client; /* duplicate of the client's socket, to cut it */
+  endpoint_t source;
+  int pid;
+  uint32_t walls;
+  bool exited;     /* the template has told of the worker's exit, or cannot any more */
+  int exit_status; /* as waitpid gives it; -1 unknown */
+  bool gone;       /* the pair is closed at the other end */
+  bool finished;   /* recorded and out of the registry; freed when holds is 0 */
+  unsigned holds;  /* audit callbacks that will come */
+  /* login */
+  uint8_t hash[SESSION_HASH_MAX]; /* the session id of SSH: the first exchange hash */
+  size_t hash_len;
+  uint64_t sign_tokens; /* in thousandths */
+  uint64_t sign_at;
+  uint32_t failures, probes, notes;
+  bool verified; /* verified_* are of a signature that held */
+  char verified_user[MSG_USER_MAX];
+  uint8_t verified_key[MSG_KEY_MAX];
+  size_t verified_key_len;
+  bool signed_in;
+  bool started; /* its start is on record */
+  uint32_t login_request;
+  char user[MSG_USER_MAX];
+  char fingerprint[USERKEY_FINGERPRINT_MAX];
+  char client_version[MSG_VERSION_MAX];
+  /* forwarded connections */
+  channel_t *channels;
+  size_t channel_count;
+  uint32_t channel_number;
+  uint64_t channels_opened;
+  uint64_t bytes_up, bytes_down;
+  refusal_t refusals[SESSION_REFUSALS_MAX];
+  size_t refusal_count; /* ever; the newest is at (count - 1) % MAX */
+  question_t *questions;
+  size_t question_count;
+  /* times, monotonic ms */
+  uint64_t connected_at, opened_at, active_at, deadline;
+  uint64_t idle_ms, session_ms; /* in force now */
+  reason_t reason;
+  char reason_text[MSG_TEXT_MAX];
+};
+
+struct broker {
+  uv_loop_t *loop;
+  const char *config_path;
+  config_t *config;
+  finder_world_t world;
+  lookup_t *lookup;
+  audit_t *audit;
+  spawner_t *spawner;
+  control_server_t *control;
+  struct listener *listeners;
+  bool accepting;
+  session_t *sessions;
+  size_t connections;
+  uint64_t numbers;
+  uint32_t worker_walls; /* of the worker that sealed itself last */
+  uint64_t accepted, dropped, refused, logins, login_failures, channels, channel_refusals;
+  uint64_t drop_logged_at;
+  uint64_t started_at;
+  uv_timer_t sweep;
+  uv_signal_t signals[3];
+  bool watching; /* sweep and signals are started */
+  bool ready_said;
+  bool stopping;
+  int exit_status;
+};
+
+/* ---- session.c ---- */
+
+/* Takes over client, also on failure. */
+void session_start(broker_t *b, int client, const endpoint_t *source);
+/* Cuts every forwarded connection now, tells the worker, and finishes when it has gone or its time is up. text may be
+ * NULL: the reason's own. Does nothing to a session that is ending. */
+void session_end(session_t *s, reason_t reason, const char *text);
+/* The worker broke the contract: killed at once. what is for log and audit. */
+void session_misbehaved(session_t *s, const char *what);
+void session_spawned(broker_t *b, uint64_t number, int pid);
+void session_exited(broker_t *b, uint64_t number, int status);
+/* At the program's end: cuts and records what is left. */
+void session_force_all(broker_t *b);
+/* Deadlines of all sessions. */
+void session_sweep(broker_t *b);
+/* After a reload: ends what is no longer granted. Returns how many. */
+size_t session_judge_all(broker_t *b);
+/* Limits follow from the grants in use. */
+void session_set_limits(session_t *s);
+session_t *session_by_number(broker_t *b, uint64_t number);
+int session_send(session_t *s, const msg_t *m, int fd);
+void session_free_if_done(session_t *s);
+/* A record of this session: event, session, user (once it is known), source. */
+json_t *session_record(const session_t *s, const char *event);
+/* Appends without waiting. */
+void session_append(session_t *s, json_t *record);
+
+/* ---- session_login.c ---- */
+
+void login_sign(session_t *s, const msg_t *m);
+void login_verify(session_t *s, const msg_t *m, bool refuse);
+void login_probe(session_t *s, const msg_t *m, bool refuse);
+void login_request(session_t *s, const msg_t *m);
+
+/* ---- session_channel.c ---- */
+
+void channel_open(session_t *s, const msg_t *m, bool refuse);
+void channel_end(session_t *s, const msg_t *m);
+void channel_traffic(session_t *s, const msg_t *m);
+/* Cuts all: connections are shut down, those under way are given up. */
+void channel_cut_all(session_t *s);
+/* Records the end of all and frees them. */
+void channel_finish_all(session_t *s);
+/* Whether the policy still grants every open connection. */
+bool channel_all_granted(const session_t *s);
+const refusal_t *channel_last_refusal(const session_t *s, const char *host, uint16_t port);
+
+/* ---- session_control.c ---- */
+
+void question_ask(session_t *s, const msg_t *m);
+void question_drop_all(session_t *s);
+
+/* ---- admin.c ---- */
+
+void admin_handle(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body);
+
+/* ---- broker.c ---- */
+
+/* Loads the configuration anew and puts it in force. On error nothing changes. */
+int broker_reload(broker_t *b, size_t *ended, diag_t *diag);

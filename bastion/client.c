@@ -1,0 +1,263 @@
+#include "bastion/client.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bastion/explain.h"
+#include "bastion/history.h"
+#include "common/clock.h"
+#include "common/control.h"
+#include "common/error.h"
+#include "common/text.h"
+
+enum { CALL_MS = 15000 };
+
+static int call(const client_args_t *args, json_t *body, json_t **reply, diag_t *diag)
+{
+  int err = control_call(args->socket, body, CALL_MS, reply, diag);
+  json_decref(body);
+  return err;
+}
+
+static void print_json(const json_t *value)
+{
+  json_dumpf(value, stdout, JSON_INDENT(2));
+  putchar('\n');
+}
+
+static const char *str(const json_t *object, const char *key)
+{
+  const char *s = json_string_value(json_object_get(object, key));
+  return s != NULL ? s : "-";
+}
+
+static long long num(const json_t *object, const char *key)
+{
+  return (long long)json_integer_value(json_object_get(object, key));
+}
+
+/* "1.2 MB"; buf of 32 bytes. */
+static const char *bytes_text(char *buf, long long bytes)
+{
+  static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+  double v = (double)bytes;
+  size_t u = 0;
+  while (v >= 1000 && u + 1 < sizeof units / sizeof *units) {
+    v /= 1000;
+    u++;
+  }
+  snprintf(buf, 32, u == 0 ? "%.0f %s" : "%.1f %s", v, units[u]);
+  return buf;
+}
+
+/* "1h 02m"; buf of 32 bytes. */
+static const char *span_text(char *buf, long long ms)
+{
+  long long s = ms / 1000;
+  if (s >= 86400)
+    snprintf(buf, 32, "%lldd %02lldh", s / 86400, s % 86400 / 3600);
+  else if (s >= 3600)
+    snprintf(buf, 32, "%lldh %02lldm", s / 3600, s % 3600 / 60);
+  else if (s >= 60)
+    snprintf(buf, 32, "%lldm %02llds", s / 60, s % 60);
+  else
+    snprintf(buf, 32, "%llds", s);
+  return buf;
+}
+
+static void print_session(const json_t *s)
+{
+  char up[32], down[32], age[32], idle[32];
+  printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s", str(s, "id"), str(s, "user"), str(s, "source"),
+         span_text(age, num(s, "age_ms")), span_text(idle, num(s, "idle_ms")), bytes_text(up, num(s, "bytes_up")),
+         bytes_text(down, num(s, "bytes_down")));
+  const json_t *channels = json_object_get(s, "channels");
+  size_t i;
+  const json_t *c;
+  json_array_foreach(channels, i, c) {
+    if (i == 3) {
+      printf(" and %zu more", json_array_size(channels) - i);
+      break;
+    }
+    printf("%s%s:%lld", i == 0 ? "  " : ", ", str(c, "name"), num(c, "port"));
+  }
+  printf("%s\n", json_is_true(json_object_get(s, "ending")) ? "  (ending)" : "");
+}
+
+int client_sessions(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s}", "cmd", "sessions"), &reply, diag);
+  if (err)
+    return err;
+  const json_t *list = json_object_get(reply, "sessions");
+  size_t i;
+  const json_t *s;
+  if (args->json) {
+    print_json(list);
+  } else if (json_array_size(list) == 0) {
+    puts("no sessions");
+  } else {
+    printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s  %s\n", "SESSION", "USER", "FROM", "AGE", "IDLE", "UP", "DOWN",
+           "CONNECTIONS");
+    json_array_foreach(list, i, s) {
+      print_session(s);
+    }
+  }
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+static void print_list(const char *label, const json_t *list)
+{
+  printf("%-16s", label);
+  size_t i;
+  const json_t *item;
+  json_array_foreach(list, i, item) {
+    printf("%s%s", i > 0 ? ", " : "", json_string_value(item));
+  }
+  puts(json_array_size(list) == 0 ? "none yet" : "");
+}
+
+static void print_status(const json_t *r)
+{
+  char up[32];
+  const json_t *tmpl = json_object_get(r, "template");
+  const json_t *audit = json_object_get(r, "audit");
+  const json_t *n = json_object_get(r, "counts");
+  printf("smpl-bastion %s, pid %lld, up %s\n", str(r, "version"), num(r, "pid"), span_text(up, num(r, "uptime_ms")));
+  print_list("listens", json_object_get(r, "listen"));
+  printf("%-16s%s\n", "host key", str(r, "host_key"));
+  printf("%-16s%lld (%lld connections)\n", "sessions", num(r, "sessions"), num(r, "connections"));
+  printf("%-16s%s, pid %lld, %lld living, %lld started\n", "template",
+         json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"), num(tmpl, "living"),
+         num(tmpl, "started"));
+  print_list("template walls", json_object_get(r, "template_walls"));
+  print_list("worker walls", json_object_get(r, "worker_walls"));
+  printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",
+         json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN", num(audit, "records"),
+         num(audit, "waiting"), str(audit, "file"));
+  printf("%-16s%lld accepted, %lld dropped, %lld logins, %lld failed logins\n", "connections", num(n, "accepted"),
+         num(n, "dropped"), num(n, "logins"), num(n, "login_failures"));
+  printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
+         num(n, "channels_refused"), num(n, "other_refused"));
+}
+
+int client_status(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s}", "cmd", "status"), &reply, diag);
+  if (err)
+    return err;
+  if (args->json)
+    print_json(reply);
+  else
+    print_status(reply);
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+int client_terminate(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user", args->user,
+                                 "reason", args->reason),
+                 &reply, diag);
+  if (err)
+    return err;
+  const json_t *ended = json_object_get(reply, "ended");
+  size_t i;
+  const json_t *id;
+  if (args->json) {
+    print_json(reply);
+  } else {
+    json_array_foreach(ended, i, id) {
+      printf("ended %s\n", json_string_value(id));
+    }
+  }
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+int client_reload(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s}", "cmd", "reload"), &reply, diag);
+  if (err)
+    return err;
+  if (args->json)
+    print_json(reply);
+  else
+    printf("reloaded; %lld sessions are no longer granted and were ended\n", num(reply, "ended"));
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+int client_explain(const client_args_t *args, bool *allowed, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s, s:s, s:s}", "cmd", "explain", "user", args->user, "target", args->target),
+                 &reply, diag);
+  if (err)
+    return err;
+  *allowed = json_is_true(json_object_get(reply, "allowed"));
+  if (args->json)
+    print_json(reply);
+  else
+    explain_print(reply);
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+static void print_row(const json_t *row)
+{
+  char up[32], down[32], span[32];
+  bool failed = json_is_null(json_object_get(row, "session"));
+  bool living = json_is_null(json_object_get(row, "reason"));
+  printf("%-24s  %-16s  %-12s  %-22s", str(row, "started"), failed ? "(no session)" : str(row, "session"),
+         str(row, "user"), str(row, "source"));
+  if (failed || living)
+    printf("  %8s  %9s  %9s", "-", "-", "-");
+  else
+    printf("  %8s  %9s  %9s", span_text(span, num(row, "duration_ms")), bytes_text(up, num(row, "bytes_up")),
+           bytes_text(down, num(row, "bytes_down")));
+  printf("  %s%s", failed ? "login failed: " : "", living ? "(open)" : str(row, "reason"));
+  size_t i;
+  const json_t *target;
+  json_array_foreach(json_object_get(row, "targets"), i, target) {
+    printf("%s%s", i == 0 ? "  " : ", ", json_string_value(target));
+  }
+  if (num(row, "refused") > 0)
+    printf("  (%lld refused)", num(row, "refused"));
+  putchar('\n');
+}
+
+int client_history(const client_args_t *args, diag_t *diag)
+{
+  char since[CLOCK_ISO_MAX];
+  history_filter_t filter = {args->user, NULL};
+  if (args->since != NULL) {
+    if (history_since(args->since, clock_wall_ms(), since, sizeof since))
+      return diag_fail(diag, SMPL_EINVAL, "--since %s: expected a duration (2h) or a UTC time (2026-11-23T03:25)",
+                       args->since);
+    filter.since = since;
+  }
+  json_t *rows;
+  int err = history_read(args->audit, &filter, &rows, diag);
+  if (err)
+    return err;
+  size_t i;
+  const json_t *row;
+  if (args->json) {
+    print_json(rows);
+  } else {
+    printf("%-24s  %-16s  %-12s  %-22s  %8s  %9s  %9s  %s\n", "STARTED (UTC)", "SESSION", "USER", "FROM", "TIME", "UP",
+           "DOWN", "END");
+    json_array_foreach(rows, i, row) {
+      print_row(row);
+    }
+  }
+  json_decref(rows);
+  return SMPL_OK;
+}

@@ -1,0 +1,25 @@
+/* The commands that talk to a running bastion, and `history`: text for people, --json for programs. */
+#pragma once
+
+#include "common/diag.h"
+#include <stdbool.h>
+
+typedef struct client_args {
+  const char *socket;
+  const char *audit; /* history only */
+  const char *user;
+  const char *since;
+  const char *reason;
+  const char *id;
+  const char *target;
+  bool json;
+} client_args_t;
+
+/* Each prints its answer and returns 0, or an error with its one line in diag. */
+int client_sessions(const client_args_t *args, diag_t *diag);
+int client_status(const client_args_t *args, diag_t *diag);
+int client_terminate(const client_args_t *args, diag_t *diag);
+int client_reload(const client_args_t *args, diag_t *diag);
+int client_history(const client_args_t *args, diag_t *diag);
+/* *allowed is the decision. */
+int client_explain(const client_args_t *args, bool *allowed, diag_t *diag);

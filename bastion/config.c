@@ -1,0 +1,420 @@
+#include "bastion/config.h"
+
+#include <ifaddrs.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+#include "common/lookup.h"
+#include "common/text.h"
+
+/* ---- scalars of our own ---- */
+
+static int keep_text(conf_t *conf, const char *text, size_t len, void *out)
+{
+  char *copy = conf_alloc(conf, len + 1);
+  if (copy == NULL)
+    return SMPL_ENOMEM;
+  memcpy(copy, text, len + 1);
+  memcpy(out, &copy, sizeof copy);
+  return SMPL_OK;
+}
+
+static bool name_char(char c)
+{
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._-@+", c) != NULL;
+}
+
+static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
+{
+  if (len == 0 || len >= CONFIG_NAME_MAX || text[0] == '-')
+    return SMPL_EINVAL;
+  for (size_t i = 0; i < len; i++)
+    if (!name_char(text[i]))
+      return SMPL_EINVAL;
+  return keep_text(conf, text, len, out);
+}
+
+static const conf_scalar_t scalar_name = {"a name of up to 63 letters, digits and . _ - @ +", sizeof(const char *),
+                                          parse_name};
+
+/* A pattern without wildcard and port is a name. */
+static int parse_domain(conf_t *conf, const char *text, size_t len, void *out)
+{
+  grant_pattern_t p;
+  char with_port[GRANT_NAME_MAX + 3];
+  if (len >= GRANT_NAME_MAX)
+    return SMPL_ELIMIT;
+  memcpy(with_port, text, len);
+  memcpy(with_port + len, ":*", 3);
+  int err = grant_pattern_parse(with_port, len + 2, &p);
+  if (err || p.is_ip || p.wild != GRANT_WILD_NONE)
+    return SMPL_EINVAL;
+  return keep_text(conf, p.suffix, strlen(p.suffix), out);
+}
+
+static const conf_scalar_t scalar_domain = {"a domain (smplkit.local)", sizeof(const char *), parse_domain};
+
+static int parse_target(conf_t *conf, const char *text, size_t len, void *out)
+{
+  target_conf_t t;
+  int err = grant_pattern_parse(text, len, &t.pattern);
+  if (!err)
+    err = keep_text(conf, text, len, &t.text);
+  if (!err)
+    memcpy(out, &t, sizeof t);
+  return err;
+}
+
+static const conf_scalar_t scalar_target = {
+    "NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or [IPv6], PORT a number, several (80,443) or *",
+    sizeof(target_conf_t), parse_target};
+
+static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  uint64_t v[3];
+  const char *at = text;
+  const char *end = text + len;
+  for (int i = 0; i < 3; i++) {
+    const char *stop = i < 2 ? memchr(at, ':', (size_t)(end - at)) : end;
+    if (stop == NULL || text_parse_u64(at, (size_t)(stop - at), CONFIG_CONNECTIONS_MAX, &v[i]))
+      return SMPL_EINVAL;
+    at = stop + 1;
+  }
+  if (v[0] == 0 || v[1] > 100 || v[2] < v[0])
+    return SMPL_EINVAL;
+  *(startups_t *)out = (startups_t){(uint32_t)v[0], (uint32_t)v[1], (uint32_t)v[2]};
+  return SMPL_OK;
+}
+
+static const conf_scalar_t scalar_startups = {
+    "BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections drop 30 %, all at 100)", sizeof(startups_t),
+    parse_startups};
+
+/* ---- the tables ---- */
+
+enum { MINUTE_MS = 60 * 1000, DAY_MS = 86400 * 1000 };
+
+static const conf_field_t user_fields[] = {
+    {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true},
+    {"keys", CONF_ONE, offsetof(user_conf_t, keys_path), .scalar = &conf_path, .required = true},
+    {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true, .max = 64},
+};
+static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields), NULL};
+
+static const conf_field_t grant_fields[] = {
+    {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .max = 1000},
+    {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .max = CONFIG_USERS_MAX},
+    {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true, .max = 1000},
+    {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true, .max = 256},
+    {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000, .max = 7ull * DAY_MS},
+    {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
+     .max = 30ull * DAY_MS},
+};
+
+static void grant_defaults(void *out)
+{
+  grant_conf_t *g = out;
+  g->idle_ms = 20 * MINUTE_MS;
+  g->session_ms = 8 * 60 * MINUTE_MS;
+}
+
+static const conf_map_t grant_map = {"a grant", sizeof(grant_conf_t), grant_fields, CONF_COUNT(grant_fields),
+                                     grant_defaults};
+
+static const conf_field_t limits_fields[] = {
+    {"login_grace", CONF_ONE, offsetof(limits_conf_t, login_grace_ms), .scalar = &conf_duration, .min = 1000,
+     .max = 10 * MINUTE_MS},
+    {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups},
+    {"connections", CONF_ONE, offsetof(limits_conf_t, connections), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_CONNECTIONS_MAX},
+    {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_CONNECTIONS_MAX},
+    {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_CHANNELS_MAX},
+};
+
+static void limits_defaults(void *out)
+{
+  *(limits_conf_t *)out = (limits_conf_t){30 * 1000, {10, 30, 100}, 512, 16, 256};
+}
+
+static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields, CONF_COUNT(limits_fields),
+                                      limits_defaults};
+
+static const conf_field_t resolver_fields[] = {
+    {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true, .max = 4},
+    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip},
+};
+static const conf_map_t resolver_map = {"resolver", sizeof(resolver_conf_t), resolver_fields,
+                                        CONF_COUNT(resolver_fields), NULL};
+
+static const conf_field_t config_fields[] = {
+    {"listen", CONF_MANY, offsetof(config_t, listen), .scalar = &conf_endpoint, .required = true,
+     .max = CONFIG_LISTEN_MAX},
+    {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
+     .max = MSG_HOST_KEYS_MAX},
+    {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_map, .required = true},
+    {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
+    {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
+     .max = CONFIG_SEARCH_MAX},
+    {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true, .max = CONFIG_USERS_MAX},
+    {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true, .allow_empty = true,
+     .max = CONFIG_GRANTS_MAX},
+    {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
+    {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
+    {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
+};
+
+static void config_defaults(void *out)
+{
+  limits_defaults(&((config_t *)out)->limits);
+}
+
+static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields, CONF_COUNT(config_fields),
+                                      config_defaults};
+
+/* ---- what tables cannot say ---- */
+
+static int check_endpoints(const config_t *c, diag_t *diag)
+{
+  const endpoint_t *listen = c->listen.items;
+  for (size_t i = 0; i < c->listen.count; i++) {
+    if (listen[i].port == 0)
+      return conf_fail(c->conf, diag, &listen[i], "listen: the port is missing (22, or 2222 without root)");
+    for (size_t j = 0; j < i; j++)
+      if (listen[i].port == listen[j].port && ip_equal(&listen[i].ip, &listen[j].ip))
+        return conf_fail(c->conf, diag, &listen[i], "listen: the same address twice");
+  }
+  const endpoint_t *servers = c->resolver.servers.items;
+  for (size_t i = 0; i < c->resolver.servers.count; i++)
+    if (servers[i].port == 0)
+      return conf_fail(c->conf, diag, &servers[i], "resolver: a server's port cannot be 0");
+  return SMPL_OK;
+}
+
+static int check_limits(const config_t *c, diag_t *diag)
+{
+  const limits_conf_t *l = &c->limits;
+  if (conf_given(c->conf, &l->startups) && l->startups.full > l->connections)
+    return conf_fail(c->conf, diag, &l->startups, "startups: %u connections that have not signed in are more than all %llu "
+                     "(connections)", l->startups.full, (unsigned long long)l->connections);
+  return SMPL_OK;
+}
+
+static int load_users(config_t *c, diag_t *diag)
+{
+  user_conf_t *users = c->users.items;
+  for (size_t i = 0; i < c->users.count; i++) {
+    for (size_t j = 0; j < i; j++)
+      if (strcmp(users[i].name, users[j].name) == 0)
+        return conf_fail(c->conf, diag, &users[i], "users: '%s' is there twice", users[i].name);
+    diag_t why = {""};
+    int err = authkeys_load(users[i].keys_path, &users[i].keys, &why);
+    if (err == SMPL_ENOENT || err == SMPL_ESYS)
+      return conf_fail(c->conf, diag, &users[i].keys_path, "keys: %s", why.text);
+    if (err)
+      return diag_fail(diag, err, "%s", why.text);
+  }
+  return SMPL_OK;
+}
+
+static bool group_exists(const config_t *c, const char *group)
+{
+  const user_conf_t *users = c->users.items;
+  for (size_t i = 0; i < c->users.count; i++) {
+    const char *const *groups = users[i].groups.items;
+    for (size_t j = 0; j < users[i].groups.count; j++)
+      if (strcmp(groups[j], group) == 0)
+        return true;
+  }
+  return false;
+}
+
+/* A grant that names nobody, or somebody who does not exist, is a typing error. */
+static int check_grant(const config_t *c, const grant_conf_t *g, diag_t *diag)
+{
+  const char *const *names = g->users.items;
+  if (g->users.count == 0 && g->groups.count == 0)
+    return conf_fail(c->conf, diag, g, "a grant needs groups or users");
+  for (size_t i = 0; i < g->users.count; i++)
+    if (config_user(c, names[i]) == NULL)
+      return conf_fail(c->conf, diag, &names[i], "users: there is no user '%s'", names[i]);
+  names = g->groups.items;
+  for (size_t i = 0; i < g->groups.count; i++)
+    if (!group_exists(c, names[i]))
+      return conf_fail(c->conf, diag, &names[i], "groups: no user is in a group '%s'", names[i]);
+  return SMPL_OK;
+}
+
+static int make_grants(config_t *c, diag_t *diag)
+{
+  const grant_conf_t *confs = c->grant_confs.items;
+  size_t count = c->grant_confs.count;
+  c->grants = conf_alloc(c->conf, count * sizeof *c->grants);
+  if (c->grants == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < count; i++) {
+    const grant_conf_t *g = &confs[i];
+    int err = check_grant(c, g, diag);
+    if (err)
+      return err;
+    grant_pattern_t *patterns = conf_alloc(c->conf, g->targets.count * sizeof *patterns);
+    if (patterns == NULL)
+      return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+    for (size_t t = 0; t < g->targets.count; t++)
+      patterns[t] = ((const target_conf_t *)g->targets.items)[t].pattern;
+    c->grants[i] = (grant_t){g->users.items,  g->users.count,  g->groups.items,   g->groups.count,   patterns,
+                             g->targets.count, g->networks.items, g->networks.count, g->idle_ms, g->session_ms};
+  }
+  return SMPL_OK;
+}
+
+static int load_host_keys(config_t *c, diag_t *diag)
+{
+  const char *const *paths = c->host_keys.items;
+  if (c->host_keys.count > 1) /* SSH offers one key of a kind, and ed25519 is the kind we sign with */
+    return conf_fail(c->conf, diag, &paths[1], "host_keys: one ed25519 key is used, a second cannot be offered");
+  for (size_t i = 0; i < c->host_keys.count; i++) {
+    diag_t why = {""};
+    int err = hostkey_load(paths[i], &c->keys[i], &why);
+    if (err)
+      return conf_fail(c->conf, diag, &paths[i], "host_keys: %s", why.text);
+    c->key_count++;
+  }
+  return SMPL_OK;
+}
+
+static void add_own(config_t *c, const ip_t *ip, uint16_t port)
+{
+  if (c->own_count < CONFIG_OWN_MAX)
+    c->own[c->own_count++] = (endpoint_t){*ip, port};
+}
+
+/* Our own ssh listeners are never a target; one on the unspecified address stands at all of the machine's. */
+static int find_own(config_t *c, diag_t *diag)
+{
+  const endpoint_t *listen = c->listen.items;
+  struct ifaddrs *all = NULL;
+  if (getifaddrs(&all) < 0)
+    return diag_fail_errno(diag, "the machine's addresses cannot be listed");
+  for (size_t i = 0; i < c->listen.count; i++) {
+    add_own(c, &listen[i].ip, listen[i].port);
+    if (!ip_is_unspecified(&listen[i].ip))
+      continue;
+    for (const struct ifaddrs *a = all; a != NULL; a = a->ifa_next) {
+      endpoint_t ep;
+      if (a->ifa_addr != NULL && endpoint_from_sockaddr(a->ifa_addr, &ep) == SMPL_OK)
+        add_own(c, &ep.ip, listen[i].port);
+    }
+  }
+  freeifaddrs(all);
+  return SMPL_OK;
+}
+
+int config_load_paths(const char *path, config_t **out, diag_t *diag)
+{
+  *out = NULL;
+  config_t *c = calloc(1, sizeof *c);
+  if (c == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = conf_load(path, &config_map, c, &c->conf, diag);
+  if (err)
+    config_free(c);
+  else
+    *out = c;
+  return err;
+}
+
+int config_load(const char *path, config_t **out, diag_t *diag)
+{
+  *out = NULL;
+  config_t *c = calloc(1, sizeof *c);
+  if (c == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = conf_load(path, &config_map, c, &c->conf, diag);
+  if (!err)
+    err = check_endpoints(c, diag);
+  if (!err)
+    err = check_limits(c, diag);
+  if (!err)
+    err = load_users(c, diag);
+  if (!err)
+    err = make_grants(c, diag);
+  if (!err)
+    err = load_host_keys(c, diag);
+  if (!err)
+    err = find_own(c, diag);
+  if (err) {
+    config_free(c);
+    return err;
+  }
+  c->resolver_has_source = conf_given(c->conf, &c->resolver.source);
+  *out = c;
+  return SMPL_OK;
+}
+
+void config_free(config_t *c)
+{
+  if (c == NULL)
+    return;
+  if (c->conf != NULL) {
+    user_conf_t *users = c->users.items;
+    for (size_t i = 0; i < c->users.count; i++)
+      authkeys_free(&users[i].keys);
+  }
+  for (size_t i = 0; i < c->key_count; i++)
+    hostkey_free(c->keys[i]);
+  conf_free(c->conf);
+  free(c);
+}
+
+const user_conf_t *config_user(const config_t *c, const char *name)
+{
+  const user_conf_t *users = c->users.items;
+  for (size_t i = 0; i < c->users.count; i++)
+    if (strcmp(users[i].name, name) == 0)
+      return &users[i];
+  return NULL;
+}
+
+grant_subject_t config_subject(const user_conf_t *user)
+{
+  return (grant_subject_t){user->name, user->groups.items, user->groups.count};
+}
+
+bool config_is_own(const config_t *c, const ip_t *ip, uint16_t port)
+{
+  for (size_t i = 0; i < c->own_count; i++)
+    if (c->own[i].port == port &&
+        (ip_equal(&c->own[i].ip, ip) || (ip_is_unspecified(&c->own[i].ip) && ip_is_loopback(ip))))
+      return true;
+  return false;
+}
+
+size_t config_grant_count(const config_t *c)
+{
+  return c->grant_confs.count;
+}
+
+const char *config_target_text(const config_t *c, const grant_decision_t *decision)
+{
+  const grant_conf_t *g = &((const grant_conf_t *)c->grant_confs.items)[decision->grant];
+  return ((const target_conf_t *)g->targets.items)[decision->target].text;
+}
+
+char *config_grant_place(const config_t *c, size_t grant, char *buf, size_t cap)
+{
+  return conf_place(c->conf, &((const grant_conf_t *)c->grant_confs.items)[grant], buf, cap);
+}
+
+bool startups_drop(const startups_t *s, size_t waiting, unsigned random)
+{
+  if (waiting < s->begin)
+    return false;
+  if (waiting >= s->full)
+    return true;
+  size_t percent = s->rate + (100 - s->rate) * (waiting - s->begin) / (s->full - s->begin);
+  return random < percent;
+}

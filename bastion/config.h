@@ -1,0 +1,104 @@
+/* bastion.yaml, decoded and checked, with the key files that it names. Immutable once loaded; a reload makes another. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bastion/authkeys.h"
+#include "bastion/grant.h"
+#include "bastion/hostkey.h"
+#include "common/conf.h"
+#include "common/ip.h"
+
+enum {
+  CONFIG_LISTEN_MAX = 16,
+  CONFIG_SEARCH_MAX = 8,
+  CONFIG_USERS_MAX = 10000,
+  CONFIG_GRANTS_MAX = 1000,
+  CONFIG_NAME_MAX = 64, /* bytes of a user's or group's name, with NUL */
+  CONFIG_CONNECTIONS_MAX = 16384,
+  CONFIG_CHANNELS_MAX = 1024,
+  CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
+};
+
+/* MaxStartups of sshd: from `begin` connections that have not signed in yet, new ones are dropped with `rate` percent,
+ * rising linearly to all of them at `full`. */
+typedef struct startups {
+  uint32_t begin, rate, full;
+} startups_t;
+
+/* Pure. random is uniform in 0..99. */
+bool startups_drop(const startups_t *s, size_t waiting, unsigned random);
+
+typedef struct user_conf {
+  const char *name;
+  const char *keys_path;
+  conf_list_t groups; /* const char * */
+  authkeys_t keys;
+} user_conf_t;
+
+typedef struct grant_conf {
+  conf_list_t groups;   /* const char * */
+  conf_list_t users;    /* const char * */
+  conf_list_t targets;  /* target_conf_t */
+  conf_list_t networks; /* ip_net_t */
+  uint64_t idle_ms;
+  uint64_t session_ms;
+} grant_conf_t;
+
+typedef struct target_conf {
+  grant_pattern_t pattern;
+  const char *text; /* as written */
+} target_conf_t;
+
+typedef struct limits_conf {
+  uint64_t login_grace_ms;
+  startups_t startups;
+  uint64_t connections;
+  uint64_t sessions_per_user;
+  uint64_t channels;
+} limits_conf_t;
+
+typedef struct resolver_conf {
+  conf_list_t servers; /* endpoint_t */
+  ip_t source;
+} resolver_conf_t;
+
+typedef struct config {
+  conf_t *conf;
+  conf_list_t listen;    /* endpoint_t */
+  conf_list_t host_keys; /* const char *, paths */
+  resolver_conf_t resolver;
+  bool resolver_has_source;
+  conf_list_t connect_from; /* ip_t; empty: the system's choice */
+  conf_list_t search;       /* const char *, lower-case, no final dot */
+  conf_list_t users;        /* user_conf_t */
+  conf_list_t grant_confs;  /* grant_conf_t */
+  limits_conf_t limits;
+  const char *audit;
+  const char *control;
+  /* what follows from it */
+  grant_t *grants; /* in the order of grant_confs */
+  hostkey_t *keys[MSG_HOST_KEYS_MAX];
+  size_t key_count;
+  endpoint_t own[CONFIG_OWN_MAX]; /* where the ssh listeners can be reached: never a target */
+  size_t own_count;
+} config_t;
+
+/* diag says file:line:column, or file:line of a keys file. On error *out is NULL. */
+int config_load(const char *path, config_t **out, diag_t *diag);
+/* The file alone, without the keys that it names: enough to find control socket and audit. */
+int config_load_paths(const char *path, config_t **out, diag_t *diag);
+/* Wipes the host keys. NULL allowed. */
+void config_free(config_t *config);
+
+/* NULL if there is no such user. */
+const user_conf_t *config_user(const config_t *config, const char *name);
+/* Whether one of our own ssh listeners stands there. */
+bool config_is_own(const config_t *config, const ip_t *ip, uint16_t port);
+grant_subject_t config_subject(const user_conf_t *user);
+size_t config_grant_count(const config_t *config);
+/* A grant's pattern as it was written. */
+const char *config_target_text(const config_t *config, const grant_decision_t *decision);
+/* "bastion.yaml:12:5" of a grant. buf of cap bytes; returns buf. */
+char *config_grant_place(const config_t *config, size_t grant, char *buf, size_t cap);

@@ -1,0 +1,164 @@
+#include "bastion/history.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bastion/audit_file.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/text.h"
+
+enum { TARGETS_SHOWN_MAX = 8 };
+
+typedef struct reading {
+  const history_filter_t *filter;
+  json_t *rows;
+  json_t *by_session; /* id to row */
+} reading_t;
+
+static bool looks_like_time(const char *text)
+{
+  static const char shape[] = "0000-00-00T00:00:00.000Z";
+  size_t len = strlen(text);
+  if (len < 10 || len >= sizeof shape)
+    return false;
+  for (size_t i = 0; i < len; i++) {
+    bool digit = text[i] >= '0' && text[i] <= '9';
+    if (shape[i] == '0' ? !digit : text[i] != shape[i] && !(text[i] == 'Z' && i + 1 == len))
+      return false;
+  }
+  return true;
+}
+
+int history_since(const char *text, uint64_t now_wall_ms, char *out, size_t cap)
+{
+  uint64_t ago;
+  char when[CLOCK_ISO_MAX];
+  if (text_parse_duration(text, strlen(text), &ago) == SMPL_OK)
+    return text_copy(out, cap, clock_format_iso(when, ago < now_wall_ms ? now_wall_ms - ago : 0));
+  if (!looks_like_time(text) || text_copy(out, cap, text))
+    return SMPL_EINVAL;
+  size_t len = strlen(out);
+  if (out[len - 1] == 'Z') /* so that a prefix compares as the earliest time that begins so */
+    out[len - 1] = '\0';
+  return SMPL_OK;
+}
+
+static json_t *copy_of(const json_t *record, const char *key)
+{
+  json_t *value = json_object_get(record, key);
+  return value != NULL ? json_incref(value) : json_null();
+}
+
+static json_t *new_row(reading_t *r, const json_t *record)
+{
+  json_t *row = json_pack("{s:o, s:o, s:o, s:o, s:o, s:[], s:i, s:i, s:i, s:i, s:i, s:n, s:n}", "started",
+                          copy_of(record, "time"), "user", copy_of(record, "user"), "source", copy_of(record, "source"),
+                          "session", json_null(), "key", copy_of(record, "key"), "targets", "channels", 0, "refused", 0,
+                          "bytes_up", 0, "bytes_down", 0, "duration_ms", 0, "ended", "reason");
+  if (row != NULL)
+    json_array_append_new(r->rows, row);
+  return row;
+}
+
+static void add_one(json_t *row, const char *key)
+{
+  json_object_set_new(row, key, json_integer(json_integer_value(json_object_get(row, key)) + 1));
+}
+
+static void add_target(json_t *row, const json_t *record)
+{
+  json_t *targets = json_object_get(row, "targets");
+  const char *name = json_string_value(json_object_get(record, "name"));
+  char text[512];
+  snprintf(text, sizeof text, "%s:%lld", name != NULL ? name : "?",
+           (long long)json_integer_value(json_object_get(record, "port")));
+  size_t i;
+  const json_t *known;
+  json_array_foreach(targets, i, known) {
+    if (strcmp(json_string_value(known), text) == 0)
+      return;
+  }
+  if (json_array_size(targets) < TARGETS_SHOWN_MAX)
+    json_array_append_new(targets, json_string(text));
+}
+
+static void end_row(json_t *row, const json_t *record)
+{
+  static const char *const keys[] = {"bytes_up", "bytes_down", "duration_ms", "reason"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (json_object_get(record, keys[i]) != NULL)
+      json_object_set(row, keys[i], json_object_get(record, keys[i]));
+  json_object_set_new(row, "ended", copy_of(record, "time"));
+}
+
+static bool wanted(const reading_t *r, const json_t *record)
+{
+  const char *user = json_string_value(json_object_get(record, "user"));
+  const char *time = json_string_value(json_object_get(record, "time"));
+  if (r->filter->user != NULL && (user == NULL || strcmp(user, r->filter->user) != 0))
+    return false;
+  return r->filter->since == NULL || (time != NULL && strcmp(time, r->filter->since) >= 0);
+}
+
+static void take(reading_t *r, const json_t *record)
+{
+  const char *event = json_string_value(json_object_get(record, "event"));
+  const char *id = json_string_value(json_object_get(record, "session"));
+  if (event == NULL || id == NULL)
+    return;
+  json_t *row = json_object_get(r->by_session, id);
+  if (strcmp(event, "session-start") == 0 && wanted(r, record)) {
+    row = new_row(r, record);
+    json_object_set_new(row, "session", json_string(id));
+    json_object_set(r->by_session, id, row);
+  } else if (strcmp(event, "login-failed") == 0 && wanted(r, record)) {
+    row = new_row(r, record);
+    json_object_set_new(row, "reason", copy_of(record, "reason"));
+    json_object_set_new(row, "ended", copy_of(record, "time"));
+  } else if (row == NULL) {
+    return;
+  } else if (strcmp(event, "channel-open") == 0) {
+    add_one(row, "channels");
+    add_target(row, record);
+  } else if (strcmp(event, "channel-refused") == 0 || strcmp(event, "refused") == 0) {
+    add_one(row, "refused");
+  } else if (strcmp(event, "session-end") == 0) {
+    end_row(row, record);
+    json_object_del(r->by_session, id);
+  }
+}
+
+static int take_line(void *ctx, const char *line, size_t len, uint64_t number)
+{
+  (void)number;
+  json_t *record = json_loadb(line, len, 0, NULL);
+  if (record != NULL)
+    take(ctx, record);
+  json_decref(record);
+  return SMPL_OK;
+}
+
+int history_read(const char *path, const history_filter_t *filter, json_t **out, diag_t *diag)
+{
+  reading_t r = {filter, json_array(), json_object()};
+  uint64_t whole, size;
+  *out = NULL;
+  int err = SMPL_OK;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0)
+    err = diag_fail_errno(diag, "%s: cannot be opened", path);
+  else if (audit_file_read(fd, take_line, &r, &whole, &size))
+    err = diag_fail(diag, SMPL_EINVAL, "%s: cannot be read to its end", path);
+  if (fd >= 0)
+    close(fd);
+  json_decref(r.by_session);
+  if (err)
+    json_decref(r.rows);
+  else
+    *out = r.rows;
+  return err;
+}

@@ -1,0 +1,250 @@
+/* smpl-bastion: the broker, and the commands of the people who run it. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bastion/broker.h"
+#include "bastion/client.h"
+#include "bastion/config.h"
+#include "bastion/explain.h"
+#include "common/error.h"
+#include "common/harden.h"
+#include "common/log.h"
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static const char usage_text[] =
+    "smpl-bastion -c FILE                      run in the foreground\n"
+    "smpl-bastion check -c FILE                validate the configuration and the keys it names\n"
+    "smpl-bastion explain USER TARGET[:PORT]   the decision and its reason; with -c FILE without a running bastion\n"
+    "smpl-bastion sessions [--json]            live sessions\n"
+    "smpl-bastion history [--user U] [--since T] [--json]\n"
+    "                                          sessions and failed logins of the audit; T: 2h, 2026-11-23\n"
+    "smpl-bastion terminate ID|--user U [--reason TEXT]\n"
+    "                                          end sessions now\n"
+    "smpl-bastion status [--json]              walls, counts, audit\n"
+    "smpl-bastion reload                       read the configuration again; live sessions are judged by it\n"
+    "\n"
+    "  -c, --config FILE    bastion.yaml; control commands find their socket in it\n"
+    "      --socket PATH    control socket, without a configuration (default ./bastion.sock)\n"
+    "  -v, --verbose        log more\n"
+    "      --help, --version\n";
+
+typedef struct options {
+  const char *config;
+  bool verbose;
+  client_args_t client;
+} options_t;
+
+enum { OPT_SOCKET = 256, OPT_JSON, OPT_USER, OPT_SINCE, OPT_REASON, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},        {"socket", required_argument, NULL, OPT_SOCKET},
+    {"json", no_argument, NULL, OPT_JSON},           {"user", required_argument, NULL, OPT_USER},
+    {"since", required_argument, NULL, OPT_SINCE},   {"reason", required_argument, NULL, OPT_REASON},
+    {"verbose", no_argument, NULL, 'v'},             {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
+};
+
+static int fail_usage(const char *text)
+{
+  fprintf(stderr, "smpl-bastion: %s (see --help)\n", text);
+  return EXIT_USAGE;
+}
+
+static int fail(const diag_t *diag)
+{
+  fprintf(stderr, "smpl-bastion: %s\n", diag->text);
+  return EXIT_FAILED;
+}
+
+/* ---- commands without a running bastion ---- */
+
+static void print_checked(const config_t *c)
+{
+  char place[1024];
+  const user_conf_t *users = c->users.items;
+  printf("%s: ok\n", conf_path_of(c->conf));
+  printf("  host key   %s\n", hostkey_fingerprint(c->keys[0]));
+  size_t keys = 0;
+  for (size_t i = 0; i < c->users.count; i++)
+    keys += users[i].keys.count;
+  printf("  users      %zu with %zu keys\n", c->users.count, keys);
+  for (size_t g = 0; g < config_grant_count(c); g++) {
+    const grant_conf_t *conf = &((const grant_conf_t *)c->grant_confs.items)[g];
+    const target_conf_t *targets = conf->targets.items;
+    size_t reached = 0;
+    for (size_t i = 0; i < c->users.count; i++) {
+      grant_subject_t subject = config_subject(&users[i]);
+      reached += grant_covers_subject(&c->grants[g], &subject);
+    }
+    printf("  grant %zu    %s%s for %zu users (%s)\n", g + 1, targets[0].text, conf->targets.count > 1 ? " and others" : "",
+           reached, config_grant_place(c, g, place, sizeof place));
+  }
+  if (config_grant_count(c) == 0)
+    puts("  no grants: nobody can reach anything");
+}
+
+static int run_check(const options_t *o)
+{
+  diag_t diag = {""};
+  config_t *c;
+  if (o->config == NULL)
+    return fail_usage("check needs -c FILE");
+  if (config_load(o->config, &c, &diag))
+    return fail(&diag);
+  print_checked(c);
+  config_free(c);
+  return EXIT_FINE;
+}
+
+static int explain_offline(const options_t *o)
+{
+  diag_t diag = {""};
+  config_t *c;
+  char host[MSG_HOST_MAX];
+  uint16_t port;
+  if (explain_split(o->client.target, host, sizeof host, &port, &diag) || config_load(o->config, &c, &diag))
+    return fail(&diag);
+  json_t *d = explain_decision(c, o->client.user, host, port);
+  config_free(c);
+  int status = EXIT_FAILED;
+  if (!json_is_true(json_object_get(d, "ok"))) {
+    fprintf(stderr, "smpl-bastion: %s\n", json_string_value(json_object_get(d, "error")));
+  } else {
+    status = json_is_true(json_object_get(d, "allowed")) ? EXIT_FINE : EXIT_FAILED;
+    if (o->client.json) {
+      json_dumpf(d, stdout, JSON_INDENT(2));
+      putchar('\n');
+    } else {
+      explain_print(d);
+    }
+  }
+  json_decref(d);
+  return status;
+}
+
+static int run_explain(options_t *o, int argc, char **argv)
+{
+  diag_t diag = {""};
+  bool allowed = false;
+  if (argc != 2)
+    return fail_usage("explain needs a user and a target");
+  o->client.user = argv[0];
+  o->client.target = argv[1];
+  if (o->client.socket == NULL && o->config != NULL)
+    return explain_offline(o);
+  if (o->client.socket == NULL)
+    o->client.socket = "bastion.sock";
+  if (client_explain(&o->client, &allowed, &diag))
+    return fail(&diag);
+  return allowed ? EXIT_FINE : EXIT_FAILED;
+}
+
+/* ---- commands of a running one ---- */
+
+typedef struct command {
+  const char *name;
+  int (*run)(const client_args_t *args, diag_t *diag);
+  bool takes_id;
+} command_t;
+
+static const command_t commands[] = {
+    {"sessions", client_sessions, false}, {"status", client_status, false},   {"terminate", client_terminate, true},
+    {"reload", client_reload, false},     {"history", client_history, false},
+};
+
+static int run_client(const command_t *command, options_t *o, int argc, char **argv)
+{
+  diag_t diag = {""};
+  config_t *c = NULL;
+  if (argc > (command->takes_id ? 1 : 0))
+    return fail_usage("too many arguments");
+  if (command->takes_id) {
+    o->client.id = argc == 1 ? argv[0] : NULL;
+    if ((o->client.id == NULL) == (o->client.user == NULL))
+      return fail_usage("terminate needs either a session's id or --user U");
+  }
+  if (o->config != NULL && config_load_paths(o->config, &c, &diag))
+    return fail(&diag);
+  if (o->client.socket == NULL)
+    o->client.socket = c != NULL ? c->control : "bastion.sock";
+  o->client.audit = c != NULL ? c->audit : "audit.jsonl";
+  int err = command->run(&o->client, &diag);
+  config_free(c);
+  return err ? fail(&diag) : EXIT_FINE;
+}
+
+/* ---- options ---- */
+
+/* -1: go on; else the exit status. */
+static int take_option(options_t *o, int option)
+{
+  switch (option) {
+  case 'c':
+    o->config = optarg;
+    return -1;
+  case 'v':
+    o->verbose = true;
+    return -1;
+  case OPT_SOCKET:
+    o->client.socket = optarg;
+    return -1;
+  case OPT_JSON:
+    o->client.json = true;
+    return -1;
+  case OPT_USER:
+    o->client.user = optarg;
+    return -1;
+  case OPT_SINCE:
+    o->client.since = optarg;
+    return -1;
+  case OPT_REASON:
+    o->client.reason = optarg;
+    return -1;
+  case OPT_HELP:
+    fputs(usage_text, stdout);
+    return EXIT_FINE;
+  case OPT_VERSION:
+    puts("smpl-bastion " SMPL_VERSION);
+    return EXIT_FINE;
+  default:
+    fputs("see smpl-bastion --help\n", stderr);
+    return EXIT_USAGE;
+  }
+}
+
+static int run_command(options_t *o, int argc, char **argv)
+{
+  if (strcmp(argv[0], "check") == 0)
+    return argc == 1 ? run_check(o) : fail_usage("check takes no argument but -c FILE");
+  if (strcmp(argv[0], "explain") == 0)
+    return run_explain(o, argc - 1, argv + 1);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    if (strcmp(argv[0], commands[i].name) == 0)
+      return run_client(&commands[i], o, argc - 1, argv + 1);
+  fprintf(stderr, "smpl-bastion: unknown command '%s' (see --help)\n", argv[0]);
+  return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+  options_t o = {0};
+  int option;
+  if (harden_process()) {
+    perror("smpl-bastion");
+    return EXIT_FAILED;
+  }
+  while ((option = getopt_long(argc, argv, "c:v", long_options, NULL)) != -1) {
+    int status = take_option(&o, option);
+    if (status >= 0)
+      return status;
+  }
+  if (optind < argc)
+    return run_command(&o, argc - optind, argv + optind);
+  if (o.config == NULL)
+    return fail_usage("a configuration is needed: smpl-bastion -c FILE");
+  log_init("smpl-bastion", o.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+  return broker_run(o.config);
+}

@@ -1,0 +1,524 @@
+#include <openssl/rand.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bastion/broker_state.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* ---- records ---- */
+
+json_t *session_record(const session_t *s, const char *event)
+{
+  char source[ENDPOINT_TEXT_MAX];
+  endpoint_format(&s->source, source);
+  return json_pack("{s:s, s:s, s:s*, s:s}", "event", event, "session", s->id, "user",
+                   s->user[0] != '\0' ? s->user : NULL, "source", source);
+}
+
+void session_append(session_t *s, json_t *record)
+{
+  if (audit_append(s->broker->audit, record, NULL, NULL))
+    log_error("session %s: an audit record is lost", s->id);
+}
+
+/* ---- registry ---- */
+
+session_t *session_by_number(broker_t *b, uint64_t number)
+{
+  for (session_t *s = b->sessions; s != NULL; s = s->next)
+    if (s->number == number)
+      return s;
+  return NULL;
+}
+
+static void link_session(session_t *s)
+{
+  broker_t *b = s->broker;
+  s->next = b->sessions;
+  if (s->next != NULL)
+    s->next->prev = s;
+  b->sessions = s;
+  b->connections++;
+}
+
+static void unlink_session(session_t *s)
+{
+  broker_t *b = s->broker;
+  if (s->prev != NULL)
+    s->prev->next = s->next;
+  else
+    b->sessions = s->next;
+  if (s->next != NULL)
+    s->next->prev = s->prev;
+  b->connections--;
+}
+
+void session_free_if_done(session_t *s)
+{
+  if (s->finished && s->holds == 0)
+    free(s);
+}
+
+int session_send(session_t *s, const msg_t *m, int fd)
+{
+  if (s->peer == NULL || s->gone)
+    return SMPL_ECLOSED;
+  int err = peer_send(s->peer, m, fd);
+  if (err == SMPL_ELIMIT)
+    session_misbehaved(s, "does not read what it asked for");
+  return err;
+}
+
+/* ---- the end ---- */
+
+/* What a connection that never signed in is worth telling; somebody who looks and leaves is not. */
+static bool failed_login_worth(reason_t reason)
+{
+  return reason != REASON_CLIENT_CLOSED && reason != REASON_CLIENT_VANISHED && reason != REASON_SHUTDOWN;
+}
+
+static void record_end(session_t *s)
+{
+  if (!s->started && !failed_login_worth(s->reason))
+    return;
+  json_t *r = session_record(s, s->started ? "session-end" : "login-failed");
+  json_object_set_new(r, "reason", json_string(reason_name(s->reason)));
+  if (s->reason_text[0] != '\0' && strcmp(s->reason_text, reason_text(s->reason)) != 0)
+    json_object_set_new(r, "text", json_string(s->reason_text));
+  if (s->started) {
+    json_object_set_new(r, "bytes_up", json_integer((json_int_t)s->bytes_up));
+    json_object_set_new(r, "bytes_down", json_integer((json_int_t)s->bytes_down));
+    json_object_set_new(r, "channels", json_integer((json_int_t)s->channels_opened));
+    json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - s->opened_at)));
+  }
+  session_append(s, r);
+}
+
+static void finish(session_t *s)
+{
+  if (s->finished)
+    return;
+  s->finished = true;
+  channel_cut_all(s);
+  question_drop_all(s);
+  channel_finish_all(s);
+  record_end(s);
+  if (s->started)
+    log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
+  else
+    log_debug("connection %s ended: %s", s->id, s->reason_text);
+  peer_close(s->peer);
+  s->peer = NULL;
+  if (s->client >= 0)
+    close(s->client);
+  s->client = -1;
+  unlink_session(s);
+  session_free_if_done(s);
+}
+
+static void set_reason(session_t *s, reason_t reason, const char *text)
+{
+  s->reason = reason;
+  text_copy(s->reason_text, sizeof s->reason_text, text != NULL && text[0] != '\0' ? text : reason_text(reason));
+}
+
+/* Out of patience: nothing of it may go on, whatever the worker does. */
+static void force(session_t *s)
+{
+  spawner_kill(s->broker->spawner, s->number);
+  shutdown(s->client, SHUT_RDWR);
+  finish(s);
+}
+
+void session_end(session_t *s, reason_t reason, const char *text)
+{
+  if (s->state == STATE_ENDING || s->finished)
+    return;
+  s->state = STATE_ENDING;
+  s->deadline = clock_mono_ms() + SESSION_END_MS;
+  set_reason(s, reason, text);
+  channel_cut_all(s);
+  question_drop_all(s);
+  msg_t m;
+  msg_init(&m, MSG_END, 0, s->number);
+  m.text.reason = reason;
+  text_copy(m.text.text, sizeof m.text.text, s->reason_text);
+  session_send(s, &m, -1);
+}
+
+void session_misbehaved(session_t *s, const char *what)
+{
+  if (s->finished || s->gone)
+    return;
+  log_error("session %s: its worker (pid %d) broke its contract: %s", s->id, s->pid, what);
+  s->state = STATE_ENDING;
+  set_reason(s, REASON_WORKER_MISBEHAVED, what);
+  spawner_kill(s->broker->spawner, s->number);
+  shutdown(s->client, SHUT_RDWR);
+  /* We may stand inside a callback of its peer: the sweep finishes it. */
+  s->gone = true;
+  s->exited = true;
+  s->deadline = 0;
+  channel_cut_all(s);
+}
+
+void session_force_all(broker_t *b)
+{
+  while (b->sessions != NULL) {
+    session_t *s = b->sessions;
+    s->gone = true;
+    if (s->reason == REASON_NONE)
+      set_reason(s, REASON_SHUTDOWN, NULL);
+    force(s);
+  }
+}
+
+/* How the worker ended, when it did not say so itself. */
+static void set_death(session_t *s)
+{
+  char text[96];
+  if (s->exit_status >= 0 && WIFSIGNALED(s->exit_status) && WTERMSIG(s->exit_status) == SIGSYS) {
+    log_error("session %s: its worker (pid %d) was killed for a system call it may not make", s->id, s->pid);
+    set_reason(s, REASON_WORKER_MISBEHAVED, "made a system call that it may not make");
+    return;
+  }
+  if (s->exit_status >= 0 && WIFSIGNALED(s->exit_status))
+    snprintf(text, sizeof text, "the session's process was killed by signal %d", WTERMSIG(s->exit_status));
+  else if (s->exit_status >= 0)
+    snprintf(text, sizeof text, "the session's process ended with status %d", WEXITSTATUS(s->exit_status));
+  else
+    snprintf(text, sizeof text, "%s", reason_text(REASON_WORKER_DIED));
+  log_warn("session %s: %s", s->id, text);
+  set_reason(s, REASON_WORKER_DIED, text);
+}
+
+static void on_gone(void *ctx, int err)
+{
+  session_t *s = ctx;
+  if (err == SMPL_EPROTO) {
+    session_misbehaved(s, "sent what is no message of the contract");
+    return;
+  }
+  s->gone = true;
+  channel_cut_all(s);
+  if (s->reason != REASON_NONE || s->exited) {
+    if (s->reason == REASON_NONE)
+      set_death(s);
+    finish(s);
+    return;
+  }
+  s->state = STATE_ENDING;
+  s->deadline = clock_mono_ms() + SESSION_EXIT_MS;
+}
+
+void session_exited(broker_t *b, uint64_t number, int status)
+{
+  session_t *s = session_by_number(b, number);
+  if (s == NULL)
+    return;
+  s->exited = true;
+  s->exit_status = status;
+  if (!s->gone)
+    return; /* what it sent last is still to be read; or the template died and it lives on */
+  if (s->reason == REASON_NONE)
+    set_death(s);
+  finish(s);
+}
+
+void session_spawned(broker_t *b, uint64_t number, int pid)
+{
+  session_t *s = session_by_number(b, number);
+  if (s != NULL)
+    s->pid = pid;
+}
+
+/* ---- messages ---- */
+
+/* Reasons that are a worker's to give. */
+static reason_t reason_of_bye(uint32_t reason)
+{
+  switch (reason) {
+  case REASON_CLIENT_CLOSED:
+  case REASON_CLIENT_VANISHED:
+  case REASON_PROTOCOL_ERROR:
+  case REASON_AUTH_FAILED:
+  case REASON_WORKER_DIED:
+    return (reason_t)reason;
+  default:
+    return REASON_PROTOCOL_ERROR;
+  }
+}
+
+static void on_bye(session_t *s, const msg_t *m)
+{
+  if (s->reason == REASON_NONE) {
+    char text[MSG_TEXT_MAX];
+    text_printable(text, sizeof text, m->text.text, strlen(m->text.text));
+    set_reason(s, reason_of_bye(m->text.reason), text);
+    if (s->reason == REASON_WORKER_DIED)
+      log_error("session %s: its worker could not start: %s", s->id, text);
+  }
+  s->state = STATE_ENDING;
+  s->deadline = clock_mono_ms() + SESSION_END_MS;
+}
+
+/* Without these the worker is not what this program promises. */
+enum { WALLS_NEEDED = MSG_WALL_SECCOMP | MSG_WALL_NO_NEW_PRIVS };
+
+static void on_hello(session_t *s, const msg_t *m)
+{
+  s->walls = m->walls.walls;
+  s->broker->worker_walls = s->walls;
+  if ((s->walls & WALLS_NEEDED) != WALLS_NEEDED) {
+    session_misbehaved(s, "stands without its walls");
+    return;
+  }
+  s->state = STATE_KEX;
+}
+
+static void on_note(session_t *s, const msg_t *m)
+{
+  if (++s->notes > SESSION_NOTES_MAX) {
+    session_misbehaved(s, "sends notes without end");
+    return;
+  }
+  char what[MSG_TEXT_MAX];
+  text_printable(what, sizeof what, m->text.text, strlen(m->text.text));
+  json_t *r = session_record(s, "refused");
+  json_object_set_new(r, "reason", json_string(reason_name((reason_t)m->text.reason)));
+  json_object_set_new(r, "what", json_string(what));
+  session_append(s, r);
+  s->broker->refused++;
+  log_info("session %s: refused %s: %s", s->id, what, reason_name((reason_t)m->text.reason));
+}
+
+static void dispatch(session_t *s, const msg_t *m, verdict_t verdict)
+{
+  bool refuse = verdict == VERDICT_REFUSE;
+  switch ((msg_type_t)m->h.type) {
+  case MSG_HELLO:
+    on_hello(s, m);
+    return;
+  case MSG_SIGN:
+    login_sign(s, m);
+    return;
+  case MSG_VERIFY:
+    login_verify(s, m, refuse);
+    return;
+  case MSG_PROBE:
+    login_probe(s, m, refuse);
+    return;
+  case MSG_LOGIN:
+    login_request(s, m);
+    return;
+  case MSG_OPEN:
+    channel_open(s, m, refuse);
+    return;
+  case MSG_CHANNEL_END:
+    channel_end(s, m);
+    return;
+  case MSG_TRAFFIC:
+    channel_traffic(s, m);
+    return;
+  case MSG_CONTROL:
+    question_ask(s, m);
+    return;
+  case MSG_NOTE:
+    on_note(s, m);
+    return;
+  case MSG_BYE:
+    on_bye(s, m);
+    return;
+  default:
+    session_misbehaved(s, "sent a message that is not a worker's");
+  }
+}
+
+static void on_message(void *ctx, const msg_t *m)
+{
+  session_t *s = ctx;
+  if (s->gone || s->finished)
+    return;
+  verdict_t verdict = m->h.session == s->number ? state_verdict(s->state, (msg_type_t)m->h.type) : VERDICT_VIOLATION;
+  if (verdict == VERDICT_VIOLATION) {
+    char what[96];
+    snprintf(what, sizeof what, "message %u in state %s", m->h.type, state_name(s->state));
+    session_misbehaved(s, m->h.session == s->number ? what : "spoke for another session");
+  } else if (verdict != VERDICT_IGNORE) {
+    dispatch(s, m, verdict);
+  }
+}
+
+/* ---- start ---- */
+
+static void make_id(session_t *s)
+{
+  uint8_t bytes[8];
+  if (RAND_bytes(bytes, sizeof bytes) != 1)
+    memcpy(bytes, &s->number, sizeof bytes); /* an id need only be new */
+  text_hex(s->id, bytes, sizeof bytes);
+}
+
+static int ask_worker(session_t *s)
+{
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+    return SMPL_ESYS;
+  peer_handlers_t handlers = {on_message, on_gone, s};
+  int err = peer_new(s->broker->loop, pair[0], MSG_FROM_WORKER, &handlers, &s->peer);
+  msg_t m;
+  msg_init(&m, MSG_START, 0, s->number);
+  memcpy(m.start.id, s->id, sizeof m.start.id);
+  m.start.channels_max = (uint32_t)s->broker->config->limits.channels;
+  m.start.auth_failures_max = SESSION_AUTH_FAILURES_MAX;
+  m.start.probes_max = SESSION_PROBES_MAX;
+  if (!err)
+    err = peer_send(s->peer, &m, -1);
+  if (!err)
+    err = spawner_spawn(s->broker->spawner, s->number, s->client, pair[1]);
+  close(pair[1]);
+  return err;
+}
+
+void session_start(broker_t *b, int client, const endpoint_t *source)
+{
+  session_t *s = calloc(1, sizeof *s);
+  if (s == NULL) {
+    close(client);
+    return;
+  }
+  s->broker = b;
+  s->number = ++b->numbers;
+  s->client = client;
+  s->source = *source;
+  s->exit_status = -1;
+  s->connected_at = clock_mono_ms();
+  s->deadline = s->connected_at + b->config->limits.login_grace_ms;
+  make_id(s);
+  int err = ask_worker(s);
+  if (err) {
+    log_error("no worker for a connection: %s", smpl_strerror(err));
+    peer_close(s->peer);
+    close(client);
+    free(s);
+    return;
+  }
+  link_session(s);
+}
+
+/* ---- deadlines ---- */
+
+static void end_idle(session_t *s)
+{
+  char time[32], text[MSG_TEXT_MAX];
+  snprintf(text, sizeof text, "no bytes were forwarded for %s, the grant's idle time",
+           text_format_duration(time, sizeof time, s->idle_ms));
+  session_end(s, REASON_IDLE, text);
+}
+
+static void end_long(session_t *s)
+{
+  char time[32], text[MSG_TEXT_MAX];
+  snprintf(text, sizeof text, "the grant's session time of %s is over",
+           text_format_duration(time, sizeof time, s->session_ms));
+  session_end(s, REASON_SESSION_LIMIT, text);
+}
+
+static void sweep_one(session_t *s, uint64_t now)
+{
+  if (s->state == STATE_ENDING) {
+    if (now < s->deadline)
+      return;
+    if (s->reason == REASON_NONE)
+      set_death(s);
+    if (s->gone && s->reason != REASON_WORKER_MISBEHAVED)
+      finish(s);
+    else
+      force(s);
+  } else if (s->state != STATE_OPEN) {
+    if (now >= s->deadline)
+      session_end(s, REASON_LOGIN_GRACE, NULL);
+  } else if (now - s->opened_at >= s->session_ms) {
+    end_long(s);
+  } else if (now - s->active_at >= s->idle_ms) {
+    end_idle(s);
+  }
+}
+
+void session_sweep(broker_t *b)
+{
+  uint64_t now = clock_mono_ms();
+  for (session_t *s = b->sessions, *next; s != NULL; s = next) {
+    next = s->next;
+    sweep_one(s, now);
+  }
+}
+
+/* ---- limits and policy ---- */
+
+static void merge_limits(session_t *s, const grant_t *g, bool strictest, bool first)
+{
+  if (first || (strictest ? g->idle_ms < s->idle_ms : g->idle_ms > s->idle_ms))
+    s->idle_ms = g->idle_ms;
+  if (first || (strictest ? g->session_ms < s->session_ms : g->session_ms > s->session_ms))
+    s->session_ms = g->session_ms;
+}
+
+/* The strictest of the grants that open connections use; while none is open, the most generous of the user's. */
+void session_set_limits(session_t *s)
+{
+  const config_t *c = s->broker->config;
+  bool first = true;
+  for (const channel_t *ch = s->channels; ch != NULL; ch = ch->next) {
+    if (ch->state == CHANNEL_OPENING)
+      continue;
+    grant_decision_t d = finder_judge_address(c, s->user, ch->is_ip, ch->name, &ch->address);
+    if (d.reason != REASON_NONE)
+      continue;
+    merge_limits(s, &c->grants[d.grant], true, first);
+    first = false;
+  }
+  const user_conf_t *user = config_user(c, s->user);
+  if (!first || user == NULL)
+    return;
+  grant_subject_t subject = config_subject(user);
+  s->idle_ms = s->session_ms = SESSION_UNGRANTED_MS;
+  for (size_t g = 0; g < config_grant_count(c); g++) {
+    if (!grant_covers_subject(&c->grants[g], &subject))
+      continue;
+    merge_limits(s, &c->grants[g], false, first);
+    first = false;
+  }
+}
+
+/* The user, the key that signed in, and every open connection must still be allowed. */
+static bool still_granted(const session_t *s)
+{
+  const user_conf_t *user = config_user(s->broker->config, s->user);
+  return user != NULL && authkeys_find(&user->keys, s->verified_key, s->verified_key_len) != NULL &&
+         channel_all_granted(s);
+}
+
+size_t session_judge_all(broker_t *b)
+{
+  size_t ended = 0;
+  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+    if (!s->signed_in || s->state == STATE_ENDING)
+      continue;
+    if (still_granted(s)) {
+      session_set_limits(s);
+      continue;
+    }
+    session_end(s, REASON_POLICY_CHANGED, NULL);
+    ended++;
+  }
+  return ended;
+}

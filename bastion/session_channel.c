@@ -1,0 +1,335 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bastion/broker_state.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* ---- the list ---- */
+
+static channel_t *by_number(session_t *s, uint32_t number)
+{
+  for (channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->number == number)
+      return c;
+  return NULL;
+}
+
+static void unlink_channel(channel_t *c)
+{
+  session_t *s = c->session;
+  for (channel_t **at = &s->channels; *at != NULL; at = &(*at)->next) {
+    if (*at != c)
+      continue;
+    *at = c->next;
+    s->channel_count--;
+    return;
+  }
+}
+
+static void free_channel(channel_t *c)
+{
+  opening_cancel(c->opening);
+  if (c->fd >= 0)
+    close(c->fd);
+  free(c);
+}
+
+/* ---- records ---- */
+
+static json_t *channel_record(const channel_t *c, const char *event)
+{
+  json_t *r = session_record(c->session, event);
+  json_object_set_new(r, "target", json_string(c->host));
+  json_object_set_new(r, "port", json_integer(c->port));
+  if (c->name[0] != '\0')
+    json_object_set_new(r, "name", json_string(c->name));
+  return r;
+}
+
+static void remember_refusal(session_t *s, const channel_t *c, reason_t reason)
+{
+  refusal_t *r = &s->refusals[s->refusal_count++ % SESSION_REFUSALS_MAX];
+  memcpy(r->host, c->host, sizeof r->host);
+  r->port = c->port;
+  r->reason = reason;
+  r->at = clock_wall_ms();
+}
+
+const refusal_t *channel_last_refusal(const session_t *s, const char *host, uint16_t port)
+{
+  size_t kept = s->refusal_count < SESSION_REFUSALS_MAX ? s->refusal_count : SESSION_REFUSALS_MAX;
+  for (size_t i = 1; i <= kept; i++) {
+    const refusal_t *r = &s->refusals[(s->refusal_count - i) % SESSION_REFUSALS_MAX];
+    if (text_equal_nocase(r->host, host) && (port == 0 || r->port == port))
+      return r;
+  }
+  return NULL;
+}
+
+static void send_refused(session_t *s, uint32_t request, reason_t reason)
+{
+  msg_t m;
+  msg_init(&m, MSG_REFUSED, request, s->number);
+  m.refused.reason = reason;
+  session_send(s, &m, -1);
+}
+
+/* Tells worker, audit, log and memory, and frees the channel. */
+static void refuse(channel_t *c, reason_t reason)
+{
+  session_t *s = c->session;
+  char address[ENDPOINT_TEXT_MAX];
+  json_t *r = channel_record(c, "channel-refused");
+  if (c->address.port != 0 && !ip_is_unspecified(&c->address.ip))
+    json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
+  json_object_set_new(r, "reason", json_string(reason_name(reason)));
+  session_append(s, r);
+  remember_refusal(s, c, reason);
+  s->broker->channel_refusals++;
+  log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
+  send_refused(s, c->request, reason);
+  unlink_channel(c);
+  free_channel(c);
+}
+
+static void record_end(channel_t *c, reason_t reason)
+{
+  json_t *r = channel_record(c, "channel-end");
+  json_object_set_new(r, "channel", json_integer(c->number));
+  json_object_set_new(r, "reason", json_string(reason_name(reason)));
+  json_object_set_new(r, "bytes_up", json_integer((json_int_t)c->bytes_up));
+  json_object_set_new(r, "bytes_down", json_integer((json_int_t)c->bytes_down));
+  json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - c->opened_at)));
+  session_append(c->session, r);
+}
+
+/* ---- opening ---- */
+
+/* A connection that is on record and that the worker does not get after all. */
+static void take_back(channel_t *c, reason_t reason)
+{
+  send_refused(c->session, c->request, reason);
+  record_end(c, reason);
+  unlink_channel(c);
+  free_channel(c);
+}
+
+/* The record of the connection is on the disk, or cannot be. Only now the worker gets the descriptor. */
+static void on_recorded(void *ctx, int err)
+{
+  channel_t *c = ctx;
+  session_t *s = c->session;
+  s->holds--;
+  if (c->orphan) {
+    if (!err)
+      record_end(c, REASON_SESSION_ENDED);
+    free_channel(c);
+    session_free_if_done(s);
+    return;
+  }
+  if (err) {
+    refuse(c, REASON_AUDIT_FAILED);
+    session_end(s, REASON_AUDIT_FAILED, NULL);
+    return;
+  }
+  if (s->state != STATE_OPEN) {
+    take_back(c, REASON_SESSION_ENDED);
+    return;
+  }
+  c->state = CHANNEL_LIVE;
+  s->channels_opened++;
+  s->broker->channels++;
+  session_set_limits(s);
+  msg_t m;
+  msg_init(&m, MSG_OPENED, c->request, s->number);
+  m.opened.channel = c->number;
+  int sent = session_send(s, &m, c->fd);
+  if (sent && sent != SMPL_ECLOSED && s->state == STATE_OPEN) { /* no room for a descriptor on its way */
+    log_error("session %s: a connection could not be handed over: %s", s->id, smpl_strerror(sent));
+    take_back(c, REASON_TARGET_UNREACHABLE);
+  }
+}
+
+static json_t *open_record(const channel_t *c)
+{
+  char address[ENDPOINT_TEXT_MAX];
+  const config_t *config = c->session->broker->config;
+  grant_decision_t d = finder_judge_address(config, c->session->user, c->is_ip, c->name, &c->address);
+  json_t *r = channel_record(c, "channel-open");
+  json_object_set_new(r, "channel", json_integer(c->number));
+  json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
+  if (d.reason == REASON_NONE)
+    json_object_set_new(r, "grant", json_string(config_target_text(config, &d)));
+  json_object_set_new(r, "originator", json_string(c->originator));
+  return r;
+}
+
+static void on_opening(void *ctx, const opening_result_t *result)
+{
+  channel_t *c = ctx;
+  session_t *s = c->session;
+  c->opening = NULL;
+  c->is_ip = result->is_ip;
+  c->address = result->address;
+  memcpy(c->name, result->name, sizeof c->name);
+  if (result->reason != REASON_NONE) {
+    refuse(c, result->reason);
+    return;
+  }
+  c->fd = result->fd;
+  c->opened_at = clock_mono_ms();
+  c->state = CHANNEL_RECORDING;
+  s->holds++;
+  if (audit_append(s->broker->audit, open_record(c), on_recorded, c)) {
+    s->holds--;
+    refuse(c, REASON_AUDIT_FAILED);
+    session_end(s, REASON_AUDIT_FAILED, NULL);
+  }
+}
+
+static channel_t *new_channel(session_t *s, const msg_t *m)
+{
+  channel_t *c = calloc(1, sizeof *c);
+  if (c == NULL)
+    return NULL;
+  c->session = s;
+  c->fd = -1;
+  c->number = ++s->channel_number;
+  c->request = m->h.request;
+  c->port = (uint16_t)m->open.port;
+  text_escape(c->host, sizeof c->host, m->open.host, strlen(m->open.host));
+  text_printable(c->originator, sizeof c->originator, m->open.originator, strlen(m->open.originator));
+  c->next = s->channels;
+  s->channels = c;
+  s->channel_count++;
+  return c;
+}
+
+void channel_open(session_t *s, const msg_t *m, bool refused)
+{
+  channel_t *c = refused ? NULL : new_channel(s, m);
+  if (c == NULL) {
+    send_refused(s, m->h.request, REASON_SESSION_ENDED);
+    return;
+  }
+  if (s->channel_count > s->broker->config->limits.channels) {
+    refuse(c, REASON_TOO_MANY_CHANNELS);
+    return;
+  }
+  opening_t *opening = NULL;
+  /* The callback may run, and free c, before this returns: then opening is NULL or no longer ours. */
+  uint32_t number = c->number;
+  opening_start(&s->broker->world, s->user, m->open.host, c->port, on_opening, c, &opening);
+  channel_t *still = by_number(s, number);
+  if (still != NULL && still->state == CHANNEL_OPENING)
+    still->opening = opening;
+}
+
+/* ---- traffic and end ---- */
+
+/* Counts only grow; a worker that says otherwise is not believed. */
+static bool take_bytes(session_t *s, channel_t *c, const msg_traffic_t *t)
+{
+  if (t->bytes_up < c->bytes_up || t->bytes_down < c->bytes_down) {
+    session_misbehaved(s, "counts backwards");
+    return false;
+  }
+  uint64_t up = t->bytes_up - c->bytes_up;
+  uint64_t down = t->bytes_down - c->bytes_down;
+  c->bytes_up = t->bytes_up;
+  c->bytes_down = t->bytes_down;
+  s->bytes_up += up;
+  s->bytes_down += down;
+  if (up > 0 || down > 0)
+    s->active_at = clock_mono_ms();
+  return true;
+}
+
+static channel_t *live_channel(session_t *s, uint32_t number)
+{
+  channel_t *c = by_number(s, number);
+  if (c != NULL && c->state == CHANNEL_LIVE)
+    return c;
+  session_misbehaved(s, "speaks of a connection that it does not have");
+  return NULL;
+}
+
+void channel_traffic(session_t *s, const msg_t *m)
+{
+  channel_t *c = live_channel(s, m->traffic.channel);
+  if (c != NULL)
+    take_bytes(s, c, &m->traffic);
+}
+
+/* Reasons that are a worker's to give. */
+static reason_t reason_of_end(const session_t *s, uint32_t reason)
+{
+  if (s->state == STATE_ENDING)
+    return REASON_SESSION_ENDED;
+  switch (reason) {
+  case REASON_CHANNEL_CLOSED:
+  case REASON_TARGET_RESET:
+  case REASON_CLIENT_RESET:
+  case REASON_SESSION_ENDED:
+    return (reason_t)reason;
+  default:
+    return REASON_CHANNEL_CLOSED;
+  }
+}
+
+void channel_end(session_t *s, const msg_t *m)
+{
+  channel_t *c = live_channel(s, m->traffic.channel);
+  if (c == NULL || !take_bytes(s, c, &m->traffic))
+    return;
+  record_end(c, reason_of_end(s, m->traffic.reason));
+  unlink_channel(c);
+  free_channel(c);
+  session_set_limits(s);
+}
+
+void channel_cut_all(session_t *s)
+{
+  for (channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->fd >= 0)
+      shutdown(c->fd, SHUT_RDWR);
+  for (channel_t *c = s->channels; c != NULL;) {
+    if (c->state == CHANNEL_OPENING) {
+      refuse(c, REASON_SESSION_ENDED);
+      c = s->channels; /* telling the worker may have ended more of them */
+    } else {
+      c = c->next;
+    }
+  }
+}
+
+void channel_finish_all(session_t *s)
+{
+  while (s->channels != NULL) {
+    channel_t *c = s->channels;
+    unlink_channel(c);
+    if (c->state == CHANNEL_RECORDING) { /* its callback frees it */
+      c->orphan = true;
+      continue;
+    }
+    if (c->state == CHANNEL_LIVE)
+      record_end(c, REASON_SESSION_ENDED);
+    free_channel(c);
+  }
+}
+
+bool channel_all_granted(const session_t *s)
+{
+  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
+    if (c->state == CHANNEL_OPENING)
+      continue; /* judged when it is connected */
+    if (finder_judge_address(s->broker->config, s->user, c->is_ip, c->name, &c->address).reason != REASON_NONE)
+      return false;
+  }
+  return true;
+}

@@ -1,0 +1,227 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "bastion/broker_state.h"
+#include "bastion/verify.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* ---- the host key ---- */
+
+/* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers'
+ * key exchanges by the thousand. */
+static bool take_sign_token(session_t *s)
+{
+  enum { TOKEN = 1000 };
+  uint64_t now = clock_mono_ms();
+  if (s->sign_at == 0)
+    s->sign_tokens = SESSION_SIGN_BURST * TOKEN;
+  else
+    s->sign_tokens += (now - s->sign_at) * SESSION_SIGN_PER_SECOND;
+  s->sign_at = now;
+  if (s->sign_tokens > SESSION_SIGN_BURST * TOKEN)
+    s->sign_tokens = SESSION_SIGN_BURST * TOKEN;
+  if (s->sign_tokens < TOKEN)
+    return false;
+  s->sign_tokens -= TOKEN;
+  return true;
+}
+
+/* Lengths of exchange hashes of the key exchanges that are offered. */
+static bool hash_length_ok(uint32_t len)
+{
+  return len == 32 || len == 48 || len == 64;
+}
+
+void login_sign(session_t *s, const msg_t *m)
+{
+  const config_t *c = s->broker->config;
+  if (!hash_length_ok(m->sign.len) || m->sign.key >= c->key_count) {
+    session_misbehaved(s, "asked for a signature of what is no exchange hash");
+    return;
+  }
+  msg_t reply;
+  msg_init(&reply, MSG_SIGNED, m->h.request, s->number);
+  bool allowed = s->state == STATE_KEX || (s->state == STATE_OPEN && take_sign_token(s));
+  if (allowed && hostkey_sign(c->keys[m->sign.key], m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
+    reply.signed_.ok = 1;
+    reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
+  } else {
+    log_warn("session %s: a host signature was not given", s->id);
+  }
+  if (s->state == STATE_KEX) {
+    memcpy(s->hash, m->sign.data, m->sign.len);
+    s->hash_len = m->sign.len;
+    s->state = STATE_LOGIN;
+  }
+  session_send(s, &reply, -1);
+}
+
+/* ---- the user ---- */
+
+static void record_failure(session_t *s, const char *user, const uint8_t *key, size_t key_len, reason_t reason,
+                           bool signed_attempt)
+{
+  char fingerprint[USERKEY_FINGERPRINT_MAX], name[MSG_USER_MAX * 4];
+  text_printable(name, sizeof name, user, strlen(user));
+  json_t *r = session_record(s, "login-failed");
+  json_object_set_new(r, "user", json_string(name));
+  if (key_len > 0)
+    json_object_set_new(r, "key", json_string(userkey_fingerprint(key, key_len, fingerprint)));
+  json_object_set_new(r, "reason", json_string(reason_name(reason)));
+  json_object_set_new(r, "signed", json_boolean(signed_attempt));
+  session_append(s, r);
+  s->broker->login_failures++;
+}
+
+void login_verify(session_t *s, const msg_t *m, bool refuse)
+{
+  msg_t reply;
+  msg_init(&reply, MSG_VERIFIED, m->h.request, s->number);
+  s->verified = false;
+  if (!refuse) {
+    verify_result_t r = verify_login(s->broker->config, (wire_slice_t){s->hash, s->hash_len}, m->verify.signature,
+                                     m->verify.signature_len, m->verify.data, m->verify.data_len);
+    if (r.reason == REASON_NONE && r.blob.len <= sizeof s->verified_key) {
+      s->verified = true;
+      memcpy(s->verified_user, r.user, sizeof s->verified_user);
+      memcpy(s->verified_key, r.blob.data, r.blob.len);
+      s->verified_key_len = r.blob.len;
+      reply.verified.ok = 1;
+    } else {
+      record_failure(s, r.user, r.blob.data, r.blob.len, r.reason, true);
+      if (++s->failures > SESSION_AUTH_FAILURES_MAX + SESSION_SLACK) {
+        session_misbehaved(s, "tries more signatures than it may");
+        return;
+      }
+    }
+  }
+  session_send(s, &reply, -1);
+}
+
+static void send_probed(session_t *s, uint32_t request, reason_t reason)
+{
+  msg_t reply;
+  msg_init(&reply, MSG_PROBED, request, s->number);
+  reply.probed.ok = reason == REASON_NONE;
+  reply.probed.reason = reason;
+  session_send(s, &reply, -1);
+}
+
+void login_probe(session_t *s, const msg_t *m, bool refuse)
+{
+  if (refuse || m->login.key_len == 0) {
+    send_probed(s, m->h.request, REASON_METHOD_NOT_ACCEPTED);
+    return;
+  }
+  if (++s->probes > SESSION_PROBES_MAX + SESSION_SLACK) {
+    session_misbehaved(s, "probes more keys than it may");
+    return;
+  }
+  const userkey_t *key;
+  reason_t reason = verify_known(s->broker->config, m->login.user, m->login.key, m->login.key_len, &key);
+  if (reason != REASON_NONE)
+    record_failure(s, m->login.user, m->login.key, m->login.key_len, reason, false);
+  send_probed(s, m->h.request, reason);
+}
+
+static size_t sessions_of(const broker_t *b, const char *user)
+{
+  size_t n = 0;
+  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+    n += s->signed_in && s->state != STATE_ENDING && strcmp(s->user, user) == 0;
+  return n;
+}
+
+/* The session's end is the record of it. */
+static void refuse_login(session_t *s, reason_t reason)
+{
+  log_info("session %s: login of %s refused: %s", s->id, s->user, reason_text(reason));
+  s->broker->login_failures++;
+  session_end(s, reason, NULL);
+}
+
+static void welcome(session_t *s)
+{
+  broker_t *b = s->broker;
+  s->state = STATE_OPEN;
+  s->opened_at = s->active_at = clock_mono_ms();
+  b->logins++;
+  session_set_limits(s);
+  char source[ENDPOINT_TEXT_MAX], idle[32], most[32];
+  log_info("session %s: %s signed in from %s with %s", s->id, s->user, endpoint_format(&s->source, source),
+           s->fingerprint);
+  msg_t m;
+  msg_init(&m, MSG_WELCOME, s->login_request, s->number);
+  snprintf(m.welcome.banner, sizeof m.welcome.banner, "smplkit bastion: session %s of %s, idle %s, at most %s\r\n", s->id,
+           s->user, text_format_duration(idle, sizeof idle, s->idle_ms),
+           text_format_duration(most, sizeof most, s->session_ms));
+  session_send(s, &m, -1);
+}
+
+/* The record of the session's start is on the disk, or cannot be. */
+static void on_recorded(void *ctx, int err)
+{
+  session_t *s = ctx;
+  s->holds--;
+  s->started = err == SMPL_OK;
+  if (s->finished) {
+    /* It went meanwhile: the start that is now on record gets its end. */
+    if (s->started) {
+      json_t *r = session_record(s, "session-end");
+      json_object_set_new(r, "reason", json_string(reason_name(s->reason)));
+      session_append(s, r);
+    }
+    session_free_if_done(s);
+    return;
+  }
+  if (s->state != STATE_STARTING)
+    return;
+  if (err)
+    session_end(s, REASON_AUDIT_FAILED, NULL);
+  else
+    welcome(s);
+}
+
+static json_t *start_record(const session_t *s)
+{
+  json_t *r = session_record(s, "session-start");
+  json_object_set_new(r, "key", json_string(s->fingerprint));
+  json_object_set_new(r, "client", json_string(s->client_version));
+  return r;
+}
+
+/* The worker says that the user has signed in. Believed only for what this process verified itself a moment ago. */
+void login_request(session_t *s, const msg_t *m)
+{
+  const msg_login_t *l = &m->login;
+  bool proven = s->verified && strcmp(l->user, s->verified_user) == 0 && l->key_len == s->verified_key_len &&
+                memcmp(l->key, s->verified_key, l->key_len) == 0;
+  s->verified = false;
+  if (!proven) {
+    session_misbehaved(s, "claims a login that no signature proves");
+    return;
+  }
+  memcpy(s->user, l->user, sizeof s->user);
+  text_printable(s->client_version, sizeof s->client_version, l->client_version, strlen(l->client_version));
+  userkey_fingerprint(l->key, l->key_len, s->fingerprint);
+  const user_conf_t *user = config_user(s->broker->config, l->user);
+  if (user == NULL || authkeys_find(&user->keys, l->key, l->key_len) == NULL) {
+    refuse_login(s, REASON_POLICY_CHANGED); /* reloaded since the signature */
+    return;
+  }
+  if (sessions_of(s->broker, l->user) >= s->broker->config->limits.sessions_per_user) {
+    refuse_login(s, REASON_TOO_MANY_SESSIONS);
+    return;
+  }
+  s->signed_in = true;
+  s->login_request = m->h.request;
+  s->state = STATE_STARTING;
+  s->holds++;
+  if (audit_append(s->broker->audit, start_record(s), on_recorded, s)) {
+    s->holds--;
+    session_end(s, REASON_AUDIT_FAILED, NULL);
+  }
+}
