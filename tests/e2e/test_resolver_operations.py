@@ -11,7 +11,7 @@ import time
 import pytest
 
 import kit
-from test_resolver_kit import INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode
+from test_resolver import INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode
 
 
 @pytest.fixture
