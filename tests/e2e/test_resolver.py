@@ -358,7 +358,7 @@ def test_answers_leave_from_the_address_that_was_asked(spawn, work):
 
 @pytest.mark.short
 def test_ipv6_clients_have_their_views(spawn, work):
-    r = Resolver(spawn, work, free_on=("::1",))
+    r = Resolver(spawn, work, free_on=(SERVER, "::1"))
     r.write_config(address="::1", vpc='["::1"]')
     r.start()
     assert r.dig("config.internal.smplkit.local", "+short", source="::1", server="::1") == "127.10.1.11"
