@@ -52,7 +52,8 @@ typedef void (*ssh_pump_line_cb)(void *ctx, ssh_pump_channel_t *ch, const char *
 typedef void (*ssh_pump_each_cb)(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes);
 
 /* O_NONBLOCK, TCP_NODELAY and, where the system has it, a limit on unacknowledged bytes (user_timeout_ms, 0: none).
- * Before any seal: these calls are not behind the filter. Not-TCP sockets get O_NONBLOCK alone. SMPL_ESYS. */
+ * Before any seal: these calls are not behind the filter. Not-TCP sockets get O_NONBLOCK alone. A client calls it again
+ * after ssh_connect: libssh makes a socket given by SSH_OPTIONS_FD a blocking one. SMPL_ESYS. */
 int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms);
 
 /* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive the pump.

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/ssh_pump.h"
 #include "tunnel/dial.h"
 #include "tunnel/interrupt.h"
 #include "tunnel/trust.h"
@@ -71,7 +72,8 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t
       return EXIT_NO_BASTION;
     }
   }
-  if (rc == SSH_OK)
+  /* libssh has made the socket a blocking one: a stalled bastion would hold up everything. */
+  if (rc == SSH_OK && ssh_pump_prepare_socket(ssh_get_fd(session), 0) == SMPL_OK)
     return EXIT_ENDED;
   const char *words = session_last_words(session);
   if (words[0])

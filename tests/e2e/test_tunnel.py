@@ -304,6 +304,27 @@ def test_ctrl_c_ends_at_once_while_the_bastion_does_not_answer(spawn, work, sshd
         assert program.wait(2) == 0
 
 
+def test_ctrl_c_ends_at_once_while_the_bastion_has_stalled_in_mid_transfer(tunnel, sshd):
+    program, port = tunnel(Server(digest_then_answer).port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(b"x")
+        stopped = sshd.sessions()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            s.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                while True:
+                    s.send(bytes(1 << 20))
+            start = time.monotonic()
+            program.signal(signal.SIGINT)
+            assert program.wait(10) == 0
+            assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+
 def test_a_session_cut_without_a_word_is_a_lost_bastion(tunnel, sshd):
     server = Server(echo)
     program, _ = tunnel(server.port)

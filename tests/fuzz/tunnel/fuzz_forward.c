@@ -1,0 +1,27 @@
+/* Forwards and bastions from the command line: any bytes are taken or refused, and what is taken keeps its bounds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/forward.h"
+#include "tunnel/options.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  char *text = malloc(size + 1);
+  memcpy(text, data, size);
+  text[size] = '\0';
+  diag_t diag = {0};
+  forward_t forward;
+  if (forward_parse(text, &forward, &diag) == 0 &&
+      (forward.target[0] == '\0' || (forward.bind_given && !ip_is_loopback(&forward.bind))))
+    abort();
+  char user[OPTIONS_USER_MAX];
+  char host[OPTIONS_HOST_MAX];
+  uint16_t port;
+  if (options_parse_bastion(text, user, host, &port, &diag) == 0 && host[0] == '\0')
+    abort();
+  free(text);
+  return 0;
+}

@@ -1,0 +1,245 @@
+/* Command line, environment and tunnel.yaml: which one wins, and how faults are named. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/error.h"
+#include "tunnel/options.h"
+
+static char folder[] = "/tmp/smpl-options-XXXXXX";
+static char file[64];
+
+static int group_setup(void **state)
+{
+  (void)state;
+  if (!mkdtemp(folder))
+    return -1;
+  snprintf(file, sizeof file, "%s/tunnel.yaml", folder);
+  return 0;
+}
+
+static int group_teardown(void **state)
+{
+  (void)state;
+  unlink(file);
+  return rmdir(folder);
+}
+
+static int setup(void **state)
+{
+  (void)state;
+  unlink(file);
+  unsetenv("SMPL_BASTION");
+  unsetenv("SMPL_TUNNEL_CONFIG");
+  setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+  setenv("HOME", "/home/nobody", 1);
+  return 0;
+}
+
+static void write_file(const char *text)
+{
+  FILE *f = fopen(file, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+  setenv("SMPL_TUNNEL_CONFIG", file, 1);
+}
+
+static int read_all(options_t *o, bool *in_file, diag_t *diag, ...)
+{
+  char *argv[FORWARDS_MAX + 8] = {"smpl-tunnel"};
+  int argc = 1;
+  va_list args;
+  va_start(args, diag);
+  while ((argv[argc] = va_arg(args, char *)))
+    argc++;
+  va_end(args);
+  return options_read(argc, argv, o, in_file, diag);
+}
+
+static void test_bastion_in_every_form(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text, *user, *host;
+    unsigned port;
+  } good[] = {
+    {"host", "", "host", 0},
+    {"HOST.Example", "", "host.example", 0},
+    {"host:2222", "", "host", 2222},
+    {"dev@host", "dev", "host", 0},
+    {"ssh://dev@host:2222", "dev", "host", 2222},
+    {"ssh://host/", "", "host", 0},
+    {"ssh://dev@[::1]:65535/", "dev", "::1", 65535},
+    {"[fe80::1%eth0]", "", "fe80::1%eth0", 0},
+  };
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    char user[OPTIONS_USER_MAX];
+    char host[OPTIONS_HOST_MAX];
+    uint16_t port;
+    assert_int_equal(options_parse_bastion(good[i].text, user, host, &port, NULL), SMPL_OK);
+    assert_string_equal(user, good[i].user);
+    assert_string_equal(host, good[i].host);
+    assert_int_equal(port, good[i].port);
+  }
+}
+
+static void test_bastion_in_no_form(void **state)
+{
+  (void)state;
+  static const char *const bad[] = {"", "@host", "dev@", "host:", "host:0", "host:65536", "host:x", "ssh://", "[::1", "[]",
+                                    "host/path", "host:22/path", "a b", "[::1]22", "a,b"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char user[OPTIONS_USER_MAX];
+    char host[OPTIONS_HOST_MAX];
+    uint16_t port;
+    diag_t diag = {0};
+    if (options_parse_bastion(bad[i], user, host, &port, &diag) != SMPL_EINVAL)
+      fail_msg("'%s' is taken", bad[i]);
+    assert_non_null(strstr(diag.text, "bastion '"));
+  }
+}
+
+static void test_the_command_line_stands_above_environment_and_file(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  write_file("bastion: filehost:1\nuser: fileuser\nidentity: key\nknown_hosts: ~/kh\n");
+  setenv("SMPL_BASTION", "envhost:2", 1);
+  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "arghost", "-l", "arguser", "-i", "argkey", "--known-hosts",
+                            "argkh", "80:x", NULL), SMPL_OK);
+  assert_string_equal(o.host, "arghost");
+  assert_int_equal(o.port, 22);
+  assert_string_equal(o.user, "arguser");
+  assert_int_equal(o.identity_count, 1);
+  assert_string_equal(o.identities[0], "argkey");
+  assert_string_equal(o.known_hosts[0], "argkh");
+  options_free(&o);
+}
+
+static void test_the_environment_stands_above_the_file(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  write_file("bastion: filehost:1\nuser: fileuser\nidentity: [a, b]\nknown_hosts: ~/kh\n");
+  setenv("SMPL_BASTION", "envhost:2", 1);
+  assert_int_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
+  assert_string_equal(o.host, "envhost");
+  assert_int_equal(o.port, 2);
+  assert_string_equal(o.user, "fileuser");
+  assert_int_equal(o.identity_count, 2);
+  char want[64];
+  snprintf(want, sizeof want, "%s/b", folder);
+  assert_string_equal(o.identities[1], want);
+  assert_string_equal(o.known_hosts[0], "/home/nobody/kh");
+  options_free(&o);
+}
+
+static void test_l_stands_above_the_user_in_the_bastions_name(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  assert_int_equal(read_all(&o, &in_file, &diag, "-l", "x", "--bastion", "dev@h", "80:x", NULL), SMPL_OK);
+  assert_string_equal(o.user, "x");
+  options_free(&o);
+  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "dev@h", "80:x", NULL), SMPL_OK);
+  assert_string_equal(o.user, "dev");
+  options_free(&o);
+}
+
+static void test_the_usual_files_are_the_default(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "h", "80:x", NULL), SMPL_OK);
+  assert_false(o.identities_given);
+  assert_string_equal(o.identities[0], "/home/nobody/.ssh/id_ed25519");
+  assert_string_equal(o.known_hosts[0], "/home/nobody/.ssh/known_hosts");
+  options_free(&o);
+}
+
+static void test_faults_in_the_file_are_told_from_faults_of_the_command_line(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  write_file("bastion: h\nport: 3\n");
+  assert_int_not_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
+  assert_true(in_file);
+  assert_non_null(strstr(diag.text, "tunnel.yaml:2:1"));
+  options_free(&o);
+  diag = (diag_t){0};
+  assert_int_not_equal(read_all(&o, &in_file, &diag, "--what", "80:x", NULL), SMPL_OK);
+  assert_false(in_file);
+  assert_non_null(strstr(diag.text, "--what"));
+  options_free(&o);
+  unsetenv("SMPL_TUNNEL_CONFIG");
+  diag = (diag_t){0};
+  assert_int_not_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
+  assert_non_null(strstr(diag.text, "no bastion is known"));
+  options_free(&o);
+}
+
+static void test_so_many_forwards_and_no_more(void **state)
+{
+  (void)state;
+  char *argv[FORWARDS_MAX + 4] = {"smpl-tunnel", "--bastion=h"};
+  for (int i = 0; i <= FORWARDS_MAX; i++)
+    argv[2 + i] = "0:x:1";
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  assert_int_equal(options_read(2 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_OK);
+  assert_int_equal(o.forward_count, FORWARDS_MAX);
+  options_free(&o);
+  assert_int_equal(options_read(3 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
+  options_free(&o);
+}
+
+static void test_so_many_identities_and_no_more(void **state)
+{
+  (void)state;
+  char *argv[OPTIONS_IDENTITIES_MAX + 4] = {"smpl-tunnel", "80:x"};
+  for (int i = 0; i <= OPTIONS_IDENTITIES_MAX; i++)
+    argv[2 + i] = "-ik";
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  setenv("SMPL_BASTION", "h", 1);
+  assert_int_equal(options_read(2 + OPTIONS_IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_OK);
+  options_free(&o);
+  assert_int_equal(options_read(3 + OPTIONS_IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
+  options_free(&o);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup(test_bastion_in_every_form, setup),
+    cmocka_unit_test_setup(test_bastion_in_no_form, setup),
+    cmocka_unit_test_setup(test_the_command_line_stands_above_environment_and_file, setup),
+    cmocka_unit_test_setup(test_the_environment_stands_above_the_file, setup),
+    cmocka_unit_test_setup(test_l_stands_above_the_user_in_the_bastions_name, setup),
+    cmocka_unit_test_setup(test_the_usual_files_are_the_default, setup),
+    cmocka_unit_test_setup(test_faults_in_the_file_are_told_from_faults_of_the_command_line, setup),
+    cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
+    cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
+  };
+  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

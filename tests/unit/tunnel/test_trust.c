@@ -1,0 +1,250 @@
+/* known_hosts: what is believed, and what is not although it is nearly right. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/error.h"
+#include "tunnel/trust.h"
+
+typedef struct fixture {
+  char folder[32];
+  char file[64];
+  ssh_key ours;
+  ssh_key other;
+  ssh_key ecdsa;
+  char *ours_text;
+  char *other_text;
+  char *ecdsa_text;
+} fixture_t;
+
+static ssh_key make_key(enum ssh_keytypes_e type, int bits, char **text)
+{
+  ssh_key key = NULL;
+  ssh_key public = NULL;
+  assert_int_equal(ssh_pki_generate(type, bits, &key), SSH_OK);
+  assert_int_equal(ssh_pki_export_privkey_to_pubkey(key, &public), SSH_OK);
+  ssh_key_free(key);
+  char *base64 = NULL;
+  assert_int_equal(ssh_pki_export_pubkey_base64(public, &base64), SSH_OK);
+  assert_true(asprintf(text, "%s %s", ssh_key_type_to_char(ssh_key_type(public)), base64) > 0);
+  ssh_string_free_char(base64);
+  return public;
+}
+
+static int setup(void **state)
+{
+  fixture_t *f = calloc(1, sizeof *f);
+  ssh_init();
+  snprintf(f->folder, sizeof f->folder, "/tmp/smpl-trust-XXXXXX");
+  if (!mkdtemp(f->folder))
+    return -1;
+  snprintf(f->file, sizeof f->file, "%s/known_hosts", f->folder);
+  f->ours = make_key(SSH_KEYTYPE_ED25519, 0, &f->ours_text);
+  f->other = make_key(SSH_KEYTYPE_ED25519, 0, &f->other_text);
+  f->ecdsa = make_key(SSH_KEYTYPE_ECDSA, 256, &f->ecdsa_text);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  fixture_t *f = *state;
+  unlink(f->file);
+  rmdir(f->folder);
+  ssh_key_free(f->ours);
+  ssh_key_free(f->other);
+  ssh_key_free(f->ecdsa);
+  free(f->ours_text);
+  free(f->other_text);
+  free(f->ecdsa_text);
+  free(f);
+  return 0;
+}
+
+static void write_lines(const fixture_t *f, const char *text)
+{
+  FILE *out = fopen(f->file, "w");
+  assert_non_null(out);
+  fputs(text, out);
+  fclose(out);
+}
+
+static trust_t *load(const fixture_t *f, const char *host, uint16_t port)
+{
+  const char *files[] = {f->file};
+  trust_t *trust = NULL;
+  diag_t diag = {0};
+  assert_int_equal(trust_load(files, 1, host, port, &trust, &diag), SMPL_OK);
+  return trust;
+}
+
+/* What is said of our key by one line, in which %s stands for the key. */
+static trust_verdict_t judge_line(const fixture_t *f, const char *format, const char *key, const char *host, uint16_t port)
+{
+  char text[2048];
+  char *place = strstr(format, "KEY");
+  assert_non_null(place);
+  snprintf(text, sizeof text, "%.*s%s%s\n", (int)(place - format), format, key, place + 3);
+  write_lines(f, text);
+  trust_t *trust = load(f, host, port);
+  trust_verdict_t verdict = trust_judge(trust, f->ours);
+  trust_free(trust);
+  return verdict;
+}
+
+static void test_names_ports_and_patterns(void **state)
+{
+  const fixture_t *f = *state;
+  static const struct {
+    const char *line;
+    trust_verdict_t verdict;
+  } cases[] = {
+    {"[bastion]:2222 KEY", TRUST_KNOWN},
+    {"[bastion]:2222 KEY a comment", TRUST_KNOWN},
+    {"other,[bastion]:2222 KEY", TRUST_KNOWN},
+    {"\t[bastion]:2222\tKEY\r", TRUST_KNOWN},
+    {"[*]:2222 KEY", TRUST_KNOWN},
+    {"* KEY", TRUST_KNOWN},
+    {"bastion KEY", TRUST_UNKNOWN},
+    {"[bastion]:22 KEY", TRUST_UNKNOWN},
+    {"[bastion]:22222 KEY", TRUST_UNKNOWN},
+    {"bastion2 KEY", TRUST_UNKNOWN},
+    {"#[bastion]:2222 KEY", TRUST_UNKNOWN},
+    {"*,![bastion]:2222 KEY", TRUST_UNKNOWN},
+    {"@cert-authority * KEY", TRUST_UNKNOWN},
+    {"@revoked * KEY", TRUST_REVOKED},
+    {"@revoked bastion KEY", TRUST_UNKNOWN},
+    {"@what * KEY", TRUST_UNKNOWN},
+    {"* ssh-nonsense KEY", TRUST_UNKNOWN},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    trust_verdict_t got = judge_line(f, cases[i].line, f->ours_text, "bastion", 2222);
+    if (got != cases[i].verdict)
+      fail_msg("'%s' gives %d", cases[i].line, (int)got);
+  }
+  assert_int_equal(judge_line(f, "bastion KEY", f->ours_text, "bastion", 22), TRUST_KNOWN);
+  assert_int_equal(judge_line(f, "127.0.0.1 KEY", f->ours_text, "127.0.0.1", 22), TRUST_KNOWN);
+}
+
+static void test_another_key_is_a_change_and_another_kind_is_not_trusted(void **state)
+{
+  const fixture_t *f = *state;
+  assert_int_equal(judge_line(f, "bastion KEY", f->other_text, "bastion", 22), TRUST_CHANGED);
+  assert_int_equal(judge_line(f, "bastion KEY", f->ecdsa_text, "bastion", 22), TRUST_OTHER_KIND);
+  char text[2048];
+  snprintf(text, sizeof text, "bastion %s\nbastion %s\nbastion %s\n", f->other_text, f->ecdsa_text, f->ours_text);
+  write_lines(f, text);
+  trust_t *trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  trust_free(trust);
+}
+
+static void test_a_revoked_key_stands_above_a_known_one(void **state)
+{
+  const fixture_t *f = *state;
+  char text[2048];
+  snprintf(text, sizeof text, "bastion %s\n@revoked * %s\n", f->ours_text, f->ours_text);
+  write_lines(f, text);
+  trust_t *trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_REVOKED);
+  assert_int_equal(trust_judge(trust, f->other), TRUST_CHANGED);
+  trust_free(trust);
+}
+
+static void test_kinds_on_file_are_asked_for_first(void **state)
+{
+  const fixture_t *f = *state;
+  trust_t *trust = load(f, "bastion", 22);
+  assert_int_equal(strncmp(trust_algorithms(trust), "ssh-ed25519,", 12), 0);
+  trust_free(trust);
+  judge_line(f, "bastion KEY", f->ecdsa_text, "bastion", 22);
+  trust = load(f, "bastion", 22);
+  assert_int_equal(strncmp(trust_algorithms(trust), "ecdsa-sha2-nistp256,ssh-ed25519,", 32), 0);
+  assert_non_null(strstr(trust_algorithms(trust), "rsa-sha2-512"));
+  trust_free(trust);
+}
+
+static void test_what_is_remembered_is_known_and_spoils_nothing(void **state)
+{
+  const fixture_t *f = *state;
+  write_lines(f, "# no newline at the end");
+  trust_t *trust = load(f, "bastion", 2222);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_UNKNOWN);
+  assert_int_equal(trust_remember(trust, f->file, f->ours, NULL), SMPL_OK);
+  trust_free(trust);
+  trust = load(f, "bastion", 2222);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  char known[512];
+  char print[TRUST_FINGERPRINT_MAX];
+  trust_describe_known(trust, known, sizeof known);
+  assert_non_null(strstr(known, trust_fingerprint(f->ours, print)));
+  assert_int_equal(strncmp(print, "SHA256:", 7), 0);
+  trust_free(trust);
+}
+
+static void test_limits_of_lines_and_keys(void **state)
+{
+  const fixture_t *f = *state;
+  FILE *out = fopen(f->file, "w");
+  /* A line that is too long is passed over, the one after it is read. */
+  for (int i = 0; i < TRUST_LINE_MAX; i++)
+    fputc('x', out);
+  fprintf(out, "\nbastion %s\n", f->ours_text);
+  fclose(out);
+  trust_t *trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  trust_free(trust);
+  out = fopen(f->file, "w");
+  for (int i = 0; i < TRUST_KEYS_MAX - 1; i++)
+    fprintf(out, "bastion %s\n", f->other_text);
+  fprintf(out, "bastion %s\n", f->ours_text);
+  fclose(out);
+  trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  trust_free(trust);
+  out = fopen(f->file, "w");
+  for (int i = 0; i < TRUST_KEYS_MAX; i++)
+    fprintf(out, "bastion %s\n", f->other_text);
+  fprintf(out, "bastion %s\n", f->ours_text);
+  fclose(out);
+  trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_CHANGED); /* too many keys: not believed rather than guessed */
+  trust_free(trust);
+}
+
+static void test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not(void **state)
+{
+  const fixture_t *f = *state;
+  const char *files[] = {f->folder, "/nonexistent/known_hosts"};
+  trust_t *trust = NULL;
+  diag_t diag = {0};
+  assert_int_not_equal(trust_load(files, 1, "h", 22, &trust, &diag), SMPL_OK);
+  assert_null(trust);
+  assert_non_null(strstr(diag.text, f->folder));
+  assert_int_equal(trust_load(files + 1, 1, "h", 22, &trust, &diag), SMPL_OK);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_UNKNOWN);
+  trust_free(trust);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(test_names_ports_and_patterns, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_another_key_is_a_change_and_another_kind_is_not_trusted, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_a_revoked_key_stands_above_a_known_one, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_kinds_on_file_are_asked_for_first, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_what_is_remembered_is_known_and_spoils_nothing, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_limits_of_lines_and_keys, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
