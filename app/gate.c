@@ -228,6 +228,8 @@ gate_verdict_t gate_host(const uint8_t *host, size_t len)
 
 gate_verdict_t gate_scan(const uint8_t *bytes, size_t len, size_t from, size_t *end)
 {
+  if (len > 0 && bytes[0] == '\r')
+    return GATE_REQUEST_LINE; /* an empty line before the request */
   for (size_t i = from; i < len && i < LIMIT_HEAD; i++) {
     uint8_t c = bytes[i];
     bool after_cr = i > 0 && bytes[i - 1] == '\r';
@@ -240,8 +242,6 @@ gate_verdict_t gate_scan(const uint8_t *bytes, size_t len, size_t from, size_t *
     if ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f)
       return GATE_CONTROL;
   }
-  if (len > 0 && bytes[0] == '\r')
-    return GATE_REQUEST_LINE;
   return len >= LIMIT_HEAD ? GATE_HEAD_SIZE : GATE_MORE;
 }
 
@@ -443,6 +443,13 @@ static gate_verdict_t take_known(const uint8_t *head, known_t known, span_t valu
   }
 }
 
+static bool has_tab(const uint8_t *head, size_t at, size_t end)
+{
+  while (at < end && head[at] != '\t')
+    at++;
+  return at < end;
+}
+
 /* head[at..end) is one header line without its line end. */
 static gate_verdict_t read_header(const uint8_t *head, size_t at, size_t end, uint32_t *seen, gate_head_t *out)
 {
@@ -471,6 +478,8 @@ static gate_verdict_t read_header(const uint8_t *head, size_t at, size_t end, ui
   if ((*seen & (1u << known)) != 0)
     return GATE_HEADER_TWICE;
   *seen |= 1u << known;
+  if (known == KNOWN_LENGTH && to < end && has_tab(head, to, end))
+    return GATE_LENGTH; /* parsers differ on a tab behind the digits */
   return take_known(head, known, header->value, out);
 }
 
