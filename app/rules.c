@@ -10,7 +10,7 @@ int rule_parse(const char *text, rule_t *out)
   size_t len = strlen(text);
   bool open = len >= 2 && text[len - 2] == '/' && text[len - 1] == '*';
   size_t prefix = open ? len - 1 : len;
-  if (len > LIMIT_RULE || memchr(text, '*', prefix) != NULL)
+  if (len > LIMIT_RULE || (open && prefix == 2) || memchr(text, '*', prefix) != NULL)
     return SMPL_EINVAL;
   /* "/api/v1/" is judged without its final slash, "/" as it is. */
   size_t judged = open && prefix > 1 ? prefix - 1 : prefix;
