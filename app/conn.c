@@ -1,7 +1,9 @@
 #include "app/conn.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "app/reply.h"
 #include "common/clock.h"
@@ -180,6 +182,15 @@ static void on_written(uv_write_t *write, int status)
     after_reply(c);
 }
 
+/* Bytes of the answer that the peer has not acknowledged: queued here or in the kernel. */
+static size_t unacknowledged(const conn_t *c)
+{
+  int fd = -1, queued = 0;
+  if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) < 0 || ioctl(fd, SIOCOUTQ, &queued) < 0 || queued < 0)
+    queued = 0;
+  return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) + (size_t)queued;
+}
+
 /* Queues what the socket did not take at once: `sent` bytes are gone already. */
 static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
 {
@@ -206,7 +217,7 @@ static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
     return;
   }
   enter(c, PHASE_WRITE);
-  c->write_left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+  c->write_left = unacknowledged(c);
   stop_reading(c);
 }
 
@@ -553,7 +564,7 @@ void conn_accept(listener_t *listener)
 
 static void expire(conn_t *c)
 {
-  size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+  size_t left = c->phase == PHASE_WRITE ? unacknowledged(c) : 0;
   if (c->phase == PHASE_WRITE && left < c->write_left) {
     c->write_left = left; /* slow, but taking */
     enter(c, PHASE_WRITE);

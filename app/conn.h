@@ -82,7 +82,7 @@ struct conn {
   size_t scanned; /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;
-  size_t write_left; /* bytes queued when last looked at */
+  size_t write_left; /* bytes not acknowledged when last looked at */
   char *out_head;    /* malloc'ed while a write is under way */
   void *out_owned;
   uv_tcp_t tcp;

@@ -1,0 +1,598 @@
+"""The http front of smpl-app over real sockets: a service whose handlers echo, dawdle and leak stands behind it."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+import kit
+
+PUBLIC, INTERNAL = "127.44.1.1", "127.44.2.1"
+CLIENT, STRANGER = "127.44.9.9", "127.45.9.9"
+SECRET = b"this-must-never-leave"
+ECHO = kit.BIN.parent / "tests" / "smpl-app-echo"
+
+
+class Front:
+    def __init__(self, work, spawn, extra=""):
+        self.port = kit.free_port(PUBLIC, INTERNAL)
+        self.file = work / "echo.yaml"
+        self.file.write_text(
+            "service: accounts\n"
+            "listeners:\n"
+            f'  - {{name: public, address: "{PUBLIC}:{self.port}", rules: ["/api/v1/*"]}}\n'
+            f'  - {{name: internal, address: "{INTERNAL}:{self.port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
+            "     hosts: [app.internal.smplkit.local]}\n"
+            f"database: echo.db\n{extra}")
+        self.program = spawn(ECHO, "-c", self.file).wait_ready()
+
+    def connect(self, address=PUBLIC, source=CLIENT, timeout=15):
+        return socket.create_connection((address, self.port), timeout=timeout, source_address=(source, 0))
+
+    def raw(self, data, address=PUBLIC, half_close=False):
+        """Sends bytes, returns everything that comes until the front closes."""
+        with self.connect(address) as s:
+            try:
+                s.sendall(data)
+                if half_close:
+                    s.shutdown(socket.SHUT_WR)
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+            return kit.recv_all(s)
+
+    def ask(self, target, address=PUBLIC, method="GET", headers=(), body=b"", host=None, version="1.1"):
+        head = [f"{method} {target} HTTP/{version}", f"Host: {host or address}"]
+        head += list(headers) + ([f"Content-Length: {len(body)}"] if body else []) + ["Connection: close"]
+        return Answer(self.raw("\r\n".join(head).encode() + b"\r\n\r\n" + body, address))
+
+    def log(self):
+        return [json.loads(line) for line in self.program.out]
+
+
+class Answer:
+    def __init__(self, data):
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        self.status = int(lines[0].split(" ")[1]) if lines[0] else None
+        self.headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            self.headers[name.lower()] = value
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+@pytest.fixture
+def front(work, spawn):
+    return Front(work, spawn)
+
+
+# Refusals
+
+HIDDEN = b"GET /internal/v1/secret HTTP/1.1\r\nHost: h\r\n\r\n"
+JSON_TYPE = b"Content-Type: application/json\r\n"
+
+
+def get(target, headers=b"", version=b"HTTP/1.1"):
+    return b"GET " + target + b" " + version + b"\r\nHost: h\r\n" + headers + b"\r\n"
+
+
+def post(headers, body=b""):
+    return b"POST /api/v1/echo HTTP/1.1\r\nHost: h\r\n" + JSON_TYPE + headers + b"\r\n" + body
+
+
+# Well-formed, and not there.
+ABSENT = [get(t) for t in (
+    b"/", b"/internal/v1/secret", b"/internal/v1/health", b"/internal", b"/docs", b"/openapi.json", b"/favicon.ico",
+    b"/docs/swagger-ui.css", b"/api", b"/api/v1", b"/api/v1/", b"/api/v1/nothing", b"/API/V1/echo/x", b"/Internal/v1/secret",
+    b"/api/v2/echo/x", b"/api/v1x/echo/x", b"/%61pi/v1/echo/x", b"/api/v1/ech%6f/x", b"/api/v1/echo/x/y",
+    b"/%69nternal/v1/secret", b"/internal/", b"/api/v1/internal/v1/secret", b"http://h/internal/v1/secret",
+    b"/api/v1/echo/x/", b"/internal/v1/secret?/api/v1/echo/x")] + [
+    b"POST /internal/v1/echo HTTP/1.1\r\nHost: h\r\n" + JSON_TYPE + b"Content-Length: 2\r\n\r\n{}",
+    b"PATCH /internal/v1/secret HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"OPTIONS /internal/v1/secret HTTP/1.1\r\nHost: h\r\nOrigin: http://h\r\n\r\n",
+    get(b"/internal/v1/secret", b"X-Original-URL: /api/v1/echo/x\r\n"),
+    get(b"/internal/v1/secret", b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: localhost\r\n"),
+    b"GET /internal/v1/secret HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /internal/v1/secret HTTP/1.1\r\nHost: app.internal.smplkit.local\r\n\r\n",
+    b"GET /internal/v1/secret HTTP/1.0\r\nHost: h\r\n\r\n",
+]
+
+# To be read in two ways, or in none.
+MALFORMED = [get(t) for t in (
+    b"/api/v1/../internal/v1/secret", b"/api/v1/echo/../../../internal/v1/secret", b"/api/v1/%2e%2e/%2e%2e/internal/v1/secret",
+    b"/api/v1/.%2e/x", b"/api/v1/%2E./x", b"/api/v1/..%2finternal", b"/api/v1/..%5cinternal", b"/api/v1/..\\internal",
+    b"/api/v1/%252e%252e/x", b"/api/v1/%c0%ae%c0%ae/x", b"/api/v1/%e0%80%ae/x", b"/api/v1/%uff0e/x", b"/api/v1/..;/internal",
+    b"/api/v1/echo;a=b/x", b"//internal/v1/secret", b"/api//v1/echo/x", b"/api/v1//internal/v1/secret", b"/./internal/v1/secret",
+    b"/api/v1/echo/x%00", b"/api/v1/echo/x%0d%0aX:y", b"/api/v1/echo/x%7f", b"/api/v1/echo/%zz", b"/api/v1/echo/%", b"/api/v1/echo/%4",
+    b"/api/v1/echo/x#/internal", b"/api/v1/echo/x%23", b"/api/v1/echo/x%3f", b"/api/v1/echo/\xc3\xa9", b"/api/v1/echo/a b",
+    b"/api/v1/echo/\tx", b"*", b"http://g/api/v1/echo/x", b"https://h/api/v1/echo/x", b"http://h", b"//h/api/v1/echo/x",
+    b"http://h@g/api/v1/echo/x", b"api/v1/echo/x", b"?/api/v1/echo/x", b"/api/v1/echo/x?a=%00", b"/api/v1/echo/x?a=\xff",
+    b"/" + b"a" * 8192)] + [
+    # request line
+    b"GET /api/v1/echo/x\r\n\r\n", b"GET /api/v1/echo/x HTTP/0.9\r\nHost: h\r\n\r\n", b"GET  /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /api/v1/echo/x  HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /api/v1/echo/x HTTP/1.1 \r\nHost: h\r\n\r\n",
+    b"GET /api/v1/echo/x HTTP/2.0\r\nHost: h\r\n\r\n", b"GET /api/v1/echo/x HTTP/1.10\r\nHost: h\r\n\r\n",
+    b"GET\t/api/v1/echo/x\tHTTP/1.1\r\nHost: h\r\n\r\n", b"get /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"\r\nGET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n", b" GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"TRACE /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n", b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    # line ends and folding
+    b"GET /api/v1/echo/x HTTP/1.1\nHost: h\n\n", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\n\r\n", get(b"/api/v1/echo/x", b"X: a\rb\r\n"),
+    get(b"/api/v1/echo/x", b"X: a\r\n b\r\n"), get(b"/api/v1/echo/x", b"X: a\r\n\tTransfer-Encoding: chunked\r\n"),
+    b"GET /api/v1/echo/x HTTP/1.1\r\n Host: h\r\n\r\n", get(b"/api/v1/echo/x", b"X: a\x00b\r\n"), get(b"/api/v1/echo/x", b"X: a\x01b\r\n"),
+    # names
+    get(b"/api/v1/echo/x", b"X : a\r\n"), get(b"/api/v1/echo/x", b": a\r\n"), get(b"/api/v1/echo/x", b"X\r\n"),
+    get(b"/api/v1/echo/x", b"X_Y: a\r\n"), get(b"/api/v1/echo/x", b"Upgrade: h2c\r\nConnection: Upgrade\r\n"),
+    get(b"/api/v1/echo/x", b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n"),
+    get(b"/api/v1/echo/x", b"X: a\r\n" * 100), get(b"/api/v1/echo/x", b"X: " + b"a" * 33000 + b"\r\n"),
+    # Host
+    b"GET /api/v1/echo/x HTTP/1.1\r\n\r\n", get(b"/api/v1/echo/x", b"Host: h\r\n"), get(b"/api/v1/echo/x", b"Host: g\r\n"),
+    b"GET /api/v1/echo/x HTTP/1.1\r\nHost:\r\n\r\n", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: a b\r\n\r\n",
+    b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h:99999\r\n\r\n", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h/internal\r\n\r\n",
+    b"GET /api/v1/echo/x HTTP/1.1\r\nHo-st: h\r\n\r\n",
+    # framing: each with a second request where another reader might see one
+    post(b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN), post(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", b"5c\r\n" + HIDDEN), post(b"Transfer-Encoding: identity\r\n", HIDDEN),
+    post(b"Transfer-Encoding: xchunked\r\n", HIDDEN), post(b"Transfer-Encoding:\r\n", HIDDEN), post(b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"Transfer_Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN), post(b"TransferEncoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"X: y\r\n Transfer-Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN), post(b"Transfer-Encoding:\x0bchunked\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"Content-Length: 2\r\nContent-Length: 2\r\n", b"{}" + HIDDEN), post(b"Content-Length: 2\r\nContent-Length: 60\r\n", b"{}" + HIDDEN),
+    post(b"Content-Length: 2, 2\r\n", b"{}" + HIDDEN), post(b"Content-Length: +2\r\n", b"{}" + HIDDEN), post(b"Content-Length: 02\r\n", b"{}" + HIDDEN),
+    post(b"Content-Length: 0x2\r\n", b"{}" + HIDDEN), post(b"Content-Length: -2\r\n", b"{}" + HIDDEN), post(b"Content-Length:\r\n", HIDDEN),
+    post(b"Content-Length: 2 2\r\n", b"{}" + HIDDEN), post(b"Content_Length: 2\r\n", b"{}" + HIDDEN), post(b"Content-Length-: 2\r\n", b"{}" + HIDDEN),
+    post(b"Content-Length: 99999999999999999999\r\n", b"{}" + HIDDEN), post(b"Content-Length: 2\r\nExpect: 200-ok\r\n", b"{}" + HIDDEN),
+    get(b"/api/v1/echo/x", b"Content-Length: 47\r\n") + HIDDEN, get(b"/api/v1/echo/x", b"Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n" + HIDDEN,
+    b"DELETE /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nContent-Length: 47\r\n\r\n" + HIDDEN,
+    b"HEAD /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"[5:],
+    b"POST /api/v1/echo HTTP/1.0\r\nHost: h\r\n" + JSON_TYPE + b"Content-Length: 2\r\n\r\n{}" + HIDDEN,
+    b"\x00" * 64, b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nX: \xff\x00\r\n\r\n",
+]
+
+
+def check_refusals(front, requests, status):
+    answers = {}
+    for request in requests:
+        answers.setdefault(front.raw(request), []).append(request[:120])
+    assert len(answers) == 1, f"not the same bytes: {answers}"
+    answer = next(iter(answers))
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert answer.count(b"HTTP/1.1") == 1 and b"Connection: close\r\n" in answer and SECRET not in answer
+    return answer
+
+
+@pytest.mark.short
+def test_what_is_outside_the_rules_gets_the_same_404_and_is_closed(front):
+    assert len(ABSENT) >= 30
+    check_refusals(front, ABSENT, 404)
+
+
+@pytest.mark.short
+def test_what_could_be_read_in_two_ways_gets_the_same_400_and_is_closed(front):
+    assert len(MALFORMED) >= 100
+    answer = check_refusals(front, MALFORMED, 400)
+    assert b"Date" not in answer
+    # a request cut short by its sender, too
+    check_refusals_half_closed(front, answer)
+
+
+def check_refusals_half_closed(front, answer):
+    for part in (b"GET /api/v1/ec", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n", post(b"Content-Length: 10\r\n", b"{}")):
+        assert front.raw(part, half_close=True) == answer, part
+
+
+def test_a_refusal_does_not_wait_for_the_rest_of_the_bytes(front):
+    """Bytes that can no longer become a request are refused before their head ends."""
+    for start in (b"\x16\x03\x01", b"GET /x HTTP/1.1\nHost", b"\r\n", b"GET / HTTP/1.1\r\nX: \x00"):
+        with front.connect(timeout=5) as s:
+            s.sendall(start)
+            assert kit.recv_all(s).startswith(b"HTTP/1.1 400 "), start
+
+
+def test_a_head_request_gets_the_refusal_without_its_body(front):
+    answer = front.raw(b"HEAD /internal/v1/secret HTTP/1.1\r\nHost: h\r\n\r\n")
+    whole = front.raw(get(b"/internal/v1/secret"))
+    assert whole.startswith(answer) and answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.short
+def test_the_handler_that_leaks_is_reached_on_the_internal_listener_alone(front):
+    assert front.ask("/internal/v1/secret", INTERNAL).body.find(SECRET) > 0
+    assert front.ask("/internal/v1/secret").status == 404
+    for request in ABSENT + MALFORMED:
+        assert SECRET not in front.raw(request), request
+
+
+def test_after_a_refusal_nothing_more_is_read_as_a_request(front):
+    good = get(b"/api/v1/echo/x")
+    answer = front.raw(good + get(b"/internal/v1/secret") + good)
+    assert answer.count(b"HTTP/1.1 200") == 1 and answer.count(b"HTTP/1.1") == 2
+
+
+# Clients, hosts, sites
+
+@pytest.mark.short
+def test_the_internal_listener_closes_on_strangers_before_reading(front):
+    with front.connect(INTERNAL, STRANGER) as s:
+        assert kit.recv_all(s) == b""
+    closed = kit.wait_until(lambda: [l for l in front.log() if l["reason"] == "client-not-admitted"], "its log line")
+    assert closed[0]["listener"] == "internal" and closed[0]["client"].startswith(STRANGER)
+    assert front.ask("/internal/v1/health", INTERNAL).status == 200
+
+
+def test_the_internal_listener_answers_for_its_own_hosts(front):
+    for host in ("app.internal.smplkit.local", "app.internal.smplkit.local:8080", "localhost:8080", "x.localhost", "127.0.0.1",
+                 "[::1]:80", INTERNAL):
+        assert front.ask("/internal/v1/health", INTERNAL, host=host).status == 200, host
+    for host in ("evil.example", "app.internal.smplkit.local.evil.example", "127.0.0.2", PUBLIC, "localhost.evil.example"):
+        answer = front.ask("/internal/v1/health", INTERNAL, host=host)
+        assert answer.status == 421 and "errors" in answer.json, host
+
+
+def test_pages_of_other_sites_are_refused_but_links_work(front):
+    def status(*headers, method="GET"):
+        return front.ask("/internal/v1/health", INTERNAL, method=method, headers=headers, host="localhost:8080").status
+
+    assert status("Sec-Fetch-Site: same-origin", "Origin: http://localhost:8080") == 200
+    assert status("Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document") == 200
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document") == 200
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", method="POST") == 403
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe") == 403
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors") == 403
+    assert status("Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image") == 403
+    assert status("Origin: http://evil.example") == 403
+    assert status("Origin: null") == 403
+    assert status("Origin: http://localhost:8080") == 200
+
+
+def test_what_the_internal_listener_serves_is_kept_from_other_sites(front):
+    headers = front.ask("/docs", INTERNAL).headers
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    preflight = front.ask("/internal/v1/echo", INTERNAL, method="OPTIONS", headers=["Origin: http://" + INTERNAL])
+    assert preflight.status == 405
+    for answer in (headers, preflight.headers):
+        assert not [name for name in answer if name.startswith("access-control")]
+
+
+# Requests and answers
+
+@pytest.mark.short
+def test_parameters_headers_and_bodies_reach_the_handler_decoded(front):
+    answer = front.ask("/api/v1/echo/a%20%C3%A9?page[number]=2&q=a+b%26c&empty", method="PUT",
+                       headers=["Content-Type: application/vnd.api+json", "authorization:  bearer  sk_api_x"],
+                       body='{"ä": [1, 12345678901234567, null]}'.encode())
+    assert answer.status == 200 and answer.headers["content-type"] == "application/vnd.api+json"
+    assert answer.json == {"word": "a é", "query": {"page[number]": "2", "q": "a b&c", "empty": ""}, "bearer": "sk_api_x",
+                           "body": {"ä": [1, 12345678901234567, None]}}
+    assert answer.headers["x-echo"] == "yes"
+
+
+def test_a_request_may_come_byte_by_byte(front):
+    request = post(b"Content-Length: 8\r\nConnection: close\r\n", b'{"a": 1}')
+    with front.connect() as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(len(request)):
+            s.sendall(request[i:i + 1])
+            time.sleep(0.001)
+        assert Answer(kit.recv_all(s)).json["body"] == {"a": 1}
+
+
+def test_pipelined_requests_are_answered_in_order(front):
+    targets = ["/api/v1/echo/later?ms=200", "/api/v1/echo/1", "/api/v1/echo/2", "/api/v1/echo/later?ms=10", "/api/v1/echo/3"]
+    requests = b"".join(get(t.encode()) for t in targets)
+    requests += post(b"Content-Length: 2\r\n", b"{}") + get(b"/api/v1/echo/last", b"Connection: close\r\n")
+    data = front.raw(requests)
+    answers = [json.loads(part.partition(b"\r\n\r\n")[2]) for part in data.split(b"HTTP/1.1 200 OK")[1:]]
+    assert [a.get("word") for a in answers] == [None, "1", "2", None, "3", None, "last"]
+    assert answers[0]["query"] == {"ms": "200"} and answers[5]["body"] == {}
+
+
+def test_thousands_of_pipelined_requests_are_answered(front):
+    count = 5000
+    with front.connect() as s:
+        sender = threading.Thread(target=s.sendall, args=(get(b"/api/v1/echo/x") * count + get(b"/api/v1/echo/x", b"Connection: close\r\n"),))
+        sender.start()
+        data = kit.recv_all(s)
+        sender.join()
+    assert data.count(b"HTTP/1.1 200 OK") == count + 1
+
+
+def test_connections_are_kept_or_closed_as_asked(front):
+    with front.connect() as s:
+        for _ in range(3):
+            s.sendall(get(b"/api/v1/echo/x"))
+            assert b"200 OK" in s.recv(4096)
+        s.sendall(get(b"/api/v1/echo/x", version=b"HTTP/1.0"))
+        assert b"Connection: close" in kit.recv_all(s)
+    with front.connect() as s:
+        s.sendall(get(b"/api/v1/echo/x", b"Connection: keep-alive\r\n", b"HTTP/1.0"))
+        assert b"Connection: keep-alive" in s.recv(4096)
+        s.sendall(get(b"/api/v1/echo/x", b"Connection: close\r\n"))
+        assert b"Connection: close" in kit.recv_all(s)
+
+
+def test_a_client_that_leaves_early_harms_nobody(front):
+    for _ in range(20):
+        s = front.connect()
+        s.sendall(get(b"/api/v1/echo/later?ms=100"))
+        s.close()
+    assert front.ask("/api/v1/echo/x").status == 200
+    kit.wait_until(lambda: len([l for l in front.log() if "later" in l.get("target", "")]) == 20, "their log lines")
+    assert front.program.running()
+
+
+def test_a_slow_reader_gets_a_big_answer_whole(front):
+    with front.connect() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        s.sendall(get(b"/api/v1/echo/big?kb=20000", b"Connection: close\r\n"))
+        time.sleep(0.5)
+        answer = Answer(kit.recv_all(s, 1 << 26))
+    assert len(answer.json["text"]) == 20000 * 1024
+
+
+def test_head_is_get_without_its_body(front):
+    got = front.ask("/api/v1/echo/x")
+    head = front.ask("/api/v1/echo/x", method="HEAD")
+    assert head.status == 200 and head.body == b"" and head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_expect_continue_is_answered_before_the_body(front):
+    with front.connect() as s:
+        s.sendall(post(b"Content-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n"))
+        assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(b"{}")
+        assert Answer(kit.recv_all(s)).status == 200
+
+
+def test_refusals_behind_a_public_route_say_what_is_wrong(front):
+    def ask(body, type="application/json", target="/api/v1/echo", method="POST", *headers):
+        return front.ask(target, method=method, headers=[f"Content-Type: {type}", *headers], body=body)
+
+    assert ask(b"{}").status == 200
+    assert ask(b"{}", "text/plain").status == 415
+    assert ask(b"").status == 400
+    assert ask(b"{}", "application/json", "/api/v1/echo", "POST", "Accept: text/html").status == 406
+    answer = front.ask("/api/v1/echo", method="DELETE")
+    assert answer.status == 405 and answer.headers["allow"] == "POST"
+    for body in (b"{", b"nonsense", b'{"a": 1, "a": 2}', b'{"a": "\\u0000"}', b"{} {}", b'{"a": 1e999}', b'"\xff"', b"5"):
+        answer = ask(body)
+        assert answer.status == 400 and answer.json["errors"][0]["source"] == {"pointer": ""}, body
+    missing = front.ask("/api/v1/missing/it")
+    assert missing.status == 404 and missing.json["errors"] == [
+        {"status": "404", "title": "Not Found", "detail": "no it here", "source": {"parameter": "word"}}]
+
+
+def test_bodies_are_bounded_in_bytes_and_depth(front):
+    def status(body):
+        return front.ask("/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body).status
+
+    for more, expected in ((-1, 200), (0, 200), (1, 413)):
+        assert status(b'{"a":"' + b"x" * ((1 << 20) - 8 + more) + b'"}') == expected
+        depth = 64 + more
+        assert status(b"[" * depth + b"]" * depth) == (400 if more > 0 else 200)
+
+
+def test_request_ids_are_taken_over_if_well_formed(front):
+    assert front.ask("/api/v1/echo/x", headers=["X-Request-Id: abc-1_2.Z"]).headers["x-request-id"] == "abc-1_2.Z"
+    ok, long = "a" * 64, "a" * 65
+    assert front.ask("/api/v1/echo/x", headers=[f"X-Request-Id: {ok}"]).headers["x-request-id"] == ok
+    for bad in ("", "a b", long, 'a"b', "ä"):
+        assert front.ask("/api/v1/echo/x", headers=[f"X-Request-Id: {bad}"]).headers["x-request-id"] not in ("", bad)
+
+
+# What every service has
+
+def test_the_openapi_document_describes_what_is_routed(front):
+    answer = front.ask("/openapi.json", INTERNAL)
+    document = answer.json
+    assert document["openapi"] == "3.1.0" and document["servers"] == [{"url": "/"}]
+    assert set(document["paths"]) == {
+        "/api/v1/echo/{word}", "/api/v1/echo", "/api/v1/echo/later", "/api/v1/echo/big", "/api/v1/missing/{word}",
+        "/internal/v1/secret", "/internal/v1/echo/{word}", "/internal/v1/echo", "/internal/v1/health"}
+    put = document["paths"]["/api/v1/echo/{word}"]["put"]
+    assert put["operationId"] == "put_word" and put["security"] == [{"HTTPBearer": []}]
+    assert list(put["requestBody"]["content"]) == ["application/vnd.api+json", "application/json"]
+    assert [p["name"] for p in document["paths"]["/api/v1/missing/{word}"]["get"]["parameters"]] == ["word"]
+
+    def references(node):
+        if isinstance(node, dict):
+            yield from ([node["$ref"]] if "$ref" in node else [])
+            node = list(node.values())
+        for item in node if isinstance(node, list) else []:
+            yield from references(item)
+
+    for reference in references(document):
+        assert reference.rpartition("/")[2] in document["components"]["schemas"], reference
+    # every documented path is routed: none answers 404 as unknown, none as an unknown method
+    for path, item in document["paths"].items():
+        for method in item:
+            assert front.ask(path.replace("{word}", "x"), INTERNAL, method=method.upper()).status not in (404, 405) or "missing" in path
+    printed = kit.run(ECHO, "openapi", "-c", front.file)
+    assert printed.returncode == 0 and json.loads(printed.stdout) == document
+    printed = kit.run(ECHO, "openapi", "--service", "accounts")
+    assert json.loads(printed.stdout) == document
+    again = front.ask("/openapi.json", INTERNAL, headers=[f"If-None-Match: {answer.headers['etag']}"])
+    assert again.status == 304 and again.body == b""
+
+
+def test_health_tells_the_service_and_the_page_is_linked_from_the_root(front):
+    health = front.ask("/internal/v1/health", INTERNAL)
+    assert health.status == 200 and health.headers["content-type"] == "application/json"
+    assert health.json["status"] == "ok" and health.json["service"] == "accounts" and health.json["storage"] == "ok"
+    root = front.ask("/", INTERNAL)
+    assert root.status == 307 and root.headers["location"] == "/docs"
+
+
+# Limits
+
+def test_slow_heads_are_cut_off_while_others_are_served(front):
+    slow = [front.connect(timeout=30) for _ in range(50)]
+    start = time.monotonic()
+    for s in slow:
+        s.sendall(b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n")
+    ended = []
+    while len(ended) < len(slow):
+        assert time.monotonic() - start < 10 + kit.PATIENCE
+        before = time.monotonic()
+        assert front.ask("/api/v1/echo/x").status == 200
+        assert time.monotonic() - before < 2
+        for s in slow:
+            if s in ended:
+                continue
+            try:
+                s.sendall(b"X: y\r\n")
+                s.setblocking(False)
+                if s.recv(100) == b"":
+                    ended.append(s)
+            except BlockingIOError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):
+                ended.append(s)
+            s.setblocking(True)
+        time.sleep(0.25)
+    assert time.monotonic() - start > 9
+    for s in slow:
+        s.close()
+    assert len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50
+
+
+@pytest.mark.full
+def test_slow_bodies_are_cut_off(front):
+    with front.connect(timeout=60) as s:
+        s.sendall(post(b"Content-Length: 1000\r\n"))
+        start = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() - start < 60:
+                s.sendall(b" ")
+                time.sleep(0.5)
+        assert 29 < time.monotonic() - start < 40
+
+
+# The log
+
+def test_the_access_log_has_one_json_line_a_request(front):
+    front.ask("/api/v1/echo/x?a=%22", headers=["X-Request-Id: my-id"])
+    front.raw(b"GET /\"\\\xff\x80 HTTP/1.1\r\nHost: h\r\n\r\n")
+    front.raw(b"\x16\x03\x01\x00\xee")
+    front.raw(get(b"/" + b"a" * 5000))
+    lines = kit.wait_until(lambda: front.log() if len(front.program.out) == 4 else None, "four lines")
+    first, second, third, fourth = lines
+    assert first["listener"] == "public" and first["client"].startswith(CLIENT + ":") and first["verdict"] == "admitted"
+    assert first["rule"] == "/api/v1/*" and first["method"] == "GET" and first["target"] == "/api/v1/echo/x?a=%22"
+    assert first["status"] == 200 and first["id"] == "my-id" and first["bytes"] > 0 and first["ms"] >= 0
+    assert second["reason"] == "path-byte" and second["target"] == '/"\\\\\\xff\\x80' and second["status"] == 400
+    assert third["reason"] == "control-byte" and third["method"] == "" and third["target"] == "\\x16\\x03\\x01\\x00\\xee"
+    assert fourth["reason"] == "no-rule" and len(fourth["target"]) == 1024
+
+
+def test_the_access_log_can_be_a_file_and_be_rotated(work, spawn):
+    front = Front(work, spawn, "access_log: access.log\n")
+    log, old = work / "access.log", work / "access.log.1"
+    front.ask("/api/v1/echo/1")
+    kit.wait_until(lambda: "/echo/1" in log.read_text(), "the line")
+    log.rename(old)
+    front.program.signal(1)
+    front.program.wait_line("access log opened anew")
+    front.ask("/api/v1/echo/2")
+    kit.wait_until(lambda: "/echo/2" in log.read_text(), "the line in the new file")
+    assert "/echo/2" not in old.read_text() and front.program.stdout == ""
+
+
+# Starting and ending
+
+@pytest.mark.short
+def test_requests_under_way_are_finished_on_sigterm(front):
+    idle, busy = front.connect(), front.connect()
+    idle.sendall(get(b"/api/v1/echo/x"))
+    assert b"200 OK" in idle.recv(4096)
+    busy.sendall(get(b"/api/v1/echo/later?ms=700"))
+    time.sleep(0.2)
+    front.program.signal(15)
+    assert kit.recv_all(idle) == b""
+    with pytest.raises(OSError):
+        front.connect(timeout=2)
+    answer = Answer(kit.recv_all(busy))
+    assert answer.status == 200 and answer.headers["connection"] == "close"
+    assert front.program.wait() == 0
+
+
+def test_a_busy_address_is_named_with_the_way_out(front, work):
+    done = kit.run(ECHO, "-c", front.file)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(
+        f"smpl-app: {PUBLIC}:{front.port}: address in use; find the program with: ss -ltnp 'sport = :{front.port}'"), done.stderr
+
+
+GOOD = """service: accounts
+listeners:
+  - {name: public, address: "127.44.1.1:8000", rules: ["/api/v1/*"]}
+  - {name: internal, address: "127.44.2.1:8000", rules: ["/*"], clients: [127.44.0.0/16]}
+database: echo.db
+"""
+
+BAD = [  # what to replace, with what, where the error is, what it says
+    ("service: accounts", "service: acounts", "1:10", "no service 'acounts'; there is: accounts"),
+    ("service: accounts\n", "", "", "service"),
+    ('rules: ["/api/v1/*"]', 'rule: ["/api/v1/*"]', "3:48", "unknown key 'rule'"),
+    (', rules: ["/api/v1/*"]', "", "3:", "rules"),
+    ('"/api/v1/*"', '"/api/v1*"', "3:57", "expected a path like"),
+    ('"/api/v1/*"', "", "3:", "rules"),
+    ("127.44.1.1:8000", "127.44.1.1", "3:30", "127.44.1.1"),
+    ("127.44.1.1:8000", "127.44.1.1:0", "3:30", "port 0"),
+    ("127.44.2.1:8000", "127.44.1.1:8000", "4:32", "same address"),
+    ("name: internal", "name: public", "4:12", "two http listeners are named public"),
+    ("127.44.2.1:8000", "0.0.0.0:8000", "4:32", "needs one private address"),
+    ("127.44.2.1:8000", "[::]:8000", "4:32", "needs one private address"),
+    ("127.44.2.1:8000", "203.0.113.1:8000", "4:32", "its address must be private"),
+    (", clients: [127.44.0.0/16]", "", "4:12", "'clients' is missing"),
+    ("127.44.0.0/16", "127.44.0.0/8", "4:", "127.44.0.0/8"),
+    ("127.44.0.0/16", "everybody", "4:", "everybody"),
+    ("clients: [127.44.0.0/16]", "clients: [127.44.0.0/16], hosts: [\"a:80\"]", "4:", "a host name without port"),
+    ("database: echo.db\n", "", "", "database"),
+    ("database: echo.db", "database: echo.db\naccounts: {url: \"http://app\"}", "6:18", "the account service itself has no 'accounts'"),
+    ("database: echo.db", "database: echo.db\nsisters: [\"http://config/x\"]", "6:12", "expected a URL like"),
+    ("database: echo.db", "database: echo.db\nsisters: [\"http://config\"]", "6:", "'resolver' is missing"),
+    ("database: echo.db", "database: echo.db\nresolver: {servers: []}", "6:", "servers"),
+    ("database: echo.db", "database: echo.db\ndatabase: b.db", "6:1", "duplicate key"),
+]
+
+
+@pytest.mark.parametrize("old,new,place,text", BAD, ids=[b[1][:40] or "without " + b[0][:30].strip() for b in BAD])
+def test_a_configuration_error_is_one_line_with_its_place(work, old, new, place, text):
+    file = work / "a.yaml"
+    assert old in GOOD
+    file.write_text(GOOD.replace(old, new))
+    for argv in (("check", "-c", file), ("-c", file)):
+        done = kit.run(ECHO, *argv)
+        assert done.returncode == 1 and done.stdout == "", done
+        assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"smpl-app: {file}:{place}") and text in done.stderr, done.stderr
+
+
+def test_check_says_what_follows_from_the_file(work):
+    file = work / "a.yaml"
+    file.write_text(GOOD)
+    done = kit.run(ECHO, "check", "-c", file)
+    assert done.returncode == 0 and done.stdout.startswith(f"{file}: ok"), done
+    assert "public: 127.44.1.1:8000, public, rules /api/v1/*: 7 routes" in done.stdout
+    assert "internal: 127.44.2.1:8000, internal, rules /*" in done.stdout
+    file.write_text(GOOD.replace("/api/v1/*", "/api/v2/*"))
+    done = kit.run(ECHO, "check", "-c", file)
+    assert done.returncode == 0 and "admit no route" in done.stdout
+
+
+def test_usage_errors_have_status_2(work):
+    for argv in ((), ("-c",), ("--nonsense",), ("check",), ("frobnicate",), ("openapi",), ("check", "--service", "x", "-c", "y")):
+        done = kit.run(ECHO, *argv)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("smpl-app: "), argv
+    assert kit.run(ECHO, "--help").stdout.startswith("usage: smpl-app")
+    assert kit.run(ECHO, "--version").stdout.startswith("smpl-app ")
+    missing = kit.run(ECHO, "-c", work / "none.yaml")
+    assert missing.returncode == 1 and "none.yaml" in missing.stderr and "No such file" in missing.stderr
