@@ -9,7 +9,7 @@ const char api_keys_create_example[] = JSON_TEXT(
 {"data": {"type": "api_key", "attributes": {"name": "Production API Key"}}});
 
 const char introspect_example[] = JSON_TEXT(
-{"key": "sk_api_000000000000000000000000000000000000"});
+{"key": "sk_api_000000000000000000000000000000408kBa"});
 
 const route_parameter_t accounts_list_parameters[] = {
   {"filter[search]", "query", "Only accounts whose key or name contains this, in upper or lower case.",

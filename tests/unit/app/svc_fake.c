@@ -1,0 +1,200 @@
+#include "tests/unit/app/svc_fake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/error.h"
+
+enum { BLOCKS_MAX = 64, WAIT_SECONDS = 20 };
+
+struct request {
+  const char *id, *bearer;
+  json_t *body;
+  const char *const *query;
+  void *blocks[BLOCKS_MAX];
+  size_t block_count;
+  int replies, status;
+  json_t *json;
+  char header[256];
+};
+
+request_t *fake_request(const char *id, const char *bearer, const char *body, const char *const *query)
+{
+  request_t *r = calloc(1, sizeof *r);
+  assert_non_null(r);
+  r->id = id;
+  r->bearer = bearer;
+  r->query = query;
+  if (body != NULL) {
+    r->body = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(r->body);
+  }
+  return r;
+}
+
+void fake_request_free(request_t *r)
+{
+  for (size_t i = 0; i < r->block_count; i++)
+    free(r->blocks[i]);
+  json_decref(r->body);
+  json_decref(r->json);
+  free(r);
+}
+
+int fake_replies(const request_t *r)
+{
+  return r->replies;
+}
+
+int fake_status(const request_t *r)
+{
+  return r->status;
+}
+
+const json_t *fake_json(const request_t *r)
+{
+  return r->json;
+}
+
+const char *fake_header(const request_t *r)
+{
+  return r->header;
+}
+
+const char *fake_error(const request_t *r, const char *member)
+{
+  const json_t *error = json_array_get(json_object_get(r->json, "errors"), 0);
+  const char *text = json_string_value(json_object_get(error, member));
+  if (text == NULL)
+    text = json_string_value(json_object_get(json_object_get(error, "source"), member));
+  return text != NULL ? text : "";
+}
+
+static void on_late(uv_timer_t *timer)
+{
+  *(int *)timer->data = 1;
+}
+
+void fake_wait(uv_loop_t *loop, const request_t *r)
+{
+  int late = 0;
+  uv_timer_t timer;
+  uv_timer_init(loop, &timer);
+  timer.data = &late;
+  uv_timer_start(&timer, on_late, WAIT_SECONDS * 1000, 0);
+  while (r->replies == 0 && !late)
+    uv_run(loop, UV_RUN_ONCE);
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(loop, UV_RUN_NOWAIT);
+  assert_int_equal(late, 0);
+}
+
+static char folder[64];
+
+const char *fake_folder(void)
+{
+  snprintf(folder, sizeof folder, "/tmp/smpl-svc-XXXXXX");
+  assert_non_null(mkdtemp(folder));
+  return folder;
+}
+
+const char *fake_path(const char *name)
+{
+  static char path[400];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+void fake_folder_remove(void)
+{
+  DIR *dir = opendir(folder);
+  assert_non_null(dir);
+  for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+    if (entry->d_name[0] != '.')
+      unlink(fake_path(entry->d_name));
+  closedir(dir);
+  rmdir(folder);
+}
+
+/* ---- app/handler.h ---- */
+
+const char *request_parameter(const request_t *r, const char *name)
+{
+  return strcmp(name, "id") == 0 ? r->id : NULL;
+}
+
+int request_query_each(const request_t *r, int (*each)(void *ctx, const char *name, const char *value), void *ctx)
+{
+  for (const char *const *q = r->query; q != NULL && *q != NULL; q++) {
+    char name[128];
+    const char *equals = strchr(*q, '=');
+    snprintf(name, sizeof name, "%.*s", (int)(equals - *q), *q);
+    int err = each(ctx, name, equals + 1);
+    if (err)
+      return err;
+  }
+  return 0;
+}
+
+const char *request_bearer(const request_t *r)
+{
+  return r->bearer;
+}
+
+const json_t *request_body(const request_t *r)
+{
+  return r->body;
+}
+
+const char *request_id(const request_t *r)
+{
+  (void)r;
+  return "test-request";
+}
+
+void *request_alloc(request_t *r, size_t size)
+{
+  assert_true(r->block_count < BLOCKS_MAX);
+  void *block = calloc(1, size);
+  r->blocks[r->block_count++] = block;
+  return block;
+}
+
+void request_reply(request_t *r, int status, json_t *json)
+{
+  r->replies++;
+  r->status = status;
+  json_decref(r->json);
+  r->json = json;
+}
+
+void request_reply_empty(request_t *r, int status)
+{
+  request_reply(r, status, NULL);
+}
+
+void request_reply_error(request_t *r, int status, const char *title, const char *pointer, const char *parameter,
+                         const char *fmt, ...)
+{
+  char detail[1024];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(detail, sizeof detail, fmt, ap);
+  va_end(ap);
+  request_reply(r, status,
+                json_pack("{s:[{s:s, s:s, s:{s:s*, s:s*}}]}", "errors", "title", title, "detail", detail, "source",
+                          "pointer", pointer, "parameter", parameter));
+}
+
+void request_set_header(request_t *r, const char *name, const char *value)
+{
+  snprintf(r->header, sizeof r->header, "%s: %s", name, value);
+}

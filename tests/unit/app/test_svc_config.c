@@ -1,0 +1,363 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/config/config_rules.h"
+#include "app/config/config_store.h"
+#include "common/error.h"
+#include "tests/unit/app/svc_change.h"
+
+#define AT "/data/attributes"
+
+static storage_db_t *db;
+
+static int set_up(void **state)
+{
+  (void)state;
+  db = change_db_open(&config_schema);
+  return config_provision(db, TENANT, 5);
+}
+
+static int tear_down(void **state)
+{
+  (void)state;
+  change_db_close(db);
+  return 0;
+}
+
+/* Expects a status and, of a refusal, its pointer. */
+static void expect(int (*run)(storage_db_t *, change_t *), const char *id, const char *attributes, int status,
+                   const char *pointer)
+{
+  change_t c;
+  bool create = run == config_create;
+  int got = change_apply(db, run, TENANT, create ? NULL : id, create ? id : NULL, attributes, &c);
+  if (got != status || strcmp(c.problem.pointer, pointer) != 0)
+    fail_msg("%s: status %d at '%s': %s", id, got, c.problem.pointer, c.problem.detail);
+  json_decref(c.document);
+}
+
+static void create(const char *id, const char *attributes)
+{
+  expect(config_create, id, attributes, 201, "");
+}
+
+static void shapes_are_checked_at_their_place(void **state)
+{
+  static const struct {
+    const char *json, *pointer;
+  } cases[] = {
+      {"{\"name\": \"x\"}", ""},
+      {"{\"name\": \"x\", \"items\": null, \"environments\": null, \"parent\": null, \"managed\": null}", ""},
+      {"{\"name\": \"x\", \"items\": []}", AT "/items"},
+      {"{\"name\": \"x\", \"items\": {\"a\": 1}}", AT "/items/a"},
+      {"{\"name\": \"x\", \"items\": {\"\": {}}}", AT "/items/"},
+      {"{\"name\": \"x\", \"items\": {\"a\": {\"vlaue\": 1}}}", AT "/items/a/vlaue"},
+      {"{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1, \"type\": \"INT\"}}}", AT "/items/a/type"},
+      {"{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1, \"description\": 2}}}", AT "/items/a/description"},
+      {"{\"name\": \"x\", \"environments\": {\"prod\": 1}}", AT "/environments/prod"},
+      {"{\"name\": \"x\", \"environments\": {\"p/q\": null}}", AT "/environments/p~1q"},
+      {"{\"name\": \"x\", \"managed\": \"yes\"}", AT "/managed"},
+      {"{\"name\": \"x\", \"parent\": 5}", AT "/parent"},
+      {"{\"name\": \"x\", \"created_at\": 5}", ""},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    problem_t problem = {0};
+    json_t *json = json_loads(cases[i].json, 0, NULL);
+    config_check_shape(json, &problem);
+    assert_string_equal(problem.pointer, cases[i].pointer);
+    json_decref(json);
+  }
+}
+
+static void counts_and_lengths_hold_at_their_limits(void **state)
+{
+  static const struct {
+    const char *map, *value;
+    int limit;
+  } cases[] = {{"items", "{}", CONFIG_ITEMS_MAX}, {"environments", "{}", CONFIG_ENVIRONMENTS_MAX}};
+  problem_t problem = {0};
+  char key[300];
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    json_t *map = json_object();
+    json_t *attributes = json_pack("{s:s, s:O}", "name", "x", cases[i].map, map);
+    for (int n = 0; n < cases[i].limit; n++) {
+      snprintf(key, sizeof key, "k%d", n);
+      json_object_set_new(map, key, json_object());
+    }
+    assert_int_equal(config_check_shape(attributes, &problem), SMPL_OK);
+    json_object_set_new(map, "one more", json_object());
+    assert_int_equal(config_check_shape(attributes, &problem), SMPL_EINVAL);
+    json_object_clear(map);
+    memset(key, 'k', CONFIG_KEY_MAX);
+    key[CONFIG_KEY_MAX] = '\0';
+    json_object_set_new(map, key, json_object());
+    assert_int_equal(config_check_shape(attributes, &problem), SMPL_OK);
+    key[CONFIG_KEY_MAX] = 'k';
+    key[CONFIG_KEY_MAX + 1] = '\0';
+    json_object_set_new(map, key, json_object());
+    assert_int_equal(config_check_shape(attributes, &problem), SMPL_EINVAL);
+    json_decref(attributes);
+    json_decref(map);
+  }
+}
+
+/* The type that the one item `a` gets, or "" if it is refused. */
+static void expect_type(const char *item, const char *own, const char *inherited, const char *type)
+{
+  problem_t problem = {0};
+  json_t *attributes = json_pack("{s:{s:o}}", "items", "a", json_loads(item, 0, NULL));
+  json_t *mine = own != NULL ? json_pack("{s:s}", "a", own) : json_object();
+  json_t *above = inherited != NULL ? json_pack("{s:s}", "a", inherited) : json_object();
+  json_t *items = NULL;
+  int err = config_type_items(attributes, mine, above, &items, &problem);
+  const char *got = err ? "" : json_string_value(json_object_get(json_object_get(items, "a"), "type"));
+  if (strcmp(got, type) != 0)
+    fail_msg("%s is '%s' instead of '%s': %s", item, got, type, problem.detail);
+  json_decref(items);
+  json_decref(above);
+  json_decref(mine);
+  json_decref(attributes);
+}
+
+static void types_follow_from_body_then_history_then_ancestors_then_value(void **state)
+{
+  (void)state;
+  expect_type("{\"value\": 1}", NULL, NULL, "NUMBER");
+  expect_type("{\"value\": 1.5}", NULL, NULL, "NUMBER");
+  expect_type("{\"value\": \"s\"}", NULL, NULL, "STRING");
+  expect_type("{\"value\": true}", NULL, NULL, "BOOLEAN");
+  expect_type("{\"value\": {}}", NULL, NULL, "JSON");
+  expect_type("{\"value\": []}", NULL, NULL, "JSON");
+  expect_type("{\"value\": \"s\", \"type\": \"JSON\"}", NULL, NULL, "JSON");
+  expect_type("{\"value\": \"s\"}", "JSON", NULL, "JSON");
+  expect_type("{\"value\": \"s\"}", NULL, "JSON", "JSON");
+  expect_type("{\"value\": null, \"type\": \"NUMBER\"}", NULL, NULL, "NUMBER");
+  expect_type("{\"type\": \"NUMBER\"}", NULL, NULL, "NUMBER");
+  expect_type("{\"value\": null}", "NUMBER", NULL, "NUMBER");
+  expect_type("{\"value\": null}", NULL, NULL, "");
+}
+
+static void types_never_change_and_agree_with_ancestors(void **state)
+{
+  (void)state;
+  expect_type("{\"value\": 1, \"type\": \"NUMBER\"}", "STRING", NULL, "");
+  expect_type("{\"value\": 1}", "STRING", NULL, "");
+  expect_type("{\"value\": 1, \"type\": \"NUMBER\"}", NULL, "STRING", "");
+  expect_type("{\"value\": 1}", NULL, "STRING", "");
+  expect_type("{\"value\": \"s\", \"type\": \"NUMBER\"}", NULL, NULL, "");
+  expect_type("{\"value\": 1, \"type\": \"BOOLEAN\"}", NULL, NULL, "");
+  expect_type("{\"value\": 0, \"type\": \"STRING\"}", NULL, NULL, "");
+}
+
+static void parents_exist_and_lead_nowhere_back(void **state)
+{
+  (void)state;
+  expect(config_create, "a", "{\"name\": \"a\", \"parent\": \"nobody\"}", 400, AT "/parent");
+  expect(config_create, "a", "{\"name\": \"a\", \"parent\": \"a\"}", 400, AT "/parent");
+  create("a", "{\"name\": \"a\", \"parent\": \"common\"}");
+  create("b", "{\"name\": \"b\", \"parent\": \"a\"}");
+  create("c", "{\"name\": \"c\", \"parent\": \"b\"}");
+  expect(config_replace, "a", "{\"name\": \"a\", \"parent\": \"a\"}", 400, AT "/parent");
+  expect(config_replace, "a", "{\"name\": \"a\", \"parent\": \"b\"}", 400, AT "/parent");
+  expect(config_replace, "a", "{\"name\": \"a\", \"parent\": \"c\"}", 400, AT "/parent");
+  expect(config_replace, "common", "{\"name\": \"a\", \"parent\": \"c\"}", 400, AT "/parent");
+  expect(config_replace, "c", "{\"name\": \"c\", \"parent\": \"common\"}", 200, "");
+}
+
+static void a_line_of_inheritance_has_at_most_16_configs(void **state)
+{
+  char id[16], attributes[64];
+  (void)state;
+  create("c1", "{\"name\": \"x\"}");
+  for (int i = 2; i <= CONFIG_DEPTH_MAX; i++) {
+    snprintf(id, sizeof id, "c%d", i);
+    snprintf(attributes, sizeof attributes, "{\"name\": \"x\", \"parent\": \"c%d\"}", i - 1);
+    create(id, attributes);
+  }
+  expect(config_create, "c17", "{\"name\": \"x\", \"parent\": \"c16\"}", 400, AT "/parent");
+  /* Nor by moving a line below another. */
+  expect(config_replace, "c1", "{\"name\": \"x\", \"parent\": \"common\"}", 400, AT "/parent");
+}
+
+static void children_and_parents_keep_agreeing_on_types(void **state)
+{
+  (void)state;
+  create("top", "{\"name\": \"top\", \"items\": {\"n\": {\"value\": 1}}}");
+  create("child", "{\"name\": \"child\", \"parent\": \"top\", \"items\": {\"s\": {\"value\": \"x\"}}}");
+  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400,
+         AT "/items/n/value");
+  /* The parent may not declare what a child has as another type. */
+  expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": 2}}}", 400,
+         AT "/items/s");
+  /* Nor may a line be hung below a config that disagrees with its far end. */
+  create("strange", "{\"name\": \"strange\", \"items\": {\"s\": {\"value\": true}}}");
+  expect(config_replace, "top", "{\"name\": \"t\", \"parent\": \"strange\", \"items\": {\"n\": {\"value\": 1}}}", 400,
+         AT "/parent");
+  expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": \"y\"}}}", 200,
+         "");
+  /* An item that is gone may come back as something else. */
+  expect(config_replace, "strange", "{\"name\": \"strange\"}", 200, "");
+  expect(config_replace, "strange", "{\"name\": \"strange\", \"items\": {\"s\": {\"value\": 7}}}", 200, "");
+}
+
+static void overrides_name_declared_items_and_have_their_type(void **state)
+{
+  (void)state;
+  create("top", "{\"name\": \"top\", \"items\": {\"n\": {\"value\": 1}}}");
+  create("child", "{\"name\": \"child\", \"parent\": \"top\", \"environments\": {\"prod\": {\"n\": 2}}}");
+  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"n\": \"2\"}}}",
+         400, AT "/environments/prod/n");
+  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"m\": 2}}}", 400,
+         AT "/environments/prod/m");
+  expect(config_replace, "child", "{\"name\": \"c\", \"environments\": {\"prod\": {\"n\": 2}}}", 400,
+         AT "/environments/prod/n");
+}
+
+static void common_and_parents_cannot_be_deleted(void **state)
+{
+  (void)state;
+  create("a", "{\"name\": \"a\"}");
+  create("b", "{\"name\": \"b\", \"parent\": \"a\"}");
+  expect(config_remove, "common", NULL, 409, "");
+  expect(config_remove, "a", NULL, 409, "");
+  expect(config_remove, "b", NULL, 204, "");
+  expect(config_remove, "b", NULL, 404, "");
+  expect(config_remove, "a", NULL, 204, "");
+  create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": \"types went with it\"}}}");
+}
+
+static void a_refused_change_leaves_everything_as_it_was(void **state)
+{
+  json_t *before = NULL, *after = NULL;
+  (void)state;
+  create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
+  create("b", "{\"name\": \"b\", \"parent\": \"a\", \"items\": {\"s\": {\"value\": \"x\"}}}");
+  assert_int_equal(config_get(db, TENANT, "a", &before), SMPL_OK);
+  expect(config_replace, "a", "{\"name\": \"other\", \"items\": {\"s\": {\"value\": 1}}}", 400, AT "/items/s");
+  assert_int_equal(config_get(db, TENANT, "a", &after), SMPL_OK);
+  assert_true(json_equal(before, after));
+  /* Types too: n is still a NUMBER. */
+  expect(config_replace, "a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400, AT "/items/n/value");
+  json_decref(before);
+  json_decref(after);
+}
+
+static void accounts_do_not_see_each_other(void **state)
+{
+  change_t c;
+  json_t *found = NULL;
+  (void)state;
+  create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
+  assert_int_equal(config_get(db, OTHER, "a", &found), SMPL_ENOENT);
+  assert_int_equal(change_apply(db, config_remove, OTHER, "a", NULL, NULL, &c), 404);
+  assert_int_equal(change_apply(db, config_replace, OTHER, "a", NULL, "{\"name\": \"x\"}", &c), 404);
+  assert_int_equal(change_apply(db, config_create, OTHER, NULL, "b", "{\"name\": \"x\", \"parent\": \"a\"}", &c), 400);
+  assert_int_equal(change_apply(db, config_create, OTHER, NULL, "a", "{\"name\": \"x\"}", &c), 201);
+  json_decref(c.document);
+  assert_int_equal(change_apply(db, config_create, "00000000-0000-4000-8000-000000000000", NULL, "a",
+                                "{\"name\": \"x\"}", &c),
+                   503);
+}
+
+static void lists_are_sorted_filtered_and_counted(void **state)
+{
+  static const char *const ids[] = {"delta", "alpha", "Beta", "gamma"};
+  json_t *data = NULL;
+  int64_t total = 0;
+  (void)state;
+  for (int i = 0; i < 4; i++)
+    create(ids[i], i == 3 ? "{\"name\": \"Search ME\", \"parent\": \"common\"}" : "{\"name\": \"x\"}");
+  jsonapi_list_t list;
+  jsonapi_list_defaults(&config_list_spec, &list);
+  list.total = true;
+  list.size = 2;
+  list.page = 3;
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(total, 5);
+  assert_int_equal(json_array_size(data), 1);
+  assert_string_equal(json_string_value(json_object_get(json_array_get(data, 0), "id")), "gamma");
+  json_decref(data);
+  list.page = 1;
+  list.filters[CONFIG_FILTER_SEARCH] = "rch mE";
+  assert_int_equal(config_list(db, TENANT, &list, 1, &data, &total), SMPL_OK);
+  assert_true(total == 1 && json_array_size(data) == 1);
+  json_decref(data);
+  assert_int_equal(config_list(db, TENANT, &list, 0, &data, &total), SMPL_OK);
+  assert_int_equal(total, 0);
+  json_decref(data);
+  list.filters[CONFIG_FILTER_SEARCH] = "%"; /* no wildcard */
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(total, 0);
+  json_decref(data);
+  list.filters[CONFIG_FILTER_SEARCH] = NULL;
+  list.filters[CONFIG_FILTER_PARENT] = "common";
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(total, 1);
+  json_decref(data);
+}
+
+static void a_page_has_at_most_16_mib_of_json(void **state)
+{
+  jsonapi_list_t list;
+  json_t *data = NULL;
+  int64_t total = 0;
+  char id[16];
+  (void)state;
+  size_t len = (size_t)1000 * 1000;
+  char *text = malloc(len + 64);
+  assert_non_null(text);
+  size_t at = (size_t)snprintf(text, 64, "{\"name\": \"x\", \"items\": {\"a\": {\"value\": \"");
+  memset(text + at, 'x', len - at);
+  memcpy(text + len, "\"}}}", 5);
+  for (int i = 0; i < 17; i++) {
+    snprintf(id, sizeof id, "c%02d", i);
+    create(id, text);
+  }
+  free(text);
+  jsonapi_list_defaults(&config_list_spec, &list);
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_ELIMIT);
+  list.size = 16;
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  json_decref(data);
+}
+
+static void an_account_has_at_most_10000_configs(void **state)
+{
+  (void)state;
+  assert_int_equal(storage_db_command(
+                       db, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998)"
+                           " INSERT INTO configs SELECT '" TENANT "', 'n' || i, 'x', NULL, NULL, '{}', '{}', 1, 0, 0"
+                           " FROM n"),
+                   SMPL_OK);
+  create("last", "{\"name\": \"x\"}");
+  expect(config_create, "more", "{\"name\": \"x\"}", 409, "");
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(shapes_are_checked_at_their_place),
+      cmocka_unit_test(counts_and_lengths_hold_at_their_limits),
+      cmocka_unit_test(types_follow_from_body_then_history_then_ancestors_then_value),
+      cmocka_unit_test(types_never_change_and_agree_with_ancestors),
+      cmocka_unit_test_setup_teardown(parents_exist_and_lead_nowhere_back, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_line_of_inheritance_has_at_most_16_configs, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(children_and_parents_keep_agreeing_on_types, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(overrides_name_declared_items_and_have_their_type, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(common_and_parents_cannot_be_deleted, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_refused_change_leaves_everything_as_it_was, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(accounts_do_not_see_each_other, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(lists_are_sorted_filtered_and_counted, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_page_has_at_most_16_mib_of_json, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_configs, set_up, tear_down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

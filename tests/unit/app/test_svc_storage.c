@@ -1,0 +1,399 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/services/storage.h"
+#include "app/services/storage_db.h"
+#include "common/error.h"
+#include "tests/unit/app/svc_fake.h"
+
+static const char *const first[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)", NULL};
+static const char *const both[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)",
+                                   "ALTER TABLE t ADD COLUMN more TEXT DEFAULT 'x'", NULL};
+static const char *const broken[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)", "ALTER TABLE no SUCH", NULL};
+static const storage_schema_t one = {"test", first}, two = {"test", both}, other = {"other", first},
+                              unfit = {"test", broken};
+
+typedef struct write_one {
+  storage_job_t job; /* first */
+  uv_loop_t *loop;
+  storage_t *storage;
+  int64_t n;
+  int fail_with; /* after the write */
+  int done, err;
+  bool seen; /* by the reading connection when done was called */
+} write_one_t;
+
+static int run_write(storage_db_t *db, storage_job_t *job)
+{
+  write_one_t *w = (write_one_t *)job;
+  int err = storage_exec(db, "INSERT INTO t (n, text) VALUES (?1, ?2)",
+                         STORAGE_ARGS(STORAGE_INT(w->n), STORAGE_TEXT("written")), NULL);
+  return err ? err : w->fail_with;
+}
+
+static bool stored(storage_t *s, int64_t n)
+{
+  int64_t found = 0;
+  return storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE n = ?1", STORAGE_ARGS(STORAGE_INT(n)),
+                        &found) == SMPL_OK &&
+         found == 1;
+}
+
+static void on_done(storage_job_t *job, int err)
+{
+  write_one_t *w = (write_one_t *)job;
+  w->done++;
+  w->err = err;
+  w->seen = stored(w->storage, w->n);
+}
+
+static void on_closed(void *ctx)
+{
+  *(bool *)ctx = true;
+}
+
+static storage_t *open_it(uv_loop_t *loop, const storage_schema_t *schema)
+{
+  storage_t *s = NULL;
+  diag_t diag = {""};
+  uv_loop_init(loop);
+  int err = storage_open(loop, fake_path("t.db"), schema, &s, &diag);
+  if (err)
+    print_error("%s\n", diag.text);
+  assert_int_equal(err, SMPL_OK);
+  return s;
+}
+
+static void close_it(uv_loop_t *loop, storage_t *s)
+{
+  bool closed = false;
+  storage_close(s, on_closed, &closed);
+  uv_run(loop, UV_RUN_DEFAULT);
+  assert_true(closed);
+  assert_int_equal(uv_loop_close(loop), 0);
+}
+
+static void expect_refusal(const storage_schema_t *schema, const char *words)
+{
+  uv_loop_t loop;
+  storage_t *s = NULL;
+  diag_t diag = {""};
+  uv_loop_init(&loop);
+  assert_true(storage_open(&loop, fake_path("t.db"), schema, &s, &diag) < 0);
+  assert_null(s);
+  if (strstr(diag.text, words) == NULL || strstr(diag.text, "t.db") == NULL)
+    fail_msg("'%s' does not say '%s'", diag.text, words);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  uv_loop_close(&loop);
+}
+
+static int set_up(void **state)
+{
+  (void)state;
+  fake_folder();
+  return 0;
+}
+
+static int tear_down(void **state)
+{
+  (void)state;
+  fake_folder_remove();
+  return 0;
+}
+
+static void enqueue(storage_t *s, write_one_t *w, int64_t n, int fail_with)
+{
+  *w = (write_one_t){.job = {.run = run_write, .done = on_done}, .storage = s, .n = n, .fail_with = fail_with};
+  assert_int_equal(storage_write(s, &w->job), SMPL_OK);
+}
+
+static void run_until(uv_loop_t *loop, const write_one_t *w)
+{
+  while (w->done == 0)
+    uv_run(loop, UV_RUN_ONCE);
+}
+
+static void a_write_is_reported_when_others_can_read_it(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  enqueue(s, &w, 1, 0);
+  assert_int_equal(w.done, 0);
+  run_until(&loop, &w);
+  assert_int_equal(w.err, SMPL_OK);
+  assert_true(w.seen);
+  close_it(&loop, s);
+}
+
+static void a_failing_job_undoes_only_itself(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w[60];
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  for (int i = 0; i < 60; i++)
+    enqueue(s, &w[i], i, i % 3 == 1 ? SMPL_EDENIED : 0);
+  for (int i = 0; i < 60; i++) {
+    run_until(&loop, &w[i]);
+    assert_int_equal(w[i].done, 1);
+    assert_int_equal(w[i].err, i % 3 == 1 ? SMPL_EDENIED : SMPL_OK);
+    assert_int_equal(w[i].seen, i % 3 != 1);
+  }
+  write_one_t again;
+  enqueue(s, &again, 0, 0); /* a constraint */
+  run_until(&loop, &again);
+  assert_int_equal(again.err, SMPL_EEXIST);
+  close_it(&loop, s);
+}
+
+static void the_queue_takes_its_limit_and_not_one_more(void **state)
+{
+  uv_loop_t loop;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  write_one_t *w = calloc(STORAGE_QUEUE_MAX + 1, sizeof *w);
+  for (int i = 0; i < STORAGE_QUEUE_MAX; i++)
+    enqueue(s, &w[i], i, 0);
+  assert_int_equal(storage_write(s, &w[STORAGE_QUEUE_MAX].job), SMPL_ELIMIT);
+  run_until(&loop, &w[STORAGE_QUEUE_MAX - 1]);
+  enqueue(s, &w[STORAGE_QUEUE_MAX], STORAGE_QUEUE_MAX, 0);
+  run_until(&loop, &w[STORAGE_QUEUE_MAX]);
+  assert_true(w[STORAGE_QUEUE_MAX].seen);
+  close_it(&loop, s);
+  free(w);
+}
+
+static void closing_runs_what_is_queued_and_takes_no_more(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w[10], late = {.job = {.run = run_write, .done = on_done}};
+  bool closed = false;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  for (int i = 0; i < 10; i++)
+    enqueue(s, &w[i], i, 0);
+  storage_close(s, on_closed, &closed);
+  assert_int_equal(storage_write(s, &late.job), SMPL_ECLOSED);
+  for (int i = 0; i < 10; i++)
+    assert_true(w[i].done == 1 && w[i].err == SMPL_OK && w[i].seen);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  assert_true(closed);
+  uv_loop_close(&loop);
+}
+
+static int run_too_big(storage_db_t *db, storage_job_t *job)
+{
+  (void)job;
+  /* "Disk full", as SQLite sees it. */
+  storage_stmt_t *stmt = storage_query(db, "PRAGMA max_page_count = 20", STORAGE_NO_ARGS);
+  storage_step(stmt);
+  storage_finish(stmt);
+  return storage_exec(db, "INSERT INTO t (n, text) VALUES (-1, hex(zeroblob(1000000)))", STORAGE_NO_ARGS, NULL);
+}
+
+static void a_full_disk_acknowledges_nothing_that_is_not_stored(void **state)
+{
+  uv_loop_t loop;
+  write_one_t before[3], big, after;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  for (int i = 0; i < 3; i++)
+    enqueue(s, &before[i], i, 0);
+  big = (write_one_t){.job = {.run = run_too_big, .done = on_done}, .storage = s, .n = -1};
+  assert_int_equal(storage_write(s, &big.job), SMPL_OK);
+  enqueue(s, &after, 7, 0);
+  run_until(&loop, &after);
+  assert_true(big.err < 0);
+  assert_false(big.seen);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(before[i].err == SMPL_OK, before[i].seen);
+  assert_int_equal(after.err == SMPL_OK, after.seen);
+  close_it(&loop, s);
+}
+
+static void the_file_and_its_journal_are_private(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w;
+  struct stat st;
+  (void)state;
+  int fd = open(fake_path("t.db"), O_CREAT | O_WRONLY, 0666);
+  fchmod(fd, 0644);
+  close(fd);
+  storage_t *s = open_it(&loop, &one);
+  enqueue(s, &w, 1, 0);
+  run_until(&loop, &w);
+  static const char *const names[] = {"t.db", "t.db-wal", "t.db-shm"};
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(stat(fake_path(names[i]), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+  }
+  close_it(&loop, s);
+}
+
+static void an_older_file_is_brought_up_to_date_once(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w;
+  int64_t n = 0;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  enqueue(s, &w, 1, 0);
+  run_until(&loop, &w);
+  close_it(&loop, s);
+  for (int i = 0; i < 2; i++) {
+    s = open_it(&loop, &two);
+    assert_int_equal(storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE more = 'x'", STORAGE_NO_ARGS, &n),
+                     SMPL_OK);
+    assert_int_equal(n, 1);
+    close_it(&loop, s);
+  }
+  expect_refusal(&one, "newer");
+  expect_refusal(&other, "not a database of the other service");
+}
+
+static void a_failing_migration_changes_nothing(void **state)
+{
+  uv_loop_t loop;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  close_it(&loop, s);
+  expect_refusal(&unfit, "from 1 to 2");
+  s = open_it(&loop, &two);
+  close_it(&loop, s);
+}
+
+static void a_corrupt_file_is_one_clear_error(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w[40];
+  char junk[4096];
+  (void)state;
+  memset(junk, 'j', sizeof junk);
+  int fd = open(fake_path("t.db"), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  assert_int_equal(write(fd, junk, sizeof junk), sizeof junk);
+  close(fd);
+  expect_refusal(&one, "not a database");
+  unlink(fake_path("t.db"));
+  storage_t *s = open_it(&loop, &one);
+  for (int i = 0; i < 40; i++)
+    enqueue(s, &w[i], i, 0);
+  run_until(&loop, &w[39]);
+  close_it(&loop, s); /* also moves the journal into the file */
+  fd = open(fake_path("t.db"), O_WRONLY);
+  assert_int_equal(pwrite(fd, junk, sizeof junk, 4096), sizeof junk); /* its second page: the table */
+  close(fd);
+  expect_refusal(&one, "corrupt");
+  unlink(fake_path("t.db"));
+  assert_int_equal(mkdir(fake_path("t.db"), 0700), 0);
+  expect_refusal(&one, "t.db");
+  rmdir(fake_path("t.db"));
+}
+
+static void two_processes_can_write_the_same_file(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w[50];
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  close_it(&loop, s);
+  pid_t child = fork();
+  if (child == 0) {
+    s = open_it(&loop, &one);
+    for (int i = 0; i < 50; i++) {
+      enqueue(s, &w[i], 1000 + i, 0);
+      run_until(&loop, &w[i]);
+    }
+    close_it(&loop, s);
+    _exit(0);
+  }
+  s = open_it(&loop, &one);
+  for (int i = 0; i < 50; i++) {
+    enqueue(s, &w[i], i, 0);
+    run_until(&loop, &w[i]);
+    assert_int_equal(w[i].err, SMPL_OK);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  assert_int_equal(status, 0);
+  for (int i = 0; i < 50; i++)
+    assert_true(stored(s, i) && stored(s, 1000 + i));
+  close_it(&loop, s);
+}
+
+/* The child says on the pipe which writes were reported to it; the parent kills it at some moment and looks. */
+static void write_until_killed(int pipe_end)
+{
+  uv_loop_t loop;
+  write_one_t w[8];
+  storage_t *s = open_it(&loop, &one);
+  for (int64_t n = 0;; n += 8) {
+    for (int i = 0; i < 8; i++)
+      enqueue(s, &w[i], n + i, 0);
+    for (int i = 0; i < 8; i++) {
+      run_until(&loop, &w[i]);
+      if (w[i].err == SMPL_OK && write(pipe_end, &w[i].n, sizeof w[i].n) != sizeof w[i].n)
+        _exit(1);
+    }
+  }
+}
+
+static void what_was_reported_survives_kill_9_at_any_instant(void **state)
+{
+  (void)state;
+  for (int round = 0; round < 12; round++) {
+    int ends[2];
+    uv_loop_t loop;
+    int64_t n = -1, last = -1;
+    unlink(fake_path("t.db"));
+    unlink(fake_path("t.db-wal"));
+    unlink(fake_path("t.db-shm"));
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0)
+      write_until_killed(ends[1]);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &n, sizeof n), sizeof n);
+    usleep((useconds_t)(round * 2500 + 100));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    for (last = n; read(ends[0], &n, sizeof n) == sizeof n; last = n)
+      ;
+    close(ends[0]);
+    storage_t *s = open_it(&loop, &one);
+    for (int64_t i = 0; i <= last; i++)
+      assert_true(stored(s, i));
+    close_it(&loop, s);
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(a_write_is_reported_when_others_can_read_it, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_failing_job_undoes_only_itself, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_queue_takes_its_limit_and_not_one_more, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(closing_runs_what_is_queued_and_takes_no_more, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_full_disk_acknowledges_nothing_that_is_not_stored, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_file_and_its_journal_are_private, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_older_file_is_brought_up_to_date_once, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_failing_migration_changes_nothing, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_corrupt_file_is_one_clear_error, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(two_processes_can_write_the_same_file, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_was_reported_survives_kill_9_at_any_instant, set_up, tear_down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
