@@ -4,8 +4,8 @@
 
 #include "common/error.h"
 
-/* The cursor and the name reader are written to be proved: simple loops, explicit bounds, no calls through pointers,
- * bytes copied one by one. Keep them so. */
+/* The cursor and the name reader are written to be proved: simple loops, explicit bounds, no calls through
+ * pointers, bytes copied one by one. Keep them so. */
 
 int dns_wire_u8(dns_wire_t *w, uint8_t *out)
 {
@@ -29,8 +29,8 @@ int dns_wire_u32(dns_wire_t *w, uint32_t *out)
 {
   if (w->len - w->at < 4)
     return SMPL_ETRUNC;
-  *out = (uint32_t)w->data[w->at] << 24 | (uint32_t)w->data[w->at + 1] << 16 | (uint32_t)w->data[w->at + 2] << 8 |
-         w->data[w->at + 3];
+  *out = (uint32_t)w->data[w->at] << 24 | (uint32_t)w->data[w->at + 1] << 16 |
+         (uint32_t)w->data[w->at + 2] << 8 | w->data[w->at + 3];
   w->at += 4;
   return SMPL_OK;
 }
@@ -43,7 +43,8 @@ int dns_wire_skip(dns_wire_t *w, size_t n)
   return SMPL_OK;
 }
 
-/* Ends always: a label makes the name longer (at most DNS_NAME_MAX), a pointer makes `start` smaller and is counted. */
+/* Ends always: a label makes the name longer (at most DNS_NAME_MAX), a pointer makes `start` smaller and
+ * is counted. */
 int dns_wire_name(dns_wire_t *w, dns_name_t *out)
 {
   size_t at = w->at;    /* the next length byte */

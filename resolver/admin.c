@@ -96,8 +96,8 @@ json_t *admin_sizes(const snapshot_t *s)
     records += f.records;
     bytes += (json_int_t)f.bytes;
   }
-  return json_pack("{s:I, s:I, s:I, s:I}", "zones", (json_int_t)snapshot_zone_count(s), "names", names, "records", records,
-                   "bytes", bytes);
+  return json_pack("{s:I, s:I, s:I, s:I}", "zones", (json_int_t)snapshot_zone_count(s), "names", names,
+                   "records", records, "bytes", bytes);
 }
 
 static json_t *listeners(const snapshot_t *s)
@@ -110,20 +110,21 @@ static json_t *listeners(const snapshot_t *s)
     json_t *views = json_array();
     for (size_t j = 0; views != NULL && j < conf->views.count; j++)
       json_array_append_new(views, json_string(settings_name_at(&conf->views, j)));
-    json_array_append_new(list, json_pack("{s:s, s:o}", "address", endpoint_format(&at, text), "views", views));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:o}", "address", endpoint_format(&at, text), "views", views));
   }
   return list;
 }
 
 json_t *admin_status(const admin_state_t *a)
 {
-  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o}", "ok", 1, "version",
-                   SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started", iso(a->started_wall_ms),
-                   "loaded", iso(a->loaded_wall_ms), "uptime_ms", (json_int_t)a->uptime_ms, "workers",
-                   (json_int_t)snapshot_workers(a->snapshot), "reloads", (json_int_t)a->reloads, "failed_reloads",
-                   (json_int_t)a->failed_reloads, "last_error", a->last_error, "tcp_connections",
-                   (json_int_t)a->tcp_connections, "listeners", listeners(a->snapshot), "data",
-                   admin_sizes(a->snapshot));
+  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o}", "ok", 1,
+                   "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
+                   iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms",
+                   (json_int_t)a->uptime_ms, "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads",
+                   (json_int_t)a->reloads, "failed_reloads", (json_int_t)a->failed_reloads, "last_error",
+                   a->last_error, "tcp_connections", (json_int_t)a->tcp_connections, "listeners",
+                   listeners(a->snapshot), "data", admin_sizes(a->snapshot));
 }
 
 /* Names of the views that have the zone. */
@@ -147,11 +148,12 @@ json_t *admin_zones(const admin_state_t *a)
     const zone_t *z = snapshot_zone(a->snapshot, i);
     zone_facts_t f = zone_facts(z);
     char origin[DNS_NAME_TEXT_MAX];
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", zone_name(z), "origin",
-                                          dns_name_to_text(zone_origin(z), origin), "file",
-                                          settings_zone_at(settings, i)->file, "serial", (json_int_t)f.serial, "names",
-                                          (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
-                                          (json_int_t)f.bytes, "views", views_of(settings, zone_name(z))));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", zone_name(z),
+                                    "origin", dns_name_to_text(zone_origin(z), origin), "file",
+                                    settings_zone_at(settings, i)->file, "serial", (json_int_t)f.serial,
+                                    "names", (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
+                                    (json_int_t)f.bytes, "views", views_of(settings, zone_name(z))));
   }
   return json_pack("{s:b, s:o}", "ok", 1, "zones", list);
 }

@@ -60,8 +60,8 @@ static bool seen_before(const walk_t *w, const zone_rrset_t *set)
   return false;
 }
 
-/* Finds the zone of w->name. The origin's place follows from the name's, unless the zone is the one before: then the name ends in
- * a pointer to it. */
+/* Finds the zone of w->name. The origin's place follows from the name's, unless the zone is the one
+ * before: then the name ends in a pointer to it. */
 static bool enter_zone(walk_t *w, uint16_t type)
 {
   zone_in_view_t z;
@@ -73,8 +73,8 @@ static bool enter_zone(walk_t *w, uint16_t type)
   return true;
 }
 
-/* Address records of the servers of a delegation, from this zone alone. Those that lie below the delegation cannot be found
- * elsewhere, so without room for them the answer is cut (RFC 9471 section 3). */
+/* Address records of the servers of a delegation, from this zone alone. Those that lie below the
+ * delegation cannot be found elsewhere, so without room for them the answer is cut (RFC 9471 section 3). */
 static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t ns_at)
 {
   static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
@@ -132,8 +132,7 @@ static bool follow_dname(reply_t *r, walk_t *w, const zone_match_t *m)
   size_t head = w->name.len - m->owner_len; /* the labels that stay */
   const uint8_t *rr = zone_rrset_wire(m->rrset);
   dns_name_t target;
-  if (!seen_before(w, m->rrset) &&
-      !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
+  if (!seen_before(w, m->rrset) && !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
     r->flags |= DNS_FLAG_TC;
     return false;
   }
@@ -187,8 +186,8 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
   return on && w->hops < CHAIN_MAX;
 }
 
-/* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for too long ends the
- * answer there. */
+/* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for
+ * too long ends the answer there. */
 static void answer_question(reply_t *r, const view_t *view, const query_t *q)
 {
   walk_t w;
@@ -213,12 +212,14 @@ static bool is_question(const query_t *q)
 
 static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t cap)
 {
-  size_t limit = transport == ANSWER_TCP ? MESSAGE_MAX : q->udp_size < UDP_REPLY_MAX ? q->udp_size : UDP_REPLY_MAX;
+  size_t limit = transport == ANSWER_TCP       ? MESSAGE_MAX
+                 : q->udp_size < UDP_REPLY_MAX ? q->udp_size
+                                               : UDP_REPLY_MAX;
   return cap < limit ? cap : limit;
 }
 
-size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap,
-              answer_note_t *note)
+size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
+              size_t cap, answer_note_t *note)
 {
   query_t q;
   reply_t r;

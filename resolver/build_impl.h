@@ -18,8 +18,8 @@ typedef struct pool {
   size_t used, cap;
 } pool_t;
 
-/* len zeroed bytes at the pool's end: aligned, by reference; or right behind what is there, by offset. SMPL_ENOMEM;
- * SMPL_ELIMIT when references run out, at 16 GiB. */
+/* len zeroed bytes at the pool's end: aligned, by reference; or right behind what is there, by offset.
+ * SMPL_ENOMEM; SMPL_ELIMIT when references run out, at 16 GiB. */
 int pool_take(pool_t *p, size_t len, uint32_t *ref);
 int pool_append(pool_t *p, size_t len, size_t *at);
 

@@ -39,8 +39,8 @@ static void print_view(const snapshot_t *s, const view_conf_t *v)
   for (size_t i = 0; i < v->zones.count; i++) {
     const zone_t *z = snapshot_zone(s, settings_zone(snapshot_settings(s), settings_name_at(&v->zones, i)));
     zone_facts_t f = zone_facts(z);
-    printf("    zone %s: serial %" PRIu32 ", %" PRIu32 " names, %" PRIu32 " records\n", zone_name(z), f.serial, f.names,
-           f.records);
+    printf("    zone %s: serial %" PRIu32 ", %" PRIu32 " names, %" PRIu32 " records\n", zone_name(z),
+           f.serial, f.names, f.records);
   }
   if (v->zones.count == 0)
     printf("    no zones: every question is refused\n");
@@ -53,8 +53,8 @@ int commands_check(const char *config, diag_t *diag)
   if (err)
     return err;
   const settings_t *settings = snapshot_settings(s);
-  printf("%s: ok: %zu dns listeners, %zu views, %zu zones\n", config, snapshot_listener_count(s), snapshot_view_count(s),
-         snapshot_zone_count(s));
+  printf("%s: ok: %zu dns listeners, %zu views, %zu zones\n", config, snapshot_listener_count(s),
+         snapshot_view_count(s), snapshot_zone_count(s));
   for (size_t i = 0; i < snapshot_listener_count(s); i++) {
     char text[ENDPOINT_TEXT_MAX];
     endpoint_t at = snapshot_listener(s, i);
@@ -67,7 +67,8 @@ int commands_check(const char *config, diag_t *diag)
   for (size_t i = 0; i < snapshot_zone_count(s); i++) {
     zone_facts_t f = zone_facts(snapshot_zone(s, i));
     if (f.warnings > 0)
-      printf("warning: zone %s: %" PRIu32 " rrsets have records of different TTLs: the lowest of each is used\n",
+      printf("warning: zone %s: %" PRIu32
+             " rrsets have records of different TTLs: the lowest of each is used\n",
              zone_name(snapshot_zone(s, i)), f.warnings);
   }
   settings_warnings(settings, print_warning, NULL);
@@ -92,8 +93,7 @@ static void print_names(const json_t *list)
 {
   size_t i;
   json_t *item;
-  json_array_foreach(list, i, item)
-    printf("%s%s", i > 0 ? ", " : "", json_string_value(item));
+  json_array_foreach(list, i, item) printf("%s%s", i > 0 ? ", " : "", json_string_value(item));
   printf("\n");
 }
 
@@ -101,7 +101,8 @@ static void print_sizes(const json_t *data)
 {
   printf("%" JSON_INTEGER_FORMAT " zones, %" JSON_INTEGER_FORMAT " names, %" JSON_INTEGER_FORMAT
          " records, %.1f MB\n",
-         number(data, "zones"), number(data, "names"), number(data, "records"), (double)number(data, "bytes") / 1e6);
+         number(data, "zones"), number(data, "names"), number(data, "records"),
+         (double)number(data, "bytes") / 1e6);
 }
 
 static void print_status(const json_t *reply)
@@ -113,14 +114,15 @@ static void print_status(const json_t *reply)
   printf("configuration  %s, loaded %s\n", string(reply, "config"), string(reply, "loaded"));
   printf("data           ");
   print_sizes(json_object_get(reply, "data"));
-  printf("reloads        %" JSON_INTEGER_FORMAT ", failed %" JSON_INTEGER_FORMAT "\n", number(reply, "reloads"),
-         number(reply, "failed_reloads"));
+  printf("reloads        %" JSON_INTEGER_FORMAT ", failed %" JSON_INTEGER_FORMAT "\n",
+         number(reply, "reloads"), number(reply, "failed_reloads"));
   if (string(reply, "last_error")[0] != '\0')
     printf("last reload    failed: %s\n", string(reply, "last_error"));
   printf("tcp            %" JSON_INTEGER_FORMAT " connections\n", number(reply, "tcp_connections"));
   size_t i;
   json_t *item;
-  json_array_foreach(json_object_get(reply, "listeners"), i, item) {
+  json_array_foreach(json_object_get(reply, "listeners"), i, item)
+  {
     printf("dns listener   %s, views ", string(item, "address"));
     print_names(json_object_get(item, "views"));
   }
@@ -131,21 +133,23 @@ static void print_zones(const json_t *reply)
   size_t i;
   json_t *item;
   printf("%-40s %10s %9s %9s  %s\n", "ZONE", "SERIAL", "NAMES", "RECORDS", "VIEWS");
-  json_array_foreach(json_object_get(reply, "zones"), i, item) {
-    printf("%-40s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT "  ", string(item, "name"),
-           number(item, "serial"), number(item, "names"), number(item, "records"));
+  json_array_foreach(json_object_get(reply, "zones"), i, item)
+  {
+    printf("%-40s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT "  ",
+           string(item, "name"), number(item, "serial"), number(item, "names"), number(item, "records"));
     print_names(json_object_get(item, "views"));
   }
 }
 
 static void print_counts(const char *who, const json_t *item)
 {
-  printf("%-24s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " ",
+  printf("%-24s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT
+         " %9" JSON_INTEGER_FORMAT " ",
          who, number(item, "udp"), number(item, "tcp"), number(item, "dropped"), number(item, "truncated"));
   const char *rcode;
   json_t *count;
   json_object_foreach(json_object_get(item, "rcodes"), rcode, count)
-    printf(" %s %" JSON_INTEGER_FORMAT, rcode, json_integer_value(count));
+      printf(" %s %" JSON_INTEGER_FORMAT, rcode, json_integer_value(count));
   printf("\n");
 }
 
@@ -154,7 +158,8 @@ static void print_stats(const json_t *reply)
   size_t i;
   json_t *item;
   printf("%-24s %12s %12s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "ANSWERS");
-  json_array_foreach(json_object_get(reply, "views"), i, item) {
+  json_array_foreach(json_object_get(reply, "views"), i, item)
+  {
     const char *name = json_string_value(json_object_get(item, "view"));
     print_counts(name != NULL ? name : "(no view)", item);
   }

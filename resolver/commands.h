@@ -1,5 +1,5 @@
-/* What the program does for people besides serving: check a configuration, ask a running resolver. Each prints its result on
- * standard output and returns 0, or an error with its message in diag. */
+/* What the program does for people besides serving: check a configuration, ask a running resolver. Each
+ * prints its result on standard output and returns 0, or an error with its message in diag. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,5 +12,6 @@ int commands_check(const char *config, diag_t *diag);
 /* True for status, reload, zones, stats. */
 bool commands_known(const char *cmd);
 
-/* Asks the resolver behind the control socket: socket, or the configuration's, or ./resolver.sock; either may be NULL. */
+/* Asks the resolver behind the control socket: socket, or the configuration's, or ./resolver.sock; either
+ * may be NULL. */
 int commands_ask(const char *cmd, const char *socket, const char *config, bool json, diag_t *diag);

@@ -127,11 +127,12 @@ static int fill_word(const scan_word_t *w, uint64_t number, char *out, size_t *l
   return SMPL_OK;
 }
 
-int generate_entries(const scan_entry_t *directive, int (*each)(void *ctx, const scan_entry_t *entry), void *ctx,
-                     diag_t *diag)
+int generate_entries(const scan_entry_t *directive, int (*each)(void *ctx, const scan_entry_t *entry),
+                     void *ctx, diag_t *diag)
 {
   span_t span;
-  int err = directive->count < 4 || directive->count > WORDS_MAX ? SMPL_EINVAL : read_span(&directive->words[1], &span);
+  int err = directive->count < 4 || directive->count > WORDS_MAX ? SMPL_EINVAL
+                                                                 : read_span(&directive->words[1], &span);
   if (err == SMPL_ELIMIT)
     return diag_fail(diag, err, "expected at most %d records of one $GENERATE", ZONE_GENERATE_MAX);
   if (err)
@@ -139,20 +140,24 @@ int generate_entries(const scan_entry_t *directive, int (*each)(void *ctx, const
   size_t count = directive->count - 2;
   scan_word_t *words = calloc(count, sizeof *words);
   char *text = calloc(count, WORD_MAX);
-  if (words == NULL || text == NULL)
+  if (words == NULL || text == NULL) {
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+    goto out;
+  }
   for (uint64_t n = span.start; !err && n <= span.stop; n += span.step) {
     for (size_t i = 0; !err && i < count; i++) {
       words[i].text = text + i * WORD_MAX;
       err = fill_word(&directive->words[i + 2], n, text + i * WORD_MAX, &words[i].len);
     }
     if (err) {
-      diag_fail(diag, err, "expected $ or ${OFFSET[,WIDTH[,BASE]]} with numbers up to %d in $GENERATE", NUMBER_MAX);
+      diag_fail(diag, err, "expected $ or ${OFFSET[,WIDTH[,BASE]]} with numbers up to %d in $GENERATE",
+                NUMBER_MAX);
       break;
     }
     scan_entry_t entry = {words, count, directive->line, false};
     err = each(ctx, &entry);
   }
+out:
   free(words);
   free(text);
   return err;

@@ -9,29 +9,30 @@ enum {
   WORKERS_MAX = 256,
 
   /* master files */
-  ZONE_FILE_MAX = 1 << 30,      /* bytes of one file */
-  ZONE_INCLUDE_DEPTH_MAX = 8,   /* $INCLUDE within $INCLUDE */
-  ZONE_INCLUDES_MAX = 1000,     /* files of one zone */
-  SCAN_TOKENS_MAX = 70000,      /* words of one record; TXT of 65,535 bytes needs most */
-  SCAN_ENTRY_MAX = 300000,      /* bytes of one record's words; every byte as \DDD needs most */
-  ZONE_GENERATE_MAX = 1000000,  /* records one $GENERATE makes */
-  RRSET_WIRE_MAX = 64000,       /* bytes of an rrset as it stands in an answer: fits a TCP message with its question */
-  ZONE_TTL_MAX = 0x7fffffff,    /* seconds, RFC 2181 section 8 */
+  ZONE_FILE_MAX = 1 << 30,     /* bytes of one file */
+  ZONE_INCLUDE_DEPTH_MAX = 8,  /* $INCLUDE within $INCLUDE */
+  ZONE_INCLUDES_MAX = 1000,    /* files of one zone */
+  SCAN_TOKENS_MAX = 70000,     /* words of one record; TXT of 65,535 bytes needs most */
+  SCAN_ENTRY_MAX = 300000,     /* bytes of one record's words; every byte as \DDD needs most */
+  ZONE_GENERATE_MAX = 1000000, /* records one $GENERATE makes */
+  RRSET_WIRE_MAX =
+      64000, /* bytes of an rrset as it stands in an answer: fits a TCP message with its question */
+  ZONE_TTL_MAX = 0x7fffffff, /* seconds, RFC 2181 section 8 */
 
   /* answers */
-  CHAIN_MAX = 16,               /* CNAMEs and DNAMEs followed for one question */
-  UDP_REPLY_MAX = 1232,         /* bytes, and what our OPT advertises */
-  UDP_REPLY_MIN = 512,          /* without EDNS */
-  UDP_QUERY_MAX = 4096,         /* bytes taken of a datagram; a longer one is FORMERR */
-  MESSAGE_MAX = 65535,          /* over TCP */
+  CHAIN_MAX = 16,       /* CNAMEs and DNAMEs followed for one question */
+  UDP_REPLY_MAX = 1232, /* bytes, and what our OPT advertises */
+  UDP_REPLY_MIN = 512,  /* without EDNS */
+  UDP_QUERY_MAX = 4096, /* bytes taken of a datagram; a longer one is FORMERR */
+  MESSAGE_MAX = 65535,  /* over TCP */
 
   /* a worker */
-  UDP_BATCH = 64,               /* datagrams per system call */
-  UDP_ROUNDS_MAX = 16,          /* full batches taken from one socket before the others have their turn */
-  UDP_RCVBUF = 4 << 20,         /* bytes asked of the kernel per socket */
-  TCP_CONNS_MAX = 10240,        /* of all workers together; the longest idle one gives way to a new one */
-  TCP_IDLE_MS = 10000,          /* without a whole query arriving or an answer being taken */
-  TCP_LIFE_MS = 3600 * 1000,    /* of a connection in all */
-  TCP_BUFFERS_MAX = 64 << 20,   /* bytes of unfinished queries and untaken answers, of all workers together */
+  UDP_BATCH = 64,             /* datagrams per system call */
+  UDP_ROUNDS_MAX = 16,        /* full batches taken from one socket before the others have their turn */
+  UDP_RCVBUF = 4 << 20,       /* bytes asked of the kernel per socket */
+  TCP_CONNS_MAX = 10240,      /* of all workers together; the longest idle one gives way to a new one */
+  TCP_IDLE_MS = 10000,        /* without a whole query arriving or an answer being taken */
+  TCP_LIFE_MS = 3600 * 1000,  /* of a connection in all */
+  TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, of all workers together */
   TCP_BACKLOG = 1024,
 };

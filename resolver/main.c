@@ -37,8 +37,8 @@ typedef struct arguments {
 
 static int usage(const char *what, const char *word)
 {
-  fprintf(stderr, "%s: %s%s%s%s; try: %s --help\n", program, what, word != NULL ? " '" : "", word != NULL ? word : "",
-          word != NULL ? "'" : "", program);
+  fprintf(stderr, "%s: %s%s%s%s; try: %s --help\n", program, what, word != NULL ? " '" : "",
+          word != NULL ? word : "", word != NULL ? "'" : "", program);
   return EXIT_USAGE;
 }
 
@@ -46,8 +46,9 @@ static int usage(const char *what, const char *word)
 static int parse(int argc, char **argv, arguments_t *a)
 {
   static const struct option options[] = {
-      {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-      {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+      {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
+      {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
   };
   opterr = 0;
   int c;

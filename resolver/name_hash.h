@@ -1,5 +1,5 @@
-/* The hash of a lower-cased wire name or a part of one. Not keyed: tables are built from the operator's zones and are
- * read-only, so whoever asks cannot fill them. */
+/* The hash of a lower-cased wire name or a part of one. Not keyed: tables are built from the operator's
+ * zones and are read-only, so whoever asks cannot fill them. */
 #pragma once
 
 #include <stddef.h>

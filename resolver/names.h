@@ -12,5 +12,6 @@ void names_free(names_t *names);
 /* Position in the list; SIZE_MAX if there is none. The first of several. */
 size_t names_find(const names_t *names, const char *name);
 
-/* The position of a name that stands in the list before; SIZE_MAX if all differ. *first is where it stood first. */
+/* The position of a name that stands in the list before; SIZE_MAX if all differ. *first is where it stood
+ * first. */
 size_t names_duplicate(const names_t *names, size_t *first);

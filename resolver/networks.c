@@ -89,7 +89,8 @@ static bool key_next(view_key_t *key)
   return key->lo != 0 || key->hi != 0;
 }
 
-/* Networks are nested or apart, so a stack of the open ones (at most 129, one for each prefix length) is all it takes. */
+/* Networks are nested or apart, so a stack of the open ones (at most 129, one for each prefix length) is
+ * all it takes. */
 static void sweep(const item_t *items, size_t count, ranges_t *r)
 {
   const item_t *open[129];
@@ -124,7 +125,8 @@ static int find_tie(const item_t *items, size_t count, size_t *tie_a, size_t *ti
   return SMPL_OK;
 }
 
-static int flatten_family(const network_t *networks, size_t count, bool v4, ranges_t *r, size_t *tie_a, size_t *tie_b)
+static int flatten_family(const network_t *networks, size_t count, bool v4, ranges_t *r, size_t *tie_a,
+                          size_t *tie_b)
 {
   item_t *items = calloc(count + 1, sizeof *items);
   r->starts = calloc(2 * count + 1, sizeof *r->starts);
@@ -137,7 +139,8 @@ static int flatten_family(const network_t *networks, size_t count, bool v4, rang
     if (ip_net_is_v4(&networks[i].net) != v4)
       continue;
     view_key_t first = key_of(&networks[i].net.base);
-    items[n++] = (item_t){first, last_of(first, networks[i].net.prefix), networks[i].net.prefix, networks[i].value, i};
+    items[n++] =
+        (item_t){first, last_of(first, networks[i].net.prefix), networks[i].net.prefix, networks[i].value, i};
   }
   qsort(items, n, sizeof *items, item_compare);
   err = find_tie(items, n, tie_a, tie_b);

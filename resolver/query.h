@@ -31,6 +31,6 @@ typedef enum query_result {
   QUERY_NOTIMP,  /* an opcode that we do not have; only msg and flags are set */
 } query_result_t;
 
-/* Exactly one question, and for OPCODE_QUERY no answers and (IXFR aside) no authority; records well formed to the last byte;
- * at most one OPT, in the additional section, at the root. */
+/* Exactly one question, and for OPCODE_QUERY no answers and (IXFR aside) no authority; records well formed
+ * to the last byte; at most one OPT, in the additional section, at the root. */
 query_result_t query_read(const uint8_t *msg, size_t len, query_t *out);

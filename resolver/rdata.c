@@ -196,9 +196,9 @@ typedef struct layout {
 } layout_t;
 
 static const layout_t layouts[] = {
-    {DNS_TYPE_A, 4, 0, 0, false},     {DNS_TYPE_AAAA, 16, 0, 0, false}, {DNS_TYPE_NS, 0, 1, 0, true},
-    {DNS_TYPE_CNAME, 0, 1, 0, true},  {DNS_TYPE_PTR, 0, 1, 0, true},    {DNS_TYPE_MX, 2, 1, 0, true},
-    {DNS_TYPE_SOA, 0, 2, 20, true},   {DNS_TYPE_SRV, 6, 1, 0, false},   {DNS_TYPE_DNAME, 0, 1, 0, false},
+    {DNS_TYPE_A, 4, 0, 0, false},    {DNS_TYPE_AAAA, 16, 0, 0, false}, {DNS_TYPE_NS, 0, 1, 0, true},
+    {DNS_TYPE_CNAME, 0, 1, 0, true}, {DNS_TYPE_PTR, 0, 1, 0, true},    {DNS_TYPE_MX, 2, 1, 0, true},
+    {DNS_TYPE_SOA, 0, 2, 20, true},  {DNS_TYPE_SRV, 6, 1, 0, false},   {DNS_TYPE_DNAME, 0, 1, 0, false},
 };
 
 static const layout_t *layout_of(uint16_t type)
@@ -257,8 +257,8 @@ static int read_generic(const scan_word_t *words, size_t count, uint8_t *out, si
     }
   }
   if (nibbles != want * 2)
-    return diag_fail(diag, SMPL_EINVAL, "expected %u bytes in hexadecimal after \\#, got %zu digits", (unsigned)want,
-                     nibbles);
+    return diag_fail(diag, SMPL_EINVAL, "expected %u bytes in hexadecimal after \\#, got %zu digits",
+                     (unsigned)want, nibbles);
   *len = (size_t)want;
   return SMPL_OK;
 }
@@ -274,7 +274,8 @@ static int read_address(uint16_t type, const scan_word_t *word, uint8_t *out, si
     if (inet_pton(v4 ? AF_INET : AF_INET6, text, out) == 1)
       return SMPL_OK;
   }
-  return diag_fail(diag, SMPL_EINVAL, "expected an IPv%d address, got '%.*s'", v4 ? 4 : 6, shown(word), word->text);
+  return diag_fail(diag, SMPL_EINVAL, "expected an IPv%d address, got '%.*s'", v4 ? 4 : 6, shown(word),
+                   word->text);
 }
 
 static int bad_name(int err, const scan_word_t *word, diag_t *diag)
@@ -285,16 +286,17 @@ static int bad_name(int err, const scan_word_t *word, diag_t *diag)
                    shown(word), word->text);
 }
 
-/* Sixteen-bit numbers and then one name: NS, CNAME, PTR, DNAME, MX, SRV. Read here because these and addresses are nearly
- * all that big zones hold, and ldns takes 10 us a record (0.2 us here). */
-static int read_plain(const layout_t *l, const scan_word_t *words, const dns_name_t *origin, uint8_t *out, size_t *len,
-                      diag_t *diag)
+/* Sixteen-bit numbers and then one name: NS, CNAME, PTR, DNAME, MX, SRV. Read here because these and
+ * addresses are nearly all that big zones hold, and ldns takes 10 us a record (0.2 us here). */
+static int read_plain(const layout_t *l, const scan_word_t *words, const dns_name_t *origin, uint8_t *out,
+                      size_t *len, diag_t *diag)
 {
   size_t at = 0;
   for (size_t i = 0; i < l->before / 2u; i++) {
     uint64_t n;
     if (text_parse_u64(words[i].text, words[i].len, UINT16_MAX, &n))
-      return diag_fail(diag, SMPL_EINVAL, "expected a number up to 65535, got '%.*s'", shown(&words[i]), words[i].text);
+      return diag_fail(diag, SMPL_EINVAL, "expected a number up to 65535, got '%.*s'", shown(&words[i]),
+                       words[i].text);
     out[at++] = (uint8_t)(n >> 8);
     out[at++] = (uint8_t)n;
   }
@@ -337,8 +339,8 @@ static int check_numbers(uint16_t type, const scan_word_t *words, size_t count, 
       continue;
     }
     if (text_parse_u64(words[i].text, words[i].len, max, &n))
-      return diag_fail(diag, SMPL_EINVAL, "expected a number up to %u, got '%.*s'", (unsigned)max, shown(&words[i]),
-                       words[i].text);
+      return diag_fail(diag, SMPL_EINVAL, "expected a number up to %u, got '%.*s'", (unsigned)max,
+                       shown(&words[i]), words[i].text);
   }
   return SMPL_OK;
 }
@@ -358,8 +360,8 @@ static char *join_words(rdata_reader_t *r, const char *type, const scan_word_t *
   return r->text;
 }
 
-static int read_ldns(rdata_reader_t *r, uint16_t type, const scan_word_t *words, size_t count, const dns_name_t *origin,
-                     uint8_t *out, size_t *len, diag_t *diag)
+static int read_ldns(rdata_reader_t *r, uint16_t type, const scan_word_t *words, size_t count,
+                     const dns_name_t *origin, uint8_t *out, size_t *len, diag_t *diag)
 {
   char type_text[RDATA_TYPE_TEXT_MAX];
   rdata_type_text(type, type_text);
@@ -380,9 +382,10 @@ static int read_ldns(rdata_reader_t *r, uint16_t type, const scan_word_t *words,
   }
   size_t n = status == LDNS_STATUS_OK ? ldns_buffer_position(r->wire) : 0;
   if (status != LDNS_STATUS_OK || n > RDATA_MAX) {
-    err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record (%s), got '%.*s%s'", type_text,
-                    status == LDNS_STATUS_OK ? "too long" : ldns_get_errorstr_by_id(status),
-                    count > 0 ? shown(&words[0]) : 0, count > 0 ? words[0].text : "", count > 1 ? " ..." : "");
+    err =
+        diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record (%s), got '%.*s%s'", type_text,
+                  status == LDNS_STATUS_OK ? "too long" : ldns_get_errorstr_by_id(status),
+                  count > 0 ? shown(&words[0]) : 0, count > 0 ? words[0].text : "", count > 1 ? " ..." : "");
     goto out;
   }
   memcpy(out, ldns_buffer_begin(r->wire), n);
@@ -395,8 +398,8 @@ out:
   return err;
 }
 
-int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, size_t count, const dns_name_t *origin,
-               uint8_t *out, size_t *len, diag_t *diag)
+int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, size_t count,
+               const dns_name_t *origin, uint8_t *out, size_t *len, diag_t *diag)
 {
   char text[RDATA_TYPE_TEXT_MAX];
   const layout_t *l = layout_of(type);
@@ -406,8 +409,8 @@ int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, 
   if (count > 0 && words[0].len == 2 && memcmp(words[0].text, "\\#", 2) == 0)
     err = read_generic(words, count, out, len, diag);
   else if (want != 0 && count != want)
-    err = diag_fail(diag, SMPL_EINVAL, "expected %zu word%s of data in a %s record, got %zu", want, want == 1 ? "" : "s",
-                    rdata_type_text(type, text), count);
+    err = diag_fail(diag, SMPL_EINVAL, "expected %zu word%s of data in a %s record, got %zu", want,
+                    want == 1 ? "" : "s", rdata_type_text(type, text), count);
   else if (address)
     err = read_address(type, &words[0], out, len, diag);
   else if (want != 0)
@@ -416,6 +419,7 @@ int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, 
     err = read_ldns(reader, type, words, count, origin, out, len, diag);
   rdata_names_t names;
   if (!err && !rdata_names(type, out, *len, &names))
-    err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record, got other bytes", rdata_type_text(type, text));
+    err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record, got other bytes",
+                    rdata_type_text(type, text));
   return err;
 }

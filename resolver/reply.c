@@ -6,8 +6,8 @@
 
 enum {
   OPT_LEN = 11,
-  EDE_LEN = 6,            /* an option with a code and no text */
-  EDE_OPTION = 15,        /* RFC 8914 */
+  EDE_LEN = 6,     /* an option with a code and no text */
+  EDE_OPTION = 15, /* RFC 8914 */
   EDE_NOT_AUTHORITATIVE = 20,
   POINTER_MAX = 0x3fff,
   RR_HEAD = 12, /* owner pointer, type, class, TTL, length */
@@ -30,7 +30,8 @@ void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap)
   memcpy(out, q->msg, q->question_end);
 }
 
-bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at, size_t origin_at)
+bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
+               size_t origin_at)
 {
   if (r->cap - r->at < set->wire_len || owner_at > POINTER_MAX || origin_at > POINTER_MAX)
     return false;

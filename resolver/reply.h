@@ -8,7 +8,12 @@
 #include "resolver/query.h"
 #include "resolver/zone.h"
 
-typedef enum reply_section { REPLY_ANSWER, REPLY_AUTHORITY, REPLY_ADDITIONAL, REPLY_SECTIONS } reply_section_t;
+typedef enum reply_section {
+  REPLY_ANSWER,
+  REPLY_AUTHORITY,
+  REPLY_ADDITIONAL,
+  REPLY_SECTIONS
+} reply_section_t;
 
 typedef struct reply {
   uint8_t *out;
@@ -25,16 +30,18 @@ enum { REPLY_CAP_MIN = 512 };
 /* Starts with header and question. cap is at least REPLY_CAP_MIN. */
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap);
 
-/* Adds an rrset whose owner stands at offset owner_at of the message and whose zone's origin stands at origin_at. False and
- * nothing written when it does not fit or an offset is beyond what a pointer reaches. */
-bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at, size_t origin_at);
+/* Adds an rrset whose owner stands at offset owner_at of the message and whose zone's origin stands at
+ * origin_at. False and nothing written when it does not fit or an offset is beyond what a pointer reaches. */
+bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
+               size_t origin_at);
 
-/* Adds a CNAME of a name of ours: RFC 6672 section 3.4. Returns the offset of the target in the message, 0 if it does not
- * fit. */
+/* Adds a CNAME of a name of ours: RFC 6672 section 3.4. Returns the offset of the target in the message, 0
+ * if it does not fit. */
 size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name_t *target);
 
 /* Header and OPT. Returns the message's length. */
 size_t reply_end(reply_t *r, const query_t *q);
 
-/* An answer without question to a message of which only the header could be read. out has REPLY_CAP_MIN bytes. */
+/* An answer without question to a message of which only the header could be read. out has REPLY_CAP_MIN
+ * bytes. */
 size_t reply_bare(const query_t *q, uint16_t rcode, uint8_t *out);

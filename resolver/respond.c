@@ -1,7 +1,7 @@
 #include "resolver/respond.h"
 
-size_t respond(const snapshot_t *s, unsigned worker, size_t listener, const ip_t *peer, answer_transport_t transport,
-               const uint8_t *msg, size_t len, uint8_t *out, size_t cap)
+size_t respond(const snapshot_t *s, unsigned worker, size_t listener, const ip_t *peer,
+               answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap)
 {
   size_t number;
   answer_note_t note;

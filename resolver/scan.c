@@ -64,8 +64,8 @@ static int add_word(scan_t *s, size_t start, unsigned line, diag_t *diag)
 {
   size_t len = s->at - start;
   if (s->count == SCAN_TOKENS_MAX || SCAN_ENTRY_MAX - s->bytes < len)
-    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: record too long: expected at most %d words and %d bytes", s->path, line,
-                     SCAN_TOKENS_MAX, SCAN_ENTRY_MAX);
+    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: record too long: expected at most %d words and %d bytes",
+                     s->path, line, SCAN_TOKENS_MAX, SCAN_ENTRY_MAX);
   if (s->count == s->cap) {
     size_t cap = s->cap == 0 ? 32 : s->cap * 2;
     scan_word_t *words = reallocarray(s->words, cap, sizeof *words);
@@ -91,7 +91,8 @@ static int skip_quoted(scan_t *s, diag_t *diag)
     if (c == '\\' && s->at < s->len && s->text[s->at] != '\n')
       s->at++;
   }
-  return diag_fail(diag, SMPL_EINVAL, "%s:%u: quoted text without its closing quote: expected '\"' before the line's end",
+  return diag_fail(diag, SMPL_EINVAL,
+                   "%s:%u: quoted text without its closing quote: expected '\"' before the line's end",
                    s->path, s->line);
 }
 
@@ -106,8 +107,9 @@ static int read_word(scan_t *s, diag_t *diag)
         return err;
     } else if (c == '\\') {
       if (s->at == s->len || s->text[s->at] == '\n' || s->text[s->at] == '\r')
-        return diag_fail(diag, SMPL_EINVAL, "%s:%u: backslash at the end of the line: expected a character after it",
-                         s->path, s->line);
+        return diag_fail(diag, SMPL_EINVAL,
+                         "%s:%u: backslash at the end of the line: expected a character after it", s->path,
+                         s->line);
       s->at++;
     }
   }
@@ -153,7 +155,8 @@ static int step(scan_t *s, bool *done, diag_t *diag)
   case KIND_BAD:
     break;
   }
-  return diag_fail(diag, SMPL_EINVAL, "%s:%u: control character \\%03u: expected text", s->path, s->line, (unsigned char)c);
+  return diag_fail(diag, SMPL_EINVAL, "%s:%u: control character \\%03u: expected text", s->path, s->line,
+                   (unsigned char)c);
 }
 
 int scan_next(scan_t *scan, scan_entry_t *out, diag_t *diag)
@@ -174,8 +177,8 @@ int scan_next(scan_t *scan, scan_entry_t *out, diag_t *diag)
         out->line = line;
     }
     if (scan->depth > 0)
-      return diag_fail(diag, SMPL_EINVAL, "%s:%u: '(' is never closed: expected ')' before the file's end", scan->path,
-                       scan->open_line);
+      return diag_fail(diag, SMPL_EINVAL, "%s:%u: '(' is never closed: expected ')' before the file's end",
+                       scan->path, scan->open_line);
     if (scan->count == 0)
       continue;
     out->words = scan->words;

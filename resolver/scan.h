@@ -1,5 +1,5 @@
-/* Master files (RFC 1035 section 5.1) cut into logical records: words, quotes, parentheses, comments, line numbers. What the
- * words mean is not known here. Pure but for its own buffer. */
+/* Master files (RFC 1035 section 5.1) cut into logical records: words, quotes, parentheses, comments, line
+ * numbers. What the words mean is not known here. Pure but for its own buffer. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,6 +26,6 @@ typedef struct scan_entry {
 int scan_new(const char *path, const char *text, size_t len, scan_t **out);
 void scan_free(scan_t *scan);
 
-/* The next record or directive; SMPL_ENOENT at the end of the text, SMPL_EINVAL or SMPL_ELIMIT with "path:line: ..." in
- * diag. Nothing may be read after an error. */
+/* The next record or directive; SMPL_ENOENT at the end of the text, SMPL_EINVAL or SMPL_ELIMIT with
+ * "path:line: ..." in diag. Nothing may be read after an error. */
 int scan_next(scan_t *scan, scan_entry_t *out, diag_t *diag);

@@ -74,7 +74,8 @@ static void log_sizes(const char *what, const snapshot_t *s)
   unsigned long long names = 0;
   for (size_t i = 0; i < snapshot_zone_count(s); i++)
     names += zone_facts(snapshot_zone(s, i)).names;
-  log_info("%s: %zu views, %zu zones, %llu names", what, snapshot_view_count(s), snapshot_zone_count(s), names);
+  log_info("%s: %zu views, %zu zones, %llu names", what, snapshot_view_count(s), snapshot_zone_count(s),
+           names);
 }
 
 /* --- reload --- */
@@ -92,7 +93,8 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     same = ip_equal(&a.ip, &b.ip) && a.port == b.port;
   }
   if (!same)
-    return diag_fail(diag, SMPL_EINVAL, "%s: the addresses of the dns listeners changed: that needs a restart", s->config);
+    return diag_fail(diag, SMPL_EINVAL,
+                     "%s: the addresses of the dns listeners changed: that needs a restart", s->config);
   if (was->workers != is->workers)
     return diag_fail(diag, SMPL_EINVAL, "%s: workers changed: that needs a restart", s->config);
   if (strcmp(was->control, is->control) != 0)
@@ -248,7 +250,8 @@ static int watch_signals(server_t *s)
   return SMPL_OK;
 }
 
-/* TCP connections need descriptors: takes as many as it may have, says how many connections that allows a worker. */
+/* TCP connections need descriptors: takes as many as it may have, says how many connections that allows a
+ * worker. */
 static worker_limits_t limits_for(const server_t *s)
 {
   size_t conns = TCP_CONNS_MAX;
@@ -289,7 +292,8 @@ static void log_ready(const server_t *s)
   for (size_t i = 0; i < snapshot_listener_count(s->shared.snapshot); i++) {
     char text[ENDPOINT_TEXT_MAX];
     endpoint_t at = snapshot_listener(s->shared.snapshot, i);
-    int n = snprintf(line + used, sizeof line - used, "%s%s (udp, tcp)", i > 0 ? ", " : "", endpoint_format(&at, text));
+    int n = snprintf(line + used, sizeof line - used, "%s%s (udp, tcp)", i > 0 ? ", " : "",
+                     endpoint_format(&at, text));
     if (n < 0 || (size_t)n >= sizeof line - used)
       break;
     used += (size_t)n;
@@ -308,7 +312,8 @@ static int start(server_t *s, diag_t *diag)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   err = open_workers(s, diag);
   if (!err)
-    err = control_server_open(&s->loop, snapshot_settings(s->shared.snapshot)->control, on_request, s, &s->control, diag);
+    err = control_server_open(&s->loop, snapshot_settings(s->shared.snapshot)->control, on_request, s,
+                              &s->control, diag);
   if (!err && watch_signals(s))
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
   for (unsigned i = 0; !err && i < s->worker_count; i++)

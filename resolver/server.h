@@ -3,5 +3,6 @@
 
 #include "common/diag.h"
 
-/* Serves until SIGTERM or SIGINT. 0 after a clean end; otherwise diag says why it could not start. Main thread. */
+/* Serves until SIGTERM or SIGINT. 0 after a clean end; otherwise diag says why it could not start. Main
+ * thread. */
 int server_run(const char *config, diag_t *diag);

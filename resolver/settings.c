@@ -14,7 +14,8 @@ enum { WARNING_MAX = 1024, PLACE_MAX = 600 };
 static const conf_field_t listener_fields[] = {
     {"address", CONF_ONE, offsetof(listener_conf_t, address), .scalar = &conf_ip, .required = true},
     {"port", CONF_ONE, offsetof(listener_conf_t, port), .scalar = &conf_uint, .min = 1, .max = UINT16_MAX},
-    {"views", CONF_MANY, offsetof(listener_conf_t, views), .scalar = &conf_string, .required = true, .max = VIEWS_MAX},
+    {"views", CONF_MANY, offsetof(listener_conf_t, views), .scalar = &conf_string, .required = true,
+     .max = VIEWS_MAX},
 };
 
 static void listener_defaults(void *out)
@@ -42,15 +43,17 @@ static const conf_field_t zone_fields[] = {
 static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
 
 static const conf_field_t settings_fields[] = {
-    {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true, .max = LISTENERS_MAX},
+    {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
+     .max = LISTENERS_MAX},
     {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .max = VIEWS_MAX},
-    {"zones", CONF_MAPS, offsetof(settings_t, zones), .map = &zone_map, .allow_empty = true, .max = ZONES_MAX},
+    {"zones", CONF_MAPS, offsetof(settings_t, zones), .map = &zone_map, .allow_empty = true,
+     .max = ZONES_MAX},
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
 };
 
-static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields, CONF_COUNT(settings_fields),
-                                        NULL};
+static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,
+                                        CONF_COUNT(settings_fields), NULL};
 
 size_t settings_view(const settings_t *settings, const char *name)
 {
@@ -93,14 +96,16 @@ static int check_duplicates(const settings_t *s, diag_t *diag)
   size_t first;
   size_t i = names_duplicate(s->view_names, &first);
   if (i != SIZE_MAX)
-    return conf_fail(s->conf, diag, &settings_view_at(s, i)->name, "view '%s' stands at %s already", settings_view_at(s, i)->name,
+    return conf_fail(s->conf, diag, &settings_view_at(s, i)->name, "view '%s' stands at %s already",
+                     settings_view_at(s, i)->name,
                      conf_place(s->conf, &settings_view_at(s, first)->name, place, sizeof place));
   i = names_duplicate(s->zone_names, &first);
   if (i != SIZE_MAX)
-    return conf_fail(s->conf, diag, &settings_zone_at(s, i)->name,
-                     "zone '%s' stands at %s already: different data for one origin are told apart by a tag, NAME@TAG",
-                     settings_zone_at(s, i)->name,
-                     conf_place(s->conf, &settings_zone_at(s, first)->name, place, sizeof place));
+    return conf_fail(
+        s->conf, diag, &settings_zone_at(s, i)->name,
+        "zone '%s' stands at %s already: different data for one origin are told apart by a tag, NAME@TAG",
+        settings_zone_at(s, i)->name,
+        conf_place(s->conf, &settings_zone_at(s, first)->name, place, sizeof place));
   return SMPL_OK;
 }
 
@@ -144,8 +149,8 @@ static int check_view(const settings_t *s, const view_conf_t *v, diag_t *diag)
     origins[i].position = i;
     settings_origin(name, &origins[i].origin);
     if (settings_zone(s, name) == SIZE_MAX)
-      err = conf_fail(s->conf, diag, (const char *const *)v->zones.items + i, "view '%s': no zone '%s' under zones", v->name,
-                      name);
+      err = conf_fail(s->conf, diag, (const char *const *)v->zones.items + i,
+                      "view '%s': no zone '%s' under zones", v->name, name);
   }
   if (!err)
     qsort(origins, count, sizeof *origins, origin_compare);
@@ -153,8 +158,9 @@ static int check_view(const settings_t *s, const view_conf_t *v, diag_t *diag)
     if (!dns_name_equal(&origins[i].origin, &origins[i - 1].origin))
       continue;
     const char *const *items = v->zones.items;
-    err = conf_fail(s->conf, diag, items + origins[i].position, "view '%s': '%s' has the same origin as '%s' at %s", v->name,
-                    items[origins[i].position], items[origins[i - 1].position],
+    err = conf_fail(s->conf, diag, items + origins[i].position,
+                    "view '%s': '%s' has the same origin as '%s' at %s", v->name, items[origins[i].position],
+                    items[origins[i - 1].position],
                     conf_place(s->conf, items + origins[i - 1].position, place, sizeof place));
   }
   free(origins);
@@ -264,7 +270,8 @@ static bool is_private(const view_conf_t *v)
   return true;
 }
 
-static void warn_mixed(const settings_t *s, const listener_conf_t *l, void (*each)(void *ctx, const char *text), void *ctx)
+static void warn_mixed(const settings_t *s, const listener_conf_t *l,
+                       void (*each)(void *ctx, const char *text), void *ctx)
 {
   const view_conf_t *secret = NULL;
   const view_conf_t *open = NULL;
@@ -280,7 +287,8 @@ static void warn_mixed(const settings_t *s, const listener_conf_t *l, void (*eac
   if (secret == NULL || open == NULL || ip_is_loopback(&l->address))
     return;
   snprintf(text, sizeof text,
-           "%s: private view '%.60s' and public view '%.60s' share a dns listener that is not on loopback: a forged source "
+           "%s: private view '%.60s' and public view '%.60s' share a dns listener that is not on loopback: a "
+           "forged source "
            "address is asked as a private client; give each its own listener",
            conf_place(s->conf, &l->address, place, sizeof place), secret->name, open->name);
   each(ctx, text);
@@ -315,7 +323,8 @@ void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const
     if (used_zones[i])
       continue;
     snprintf(text, sizeof text, "%s: no view has zone '%.300s'",
-             conf_place(s->conf, &settings_zone_at(s, i)->name, place, sizeof place), settings_zone_at(s, i)->name);
+             conf_place(s->conf, &settings_zone_at(s, i)->name, place, sizeof place),
+             settings_zone_at(s, i)->name);
     each(ctx, text);
   }
 out:

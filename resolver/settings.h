@@ -75,6 +75,6 @@ static inline const ip_net_t *settings_client_at(const view_conf_t *view, size_t
   return (const ip_net_t *)view->clients.items + i;
 }
 
-/* Calls each(ctx, text) for what is allowed but most likely not meant: private and public views on one listener that is not
- * on loopback, views and zones that nothing uses. */
+/* Calls each(ctx, text) for what is allowed but most likely not meant: private and public views on one
+ * listener that is not on loopback, views and zones that nothing uses. */
 void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const char *text), void *ctx);

@@ -49,7 +49,8 @@ static int tie(const snapshot_t *s, const listener_conf_t *l, origin_t a, origin
   const ip_net_t *first = settings_client_at(a.view, a.client);
   const ip_net_t *second = settings_client_at(b.view, b.client);
   return conf_fail(s->settings.conf, diag, second,
-                   "network %s of view '%s' is one of view '%s' too (%s): dns listener %s port %u has both and could not choose",
+                   "network %s of view '%s' is one of view '%s' too (%s): dns listener %s port %u has both "
+                   "and could not choose",
                    ip_net_format(second, net), b.view->name, a.view->name,
                    conf_place(s->settings.conf, first, place, sizeof place), ip_format(&l->address, address),
                    (unsigned)l->port);
@@ -59,7 +60,8 @@ static int load_networks(snapshot_t *s, listener_t *l, diag_t *diag)
 {
   size_t count = 0;
   for (size_t i = 0; i < l->conf->views.count; i++)
-    count += settings_view_at(&s->settings, settings_view(&s->settings, settings_name_at(&l->conf->views, i)))->clients.count;
+    count += settings_view_at(&s->settings, settings_view(&s->settings, settings_name_at(&l->conf->views, i)))
+                 ->clients.count;
   network_t *nets = calloc(count + 1, sizeof *nets);
   origin_t *origins = calloc(count + 1, sizeof *origins);
   int err = SMPL_ENOMEM;
@@ -77,7 +79,7 @@ static int load_networks(snapshot_t *s, listener_t *l, diag_t *diag)
   size_t a = 0;
   size_t b = 0;
   err = networks_flatten(nets, count, &l->networks, &a, &b);
-  if (err == SMPL_EEXIST)
+  if (err == SMPL_EEXIST && origins[a].view != NULL && origins[b].view != NULL)
     err = tie(s, l->conf, origins[a], origins[b], diag);
 out:
   if (err == SMPL_ENOMEM)

@@ -1,5 +1,5 @@
-/* Configuration and zones together, as workers see them: made whole, swapped by one pointer, never changed. The counters are
- * the exception: each worker writes its own. */
+/* Configuration and zones together, as workers see them: made whole, swapped by one pointer, never
+ * changed. The counters are the exception: each worker writes its own. */
 #pragma once
 
 #include <stddef.h>
@@ -13,15 +13,16 @@
 
 typedef struct snapshot snapshot_t;
 
-/* Reads the configuration at path and all its zones. On error *out is NULL. Any thread. workers is how many threads will count;
- * 0: what the configuration says, or one a core. */
+/* Reads the configuration at path and all its zones. On error *out is NULL. Any thread. workers is how
+ * many threads will count; 0: what the configuration says, or one a core. */
 int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag);
 void snapshot_free(snapshot_t *s);
 
 const settings_t *snapshot_settings(const snapshot_t *s);
 unsigned snapshot_workers(const snapshot_t *s);
 
-/* dns listeners by ascending address and port, whatever the order in the file, so that a listener keeps its number. */
+/* dns listeners by ascending address and port, whatever the order in the file, so that a listener keeps
+ * its number. */
 size_t snapshot_listener_count(const snapshot_t *s);
 endpoint_t snapshot_listener(const snapshot_t *s, size_t i);
 /* The listener as written in the configuration, and the ranges its networks were cut into. */
@@ -33,8 +34,9 @@ const zone_t *snapshot_zone(const snapshot_t *s, size_t i); /* in the order of t
 size_t snapshot_view_count(const snapshot_t *s);
 const view_t *snapshot_view(const snapshot_t *s, size_t i);
 
-/* Invariant 1: the view of a query, from the dns listener it came by and the peer's address, and from nothing else. NULL when
- * no network of the listener's views holds the address. *number is the view's, or snapshot_view_count for none. */
+/* Invariant 1: the view of a query, from the dns listener it came by and the peer's address, and from
+ * nothing else. NULL when no network of the listener's views holds the address. *number is the view's, or
+ * snapshot_view_count for none. */
 const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peer, size_t *number);
 
 /* A worker's counters for a view (snapshot_view_count: clients without one). */

@@ -16,11 +16,14 @@ static int fail(const endpoint_t *at, diag_t *diag)
   endpoint_format(at, text);
   switch (saved) {
   case EADDRINUSE:
-    return diag_fail(diag, SMPL_EBUSY,
-                     "%s: address in use: stop the program that has it (ss -lntup shows it) or choose another port", text);
+    return diag_fail(
+        diag, SMPL_EBUSY,
+        "%s: address in use: stop the program that has it (ss -lntup shows it) or choose another port", text);
   case EACCES:
-    return diag_fail(diag, SMPL_EDENIED,
-                     "%s: not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another port", text);
+    return diag_fail(
+        diag, SMPL_EDENIED,
+        "%s: not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another port",
+        text);
   case EADDRNOTAVAIL:
     return diag_fail(diag, SMPL_ENOENT, "%s: this machine has no such address", text);
   default:

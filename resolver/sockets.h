@@ -1,5 +1,5 @@
-/* The sockets of dns listeners: one UDP and one TCP socket a worker on the same address, the kernel shares the clients out
- * (SO_REUSEPORT). */
+/* The sockets of dns listeners: one UDP and one TCP socket a worker on the same address, the kernel shares
+ * the clients out (SO_REUSEPORT). */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 #include "common/diag.h"
 #include "common/ip.h"
 
-/* Fails with SMPL_EBUSY and the way out when another program has the address. Another instance of ours, which could share it
- * unnoticed, counts too: call once an address before sockets_open. */
+/* Fails with SMPL_EBUSY and the way out when another program has the address. Another instance of ours,
+ * which could share it unnoticed, counts too: call once an address before sockets_open. */
 int sockets_probe(const endpoint_t *at, diag_t *diag);
 
 /* Opens one pair, non-blocking. *udp and *tcp are -1 on error. */

@@ -3,9 +3,8 @@
 #include <stdio.h>
 
 static const char *const rcode_names[STATS_RCODES] = {
-    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
-    "NXRRSET", "NOTAUTH", "NOTZONE",  "RCODE11",  "RCODE12", "RCODE13", "RCODE14",  "RCODE15",
-    "BADVERS",
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
+    "NOTAUTH", "NOTZONE", "RCODE11",  "RCODE12",  "RCODE13", "RCODE14", "RCODE15",  "BADVERS",
 };
 
 void stats_sum_add(stats_sum_t *sum, const stats_t *s)

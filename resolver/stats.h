@@ -1,4 +1,5 @@
-/* Counters. Each worker writes its own, without locks or atomic read-modify-write; others may read at any time. */
+/* Counters. Each worker writes its own, without locks or atomic read-modify-write; others may read at any
+ * time. */
 #pragma once
 
 #include <jansson.h>
@@ -12,7 +13,7 @@ enum {
 };
 
 typedef enum stats_count {
-  STATS_UDP,       /* queries by transport */
+  STATS_UDP, /* queries by transport */
   STATS_TCP,
   STATS_DROPPED,   /* messages that got no answer: no header, or an answer themselves */
   STATS_TRUNCATED, /* answers with TC */
@@ -39,6 +40,6 @@ typedef struct stats_sum {
 void stats_sum_add(stats_sum_t *sum, const stats_t *s);
 void stats_sum_merge(stats_sum_t *sum, const stats_sum_t *other);
 
-/* {"udp": 1, "tcp": 0, "dropped": 0, "truncated": 0, "rcodes": {"NOERROR": 1}}; rcodes that are 0 are left out. NULL when out of
- * memory. */
+/* {"udp": 1, "tcp": 0, "dropped": 0, "truncated": 0, "rcodes": {"NOERROR": 1}}; rcodes that are 0 are left
+ * out. NULL when out of memory. */
 json_t *stats_json(const stats_sum_t *sum);

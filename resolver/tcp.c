@@ -18,10 +18,10 @@
 #include "resolver/respond.h"
 
 enum {
-  FRAME = 2,                                   /* the length before a message */
-  IN_SIZE = 2 * (FRAME + MESSAGE_MAX),         /* what was kept of one message, and what one read adds */
-  OUT_SIZE = 2 * (FRAME + MESSAGE_MAX),        /* answers gathered before they are sent */
-  ACCEPTS_MAX = 64,                            /* connections taken in one go */
+  FRAME = 2,                            /* the length before a message */
+  IN_SIZE = 2 * (FRAME + MESSAGE_MAX),  /* what was kept of one message, and what one read adds */
+  OUT_SIZE = 2 * (FRAME + MESSAGE_MAX), /* answers gathered before they are sent */
+  ACCEPTS_MAX = 64,                     /* connections taken in one go */
 };
 
 struct tcp_conn {
@@ -121,7 +121,8 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
   unlink_conn(t, c);
   c->next = t->closed;
   t->closed = c;
-  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) - 1, memory_order_relaxed);
+  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) - 1,
+                        memory_order_relaxed);
 }
 
 static void free_closed(tcp_t *t)
@@ -164,9 +165,11 @@ static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
   }
   int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  *c = (tcp_conn_t){.fd = fd, .listener = listener, .peer = *peer, .born_ms = t->now_ms, .active_ms = t->now_ms};
+  *c = (tcp_conn_t){
+      .fd = fd, .listener = listener, .peer = *peer, .born_ms = t->now_ms, .active_ms = t->now_ms};
   append_conn(t, c);
-  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) + 1, memory_order_relaxed);
+  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
   watch(t, c, EPOLL_CTL_ADD);
 }
 
@@ -220,8 +223,9 @@ static bool flush(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
   return false;
 }
 
-/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used, SIZE_MAX when the
- * connection was closed. Stops early when answers are not taken: what was asked then waits, unread. */
+/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used, SIZE_MAX
+ * when the connection was closed. Stops early when answers are not taken: what was asked then waits,
+ * unread. */
 static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = 0;
@@ -230,8 +234,8 @@ static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *
     size_t size = (size_t)t->in[used] << 8 | t->in[used + 1];
     if (len - used - FRAME < size)
       break;
-    size_t n = respond(s, t->worker, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size, t->out + out + FRAME,
-                       MESSAGE_MAX);
+    size_t n = respond(s, t->worker, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size,
+                       t->out + out + FRAME, MESSAGE_MAX);
     used += FRAME + size;
     if (n == 0) { /* not a query: nothing good will follow */
       close_conn(t, c);

@@ -1,5 +1,5 @@
-/* DNS over TCP (RFC 7766): pipelined queries, answers in order, bounded memory. One per worker; an idle connection holds no
- * buffer. */
+/* DNS over TCP (RFC 7766): pipelined queries, answers in order, bounded memory. One per worker; an idle
+ * connection holds no buffer. */
 #pragma once
 
 #include <stddef.h>
@@ -10,8 +10,8 @@
 typedef struct tcp tcp_t;
 typedef struct tcp_conn tcp_conn_t;
 
-/* Connections are watched by the epoll instance with themselves as data.ptr. conns_max of them at most, buffers_max bytes of
- * buffers. NULL when out of memory. */
+/* Connections are watched by the epoll instance with themselves as data.ptr. conns_max of them at most,
+ * buffers_max bytes of buffers. NULL when out of memory. */
 tcp_t *tcp_new(int epoll_fd, unsigned worker, size_t conns_max, size_t buffers_max);
 void tcp_free(tcp_t *tcp);
 
@@ -21,8 +21,8 @@ void tcp_accept(tcp_t *tcp, int fd, size_t listener);
 /* epoll reported `events` for a connection. */
 void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot);
 
-/* After each batch of events: frees closed connections, ends those idle too long. Returns milliseconds until it wants to be
- * called again, -1 if there is nothing to wait for. */
+/* After each batch of events: frees closed connections, ends those idle too long. Returns milliseconds
+ * until it wants to be called again, -1 if there is nothing to wait for. */
 int tcp_sweep(tcp_t *tcp);
 
 /* Open connections; any thread. */

@@ -52,8 +52,8 @@ void udp_batch_free(udp_batch_t *batch)
   free(batch);
 }
 
-/* What recvmmsg told of the address asked says with sendmmsg where to answer from; the interface is the routing table's to
- * choose, link-local addresses aside. */
+/* What recvmmsg told of the address asked says with sendmmsg where to answer from; the interface is the
+ * routing table's to choose, link-local addresses aside. */
 static void answer_from(struct msghdr *h)
 {
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
@@ -72,8 +72,10 @@ static void answer_from(struct msghdr *h)
   }
 }
 
-/* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as malformed. */
-static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, unsigned worker, size_t listener)
+/* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
+ * malformed. */
+static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, unsigned worker,
+                          size_t listener)
 {
   endpoint_t peer;
   struct msghdr *h = &b->rx[i].msg_hdr;
@@ -82,7 +84,8 @@ static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t 
   size_t len = b->rx[i].msg_len;
   if ((h->msg_flags & MSG_TRUNC) && len > DNS_HEADER_LEN)
     len = DNS_HEADER_LEN;
-  return respond(s, worker, listener, &peer.ip, ANSWER_UDP, b->rx_data[i], len, b->tx_data[tx], UDP_REPLY_MAX);
+  return respond(s, worker, listener, &peer.ip, ANSWER_UDP, b->rx_data[i], len, b->tx_data[tx],
+                 UDP_REPLY_MAX);
 }
 
 /* Answers that the kernel has no room for are lost, as datagrams may be; waiting would hold up everybody. */

@@ -60,7 +60,8 @@ static int open_pairs(worker_t *w, diag_t *diag)
   return SMPL_OK;
 }
 
-int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out, diag_t *diag)
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
+               diag_t *diag)
 {
   *out = NULL;
   worker_t *w = calloc(1, sizeof *w);
@@ -77,7 +78,8 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
   }
   w->batch = udp_batch_new();
   w->tcp = tcp_new(w->epoll_fd, number, limits->conns_max, limits->buffers_max);
-  err = w->batch == NULL || w->tcp == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : open_pairs(w, diag);
+  err = w->batch == NULL || w->tcp == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
+                                           : open_pairs(w, diag);
 out:
   if (err)
     worker_stop(w);
@@ -86,7 +88,8 @@ out:
   return err;
 }
 
-/* Batches until the socket is empty or has had its turn. Each takes the snapshot anew, so that a swap need not wait. */
+/* Batches until the socket is empty or has had its turn. Each takes the snapshot anew, so that a swap need
+ * not wait. */
 static void serve_udp(worker_t *w, size_t listener)
 {
   for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {

@@ -1,5 +1,5 @@
-/* A worker: one thread with its own sockets on every dns listener, its own TCP connections, its own buffers. It shares nothing
- * with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
+/* A worker: one thread with its own sockets on every dns listener, its own TCP connections, its own
+ * buffers. It shares nothing with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
 #pragma once
 
 #include <stddef.h>
@@ -20,7 +20,8 @@ typedef struct worker_limits {
 } worker_limits_t;
 
 /* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
-int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out, diag_t *diag);
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
+               diag_t *diag);
 /* Starts the thread, with all signals blocked. */
 int worker_start(worker_t *w, diag_t *diag);
 /* Ends the thread if it was started, closes everything. NULL allowed. */
@@ -29,5 +30,6 @@ void worker_stop(worker_t *w);
 /* Open TCP connections. Any thread. */
 size_t worker_tcp_count(const worker_t *w);
 
-/* Replaces the snapshot and waits until no worker uses the old one, which is returned for the caller to free. */
+/* Replaces the snapshot and waits until no worker uses the old one, which is returned for the caller to
+ * free. */
 snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh);

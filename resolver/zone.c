@@ -65,7 +65,8 @@ static void match_node(const node_t *n, uint16_t type, zone_match_t *out)
   out->rrset = set;
 }
 
-/* The nearest existing name above rel[0..len), with the length of its relative part. The apex always exists. */
+/* The nearest existing name above rel[0..len), with the length of its relative part. The apex always
+ * exists. */
 static const node_t *closest_encloser(const zone_t *z, const uint8_t *rel, size_t len)
 {
   unsigned labels = 0;

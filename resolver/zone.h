@@ -1,5 +1,5 @@
-/* A zone as it is served: immutable, compact, its answers prebuilt as wire. Any number of threads may read it. Its records can
- * only be reached through a view (view.h makes zone_in_view_t; invariant 1). */
+/* A zone as it is served: immutable, compact, its answers prebuilt as wire. Any number of threads may read
+ * it. Its records can only be reached through a view (view.h makes zone_in_view_t; invariant 1). */
 #pragma once
 
 #include <stdbool.h>
@@ -17,9 +17,9 @@ typedef struct zone_in_view {
   const zone_t *zone;
 } zone_in_view_t;
 
-/* Records of one owner and type as they stand in an answer. Every owner is the pointer 0xC00C, names in the data that are
- * under the zone's origin end in a pointer: its two bytes lie at each of zone_rrset_patches[0..patches) and are to become
- * 0xC000 | where the origin stands in the message. */
+/* Records of one owner and type as they stand in an answer. Every owner is the pointer 0xC00C, names in
+ * the data that are under the zone's origin end in a pointer: its two bytes lie at each of
+ * zone_rrset_patches[0..patches) and are to become 0xC000 | where the origin stands in the message. */
 typedef struct zone_rrset {
   uint16_t type;
   uint16_t count; /* records */
@@ -49,17 +49,19 @@ typedef enum zone_match_kind {
 typedef struct zone_match {
   zone_match_kind_t kind;
   const zone_rrset_t *rrset;
-  size_t owner_len; /* ZONE_DNAME, ZONE_REFERRAL: bytes of the owner, which is the end of the name asked for */
+  size_t
+      owner_len; /* ZONE_DNAME, ZONE_REFERRAL: bytes of the owner, which is the end of the name asked for */
 } zone_match_t;
 
-/* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the name's first rrset
- * (RFC 8482 section 4.1). */
+/* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the
+ * name's first rrset (RFC 8482 section 4.1). */
 void zone_match(zone_in_view_t z, const dns_name_t *name, uint16_t type, zone_match_t *out);
 
 /* The rrset of exactly this name and type whether served, glue or hidden below a delegation; NULL if none. */
 const zone_rrset_t *zone_glue(zone_in_view_t z, const dns_name_t *name, uint16_t type);
 
-/* The SOA with the TTL of negative answers (RFC 2308 section 5). Its owner pointers are to be patched like the others. */
+/* The SOA with the TTL of negative answers (RFC 2308 section 5). Its owner pointers are to be patched like
+ * the others. */
 const zone_rrset_t *zone_negative_soa(zone_in_view_t z);
 
 /* About the zone, without its records. */
@@ -68,7 +70,7 @@ const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.co
 
 typedef struct zone_facts {
   uint32_t serial;
-  uint32_t names;   /* owners of records */
+  uint32_t names; /* owners of records */
   uint32_t records;
   uint32_t warnings;
   size_t bytes; /* memory the snapshot takes */

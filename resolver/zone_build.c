@@ -209,8 +209,8 @@ static const char *refuse(const zone_builder_t *b, const dns_name_t *owner, uint
   return NULL;
 }
 
-int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, uint32_t ttl, const uint8_t *rdata,
-                     size_t len, zone_place_t place, diag_t *diag)
+int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, uint32_t ttl,
+                     const uint8_t *rdata, size_t len, zone_place_t place, diag_t *diag)
 {
   const char *file = b->files[place.file];
   char text[DNS_NAME_TEXT_MAX];
@@ -218,12 +218,13 @@ int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, 
   dns_name_lower(&name);
   if (!dns_name_under(&name, &b->origin)) {
     char origin[DNS_NAME_TEXT_MAX];
-    return diag_fail(diag, SMPL_EINVAL, "%s:%u: %s is outside the zone: expected a name at or below %s", file, place.line,
-                     dns_name_to_text(owner, text), dns_name_to_text(&b->origin, origin));
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: %s is outside the zone: expected a name at or below %s", file,
+                     place.line, dns_name_to_text(owner, text), dns_name_to_text(&b->origin, origin));
   }
   const char *why = refuse(b, &name, type);
   if (why != NULL)
-    return diag_fail(diag, SMPL_EINVAL, "%s:%u: %s: %s", file, place.line, dns_name_to_text(owner, text), why);
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: %s: %s", file, place.line, dns_name_to_text(owner, text),
+                     why);
   size_t rel = (size_t)name.len - b->origin.len;
   uint32_t node = b->last;
   int err = SMPL_OK;
@@ -234,7 +235,8 @@ int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, 
   if (!err)
     err = pool_take(&b->pool, sizeof(build_rec_t) + len, &ref);
   if (err)
-    return diag_fail(diag, err, "%s:%u: %s", file, place.line, err == SMPL_ENOMEM ? "out of memory" : "zone too big");
+    return diag_fail(diag, err, "%s:%u: %s", file, place.line,
+                     err == SMPL_ENOMEM ? "out of memory" : "zone too big");
   build_rec_t *r = (build_rec_t *)(void *)pool_at(&b->pool, ref);
   *r = (build_rec_t){.next = b->nodes[node].first,
                      .line = place.line,

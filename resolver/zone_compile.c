@@ -98,6 +98,7 @@ static int gather(compile_t *c, const build_node_t *n)
     const build_rec_t *r = (const build_rec_t *)(const void *)pool_at(&c->b->pool, ref);
     if (c->sheaf.count == c->sheaf.cap) {
       size_t cap = c->sheaf.cap == 0 ? 64 : c->sheaf.cap * 2;
+      /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is wanted */
       const build_rec_t **recs = reallocarray(c->sheaf.recs, cap, sizeof *recs);
       if (recs == NULL)
         return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", c->b->name);
@@ -108,6 +109,7 @@ static int gather(compile_t *c, const build_node_t *n)
     ref = r->next;
   }
   if (c->sheaf.count > 1)
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression) */
     qsort(c->sheaf.recs, c->sheaf.count, sizeof *c->sheaf.recs, rec_compare);
   return SMPL_OK;
 }
@@ -159,8 +161,8 @@ static int check_node(compile_t *c, build_node_t *n)
   if (!apex && first_of(c, DNS_TYPE_NS) != NULL)
     n->flags |= NODE_CUT;
   if (apex && (first_of(c, DNS_TYPE_SOA) == NULL || first_of(c, DNS_TYPE_NS) == NULL))
-    return diag_fail(c->diag, SMPL_EINVAL, "%s: no %s record at the zone's name: expected %s there", c->b->files[0],
-                     first_of(c, DNS_TYPE_SOA) == NULL ? "SOA" : "NS",
+    return diag_fail(c->diag, SMPL_EINVAL, "%s: no %s record at the zone's name: expected %s there",
+                     c->b->files[0], first_of(c, DNS_TYPE_SOA) == NULL ? "SOA" : "NS",
                      first_of(c, DNS_TYPE_SOA) == NULL ? "one" : "at least one");
   return SMPL_OK;
 }
@@ -173,8 +175,9 @@ static bool lay_record(compile_t *c, const build_rec_t *r, uint32_t ttl, size_t 
   if (RRSET_WIRE_MAX - *at < RR_HEAD + (size_t)r->len)
     return false;
   uint8_t *p = c->wire + *at;
-  const uint8_t head[10] = {0xc0, DNS_HEADER_LEN, (uint8_t)(r->type >> 8), (uint8_t)r->type, 0, DNS_CLASS_IN,
-                            (uint8_t)(ttl >> 24), (uint8_t)(ttl >> 16), (uint8_t)(ttl >> 8), (uint8_t)ttl};
+  const uint8_t head[10] = {
+      0xc0,         DNS_HEADER_LEN,       (uint8_t)(r->type >> 8), (uint8_t)r->type,    0,
+      DNS_CLASS_IN, (uint8_t)(ttl >> 24), (uint8_t)(ttl >> 16),    (uint8_t)(ttl >> 8), (uint8_t)ttl};
   memcpy(p, head, sizeof head);
   uint8_t *data = p + RR_HEAD;
   size_t from = 0; /* of the record's data: what is before is laid */
@@ -219,7 +222,8 @@ static int lay_rrset(compile_t *c, const build_node_t *n, size_t from, size_t to
   c->patch_count = 0;
   for (size_t i = from; i < to; i++)
     if (!lay_record(c, c->sheaf.recs[i], ttl, &len))
-      return complain(c, n, c->sheaf.recs[i], "too many records of this type at one name: expected them to fit a message");
+      return complain(c, n, c->sheaf.recs[i],
+                      "too many records of this type at one name: expected them to fit a message");
   zone_rrset_t set = {first->type, (uint16_t)(to - from), (uint16_t)len, (uint16_t)c->patch_count};
   size_t even = (len + 1) & ~(size_t)1;
   size_t size = sizeof set + even + c->patch_count * sizeof *c->patches;
@@ -251,7 +255,8 @@ static int lay_node(compile_t *c, const build_node_t *n)
     return err;
   err = pool_take(&c->arena, sizeof(node_t) + even, &ref);
   if (err)
-    return diag_fail(c->diag, err, "%s: %s", c->b->name, err == SMPL_ENOMEM ? "out of memory" : "zone too big");
+    return diag_fail(c->diag, err, "%s: %s", c->b->name,
+                     err == SMPL_ENOMEM ? "out of memory" : "zone too big");
   memcpy(pool_at(&c->arena, ref) + sizeof(node_t), pool_at(&c->b->pool, n->name), n->name_len);
   uint16_t rrsets = 0;
   for (size_t from = 0; !err && from < c->sheaf.count; rrsets++) {
@@ -280,8 +285,10 @@ static int lay_negative_soa(compile_t *c)
   if (err)
     return err;
   size_t i = 0;
-  while (c->sheaf.recs[i]->type != DNS_TYPE_SOA)
+  while (i < c->sheaf.count && c->sheaf.recs[i]->type != DNS_TYPE_SOA)
     i++;
+  if (i == c->sheaf.count)
+    return diag_fail(c->diag, SMPL_EINVAL, "%s: no SOA record", c->b->name); /* check_node saw to it */
   const uint8_t *end = rec_data(c->sheaf.recs[i]) + c->sheaf.recs[i]->len;
   uint32_t minimum = (uint32_t)end[-4] << 24 | (uint32_t)end[-3] << 16 | (uint32_t)end[-2] << 8 | end[-1];
   c->zone->facts.serial =
@@ -345,7 +352,7 @@ static int make(compile_t *c)
     err = lay_negative_soa(c);
   if (err)
     return err;
-  uint8_t *exact = realloc(c->arena.data, c->arena.used);
+  uint8_t *exact = c->arena.used > 0 ? realloc(c->arena.data, c->arena.used) : NULL;
   c->zone->arena = exact != NULL ? exact : c->arena.data;
   c->zone->arena_len = c->arena.used;
   c->arena.data = NULL;

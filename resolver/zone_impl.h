@@ -1,9 +1,11 @@
-/* How a zone lies in memory: shared by zone.c, which reads it, and zone_build.c, which writes it. Nobody else includes this.
+/* How a zone lies in memory: shared by zone.c, which reads it, and zone_build.c, which writes it. Nobody
+ * else includes this.
  *
- * slots is an open-addressed table (a power of two, at most two thirds full) from the hash of a name to its node. Nodes lie one
- * after another in the arena, each aligned to NODE_ALIGN: node_t, the name relative to the origin (lower-case, no root label),
- * a filler byte if that is odd, then the rrsets by ascending type, each zone_rrset_t, wire, filler, patches. A node without
- * rrsets is an empty non-terminal. Node references count NODE_ALIGN bytes; 0 is no node. */
+ * slots is an open-addressed table (a power of two, at most two thirds full) from the hash of a name to
+ * its node. Nodes lie one after another in the arena, each aligned to NODE_ALIGN: node_t, the name
+ * relative to the origin (lower-case, no root label), a filler byte if that is odd, then the rrsets by
+ * ascending type, each zone_rrset_t, wire, filler, patches. A node without rrsets is an empty
+ * non-terminal. Node references count NODE_ALIGN bytes; 0 is no node. */
 #pragma once
 
 #include "resolver/zone.h"

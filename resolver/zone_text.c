@@ -38,12 +38,14 @@ typedef struct source {
 
 static int load_source(loader_t *l, const char *path, const char *text, size_t len);
 
-static int complain(const loader_t *l, const source_t *s, unsigned line, const char *expected, const scan_word_t *got)
+static int complain(const loader_t *l, const source_t *s, unsigned line, const char *expected,
+                    const scan_word_t *got)
 {
   if (got == NULL)
     return diag_fail(l->diag, SMPL_EINVAL, "%s:%u: expected %s", s->path, line, expected);
   int shown = (int)(got->len < SHOWN_MAX ? got->len : SHOWN_MAX);
-  return diag_fail(l->diag, SMPL_EINVAL, "%s:%u: expected %s, got '%.*s'", s->path, line, expected, shown, got->text);
+  return diag_fail(l->diag, SMPL_EINVAL, "%s:%u: expected %s, got '%.*s'", s->path, line, expected, shown,
+                   got->text);
 }
 
 static bool word_is(const scan_word_t *w, const char *text)
@@ -54,7 +56,8 @@ static bool word_is(const scan_word_t *w, const char *text)
   return text[w->len] == '\0';
 }
 
-static int read_name(const loader_t *l, const source_t *s, unsigned line, const scan_word_t *word, dns_name_t *out)
+static int read_name(const loader_t *l, const source_t *s, unsigned line, const scan_word_t *word,
+                     dns_name_t *out)
 {
   int err = rdata_name(word, &l->origin, out);
   if (err == SMPL_ELIMIT)
@@ -62,7 +65,8 @@ static int read_name(const loader_t *l, const source_t *s, unsigned line, const 
   return err ? complain(l, s, line, "a domain name", word) : SMPL_OK;
 }
 
-static int read_ttl(const loader_t *l, const source_t *s, unsigned line, const scan_word_t *word, uint32_t *out)
+static int read_ttl(const loader_t *l, const source_t *s, unsigned line, const scan_word_t *word,
+                    uint32_t *out)
 {
   if (rdata_seconds(word, ZONE_TTL_MAX, out))
     return complain(l, s, line, "a TTL from 0 to 2147483647 seconds", word);
@@ -144,12 +148,13 @@ static int directive_include(loader_t *l, const source_t *s, const scan_entry_t 
 static bool is_class(const scan_word_t *w)
 {
   return word_is(w, "IN") || word_is(w, "CH") || word_is(w, "HS") || word_is(w, "CS") ||
-         (w->len > 5 && text_lower(w->text[0]) == 'c' && text_lower(w->text[1]) == 'l' && text_lower(w->text[2]) == 'a' &&
-          w->text[5] >= '0' && w->text[5] <= '9');
+         (w->len > 5 && text_lower(w->text[0]) == 'c' && text_lower(w->text[1]) == 'l' &&
+          text_lower(w->text[2]) == 'a' && w->text[5] >= '0' && w->text[5] <= '9');
 }
 
 /* [TTL] [class] type, in either order: moves *at behind the type. */
-static int read_head(loader_t *l, const source_t *s, const scan_entry_t *e, size_t *at, uint32_t *ttl, uint16_t *type)
+static int read_head(loader_t *l, const source_t *s, const scan_entry_t *e, size_t *at, uint32_t *ttl,
+                     uint16_t *type)
 {
   bool has_ttl = false;
   bool has_class = false;
@@ -208,7 +213,8 @@ static int load_record(loader_t *l, const source_t *s, const scan_entry_t *e)
   err = rdata_read(l->reader, type, e->words + at, e->count - at, &l->origin, l->rdata, &len, &why);
   if (err)
     return diag_fail(l->diag, err, "%s:%u: %s", s->path, e->line, why.text);
-  return zone_builder_add(l->builder, &l->owner, type, ttl, l->rdata, len, (zone_place_t){e->line, s->file}, l->diag);
+  return zone_builder_add(l->builder, &l->owner, type, ttl, l->rdata, len, (zone_place_t){e->line, s->file},
+                          l->diag);
 }
 
 typedef struct generated {
@@ -237,7 +243,8 @@ static int load_entry(loader_t *l, const source_t *s, const scan_entry_t *e)
     generated_t g = {l, s};
     diag_t why = {""};
     int err = generate_entries(e, load_generated, &g, &why);
-    return err && why.text[0] != '\0' ? diag_fail(l->diag, err, "%s:%u: %s", s->path, e->line, why.text) : err;
+    return err && why.text[0] != '\0' ? diag_fail(l->diag, err, "%s:%u: %s", s->path, e->line, why.text)
+                                      : err;
   }
   return complain(l, s, e->line, "$ORIGIN, $TTL, $INCLUDE or $GENERATE", w);
 }

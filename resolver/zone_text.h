@@ -1,4 +1,5 @@
-/* From a master file to a zone: directives, owners, TTLs, classes; scan.h before it, rdata.h and zone_build.h behind it. */
+/* From a master file to a zone: directives, owners, TTLs, classes; scan.h before it, rdata.h and
+ * zone_build.h behind it. */
 #pragma once
 
 #include <stddef.h>
@@ -7,8 +8,8 @@
 #include "common/dns_wire.h"
 #include "resolver/zone.h"
 
-/* Reads the master file at path (and what it includes) as the zone `name` (as configured) with this lower-case origin. On
- * error *out is NULL and diag says "path:line: what is wrong". Any thread. */
+/* Reads the master file at path (and what it includes) as the zone `name` (as configured) with this
+ * lower-case origin. On error *out is NULL and diag says "path:line: what is wrong". Any thread. */
 int zone_load_file(const char *name, const dns_name_t *origin, const char *path, zone_t **out, diag_t *diag);
 
 /* The same for a text in memory; path is for messages and for finding what is included. */

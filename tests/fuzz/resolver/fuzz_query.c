@@ -1,5 +1,6 @@
-/* A message from the network through the whole answer path, as a client with all zones, with one, and without a view. What comes
- * out must itself be a well-formed answer of bounded size, and refusals must not depend on the name. */
+/* A message from the network through the whole answer path, as a client with all zones, with one, and
+ * without a view. What comes out must itself be a well-formed answer of bounded size, and refusals must
+ * not depend on the name. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,13 +12,15 @@
 #include "resolver/limits.h"
 #include "resolver/zone_text.h"
 
-static const char zone_text[] = "$TTL 60\n"
-                                "@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n@ MX 10 mail\nns A 192.0.2.1\n"
-                                "a A 192.0.2.3\na A 192.0.2.4\na TXT hello\nc CNAME a\nl CNAME m\nm CNAME l\n"
-                                "o CNAME a.u.\nx.y.z A 192.0.2.5\n*.w A 192.0.2.6\n*.v CNAME a\n"
-                                "d NS ns.d\nd NS ns\nns.d A 192.0.2.7\nn DNAME t\np.t A 192.0.2.10\ne DNAME u.\n";
-static const char other_text[] = "$TTL 60\n@ SOA ns admin 8 3600 600 604800 30\n@ NS ns\nns A 192.0.2.30\na A 192.0.2.31\nb CNAME c.o.\n"
-                                 "t TXT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
+static const char zone_text[] =
+    "$TTL 60\n"
+    "@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n@ MX 10 mail\nns A 192.0.2.1\n"
+    "a A 192.0.2.3\na A 192.0.2.4\na TXT hello\nc CNAME a\nl CNAME m\nm CNAME l\n"
+    "o CNAME a.u.\nx.y.z A 192.0.2.5\n*.w A 192.0.2.6\n*.v CNAME a\n"
+    "d NS ns.d\nd NS ns\nns.d A 192.0.2.7\nn DNAME t\np.t A 192.0.2.10\ne DNAME u.\n";
+static const char other_text[] =
+    "$TTL 60\n@ SOA ns admin 8 3600 600 604800 30\n@ NS ns\nns A 192.0.2.30\na A 192.0.2.31\nb CNAME c.o.\n"
+    "t TXT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
 
 static view_t *all, *one;
 

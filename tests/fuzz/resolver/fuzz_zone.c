@@ -1,5 +1,5 @@
-/* A master file through scanner, record reader, checks and compiler; what loads is then asked for. Nothing is included: the
- * folder of the made-up path does not exist. */
+/* A master file through scanner, record reader, checks and compiler; what loads is then asked for. Nothing
+ * is included: the folder of the made-up path does not exist. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,7 +41,8 @@ static void ask(zone_t *zone, const char *name)
     dns_header_t h;
     uint16_t type;
     uint16_t klass;
-    require(dns_wire_header(&w, &h) == 0 && dns_wire_question(&w, &n, &type, &klass) == 0, "header and question");
+    require(dns_wire_header(&w, &h) == 0 && dns_wire_question(&w, &n, &type, &klass) == 0,
+            "header and question");
     for (size_t r = 0; r < (size_t)h.ancount + h.nscount + h.arcount; r++) {
       dns_rr_t rr;
       require(dns_wire_rr(&w, &rr) == 0, "record");

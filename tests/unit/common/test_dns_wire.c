@@ -209,9 +209,9 @@ static void name_is_under_itself_its_parents_and_the_root(void **state)
     const char *name, *parent;
     bool under;
   } cases[] = {
-      {"a.b.c", "a.b.c", true},   {"a.b.c", "b.c", true},    {"a.b.c", ".", true},     {".", ".", true},
-      {"b.c", "a.b.c", false},    {"xb.c", "b.c", false},    {"a.b.d", "b.c", false},  {".", "c", false},
-      {"a\\.b.c", "b.c", false},  {"x.c", "b.c", false},
+      {"a.b.c", "a.b.c", true},  {"a.b.c", "b.c", true}, {"a.b.c", ".", true},    {".", ".", true},
+      {"b.c", "a.b.c", false},   {"xb.c", "b.c", false}, {"a.b.d", "b.c", false}, {".", "c", false},
+      {"a\\.b.c", "b.c", false}, {"x.c", "b.c", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     assert_int_equal(dns_name_from_text(cases[i].name, &n), 0);
@@ -227,9 +227,16 @@ static void text_goes_to_wire_and_back(void **state)
   static const struct {
     const char *in, *out;
   } cases[] = {
-      {".", "."},           {"a", "a."},           {"A.b.", "A.b."},       {"a\\.b.c", "a\\.b.c."},
-      {"\\000x", "\\000x."}, {"\\032 ", "\\032\\032."}, {"\\*.x", "*.x."},   {"a\\\\b", "a\\\\b."},
-      {"\\255", "\\255."},  {"\\@.\\$", "\\@.\\$."},
+      {".", "."},
+      {"a", "a."},
+      {"A.b.", "A.b."},
+      {"a\\.b.c", "a\\.b.c."},
+      {"\\000x", "\\000x."},
+      {"\\032 ", "\\032\\032."},
+      {"\\*.x", "*.x."},
+      {"a\\\\b", "a\\\\b."},
+      {"\\255", "\\255."},
+      {"\\@.\\$", "\\@.\\$."},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     dns_name_t n;
@@ -242,7 +249,8 @@ static void text_goes_to_wire_and_back(void **state)
 static void bad_text_is_refused(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"", "..", ".a", "a..b", "a..", "\\", "a\\", "\\1", "\\12", "\\256", "\\12x"};
+  static const char *const bad[] = {"",    "..",  ".a",   "a..b",  "a..",  "\\",
+                                    "a\\", "\\1", "\\12", "\\256", "\\12x"};
   dns_name_t n;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(dns_name_from_text(bad[i], &n), SMPL_EINVAL);

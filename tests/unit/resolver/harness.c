@@ -58,17 +58,20 @@ size_t harness_query(const ask_t *ask, uint8_t *buf)
   dns_name_t name;
   assert_int_equal(dns_name_from_text(ask->name, &name), 0);
   uint16_t klass = ask->klass == 0 ? DNS_CLASS_IN : ask->klass;
-  const uint8_t head[12] = {0x12, 0x34, (uint8_t)(ask->flags >> 8), (uint8_t)ask->flags, 0, 1, 0, 0, 0, 0, 0, ask->edns};
+  const uint8_t head[12] = {0x12, 0x34,     (uint8_t)(ask->flags >> 8), (uint8_t)ask->flags, 0, 1, 0, 0, 0, 0,
+                            0,    ask->edns};
   memcpy(buf, head, sizeof head);
   size_t at = sizeof head;
   memcpy(buf + at, name.wire, name.len);
   at += name.len;
-  const uint8_t tail[4] = {(uint8_t)(ask->type >> 8), (uint8_t)ask->type, (uint8_t)(klass >> 8), (uint8_t)klass};
+  const uint8_t tail[4] = {(uint8_t)(ask->type >> 8), (uint8_t)ask->type, (uint8_t)(klass >> 8),
+                           (uint8_t)klass};
   memcpy(buf + at, tail, sizeof tail);
   at += sizeof tail;
   if (ask->edns) {
     uint16_t size = ask->size == 0 ? 1232 : ask->size;
-    const uint8_t opt[11] = {0, 0, DNS_TYPE_OPT, (uint8_t)(size >> 8), (uint8_t)size, 0, ask->version, 0, 0, 0, 0};
+    const uint8_t opt[11] = {0, 0, DNS_TYPE_OPT, (uint8_t)(size >> 8), (uint8_t)size, 0, ask->version, 0, 0,
+                             0, 0};
     memcpy(buf + at, opt, sizeof opt);
     at += sizeof opt;
   }
@@ -96,7 +99,8 @@ size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out)
 
 static const char *rcode_text(unsigned rcode)
 {
-  static const char *const names[] = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN"};
+  static const char *const names[] = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN",
+                                      "NOTIMP",  "REFUSED", "YXDOMAIN"};
   return rcode < 7 ? names[rcode] : "?";
 }
 

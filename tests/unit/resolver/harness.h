@@ -35,7 +35,9 @@ typedef struct ask {
 
 /* The query's wire; returns its length. buf has 512 bytes. */
 size_t harness_query(const ask_t *ask, uint8_t *buf);
-/* Asks and returns the answer's wire length; out has 65535 bytes. The buffers are exact, so that sanitizers see overruns. */
+/* Asks and returns the answer's wire length; out has 65535 bytes. The buffers are exact, so that
+ * sanitizers see overruns. */
 size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out);
-/* "NOERROR aa | answer records, one a line, blanks for tabs | authority: ... | additional: ..." valid until the next call. */
+/* "NOERROR aa | answer records, one a line, blanks for tabs | authority: ... | additional: ..." valid
+ * until the next call. */
 const char *harness_text(const view_t *view, const ask_t *ask);

@@ -8,47 +8,48 @@
 #include "common/dns_wire.h"
 #include "resolver/limits.h"
 
-static const char org_text[] = "$TTL 60\n"
-                               "@ SOA ns admin 7 3600 600 604800 30\n"
-                               "@ NS ns\n"
-                               "@ MX 10 mail\n"
-                               "ns A 192.0.2.1\n"
-                               "mail A 192.0.2.2\n"
-                               "a A 192.0.2.3\n"
-                               "a A 192.0.2.4\n"
-                               "a TXT hello\n"
-                               "c CNAME a\n"
-                               "cc CNAME c\n"
-                               "loop1 CNAME loop2\n"
-                               "loop2 CNAME loop1\n"
-                               "self CNAME self\n"
-                               "dangling CNAME nothing\n"
-                               "away CNAME a.example.net.\n"
-                               "secret CNAME x.private.test.\n"
-                               "chain1 CNAME chain2.sub\n"
-                               "sub NS ns.sub\n"
-                               "ns.sub A 192.0.2.20\n"
-                               "x.y.z A 192.0.2.5\n"
-                               "*.wild A 192.0.2.6\n"
-                               "there.wild TXT t\n"
-                               "*.cwild CNAME a\n"
-                               "b.ent.wild TXT t\n"
-                               "*.only.sub2 TXT t\n"
-                               "del NS ns.del\n"
-                               "del NS ns.other\n"
-                               "del NS ns.elsewhere.test.\n"
-                               "del DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000\n"
-                               "ns.del A 192.0.2.7\n"
-                               "deep.ns.del AAAA 2001:db8::7\n"
-                               "ns.other A 192.0.2.8\n"
-                               "indel CNAME q.del\n"
-                               "dn DNAME target\n"
-                               "dn A 192.0.2.9\n"
-                               "p.target A 192.0.2.10\n"
-                               "out DNAME example.net.\n"
-                               "cout CNAME a.out\n"
-                               "cdn CNAME p.dn\n"
-                               "_http._tcp.a SRV 0 0 8000 a\n";
+static const char org_text[] =
+    "$TTL 60\n"
+    "@ SOA ns admin 7 3600 600 604800 30\n"
+    "@ NS ns\n"
+    "@ MX 10 mail\n"
+    "ns A 192.0.2.1\n"
+    "mail A 192.0.2.2\n"
+    "a A 192.0.2.3\n"
+    "a A 192.0.2.4\n"
+    "a TXT hello\n"
+    "c CNAME a\n"
+    "cc CNAME c\n"
+    "loop1 CNAME loop2\n"
+    "loop2 CNAME loop1\n"
+    "self CNAME self\n"
+    "dangling CNAME nothing\n"
+    "away CNAME a.example.net.\n"
+    "secret CNAME x.private.test.\n"
+    "chain1 CNAME chain2.sub\n"
+    "sub NS ns.sub\n"
+    "ns.sub A 192.0.2.20\n"
+    "x.y.z A 192.0.2.5\n"
+    "*.wild A 192.0.2.6\n"
+    "there.wild TXT t\n"
+    "*.cwild CNAME a\n"
+    "b.ent.wild TXT t\n"
+    "*.only.sub2 TXT t\n"
+    "del NS ns.del\n"
+    "del NS ns.other\n"
+    "del NS ns.elsewhere.test.\n"
+    "del DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000\n"
+    "ns.del A 192.0.2.7\n"
+    "deep.ns.del AAAA 2001:db8::7\n"
+    "ns.other A 192.0.2.8\n"
+    "indel CNAME q.del\n"
+    "dn DNAME target\n"
+    "dn A 192.0.2.9\n"
+    "p.target A 192.0.2.10\n"
+    "out DNAME example.net.\n"
+    "cout CNAME a.out\n"
+    "cdn CNAME p.dn\n"
+    "_http._tcp.a SRV 0 0 8000 a\n";
 
 static const char sub_text[] = "$TTL 60\n"
                                "@ SOA ns admin 9 3600 600 604800 30\n"
@@ -64,7 +65,8 @@ static const char net_text[] = "$TTL 60\n"
                                "ns A 192.0.2.30\n"
                                "a A 192.0.2.31\n";
 
-#define ORG_SOA " | authority: example.org. 30 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"
+#define ORG_SOA                                                                                              \
+  " | authority: example.org. 30 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"
 
 typedef struct world {
   zone_t *org, *sub, *net;
@@ -122,12 +124,15 @@ static void names_and_types_that_exist(void **state)
 {
   world_t *w = *state;
   static const expect_t cases[] = {
-      {"a.example.org", DNS_TYPE_A, "NOERROR aa | a.example.org. 60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
+      {"a.example.org", DNS_TYPE_A,
+       "NOERROR aa | a.example.org. 60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
       {"a.example.org", DNS_TYPE_TXT, "NOERROR aa | a.example.org. 60 IN TXT \"hello\";"},
-      {"example.org", DNS_TYPE_SOA, "NOERROR aa | example.org. 60 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"},
+      {"example.org", DNS_TYPE_SOA,
+       "NOERROR aa | example.org. 60 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"},
       {"example.org", DNS_TYPE_NS, "NOERROR aa | example.org. 60 IN NS ns.example.org.;"},
       {"example.org", DNS_TYPE_MX, "NOERROR aa | example.org. 60 IN MX 10 mail.example.org.;"},
-      {"_http._tcp.a.example.org", DNS_TYPE_SRV, "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.;"},
+      {"_http._tcp.a.example.org", DNS_TYPE_SRV,
+       "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.;"},
   };
   CHECK(w->one, cases);
 }
@@ -163,8 +168,10 @@ static void wildcards_follow_rfc_4592(void **state)
       {"ent.wild.example.org", DNS_TYPE_A, "NOERROR aa" ORG_SOA},
       {"x.ent.wild.example.org", DNS_TYPE_A, "NXDOMAIN aa" ORG_SOA},
       {"q.cwild.example.org", DNS_TYPE_A,
-       "NOERROR aa | q.cwild.example.org. 60 IN CNAME a.example.org.; a.example.org. 60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
-      {"q.cwild.example.org", DNS_TYPE_CNAME, "NOERROR aa | q.cwild.example.org. 60 IN CNAME a.example.org.;"},
+       "NOERROR aa | q.cwild.example.org. 60 IN CNAME a.example.org.; a.example.org. 60 IN A 192.0.2.3; "
+       "a.example.org. 60 IN A 192.0.2.4;"},
+      {"q.cwild.example.org", DNS_TYPE_CNAME,
+       "NOERROR aa | q.cwild.example.org. 60 IN CNAME a.example.org.;"},
       {"sub2.example.org", DNS_TYPE_TXT, "NOERROR aa" ORG_SOA},
       {"q.sub2.example.org", DNS_TYPE_TXT, "NXDOMAIN aa" ORG_SOA},
   };
@@ -177,13 +184,16 @@ static void aliases_are_followed_within_the_view(void **state)
   static const expect_t one[] = {
       {"c.example.org", DNS_TYPE_CNAME, "NOERROR aa | c.example.org. 60 IN CNAME a.example.org.;"},
       {"cc.example.org", DNS_TYPE_TXT,
-       "NOERROR aa | cc.example.org. 60 IN CNAME c.example.org.; c.example.org. 60 IN CNAME a.example.org.; a.example.org. 60 IN TXT \"hello\";"},
+       "NOERROR aa | cc.example.org. 60 IN CNAME c.example.org.; c.example.org. 60 IN CNAME a.example.org.; "
+       "a.example.org. 60 IN TXT \"hello\";"},
       {"c.example.org", DNS_TYPE_AAAA, "NOERROR aa | c.example.org. 60 IN CNAME a.example.org.;" ORG_SOA},
-      {"dangling.example.org", DNS_TYPE_A, "NXDOMAIN aa | dangling.example.org. 60 IN CNAME nothing.example.org.;" ORG_SOA},
+      {"dangling.example.org", DNS_TYPE_A,
+       "NXDOMAIN aa | dangling.example.org. 60 IN CNAME nothing.example.org.;" ORG_SOA},
       {"away.example.org", DNS_TYPE_A, "NOERROR aa | away.example.org. 60 IN CNAME a.example.net.;"},
       {"secret.example.org", DNS_TYPE_A, "NOERROR aa | secret.example.org. 60 IN CNAME x.private.test.;"},
       {"loop1.example.org", DNS_TYPE_A,
-       "NOERROR aa | loop1.example.org. 60 IN CNAME loop2.example.org.; loop2.example.org. 60 IN CNAME loop1.example.org.;"},
+       "NOERROR aa | loop1.example.org. 60 IN CNAME loop2.example.org.; loop2.example.org. 60 IN CNAME "
+       "loop1.example.org.;"},
       {"self.example.org", DNS_TYPE_A, "NOERROR aa | self.example.org. 60 IN CNAME self.example.org.;"},
   };
   CHECK(w->one, one);
@@ -191,15 +201,18 @@ static void aliases_are_followed_within_the_view(void **state)
       {"away.example.org", DNS_TYPE_A,
        "NOERROR aa | away.example.org. 60 IN CNAME a.example.net.; a.example.net. 60 IN A 192.0.2.31;"},
       {"away.example.org", DNS_TYPE_TXT,
-       "NOERROR aa | away.example.org. 60 IN CNAME a.example.net.; | authority: example.net. 30 IN SOA ns.example.net. "
+       "NOERROR aa | away.example.org. 60 IN CNAME a.example.net.; | authority: example.net. 30 IN SOA "
+       "ns.example.net. "
        "admin.example.net. 8 3600 600 604800 30;"},
       {"chain1.example.org", DNS_TYPE_TXT,
-       "NOERROR aa | chain1.example.org. 60 IN CNAME chain2.sub.example.org.; chain2.sub.example.org. 60 IN CNAME "
+       "NOERROR aa | chain1.example.org. 60 IN CNAME chain2.sub.example.org.; chain2.sub.example.org. 60 IN "
+       "CNAME "
        "a.example.org.; a.example.org. 60 IN TXT \"hello\";"},
       {"back.sub.example.org", DNS_TYPE_A,
        "NXDOMAIN aa | back.sub.example.org. 60 IN CNAME nothing.example.org.;" ORG_SOA},
       {"nothing.sub.example.org", DNS_TYPE_A,
-       "NXDOMAIN aa | authority: sub.example.org. 30 IN SOA ns.sub.example.org. admin.sub.example.org. 9 3600 600 604800 30;"},
+       "NXDOMAIN aa | authority: sub.example.org. 30 IN SOA ns.sub.example.org. admin.sub.example.org. 9 "
+       "3600 600 604800 30;"},
   };
   CHECK(w->all, all);
 }
@@ -207,9 +220,11 @@ static void aliases_are_followed_within_the_view(void **state)
 static void delegations_refer_with_glue(void **state)
 {
   world_t *w = *state;
-#define DEL_NS                                                                                                         \
-  "del.example.org. 60 IN NS ns.del.example.org.; del.example.org. 60 IN NS ns.other.example.org.; del.example.org. 60 IN NS " \
-  "ns.elsewhere.test.; | additional: ns.del.example.org. 60 IN A 192.0.2.7; ns.other.example.org. 60 IN A 192.0.2.8;"
+#define DEL_NS                                                                                               \
+  "del.example.org. 60 IN NS ns.del.example.org.; del.example.org. 60 IN NS ns.other.example.org.; "         \
+  "del.example.org. 60 IN NS "                                                                               \
+  "ns.elsewhere.test.; | additional: ns.del.example.org. 60 IN A 192.0.2.7; ns.other.example.org. 60 IN A "  \
+  "192.0.2.8;"
 #define DEL "NOERROR | authority: " DEL_NS
   static const expect_t cases[] = {
       {"del.example.org", DNS_TYPE_A, DEL},
@@ -219,8 +234,10 @@ static void delegations_refer_with_glue(void **state)
       {"deep.ns.del.example.org", DNS_TYPE_AAAA, DEL},
       {"x.deep.ns.del.example.org", DNS_TYPE_AAAA, DEL},
       {"del.example.org", DNS_TYPE_DS,
-       "NOERROR aa | del.example.org. 60 IN DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000;"},
-      {"indel.example.org", DNS_TYPE_A, "NOERROR aa | indel.example.org. 60 IN CNAME q.del.example.org.; | authority: " DEL_NS},
+       "NOERROR aa | del.example.org. 60 IN DS 1 8 2 "
+       "0000000000000000000000000000000000000000000000000000000000000000;"},
+      {"indel.example.org", DNS_TYPE_A,
+       "NOERROR aa | indel.example.org. 60 IN CNAME q.del.example.org.; | authority: " DEL_NS},
   };
   CHECK(w->one, cases);
 }
@@ -239,23 +256,28 @@ static void dnames_are_synthesized(void **state)
   world_t *w = *state;
   static const expect_t cases[] = {
       {"p.dn.example.org", DNS_TYPE_A,
-       "NOERROR aa | dn.example.org. 60 IN DNAME target.example.org.; p.dn.example.org. 60 IN CNAME p.target.example.org.; "
+       "NOERROR aa | dn.example.org. 60 IN DNAME target.example.org.; p.dn.example.org. 60 IN CNAME "
+       "p.target.example.org.; "
        "p.target.example.org. 60 IN A 192.0.2.10;"},
       {"p.dn.example.org", DNS_TYPE_CNAME,
-       "NOERROR aa | dn.example.org. 60 IN DNAME target.example.org.; p.dn.example.org. 60 IN CNAME p.target.example.org.;"},
+       "NOERROR aa | dn.example.org. 60 IN DNAME target.example.org.; p.dn.example.org. 60 IN CNAME "
+       "p.target.example.org.;"},
       {"dn.example.org", DNS_TYPE_A, "NOERROR aa | dn.example.org. 60 IN A 192.0.2.9;"},
       {"dn.example.org", DNS_TYPE_TXT, "NOERROR aa" ORG_SOA},
       {"dn.example.org", DNS_TYPE_DNAME, "NOERROR aa | dn.example.org. 60 IN DNAME target.example.org.;"},
       {"q.dn.example.org", DNS_TYPE_A,
-       "NXDOMAIN aa | dn.example.org. 60 IN DNAME target.example.org.; q.dn.example.org. 60 IN CNAME q.target.example.org.;" ORG_SOA},
+       "NXDOMAIN aa | dn.example.org. 60 IN DNAME target.example.org.; q.dn.example.org. 60 IN CNAME "
+       "q.target.example.org.;" ORG_SOA},
       {"cdn.example.org", DNS_TYPE_A,
-       "NOERROR aa | cdn.example.org. 60 IN CNAME p.dn.example.org.; dn.example.org. 60 IN DNAME target.example.org.; "
+       "NOERROR aa | cdn.example.org. 60 IN CNAME p.dn.example.org.; dn.example.org. 60 IN DNAME "
+       "target.example.org.; "
        "p.dn.example.org. 60 IN CNAME p.target.example.org.; p.target.example.org. 60 IN A 192.0.2.10;"},
   };
   CHECK(w->one, cases);
   static const expect_t all[] = {
       {"cout.example.org", DNS_TYPE_A,
-       "NOERROR aa | cout.example.org. 60 IN CNAME a.out.example.org.; out.example.org. 60 IN DNAME example.net.; "
+       "NOERROR aa | cout.example.org. 60 IN CNAME a.out.example.org.; out.example.org. 60 IN DNAME "
+       "example.net.; "
        "a.out.example.org. 60 IN CNAME a.example.net.; a.example.net. 60 IN A 192.0.2.31;"},
   };
   CHECK(w->all, all);
@@ -269,7 +291,8 @@ static void too_long_a_dname_substitution_is_yxdomain(void **state)
   char label[64];
   memset(label, 'l', 63);
   label[63] = '\0';
-  snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\nd DNAME %s.%s.%s\n", label, label, label);
+  snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\nd DNAME %s.%s.%s\n",
+           label, label, label);
   zone_t *z = harness_zone("org", text);
   view_t *v = harness_view("v", z, NULL, NULL);
   /* target of 3 * 64 + 5 = 197 bytes: 58 are left, a label of 57 fits */
@@ -286,7 +309,8 @@ static void any_is_answered_with_one_rrset(void **state)
 {
   world_t *w = *state;
   static const expect_t cases[] = {
-      {"a.example.org", DNS_TYPE_ANY, "NOERROR aa | a.example.org. 60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
+      {"a.example.org", DNS_TYPE_ANY,
+       "NOERROR aa | a.example.org. 60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
       {"c.example.org", DNS_TYPE_ANY, "NOERROR aa | c.example.org. 60 IN CNAME a.example.org.;"},
       {"nothing.example.org", DNS_TYPE_ANY, "NXDOMAIN aa" ORG_SOA},
   };
@@ -297,7 +321,8 @@ static void long_chains_end_after_the_limit(void **state)
 {
   (void)state;
   char text[8192];
-  size_t used = (size_t)snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
+  size_t used =
+      (size_t)snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
   for (int i = 0; i < CHAIN_MAX + 5; i++)
     used += (size_t)snprintf(text + used, sizeof text - used, "c%d CNAME c%d\n", i, i + 1);
   snprintf(text + used, sizeof text - used, "c%d A 192.0.2.1\n", CHAIN_MAX + 5);
@@ -336,9 +361,10 @@ static void refusal(const view_t *view, const ask_t *ask, uint8_t *out, size_t *
 static void refusals_are_alike_for_every_name_type_class_opcode_and_transport(void **state)
 {
   world_t *w = *state;
-  static const char *const names[] = {"a.example.org", "nothing.example.org", "example.org", "c.example.org", "q.wild.example.org",
-                                      "q.del.example.org", "p.dn.example.org", ".", "org", "x.private.test", "unrelated.test",
-                                      "3.2.0.192.in-addr.arpa", "version.bind"};
+  static const char *const names[] = {
+      "a.example.org",     "nothing.example.org",    "example.org", "c.example.org", "q.wild.example.org",
+      "q.del.example.org", "p.dn.example.org",       ".",           "org",           "x.private.test",
+      "unrelated.test",    "3.2.0.192.in-addr.arpa", "version.bind"};
   const view_t *const views[] = {NULL, w->none};
   for (size_t opcode = 0; opcode <= 5; opcode++) {
     if (opcode >= 1 && opcode <= 3)
@@ -358,7 +384,9 @@ static void refusals_are_alike_for_every_name_type_class_opcode_and_transport(vo
                          .edns = true,
                          .tcp = tcp,
                          .flags = (uint16_t)(opcode << 11),
-                         .klass = type % 3 == 0 ? DNS_CLASS_ANY : type % 3 == 1 ? 3 : DNS_CLASS_IN};
+                         .klass = type % 3 == 0   ? DNS_CLASS_ANY
+                                  : type % 3 == 1 ? 3
+                                                  : DNS_CLASS_IN};
             refusal(views[v], &ask, got, &len);
             if (want_len == 0) {
               want_len = len;
@@ -381,12 +409,9 @@ static void zone_of_another_view_is_refused_like_any_name(void **state)
 {
   world_t *w = *state;
   static const expect_t cases[] = {
-      {"a.example.net", DNS_TYPE_A, "REFUSED"},
-      {"example.net", DNS_TYPE_SOA, "REFUSED"},
-      {"unrelated.test", DNS_TYPE_A, "REFUSED"},
-      {"org", DNS_TYPE_A, "REFUSED"},
-      {"a.example.org", DNS_TYPE_AXFR, "REFUSED"},
-      {"a.example.org", DNS_TYPE_IXFR, "REFUSED"},
+      {"a.example.net", DNS_TYPE_A, "REFUSED"},    {"example.net", DNS_TYPE_SOA, "REFUSED"},
+      {"unrelated.test", DNS_TYPE_A, "REFUSED"},   {"org", DNS_TYPE_A, "REFUSED"},
+      {"a.example.org", DNS_TYPE_AXFR, "REFUSED"}, {"a.example.org", DNS_TYPE_IXFR, "REFUSED"},
   };
   CHECK(w->one, cases);
 }
@@ -476,7 +501,7 @@ static void opcodes_we_do_not_have_are_notimp(void **state)
   for (unsigned opcode = 0; opcode < 16; opcode++) {
     ask_t ask = {.name = "a.example.org", .type = DNS_TYPE_A, .flags = (uint16_t)(opcode << 11)};
     size_t n = harness_ask(w->one, &ask, out);
-    unsigned want = opcode == 0                   ? DNS_RCODE_NOERROR
+    unsigned want = opcode == 0                  ? DNS_RCODE_NOERROR
                     : opcode == 4 || opcode == 5 ? DNS_RCODE_REFUSED
                                                  : DNS_RCODE_NOTIMP;
     assert_int_equal(out[3] & 15, want);
@@ -549,7 +574,8 @@ static void client_subnet_changes_nothing(void **state)
 static zone_t *zone_of_sizes(void)
 {
   static char text[200000];
-  size_t used = (size_t)snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
+  size_t used =
+      (size_t)snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
   for (int i = 0; i < 100; i++)
     used += (size_t)snprintf(text + used, sizeof text - used, "n%d CNAME big%d\n", i, i);
   for (int n = 0; n < 100; n++)
@@ -602,7 +628,8 @@ static void largest_answer_fits_a_tcp_message(void **state)
   label[63] = '\0';
   size_t used = (size_t)snprintf(text, cap, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
   for (int i = 0; i < RRSET_WIRE_MAX / 16; i++)
-    used += (size_t)snprintf(text + used, cap - used, "%s.%s.%s.%.57s A 10.0.%d.%d\n", label, label, label, label, i / 256, i % 256);
+    used += (size_t)snprintf(text + used, cap - used, "%s.%s.%s.%.57s A 10.0.%d.%d\n", label, label, label,
+                             label, i / 256, i % 256);
   zone_t *z = harness_zone("org", text);
   view_t *v = harness_view("v", z, NULL, NULL);
   char name[300];
@@ -625,7 +652,9 @@ static void deep_names_find_their_closest_encloser(void **state)
   for (int i = 0; i < 120; i++)
     memcpy(deep + 2 * i, "d.", 3);
   deep[239] = '\0';
-  snprintf(text, sizeof text, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n%s A 192.0.2.1\n*.d.d A 192.0.2.2\n", deep);
+  snprintf(text, sizeof text,
+           "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n%s A 192.0.2.1\n*.d.d A 192.0.2.2\n",
+           deep);
   zone_t *z = harness_zone("org", text);
   view_t *v = harness_view("v", z, NULL, NULL);
   char name[260];

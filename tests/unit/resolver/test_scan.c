@@ -30,10 +30,11 @@ static const char *scan_text(const char *text, size_t len)
       snprintf(out, sizeof out, "%s", diag.text);
       break;
     }
-    used += (size_t)snprintf(out + used, sizeof out - used, "%s%u%s:", used > 0 ? "\n" : "", e.line, e.blank_owner ? "+" : "");
+    used += (size_t)snprintf(out + used, sizeof out - used, "%s%u%s:", used > 0 ? "\n" : "", e.line,
+                             e.blank_owner ? "+" : "");
     for (size_t i = 0; i < e.count; i++)
-      used += (size_t)snprintf(out + used, sizeof out - used, "%s%.*s", i > 0 ? "|" : " ", (int)e.words[i].len,
-                               e.words[i].text);
+      used += (size_t)snprintf(out + used, sizeof out - used, "%s%.*s", i > 0 ? "|" : " ",
+                               (int)e.words[i].len, e.words[i].text);
   }
   scan_free(scan);
   free(copy);

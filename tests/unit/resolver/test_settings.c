@@ -12,13 +12,13 @@
 static const char conf_path_[] = "test_settings.yaml";
 
 #define LISTENER "listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, out]}\n"
-#define VIEWS                                                                                                          \
-  "views:\n"                                                                                                           \
-  "  - {name: in, clients: [10.0.0.0/8, \"fc00::/7\"], zones: [example.org@in]}\n"                                     \
+#define VIEWS                                                                                                \
+  "views:\n"                                                                                                 \
+  "  - {name: in, clients: [10.0.0.0/8, \"fc00::/7\"], zones: [example.org@in]}\n"                           \
   "  - {name: out, clients: [\"0.0.0.0/0\", \"::/0\"], zones: [example.org@out]}\n"
-#define ZONES                                                                                                          \
-  "zones:\n"                                                                                                           \
-  "  - {name: example.org@in, file: test_settings.in.zone}\n"                                                          \
+#define ZONES                                                                                                \
+  "zones:\n"                                                                                                 \
+  "  - {name: example.org@in, file: test_settings.in.zone}\n"                                                \
   "  - {name: example.org@out, file: test_settings.out.zone}\n"
 
 static void write_file(const char *path, const char *text)
@@ -106,8 +106,10 @@ static void tags_tell_zones_of_one_origin_apart(void **state)
   (void)state;
   snapshot_t *s = load(LISTENER VIEWS ZONES);
   static const ask_t ask = {.name = "ns.example.org", .type = DNS_TYPE_A};
-  assert_string_equal(harness_text(snapshot_view(s, 0), &ask), "NOERROR aa | ns.example.org. 60 IN A 10.0.0.1;");
-  assert_string_equal(harness_text(snapshot_view(s, 1), &ask), "NOERROR aa | ns.example.org. 60 IN A 192.0.2.1;");
+  assert_string_equal(harness_text(snapshot_view(s, 0), &ask),
+                      "NOERROR aa | ns.example.org. 60 IN A 10.0.0.1;");
+  assert_string_equal(harness_text(snapshot_view(s, 1), &ask),
+                      "NOERROR aa | ns.example.org. 60 IN A 192.0.2.1;");
   snapshot_free(s);
 }
 
@@ -117,10 +119,12 @@ static void tie_of_networks_names_both_places(void **state)
   check_error(LISTENER "views:\n"
                        "  - {name: in, clients: [10.0.0.0/8], zones: []}\n"
                        "  - {name: out, clients: [192.168.0.0/16, 10.0.0.0/8]}\n",
-              "test_settings.yaml:5:43: network 10.0.0.0/8 of view 'out' is one of view 'in' too (test_settings.yaml:4:26): "
+              "test_settings.yaml:5:43: network 10.0.0.0/8 of view 'out' is one of view 'in' too "
+              "(test_settings.yaml:4:26): "
               "dns listener 127.0.0.1 port 5300 has both and could not choose");
   /* on listeners of their own the same networks are fine */
-  snapshot_free(load("listeners:\n  - {address: 127.0.0.1, port: 1, views: [in]}\n  - {address: 127.0.0.1, port: 2, views: [out]}\n"
+  snapshot_free(load("listeners:\n  - {address: 127.0.0.1, port: 1, views: [in]}\n  - {address: 127.0.0.1, "
+                     "port: 2, views: [out]}\n"
                      "views:\n"
                      "  - {name: in, clients: [10.0.0.0/8], zones: []}\n"
                      "  - {name: out, clients: [10.0.0.0/8]}\n"));
@@ -136,12 +140,17 @@ static void what_does_not_fit_together_is_named(void **state)
       {LISTENER ZONES, "views"},
       {"listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, ouch]}\n" VIEWS ZONES,
        "test_settings.yaml:2:50: no view 'ouch' under views"},
-      {"listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, in]}\n" VIEWS ZONES, "view 'in' stands twice in this listener"},
-      {"listeners:\n  - {address: 127.0.0.1, views: [in]}\n  - {address: 127.0.0.1, port: 53, views: [out]}\n" VIEWS ZONES,
-       "test_settings.yaml:3:15: dns listener on 127.0.0.1 port 53 stands at test_settings.yaml:2:15 already"},
+      {"listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, in]}\n" VIEWS ZONES,
+       "view 'in' stands twice in this listener"},
+      {"listeners:\n  - {address: 127.0.0.1, views: [in]}\n  - {address: 127.0.0.1, port: 53, views: "
+       "[out]}\n" VIEWS ZONES,
+       "test_settings.yaml:3:15: dns listener on 127.0.0.1 port 53 stands at test_settings.yaml:2:15 "
+       "already"},
       {LISTENER VIEWS, "test_settings.yaml:4:59: view 'in': no zone 'example.org@in' under zones"},
-      {LISTENER VIEWS ZONES "  - {name: example.org@in, file: x}\n", "zone 'example.org@in' stands at test_settings.yaml:7:12 already"},
-      {LISTENER VIEWS "  - {name: in, clients: [127.0.0.1]}\n" ZONES, "view 'in' stands at test_settings.yaml:4:12 already"},
+      {LISTENER VIEWS ZONES "  - {name: example.org@in, file: x}\n",
+       "zone 'example.org@in' stands at test_settings.yaml:7:12 already"},
+      {LISTENER VIEWS "  - {name: in, clients: [127.0.0.1]}\n" ZONES,
+       "view 'in' stands at test_settings.yaml:4:12 already"},
       {LISTENER "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in, example.org@out]}\n"
                 "  - {name: out, clients: [127.0.0.1]}\n" ZONES,
        "view 'in': 'example.org@out' has the same origin as 'example.org@in' at test_settings.yaml:4:47"},
@@ -184,9 +193,12 @@ static void private_and_public_views_on_one_listener_are_warned_of_unless_on_loo
   settings_warnings(snapshot_settings(s), keep_warning, text);
   assert_string_equal(text, "");
   snapshot_free(s);
-  s = load("listeners:\n  - {address: 192.0.2.1, port: 53, views: [in, out]}\n  - {address: \"::\", port: 53, views: [out]}\n" VIEWS ZONES);
+  s = load("listeners:\n  - {address: 192.0.2.1, port: 53, views: [in, out]}\n  - {address: \"::\", port: "
+           "53, views: [out]}\n" VIEWS ZONES);
   settings_warnings(snapshot_settings(s), keep_warning, text);
-  assert_true(strstr(text, "test_settings.yaml:2:15: private view 'in' and public view 'out' share a dns listener") == text);
+  assert_true(
+      strstr(text, "test_settings.yaml:2:15: private view 'in' and public view 'out' share a dns listener") ==
+      text);
   assert_true(strstr(text + 1, "test_settings.yaml:3") == NULL);
   snapshot_free(s);
 }
@@ -195,8 +207,9 @@ static void unused_views_and_zones_are_warned_of(void **state)
 {
   (void)state;
   char text[2000] = "";
-  snapshot_t *s = load("listeners:\n  - {address: 127.0.0.1, port: 53, views: [in]}\n"
-                       "views:\n  - {name: in, clients: [10.0.0.0/8]}\n  - {name: out, clients: [10.0.0.0/8]}\n" ZONES);
+  snapshot_t *s =
+      load("listeners:\n  - {address: 127.0.0.1, port: 53, views: [in]}\n"
+           "views:\n  - {name: in, clients: [10.0.0.0/8]}\n  - {name: out, clients: [10.0.0.0/8]}\n" ZONES);
   settings_warnings(snapshot_settings(s), keep_warning, text);
   assert_true(strstr(text, "no dns listener has view 'out'") != NULL);
   assert_true(strstr(text, "no view has zone 'example.org@in'") != NULL);
@@ -216,7 +229,8 @@ static void thousands_of_views_load(void **state)
     used += (size_t)snprintf(text + used, cap - used, "      - v%d\n", i);
   used += (size_t)snprintf(text + used, cap - used, "views:\n");
   for (int i = 0; i < COUNT; i++)
-    used += (size_t)snprintf(text + used, cap - used, "  - {name: v%d, clients: [10.%d.%d.0/24]}\n", i, i / 256, i % 256);
+    used += (size_t)snprintf(text + used, cap - used, "  - {name: v%d, clients: [10.%d.%d.0/24]}\n", i,
+                             i / 256, i % 256);
   snapshot_t *s = load(text);
   assert_string_equal(chosen(s, 0, "10.0.0.255"), "v0");
   assert_string_equal(chosen(s, 0, "10.19.135.7"), "v4999");

@@ -1,4 +1,5 @@
-/* The view choice against a linear reference: exhaustively on a five-bit address space, at random on real ones. */
+/* The view choice against a linear reference: exhaustively on a five-bit address space, at random on real
+ * ones. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -146,7 +147,7 @@ static ip_net_t random_network(uint64_t *seed, bool v4)
   unsigned bits = v4 ? 32 : 128;
   unsigned prefix = (unsigned)(next(seed) % (bits + 1));
   for (unsigned bit = prefix; bit < bits; bit++)
-    ip.b[16 - bits / 8 + bit / 8] &= (uint8_t)~(0x80u >> bit % 8);
+    ip.b[16 - bits / 8 + bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
   ip_net_t net;
   snprintf(text, sizeof text, "%s/%u", ip_format(&ip, addr), prefix);
   if (ip_net_parse(text, &net))

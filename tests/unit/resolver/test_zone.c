@@ -46,16 +46,19 @@ static void soa_and_ns_are_needed_at_the_apex(void **state)
   (void)state;
   check_error("", "z: no SOA record at the zone's name");
   check_error("@ 60 NS ns\n", "z: no SOA record at the zone's name: expected one there");
-  check_error("@ 60 SOA ns admin 7 3600 600 604800 30\n", "z: no NS record at the zone's name: expected at least one there");
+  check_error("@ 60 SOA ns admin 7 3600 600 604800 30\n",
+              "z: no NS record at the zone's name: expected at least one there");
   check_error(HEAD "@ 60 SOA ns2 admin 7 3600 600 604800 30\n",
               "z:4: example.org. SOA: a second one: expected one at a name (z:1)");
-  check_error(HEAD "a 60 SOA ns admin 7 3600 600 604800 30\n", "z:4: a.example.org.: SOA below the zone's name");
+  check_error(HEAD "a 60 SOA ns admin 7 3600 600 604800 30\n",
+              "z:4: a.example.org.: SOA below the zone's name");
 }
 
 static void names_outside_the_zone_are_refused(void **state)
 {
   (void)state;
-  check_error(HEAD "a.example.com. 60 A 192.0.2.1\n", "z:4: a.example.com. is outside the zone: expected a name at or below example.org.");
+  check_error(HEAD "a.example.com. 60 A 192.0.2.1\n",
+              "z:4: a.example.com. is outside the zone: expected a name at or below example.org.");
   check_error(HEAD "xexample.org. 60 A 192.0.2.1\n", "outside the zone");
   check_error(HEAD "org. 60 A 192.0.2.1\n", "outside the zone");
   check_error(HEAD "$ORIGIN com.\na 60 A 192.0.2.1\n", "z:5: a.com. is outside the zone");
@@ -64,8 +67,11 @@ static void names_outside_the_zone_are_refused(void **state)
 static void cname_stands_alone(void **state)
 {
   (void)state;
-  check_error(HEAD "a 60 CNAME b\n\na 60 A 192.0.2.1\n", "z:4: a.example.org. CNAME: other data at the same name: expected a CNAME to stand alone (z:6)");
-  check_error(HEAD "a 60 CNAME b\na 60 CNAME c\n", "z:5: a.example.org. CNAME: a second one: expected one at a name (z:4)");
+  check_error(
+      HEAD "a 60 CNAME b\n\na 60 A 192.0.2.1\n",
+      "z:4: a.example.org. CNAME: other data at the same name: expected a CNAME to stand alone (z:6)");
+  check_error(HEAD "a 60 CNAME b\na 60 CNAME c\n",
+              "z:5: a.example.org. CNAME: a second one: expected one at a name (z:4)");
   check_error(HEAD "@ 60 CNAME b\n", "expected a CNAME to stand alone");
 }
 
@@ -89,10 +95,12 @@ static void the_same_record_twice_is_refused(void **state)
 static void ttl_is_bounded_and_needed(void **state)
 {
   (void)state;
-  check_error(HEAD "a 2147483648 A 192.0.2.1\n", "z:4: expected a TTL from 0 to 2147483647 seconds, got '2147483648'");
+  check_error(HEAD "a 2147483648 A 192.0.2.1\n",
+              "z:4: expected a TTL from 0 to 2147483647 seconds, got '2147483648'");
   check_error("$TTL 5x\n" HEAD, "z:1: expected a TTL");
   check_error("$TTL\n" HEAD, "z:1: expected one TTL after $TTL");
-  check_error("@ SOA ns admin 7 3600 600 604800 30\n", "z:1: expected a TTL: give the record one or put $TTL before it");
+  check_error("@ SOA ns admin 7 3600 600 604800 30\n",
+              "z:1: expected a TTL: give the record one or put $TTL before it");
   assert_string_equal(ask_zone(HEAD "a 2147483647 A 192.0.2.7\n", "a.example.org", DNS_TYPE_A),
                       "NOERROR aa | a.example.org. 2147483647 IN A 192.0.2.7;");
   assert_string_equal(ask_zone("$TTL 1h30m\n" HEAD "a A 192.0.2.7\n", "a.example.org", DNS_TYPE_A),
@@ -149,6 +157,7 @@ static void bad_data_is_named(void **state)
       {"$FOO x\n", "z:4: expected $ORIGIN, $TTL, $INCLUDE or $GENERATE, got '$FOO'"},
       {"$INCLUDE\n", "expected a file and perhaps an origin"},
       {"$INCLUDE /nonexistent/file\n", "z:4: /nonexistent/file"},
+      {"$GENERATE 1-1000001 a$ A 192.0.2.1\n", "z:4: expected at most 1000000 records of one $GENERATE"},
       {"$GENERATE 5-1 a$ A 192.0.2.1\n", "z:4: expected START-STOP[/STEP]"},
       {"$GENERATE 1-2 a${x} A 192.0.2.1\n", "z:4: expected $ or ${OFFSET"},
       {"$GENERATE 1-2 a A 192.0.2.9\n", "the same record twice"},
@@ -158,7 +167,8 @@ static void bad_data_is_named(void **state)
     snprintf(text, sizeof text, "%s%s", HEAD, cases[i].record);
     check_error(text, cases[i].want);
   }
-  check_error("@ 60 SOA ns admin 4294967296 3600 600 604800 30\n", "expected a number up to 4294967295, got '4294967296'");
+  check_error("@ 60 SOA ns admin 4294967296 3600 600 604800 30\n",
+              "expected a number up to 4294967295, got '4294967296'");
   check_error("@ 60 SOA ns admin 1 -1 600 604800 30\n", "z:1: expected seconds up to 2147483647, got '-1'");
   check_error("  60 A 192.0.2.1\n", "z:1: expected an owner");
 }
@@ -195,28 +205,35 @@ static void any_type_is_kept_as_data(void **state)
                       "NOERROR aa | a.example.org. 60 IN HTTPS 1 . alpn=h2,h3 port=8443;");
   assert_string_equal(ask_zone(HEAD "a 60 TXT \"a;b\" c \"d\\\"e\"\n", "a.example.org", DNS_TYPE_TXT),
                       "NOERROR aa | a.example.org. 60 IN TXT \"a;b\" \"c\" \"d\\\"e\";");
-  assert_string_equal(ask_zone(HEAD "a 60 LOC 51 30 12.748 N 0 7 39.611 W 0m\n", "a.example.org", 29),
-                      "NOERROR aa | a.example.org. 60 IN LOC 51 30 12.748 N 00 07 39.611 W 0m 1m 10000m 10m;");
+  assert_string_equal(
+      ask_zone(HEAD "a 60 LOC 51 30 12.748 N 0 7 39.611 W 0m\n", "a.example.org", 29),
+      "NOERROR aa | a.example.org. 60 IN LOC 51 30 12.748 N 00 07 39.611 W 0m 1m 10000m 10m;");
 }
 
 static void owners_follow_origin_and_the_record_before(void **state)
 {
   (void)state;
-  static const char text[] = HEAD "$ORIGIN sub\n@ 60 A 192.0.2.7\n  60 AAAA 2001:db8::1\nx 60 CNAME @\n$ORIGIN example.org.\ny 60 A 192.0.2.8\n";
+  static const char text[] = HEAD "$ORIGIN sub\n@ 60 A 192.0.2.7\n  60 AAAA 2001:db8::1\nx 60 CNAME "
+                                  "@\n$ORIGIN example.org.\ny 60 A 192.0.2.8\n";
   assert_string_equal(ask_zone(text, "sub.example.org", DNS_TYPE_AAAA),
                       "NOERROR aa | sub.example.org. 60 IN AAAA 2001:db8::1;");
-  assert_string_equal(ask_zone(text, "x.sub.example.org", DNS_TYPE_A),
-                      "NOERROR aa | x.sub.example.org. 60 IN CNAME sub.example.org.; sub.example.org. 60 IN A 192.0.2.7;");
-  assert_string_equal(ask_zone(text, "y.example.org", DNS_TYPE_A), "NOERROR aa | y.example.org. 60 IN A 192.0.2.8;");
+  assert_string_equal(
+      ask_zone(text, "x.sub.example.org", DNS_TYPE_A),
+      "NOERROR aa | x.sub.example.org. 60 IN CNAME sub.example.org.; sub.example.org. 60 IN A 192.0.2.7;");
+  assert_string_equal(ask_zone(text, "y.example.org", DNS_TYPE_A),
+                      "NOERROR aa | y.example.org. 60 IN A 192.0.2.8;");
 }
 
 static void generate_makes_records(void **state)
 {
   (void)state;
-  static const char text[] = HEAD "$GENERATE 1-5/2 h$ 60 A 192.0.2.$\n$GENERATE 10-11 ${-9,3,x}.g 60 CNAME h${-9}.\\$x\n";
-  assert_string_equal(ask_zone(text, "h3.example.org", DNS_TYPE_A), "NOERROR aa | h3.example.org. 60 IN A 192.0.2.3;");
+  static const char text[] =
+      HEAD "$GENERATE 1-5/2 h$ 60 A 192.0.2.$\n$GENERATE 10-11 ${-9,3,x}.g 60 CNAME h${-9}.\\$x\n";
+  assert_string_equal(ask_zone(text, "h3.example.org", DNS_TYPE_A),
+                      "NOERROR aa | h3.example.org. 60 IN A 192.0.2.3;");
   assert_true(strstr(ask_zone(text, "h2.example.org", DNS_TYPE_A), "NXDOMAIN") != NULL);
-  assert_true(strstr(ask_zone(text, "002.g.example.org", DNS_TYPE_CNAME), "CNAME h2.$x.example.org.") != NULL);
+  assert_true(strstr(ask_zone(text, "002.g.example.org", DNS_TYPE_CNAME), "CNAME h2.$x.example.org.") !=
+              NULL);
 }
 
 static void write_file(const char *path, const char *text)
@@ -232,8 +249,10 @@ static void include_reads_beside_the_file_and_leaves_origin_alone(void **state)
   (void)state;
   write_file("z.include", "i 60 A 192.0.2.9\n$ORIGIN deep\n");
   static const char text[] = HEAD "$INCLUDE z.include sub\nb 60 A 192.0.2.8\n";
-  assert_string_equal(ask_zone(text, "i.sub.example.org", DNS_TYPE_A), "NOERROR aa | i.sub.example.org. 60 IN A 192.0.2.9;");
-  assert_string_equal(ask_zone(text, "b.example.org", DNS_TYPE_A), "NOERROR aa | b.example.org. 60 IN A 192.0.2.8;");
+  assert_string_equal(ask_zone(text, "i.sub.example.org", DNS_TYPE_A),
+                      "NOERROR aa | i.sub.example.org. 60 IN A 192.0.2.9;");
+  assert_string_equal(ask_zone(text, "b.example.org", DNS_TYPE_A),
+                      "NOERROR aa | b.example.org. 60 IN A 192.0.2.8;");
   write_file("z.include", "i 60 A 192.0.2.9\nj 60 A x\n");
   check_error(HEAD "$INCLUDE z.include\n", "z.include:2: expected an IPv4 address, got 'x'");
   write_file("z.include", "$INCLUDE z.include\n");
@@ -263,12 +282,14 @@ static void rrset_that_fits_no_message_is_refused(void **state)
 static void root_zone_loads_and_answers(void **state)
 {
   (void)state;
-  zone_t *z = harness_zone(".", "@ 60 SOA ns. admin. 7 3600 600 604800 30\n@ 60 NS ns.\nns. 60 A 192.0.2.1\nb. 60 CNAME ns.\n");
+  zone_t *z = harness_zone(
+      ".", "@ 60 SOA ns. admin. 7 3600 600 604800 30\n@ 60 NS ns.\nns. 60 A 192.0.2.1\nb. 60 CNAME ns.\n");
   view_t *v = harness_view("v", z, NULL, NULL);
   ask_t ask = {.name = "b", .type = DNS_TYPE_A, .edns = true};
   assert_string_equal(harness_text(v, &ask), "NOERROR aa | b. 60 IN CNAME ns.; ns. 60 IN A 192.0.2.1;");
   ask.name = "x.y";
-  assert_string_equal(harness_text(v, &ask), "NXDOMAIN aa | authority: . 30 IN SOA ns. admin. 7 3600 600 604800 30;");
+  assert_string_equal(harness_text(v, &ask),
+                      "NXDOMAIN aa | authority: . 30 IN SOA ns. admin. 7 3600 600 604800 30;");
   ask.name = ".";
   ask.type = DNS_TYPE_NS;
   assert_string_equal(harness_text(v, &ask), "NOERROR aa | . 60 IN NS ns.;");

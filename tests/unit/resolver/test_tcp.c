@@ -1,0 +1,194 @@
+/* Limits of TCP connections and of the memory they may hold, on real sockets. */
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/ip.h"
+#include "resolver/limits.h"
+#include "resolver/snapshot.h"
+#include "resolver/sockets.h"
+#include "resolver/tcp.h"
+
+typedef struct rig {
+  snapshot_t *snapshot;
+  endpoint_t at;
+  int epoll_fd, listen_fd;
+} rig_t;
+
+static void write_file(const char *path, const char *text)
+{
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+}
+
+static int rig_up(void **state)
+{
+  rig_t *r = calloc(1, sizeof *r);
+  assert_non_null(r);
+  write_file("test_tcp.yaml", "listeners:\n  - {address: 127.41.9.1, port: 5300, views: [v]}\n"
+                              "views:\n  - {name: v, clients: [127.0.0.0/8], zones: [org]}\n"
+                              "zones:\n  - {name: org, file: test_tcp.zone}\n");
+  write_file("test_tcp.zone",
+             "$TTL 60\n@ SOA ns a 1 2 3 4 5\n@ NS ns\nns A 10.0.0.1\n$GENERATE 0-199 big A 127.11.0.$\n");
+  diag_t diag = {""};
+  if (snapshot_load("test_tcp.yaml", 1, &r->snapshot, &diag))
+    fail_msg("%s", diag.text);
+  r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  struct sockaddr_storage sa;
+  assert_int_equal(endpoint_parse("127.41.9.1:0", &r->at), 0);
+  socklen_t len = endpoint_to_sockaddr(&r->at, &sa);
+  assert_int_equal(bind(r->listen_fd, (struct sockaddr *)&sa, len), 0);
+  assert_int_equal(listen(r->listen_fd, 64), 0);
+  len = sizeof sa;
+  assert_int_equal(getsockname(r->listen_fd, (struct sockaddr *)&sa, &len), 0);
+  assert_int_equal(endpoint_from_sockaddr((struct sockaddr *)&sa, &r->at), 0);
+  *state = r;
+  return 0;
+}
+
+static int rig_down(void **state)
+{
+  rig_t *r = *state;
+  snapshot_free(r->snapshot);
+  close(r->epoll_fd);
+  close(r->listen_fd);
+  free(r);
+  unlink("test_tcp.yaml");
+  unlink("test_tcp.zone");
+  return 0;
+}
+
+static int dial(const rig_t *r, tcp_t *t)
+{
+  struct sockaddr_storage sa;
+  socklen_t len = endpoint_to_sockaddr(&r->at, &sa);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+  tcp_accept(t, r->listen_fd, 0);
+  return fd;
+}
+
+/* Handles what epoll reports until it reports nothing any more. */
+static void turn(const rig_t *r, tcp_t *t)
+{
+  struct epoll_event ev[8];
+  int n;
+  while ((n = epoll_wait(r->epoll_fd, ev, 8, 20)) > 0) {
+    for (int i = 0; i < n; i++)
+      tcp_event(t, ev[i].data.ptr, ev[i].events, r->snapshot);
+    tcp_sweep(t);
+  }
+  tcp_sweep(t);
+}
+
+static bool is_closed(int fd)
+{
+  uint8_t b;
+  ssize_t n = recv(fd, &b, 1, MSG_DONTWAIT);
+  return n == 0;
+}
+
+static void send_query(int fd)
+{
+  uint8_t msg[514];
+  ask_t ask = {.name = "ns.org", .type = 1};
+  size_t len = harness_query(&ask, msg + 2);
+  msg[0] = 0;
+  msg[1] = (uint8_t)len;
+  assert_int_equal(send(fd, msg, len + 2, 0), (ssize_t)len + 2);
+}
+
+static void one_connection_too_many_ends_the_longest_idle_one(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, 0, 3, 1000);
+  assert_non_null(t);
+  int a = dial(r, t);
+  int b = dial(r, t);
+  int c = dial(r, t);
+  assert_int_equal(tcp_count(t), 3);
+  send_query(a); /* a is no longer the longest idle */
+  turn(r, t);
+  assert_false(is_closed(b));
+  int d = dial(r, t);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 3);
+  assert_true(is_closed(b));
+  assert_false(is_closed(c));
+  assert_false(is_closed(d));
+  uint8_t reply[100];
+  assert_true(recv(a, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  close(a);
+  close(b);
+  close(c);
+  close(d);
+  tcp_free(t);
+}
+
+static void unfinished_queries_are_kept_up_to_the_limit_of_memory(void **state)
+{
+  rig_t *r = *state;
+  static uint8_t part[1001] = {0xff, 0xff};
+  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  assert_non_null(t);
+  int a = dial(r, t);
+  assert_int_equal(send(a, part, 1000, 0), 1000);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 1);
+  /* all is taken: another connection may ask, but not leave anything unfinished */
+  int b = dial(r, t);
+  send_query(b);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 2);
+  assert_int_equal(send(b, part, 1, 0), 1);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 1);
+  assert_int_equal(send(a, part, 1, 0), 1);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 0);
+  close(a);
+  /* what was held is free again */
+  int c = dial(r, t);
+  assert_int_equal(send(c, part, 1000, 0), 1000);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 1);
+  close(b);
+  close(c);
+  tcp_free(t);
+}
+
+static void connection_that_ends_in_mid_query_is_closed(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  assert_non_null(t);
+  int a = dial(r, t);
+  send_query(a);
+  assert_int_equal(send(a, "\0\x20x", 3, 0), 3);
+  shutdown(a, SHUT_WR);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 0);
+  uint8_t reply[100];
+  assert_true(recv(a, reply, sizeof reply, 0) > 20);
+  assert_int_equal(recv(a, reply, sizeof reply, 0), 0);
+  close(a);
+  tcp_free(t);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_connection_too_many_ends_the_longest_idle_one),
+      cmocka_unit_test(unfinished_queries_are_kept_up_to_the_limit_of_memory),
+      cmocka_unit_test(connection_that_ends_in_mid_query_is_closed),
+  };
+  return cmocka_run_group_tests(tests, rig_up, rig_down);
+}
