@@ -1,0 +1,378 @@
+/* The audit: order, chain, what is on the disk when, recovery after a cut at every byte, a disk that refuses. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "bastion/audit.h"
+#include "bastion/audit_file.h"
+#include "bastion/history.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "kit.h"
+
+static uv_loop_t loop;
+static char content[1 << 20];
+
+static int setup(void **state)
+{
+  (void)state;
+  kit_folder_new();
+  log_init("test", LOG_LEVEL_ERROR);
+  signal(SIGXFSZ, SIG_IGN);
+  return uv_loop_init(&loop);
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  kit_folder_remove();
+  return uv_loop_close(&loop);
+}
+
+static audit_t *open_audit(const char *name)
+{
+  audit_t *a;
+  diag_t diag = {""};
+  if (audit_open(&loop, kit_path(name), &a, &diag))
+    fail_msg("%s", diag.text);
+  return a;
+}
+
+static void close_audit(audit_t *a)
+{
+  audit_close(a);
+  uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static size_t slurp(const char *name)
+{
+  FILE *f = fopen(kit_path(name), "r");
+  assert_non_null(f);
+  size_t n = fread(content, 1, sizeof content - 1, f);
+  content[n] = '\0';
+  fclose(f);
+  return n;
+}
+
+static json_t *event(const char *name, const char *session)
+{
+  return json_pack("{s:s, s:s}", "event", name, "session", session);
+}
+
+typedef struct waiter {
+  int calls;
+  int err;
+} waiter_t;
+
+static void on_written(void *ctx, int err)
+{
+  waiter_t *w = ctx;
+  w->calls++;
+  w->err = err;
+}
+
+static void wait_for(const waiter_t *w, int calls)
+{
+  for (int i = 0; i < 1000 && w->calls < calls; i++) {
+    uv_run(&loop, UV_RUN_NOWAIT);
+    usleep(2000);
+  }
+  assert_int_equal(w->calls, calls);
+}
+
+static int check_line(void *ctx, const char *line, size_t len, uint64_t number)
+{
+  char *head = ctx, want[256];
+  snprintf(want, sizeof want, "{\"seq\":%llu,\"prev\":\"%s\",\"time\":\"", (unsigned long long)number, head);
+  if (strncmp(line, want, strlen(want)) != 0)
+    return SMPL_EINVAL;
+  json_t *record = json_loadb(line, len, 0, NULL);
+  json_decref(record);
+  audit_hash(line, len, head);
+  return record != NULL ? SMPL_OK : SMPL_EINVAL;
+}
+
+/* Numbers without gaps, each line with the hash of the one before. */
+static void assert_chain(const char *name, uint64_t records)
+{
+  char head[AUDIT_HASH_TEXT];
+  uint64_t whole, size;
+  audit_tail_t tail;
+  audit_hash("", 0, head);
+  int fd = open(kit_path(name), O_RDONLY | O_CLOEXEC);
+  assert_int_equal(audit_file_read(fd, check_line, head, &whole, &size), SMPL_OK);
+  assert_int_equal(whole, size);
+  assert_int_equal(audit_file_tail(fd, "x", &tail, NULL), SMPL_OK);
+  assert_int_equal(tail.seq, records);
+  assert_string_equal(tail.head, head);
+  audit_tail_free(&tail);
+  close(fd);
+}
+
+static void a_record_is_on_the_disk_when_its_callback_comes(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("plain");
+  waiter_t w = {0};
+  struct stat st;
+  for (int i = 1; i <= 20; i++) {
+    assert_int_equal(audit_append(a, event("session-start", "s"), on_written, &w), SMPL_OK);
+    assert_int_equal(w.calls, i - 1); /* never from inside */
+    wait_for(&w, i);
+    assert_int_equal(w.err, SMPL_OK);
+    slurp("plain");
+    int lines = 0;
+    for (const char *c = content; *c != '\0'; c++)
+      lines += *c == '\n';
+    assert_int_equal(lines, i);
+  }
+  assert_int_equal(stat(kit_path("plain"), &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0600);
+  close_audit(a);
+  assert_chain("plain", 20);
+}
+
+static void many_records_stay_in_order_and_are_all_written_at_the_end(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("many");
+  for (int i = 1; i <= 5000; i++)
+    assert_int_equal(audit_append(a, json_pack("{s:s, s:i}", "event", "refused", "n", i), NULL, NULL), SMPL_OK);
+  close_audit(a);
+  assert_chain("many", 5000);
+  slurp("many");
+  int n = 0;
+  for (char *at = content; (at = strstr(at, "\"n\":")) != NULL; at++)
+    assert_int_equal(strtol(at + 4, NULL, 10), ++n);
+  assert_int_equal(n, 5000);
+}
+
+static void the_file_has_one_writer(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("locked"), *b;
+  diag_t diag = {""};
+  assert_int_equal(audit_open(&loop, kit_path("locked"), &b, &diag), SMPL_EBUSY);
+  assert_non_null(strstr(diag.text, "in use by another process"));
+  close_audit(a);
+  close_audit(open_audit("locked"));
+}
+
+static void other_files_are_not_taken_for_an_audit(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text;
+    int mode;
+    const char *saying;
+  } bad[] = {{"hello\n", 0600, "bad:1: expected audit record 1"},
+             {"\n", 0600, "bad:1: expected"},
+             {"{\"seq\":2,\"prev\":\"\"}\n", 0600, "bad:1: expected audit record 1"},
+             {"{\"seq\":1,\"event\":\"a\"}\n{\"seq\":3}\n", 0600, "bad:2: expected audit record 2"},
+             {"{\"seq\":1,\"event\":\"session-start\",}\n", 0600, "bad:1: not JSON"},
+             {"", 0644, "chmod 600"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    audit_t *a;
+    diag_t diag = {""};
+    kit_write("bad", bad[i].text, bad[i].mode);
+    if (audit_open(&loop, kit_path("bad"), &a, &diag) == SMPL_OK)
+      fail_msg("accepted: %s", bad[i].text);
+    if (strstr(diag.text, bad[i].saying) == NULL)
+      fail_msg("%s says %s", bad[i].text, diag.text);
+  }
+  mkdir(kit_path("folder"), 0700);
+  audit_t *a;
+  assert_int_not_equal(audit_open(&loop, kit_path("folder"), &a, NULL), SMPL_OK);
+}
+
+static size_t count(const char *what)
+{
+  size_t n = 0;
+  for (const char *at = content; (at = strstr(at, what)) != NULL; at++)
+    n++;
+  return n;
+}
+
+/* Whatever byte the writing stopped at, the records before it stay, the torn one is told, the open session closed. */
+static void a_cut_at_any_byte_is_recovered(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("cut");
+  audit_append(a, event("session-start", "aa"), NULL, NULL);
+  audit_append(a, event("session-end", "aa"), NULL, NULL);
+  audit_append(a, event("session-start", "bb"), NULL, NULL);
+  close_audit(a);
+  size_t len = slurp("cut");
+  char *whole = strdup(content);
+  for (size_t at = 0; at <= len; at += at < len - 3 ? 3 : 1) {
+    kit_write("cut", "", 0600);
+    assert_int_equal(truncate(kit_path("cut"), 0), 0);
+    int fd = open(kit_path("cut"), O_WRONLY | O_CLOEXEC);
+    assert_int_equal(write(fd, whole, at), (ssize_t)at);
+    close(fd);
+    size_t kept = 0, started = 0, ended = 0;
+    for (size_t i = 0; i < at; i++)
+      kept += whole[i] == '\n';
+    started = kept >= 3 ? 2 : kept >= 1;
+    ended = kept >= 2;
+    bool torn = at > 0 && whole[at - 1] != '\n';
+    close_audit(open_audit("cut"));
+    assert_chain("cut", kept + torn + (started - ended));
+    slurp("cut");
+    assert_int_equal(count("audit-recovered"), torn);
+    assert_int_equal(count("\"reason\":\"bastion-died\",\"recovered\":true"), started - ended);
+    close_audit(open_audit("cut")); /* and once only */
+    assert_chain("cut", kept + torn + (started - ended));
+  }
+  free(whole);
+}
+
+static void set_file_limit(rlim_t bytes)
+{
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = bytes;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_disk_that_refuses_fails_who_waits_and_keeps_the_rest(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("full");
+  waiter_t w = {0};
+  audit_status_t status;
+  audit_append(a, event("session-start", "a"), on_written, &w);
+  wait_for(&w, 1);
+  size_t before = slurp("full");
+  set_file_limit(before + 50); /* room for a part of a record */
+  audit_append(a, event("session-end", "a"), NULL, NULL); /* nobody waits: kept */
+  audit_append(a, event("session-start", "b"), on_written, &w);
+  wait_for(&w, 2);
+  assert_int_equal(w.err, SMPL_ESYS);
+  audit_append(a, event("session-start", "c"), on_written, &w);
+  wait_for(&w, 3);
+  assert_int_equal(w.err, SMPL_ESYS);
+  assert_int_equal(slurp("full"), before); /* no half record */
+  audit_status(a, &status);
+  assert_true(status.failing);
+  assert_int_equal(status.waiting, 1);
+  set_file_limit(RLIM_INFINITY);
+  audit_append(a, event("session-start", "d"), on_written, &w);
+  wait_for(&w, 4);
+  assert_int_equal(w.err, SMPL_OK);
+  audit_status(a, &status);
+  assert_false(status.failing);
+  assert_int_equal(status.written, 3);
+  close_audit(a);
+  assert_chain("full", 3);
+  slurp("full");
+  assert_true(strstr(content, "session-end") < strstr(content, "\"d\"")); /* in their order */
+}
+
+static void kept_records_are_written_by_themselves_when_the_disk_takes_them(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("later");
+  set_file_limit(10);
+  audit_append(a, event("session-end", "a"), NULL, NULL);
+  audit_status_t status = {0};
+  for (int i = 0; i < 500 && !status.failing; i++) {
+    usleep(2000);
+    audit_status(a, &status);
+  }
+  assert_true(status.failing);
+  set_file_limit(RLIM_INFINITY);
+  for (int i = 0; i < 1500 && status.written == 0; i++) {
+    usleep(2000);
+    audit_status(a, &status);
+  }
+  assert_int_equal(status.written, 1);
+  close_audit(a);
+}
+
+static void the_queue_has_its_limit(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("queue");
+  set_file_limit(10);
+  int err = SMPL_OK, n = 0;
+  while (err == SMPL_OK && n <= AUDIT_QUEUE_MAX) {
+    err = audit_append(a, event("refused", "q"), NULL, NULL);
+    n += err == SMPL_OK;
+  }
+  assert_int_equal(err, SMPL_ELIMIT);
+  assert_int_equal(n, AUDIT_QUEUE_MAX);
+  set_file_limit(RLIM_INFINITY);
+  close_audit(a);
+}
+
+static void history_makes_rows_of_records(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("history");
+  audit_append(a, json_pack("{s:s,s:s,s:s,s:s}", "event", "session-start", "session", "s1", "user", "dev", "source", "x:1"),
+               NULL, NULL);
+  audit_append(a, json_pack("{s:s,s:s,s:s,s:i}", "event", "channel-open", "session", "s1", "name", "c.d", "port", 80), NULL,
+               NULL);
+  audit_append(a, json_pack("{s:s,s:s}", "event", "channel-refused", "session", "s1"), NULL, NULL);
+  audit_append(a, json_pack("{s:s,s:s,s:s,s:s}", "event", "login-failed", "session", "s2", "user", "eve", "reason",
+                            "unknown-user"),
+               NULL, NULL);
+  audit_append(a, json_pack("{s:s,s:s,s:s,s:i,s:i}", "event", "session-end", "session", "s1", "reason", "idle", "bytes_up",
+                            5, "bytes_down", 7),
+               NULL, NULL);
+  close_audit(a);
+  json_t *rows;
+  history_filter_t all = {0};
+  assert_int_equal(history_read(kit_path("history"), &all, &rows, NULL), SMPL_OK);
+  assert_int_equal(json_array_size(rows), 2);
+  const json_t *row = json_array_get(rows, 0);
+  assert_string_equal(json_string_value(json_object_get(row, "user")), "dev");
+  assert_string_equal(json_string_value(json_object_get(row, "reason")), "idle");
+  assert_int_equal(json_integer_value(json_object_get(row, "channels")), 1);
+  assert_int_equal(json_integer_value(json_object_get(row, "refused")), 1);
+  assert_int_equal(json_integer_value(json_object_get(row, "bytes_down")), 7);
+  json_decref(rows);
+  history_filter_t eve = {.user = "eve"};
+  assert_int_equal(history_read(kit_path("history"), &eve, &rows, NULL), SMPL_OK);
+  assert_int_equal(json_array_size(rows), 1);
+  json_decref(rows);
+  history_filter_t future = {.since = "2999-01-01"};
+  assert_int_equal(history_read(kit_path("history"), &future, &rows, NULL), SMPL_OK);
+  assert_int_equal(json_array_size(rows), 0);
+  json_decref(rows);
+  char since[64];
+  assert_int_equal(history_since("1h", 3600000 + 1500, since, sizeof since), SMPL_OK);
+  assert_string_equal(since, "1970-01-01T00:00:01.500Z");
+  assert_int_equal(history_since("2026-11-23T03:25:59Z", 0, since, sizeof since), SMPL_OK);
+  assert_string_equal(since, "2026-11-23T03:25:59");
+  assert_int_equal(history_since("yesterday", 0, since, sizeof since), SMPL_EINVAL);
+  assert_int_equal(history_since("2026-11", 0, since, sizeof since), SMPL_EINVAL);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_record_is_on_the_disk_when_its_callback_comes),
+      cmocka_unit_test(many_records_stay_in_order_and_are_all_written_at_the_end),
+      cmocka_unit_test(the_file_has_one_writer),
+      cmocka_unit_test(other_files_are_not_taken_for_an_audit),
+      cmocka_unit_test(a_cut_at_any_byte_is_recovered),
+      cmocka_unit_test(a_disk_that_refuses_fails_who_waits_and_keeps_the_rest),
+      cmocka_unit_test(kept_records_are_written_by_themselves_when_the_disk_takes_them),
+      cmocka_unit_test(the_queue_has_its_limit),
+      cmocka_unit_test(history_makes_rows_of_records),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,226 @@
+/* bastion.yaml: what is read, and that every mistake is named with its place. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bastion/config.h"
+#include "bastion/explain.h"
+#include "bastion/finder.h"
+#include "common/error.h"
+#include "kit.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static const char good[] = "listen: [\"127.0.0.1:2222\", \"[::1]:2222\"]\n"
+                           "host_keys: [host]\n"
+                           "resolver: {servers: [\"127.0.0.1:5300\"], source: 127.10.0.5}\n"
+                           "connect_from: [127.10.0.5]\n"
+                           "search: [smplkit.local]\n"
+                           "users:\n"
+                           "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+                           "  - {name: ops, keys: ops.pub}\n"
+                           "grants:\n"
+                           "  - groups: [developers]\n"
+                           "    targets: [\"*.internal.smplkit.local:8000\"]\n"
+                           "    networks: [127.10.0.0/16]\n"
+                           "    idle: 5m\n"
+                           "  - {users: [ops], targets: [\"10.1.2.3:22,80\"], networks: [10.0.0.0/8], session: 1h}\n"
+                           "limits: {startups: \"5:50:20\", channels: 7}\n"
+                           "audit: audit.jsonl\n"
+                           "control: bastion.sock\n";
+
+static int setup(void **state)
+{
+  (void)state;
+  kit_key_t key;
+  char line[4200];
+  static const char *const args[] = {"-t", "ed25519", "-N", "", NULL};
+  kit_folder_new();
+  kit_keygen("host", args);
+  static const char *const names[] = {"dev.pub", "ops.pub"};
+  for (size_t i = 0; i < COUNT(names); i++) {
+    kit_key_new(&key, "ssh-ed25519", 0);
+    snprintf(line, sizeof line, "%s\n", key.line);
+    kit_write(names[i], line, 0644);
+    kit_key_free(&key);
+  }
+  kit_write("bad.pub", "ssh-ed25519 AAAA\n", 0644);
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  kit_folder_remove();
+  return 0;
+}
+
+static config_t *load_good(void)
+{
+  config_t *c;
+  diag_t diag = {""};
+  kit_write("bastion.yaml", good, 0644);
+  if (config_load(kit_path("bastion.yaml"), &c, &diag))
+    fail_msg("%s", diag.text);
+  return c;
+}
+
+static void a_whole_configuration_is_read(void **state)
+{
+  (void)state;
+  config_t *c = load_good();
+  assert_int_equal(c->listen.count, 2);
+  assert_int_equal(c->key_count, 1);
+  assert_true(c->resolver_has_source);
+  assert_int_equal(c->users.count, 2);
+  assert_int_equal(config_user(c, "dev")->keys.count, 1);
+  assert_null(config_user(c, "root"));
+  assert_int_equal(config_grant_count(c), 2);
+  assert_int_equal(c->grants[0].idle_ms, 300000);
+  assert_int_equal(c->grants[0].session_ms, 8 * 3600000);
+  assert_int_equal(c->grants[1].idle_ms, 20 * 60000);
+  assert_int_equal(c->grants[1].session_ms, 3600000);
+  assert_int_equal(c->limits.startups.begin, 5);
+  assert_int_equal(c->limits.channels, 7);
+  assert_int_equal(c->limits.login_grace_ms, 30000);
+  assert_int_equal(c->limits.sessions_per_user, 16);
+  ip_t ip;
+  ip_parse("127.0.0.1", &ip);
+  assert_true(config_is_own(c, &ip, 2222));
+  assert_false(config_is_own(c, &ip, 2223));
+  config_free(c);
+}
+
+/* Replaces `old` in the good file and expects the error. */
+static void fails_with(const char *old, const char *with, const char *saying)
+{
+  char text[sizeof good + 512];
+  const char *at = strstr(good, old);
+  assert_non_null(at);
+  snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, with, at + strlen(old));
+  kit_write("bastion.yaml", text, 0644);
+  config_t *c;
+  diag_t diag = {""};
+  if (config_load(kit_path("bastion.yaml"), &c, &diag) == SMPL_OK)
+    fail_msg("accepted: %s", with);
+  assert_null(c);
+  if (strstr(diag.text, saying) == NULL)
+    fail_msg("%s\n  says: %s\n  expected: %s", with, diag.text, saying);
+}
+
+static void every_mistake_is_named_with_its_place(void **state)
+{
+  (void)state;
+  fails_with("search:", "serch:", "bastion.yaml:5:1: unknown key 'serch'");
+  fails_with("audit: audit.jsonl\n", "", "audit");
+  fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:9222", "unknown key 'metrics'");
+  fails_with("127.0.0.1:2222", "127.0.0.1", "bastion.yaml:1:11: listen");
+  fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
+  fails_with("\"[::1]:2222\"", "\"127.0.0.1:2222\"", "the same address twice");
+  fails_with("host_keys: [host]", "host_keys: [hots]", "bastion.yaml:2:13: host_keys: ");
+  fails_with("host_keys: [host]", "host_keys: [host, host]", "a second cannot be offered");
+  fails_with("source: 127.10.0.5", "source: 127.10.0", "bastion.yaml:3:");
+  fails_with("[smplkit.local]", "[\"*.smplkit.local\"]", "bastion.yaml:5:11: search: expected a domain");
+  fails_with("name: dev", "name: \"d v\"", "bastion.yaml:7:13: name: expected a name");
+  fails_with("name: ops", "name: dev", "bastion.yaml:8:12: users: 'dev' is there twice");
+  fails_with("keys: dev.pub", "keys: nothing.pub", "bastion.yaml:7:23: keys: ");
+  fails_with("keys: dev.pub", "keys: bad.pub", "bad.pub:1: the key is malformed");
+  fails_with("groups: [developers]\n", "groups: [develpers]\n", "bastion.yaml:10:14: groups: no user is in a group");
+  fails_with("users: [ops]", "users: [opps]", "bastion.yaml:14:14: users: there is no user 'opps'");
+  fails_with("users: [ops], ", "", "bastion.yaml:14:6: a grant needs groups or users");
+  fails_with("local:8000", "local", "bastion.yaml:11:16: targets: expected NAME:PORT");
+  fails_with("local:8000", "local:8000-9000", "bastion.yaml:11:16: targets");
+  fails_with("*.internal", "inter*nal", "bastion.yaml:11:16: targets");
+  fails_with("networks: [127.10.0.0/16]\n", "\n", "networks");
+  fails_with("127.10.0.0/16", "127.10.0.1/16", "bastion.yaml:12:16: networks");
+  fails_with("idle: 5m", "idle: 5 minutes", "bastion.yaml:13:11: idle");
+  fails_with("idle: 5m", "idle: 1ms", "idle: must be from 1s to 7d");
+  fails_with("5:50:20", "5:50", "startups: expected BEGIN:PERCENT:FULL");
+  fails_with("5:50:20", "5:101:20", "startups: expected");
+  fails_with("5:50:20", "20:50:5", "startups: expected");
+  fails_with("5:50:20", "0:50:5", "startups: expected");
+  fails_with("channels: 7", "channels: 0", "channels: must be from 1 to 1024");
+  fails_with("channels: 7", "channels: 1025", "channels: must be from 1 to 1024");
+  fails_with("channels: 7", "connections: 19", "startups: 20 connections");
+}
+
+static void a_host_key_that_others_can_read_is_refused(void **state)
+{
+  (void)state;
+  chmod(kit_path("host"), 0640);
+  fails_with("idle: 5m", "idle: 6m", "bastion.yaml:2:13: host_keys: ");
+  chmod(kit_path("host"), 0600);
+}
+
+static void explains(const config_t *c, const char *user, const char *target, bool allowed, const char *text)
+{
+  char host[256];
+  uint16_t port;
+  diag_t diag = {""};
+  assert_int_equal(explain_split(target, host, sizeof host, &port, &diag), SMPL_OK);
+  json_t *d = explain_decision(c, user, host, port);
+  assert_true(json_is_true(json_object_get(d, "ok")));
+  assert_int_equal(json_is_true(json_object_get(d, "allowed")), allowed);
+  assert_string_equal(json_string_value(json_object_get(d, "text")), text);
+  assert_int_equal(json_is_object(json_object_get(d, "grant")), allowed);
+  json_decref(d);
+}
+
+static void explain_says_who_may_reach_what_and_why_not(void **state)
+{
+  (void)state;
+  config_t *c = load_good();
+  explains(c, "dev", "config.internal:8000", true, "dev may reach config.internal.smplkit.local port 8000");
+  explains(c, "dev", "config.internal.smplkit.local.:8000", true, "dev may reach config.internal.smplkit.local port 8000");
+  explains(c, "dev", "config.internal", true, "dev may reach config.internal.smplkit.local");
+  explains(c, "dev", "config.internal:22", false,
+           "dev may not reach config.internal.smplkit.local port 22: the grant covers this name, not this port");
+  explains(c, "ops", "config.internal:8000", false,
+           "ops may not reach config.internal.smplkit.local port 8000: no grant covers this target");
+  explains(c, "dev", "config.internal.:8000", false,
+           "dev may not reach config.internal port 8000: no grant covers this target");
+  explains(c, "ops", "10.1.2.3:22", true, "ops may reach 10.1.2.3 port 22");
+  explains(c, "dev", "a b:22", false, "dev may not reach a b port 22: the target's name or port is malformed");
+  json_t *d = explain_decision(c, "nobody\n", "x", 1);
+  assert_false(json_is_true(json_object_get(d, "ok")));
+  json_decref(d);
+  config_free(c);
+}
+
+static void targets_on_the_command_line_are_split_at_the_port(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text, *host;
+    uint16_t port;
+  } good_ones[] = {{"a.b:80", "a.b", 80}, {"a", "a", 0},         {"a.:1", "a.", 1},       {"10.0.0.1:80", "10.0.0.1", 80},
+                   {"fd00::1", "fd00::1", 0}, {"[fd00::1]:80", "fd00::1", 80}, {"[fd00::1]", "fd00::1", 0}};
+  static const char *const bad[] = {"a:", "a:0", "a:65536", "a:x", ":80", "", "[fd00::1", "[]:80"};
+  char host[64];
+  uint16_t port;
+  for (size_t i = 0; i < COUNT(good_ones); i++) {
+    assert_int_equal(explain_split(good_ones[i].text, host, sizeof host, &port, NULL), SMPL_OK);
+    assert_string_equal(host, good_ones[i].host);
+    assert_int_equal(port, good_ones[i].port);
+  }
+  for (size_t i = 0; i < COUNT(bad); i++)
+    if (explain_split(bad[i], host, sizeof host, &port, NULL) == SMPL_OK)
+      fail_msg("accepted: %s", bad[i]);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_whole_configuration_is_read),
+      cmocka_unit_test(every_mistake_is_named_with_its_place),
+      cmocka_unit_test(a_host_key_that_others_can_read_is_refused),
+      cmocka_unit_test(explain_says_who_may_reach_what_and_why_not),
+      cmocka_unit_test(targets_on_the_command_line_are_split_at_the_port),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,498 @@
+/* Host keys, users' keys, authorized_keys, and the one decision who has signed in. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <libssh/libssh.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bastion/authkeys.h"
+#include "bastion/base64.h"
+#include "bastion/hostkey.h"
+#include "bastion/signedreq.h"
+#include "bastion/userkey.h"
+#include "bastion/verify.h"
+#include "common/error.h"
+#include "kit.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static int setup(void **state)
+{
+  (void)state;
+  kit_folder_new();
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  kit_folder_remove();
+  return 0;
+}
+
+/* ---- host keys ---- */
+
+static const char *const ed25519_args[] = {"-t", "ed25519", "-N", "", "-C", "a comment", NULL};
+
+static void host_key_of_ssh_keygen_signs(void **state)
+{
+  (void)state;
+  hostkey_t *key;
+  diag_t diag = {""};
+  kit_keygen("host", ed25519_args);
+  assert_int_equal(hostkey_load(kit_path("host"), &key, &diag), SMPL_OK);
+  uint8_t data[32] = {1, 2, 3}, signature[HOSTKEY_SIGNATURE_LEN], blob[256];
+  assert_int_equal(hostkey_sign(key, data, sizeof data, signature), SMPL_OK);
+  /* checked with the public half as ssh-keygen wrote it */
+  char line[512];
+  FILE *f = fopen(kit_path("host.pub"), "r");
+  assert_non_null(f);
+  assert_non_null(fgets(line, sizeof line, f));
+  fclose(f);
+  assert_int_equal(strncmp(line, hostkey_public(key), strlen(hostkey_public(key))), 0);
+  const char *body = line + sizeof "ssh-ed25519";
+  size_t blob_len;
+  assert_int_equal(base64_decode(body, strcspn(body, " \n"), blob, sizeof blob, &blob_len), SMPL_OK);
+  userkey_t *pub;
+  assert_int_equal(userkey_parse(blob, blob_len, &pub, &diag), SMPL_OK);
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data), SMPL_OK);
+  signature[5] ^= 1;
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data), SMPL_EDENIED);
+  userkey_free(pub);
+  hostkey_free(key);
+}
+
+static void hollow_key_is_the_public_half_for_libssh(void **state)
+{
+  (void)state;
+  hostkey_t *key;
+  diag_t diag = {""};
+  static char text[MSG_HOST_KEY_MAX];
+  kit_keygen("hollow", ed25519_args);
+  assert_int_equal(hostkey_load(kit_path("hollow"), &key, &diag), SMPL_OK);
+  assert_int_equal(hostkey_hollow(key, text), SMPL_OK);
+  ssh_key imported = NULL, pub = NULL;
+  char *base64 = NULL;
+  assert_int_equal(ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &imported), SSH_OK);
+  assert_int_equal(ssh_pki_export_privkey_to_pubkey(imported, &pub), SSH_OK);
+  assert_int_equal(ssh_pki_export_pubkey_base64(pub, &base64), SSH_OK);
+  assert_string_equal(base64, hostkey_public(key) + sizeof "ssh-ed25519");
+  ssh_string_free_char(base64);
+  ssh_key_free(pub);
+  ssh_key_free(imported);
+  hostkey_free(key);
+}
+
+static void load_fails(const char *name, int want, const char *saying)
+{
+  hostkey_t *key;
+  diag_t diag = {""};
+  int err = hostkey_load(kit_path(name), &key, &diag);
+  if (err != want || strstr(diag.text, saying) == NULL)
+    fail_msg("%s: %d %s", name, err, diag.text);
+  assert_null(key);
+}
+
+static void host_keys_that_will_not_do_are_refused_with_the_reason(void **state)
+{
+  (void)state;
+  static const char *const locked[] = {"-t", "ed25519", "-N", "secret", NULL};
+  static const char *const rsa[] = {"-t", "rsa", "-b", "2048", "-N", "", NULL};
+  kit_keygen("locked", locked);
+  load_fails("locked", SMPL_EDENIED, "passphrase");
+  kit_keygen("rsa", rsa);
+  load_fails("rsa", SMPL_EDENIED, "must be of kind ssh-ed25519, not ssh-rsa");
+  kit_write("open", "x", 0644);
+  load_fails("open", SMPL_EDENIED, "chmod 600");
+  kit_write("junk", "hello", 0600);
+  load_fails("junk", SMPL_EINVAL, "not an OpenSSH private key");
+  load_fails("absent", SMPL_ENOENT, "absent");
+}
+
+/* Every single damaged byte of the body is noticed. */
+static void damaged_host_keys_are_refused(void **state)
+{
+  (void)state;
+  char text[1024] = "", copy[1024];
+  kit_keygen("whole", ed25519_args);
+  FILE *f = fopen(kit_path("whole"), "r");
+  size_t len = fread(text, 1, sizeof text - 1, f);
+  fclose(f);
+  size_t start = (size_t)(strchr(text, '\n') - text) + 1, refused = 0, accepted = 0;
+  size_t end = (size_t)(strstr(text, "-----END") - text);
+  for (size_t i = start; i < end; i++) {
+    hostkey_t *key;
+    memcpy(copy, text, len + 1);
+    if (copy[i] == '\n')
+      continue;
+    copy[i] = copy[i] == 'A' ? 'Z' : 'A';
+    if (hostkey_parse("x", copy, len, &key, NULL))
+      refused++;
+    else
+      accepted++; /* the check numbers agree still, or the comment is another: harmless */
+    hostkey_free(key);
+    assert_true(hostkey_parse("x", text, i, &key, NULL) != SMPL_OK); /* cut off */
+  }
+  assert_true(refused > accepted * 5);
+}
+
+/* ---- authorized_keys ---- */
+
+static const char *const all_kinds[] = {"ssh-ed25519",         "ecdsa-sha2-nistp256",
+                                        "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+                                        "ssh-rsa",             "sk-ssh-ed25519@openssh.com",
+                                        "sk-ecdsa-sha2-nistp256@openssh.com"};
+
+static void every_kind_of_key_is_read(void **state)
+{
+  (void)state;
+  char text[16384] = "# a comment\n\n   \n";
+  kit_key_t keys[COUNT(all_kinds)];
+  for (size_t i = 0; i < COUNT(all_kinds); i++) {
+    kit_key_new(&keys[i], all_kinds[i], 2048);
+    strcat(text, i % 2 ? "restrict,no-pty " : "  ");
+    strcat(text, keys[i].line);
+    strcat(text, i % 3 ? " somebody@somewhere\r\n" : "\n");
+  }
+  authkeys_t file;
+  diag_t diag = {""};
+  if (authkeys_parse("keys", text, strlen(text), &file, &diag))
+    fail_msg("%s", diag.text);
+  assert_int_equal(file.count, COUNT(all_kinds));
+  for (size_t i = 0; i < COUNT(all_kinds); i++) {
+    const authkey_t *found = authkeys_find(&file, keys[i].blob, keys[i].blob_len);
+    assert_non_null(found);
+    assert_string_equal(userkey_kind(found->key), all_kinds[i]);
+    assert_int_equal(found->line, i + 4);
+    assert_string_equal(found->comment, i % 3 ? "somebody@somewhere" : "");
+    assert_null(authkeys_find(&file, keys[i].blob, keys[i].blob_len - 1));
+    kit_key_free(&keys[i]);
+  }
+  authkeys_free(&file);
+}
+
+static void refuses_line(const char *line, const char *saying)
+{
+  authkeys_t file;
+  diag_t diag = {""};
+  char text[8192];
+  snprintf(text, sizeof text, "# first\n%s\n", line);
+  if (authkeys_parse("keys", text, strlen(text), &file, &diag) == SMPL_OK)
+    fail_msg("accepted: %s", line);
+  if (strstr(diag.text, saying) == NULL || strncmp(diag.text, "keys:2: ", 8) != 0)
+    fail_msg("%s\n  says: %s", line, diag.text);
+  assert_int_equal(file.count, 0);
+}
+
+static void lines_that_do_not_hold_a_key_of_ours_are_named(void **state)
+{
+  (void)state;
+  kit_key_t ed, weak;
+  char line[8192];
+  kit_key_new(&ed, "ssh-ed25519", 0);
+  kit_key_new(&weak, "ssh-rsa", 1024);
+  static const char *const before[][2] = {{"from=\"10.0.0.1\"", "option \"from="},
+                                          {"command=\"a b\",restrict", "option \"command="},
+                                          {"cert-authority", "certificates are not accepted"},
+                                          {"restrict,,no-pty", "option \"\""},
+                                          {"no-touch-required", "sk- keys only"},
+                                          {"environment=\"A=B", "quote"}};
+  for (size_t i = 0; i < COUNT(before); i++) {
+    snprintf(line, sizeof line, "%s %s", before[i][0], ed.line);
+    refuses_line(line, before[i][1]);
+  }
+  refuses_line(weak.line, "too weak");
+  refuses_line("ssh-ed25519", "not base64");
+  refuses_line("ssh-ed25519 AAAA", "malformed");
+  refuses_line("ssh-ed25519 !!!!", "not base64");
+  refuses_line("ssh-dss AAAAB3NzaC1kc3M=", "expected a key of kind");
+  refuses_line("ssh-ed25519-cert-v01@openssh.com AAAA", "certificates are not accepted");
+  refuses_line("-----BEGIN OPENSSH PRIVATE KEY-----", "option");
+  snprintf(line, sizeof line, "ecdsa-sha2-nistp256 %s", ed.line + sizeof "ssh-ed25519");
+  refuses_line(line, "but the key is of kind ssh-ed25519");
+  snprintf(line, sizeof line, "%.60s", ed.line);
+  refuses_line(line, "");
+  char text[16384];
+  snprintf(text, sizeof text, "%s\n%s again\n", ed.line, ed.line);
+  authkeys_t file;
+  diag_t diag = {""};
+  assert_int_equal(authkeys_parse("keys", text, strlen(text), &file, &diag), SMPL_EEXIST);
+  assert_string_equal(diag.text, "keys:2: the key of line 1 again");
+  diag = (diag_t){""};
+  assert_int_equal(authkeys_parse("keys", "# none\n", 7, &file, &diag), SMPL_EINVAL);
+  kit_key_free(&ed);
+  kit_key_free(&weak);
+}
+
+static void a_file_stops_at_its_limit_of_keys(void **state)
+{
+  (void)state;
+  static char text[(AUTHKEYS_KEYS_MAX + 1) * 128];
+  size_t used = 0, at_limit = 0;
+  kit_key_t k;
+  for (int i = 0; i <= AUTHKEYS_KEYS_MAX; i++) {
+    if (i == AUTHKEYS_KEYS_MAX)
+      at_limit = used;
+    kit_key_new(&k, "ssh-ed25519", 0);
+    used += (size_t)snprintf(text + used, sizeof text - used, "%s\n", k.line);
+    kit_key_free(&k);
+  }
+  authkeys_t file;
+  assert_int_equal(authkeys_parse("k", text, at_limit, &file, NULL), SMPL_OK);
+  authkeys_free(&file);
+  assert_int_equal(authkeys_parse("k", text, used, &file, NULL), SMPL_ELIMIT);
+}
+
+/* ---- who has signed in ---- */
+
+typedef struct world {
+  config_t config;
+  user_conf_t users[2];
+  uint8_t hash[32];
+} world_t;
+
+static void world_new(world_t *w, const kit_key_t *key, const char *options)
+{
+  memset(w, 0, sizeof *w);
+  char text[8192];
+  snprintf(text, sizeof text, "%s%s\n", options, key->line);
+  w->users[0].name = "other";
+  w->users[1].name = "dev";
+  kit_key_t unrelated;
+  kit_key_new(&unrelated, "ssh-ed25519", 0);
+  assert_int_equal(authkeys_parse("k", unrelated.line, strlen(unrelated.line), &w->users[0].keys, NULL), SMPL_OK);
+  kit_key_free(&unrelated);
+  diag_t diag = {""};
+  if (authkeys_parse("k", text, strlen(text), &w->users[1].keys, &diag))
+    fail_msg("%s", diag.text);
+  w->config.users = (conf_list_t){w->users, 2};
+  memset(w->hash, 7, sizeof w->hash);
+}
+
+static void world_free(world_t *w)
+{
+  authkeys_free(&w->users[0].keys);
+  authkeys_free(&w->users[1].keys);
+}
+
+static wire_slice_t hash_of(const world_t *w)
+{
+  return (wire_slice_t){w->hash, sizeof w->hash};
+}
+
+static size_t request(const world_t *w, const char *user, const char *algorithm, const kit_key_t *key, uint8_t *out)
+{
+  size_t len;
+  wire_slice_t blob = {key->blob, key->blob_len};
+  assert_int_equal(signedreq_build(hash_of(w), user, algorithm, blob, out, MSG_SIGNED_MAX, &len), SMPL_OK);
+  return len;
+}
+
+static reason_t judge(const world_t *w, const kit_key_t *key, const char *digest, const uint8_t *data, size_t len)
+{
+  uint8_t signature[MSG_SIGNATURE_MAX];
+  size_t signature_len = kit_sign(key, digest, data, len, signature, sizeof signature);
+  verify_result_t r = verify_login(&w->config, hash_of(w), signature, signature_len, data, len);
+  if (r.reason == REASON_NONE) {
+    assert_string_equal(r.user, "dev");
+    assert_int_equal(r.blob.len, key->blob_len);
+    assert_memory_equal(r.blob.data, key->blob, key->blob_len);
+    signature[signature_len / 2] ^= 0x10; /* and not with another signature */
+    assert_int_equal(verify_login(&w->config, hash_of(w), signature, signature_len, data, len).reason,
+                     REASON_BAD_SIGNATURE);
+    assert_int_equal(verify_login(&w->config, hash_of(w), signature, 0, data, len).reason, REASON_BAD_SIGNATURE);
+  }
+  return r.reason;
+}
+
+static void a_signature_of_each_plain_kind_signs_in(void **state)
+{
+  (void)state;
+  uint8_t data[MSG_SIGNED_MAX];
+  for (size_t i = 0; i < 5; i++) {
+    kit_key_t key;
+    world_t w;
+    kit_key_new(&key, all_kinds[i], 3072);
+    world_new(&w, &key, "");
+    size_t len = request(&w, "dev", key.algorithm, &key, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_NONE);
+    world_free(&w);
+    kit_key_free(&key);
+  }
+}
+
+static void rsa_signs_with_sha2_only(void **state)
+{
+  (void)state;
+  uint8_t data[MSG_SIGNED_MAX];
+  kit_key_t key;
+  world_t w;
+  kit_key_new(&key, "ssh-rsa", 2048);
+  world_new(&w, &key, "");
+  size_t len = request(&w, "dev", "rsa-sha2-256", &key, data);
+  assert_int_equal(judge(&w, &key, "SHA256", data, len), REASON_NONE);
+  assert_int_equal(judge(&w, &key, "SHA512", data, len), REASON_BAD_SIGNATURE);
+  len = request(&w, "dev", "ssh-rsa", &key, data);
+  assert_int_equal(judge(&w, &key, "SHA1", data, len), REASON_BAD_SIGNATURE);
+  assert_int_equal(judge(&w, &key, "SHA256", data, len), REASON_BAD_SIGNATURE);
+  world_free(&w);
+  kit_key_free(&key);
+}
+
+static void nothing_but_this_session_user_and_key_signs_in(void **state)
+{
+  (void)state;
+  uint8_t data[MSG_SIGNED_MAX];
+  kit_key_t key, stranger;
+  world_t w;
+  kit_key_new(&key, "ssh-ed25519", 0);
+  kit_key_new(&stranger, "ssh-ed25519", 0);
+  world_new(&w, &key, "");
+  size_t len = request(&w, "dev", "ssh-ed25519", &key, data);
+  w.hash[0] ^= 1; /* a signature for another session */
+  assert_int_equal(judge(&w, &key, NULL, data, len), REASON_BAD_SIGNATURE);
+  w.hash[0] ^= 1;
+  assert_int_equal(judge(&w, &stranger, NULL, data, len), REASON_BAD_SIGNATURE); /* by another key */
+  wire_slice_t none = {w.hash, 0};
+  uint8_t signature[64];
+  kit_sign(&key, NULL, data, len, signature, sizeof signature);
+  assert_int_equal(verify_login(&w.config, none, signature, 64, data, len).reason, REASON_BAD_SIGNATURE);
+  len = request(&w, "dev", "ssh-ed25519", &stranger, data);
+  assert_int_equal(judge(&w, &stranger, NULL, data, len), REASON_UNKNOWN_KEY);
+  len = request(&w, "other", "ssh-ed25519", &key, data);
+  assert_int_equal(judge(&w, &key, NULL, data, len), REASON_UNKNOWN_KEY);
+  len = request(&w, "nobody", "ssh-ed25519", &key, data);
+  assert_int_equal(judge(&w, &key, NULL, data, len), REASON_UNKNOWN_USER);
+  len = request(&w, "dev", "ecdsa-sha2-nistp256", &key, data);
+  assert_int_equal(judge(&w, &key, NULL, data, len), REASON_BAD_SIGNATURE);
+  world_free(&w);
+  kit_key_free(&key);
+  kit_key_free(&stranger);
+}
+
+/* Each byte of the signed data counts: changed or cut, the request says something else or nothing. */
+static void no_other_form_of_the_signed_data_signs_in(void **state)
+{
+  (void)state;
+  uint8_t data[MSG_SIGNED_MAX + 1];
+  kit_key_t key;
+  world_t w;
+  kit_key_new(&key, "ssh-ed25519", 0);
+  world_new(&w, &key, "");
+  size_t len = request(&w, "dev", "ssh-ed25519", &key, data);
+  for (size_t i = 0; i < len; i++) {
+    data[i] ^= 0x01;
+    assert_int_not_equal(judge(&w, &key, NULL, data, len), REASON_NONE);
+    data[i] ^= 0x01;
+    assert_int_not_equal(judge(&w, &key, NULL, data, i), REASON_NONE);
+  }
+  data[len] = 0;
+  assert_int_not_equal(judge(&w, &key, NULL, data, len + 1), REASON_NONE);
+  assert_int_equal(judge(&w, &key, NULL, data, len), REASON_NONE);
+  world_free(&w);
+  kit_key_free(&key);
+}
+
+static size_t sk_data(const world_t *w, const char *user, const kit_key_t *key, uint8_t flags, uint8_t *out)
+{
+  uint8_t data[MSG_SIGNED_MAX];
+  size_t len = request(w, user, key->kind, key, data);
+  SHA256((const uint8_t *)"ssh:", 4, out);
+  out[32] = flags;
+  memcpy(out + 33, "\0\0\0\5", 4);
+  SHA256(data, len, out + 37);
+  return USERKEY_SK_SIGNED_LEN;
+}
+
+static void security_keys_sign_in_when_touched(void **state)
+{
+  (void)state;
+  uint8_t data[USERKEY_SK_SIGNED_LEN];
+  for (size_t i = 5; i < COUNT(all_kinds); i++) {
+    kit_key_t key;
+    world_t w;
+    kit_key_new(&key, all_kinds[i], 0);
+    world_new(&w, &key, "");
+    size_t len = sk_data(&w, "dev", &key, USERKEY_SK_TOUCHED, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_NONE);
+    len = sk_data(&w, "dev", &key, 0, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_BAD_SIGNATURE);
+    len = sk_data(&w, "other", &key, USERKEY_SK_TOUCHED, data); /* not on that user's file */
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_BAD_SIGNATURE);
+    uint8_t plain[MSG_SIGNED_MAX]; /* the request itself, signed as by a plain key */
+    len = request(&w, "dev", key.kind, &key, plain);
+    assert_int_equal(judge(&w, &key, key.digest, plain, len), REASON_BAD_SIGNATURE);
+    world_free(&w);
+    world_new(&w, &key, "no-touch-required ");
+    len = sk_data(&w, "dev", &key, 0, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_NONE);
+    world_free(&w);
+    world_new(&w, &key, "verify-required ");
+    len = sk_data(&w, "dev", &key, USERKEY_SK_TOUCHED, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_BAD_SIGNATURE);
+    len = sk_data(&w, "dev", &key, USERKEY_SK_TOUCHED | USERKEY_SK_VERIFIED, data);
+    assert_int_equal(judge(&w, &key, key.digest, data, len), REASON_NONE);
+    world_free(&w);
+    kit_key_free(&key);
+  }
+}
+
+static void points_off_their_curve_are_refused(void **state)
+{
+  (void)state;
+  kit_key_t key;
+  userkey_t *read;
+  diag_t diag = {""};
+  kit_key_new(&key, "ecdsa-sha2-nistp256", 0);
+  key.blob[key.blob_len - 1] ^= 1;
+  assert_int_equal(userkey_parse(key.blob, key.blob_len, &read, &diag), SMPL_EINVAL);
+  key.blob[key.blob_len - 1] ^= 1;
+  assert_int_equal(userkey_parse(key.blob, key.blob_len, &read, NULL), SMPL_OK);
+  userkey_free(read);
+  for (size_t len = 0; len < key.blob_len; len++)
+    assert_int_not_equal(userkey_parse(key.blob, len, &read, NULL), SMPL_OK);
+  kit_key_free(&key);
+}
+
+static void base64_is_strict(void **state)
+{
+  (void)state;
+  static const char *const bad[] = {"", "A", "AA", "AAA", "A===", "AA=A", "AAAA=", "AA A", "AA\nA", "AAA*", "=AAA", "AA=="
+                                                                                                           "AAAA"};
+  uint8_t out[64];
+  size_t len;
+  for (size_t i = 0; i < COUNT(bad); i++)
+    if (base64_decode(bad[i], strlen(bad[i]), out, sizeof out, &len) == SMPL_OK)
+      fail_msg("accepted: %s", bad[i]);
+  assert_int_equal(base64_decode("TWFu", 4, out, 3, &len), SMPL_OK);
+  assert_int_equal(len, 3);
+  assert_int_equal(base64_decode("TWE=", 4, out, 3, &len), SMPL_OK);
+  assert_int_equal(len, 2);
+  assert_int_equal(base64_decode("TWFuTWFu", 8, out, 5, &len), SMPL_ELIMIT);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(host_key_of_ssh_keygen_signs),
+      cmocka_unit_test(hollow_key_is_the_public_half_for_libssh),
+      cmocka_unit_test(host_keys_that_will_not_do_are_refused_with_the_reason),
+      cmocka_unit_test(damaged_host_keys_are_refused),
+      cmocka_unit_test(every_kind_of_key_is_read),
+      cmocka_unit_test(lines_that_do_not_hold_a_key_of_ours_are_named),
+      cmocka_unit_test(a_file_stops_at_its_limit_of_keys),
+      cmocka_unit_test(a_signature_of_each_plain_kind_signs_in),
+      cmocka_unit_test(rsa_signs_with_sha2_only),
+      cmocka_unit_test(nothing_but_this_session_user_and_key_signs_in),
+      cmocka_unit_test(no_other_form_of_the_signed_data_signs_in),
+      cmocka_unit_test(security_keys_sign_in_when_touched),
+      cmocka_unit_test(points_off_their_curve_are_refused),
+      cmocka_unit_test(base64_is_strict),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
