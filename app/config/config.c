@@ -121,7 +121,7 @@ static const route_t routes[] = {
    "Configs", 1, NULL, NULL, config_list_parameters, config_list_responses},
   {METHOD_GET, "/api/v1/configs/{id}", TIER_API, on_get, "get_config", "Get Config",
    "Retrieve a single config by its key. Every account has the config 'common'.",
-   "Configs", 1, NULL, NULL, config_id_parameters, config_get_responses},
+   "Configs", 1, NULL, NULL, config_get_parameters, config_get_responses},
   {METHOD_PUT, "/api/v1/configs/{id}", TIER_API, on_replace, "update_config", "Update Config",
    "Replace a config entirely. Every writable field is overwritten.",
    "Configs", 1, "ConfigRequest", config_replace_example, config_id_parameters, config_replace_responses},

@@ -27,8 +27,12 @@ const route_parameter_t config_list_parameters[] = {
   DOC_PAGES,
   {0}};
 
-const route_parameter_t config_id_parameters[] = {
+/* The page's prefilled key: a config that every account has, or the one of the create example. */
+const route_parameter_t config_get_parameters[] = {
   {"id", "path", "The config's key.", "{\"type\": \"string\", \"example\": \"common\"}", 1},
+  {0}};
+const route_parameter_t config_id_parameters[] = {
+  {"id", "path", "The config's key.", "{\"type\": \"string\", \"example\": \"user-service\"}", 1},
   {0}};
 
 const route_response_t config_create_responses[] = {

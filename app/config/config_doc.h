@@ -5,6 +5,6 @@
 
 extern const schema_t config_schemas[];
 extern const char config_create_example[], config_replace_example[];
-extern const route_parameter_t config_list_parameters[], config_id_parameters[];
+extern const route_parameter_t config_list_parameters[], config_get_parameters[], config_id_parameters[];
 extern const route_response_t config_create_responses[], config_list_responses[], config_get_responses[],
     config_replace_responses[], config_delete_responses[];
