@@ -1,0 +1,307 @@
+"""What the services do when things fail: processes killed, sisters down, names moved, databases broken."""
+
+import http.client
+import json
+import os
+import sqlite3
+import threading
+import time
+
+import pytest
+
+import kit
+from app_client import MEDIA, Customer, call, config, flag, resource, services
+from product import OUTSIDE
+
+ROUNDS = 30 if os.environ.get("SMPL_TEST_FULL") == "1" else 4
+WRITERS = 8
+
+
+@pytest.fixture
+def product(work, spawn):
+    return services(work, spawn)
+
+
+class Writer(threading.Thread):
+    """Writes configs one after the other until its connection dies; remembers each acknowledgement."""
+
+    def __init__(self, product, key, name):
+        super().__init__(daemon=True)
+        self.product, self.key, self.name_ = product, key, name
+        self.acknowledged = {}
+
+    def run(self):
+        connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=20, source_address=(OUTSIDE, 0))
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": MEDIA}
+        try:
+            for n in range(100000):
+                id, value = f"{self.name_}-{n // 2}", f"{self.name_} {n}"
+                document = json.dumps(config(id, items={"v": {"value": value}}))
+                if n % 2 == 0:
+                    connection.request("POST", "/api/v1/configs", document, headers)
+                else:
+                    connection.request("PUT", f"/api/v1/configs/{id}", document, headers)
+                response = connection.getresponse()
+                response.read()
+                if response.status in (200, 201):
+                    self.acknowledged[id] = value
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+
+
+def test_acknowledged_writes_survive_kill_9_at_any_instant(product):
+    customer = Customer(product)
+    total = 0
+    for turn in range(ROUNDS):
+        writers = [Writer(product, customer.key, f"r{turn}w{i}") for i in range(WRITERS)]
+        for w in writers:
+            w.start()
+        time.sleep(0.05 + 0.037 * turn % 0.4)
+        product.programs["config"].kill9()
+        for w in writers:
+            w.join(20)
+        product.start("config")
+        stored, page = {}, 1
+        while True:
+            reply = customer("GET", "config", f"/configs?filter[search]=r{turn}w&page[size]=1000&page[number]={page}")
+            assert reply.status == 200, reply
+            for c in reply.json["data"]:
+                stored[c["id"]] = int(c["attributes"]["items"]["v"]["value"].split()[1])
+            if len(reply.json["data"]) < 1000:
+                break
+            page += 1
+        for w in writers:
+            for id, value in w.acknowledged.items():
+                # Equal, or the next write of this writer, which was stored and not told any more.
+                assert stored[id] >= int(value.split()[1]), (id, value, stored[id])
+            total += len(w.acknowledged)
+    assert total > ROUNDS * WRITERS
+
+
+def test_an_acknowledged_account_is_told_to_its_sisters_even_if_the_account_service_is_killed(product):
+    product.programs["flags"].kill9()
+    started = time.monotonic()
+    customer = Customer(product, wait=False)
+    assert 1.5 < time.monotonic() - started < 6
+    assert customer.reply.json["meta"] == {"provisioned": ["config.internal.smplkit.local"],
+                                           "pending": ["flags.internal.smplkit.local"]}
+    product.programs["accounts"].kill9()
+    assert customer("POST", "config", "/configs", config("web")).status == 503  # nobody can check the key now
+    product.start("accounts")
+    assert customer("GET", "config", "/configs").status == 200
+    product.start("flags")
+    path = f"/internal/v1/accounts/{customer.id}"
+    kit.wait_until(lambda: call(product, "accounts", "GET", path, internal=True).json["meta"]["pending"] == [],
+                   "the sister is told after all")
+    assert call(product, "flags", "GET", path, internal=True).json["data"]["attributes"]["name"] == "Acme"
+    assert customer("POST", "flags", "/flags", flag("dark")).status == 201
+
+
+def test_a_sister_that_comes_back_is_told_of_every_account_in_the_meantime(product):
+    product.programs["flags"].stop()
+    customers = [Customer(product, f"A{i}", wait=False) for i in range(3)]
+    product.start("flags")
+    last = Customer(product, "Last")  # told at once, whatever pause the sister is in
+    for customer in customers + [last]:
+        kit.wait_until(lambda: customer("GET", "flags", "/flags").status == 200, "the account is known")
+
+
+def test_a_sister_new_in_the_configuration_is_told_of_old_accounts(work, spawn):
+    product = services(work, spawn, services=("accounts", "config", "flags"))
+    text = (work / "accounts.yaml").read_text()
+    product.programs["accounts"].stop()
+    (work / "accounts.yaml").write_text(text.replace(', "http://flags.internal.smplkit.local"', ""))
+    product.start("accounts")
+    customer = Customer(product)
+    assert customer.reply.json["meta"]["provisioned"] == ["config.internal.smplkit.local"]
+    assert customer("GET", "flags", "/flags").status == 503
+    assert customer("GET", "flags", "/flags").headers["retry-after"] == "1"
+    product.programs["accounts"].stop()
+    (work / "accounts.yaml").write_text(text)
+    product.start("accounts")
+    kit.wait_until(lambda: customer("GET", "flags", "/flags").status == 200, "the new sister is told")
+
+
+def test_without_the_account_service_only_keys_just_checked_open_the_door(product):
+    known, unknown = Customer(product), Customer(product)
+    assert known("GET", "config", "/configs").status == 200
+    product.programs["accounts"].kill9()
+    assert known("GET", "config", "/configs").status == 200
+    for _ in range(2):
+        reply = unknown("GET", "config", "/configs")
+        assert reply.status == 503 and reply.headers["retry-after"] == "1", reply
+    assert known("GET", "flags", "/flags").status == 503  # flags never asked about this key
+    assert call(product, "config", "GET", "/api/v1/configs", key="sk_api_" + "0" * 36).status == 401  # needs no question
+    product.start("accounts")
+    assert unknown("GET", "config", "/configs").status == 200
+
+
+def test_a_stopped_account_service_costs_a_bounded_wait(product):
+    import signal
+    customer = Customer(product)
+    product.programs["accounts"].signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert customer("GET", "config", "/configs").status == 503
+        assert time.monotonic() - started < 8
+    finally:
+        product.programs["accounts"].signal(signal.SIGCONT)
+    kit.wait_until(lambda: customer("GET", "config", "/configs").status == 200, "it answers again")
+
+
+def test_many_requests_with_one_unknown_key_are_one_question(product, work):
+    product.programs["accounts"].stop()
+    with (work / "accounts.yaml").open("a") as f:
+        f.write("access_log: access.jsonl\n")
+    product.start("accounts")
+    customer = Customer(product)
+    statuses = []
+
+    def ask():
+        statuses.append(customer("GET", "config", "/configs").status)
+
+    threads = [threading.Thread(target=ask) for _ in range(24)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert statuses == [200] * 24
+    log = [line for line in (work / "access.jsonl").read_text().splitlines() if "/internal/v1/keys/introspect" in line]
+    assert len(log) == 1, log
+
+
+@pytest.mark.full
+def test_a_revoked_key_is_refused_everywhere_after_at_most_30_seconds(product):
+    customer = Customer(product)
+    second = customer("POST", "accounts", "/api_keys", resource("api_key", None, {"name": "second"})).json["data"]
+    key = second["attributes"]["key"]
+    assert call(product, "config", "GET", "/api/v1/configs", key=key).status == 200
+    assert customer("POST", "accounts", f"/api_keys/{second['id']}/actions/revoke").status == 200
+    started = time.monotonic()
+    kit.wait_until(lambda: call(product, "config", "GET", "/api/v1/configs", key=key).status == 401, "it is refused",
+                   timeout=35, step=0.5)
+    assert time.monotonic() - started < 32
+
+
+def test_moving_a_sisters_record_redirects_what_she_is_told(product, work):
+    moved = "127.10.1.14"
+    text = (work / "config.yaml").read_text()
+    (work / "second.yaml").write_text(text.replace("127.10.1.11", moved).replace("127.20.1.11", "127.20.1.14")
+                                      .replace("config.db", "second.db"))
+    product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
+    first = Customer(product, "First")
+    (work / "internal.zone").write_text(product.zone(config=moved).replace(" 1 3600", " 2 3600"))
+    product.reload_resolver()
+    second = Customer(product, "Second")
+
+    def known_at(address, account):
+        return product.curl(address, f"/internal/v1/accounts/{account}")[0]
+
+    assert known_at("127.10.1.11", first.id) == 200 and known_at(moved, first.id) == 404
+    assert known_at(moved, second.id) == 200 and known_at("127.10.1.11", second.id) == 404
+
+
+def test_a_name_that_the_resolver_refuses_is_no_open_door_and_told_later(product, work):
+    """The service asks from an address that is in no private view."""
+    product.programs["config"].stop()
+    text = (work / "config.yaml").read_text()
+    (work / "config.yaml").write_text(text.replace("source: 127.10.1.11", "source: 127.20.0.77"))
+    product.start("config")
+    customer = Customer(product)
+    assert customer("GET", "config", "/configs").status == 503
+    assert "refuses" in product.programs["config"].stderr
+    product.programs["resolver"].kill9()
+    other = Customer(product, "Other", wait=False)
+    assert len(other.reply.json["meta"]["pending"]) == 2
+    product.start("resolver")
+    kit.wait_until(lambda: other("GET", "flags", "/flags").status == 200, "told once names are found again")
+
+
+def test_two_instances_share_one_file(product, work):
+    text = (work / "config.yaml").read_text()
+    (work / "second.yaml").write_text(text.replace("127.10.1.11:", "127.10.1.14:").replace("127.20.1.11:", "127.20.1.14:"))
+    product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
+    customer = Customer(product)
+    statuses = []
+
+    def write(address, name):
+        connection = http.client.HTTPConnection(address, product.http, timeout=20, source_address=(OUTSIDE, 0))
+        for n in range(40):
+            connection.request("POST", "/api/v1/configs", json.dumps(config(f"{name}{n}")),
+                               {"Authorization": f"Bearer {customer.key}", "Content-Type": MEDIA})
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(f"127.20.1.{11 if i % 2 else 14}", f"w{i}-")) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(40)
+    assert statuses == [201] * 160
+    for address in ("127.20.1.11", "127.20.1.14"):
+        status, body = product.curl(address, "/api/v1/configs?meta%5Btotal%5D=true", "-H", f"Authorization: Bearer {customer.key}")
+        assert status == 200 and json.loads(body)["meta"]["pagination"]["total"] == 161
+
+
+def refused_start(product, work, name="config"):
+    program = product.spawn(*product.command(name))
+    assert program.wait() == 1
+    lines = [l for l in program.err if l.strip()]
+    assert len(lines) == 1, program.stderr
+    return lines[0]
+
+
+def test_a_broken_database_is_one_clear_line_at_start(product, work):
+    Customer(product)
+    for name in ("config", "flags"):
+        product.programs[name].stop()
+    database = work / "config.db"
+    good = database.read_bytes()
+    database.write_bytes(b"not a database, surely" * 400)
+    assert "config.db" in refused_start(product, work) and "not a database" in refused_start(product, work)
+    database.write_bytes(good[:4096] + b"\xff" * 4096 + good[8192:])
+    assert "corrupt" in refused_start(product, work)
+    database.write_bytes(good)
+    with sqlite3.connect(database) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    assert "newer" in refused_start(product, work)
+    database.write_bytes((work / "flags.db").read_bytes())
+    assert "not a database of the config service" in refused_start(product, work)
+    database.write_bytes(good)
+    product.start("config")
+
+
+def test_a_database_that_another_process_locks_is_busy_and_then_well(product, work):
+    customer = Customer(product)
+    assert customer("POST", "config", "/configs", config("a")).status == 201
+    lock = sqlite3.connect(work / "config.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    reply = customer("POST", "config", "/configs", config("b"))
+    assert reply.status == 503 and reply.headers["retry-after"] == "1" and time.monotonic() - started < 12
+    assert customer("GET", "config", "/configs/a").status == 200  # reading goes on
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert customer("POST", "config", "/configs", config("b")).status == 201
+
+
+def test_sigterm_under_load_loses_no_acknowledged_write_and_ends_with_0(product):
+    customer = Customer(product)
+    writers = [Writer(product, customer.key, f"w{i}") for i in range(WRITERS)]
+    for w in writers:
+        w.start()
+    time.sleep(0.2)
+    assert product.programs["config"].stop() == 0
+    for w in writers:
+        w.join(20)
+    product.start("config")
+    assert sum(len(w.acknowledged) for w in writers) > 0
+    for w in writers:
+        for id, value in w.acknowledged.items():
+            got = customer("GET", "config", f"/configs/{id}").attributes["items"]["v"]["value"]
+            assert int(got.split()[1]) >= int(value.split()[1])
