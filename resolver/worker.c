@@ -8,10 +8,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <urcu/urcu-qsbr.h>
 
 #include "common/error.h"
 #include "resolver/limits.h"
+#include "resolver/rcu.h"
 #include "resolver/sockets.h"
 #include "resolver/tcp.h"
 #include "resolver/udp.h"
@@ -93,9 +93,9 @@ out:
 static void serve_udp(worker_t *w, size_t listener)
 {
   for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {
-    const snapshot_t *s = rcu_dereference(w->shared->snapshot);
+    const snapshot_t *s = rcu_get(&w->shared->snapshot);
     size_t n = udp_serve(w->batch, w->pairs[listener].udp, s, w->number, listener);
-    urcu_qsbr_quiescent_state();
+    rcu_quiet(&w->shared->snapshot);
     if (n < UDP_BATCH)
       break;
   }
@@ -116,7 +116,7 @@ static bool serve_event(worker_t *w, const struct epoll_event *ev)
       tcp_accept(w->tcp, *fd, listener);
     return true;
   }
-  tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_dereference(w->shared->snapshot));
+  tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_get(&w->shared->snapshot));
   return true;
 }
 
@@ -128,9 +128,9 @@ static void *run(void *arg)
   urcu_qsbr_register_thread();
   while (on) {
     struct epoll_event events[EVENTS];
-    urcu_qsbr_thread_offline();
+    rcu_away(&w->shared->snapshot);
     int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
-    urcu_qsbr_thread_online();
+    rcu_back();
     for (int i = 0; i < n; i++)
       on = serve_event(w, &events[i]) && on;
     timeout = tcp_sweep(w->tcp);
@@ -187,7 +187,9 @@ size_t worker_tcp_count(const worker_t *w)
 snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh)
 {
   snapshot_t *old = shared->snapshot;
+  RCU_RELEASE(&shared->snapshot);
   rcu_assign_pointer(shared->snapshot, fresh);
   urcu_qsbr_synchronize_rcu();
+  RCU_ACQUIRE(&shared->snapshot);
   return old;
 }
