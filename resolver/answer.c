@@ -18,8 +18,9 @@ typedef struct walk {
   dns_name_t name; /* lower-case */
   size_t name_at;  /* where it stands in the message */
   size_t origin_at;
-  const zone_rrset_t *seen[CHAIN_MAX]; /* the aliases followed so far */
-  unsigned hops;
+  unsigned hops; /* aliases followed so far: their names and rrsets */
+  dns_name_t seen[CHAIN_MAX];
+  const zone_rrset_t *used[CHAIN_MAX];
 } walk_t;
 
 static void refuse(reply_t *r)
@@ -52,10 +53,19 @@ static void data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *ou
   dns_name_lower(out);
 }
 
-static bool seen_before(const walk_t *w, const zone_rrset_t *set)
+static bool name_seen(const walk_t *w)
 {
   for (unsigned i = 0; i < w->hops; i++)
-    if (w->seen[i] == set)
+    if (dns_name_equal(&w->seen[i], &w->name))
+      return true;
+  return false;
+}
+
+/* A wildcard's or DNAME's rrset may serve several names of one chain. */
+static bool rrset_used(const walk_t *w, const zone_rrset_t *set)
+{
+  for (unsigned i = 0; i < w->hops; i++)
+    if (w->used[i] == set)
       return true;
   return false;
 }
@@ -114,8 +124,6 @@ static void put_referral(reply_t *r, const walk_t *w, const zone_match_t *m)
 /* The CNAME of w->name: true when its target is to be looked for. */
 static bool follow_alias(reply_t *r, walk_t *w, const zone_match_t *m)
 {
-  if (seen_before(w, m->rrset))
-    return false;
   size_t at = r->at;
   if (!reply_put(r, REPLY_ANSWER, m->rrset, w->name_at, w->origin_at)) {
     r->flags |= DNS_FLAG_TC;
@@ -132,7 +140,7 @@ static bool follow_dname(reply_t *r, walk_t *w, const zone_match_t *m)
   size_t head = w->name.len - m->owner_len; /* the labels that stay */
   const uint8_t *rr = zone_rrset_wire(m->rrset);
   dns_name_t target;
-  if (!seen_before(w, m->rrset) && !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
+  if (!rrset_used(w, m->rrset) && !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
     r->flags |= DNS_FLAG_TC;
     return false;
   }
@@ -160,7 +168,12 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
 {
   zone_match_t m;
   zone_match(w->zone, &w->name, type, &m);
+  bool alias = m.kind == ZONE_ALIAS || m.kind == ZONE_DNAME;
   bool on = false;
+  if (alias && name_seen(w))
+    return false;
+  if (alias)
+    w->seen[w->hops] = w->name;
   switch (m.kind) {
   case ZONE_ANSWER:
     put_or_truncate(r, REPLY_ANSWER, m.rrset, w->name_at, w->origin_at);
@@ -182,7 +195,7 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
     put_or_truncate(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at);
     return false;
   }
-  w->seen[w->hops++] = m.rrset;
+  w->used[w->hops++] = m.rrset;
   return on && w->hops < CHAIN_MAX;
 }
 

@@ -34,6 +34,7 @@ static const char org_text[] =
     "there.wild TXT t\n"
     "*.cwild CNAME a\n"
     "b.ent.wild TXT t\n"
+    "*.cwild2 CNAME x.cwild2\n"
     "*.only.sub2 TXT t\n"
     "del NS ns.del\n"
     "del NS ns.other\n"
@@ -173,6 +174,11 @@ static void wildcards_follow_rfc_4592(void **state)
       {"q.cwild.example.org", DNS_TYPE_CNAME,
        "NOERROR aa | q.cwild.example.org. 60 IN CNAME a.example.org.;"},
       {"sub2.example.org", DNS_TYPE_TXT, "NOERROR aa" ORG_SOA},
+      /* one wildcard twice in a chain, then in a circle */
+      {"q.cwild2.example.org", DNS_TYPE_A,
+       "NOERROR aa | q.cwild2.example.org. 60 IN CNAME x.cwild2.example.org.; x.cwild2.example.org. 60 IN "
+       "CNAME "
+       "x.cwild2.example.org.;"},
       {"q.sub2.example.org", DNS_TYPE_TXT, "NXDOMAIN aa" ORG_SOA},
   };
   CHECK(w->one, cases);
