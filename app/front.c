@@ -224,10 +224,10 @@ static void finish_drain(front_t *front, size_t abandoned)
 
 void front_check_drained(front_t *front)
 {
-  if (!front->draining || front->drained || front->connections > 0)
+  if (!front->draining || front->connections > 0)
     return;
   if (front->owed > 0) {
-    if (uv_now(front->loop) >= front->give_up_deadline)
+    if (!front->drained && uv_now(front->loop) >= front->give_up_deadline)
       finish_drain(front, front->owed);
     return;
   }
@@ -236,7 +236,7 @@ void front_check_drained(front_t *front)
     uv_close((uv_handle_t *)&front->flush, on_handle_closed);
     return;
   }
-  if (front->handles == 0)
+  if (front->handles == 0 && !front->drained)
     finish_drain(front, 0);
 }
 

@@ -43,7 +43,7 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
  * cuts what is left. done is called once, when no connection is open and every request was replied to (abandoned = 0),
  * or when handlers still owe replies drain_ms later (abandoned = how many). The front is freed by front_free after that. */
 void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void *ctx);
-/* After done with abandoned == 0. NULL allowed. */
+/* After done with abandoned == 0, or once the loop has run out of handles. NULL allowed. */
 void front_free(front_t *front);
 
 /* Where a listener really listens (its port was 0 in a test). */

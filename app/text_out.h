@@ -19,7 +19,8 @@ static inline void out_bytes(text_out_t *out, const void *bytes, size_t len)
     out->over = true;
     return;
   }
-  memcpy(out->buf + out->len, bytes, len);
+  if (len > 0)
+    memcpy(out->buf + out->len, bytes, len);
   out->len += len;
 }
 
