@@ -13,8 +13,10 @@ static const char *const migrations[] = {
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
     " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL) WITHOUT ROWID;"
     /* tag: the first bytes of the hash, to find a key by; the whole hash is then compared in constant time. */
-    "CREATE TABLE api_keys (id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), name TEXT NOT NULL,"
-    " tag BLOB NOT NULL, hash BLOB NOT NULL UNIQUE, status TEXT NOT NULL, expires_at INTEGER, last_used_at INTEGER,"
+    "CREATE TABLE api_keys (id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), name TEXT "
+    "NOT NULL,"
+    " tag BLOB NOT NULL, hash BLOB NOT NULL UNIQUE, status TEXT NOT NULL, expires_at INTEGER, last_used_at "
+    "INTEGER,"
     " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX api_keys_by_tag ON api_keys (tag);"
     "CREATE INDEX api_keys_by_account ON api_keys (account);"
@@ -32,8 +34,9 @@ static const char *const filters[] = {"filter[search]", NULL};
 
 const jsonapi_list_spec_t account_list_spec = {sorts, 0, false, filters};
 
-#define COLUMNS  "id, name, key, created_at, updated_at"
-#define MATCHING " FROM accounts WHERE (?1 IS NULL OR instr(lower(key), ?1) > 0 OR instr(lower(name), ?1) > 0)"
+#define COLUMNS "id, name, key, created_at, updated_at"
+#define MATCHING                                                                                             \
+  " FROM accounts WHERE (?1 IS NULL OR instr(lower(key), ?1) > 0 OR instr(lower(name), ?1) > 0)"
 #define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?2 OFFSET ?3"
 
 static const char *const list_sql[][2] = {
@@ -45,14 +48,16 @@ static const char *const list_sql[][2] = {
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
   (void)bytes; /* names and times: a page of them is small */
-  json_t *attributes = json_pack("{s:s, s:s, s:o, s:o}", "name", storage_text(stmt, 1), "key", storage_text(stmt, 2),
-                                 "created_at", row_time(stmt, 3), "deleted_at", json_null());
+  json_t *attributes =
+      json_pack("{s:s, s:s, s:o, s:o}", "name", storage_text(stmt, 1), "key", storage_text(stmt, 2),
+                "created_at", row_time(stmt, 3), "deleted_at", json_null());
   return jsonapi_resource("account", storage_text(stmt, 0), attributes);
 }
 
 int account_get(storage_db_t *db, const char *id, json_t **resource)
 {
-  return row_read(storage_query(db, "SELECT " COLUMNS " FROM accounts WHERE id = ?1", STORAGE_ARGS(STORAGE_TEXT(id))),
+  return row_read(storage_query(db, "SELECT " COLUMNS " FROM accounts WHERE id = ?1",
+                                STORAGE_ARGS(STORAGE_TEXT(id))),
                   resource_of, resource);
 }
 
@@ -98,11 +103,11 @@ int account_insert(storage_db_t *db, const char *id, const char *name, int64_t n
   snprintf(key, sizeof key, "%s", base);
   for (int n = 2;; n++) {
     int64_t changed = 0;
-    int err = storage_exec(db,
-                           "INSERT INTO accounts (id, key, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)"
-                           " ON CONFLICT (key) DO NOTHING",
-                           STORAGE_ARGS(STORAGE_TEXT(id), STORAGE_TEXT(key), STORAGE_TEXT(name), STORAGE_INT(now)),
-                           &changed);
+    int err = storage_exec(
+        db,
+        "INSERT INTO accounts (id, key, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)"
+        " ON CONFLICT (key) DO NOTHING",
+        STORAGE_ARGS(STORAGE_TEXT(id), STORAGE_TEXT(key), STORAGE_TEXT(name), STORAGE_INT(now)), &changed);
     if (err || changed == 1)
       return err;
     /* Many accounts of one name: the id's random part ends the search. */

@@ -81,7 +81,8 @@ static void on_create(request_t *request, void *service)
   c->run = run_create;
   c->committed = on_committed;
   creation->key.expires_at = -1;
-  int err = jsonapi_body(request_body(request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes, &c->problem);
+  int err = jsonapi_body(request_body(request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes,
+                         &c->problem);
   if (!err)
     err = jsonapi_check(c->attributes, account_fields, &place_attributes, &c->problem);
   if (!err && json_string_length(json_object_get(c->attributes, "name")) == 0)
@@ -119,7 +120,8 @@ static void on_get(request_t *request, void *service)
   } else if (err) {
     reply_storage_error(request, err);
   } else {
-    jsonapi_reply(request, 200, json_pack("{s:o, s:o}", "data", resource, "meta", outbox_report(a->outbox, id)));
+    jsonapi_reply(request, 200,
+                  json_pack("{s:o, s:o}", "data", resource, "meta", outbox_report(a->outbox, id)));
   }
 }
 

@@ -108,8 +108,9 @@ void api_keys_introspect(request_t *request, void *service)
   } else {
     touch(a, &key, now);
     json_t *left = key.expires_at < 0 ? json_null() : json_integer(key.expires_at - now);
-    jsonapi_reply(request, 200, json_pack("{s:b, s:s, s:s, s:o}", "active", 1, "account", key.account, "key_id", key.id,
-                                          "expires_in_ms", left));
+    jsonapi_reply(request, 200,
+                  json_pack("{s:b, s:s, s:s, s:o}", "active", 1, "account", key.account, "key_id", key.id,
+                            "expires_in_ms", left));
   }
 }
 
@@ -121,11 +122,13 @@ static int check_scopes(const json_t *scopes, problem_t *problem)
   const place_t *place = PLACE_MEMBER(&place_attributes, "scopes");
   const char *name;
   json_t *values;
-  json_object_foreach((json_t *)scopes, name, values) {
+  json_object_foreach((json_t *)scopes, name, values)
+  {
     if (!json_is_array(values))
       return problem_invalid(problem, PLACE_MEMBER(place, name), "expected an array");
     if (json_array_size(values) > 0)
-      return problem_invalid(problem, PLACE_MEMBER(place, name), "keys cannot be restricted here: leave scopes empty");
+      return problem_invalid(problem, PLACE_MEMBER(place, name),
+                             "keys cannot be restricted here: leave scopes empty");
   }
   return SMPL_OK;
 }
@@ -181,7 +184,8 @@ static int run_create(storage_db_t *db, change_t *c)
   if (!err)
     err = key_insert(db, &k->key, c->caller.account, name_of(c), c->now, &resource);
   if (err == SMPL_ELIMIT)
-    return problem_at(&c->problem, 409, NULL, "this account has %d API keys, the most it can have", API_KEYS_MAX);
+    return problem_at(&c->problem, 409, NULL, "this account has %d API keys, the most it can have",
+                      API_KEYS_MAX);
   if (!err)
     c->document = jsonapi_document(resource);
   c->status = 201;
@@ -203,7 +207,8 @@ static int finish_change(storage_db_t *db, change_t *c, int err)
 static int run_replace(storage_db_t *db, change_t *c)
 {
   const key_change_t *k = (key_change_t *)c;
-  return finish_change(db, c, key_update(db, c->caller.account, c->id, name_of(c), k->key.expires_at, c->now));
+  return finish_change(db, c,
+                       key_update(db, c->caller.account, c->id, name_of(c), k->key.expires_at, c->now));
 }
 
 static int run_revoke(storage_db_t *db, change_t *c)
@@ -294,7 +299,8 @@ static void list(request_t *request, void *service, const caller_t *caller)
     return;
   const char *status = asked.filters[KEY_FILTER_STATUS];
   if (status != NULL && strcmp(status, "ACTIVE") != 0 && strcmp(status, "REVOKED") != 0) {
-    request_reply_error(request, 400, "Invalid query parameter", NULL, "filter[status]", "expected ACTIVE or REVOKED");
+    request_reply_error(request, 400, "Invalid query parameter", NULL, "filter[status]",
+                        "expected ACTIVE or REVOKED");
     return;
   }
   int err = key_list(storage_reader(a->storage), caller->account, &asked, &data, &total);

@@ -11,8 +11,8 @@ static const char *const filters[] = {"filter[status]", "filter[search]", NULL};
 const jsonapi_list_spec_t key_list_spec = {sorts, 0, false, filters};
 
 #define COLUMNS "id, name, status, expires_at, last_used_at, created_at, updated_at"
-#define MATCHING                                                                                                       \
-  " FROM api_keys WHERE account = ?1 AND (?2 IS NULL OR status = ?2)"                                                  \
+#define MATCHING                                                                                             \
+  " FROM api_keys WHERE account = ?1 AND (?2 IS NULL OR status = ?2)"                                        \
   " AND (?3 IS NULL OR instr(lower(name), ?3) > 0)"
 #define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order ", id LIMIT ?4 OFFSET ?5"
 
@@ -37,10 +37,11 @@ static int64_t time_of(storage_stmt_t *stmt, int column)
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
   (void)bytes;
-  json_t *attributes = json_pack("{s:s, s:s, s:n, s:{}, s:n, s:o, s:o, s:o, s:o}", "name", storage_text(stmt, 1),
-                                 "status", storage_text(stmt, 2), "key", "scopes", "created_by", "expires_at",
-                                 row_time(stmt, 3), "last_used_at", row_time(stmt, 4), "created_at", row_time(stmt, 5),
-                                 "updated_at", row_time(stmt, 6));
+  json_t *attributes =
+      json_pack("{s:s, s:s, s:n, s:{}, s:n, s:o, s:o, s:o, s:o}", "name", storage_text(stmt, 1), "status",
+                storage_text(stmt, 2), "key", "scopes", "created_by", "expires_at", row_time(stmt, 3),
+                "last_used_at", row_time(stmt, 4), "created_at", row_time(stmt, 5), "updated_at",
+                row_time(stmt, 6));
   return jsonapi_resource("api_key", storage_text(stmt, 0), attributes);
 }
 
@@ -67,7 +68,8 @@ int key_find(storage_db_t *db, const char *key, int64_t now, key_found_t *out)
   if (err)
     return err;
   storage_stmt_t *stmt = storage_query(
-      db, "SELECT hash, id, account, expires_at, last_used_at FROM api_keys WHERE tag = ?1 AND status = 'ACTIVE'",
+      db,
+      "SELECT hash, id, account, expires_at, last_used_at FROM api_keys WHERE tag = ?1 AND status = 'ACTIVE'",
       STORAGE_ARGS(STORAGE_BLOB(hash, KEY_TAG_LEN)));
   while ((row = storage_step(stmt)) == 1)
     found = found || read_found(stmt, hash, out);
@@ -86,7 +88,8 @@ int key_make(key_new_t *key)
   return err;
 }
 
-int key_insert(storage_db_t *db, key_new_t *key, const char *account, const char *name, int64_t now, json_t **resource)
+int key_insert(storage_db_t *db, key_new_t *key, const char *account, const char *name, int64_t now,
+               json_t **resource)
 {
   int64_t count = 0;
   *resource = NULL;
@@ -95,16 +98,18 @@ int key_insert(storage_db_t *db, key_new_t *key, const char *account, const char
   if (!err && count >= API_KEYS_MAX)
     return SMPL_ELIMIT;
   if (!err)
-    err = storage_exec(db,
-                       "INSERT INTO api_keys (id, account, name, tag, hash, status, expires_at, created_at, updated_at)"
-                       " VALUES (?1, ?2, ?3, ?4, ?5, 'ACTIVE', ?6, ?7, ?7)",
-                       STORAGE_ARGS(STORAGE_TEXT(key->id), STORAGE_TEXT(account), STORAGE_TEXT(name),
-                                    STORAGE_BLOB(key->hash, KEY_TAG_LEN), STORAGE_BLOB(key->hash, KEY_HASH_LEN),
-                                    time_arg(key->expires_at), STORAGE_INT(now)),
-                       NULL);
+    err = storage_exec(
+        db,
+        "INSERT INTO api_keys (id, account, name, tag, hash, status, expires_at, created_at, updated_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, 'ACTIVE', ?6, ?7, ?7)",
+        STORAGE_ARGS(STORAGE_TEXT(key->id), STORAGE_TEXT(account), STORAGE_TEXT(name),
+                     STORAGE_BLOB(key->hash, KEY_TAG_LEN), STORAGE_BLOB(key->hash, KEY_HASH_LEN),
+                     time_arg(key->expires_at), STORAGE_INT(now)),
+        NULL);
   if (!err)
     err = key_get(db, account, key->id, resource);
-  if (!err && json_object_set_new(json_object_get(*resource, "attributes"), "key", json_string(key->text)) != 0) {
+  if (!err &&
+      json_object_set_new(json_object_get(*resource, "attributes"), "key", json_string(key->text)) != 0) {
     json_decref(*resource);
     *resource = NULL;
     err = SMPL_ENOMEM;
@@ -144,11 +149,13 @@ static int change_one(storage_db_t *db, const char *sql, const storage_arg_t *ar
   return err ? err : changed == 0 ? SMPL_ENOENT : SMPL_OK;
 }
 
-int key_update(storage_db_t *db, const char *account, const char *id, const char *name, int64_t expires_at, int64_t now)
+int key_update(storage_db_t *db, const char *account, const char *id, const char *name, int64_t expires_at,
+               int64_t now)
 {
   return change_one(
       db, "UPDATE api_keys SET name = ?3, expires_at = ?4, updated_at = ?5 WHERE id = ?2 AND account = ?1",
-      STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id), STORAGE_TEXT(name), time_arg(expires_at), STORAGE_INT(now)));
+      STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id), STORAGE_TEXT(name), time_arg(expires_at),
+                   STORAGE_INT(now)));
 }
 
 int key_revoke(storage_db_t *db, const char *account, const char *id, int64_t now)
@@ -171,5 +178,6 @@ int key_touch(storage_db_t *db, const char *id, int64_t now)
   return storage_exec(db,
                       "UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1"
                       " AND (last_used_at IS NULL OR last_used_at <= ?3)",
-                      STORAGE_ARGS(STORAGE_TEXT(id), STORAGE_INT(now), STORAGE_INT(now - API_KEY_TOUCH_MS)), NULL);
+                      STORAGE_ARGS(STORAGE_TEXT(id), STORAGE_INT(now), STORAGE_INT(now - API_KEY_TOUCH_MS)),
+                      NULL);
 }

@@ -9,8 +9,8 @@
 
 enum {
   API_KEY_NAME_MAX = 255,
-  API_KEYS_MAX = 1000,              /* in one account */
-  API_KEY_TOUCH_MS = 60 * 1000,     /* last_used_at is not more exact than that */
+  API_KEYS_MAX = 1000,          /* in one account */
+  API_KEY_TOUCH_MS = 60 * 1000, /* last_used_at is not more exact than that */
 };
 
 extern const jsonapi_list_spec_t key_list_spec;
@@ -43,7 +43,8 @@ int key_insert(storage_db_t *db, key_new_t *key, const char *account, const char
 
 /* The key as a resource, without its text. SMPL_ENOENT. */
 int key_get(storage_db_t *db, const char *account, const char *id, json_t **resource);
-int key_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, json_t **data, int64_t *total);
+int key_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, json_t **data,
+             int64_t *total);
 
 /* Writer thread; SMPL_ENOENT. */
 int key_update(storage_db_t *db, const char *account, const char *id, const char *name, int64_t expires_at,

@@ -104,7 +104,8 @@ static void on_result(storage_job_t *job, int err)
   flight_t *f = (flight_t *)job;
   f->busy = false;
   if (err)
-    log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host, smpl_strerror(err));
+    log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host,
+             smpl_strerror(err));
   look(f->peer->owner);
 }
 
@@ -154,15 +155,15 @@ static void launch(flight_t *f, const char *account, const char *name, const cha
 {
   char path[64];
   peer_t *peer = f->peer;
-  json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", account, "attributes",
-                           "name", name, "key", key);
+  json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", account,
+                           "attributes", "name", name, "key", key);
   if (body == NULL || text_copy(f->account, sizeof f->account, account) != SMPL_OK) {
     json_decref(body);
     return;
   }
   snprintf(path, sizeof path, "/internal/v1/accounts/%s", account);
-  sister_request_t request = {.method = "PUT", .base_url = peer->url, .path = path, .body = body,
-                              .timeout_ms = OUTBOX_TIMEOUT_MS};
+  sister_request_t request = {
+      .method = "PUT", .base_url = peer->url, .path = path, .body = body, .timeout_ms = OUTBOX_TIMEOUT_MS};
   f->busy = true;
   int err = sisters_call(peer->owner->sisters, &request, on_reply, f);
   json_decref(body);
@@ -202,11 +203,11 @@ static bool serve(peer_t *peer)
 {
   storage_db_t *db = storage_reader(peer->owner->storage);
   bool any = busy_count(peer) > 0;
-  storage_stmt_t *stmt = storage_query(
-      db,
-      "SELECT o.account, a.name, a.key FROM outbox o JOIN accounts a ON a.id = o.account"
-      " WHERE o.sister = ?1 AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2",
-      STORAGE_ARGS(STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL)));
+  storage_stmt_t *stmt =
+      storage_query(db,
+                    "SELECT o.account, a.name, a.key FROM outbox o JOIN accounts a ON a.id = o.account"
+                    " WHERE o.sister = ?1 AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2",
+                    STORAGE_ARGS(STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL)));
   while (storage_step(stmt) == 1) {
     any = true;
     bool due = peer->failures == 0 || clock_mono_ms() >= peer->next_at;
@@ -303,9 +304,10 @@ json_t *outbox_report(outbox_t *o, const char *account)
   json_t *report = json_pack("{s:[], s:[]}", "provisioned", "pending");
   for (size_t i = 0; i < o->peer_count; i++) {
     int64_t told = 0;
-    int err = storage_number(storage_reader(o->storage),
-                             "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NOT NULL",
-                             STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &told);
+    int err = storage_number(
+        storage_reader(o->storage),
+        "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NOT NULL",
+        STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &told);
     json_t *list = json_object_get(report, told > 0 ? "provisioned" : "pending");
     if (err || json_array_append_new(list, json_string(o->peers[i].host)) != 0) {
       json_decref(report);
@@ -336,8 +338,8 @@ static int add_peer(outbox_t *o, const char *text, diag_t *diag)
   return SMPL_OK;
 }
 
-int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls, outbox_t **out,
-               diag_t *diag)
+int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
+               outbox_t **out, diag_t *diag)
 {
   *out = NULL;
   outbox_t *o = calloc(1, sizeof *o);

@@ -9,12 +9,12 @@
 
 enum {
   OUTBOX_SISTERS_MAX = 16,
-  OUTBOX_PARALLEL = 4,           /* accounts told to one sister at once, while it answers */
-  OUTBOX_TIMEOUT_MS = 3000,      /* of one call */
-  OUTBOX_PAUSE_MIN_MS = 250,     /* after the first failure; doubles */
+  OUTBOX_PARALLEL = 4,       /* accounts told to one sister at once, while it answers */
+  OUTBOX_TIMEOUT_MS = 3000,  /* of one call */
+  OUTBOX_PAUSE_MIN_MS = 250, /* after the first failure; doubles */
   OUTBOX_PAUSE_MAX_MS = 5000,
-  OUTBOX_TICK_MS = 250,          /* how often due work is looked for while there is some */
-  OUTBOX_POLL_MS = 5000,         /* and when there is none: another process may have written some */
+  OUTBOX_TICK_MS = 250,  /* how often due work is looked for while there is some */
+  OUTBOX_POLL_MS = 5000, /* and when there is none: another process may have written some */
   OUTBOX_WAITERS_MAX = 256,
 };
 
@@ -22,8 +22,8 @@ typedef struct outbox outbox_t;
 
 /* urls end with NULL. Accounts that a sister (perhaps one new in the configuration) was not told of yet are found by
  * themselves. SMPL_EINVAL, SMPL_ELIMIT, SMPL_ENOMEM. */
-int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls, outbox_t **out,
-               diag_t *diag);
+int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
+               outbox_t **out, diag_t *diag);
 /* After sisters_close. Writes still queued may follow until storage_close is done: free with outbox_free after that. */
 void outbox_stop(outbox_t *outbox, void (*done)(void *ctx), void *ctx);
 void outbox_free(outbox_t *outbox);

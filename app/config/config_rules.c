@@ -94,7 +94,8 @@ static int check_map(const json_t *attributes, const char *name, entry_check che
   const char *key;
   json_t *value;
   int err = SMPL_OK;
-  json_object_foreach(json_object_get(attributes, name), key, value) {
+  json_object_foreach(json_object_get(attributes, name), key, value)
+  {
     const place_t *place = PLACE_MEMBER(map_place, key);
     err = check_key(key, place, problem);
     if (!err)
@@ -116,15 +117,18 @@ int config_check_shape(const json_t *attributes, problem_t *problem)
 }
 
 /* The type that holds for the item, checked against what has been declared elsewhere. NULL: refused. */
-static const char *settle_type(const char *key, const json_t *item, const json_t *own, const json_t *inherited,
-                               const place_t *place, problem_t *problem)
+static const char *settle_type(const char *key, const json_t *item, const json_t *own,
+                               const json_t *inherited, const place_t *place, problem_t *problem)
 {
   const json_t *value = json_object_get(item, "value");
   const char *stated = json_string_value(json_object_get(item, "type"));
   const char *before = json_string_value(json_object_get(own, key));
   const char *above = json_string_value(json_object_get(inherited, key));
   const place_t *at_type = PLACE_MEMBER(place, "type");
-  const char *type = stated != NULL ? stated : before != NULL ? before : above != NULL ? above : type_of_value(value);
+  const char *type = stated != NULL   ? stated
+                     : before != NULL ? before
+                     : above != NULL  ? above
+                                      : type_of_value(value);
   if (type == NULL)
     problem_invalid(problem, at_type, "required when the value is null");
   else if (before != NULL && strcmp(before, type) != 0)
@@ -147,7 +151,8 @@ int config_type_items(const json_t *attributes, const json_t *own, const json_t 
   *items = json_object();
   if (*items == NULL)
     return SMPL_ENOMEM;
-  json_object_foreach(json_object_get(attributes, "items"), key, item) {
+  json_object_foreach(json_object_get(attributes, "items"), key, item)
+  {
     const place_t *place = PLACE_MEMBER(map_place, key);
     const char *type = settle_type(key, item, own, inherited, place, problem);
     int err = SMPL_EINVAL;
@@ -178,14 +183,17 @@ static int check_override(const char *key, const json_t *value, const json_t *it
   return SMPL_OK;
 }
 
-int config_check_overrides(const json_t *attributes, const json_t *items, const json_t *inherited, problem_t *problem)
+int config_check_overrides(const json_t *attributes, const json_t *items, const json_t *inherited,
+                           problem_t *problem)
 {
   const place_t *map_place = PLACE_MEMBER(&place_attributes, "environments");
   const char *name, *key;
   json_t *overrides, *value;
-  json_object_foreach(json_object_get(attributes, "environments"), name, overrides) {
+  json_object_foreach(json_object_get(attributes, "environments"), name, overrides)
+  {
     const place_t *environment_place = PLACE_MEMBER(map_place, name);
-    json_object_foreach(overrides, key, value) {
+    json_object_foreach(overrides, key, value)
+    {
       int err = check_override(key, value, items, inherited, PLACE_MEMBER(environment_place, key), problem);
       if (err)
         return err;

@@ -26,4 +26,5 @@ int config_type_items(const json_t *attributes, const json_t *own, const json_t 
                       problem_t *problem);
 
 /* Every override names an item that is declared here or by an ancestor, and has its type. */
-int config_check_overrides(const json_t *attributes, const json_t *items, const json_t *inherited, problem_t *problem);
+int config_check_overrides(const json_t *attributes, const json_t *items, const json_t *inherited,
+                           problem_t *problem);

@@ -86,7 +86,8 @@ static int check_value(const json_t *value, const constraint_t *of, const place_
     return problem_invalid(problem, place, "expected a value of type %s", of->type);
   if (!json_is_array(of->values))
     return SMPL_OK;
-  json_array_foreach(of->values, i, entry) {
+  json_array_foreach(of->values, i, entry)
+  {
     if (same(json_object_get(entry, "value"), value))
       return SMPL_OK;
   }
@@ -140,7 +141,8 @@ static int check_rule(const json_t *rule, const constraint_t *of, const place_t 
   return err;
 }
 
-static int check_environment(const json_t *environment, const constraint_t *of, const place_t *place, problem_t *problem)
+static int check_environment(const json_t *environment, const constraint_t *of, const place_t *place,
+                             problem_t *problem)
 {
   const place_t *at_rules = PLACE_MEMBER(place, "rules");
   size_t i;
@@ -153,7 +155,8 @@ static int check_environment(const json_t *environment, const constraint_t *of, 
     err = check_value(fallback, of, PLACE_MEMBER(place, "default"), problem);
   if (err)
     return err;
-  json_array_foreach(json_object_get(environment, "rules"), i, rule) {
+  json_array_foreach(json_object_get(environment, "rules"), i, rule)
+  {
     err = check_rule(rule, of, PLACE_INDEX(at_rules, i), problem);
     if (err)
       return err;
@@ -166,7 +169,8 @@ static int check_environments(const json_t *attributes, const constraint_t *of, 
   const place_t *map_place = PLACE_MEMBER(&place_attributes, "environments");
   const char *key;
   json_t *environment;
-  json_object_foreach(json_object_get(attributes, "environments"), key, environment) {
+  json_object_foreach(json_object_get(attributes, "environments"), key, environment)
+  {
     const place_t *place = PLACE_MEMBER(map_place, key);
     if (key[0] == '\0' || jsonapi_length(key) > FLAG_KEY_MAX)
       return problem_invalid(problem, place, "a key has 1 to %d characters", FLAG_KEY_MAX);
@@ -192,7 +196,8 @@ int flag_check(const json_t *attributes, problem_t *problem)
                            "expected BOOLEAN, STRING, NUMERIC or JSON");
   err = check_values(&of, problem);
   if (!err)
-    err = check_value(json_object_get(attributes, "default"), &of, PLACE_MEMBER(&place_attributes, "default"), problem);
+    err = check_value(json_object_get(attributes, "default"), &of, PLACE_MEMBER(&place_attributes, "default"),
+                      problem);
   if (!err)
     err = check_environments(attributes, &of, problem);
   return err;
@@ -202,7 +207,8 @@ json_t *flag_environments(const json_t *attributes)
 {
   const char *key;
   json_t *given, *all = json_object();
-  json_object_foreach(json_object_get(attributes, "environments"), key, given) {
+  json_object_foreach(json_object_get(attributes, "environments"), key, given)
+  {
     json_t *whole = json_pack("{s:b, s:n, s:[]}", "enabled", 1, "default", "rules");
     if (whole == NULL || json_object_update(whole, given) != 0 || json_object_set(all, key, whole) != 0) {
       json_decref(whole);
@@ -235,7 +241,8 @@ static bool holds_key(const json_t *operand, const char *key)
   json_t *entry;
   if (json_is_string(operand))
     return strcmp(json_string_value(operand), key) == 0;
-  json_array_foreach(operand, i, entry) {
+  json_array_foreach(operand, i, entry)
+  {
     if (json_is_string(entry) && strcmp(json_string_value(entry), key) == 0)
       return true;
   }
@@ -249,7 +256,8 @@ static bool compares(const json_t *operands, const char *type, const char *key)
   size_t i;
   json_t *operand;
   size_t len = strlen(type);
-  json_array_foreach(operands, i, operand) {
+  json_array_foreach(operands, i, operand)
+  {
     const char *path = var_path(operand);
     if (path != NULL && strncmp(path, type, len) == 0 && strcmp(path + len, ".key") == 0)
       var = true;
@@ -266,11 +274,13 @@ static bool mentions(const json_t *node, const char *type, const char *key)
   size_t i;
   if (key == NULL && path != NULL && path_of_type(path, type))
     return true;
-  json_object_foreach((json_t *)node, name, child) {
+  json_object_foreach((json_t *)node, name, child)
+  {
     if ((key != NULL && compares(child, type, key)) || mentions(child, type, key))
       return true;
   }
-  json_array_foreach(node, i, child) {
+  json_array_foreach(node, i, child)
+  {
     if (mentions(child, type, key))
       return true;
   }
@@ -282,8 +292,10 @@ bool flag_references(const json_t *environments, const char *context_type, const
   const char *name;
   json_t *environment, *rule;
   size_t i;
-  json_object_foreach((json_t *)environments, name, environment) {
-    json_array_foreach(json_object_get(environment, "rules"), i, rule) {
+  json_object_foreach((json_t *)environments, name, environment)
+  {
+    json_array_foreach(json_object_get(environment, "rules"), i, rule)
+    {
       if (mentions(json_object_get(rule, "logic"), context_type, key))
         return true;
     }

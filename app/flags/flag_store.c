@@ -12,21 +12,27 @@ static const char *const migrations[] = {
     TENANTS_SQL
     "CREATE TABLE flags (account TEXT NOT NULL REFERENCES tenants (id), id TEXT NOT NULL, name TEXT NOT NULL,"
     " description TEXT, type TEXT NOT NULL, fallback TEXT NOT NULL, choices TEXT, environments TEXT NOT NULL,"
-    " managed INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY (account, id));",
+    " managed INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY "
+    "(account, id));",
     NULL,
 };
 
 const storage_schema_t flag_schema = {"flags", migrations};
 
 static const char *const sorts[] = {"key", "name", "created_at", "updated_at", "type", NULL};
-static const char *const filters[] = {"filter[type]", "filter[managed]", "filter[references_context]",
-                                      "filter[references_context_type]", "filter[search]", NULL};
+static const char *const filters[] = {"filter[type]",
+                                      "filter[managed]",
+                                      "filter[references_context]",
+                                      "filter[references_context_type]",
+                                      "filter[search]",
+                                      NULL};
 
 const jsonapi_list_spec_t flag_list_spec = {sorts, 0, false, filters};
 
-#define COLUMNS "id, name, description, type, fallback, choices, environments, managed, created_at, updated_at"
-#define MATCHING                                                                                                       \
-  " FROM flags WHERE account = ?1 AND (?2 IS NULL OR type = ?2)"                                                       \
+#define COLUMNS                                                                                              \
+  "id, name, description, type, fallback, choices, environments, managed, created_at, updated_at"
+#define MATCHING                                                                                             \
+  " FROM flags WHERE account = ?1 AND (?2 IS NULL OR type = ?2)"                                             \
   " AND (?3 IS NULL OR instr(lower(id), ?3) > 0 OR instr(lower(name), ?3) > 0) AND (?4 < 0 OR managed = ?4)"
 #define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
 
@@ -44,30 +50,34 @@ static const char one_sql[] = "SELECT " COLUMNS " FROM flags WHERE account = ?1 
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
   const char *choices = storage_text(stmt, 5);
-  *bytes += strlen(storage_text(stmt, 4)) + (choices != NULL ? strlen(choices) : 0) + strlen(storage_text(stmt, 6));
+  *bytes +=
+      strlen(storage_text(stmt, 4)) + (choices != NULL ? strlen(choices) : 0) + strlen(storage_text(stmt, 6));
   json_t *attributes =
-      json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:[], s:o, s:o}", "name", storage_text(stmt, 1), "description",
-                row_text(stmt, 2), "type", storage_text(stmt, 3), "default", row_json(stmt, 4), "values",
-                row_json(stmt, 5), "environments", row_json(stmt, 6), "managed", (int)storage_int(stmt, 7), "sources",
-                "created_at", row_time(stmt, 8), "updated_at", row_time(stmt, 9));
+      json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:[], s:o, s:o}", "name", storage_text(stmt, 1),
+                "description", row_text(stmt, 2), "type", storage_text(stmt, 3), "default", row_json(stmt, 4),
+                "values", row_json(stmt, 5), "environments", row_json(stmt, 6), "managed",
+                (int)storage_int(stmt, 7), "sources", "created_at", row_time(stmt, 8), "updated_at",
+                row_time(stmt, 9));
   return jsonapi_resource("flag", storage_text(stmt, 0), attributes);
 }
 
 int flag_get(storage_db_t *db, const char *account, const char *id, json_t **resource)
 {
-  return row_read(storage_query(db, one_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))), resource_of,
-                  resource);
+  return row_read(storage_query(db, one_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))),
+                  resource_of, resource);
 }
 
 /* The flags among all whose rules refer to the context; a page of them. */
-static int narrow(json_t *all, const jsonapi_list_t *list, const flag_filter_t *filter, json_t **data, int64_t *total)
+static int narrow(json_t *all, const jsonapi_list_t *list, const flag_filter_t *filter, json_t **data,
+                  int64_t *total)
 {
   size_t i;
   json_t *resource;
   int64_t from = jsonapi_offset(list);
   *total = 0;
   *data = json_array();
-  json_array_foreach(all, i, resource) {
+  json_array_foreach(all, i, resource)
+  {
     const json_t *environments = json_object_get(json_object_get(resource, "attributes"), "environments");
     if (!flag_references(environments, filter->context_type, filter->context_key))
       continue;
@@ -125,14 +135,17 @@ static int write_row(storage_db_t *db, const change_t *c, const char *from, cons
   if (fallback != NULL && environments != NULL && (choices != NULL || !json_is_array(values)))
     err = storage_exec(
         db,
-        from == NULL ? "INSERT INTO flags (account, " COLUMNS ") VALUES (?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)"
-                     : "UPDATE flags SET id = ?3, name = ?4, description = ?5, type = ?6, fallback = ?7, choices = ?8,"
-                       " environments = ?9, managed = ?10, updated_at = ?11 WHERE account = ?1 AND id = ?2",
+        from == NULL
+            ? "INSERT INTO flags (account, " COLUMNS
+              ") VALUES (?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)"
+            : "UPDATE flags SET id = ?3, name = ?4, description = ?5, type = ?6, fallback = ?7, choices = ?8,"
+              " environments = ?9, managed = ?10, updated_at = ?11 WHERE account = ?1 AND id = ?2",
         STORAGE_ARGS(STORAGE_TEXT(c->caller.account), STORAGE_TEXT(from), STORAGE_TEXT(id),
                      STORAGE_TEXT(json_string_value(json_object_get(a, "name"))),
                      STORAGE_TEXT(json_string_value(json_object_get(a, "description"))),
-                     STORAGE_TEXT(flag_type(json_string_value(json_object_get(a, "type")))), STORAGE_TEXT(fallback),
-                     STORAGE_TEXT(choices), STORAGE_TEXT(environments), STORAGE_INT(managed), STORAGE_INT(c->now)),
+                     STORAGE_TEXT(flag_type(json_string_value(json_object_get(a, "type")))),
+                     STORAGE_TEXT(fallback), STORAGE_TEXT(choices), STORAGE_TEXT(environments),
+                     STORAGE_INT(managed), STORAGE_INT(c->now)),
         NULL);
   json_decref(whole);
   free(fallback);

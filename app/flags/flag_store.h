@@ -7,7 +7,13 @@
 
 extern const storage_schema_t flag_schema;
 extern const jsonapi_list_spec_t flag_list_spec;
-enum { FLAG_FILTER_TYPE, FLAG_FILTER_MANAGED, FLAG_FILTER_CONTEXT, FLAG_FILTER_CONTEXT_TYPE, FLAG_FILTER_SEARCH };
+enum {
+  FLAG_FILTER_TYPE,
+  FLAG_FILTER_MANAGED,
+  FLAG_FILTER_CONTEXT,
+  FLAG_FILTER_CONTEXT_TYPE,
+  FLAG_FILTER_SEARCH
+};
 
 /* Jobs for change_t.run: create (new_id, attributes), replace (id, attributes; new_id renames), remove (id). Writer
  * thread. */

@@ -12,8 +12,8 @@
 #include "common/error.h"
 
 /* Checks the body, which tells all there is to check, and queues the change. */
-static void write_flag(request_t *request, product_t *p, const caller_t *caller, int (*run)(storage_db_t *, change_t *),
-                       jsonapi_id_t rule)
+static void write_flag(request_t *request, product_t *p, const caller_t *caller,
+                       int (*run)(storage_db_t *, change_t *), jsonapi_id_t rule)
 {
   change_t *c = change_new(request, sizeof *c, p, caller);
   if (c == NULL)
@@ -22,8 +22,8 @@ static void write_flag(request_t *request, product_t *p, const caller_t *caller,
   c->id = request_parameter(request, "id");
   int err = jsonapi_body(request_body(request), "flag", rule, &c->new_id, &c->attributes, &c->problem);
   if (!err && c->new_id != NULL && !resource_id_valid(c->new_id))
-    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_data, "id"), "expected 1 to %d of A-Z a-z 0-9 . _ ~ -",
-                          RESOURCE_ID_MAX);
+    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_data, "id"),
+                          "expected 1 to %d of A-Z a-z 0-9 . _ ~ -", RESOURCE_ID_MAX);
   if (!err)
     err = flag_check(c->attributes, &c->problem);
   if (err)
@@ -98,7 +98,8 @@ static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *t
   if (given[FLAG_FILTER_CONTEXT] == NULL)
     return true;
   if (given[FLAG_FILTER_CONTEXT_TYPE] != NULL)
-    return refuse(request, "filter[references_context]", "cannot stand beside filter[references_context_type]");
+    return refuse(request, "filter[references_context]",
+                  "cannot stand beside filter[references_context_type]");
   if (!split_context(given[FLAG_FILTER_CONTEXT], type, filter))
     return refuse(request, "filter[references_context]", "expected {type}:{key}");
   return true;
@@ -112,7 +113,8 @@ static void list(request_t *request, void *service, const caller_t *caller)
   char context_type[JSONAPI_SEARCH_MAX + 1];
   json_t *data = NULL;
   int64_t total = 0;
-  if (!jsonapi_list_read(request, &flag_list_spec, &asked) || !read_filter(request, &asked, context_type, &filter))
+  if (!jsonapi_list_read(request, &flag_list_spec, &asked) ||
+      !read_filter(request, &asked, context_type, &filter))
     return;
   int err = flag_list(storage_reader(p->storage), caller->account, &asked, &filter, &data, &total);
   if (!err && json_array_size(data) == 0 && !tenants_confirm(p, request, caller->account))

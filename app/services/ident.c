@@ -117,8 +117,8 @@ int time_parse(const char *s, uint64_t *out)
 {
   unsigned year, month, day, hour, minute, second, ms;
   int east;
-  if (digits(&s, 4, 1970, 9999, &year) || literal(&s, '-') || digits(&s, 2, 1, 12, &month) || literal(&s, '-') ||
-      digits(&s, 2, 1, month_days(year, month), &day))
+  if (digits(&s, 4, 1970, 9999, &year) || literal(&s, '-') || digits(&s, 2, 1, 12, &month) ||
+      literal(&s, '-') || digits(&s, 2, 1, month_days(year, month), &day))
     return SMPL_EINVAL;
   if (*s != 'T' && *s != 't' && *s != ' ')
     return SMPL_EINVAL;

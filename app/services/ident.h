@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum {
-  UUID_TEXT_MAX = 37,  /* with NUL */
+  UUID_TEXT_MAX = 37,    /* with NUL */
   RESOURCE_ID_MAX = 255, /* characters of an id that the client chooses */
 };
 

@@ -60,8 +60,8 @@ static int read_sort(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, cons
   return SMPL_EINVAL;
 }
 
-static int read_filter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name, const char *value,
-                       char *detail)
+static int read_filter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name,
+                       const char *value, char *detail)
 {
   for (int i = 0; spec->filters[i] != NULL; i++) {
     if (strcmp(spec->filters[i], name) != 0)
@@ -79,8 +79,8 @@ static int read_filter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, co
   return SMPL_EINVAL;
 }
 
-int jsonapi_list_parameter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name, const char *value,
-                           char *detail)
+int jsonapi_list_parameter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name,
+                           const char *value, char *detail)
 {
   if (strcmp(name, "page[number]") == 0)
     return read_number(value, JSONAPI_PAGE_NUMBER_MAX, &list->page, detail);
@@ -95,7 +95,9 @@ int jsonapi_list_parameter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list
 
 void jsonapi_list_defaults(const jsonapi_list_spec_t *spec, jsonapi_list_t *list)
 {
-  *list = (jsonapi_list_t){.page = 1, .size = JSONAPI_PAGE_SIZE_MAX, .sort = spec->default_sort,
+  *list = (jsonapi_list_t){.page = 1,
+                           .size = JSONAPI_PAGE_SIZE_MAX,
+                           .sort = spec->default_sort,
                            .descending = spec->default_descending};
 }
 
@@ -132,7 +134,8 @@ static int check_id(const json_t *id, jsonapi_id_t rule, const char **out, probl
   const place_t *place = PLACE_MEMBER(&place_data, "id");
   *out = NULL;
   if (id == NULL || json_is_null(id))
-    return rule == JSONAPI_ID_REQUIRED ? problem_invalid(problem, place, "required: choose the resource's id") : SMPL_OK;
+    return rule == JSONAPI_ID_REQUIRED ? problem_invalid(problem, place, "required: choose the resource's id")
+                                       : SMPL_OK;
   if (rule == JSONAPI_ID_REFUSED)
     return problem_invalid(problem, place, "the service chooses the id: leave it out");
   if (!json_is_string(id))
@@ -141,12 +144,13 @@ static int check_id(const json_t *id, jsonapi_id_t rule, const char **out, probl
   return SMPL_OK;
 }
 
-int jsonapi_body(const json_t *body, const char *type, jsonapi_id_t rule, const char **id, const json_t **attributes,
-                 problem_t *problem)
+int jsonapi_body(const json_t *body, const char *type, jsonapi_id_t rule, const char **id,
+                 const json_t **attributes, problem_t *problem)
 {
   const json_t *data = json_object_get(body, "data");
   if (!json_is_object(data))
-    return problem_invalid(problem, &place_data, "expected an object {\"type\": \"%s\", \"attributes\": {...}}", type);
+    return problem_invalid(problem, &place_data,
+                           "expected an object {\"type\": \"%s\", \"attributes\": {...}}", type);
   const place_t *at_type = PLACE_MEMBER(&place_data, "type");
   const json_t *given = json_object_get(data, "type");
   if (!json_is_string(given))
@@ -170,7 +174,8 @@ size_t jsonapi_length(const char *text)
   return n;
 }
 
-static int check_value(const json_t *value, const jsonapi_field_t *field, const place_t *place, problem_t *problem)
+static int check_value(const json_t *value, const jsonapi_field_t *field, const place_t *place,
+                       problem_t *problem)
 {
   switch (field->kind) {
   case FIELD_STRING:
@@ -210,16 +215,19 @@ static const jsonapi_field_t *field_named(const jsonapi_field_t *fields, const c
   return NULL;
 }
 
-int jsonapi_check(const json_t *object, const jsonapi_field_t *fields, const place_t *place, problem_t *problem)
+int jsonapi_check(const json_t *object, const jsonapi_field_t *fields, const place_t *place,
+                  problem_t *problem)
 {
   const char *name;
   json_t *value;
-  json_object_foreach((json_t *)object, name, value) {
+  json_object_foreach((json_t *)object, name, value)
+  {
     const jsonapi_field_t *field = field_named(fields, name);
     const place_t *at = PLACE_MEMBER(place, name);
     if (field == NULL)
       return problem_invalid(problem, at, "unknown member");
-    if (json_is_null(value) && (field->nullable || field->kind == FIELD_ANY || field->kind == FIELD_READ_ONLY))
+    if (json_is_null(value) &&
+        (field->nullable || field->kind == FIELD_ANY || field->kind == FIELD_READ_ONLY))
       continue;
     int err = check_value(value, field, at, problem);
     if (err)

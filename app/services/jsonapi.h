@@ -19,8 +19,8 @@ enum {
 
 /* What a list understands. */
 typedef struct jsonapi_list_spec {
-  const char *const *sorts;   /* field names, ends with NULL; the list's sort is an index into it */
-  int default_sort;           /* index */
+  const char *const *sorts; /* field names, ends with NULL; the list's sort is an index into it */
+  int default_sort;         /* index */
   bool default_descending;
   const char *const *filters; /* "filter[parent]", ..., ends with NULL, at most JSONAPI_FILTERS_MAX */
 } jsonapi_list_spec_t;
@@ -30,15 +30,16 @@ typedef struct jsonapi_list {
   bool total;
   int sort;
   bool descending;
-  const char *filters[JSONAPI_FILTERS_MAX]; /* as in the specification's order; NULL: not asked for; borrowed */
+  const char
+      *filters[JSONAPI_FILTERS_MAX]; /* as in the specification's order; NULL: not asked for; borrowed */
 } jsonapi_list_t;
 
 /* Reads the query. False: a 400 that names the parameter was replied. */
 bool jsonapi_list_read(request_t *request, const jsonapi_list_spec_t *spec, jsonapi_list_t *list);
 /* The same for one parameter of the query; pure, for tests. 0, or SMPL_EINVAL with what is wrong in detail
  * (PROBLEM_DETAIL_MAX bytes). */
-int jsonapi_list_parameter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name, const char *value,
-                           char *detail);
+int jsonapi_list_parameter(const jsonapi_list_spec_t *spec, jsonapi_list_t *list, const char *name,
+                           const char *value, char *detail);
 void jsonapi_list_defaults(const jsonapi_list_spec_t *spec, jsonapi_list_t *list);
 /* "true", "false", "1", "0" in any case. SMPL_EINVAL. */
 int jsonapi_bool(const char *text, bool *out);
@@ -53,8 +54,8 @@ typedef enum jsonapi_id {
 } jsonapi_id_t;
 
 /* Takes {"data": {"type": type, "id": ..., "attributes": {...}}} apart. *id is NULL if absent. Borrowed from body. */
-int jsonapi_body(const json_t *body, const char *type, jsonapi_id_t rule, const char **id, const json_t **attributes,
-                 problem_t *problem);
+int jsonapi_body(const json_t *body, const char *type, jsonapi_id_t rule, const char **id,
+                 const json_t **attributes, problem_t *problem);
 
 /* One attribute's rule. */
 typedef struct jsonapi_field {
@@ -67,7 +68,8 @@ typedef struct jsonapi_field {
 
 /* Every member of object has a rule in fields and follows it; FIELD_READ_ONLY members are accepted and ignored. The table
  * ends with name == NULL. */
-int jsonapi_check(const json_t *object, const jsonapi_field_t *fields, const place_t *place, problem_t *problem);
+int jsonapi_check(const json_t *object, const jsonapi_field_t *fields, const place_t *place,
+                  problem_t *problem);
 /* Characters of UTF-8 text. */
 size_t jsonapi_length(const char *text);
 

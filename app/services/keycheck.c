@@ -21,7 +21,7 @@ typedef struct waiter {
 } waiter_t;
 
 typedef struct entry {
-  struct entry *chain;        /* of the bucket */
+  struct entry *chain;         /* of the bucket */
   struct entry *newer, *older; /* of its age list, if active or refused */
   keycheck_t *owner;
   uint8_t hash[KEY_HASH_LEN]; /* the key itself is not kept */
@@ -160,8 +160,8 @@ static void on_answer(void *ctx, const sister_reply_t *reply)
   if (known) {
     keep(k, e, active ? STATE_ACTIVE : STATE_REFUSED, for_ms);
   } else {
-    log_warn("keys: no usable answer of the account service: %s (status %d)", reply->why != NULL ? reply->why : "",
-             reply->status);
+    log_warn("keys: no usable answer of the account service: %s (status %d)",
+             reply->why != NULL ? reply->why : "", reply->status);
     drop(k, e);
   }
   while (waiters != NULL) {

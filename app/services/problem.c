@@ -83,8 +83,8 @@ void problem_reply(request_t *request, const problem_t *problem)
     request_set_header(request, "Retry-After", "1");
   if (problem->status == 401)
     request_set_header(request, "WWW-Authenticate", "Bearer");
-  request_reply_error(request, problem->status, problem->title, problem->pointer[0] != '\0' ? problem->pointer : NULL,
-                      NULL, "%s", problem->detail);
+  request_reply_error(request, problem->status, problem->title,
+                      problem->pointer[0] != '\0' ? problem->pointer : NULL, NULL, "%s", problem->detail);
 }
 
 void reply_not_found(request_t *request, const char *what, const char *id)

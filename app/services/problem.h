@@ -12,9 +12,9 @@ enum {
 };
 
 typedef struct problem {
-  int status;                         /* 0: nothing is wrong */
-  const char *title;                  /* a literal */
-  char pointer[PROBLEM_POINTER_MAX];  /* "" for none; RFC 6901 */
+  int status;                        /* 0: nothing is wrong */
+  const char *title;                 /* a literal */
+  char pointer[PROBLEM_POINTER_MAX]; /* "" for none; RFC 6901 */
   char detail[PROBLEM_DETAIL_MAX];
 } problem_t;
 

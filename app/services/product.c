@@ -43,8 +43,8 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
   return err;
 }
 
-int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision, void **state,
-                 diag_t *diag)
+int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
+                 void **state, diag_t *diag)
 {
   *state = NULL;
   product_t *p = calloc(1, sizeof *p);

@@ -22,13 +22,13 @@ typedef struct product {
 } product_t;
 
 /* Where the tenants are kept: to be part of the product's first migration. */
-#define TENANTS_SQL                                                                                                    \
-  "CREATE TABLE tenants (id TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT, created_at INTEGER NOT NULL,"              \
+#define TENANTS_SQL                                                                                          \
+  "CREATE TABLE tenants (id TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT, created_at INTEGER NOT NULL,"    \
   " updated_at INTEGER NOT NULL) WITHOUT ROWID;"
 
 /* service_t.open and close: *state is a product_t, and the service pointer of every handler. */
-int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision, void **state,
-                 diag_t *diag);
+int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
+                 void **state, diag_t *diag);
 void product_close(void *state, void (*done)(void *ctx), void *ctx);
 
 /* Goes on with the caller, or replies. */

@@ -23,9 +23,10 @@ typedef struct sister_call {
   char *body; /* JSON text, NULL for none */
 
   lookup_query_t *query; /* under way, or NULL */
-  lookup_srvs_t srvs;    /* candidates in the order to try; one with port 80 or the URL's if there is no record */
-  size_t srv;            /* the one under way */
-  lookup_addrs_t addrs;  /* of it */
+  lookup_srvs_t
+      srvs;   /* candidates in the order to try; one with port 80 or the URL's if there is no record */
+  size_t srv; /* the one under way */
+  lookup_addrs_t addrs; /* of it */
   size_t addr;
   unsigned tries;
 
@@ -257,7 +258,8 @@ static void transfer_failed(sister_call_t *call, CURLcode code)
 {
   char text[SISTER_WHY_MAX], at[ENDPOINT_TEXT_MAX];
   endpoint_t ep = {call->addrs.addrs[call->addr], call->srvs.srvs[call->srv].port};
-  bool connecting = code == CURLE_COULDNT_CONNECT || (code == CURLE_OPERATION_TIMEDOUT && call->response_len == 0);
+  bool connecting =
+      code == CURLE_COULDNT_CONNECT || (code == CURLE_OPERATION_TIMEDOUT && call->response_len == 0);
   if (code == CURLE_COULDNT_CONNECT && try_next(call))
     return;
   if (code == CURLE_WRITE_ERROR && call->response_len > 0)
@@ -293,7 +295,8 @@ static void reap(sisters_t *s)
   while (s->multi != NULL && (msg = curl_multi_info_read(s->multi, &left)) != NULL) {
     sister_call_t *call = NULL;
     CURLcode code = msg->data.result;
-    if (msg->msg == CURLMSG_DONE && curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call) == CURLE_OK)
+    if (msg->msg == CURLMSG_DONE &&
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call) == CURLE_OK)
       transfer_done(call, code);
   }
 }
@@ -372,7 +375,8 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *a
   }
   if (w == NULL && (w = new_watch(s, fd)) == NULL)
     return -1;
-  int events = ((what & CURL_POLL_IN) != 0 ? UV_READABLE : 0) | ((what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0);
+  int events =
+      ((what & CURL_POLL_IN) != 0 ? UV_READABLE : 0) | ((what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0);
   return uv_poll_start(&w->poll, events, on_poll) == 0 ? 0 : -1;
 }
 
@@ -416,7 +420,8 @@ static void look_up_target(sister_call_t *call)
 {
   call->addrs.count = 0;
   call->addr = 0;
-  int err = lookup_addresses(call->owner->lookup, &call->srvs.srvs[call->srv].target, on_addresses, call, &call->query);
+  int err = lookup_addresses(call->owner->lookup, &call->srvs.srvs[call->srv].target, on_addresses, call,
+                             &call->query);
   if (err) {
     call->query = NULL;
     fail(call, err, "cannot look its address up: %s", smpl_strerror(err));
@@ -526,7 +531,8 @@ static bool set_multi(sisters_t *s)
          curl_multi_setopt(s->multi, CURLMOPT_SOCKETDATA, s) == CURLM_OK &&
          curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
          curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, s) == CURLM_OK &&
-         curl_multi_setopt(s->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)SISTER_CONNECTIONS_MAX) == CURLM_OK &&
+         curl_multi_setopt(s->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)SISTER_CONNECTIONS_MAX) ==
+             CURLM_OK &&
          curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)SISTER_CONNECTIONS_MAX) == CURLM_OK;
 }
 

@@ -15,13 +15,13 @@
 #include "common/lookup.h"
 
 enum {
-  SISTER_CALLS_MAX = 256,            /* under way at once; more are SMPL_ELIMIT */
-  SISTER_CONNECTIONS_MAX = 32,       /* kept alive or under way; calls beyond wait their turn */
-  SISTER_IDLE_S = 20,                /* a kept connection older than this is not used again */
-  SISTER_TRIES_MAX = 4,              /* addresses tried when connecting fails */
-  SISTER_CONNECT_TIMEOUT_MS = 1000,  /* each of them */
-  SISTER_RESPONSE_MAX = 1 << 20,     /* bytes of body */
-  SISTER_HOST_MAX = 254,             /* characters with NUL */
+  SISTER_CALLS_MAX = 256,           /* under way at once; more are SMPL_ELIMIT */
+  SISTER_CONNECTIONS_MAX = 32,      /* kept alive or under way; calls beyond wait their turn */
+  SISTER_IDLE_S = 20,               /* a kept connection older than this is not used again */
+  SISTER_TRIES_MAX = 4,             /* addresses tried when connecting fails */
+  SISTER_CONNECT_TIMEOUT_MS = 1000, /* each of them */
+  SISTER_RESPONSE_MAX = 1 << 20,    /* bytes of body */
+  SISTER_HOST_MAX = 254,            /* characters with NUL */
   SISTER_URL_MAX = 1024,
   SISTER_WHY_MAX = 256,
 };
@@ -41,7 +41,7 @@ int sister_url_parse(const char *text, sister_url_t *out, diag_t *diag);
 typedef struct sisters sisters_t;
 
 typedef struct sister_request {
-  const char *method;     /* "GET", "POST", "PUT" */
+  const char *method; /* "GET", "POST", "PUT" */
   const char *base_url;
   const char *path;       /* "/internal/v1/..." */
   const json_t *body;     /* may be NULL; written before sisters_call returns */

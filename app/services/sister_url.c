@@ -6,7 +6,8 @@
 #include "common/text.h"
 
 /* The host part of "host[:port]" into out->host, *rest behind it. Brackets of an IPv6 address are taken off. */
-static int split_host(const char *authority, size_t len, sister_url_t *out, const char **rest, size_t *rest_len)
+static int split_host(const char *authority, size_t len, sister_url_t *out, const char **rest,
+                      size_t *rest_len)
 {
   const char *end = authority + len;
   const char *from = authority, *to = memchr(authority, ':', len);

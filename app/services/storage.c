@@ -173,7 +173,8 @@ no_lock:
   return diag_fail(diag, SMPL_ESYS, "cannot start the writer thread");
 }
 
-int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out, diag_t *diag)
+int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
+                 diag_t *diag)
 {
   *out = NULL;
   storage_t *s = calloc(1, sizeof *s);

@@ -15,12 +15,12 @@
 #include "common/diag.h"
 
 enum {
-  STORAGE_QUEUE_MAX = 1024,           /* jobs waiting or running; more are SMPL_ELIMIT */
-  STORAGE_GROUP_MAX = 256,            /* jobs in one transaction */
-  STORAGE_STMTS_MAX = 96,             /* prepared statements a connection */
-  STORAGE_WRITE_BUSY_MS = 5000,       /* wait for another process's transaction */
-  STORAGE_READ_BUSY_MS = 100,         /* the same on the loop's thread */
-  STORAGE_CHECK_MAX = 64 << 20,       /* bytes; the pages of a bigger file are not all checked at start */
+  STORAGE_QUEUE_MAX = 1024,     /* jobs waiting or running; more are SMPL_ELIMIT */
+  STORAGE_GROUP_MAX = 256,      /* jobs in one transaction */
+  STORAGE_STMTS_MAX = 96,       /* prepared statements a connection */
+  STORAGE_WRITE_BUSY_MS = 5000, /* wait for another process's transaction */
+  STORAGE_READ_BUSY_MS = 100,   /* the same on the loop's thread */
+  STORAGE_CHECK_MAX = 64 << 20, /* bytes; the pages of a bigger file are not all checked at start */
 };
 
 typedef struct storage storage_t;
@@ -35,7 +35,8 @@ typedef struct storage_schema {
 
 /* Opens or creates the file (mode 0600), migrates it, starts the writer. SMPL_EDENIED, SMPL_EINVAL (corrupt, of another
  * service, or newer than this program), SMPL_ESYS, SMPL_ENOMEM; diag names the file. */
-int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out, diag_t *diag);
+int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
+                 diag_t *diag);
 /* Runs what is queued, ends the thread, closes the file; done is called from the loop. */
 void storage_close(storage_t *storage, void (*done)(void *ctx), void *ctx);
 
@@ -83,7 +84,7 @@ static inline storage_arg_t storage_blob_arg(const void *data, size_t len)
 #define STORAGE_TEXT(s)    storage_text_arg(s)
 #define STORAGE_BLOB(p, n) storage_blob_arg(p, n)
 #define STORAGE_NULL       ((storage_arg_t){STORAGE_ARG_NULL, 0, NULL, 0})
-#define STORAGE_ARGS(...) \
+#define STORAGE_ARGS(...)                                                                                    \
   (const storage_arg_t[]){__VA_ARGS__}, sizeof((const storage_arg_t[]){__VA_ARGS__}) / sizeof(storage_arg_t)
 #define STORAGE_NO_ARGS NULL, 0
 
@@ -96,7 +97,8 @@ int storage_step(storage_stmt_t *stmt);
 /* NULL allowed. */
 void storage_finish(storage_stmt_t *stmt);
 /* Runs a statement that gives no rows. *changed (may be NULL): rows it changed. */
-int storage_exec(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *changed);
+int storage_exec(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count,
+                 int64_t *changed);
 
 /* The first column of the one row that it gives. SMPL_ENOENT if there is none. */
 int storage_number(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *out);

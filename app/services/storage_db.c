@@ -65,7 +65,8 @@ static int open_handle(storage_db_t *db, storage_role_t role, diag_t *diag)
 {
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
   if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
-    return diag_fail(diag, SMPL_ESYS, "%s: %s", db->path, db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
+    return diag_fail(diag, SMPL_ESYS, "%s: %s", db->path,
+                     db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
   sqlite3_busy_timeout(db->handle, role == STORAGE_WRITES ? STORAGE_WRITE_BUSY_MS : STORAGE_READ_BUSY_MS);
   sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
@@ -176,9 +177,10 @@ static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *dia
   if (!fresh && owner != owner_id(schema->owner))
     return diag_fail(diag, SMPL_EINVAL, "%s: not a database of the %s service", db->path, schema->owner);
   if (version > newest)
-    return diag_fail(diag, SMPL_EINVAL,
-                     "%s: written by a newer smpl-app (schema %lld, this one knows %lld): use that one, or its backup",
-                     db->path, (long long)version, (long long)newest);
+    return diag_fail(
+        diag, SMPL_EINVAL,
+        "%s: written by a newer smpl-app (schema %lld, this one knows %lld): use that one, or its backup",
+        db->path, (long long)version, (long long)newest);
   for (; version < newest; version++) {
     if (run_migration(db, schema->migrations[version], version, schema))
       return diag_fail(diag, SMPL_EINVAL, "%s: cannot bring the schema from %lld to %lld: %s", db->path,

@@ -6,12 +6,12 @@
 #include "common/error.h"
 
 const route_parameter_t doc_account_parameters[] = {DOC_ACCOUNT_ID, {0}};
-const route_response_t doc_tenant_put_responses[] = {
-    {200, "Known already; name and key are as given now", "AccountNotice"},
-    {201, "New here", "AccountNotice"},
-    DOC_INVALID,
-    {503, "Cannot be served now", "ErrorResponse"},
-    {0}};
+const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name and key are as given now",
+                                                      "AccountNotice"},
+                                                     {201, "New here", "AccountNotice"},
+                                                     DOC_INVALID,
+                                                     {503, "Cannot be served now", "ErrorResponse"},
+                                                     {0}};
 const route_response_t doc_tenant_get_responses[] = {{200, "The account", "AccountNotice"}, DOC_MISSING, {0}};
 
 static const jsonapi_field_t fields[] = {
@@ -68,8 +68,9 @@ static json_t *document_of(storage_db_t *db, const char *id, int *err)
   if (row != 1)
     return NULL;
   json_t *attributes =
-      json_pack("{s:s, s:o, s:o, s:o}", "name", storage_text(stmt, 0), "key", jsonapi_text(storage_text(stmt, 1)),
-                "created_at", jsonapi_time(storage_int(stmt, 2)), "updated_at", jsonapi_time(storage_int(stmt, 3)));
+      json_pack("{s:s, s:o, s:o, s:o}", "name", storage_text(stmt, 0), "key",
+                jsonapi_text(storage_text(stmt, 1)), "created_at", jsonapi_time(storage_int(stmt, 2)),
+                "updated_at", jsonapi_time(storage_int(stmt, 3)));
   storage_finish(stmt);
   return jsonapi_document(jsonapi_resource("account", id, attributes));
 }
@@ -84,12 +85,14 @@ static int put(storage_db_t *db, change_t *c)
     return known;
   c->status = known == 1 ? 200 : 201;
   /* An update that changes nothing writes nothing, so repeated calls keep updated_at. */
-  int err = storage_exec(db,
-                         "INSERT INTO tenants (id, name, key, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)"
-                         " ON CONFLICT (id) DO UPDATE SET name = ?2, key = ?3, updated_at = ?4"
-                         " WHERE name <> ?2 OR key IS NOT ?3",
-                         STORAGE_ARGS(STORAGE_TEXT(c->id), STORAGE_TEXT(name), STORAGE_TEXT(key), STORAGE_INT(c->now)),
-                         NULL);
+  int err =
+      storage_exec(db,
+                   "INSERT INTO tenants (id, name, key, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)"
+                   " ON CONFLICT (id) DO UPDATE SET name = ?2, key = ?3, updated_at = ?4"
+                   " WHERE name <> ?2 OR key IS NOT ?3",
+                   STORAGE_ARGS(STORAGE_TEXT(c->id), STORAGE_TEXT(name), STORAGE_TEXT(key),
+                                STORAGE_INT(c->now)),
+                   NULL);
   if (!err && known == 0 && p->provision != NULL)
     err = p->provision(db, c->id, c->now);
   if (!err)
@@ -111,7 +114,8 @@ void tenants_put(request_t *request, void *service)
   if (!uuid_valid(c->id))
     err = problem_invalid(problem, NULL, "the account's id in the path is no lower-case UUID");
   if (!err)
-    err = jsonapi_body(request_body(request), "account", JSONAPI_ID_OPTIONAL, &c->new_id, &c->attributes, problem);
+    err = jsonapi_body(request_body(request), "account", JSONAPI_ID_OPTIONAL, &c->new_id, &c->attributes,
+                       problem);
   if (!err && c->new_id != NULL && strcmp(c->new_id, c->id) != 0)
     err = problem_at(problem, 409, at_id, "differs from the id in the path");
   if (!err)

@@ -29,8 +29,8 @@ void change_db_close(storage_db_t *db)
   fake_folder_remove();
 }
 
-int change_apply(storage_db_t *db, int (*run)(storage_db_t *, change_t *), const char *account, const char *id,
-                 const char *new_id, const char *attributes, change_t *out)
+int change_apply(storage_db_t *db, int (*run)(storage_db_t *, change_t *), const char *account,
+                 const char *id, const char *new_id, const char *attributes, change_t *out)
 {
   json_t *json = attributes != NULL ? json_loads(attributes, 0, NULL) : NULL;
   *out = (change_t){.id = id, .new_id = new_id, .attributes = json, .now = 1000};

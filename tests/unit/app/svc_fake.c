@@ -131,7 +131,8 @@ const char *request_parameter(const request_t *r, const char *name)
   return strcmp(name, "id") == 0 ? r->id : NULL;
 }
 
-int request_query_each(const request_t *r, int (*each)(void *ctx, const char *name, const char *value), void *ctx)
+int request_query_each(const request_t *r, int (*each)(void *ctx, const char *name, const char *value),
+                       void *ctx)
 {
   for (const char *const *q = r->query; q != NULL && *q != NULL; q++) {
     char name[128];
@@ -181,8 +182,8 @@ void request_reply_empty(request_t *r, int status)
   request_reply(r, status, NULL);
 }
 
-void request_reply_error(request_t *r, int status, const char *title, const char *pointer, const char *parameter,
-                         const char *fmt, ...)
+void request_reply_error(request_t *r, int status, const char *title, const char *pointer,
+                         const char *parameter, const char *fmt, ...)
 {
   char detail[1024];
   va_list ap;
@@ -190,8 +191,8 @@ void request_reply_error(request_t *r, int status, const char *title, const char
   vsnprintf(detail, sizeof detail, fmt, ap);
   va_end(ap);
   request_reply(r, status,
-                json_pack("{s:[{s:s, s:s, s:{s:s*, s:s*}}]}", "errors", "title", title, "detail", detail, "source",
-                          "pointer", pointer, "parameter", parameter));
+                json_pack("{s:[{s:s, s:s, s:{s:s*, s:s*}}]}", "errors", "title", title, "detail", detail,
+                          "source", "pointer", pointer, "parameter", parameter));
 }
 
 void request_set_header(request_t *r, const char *name, const char *value)

@@ -59,7 +59,8 @@ static void shapes_are_checked_at_their_place(void **state)
       {"{\"name\": \"x\", \"items\": {\"\": {}}}", AT "/items/"},
       {"{\"name\": \"x\", \"items\": {\"a\": {\"vlaue\": 1}}}", AT "/items/a/vlaue"},
       {"{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1, \"type\": \"INT\"}}}", AT "/items/a/type"},
-      {"{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1, \"description\": 2}}}", AT "/items/a/description"},
+      {"{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1, \"description\": 2}}}",
+       AT "/items/a/description"},
       {"{\"name\": \"x\", \"environments\": {\"prod\": 1}}", AT "/environments/prod"},
       {"{\"name\": \"x\", \"environments\": {\"p/q\": null}}", AT "/environments/p~1q"},
       {"{\"name\": \"x\", \"managed\": \"yes\"}", AT "/managed"},
@@ -192,17 +193,18 @@ static void children_and_parents_keep_agreeing_on_types(void **state)
   (void)state;
   create("top", "{\"name\": \"top\", \"items\": {\"n\": {\"value\": 1}}}");
   create("child", "{\"name\": \"child\", \"parent\": \"top\", \"items\": {\"s\": {\"value\": \"x\"}}}");
-  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400,
+  expect(config_replace, "child",
+         "{\"name\": \"c\", \"parent\": \"top\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400,
          AT "/items/n/value");
   /* The parent may not declare what a child has as another type. */
-  expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": 2}}}", 400,
-         AT "/items/s");
+  expect(config_replace, "top",
+         "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": 2}}}", 400, AT "/items/s");
   /* Nor may a line be hung below a config that disagrees with its far end. */
   create("strange", "{\"name\": \"strange\", \"items\": {\"s\": {\"value\": true}}}");
-  expect(config_replace, "top", "{\"name\": \"t\", \"parent\": \"strange\", \"items\": {\"n\": {\"value\": 1}}}", 400,
-         AT "/parent");
-  expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": \"y\"}}}", 200,
-         "");
+  expect(config_replace, "top",
+         "{\"name\": \"t\", \"parent\": \"strange\", \"items\": {\"n\": {\"value\": 1}}}", 400, AT "/parent");
+  expect(config_replace, "top",
+         "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"s\": {\"value\": \"y\"}}}", 200, "");
   /* An item that is gone may come back as something else. */
   expect(config_replace, "strange", "{\"name\": \"strange\"}", 200, "");
   expect(config_replace, "strange", "{\"name\": \"strange\", \"items\": {\"s\": {\"value\": 7}}}", 200, "");
@@ -213,9 +215,11 @@ static void overrides_name_declared_items_and_have_their_type(void **state)
   (void)state;
   create("top", "{\"name\": \"top\", \"items\": {\"n\": {\"value\": 1}}}");
   create("child", "{\"name\": \"child\", \"parent\": \"top\", \"environments\": {\"prod\": {\"n\": 2}}}");
-  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"n\": \"2\"}}}",
-         400, AT "/environments/prod/n");
-  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"m\": 2}}}", 400,
+  expect(config_replace, "child",
+         "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"n\": \"2\"}}}", 400,
+         AT "/environments/prod/n");
+  expect(config_replace, "child",
+         "{\"name\": \"c\", \"parent\": \"top\", \"environments\": {\"prod\": {\"m\": 2}}}", 400,
          AT "/environments/prod/m");
   expect(config_replace, "child", "{\"name\": \"c\", \"environments\": {\"prod\": {\"n\": 2}}}", 400,
          AT "/environments/prod/n");
@@ -241,11 +245,13 @@ static void a_refused_change_leaves_everything_as_it_was(void **state)
   create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
   create("b", "{\"name\": \"b\", \"parent\": \"a\", \"items\": {\"s\": {\"value\": \"x\"}}}");
   assert_int_equal(config_get(db, TENANT, "a", &before), SMPL_OK);
-  expect(config_replace, "a", "{\"name\": \"other\", \"items\": {\"s\": {\"value\": 1}}}", 400, AT "/items/s");
+  expect(config_replace, "a", "{\"name\": \"other\", \"items\": {\"s\": {\"value\": 1}}}", 400,
+         AT "/items/s");
   assert_int_equal(config_get(db, TENANT, "a", &after), SMPL_OK);
   assert_true(json_equal(before, after));
   /* Types too: n is still a NUMBER. */
-  expect(config_replace, "a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400, AT "/items/n/value");
+  expect(config_replace, "a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400,
+         AT "/items/n/value");
   json_decref(before);
   json_decref(after);
 }
@@ -259,7 +265,9 @@ static void accounts_do_not_see_each_other(void **state)
   assert_int_equal(config_get(db, OTHER, "a", &found), SMPL_ENOENT);
   assert_int_equal(change_apply(db, config_remove, OTHER, "a", NULL, NULL, &c), 404);
   assert_int_equal(change_apply(db, config_replace, OTHER, "a", NULL, "{\"name\": \"x\"}", &c), 404);
-  assert_int_equal(change_apply(db, config_create, OTHER, NULL, "b", "{\"name\": \"x\", \"parent\": \"a\"}", &c), 400);
+  assert_int_equal(change_apply(db, config_create, OTHER, NULL, "b", "{\"name\": \"x\", \"parent\": \"a\"}",
+                                &c),
+                   400);
   assert_int_equal(change_apply(db, config_create, OTHER, NULL, "a", "{\"name\": \"x\"}", &c), 201);
   json_decref(c.document);
   assert_int_equal(change_apply(db, config_create, "00000000-0000-4000-8000-000000000000", NULL, "a",
@@ -332,11 +340,12 @@ static void a_page_has_at_most_16_mib_of_json(void **state)
 static void an_account_has_at_most_10000_configs(void **state)
 {
   (void)state;
-  assert_int_equal(storage_db_command(
-                       db, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998)"
-                           " INSERT INTO configs SELECT '" TENANT "', 'n' || i, 'x', NULL, NULL, '{}', '{}', 1, 0, 0"
-                           " FROM n"),
-                   SMPL_OK);
+  assert_int_equal(
+      storage_db_command(db, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998)"
+                             " INSERT INTO configs SELECT '" TENANT
+                             "', 'n' || i, 'x', NULL, NULL, '{}', '{}', 1, 0, 0"
+                             " FROM n"),
+      SMPL_OK);
   create("last", "{\"name\": \"x\"}");
   expect(config_create, "more", "{\"name\": \"x\"}", 409, "");
 }

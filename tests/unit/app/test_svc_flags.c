@@ -49,29 +49,40 @@ static void rules_hold_at_their_place(void **state)
       {"{'name': 'x', 'type': 'JSON', 'default': null}", AT "/default"},
       {"{'name': 'x', 'type': 'BOOLEAN', 'default': true, 'colour': 1}", AT "/colour"},
       /* constrained */
-      {"{'name': 'x', 'type': 'BOOLEAN', 'default': true, 'values': [{'name': 'on', 'value': true}]}", AT "/values"},
+      {"{'name': 'x', 'type': 'BOOLEAN', 'default': true, 'values': [{'name': 'on', 'value': true}]}",
+       AT "/values"},
       {"{'name': 'x', 'type': 'BOOLEAN', 'default': true, 'values':"
-       " [{'name': 'on', 'value': true}, {'name': 'off', 'value': false}]}", ""},
+       " [{'name': 'on', 'value': true}, {'name': 'off', 'value': false}]}",
+       ""},
       {"{'name': 'x', 'type': 'BOOLEAN', 'default': true, 'values':"
-       " [{'name': 'on', 'value': true}, {'name': 'off', 'value': true}]}", AT "/values/1/value"},
+       " [{'name': 'on', 'value': true}, {'name': 'off', 'value': true}]}",
+       AT "/values/1/value"},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': []}", AT "/values"},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': null}", ""},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'name': 'b', 'value': 'b'}]}", AT "/default"},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'name': 'a', 'value': 1}]}", AT "/values/0/value"},
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'name': 'b', 'value': 'b'}]}",
+       AT "/default"},
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'name': 'a', 'value': 1}]}",
+       AT "/values/0/value"},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'value': 'a'}]}", AT "/values/0/name"},
       {"{'name': 'x', 'type': 'NUMERIC', 'default': 1.0, 'values': [{'name': 'a', 'value': 1}]}", ""},
       /* environments */
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'default': null}}}", ""},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'default': 1}}}", AT "/environments/p/default"},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'enabled': 1}}}", AT "/environments/p/enabled"},
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'default': 1}}}",
+       AT "/environments/p/default"},
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'enabled': 1}}}",
+       AT "/environments/p/enabled"},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'': {}}}", AT "/environments/"},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'rules': [{'value': 'b'}]}}}",
        AT "/environments/p/rules/0/logic"},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'rules': [{'logic': {}, 'value': 2}]}}}",
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'rules': [{'logic': {}, "
+       "'value': 2}]}}}",
        AT "/environments/p/rules/0/value"},
-      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'rules': [{'logic': {}, 'value': 'c'}]}}}", ""},
+      {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'environments': {'p': {'rules': [{'logic': {}, "
+       "'value': 'c'}]}}}",
+       ""},
       {"{'name': 'x', 'type': 'STRING', 'default': 'a', 'values': [{'name': 'a', 'value': 'a'}],"
-       " 'environments': {'p': {'rules': [{'logic': {}, 'value': 'c'}]}}}", AT "/environments/p/rules/0/value"},
+       " 'environments': {'p': {'rules': [{'logic': {}, 'value': 'c'}]}}}",
+       AT "/environments/p/rules/0/value"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -94,8 +105,8 @@ static void counts_hold_at_their_limits(void **state)
   problem_t problem = {0};
   (void)state;
   json_t *rules = json_array(), *values = json_array();
-  json_t *a = json_pack("{s:s, s:s, s:i, s:O, s:{s:{s:O}}}", "name", "x", "type", "NUMERIC", "default", 0, "values",
-                        values, "environments", "p", "rules", rules);
+  json_t *a = json_pack("{s:s, s:s, s:i, s:O, s:{s:{s:O}}}", "name", "x", "type", "NUMERIC", "default", 0,
+                        "values", values, "environments", "p", "rules", rules);
   for (int i = 0; i < FLAG_VALUES_MAX; i++)
     json_array_append_new(values, json_pack("{s:s, s:i}", "name", "v", "value", i));
   for (int i = 0; i < FLAG_RULES_MAX; i++)
@@ -126,7 +137,8 @@ static void expect_reference(const char *logic, const char *type, const char *ke
 static void references_are_found_in_rules(void **state)
 {
   static const char equal[] = "{\"==\": [{\"var\": \"customer.key\"}, \"c-1\"]}";
-  static const char nested[] = "{\"and\": [{\"var\": \"user.beta\"}, {\"in\": [{\"var\": \"customer.key\"}, [\"c-1\", \"c-2\"]]}]}";
+  static const char nested[] =
+      "{\"and\": [{\"var\": \"user.beta\"}, {\"in\": [{\"var\": \"customer.key\"}, [\"c-1\", \"c-2\"]]}]}";
   (void)state;
   expect_reference(equal, "customer", NULL, true);
   expect_reference(equal, "custom", NULL, false);
@@ -143,8 +155,8 @@ static void references_are_found_in_rules(void **state)
 
 #define PLAIN "{\"name\": \"x\", \"type\": \"boolean\", \"default\": false}"
 
-static int apply(int (*run)(storage_db_t *, change_t *), const char *account, const char *id, const char *new_id,
-                 const char *attributes)
+static int apply(int (*run)(storage_db_t *, change_t *), const char *account, const char *id,
+                 const char *new_id, const char *attributes)
 {
   change_t c;
   int status = change_apply(db, run, account, id, new_id, attributes, &c);
@@ -160,7 +172,9 @@ static void flags_are_created_replaced_renamed_and_deleted(void **state)
   assert_int_equal(apply(flag_create, TENANT, NULL, "a", PLAIN), 409);
   assert_int_equal(apply(flag_create, TENANT, NULL, "b", PLAIN), 201);
   assert_int_equal(apply(flag_replace, TENANT, "a", "b", PLAIN), 409);
-  assert_int_equal(apply(flag_replace, TENANT, "a", "c", "{\"name\": \"y\", \"type\": \"STRING\", \"default\": \"s\"}"), 200);
+  assert_int_equal(apply(flag_replace, TENANT, "a", "c",
+                         "{\"name\": \"y\", \"type\": \"STRING\", \"default\": \"s\"}"),
+                   200);
   assert_int_equal(flag_get(db, TENANT, "a", &flag), SMPL_ENOENT);
   assert_int_equal(flag_get(db, TENANT, "c", &flag), SMPL_OK);
   const json_t *attributes = json_object_get(flag, "attributes");
@@ -195,7 +209,8 @@ static void environments_come_back_whole(void **state)
                    201);
   assert_int_equal(flag_get(db, TENANT, "a", &flag), SMPL_OK);
   json_t *want = json_loads("{\"prod\": {\"enabled\": false, \"default\": null, \"rules\": []},"
-                            " \"test\": {\"enabled\": true, \"default\": null, \"rules\": []}}", 0, NULL);
+                            " \"test\": {\"enabled\": true, \"default\": null, \"rules\": []}}",
+                            0, NULL);
   assert_true(json_equal(json_object_get(json_object_get(flag, "attributes"), "environments"), want));
   json_decref(want);
   json_decref(flag);
@@ -210,11 +225,12 @@ static void lists_narrowed_to_a_context_are_paged_too(void **state)
   (void)state;
   for (int i = 0; i < 7; i++) {
     snprintf(id, sizeof id, "f%d", i);
-    assert_int_equal(apply(flag_create, TENANT, NULL, id,
-                           i % 2 == 0 ? "{\"name\": \"x\", \"type\": \"BOOLEAN\", \"default\": false, \"environments\":"
-                                        " {\"p\": {\"rules\": [{\"logic\": {\"var\": \"user.x\"}, \"value\": true}]}}}"
-                                      : PLAIN),
-                     201);
+    assert_int_equal(
+        apply(flag_create, TENANT, NULL, id,
+              i % 2 == 0 ? "{\"name\": \"x\", \"type\": \"BOOLEAN\", \"default\": false, \"environments\":"
+                           " {\"p\": {\"rules\": [{\"logic\": {\"var\": \"user.x\"}, \"value\": true}]}}}"
+                         : PLAIN),
+        201);
   }
   jsonapi_list_defaults(&flag_list_spec, &list);
   list.size = 3;

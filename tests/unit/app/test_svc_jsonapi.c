@@ -32,9 +32,17 @@ static void page_sizes_are_taken_from_1_to_1000(void **state)
   static const struct {
     const char *parameter;
     int64_t size; /* 0: refused */
-  } cases[] = {{"page[size]=1", 1},  {"page[size]=999", 999}, {"page[size]=1000", 1000}, {"page[size]=1001", 0},
-               {"page[size]=0", 0},  {"page[size]=-1", 0},    {"page[size]=", 0},        {"page[size]=1e2", 0},
-               {"page[size]=+5", 0}, {"page[size]= 5", 0},    {"page[size]=99999999999999999999", 0}};
+  } cases[] = {{"page[size]=1", 1},
+               {"page[size]=999", 999},
+               {"page[size]=1000", 1000},
+               {"page[size]=1001", 0},
+               {"page[size]=0", 0},
+               {"page[size]=-1", 0},
+               {"page[size]=", 0},
+               {"page[size]=1e2", 0},
+               {"page[size]=+5", 0},
+               {"page[size]= 5", 0},
+               {"page[size]=99999999999999999999", 0}};
   jsonapi_list_t list;
   char named[64];
   (void)state;
@@ -169,7 +177,8 @@ static void ids_that_the_service_chooses_are_refused(void **state)
   problem_t problem = {0};
   const char *id;
   const json_t *attributes;
-  json_t *body = json_loads("{\"data\": {\"id\": \"a\", \"type\": \"account\", \"attributes\": {}}}", 0, NULL);
+  json_t *body =
+      json_loads("{\"data\": {\"id\": \"a\", \"type\": \"account\", \"attributes\": {}}}", 0, NULL);
   (void)state;
   jsonapi_body(body, "account", JSONAPI_ID_REFUSED, &id, &attributes, &problem);
   assert_string_equal(problem.pointer, "/data/id");

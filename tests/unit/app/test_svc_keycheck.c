@@ -71,11 +71,13 @@ static int ask(void *ctx, const json_t *question, const char *id, sister_cb cb, 
 static void answer(size_t i, int err, int status, const char *body)
 {
   json_t *json = body != NULL ? json_loads(body, 0, NULL) : NULL;
-  questions[i].cb(questions[i].ctx, &(sister_reply_t){.err = err, .status = status, .body = json, .why = "why"});
+  questions[i].cb(questions[i].ctx,
+                  &(sister_reply_t){.err = err, .status = status, .body = json, .why = "why"});
   json_decref(json);
 }
 
-#define ACTIVE "{\"active\": true, \"account\": \"" ACCOUNT "\", \"key_id\": \"" KEY_ID "\", \"expires_in_ms\": null}"
+#define ACTIVE                                                                                               \
+  "{\"active\": true, \"account\": \"" ACCOUNT "\", \"key_id\": \"" KEY_ID "\", \"expires_in_ms\": null}"
 
 static keycheck_t *check;
 static char key[KEY_TEXT_MAX];
@@ -167,7 +169,9 @@ static void a_key_is_not_believed_beyond_its_expiry(void **state)
 {
   (void)state;
   request_t *r = send_key(key);
-  answer(0, 0, 200, "{\"active\": true, \"account\": \"" ACCOUNT "\", \"key_id\": \"" KEY_ID "\", \"expires_in_ms\": 700}");
+  answer(0, 0, 200,
+         "{\"active\": true, \"account\": \"" ACCOUNT "\", \"key_id\": \"" KEY_ID
+         "\", \"expires_in_ms\": 700}");
   expect(r, 200);
   now += 699;
   expect(send_key(key), 200);
@@ -278,15 +282,17 @@ static void waiting_requests_are_counted_and_refused_beyond_the_limit(void **sta
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(without_a_key_or_with_a_mistyped_one_nobody_is_asked, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(without_a_key_or_with_a_mistyped_one_nobody_is_asked, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(an_active_key_is_asked_about_once_in_30_seconds, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_unknown_key_is_asked_about_once_in_5_seconds, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_key_is_not_believed_beyond_its_expiry, set_up, tear_down),
       cmocka_unit_test_setup_teardown(requests_for_one_key_share_one_question, set_up, tear_down),
       cmocka_unit_test_setup_teardown(no_usable_answer_is_no_access_and_is_not_remembered, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(the_cache_keeps_its_limit_and_made_up_keys_do_not_drive_out_real_ones, set_up,
+      cmocka_unit_test_setup_teardown(the_cache_keeps_its_limit_and_made_up_keys_do_not_drive_out_real_ones,
+                                      set_up, tear_down),
+      cmocka_unit_test_setup_teardown(waiting_requests_are_counted_and_refused_beyond_the_limit, set_up,
                                       tear_down),
-      cmocka_unit_test_setup_teardown(waiting_requests_are_counted_and_refused_beyond_the_limit, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

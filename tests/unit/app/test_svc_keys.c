@@ -43,7 +43,9 @@ static void the_checksum_is_the_crc32_that_others_compute(void **state)
 {
   (void)state;
   /* zlib.crc32(b"sk_api_" + b"0" * 30) == 0xda8c1cc6, in base62. */
-  assert_true(key_well_formed("sk_api_" "000000000000000000000000000000" "408kBa"));
+  assert_true(key_well_formed("sk_api_"
+                              "000000000000000000000000000000"
+                              "408kBa"));
 }
 
 static void keys_of_other_lengths_are_refused(void **state)

@@ -57,7 +57,8 @@ static lookup_query_t *new_query(void *ctx)
   return q;
 }
 
-int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx, lookup_query_t **query)
+int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
+                     lookup_query_t **query)
 {
   (void)lookup;
   (void)name;
@@ -70,7 +71,8 @@ int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb c
   return SMPL_OK;
 }
 
-int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx, lookup_query_t **query)
+int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+                    lookup_query_t **query)
 {
   char text[DNS_NAME_TEXT_MAX];
   (void)lookup;
@@ -205,8 +207,12 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
 
 static int start(const char *url, const json_t *body, uint64_t timeout_ms, outcome_t *o)
 {
-  sister_request_t request = {.method = body != NULL ? "POST" : "GET", .base_url = url, .path = "/internal/v1/x?y",
-                              .body = body, .request_id = "id-1", .timeout_ms = timeout_ms};
+  sister_request_t request = {.method = body != NULL ? "POST" : "GET",
+                              .base_url = url,
+                              .path = "/internal/v1/x?y",
+                              .body = body,
+                              .request_id = "id-1",
+                              .timeout_ms = timeout_ms};
   *o = (outcome_t){0};
   return sisters_call(sisters, &request, on_reply, o);
 }
@@ -274,24 +280,47 @@ static void use_srv(uint16_t at)
   assert_int_equal(dns_name_from_text("target.internal", &srv_answer.srvs[0].target), 0);
 }
 
-#define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"a\": true}"
-#define A        "127.45.0.1"
-#define B        "127.45.0.2"
-#define NAME     "http://config.internal"
+#define OK_REPLY                                                                                             \
+  "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"a\": true}"
+#define A    "127.45.0.1"
+#define B    "127.45.0.2"
+#define NAME "http://config.internal"
 
 static void urls_are_read_strictly(void **state)
 {
   static const struct {
     const char *text, *host;
     int port;
-  } good[] = {{"http://Config.Internal", "config.internal", 0}, {"http://config.internal/", "config.internal", 0},
-              {"http://config.internal.", "config.internal", 0}, {"http://config.internal:8000", "config.internal", 8000},
-              {"http://127.0.0.1:65535", "127.0.0.1", 65535},    {"http://[::1]:80/", "::1", 80},
+  } good[] = {{"http://Config.Internal", "config.internal", 0},
+              {"http://config.internal/", "config.internal", 0},
+              {"http://config.internal.", "config.internal", 0},
+              {"http://config.internal:8000", "config.internal", 8000},
+              {"http://127.0.0.1:65535", "127.0.0.1", 65535},
+              {"http://[::1]:80/", "::1", 80},
               {"http://[fc00::1]", "fc00::1", 0}};
-  static const char *const bad[] = {"", "config.internal", "https://config.internal", "ftp://x", "http://", "http:///",
-                                    "http://a b", "http://a/b", "http://a?b", "http://a#b", "http://u@a", "http://a:",
-                                    "http://a:0", "http://a:65536", "http://a:80x", "http://[::1", "http://[1.2.3.4]",
-                                    "http://[a]", "http://a..b", "http://.", "HTTP://a", "http://a\r\nb", "http://\xc3\xa4"};
+  static const char *const bad[] = {"",
+                                    "config.internal",
+                                    "https://config.internal",
+                                    "ftp://x",
+                                    "http://",
+                                    "http:///",
+                                    "http://a b",
+                                    "http://a/b",
+                                    "http://a?b",
+                                    "http://a#b",
+                                    "http://u@a",
+                                    "http://a:",
+                                    "http://a:0",
+                                    "http://a:65536",
+                                    "http://a:80x",
+                                    "http://[::1",
+                                    "http://[1.2.3.4]",
+                                    "http://[a]",
+                                    "http://a..b",
+                                    "http://.",
+                                    "HTTP://a",
+                                    "http://a\r\nb",
+                                    "http://\xc3\xa4"};
   sister_url_t url;
   char name[320] = "http://";
   (void)state;
@@ -513,8 +542,10 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_read_strictly),
       cmocka_unit_test_setup_teardown(a_call_says_name_port_and_id_and_gets_json, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(a_kept_connection_serves_only_the_address_it_leads_to, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(another_address_is_tried_when_one_cannot_be_connected, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_kept_connection_serves_only_the_address_it_leads_to, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(another_address_is_tried_when_one_cannot_be_connected, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(only_private_addresses_are_called, set_up, tear_down),
       cmocka_unit_test_setup_teardown(names_that_lead_nowhere_say_so, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_url_with_a_port_asks_for_no_srv_record, set_up, tear_down),

@@ -20,7 +20,8 @@
 static const char *const first[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)", NULL};
 static const char *const both[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)",
                                    "ALTER TABLE t ADD COLUMN more TEXT DEFAULT 'x'", NULL};
-static const char *const broken[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)", "ALTER TABLE no SUCH", NULL};
+static const char *const broken[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)",
+                                     "ALTER TABLE no SUCH", NULL};
 static const storage_schema_t one = {"test", first}, two = {"test", both}, other = {"other", first},
                               unfit = {"test", broken};
 
@@ -45,8 +46,8 @@ static int run_write(storage_db_t *db, storage_job_t *job)
 static bool stored(storage_t *s, int64_t n)
 {
   int64_t found = 0;
-  return storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE n = ?1", STORAGE_ARGS(STORAGE_INT(n)),
-                        &found) == SMPL_OK &&
+  return storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE n = ?1",
+                        STORAGE_ARGS(STORAGE_INT(n)), &found) == SMPL_OK &&
          found == 1;
 }
 
@@ -114,7 +115,8 @@ static int tear_down(void **state)
 
 static void enqueue(storage_t *s, write_one_t *w, int64_t n, int fail_with)
 {
-  *w = (write_one_t){.job = {.run = run_write, .done = on_done}, .storage = s, .n = n, .fail_with = fail_with};
+  *w =
+      (write_one_t){.job = {.run = run_write, .done = on_done}, .storage = s, .n = n, .fail_with = fail_with};
   assert_int_equal(storage_write(s, &w->job), SMPL_OK);
 }
 
@@ -201,7 +203,8 @@ static int run_too_big(storage_db_t *db, storage_job_t *job)
   storage_stmt_t *stmt = storage_query(db, "PRAGMA max_page_count = 20", STORAGE_NO_ARGS);
   storage_step(stmt);
   storage_finish(stmt);
-  return storage_exec(db, "INSERT INTO t (n, text) VALUES (-1, hex(zeroblob(1000000)))", STORAGE_NO_ARGS, NULL);
+  return storage_exec(db, "INSERT INTO t (n, text) VALUES (-1, hex(zeroblob(1000000)))", STORAGE_NO_ARGS,
+                      NULL);
 }
 
 static void a_full_disk_acknowledges_nothing_that_is_not_stored(void **state)
@@ -256,7 +259,8 @@ static void an_older_file_is_brought_up_to_date_once(void **state)
   close_it(&loop, s);
   for (int i = 0; i < 2; i++) {
     s = open_it(&loop, &two);
-    assert_int_equal(storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE more = 'x'", STORAGE_NO_ARGS, &n),
+    assert_int_equal(storage_number(storage_reader(s), "SELECT count(*) FROM t WHERE more = 'x'",
+                                    STORAGE_NO_ARGS, &n),
                      SMPL_OK);
     assert_int_equal(n, 1);
     close_it(&loop, s);
