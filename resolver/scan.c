@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/error.h"
 #include "resolver/limits.h"
@@ -26,6 +27,8 @@ int scan_new(const char *path, const char *text, size_t len, scan_t **out)
     return SMPL_ENOMEM;
   s->path = path;
   s->text = text;
+  if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+    s->at = 3; /* a byte order mark, which some editors put there */
   s->len = len;
   s->line = 1;
   return SMPL_OK;

@@ -1,6 +1,7 @@
 #include "resolver/tcp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
@@ -39,6 +40,7 @@ struct tcp_conn {
 
 struct tcp {
   int epoll_fd;
+  int spare_fd; /* given up when descriptors run out, to take a connection and end it */
   unsigned worker;
   size_t conns_max, buffers_max, buffers;
   atomic_size_t count;
@@ -54,6 +56,7 @@ tcp_t *tcp_new(int epoll_fd, unsigned worker, size_t conns_max, size_t buffers_m
   if (t == NULL)
     return NULL;
   t->epoll_fd = epoll_fd;
+  t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   t->worker = worker;
   t->conns_max = conns_max;
   t->buffers_max = buffers_max;
@@ -141,6 +144,8 @@ void tcp_free(tcp_t *tcp)
   while (tcp->first != NULL)
     close_conn(tcp, tcp->first);
   free_closed(tcp);
+  if (tcp->spare_fd >= 0)
+    close(tcp->spare_fd);
   free(tcp);
 }
 
@@ -173,6 +178,22 @@ static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
   watch(t, c, EPOLL_CTL_ADD);
 }
 
+/* The longest idle connection gives way to the one that waits. Without any the one that waits is ended: left alone,
+ * epoll would report it for ever. */
+static void out_of_files(tcp_t *t, int listen_fd)
+{
+  if (t->first != NULL) {
+    close_conn(t, t->first);
+    return;
+  }
+  if (t->spare_fd >= 0)
+    close(t->spare_fd);
+  int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+  if (fd >= 0)
+    close(fd);
+  t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 void tcp_accept(tcp_t *tcp, int fd, size_t listener)
 {
   tcp->now_ms = clock_mono_ms();
@@ -182,9 +203,8 @@ void tcp_accept(tcp_t *tcp, int fd, size_t listener)
     endpoint_t peer;
     int conn = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (conn < 0) {
-      /* Out of descriptors: the longest idle connection gives way. */
-      if ((errno == EMFILE || errno == ENFILE) && tcp->first != NULL)
-        close_conn(tcp, tcp->first);
+      if (errno == EMFILE || errno == ENFILE)
+        out_of_files(tcp, fd);
       return;
     }
     if (endpoint_from_sockaddr((const struct sockaddr *)&sa, &peer)) {

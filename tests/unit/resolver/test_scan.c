@@ -56,6 +56,7 @@ static void words_lines_and_blank_owners(void **state)
   expect("\n\na b\r\n  c d\r\n", "3: a|b\n4+: c|d");
   expect("a b ; c d\ne", "1: a|b\n2: e");
   expect(" ; only a comment\na", "2: a");
+  expect("\xef\xbb\xbf$TTL 60\n", "1: $TTL|60");
 }
 
 static void parentheses_join_lines(void **state)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -183,12 +184,45 @@ static void connection_that_ends_in_mid_query_is_closed(void **state)
   tcp_free(t);
 }
 
+/* No descriptor is left, and no connection that could give way. */
+static void waiting_connection_is_ended_when_descriptors_run_out(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  assert_non_null(t);
+  struct sockaddr_storage sa;
+  socklen_t len = endpoint_to_sockaddr(&r->at, &sa);
+  int a = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(connect(a, (struct sockaddr *)&sa, len), 0);
+  struct rlimit before;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  struct rlimit none = {(rlim_t)a + 1, before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  int held[64];
+  size_t count = 0;
+  while (count < 64 && (held[count] = dup(a)) >= 0)
+    count++;
+  tcp_accept(t, r->listen_fd, 0);
+  uint8_t b;
+  assert_int_equal(recv(a, &b, 1, 0), 0);
+  assert_int_equal(tcp_count(t), 0);
+  for (size_t i = 0; i < count; i++)
+    close(held[i]);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+  close(a);
+  a = dial(r, t);
+  assert_int_equal(tcp_count(t), 1);
+  close(a);
+  tcp_free(t);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_connection_too_many_ends_the_longest_idle_one),
       cmocka_unit_test(unfinished_queries_are_kept_up_to_the_limit_of_memory),
       cmocka_unit_test(connection_that_ends_in_mid_query_is_closed),
+      cmocka_unit_test(waiting_connection_is_ended_when_descriptors_run_out),
   };
   return cmocka_run_group_tests(tests, rig_up, rig_down);
 }
