@@ -1,5 +1,6 @@
 #include "resolver/server.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,8 +22,9 @@ enum {
   SIGNALS = 3,
   WAITING_MAX = CONTROL_CLIENTS_MAX, /* requests that wait for a reload: one a connection */
   READY_MAX = 1024,
-  FILES_KEPT = 128, /* descriptors left for everything but TCP connections and listeners */
-  CONNS_MIN = 16,   /* of a worker, whatever the limit of descriptors says */
+  FILES_KEPT = 128,     /* descriptors left for everything but TCP connections and listeners */
+  MMAP_MIN = 256 << 10, /* allocations from this size on are mappings of their own */
+  CONNS_MIN = 16,       /* of a worker, whatever the limit of descriptors says */
 };
 
 typedef struct waiting {
@@ -142,6 +144,7 @@ static void on_loaded(uv_work_t *work, int status)
     if (admin_totals_fold(s->totals, old))
       log_error("reload: out of memory: counters start anew");
     snapshot_free(old);
+    malloc_trim(0);
     s->reloads++;
     s->loaded_wall_ms = clock_wall_ms();
     log_warnings(fresh);
@@ -303,6 +306,9 @@ static void log_ready(const server_t *s)
 
 static int start(server_t *s, diag_t *diag)
 {
+  /* A zone's big buffers go back to the system when a reload frees them; left alone, malloc would raise this bound to
+   * the size of the zone and keep them. */
+  mallopt(M_MMAP_THRESHOLD, MMAP_MIN);
   int err = snapshot_load(s->config, 0, &s->shared.snapshot, diag);
   if (err)
     return err;
