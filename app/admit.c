@@ -34,7 +34,8 @@ static text_ref_t header(const uint8_t *bytes, const gate_head_t *head, const ch
 
 static bool foreign(const uint8_t *bytes, const gate_head_t *head)
 {
-  site_headers_t site = {.get = head->method == GATE_GET || head->method == GATE_HEAD, .host = ref(bytes, head->host)};
+  site_headers_t site = {.get = head->method == GATE_GET || head->method == GATE_HEAD,
+                         .host = ref(bytes, head->host)};
   for (uint32_t i = 0; i < head->header_count; i++) {
     text_ref_t name = ref(bytes, head->headers[i].name);
     text_ref_t value = ref(bytes, head->headers[i].value);
@@ -74,7 +75,8 @@ static text_ref_t cut(text_ref_t s, char c, text_ref_t *rest)
 
 static bool is_json_type(text_ref_t type)
 {
-  return same_nocase(type.at, type.len, "application/json") || same_nocase(type.at, type.len, "application/vnd.api+json");
+  return same_nocase(type.at, type.len, "application/json") ||
+         same_nocase(type.at, type.len, "application/vnd.api+json");
 }
 
 /* "q=0", "q=0.000": the client does not want it. */
@@ -165,7 +167,8 @@ static const rule_t *first_rule(const admit_conf_t *conf, const uint8_t *path, s
   return NULL;
 }
 
-static admit_verdict_t decide(const admit_conf_t *conf, const uint8_t *bytes, const gate_head_t *head, admit_t *out)
+static admit_verdict_t decide(const admit_conf_t *conf, const uint8_t *bytes, const gate_head_t *head,
+                              admit_t *out)
 {
   const uint8_t *path = bytes + head->path.at;
   if ((conf->internal || conf->host_count > 0) &&

@@ -23,20 +23,21 @@ typedef struct admit_conf {
 } admit_conf_t;
 
 /* Refusals beyond the gate's: name for the log, status, text for people. */
-#define ADMIT_LIST(X)                                                                                                  \
-  X(OK, "admitted", 0, "")                                                                                             \
-  X(GATE, "", 400, "") /* the gate's own verdict says it */                                                            \
-  X(NO_RULE, "no-rule", 404, "no such path")                                                                           \
-  X(NO_ROUTE, "no-route", 404, "no such path")                                                                         \
-  X(HOST_UNKNOWN, "host-unknown", 421, "this listener does not answer for that Host")                                  \
-  X(CROSS_SITE, "cross-site", 403, "requests from pages of another site are refused")                                  \
-  X(METHOD, "method-not-allowed", 405, "this path has no such method")                                                 \
-  X(ACCEPT, "not-acceptable", 406, "the answer is application/vnd.api+json or application/json")                       \
-  X(QUERY_COUNT, "too-many-parameters", 400, "more than 128 query parameters")                                         \
-  X(BODY_SIZE, "body-too-long", 413, "the body is longer than 1 MiB")                                                  \
-  X(BODY_MISSING, "body-missing", 400, "this operation needs a JSON body")                                             \
-  X(MEDIA_TYPE, "media-type", 415, "the body must be application/vnd.api+json or application/json")                    \
-  X(BODY_JSON, "body-malformed", 400, "the body is not acceptable JSON") /* found after the head, by the body's reader */
+#define ADMIT_LIST(X)                                                                                        \
+  X(OK, "admitted", 0, "")                                                                                   \
+  X(GATE, "", 400, "") /* the gate's own verdict says it */                                                  \
+  X(NO_RULE, "no-rule", 404, "no such path")                                                                 \
+  X(NO_ROUTE, "no-route", 404, "no such path")                                                               \
+  X(HOST_UNKNOWN, "host-unknown", 421, "this listener does not answer for that Host")                        \
+  X(CROSS_SITE, "cross-site", 403, "requests from pages of another site are refused")                        \
+  X(METHOD, "method-not-allowed", 405, "this path has no such method")                                       \
+  X(ACCEPT, "not-acceptable", 406, "the answer is application/vnd.api+json or application/json")             \
+  X(QUERY_COUNT, "too-many-parameters", 400, "more than 128 query parameters")                               \
+  X(BODY_SIZE, "body-too-long", 413, "the body is longer than 1 MiB")                                        \
+  X(BODY_MISSING, "body-missing", 400, "this operation needs a JSON body")                                   \
+  X(MEDIA_TYPE, "media-type", 415, "the body must be application/vnd.api+json or application/json")          \
+  X(BODY_JSON, "body-malformed", 400,                                                                        \
+    "the body is not acceptable JSON") /* found after the head, by the body's reader */
 
 typedef enum admit_verdict {
 #define ADMIT_ENUM(id, name, status, text) ADMIT_##id,
@@ -54,7 +55,8 @@ typedef struct admit {
 } admit_t;
 
 /* Decides. *head is complete unless the verdict is ADMIT_GATE. */
-void admit_decide(const admit_conf_t *conf, const uint8_t *bytes, size_t len, gate_head_t *head, admit_t *out);
+void admit_decide(const admit_conf_t *conf, const uint8_t *bytes, size_t len, gate_head_t *head,
+                  admit_t *out);
 
 /* True if the public listener answers this refusal with its one 404 or 400, whose bytes never differ. */
 bool admit_is_plain(admit_verdict_t verdict);

@@ -48,7 +48,9 @@ static int read_arguments(int argc, char **argv, arguments_t *out)
 {
   bool command_given = false;
   for (int i = 1; i < argc; i++) {
-    const char **value = strcmp(argv[i], "-c") == 0 ? &out->file : strcmp(argv[i], "--service") == 0 ? &out->service : NULL;
+    const char **value = strcmp(argv[i], "-c") == 0          ? &out->file
+                         : strcmp(argv[i], "--service") == 0 ? &out->service
+                                                             : NULL;
     if (value != NULL) {
       *value = option_value(argc, argv, &i);
       if (*value == NULL)

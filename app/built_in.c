@@ -29,7 +29,8 @@ typedef struct asset {
 
 static const asset_t assets[] = {
     {"/docs", "text/html; charset=utf-8", NULL, docs_index, docs_index_end},
-    {"/docs/swagger-initializer.js", "text/javascript; charset=utf-8", NULL, docs_initializer, docs_initializer_end},
+    {"/docs/swagger-initializer.js", "text/javascript; charset=utf-8", NULL, docs_initializer,
+     docs_initializer_end},
     {"/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8", "gzip", docs_bundle, docs_bundle_end},
     {"/docs/swagger-ui.css", "text/css; charset=utf-8", "gzip", docs_css, docs_css_end},
     {"/docs/favicon-32x32.png", "image/png", NULL, docs_favicon, docs_favicon_end},
@@ -63,8 +64,8 @@ static void handle_health(request_t *request, void *context)
   if (storage == NULL && b->service->check != NULL)
     storage = "ok";
   request_reply(request, err ? 503 : 200,
-                json_pack("{s:s,s:s,s:s,s:s*}", "status", err ? "failing" : "ok", "service", b->service->name, "version",
-                          SMPL_VERSION, "storage", storage));
+                json_pack("{s:s,s:s,s:s,s:s*}", "status", err ? "failing" : "ok", "service", b->service->name,
+                          "version", SMPL_VERSION, "storage", storage));
 }
 
 static void handle_root(request_t *request, void *context)
@@ -89,7 +90,10 @@ static const route_response_t health_responses[] = {
     {0, NULL, NULL},
 };
 
-#define PAGE(at) {.method = METHOD_GET, .path = at, .tier = TIER_INTERNAL, .handle = handle_page}
+#define PAGE(at)                                                                                             \
+  {                                                                                                          \
+    .method = METHOD_GET, .path = (at), .tier = TIER_INTERNAL, .handle = handle_page                         \
+  }
 
 static const route_t routes[] = {
     {.method = METHOD_GET,
@@ -112,7 +116,8 @@ static const route_t routes[] = {
 };
 
 /* A strong tag: the first half of the SHA-256 of the bytes served. */
-static int set_page(page_t *page, const char *path, const asset_t *from, const char *data, size_t len, diag_t *diag)
+static int set_page(page_t *page, const char *path, const asset_t *from, const char *data, size_t len,
+                    diag_t *diag)
 {
   unsigned char digest[32];
   char hex[33];
@@ -140,7 +145,8 @@ static char *write_index(const char *title)
     return NULL;
   const char *rest = at + sizeof mark - 1;
   char *text = NULL;
-  int n = asprintf(&text, "%.*s%s%.*s", (int)(at - docs_index), docs_index, title, (int)(docs_index_end - rest), rest);
+  int n = asprintf(&text, "%.*s%s%.*s", (int)(at - docs_index), docs_index, title,
+                   (int)(docs_index_end - rest), rest);
   return n < 0 ? NULL : text;
 }
 
@@ -153,7 +159,9 @@ static int make_pages(built_in_t *b, diag_t *diag)
     size_t len = a->data == docs_index ? strlen(b->index) : (size_t)(a->end - a->data);
     err = set_page(&b->pages[i], a->path, a, data, len, diag);
   }
-  return err ? err : set_page(&b->pages[ASSET_COUNT], "/openapi.json", NULL, b->document, strlen(b->document), diag);
+  return err ? err
+             : set_page(&b->pages[ASSET_COUNT], "/openapi.json", NULL, b->document, strlen(b->document),
+                        diag);
 }
 
 int built_in_new(const service_t *service, void *const *state_of_service, built_in_t **out, diag_t *diag)

@@ -210,7 +210,8 @@ static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
   }
   size_t body_sent = sent - head_sent;
   if (answer->body_len > body_sent)
-    bufs[count++] = uv_buf_init((char *)(uintptr_t)answer->body + body_sent, (unsigned)(answer->body_len - body_sent));
+    bufs[count++] =
+        uv_buf_init((char *)(uintptr_t)answer->body + body_sent, (unsigned)(answer->body_len - body_sent));
   c->write.data = c;
   if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, count, on_written) < 0) {
     conn_close(c);
@@ -284,7 +285,8 @@ static void dispatch(conn_t *c)
     diag_t diag = {.text = ""};
     if (request_parse_body(request, &diag)) {
       request->admit.verdict = ADMIT_BODY_JSON;
-      request_reply_error(request, 400, "Bad Request", "", NULL, "the body is not acceptable JSON: %s", diag.text);
+      request_reply_error(request, 400, "Bad Request", "", NULL, "the body is not acceptable JSON: %s",
+                          diag.text);
       return;
     }
   }
@@ -296,9 +298,8 @@ static void dispatch(conn_t *c)
 static void take_request_id(request_t *request)
 {
   const char *id = request_header(request, "x-request-id");
-  size_t len = id != NULL ? strlen(id) : 0;
-  if (request_id_is_fine(id, len))
-    memcpy(request->id, id, len + 1);
+  if (id != NULL && request_id_is_fine(id, strlen(id)))
+    memcpy(request->id, id, strlen(id) + 1);
 }
 
 static void say_continue(conn_t *c)
@@ -389,7 +390,7 @@ static void keep_rest(conn_t *c, const uint8_t *rest, size_t len)
     c->in_len = len;
     return;
   }
-  if (len > c->in_cap) {
+  if (c->in == NULL || len > c->in_cap) {
     size_t cap = len + 1024;
     uint8_t *in = realloc(c->in, cap);
     if (in == NULL) {
@@ -409,7 +410,8 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   size_t at = 0;
   c->processing = true;
   while (at < len && wants_bytes(c)) {
-    size_t n = c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
+    size_t n =
+        c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
     if (n == 0)
       break;
     at += n;
@@ -425,7 +427,7 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
 /* Adds to what is kept; false when memory is short. */
 static bool append(conn_t *c, const uint8_t *bytes, size_t len)
 {
-  if (c->in_len + len > c->in_cap) {
+  if (c->in == NULL || c->in_len + len > c->in_cap) {
     size_t cap = (c->in_len + len) * 2;
     uint8_t *in = realloc(c->in, cap);
     if (in == NULL)
@@ -441,7 +443,7 @@ static bool append(conn_t *c, const uint8_t *bytes, size_t len)
 /* A reply went out later than the read that brought its request: what came behind that request is next. */
 static void resume(conn_t *c)
 {
-  if (c->in_len > 0)
+  if (c->in != NULL && c->in_len > 0)
     consume(c, c->in, c->in_len);
   if (wants_bytes(c))
     start_reading(c);

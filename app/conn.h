@@ -75,11 +75,11 @@ struct conn {
   bool processing; /* consume() is on the stack: it goes on by itself */
   bool reading;
   bool eof;
-  bool keep;  /* the connection goes on after the reply being written */
-  bool drain; /* before closing, read what the peer still sends */
+  bool keep;   /* the connection goes on after the reply being written */
+  bool drain;  /* before closing, read what the peer still sends */
   uint8_t *in; /* bytes received and not consumed yet; NULL while there are none */
   size_t in_len, in_cap;
-  size_t scanned; /* bytes of the head that gate_scan has seen */
+  size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;
   size_t write_left; /* bytes not acknowledged when last looked at */

@@ -68,7 +68,8 @@ static void on_connection(uv_stream_t *server, int status)
 {
   listener_t *listener = server->data;
   if (status < 0) {
-    log_warn("http listener %s: a connection was not accepted: %s", listener->conf->name, uv_strerror(status));
+    log_warn("http listener %s: a connection was not accepted: %s", listener->conf->name,
+             uv_strerror(status));
     return;
   }
   conn_accept(listener);
@@ -79,13 +80,15 @@ static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
   char text[ENDPOINT_TEXT_MAX];
   endpoint_format(address, text);
   if (status == UV_EADDRINUSE)
-    return diag_fail(diag, SMPL_EBUSY, "%s: address in use; find the program with: ss -ltnp 'sport = :%u'", text,
-                     (unsigned)address->port);
+    return diag_fail(diag, SMPL_EBUSY, "%s: address in use; find the program with: ss -ltnp 'sport = :%u'",
+                     text, (unsigned)address->port);
   if (status == UV_EADDRNOTAVAIL)
     return diag_fail(diag, SMPL_ESYS, "%s: this machine has no such address; see: ip address", text);
   if (status == UV_EACCES)
-    return diag_fail(diag, SMPL_EDENIED, "%s: not allowed to listen there; ports below 1024 need root or "
-                     "CAP_NET_BIND_SERVICE", text);
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s: not allowed to listen there; ports below 1024 need root or "
+                     "CAP_NET_BIND_SERVICE",
+                     text);
   return diag_fail(diag, SMPL_ESYS, "%s: cannot listen: %s", text, uv_strerror(status));
 }
 
@@ -182,11 +185,21 @@ size_t front_connections(const front_t *front)
 
 /* Ending */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void one_handle_less(front_t *front)
 {
-  front_t *front = handle->data != NULL && handle->type == UV_TCP ? ((listener_t *)handle->data)->front : handle->data;
   front->handles--;
   front_check_drained(front);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+  const listener_t *listener = handle->data;
+  one_handle_less(listener->front);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+  one_handle_less(handle->data);
 }
 
 static void close_listeners(front_t *front)
@@ -195,7 +208,7 @@ static void close_listeners(front_t *front)
     if (!front->listeners[i].open)
       continue;
     front->listeners[i].open = false;
-    uv_close((uv_handle_t *)&front->listeners[i].tcp, on_handle_closed);
+    uv_close((uv_handle_t *)&front->listeners[i].tcp, on_listener_closed);
   }
 }
 

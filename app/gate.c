@@ -34,9 +34,20 @@ static bool is_path_byte(uint8_t c)
   if (is_alnum(c))
     return true;
   switch (c) {
-  case '-': case '.': case '_': case '~': /* unreserved */
-  case '!': case '&': case '(': case ')': case '*': case '+': case ',': case '=': /* sub-delims */
-  case ':': case '@':
+  case '-':
+  case '.':
+  case '_':
+  case '~': /* unreserved */
+  case '!':
+  case '&':
+  case '(':
+  case ')':
+  case '*':
+  case '+':
+  case ',':
+  case '=': /* sub-delims */
+  case ':':
+  case '@':
     return true;
   default:
     return false;
@@ -52,7 +63,8 @@ static bool is_query_byte(uint8_t c)
 /* Encoded, these would give a decoder another path than the bytes show. */
 static bool is_hidden_path_byte(uint8_t c)
 {
-  return c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == '\\' || c == '%' || c == ';' || c == '?' || c == '#';
+  return c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == '\\' || c == '%' || c == ';' || c == '?' ||
+         c == '#';
 }
 
 /* UTF-8, RFC 3629 §4, one decoded byte at a time. need: continuation bytes still to come, the next within lo..hi. */
@@ -72,10 +84,8 @@ static bool utf8_first(utf8_t *u, uint8_t c)
   if (c < 0xc2 || c > 0xf4)
     return false;
   u->need = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-  if (c == 0xc2)
-    u->lo = 0xa0; /* U+0080 to U+009F are control characters */
-  else if (c == 0xe0)
-    u->lo = 0xa0; /* overlong */
+  if (c == 0xc2 || c == 0xe0)
+    u->lo = 0xa0; /* U+0080 to U+009F are control characters; e0 80 to e0 9f is overlong */
   else if (c == 0xed)
     u->hi = 0x9f; /* surrogates */
   else if (c == 0xf0)
@@ -367,19 +377,23 @@ static known_t known_header(const uint8_t *name, size_t len)
   case 4:
     return same_name(name, "host", 4) ? KNOWN_HOST : KNOWN_OTHER;
   case 6:
-    return same_name(name, "expect", 6) ? KNOWN_EXPECT : same_name(name, "origin", 6) ? KNOWN_ORIGIN : KNOWN_OTHER;
+    return same_name(name, "expect", 6)   ? KNOWN_EXPECT
+           : same_name(name, "origin", 6) ? KNOWN_ORIGIN
+                                          : KNOWN_OTHER;
   case 7:
     return same_name(name, "upgrade", 7) ? KNOWN_UPGRADE : KNOWN_OTHER;
   case 12:
-    return same_name(name, "content-type", 12) ? KNOWN_CONTENT_TYPE
-           : same_name(name, "x-request-id", 12) ? KNOWN_REQUEST_ID : KNOWN_OTHER;
+    return same_name(name, "content-type", 12)   ? KNOWN_CONTENT_TYPE
+           : same_name(name, "x-request-id", 12) ? KNOWN_REQUEST_ID
+                                                 : KNOWN_OTHER;
   case 13:
     return same_name(name, "authorization", 13) ? KNOWN_AUTHORIZATION : KNOWN_OTHER;
   case 14:
-    return same_name(name, "content-length", 14) ? KNOWN_LENGTH
+    return same_name(name, "content-length", 14)   ? KNOWN_LENGTH
            : same_name(name, "sec-fetch-site", 14) ? KNOWN_FETCH_SITE
            : same_name(name, "sec-fetch-mode", 14) ? KNOWN_FETCH_MODE
-           : same_name(name, "sec-fetch-dest", 14) ? KNOWN_FETCH_DEST : KNOWN_OTHER;
+           : same_name(name, "sec-fetch-dest", 14) ? KNOWN_FETCH_DEST
+                                                   : KNOWN_OTHER;
   case 17:
     return same_name(name, "transfer-encoding", 17) ? KNOWN_TRANSFER_ENCODING : KNOWN_OTHER;
   default:
@@ -451,7 +465,8 @@ static bool has_tab(const uint8_t *head, size_t at, size_t end)
 }
 
 /* head[at..end) is one header line without its line end. */
-static gate_verdict_t read_header(const uint8_t *head, size_t at, size_t end, uint32_t *seen, gate_head_t *out)
+static gate_verdict_t read_header(const uint8_t *head, size_t at, size_t end, uint32_t *seen,
+                                  gate_head_t *out)
 {
   if (head[at] == ' ' || head[at] == '\t')
     return GATE_HEADER_FOLD;
@@ -568,6 +583,7 @@ int gate_status(gate_verdict_t verdict)
 
 const char *gate_method_name(gate_method_t method)
 {
-  static const char *const names[GATE_METHOD_COUNT] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
+  static const char *const names[GATE_METHOD_COUNT] = {"GET",    "HEAD",  "POST",   "PUT",
+                                                       "DELETE", "PATCH", "OPTIONS"};
   return (unsigned)method < GATE_METHOD_COUNT ? names[method] : "?";
 }

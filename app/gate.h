@@ -12,39 +12,39 @@
 
 /* Why a head is refused. The status is what the internal listener says; the public one says 404 where 404 stands here and
  * the same 400 for all others. */
-#define GATE_LIST(X)                                                                                                   \
-  X(ADMIT, "admitted", 200, "")                                                                                        \
-  X(MORE, "incomplete", 400, "the request ends before its head does")                                                  \
-  X(LINE_END, "line-end", 400, "lines must end with CR LF")                                                            \
-  X(CONTROL, "control-byte", 400, "control characters are not allowed")                                                \
-  X(HEAD_SIZE, "head-too-long", 431, "the head is longer than 32 KiB")                                                 \
-  X(REQUEST_LINE, "request-line", 400, "the request line must be METHOD SP target SP HTTP/1.1")                        \
-  X(METHOD, "method", 400, "unknown method")                                                                           \
-  X(VERSION, "version", 400, "the version must be HTTP/1.0 or HTTP/1.1")                                               \
-  X(TARGET_SIZE, "target-too-long", 414, "the target is longer than 8 KiB")                                            \
-  X(TARGET_FORM, "target-form", 400, "the target must start with /")                                                   \
-  X(AUTHORITY, "authority", 400, "the target's authority must equal Host")                                             \
-  X(PATH_BYTE, "path-byte", 400, "the path has a character that must be percent-encoded")                              \
-  X(PATH_ESCAPE, "path-escape", 400, "the path has a percent-encoding that is not allowed")                            \
-  X(PATH_UTF8, "path-utf8", 400, "the path's percent-encoding is not UTF-8")                                           \
-  X(EMPTY_SEGMENT, "empty-segment", 400, "the path has an empty segment")                                              \
-  X(DOT_SEGMENT, "dot-segment", 400, "the path has a . or .. segment")                                                 \
-  X(TRAILING_SLASH, "trailing-slash", 404, "no such path; try without the final /")                                    \
-  X(QUERY_BYTE, "query-byte", 400, "the query has a character that must be percent-encoded")                           \
-  X(QUERY_ESCAPE, "query-escape", 400, "the query has a percent-encoding that is not allowed")                         \
-  X(QUERY_UTF8, "query-utf8", 400, "the query's percent-encoding is not UTF-8")                                        \
-  X(HEADER_FOLD, "header-fold", 400, "a header line must not start with white space")                                  \
-  X(HEADER_NAME, "header-name", 400, "a header name may have letters, digits and - only")                              \
-  X(HEADER_NEAR_MISS, "header-near-miss", 400, "a header name looks like one that frames the message")                 \
-  X(HEADER_TWICE, "header-twice", 400, "a header that may stand once stands twice")                                    \
-  X(HEADER_COUNT, "too-many-headers", 431, "more than 100 headers")                                                    \
-  X(HOST_MISSING, "host-missing", 400, "Host is missing")                                                              \
-  X(HOST, "host-malformed", 400, "Host must be a name or address with an optional port")                               \
-  X(LENGTH, "content-length", 400, "Content-Length must be a decimal number")                                          \
-  X(TRANSFER_ENCODING, "transfer-encoding", 411, "Transfer-Encoding is not taken; send Content-Length")                \
-  X(UPGRADE, "upgrade", 400, "Upgrade is not taken")                                                                   \
-  X(EXPECT, "expect", 400, "Expect may be 100-continue only, with HTTP/1.1")                                           \
-  X(BODY, "body-not-allowed", 400, "this method or version takes no body")                                             \
+#define GATE_LIST(X)                                                                                         \
+  X(ADMIT, "admitted", 200, "")                                                                              \
+  X(MORE, "incomplete", 400, "the request ends before its head does")                                        \
+  X(LINE_END, "line-end", 400, "lines must end with CR LF")                                                  \
+  X(CONTROL, "control-byte", 400, "control characters are not allowed")                                      \
+  X(HEAD_SIZE, "head-too-long", 431, "the head is longer than 32 KiB")                                       \
+  X(REQUEST_LINE, "request-line", 400, "the request line must be METHOD SP target SP HTTP/1.1")              \
+  X(METHOD, "method", 400, "unknown method")                                                                 \
+  X(VERSION, "version", 400, "the version must be HTTP/1.0 or HTTP/1.1")                                     \
+  X(TARGET_SIZE, "target-too-long", 414, "the target is longer than 8 KiB")                                  \
+  X(TARGET_FORM, "target-form", 400, "the target must start with /")                                         \
+  X(AUTHORITY, "authority", 400, "the target's authority must equal Host")                                   \
+  X(PATH_BYTE, "path-byte", 400, "the path has a character that must be percent-encoded")                    \
+  X(PATH_ESCAPE, "path-escape", 400, "the path has a percent-encoding that is not allowed")                  \
+  X(PATH_UTF8, "path-utf8", 400, "the path's percent-encoding is not UTF-8")                                 \
+  X(EMPTY_SEGMENT, "empty-segment", 400, "the path has an empty segment")                                    \
+  X(DOT_SEGMENT, "dot-segment", 400, "the path has a . or .. segment")                                       \
+  X(TRAILING_SLASH, "trailing-slash", 404, "no such path; try without the final /")                          \
+  X(QUERY_BYTE, "query-byte", 400, "the query has a character that must be percent-encoded")                 \
+  X(QUERY_ESCAPE, "query-escape", 400, "the query has a percent-encoding that is not allowed")               \
+  X(QUERY_UTF8, "query-utf8", 400, "the query's percent-encoding is not UTF-8")                              \
+  X(HEADER_FOLD, "header-fold", 400, "a header line must not start with white space")                        \
+  X(HEADER_NAME, "header-name", 400, "a header name may have letters, digits and - only")                    \
+  X(HEADER_NEAR_MISS, "header-near-miss", 400, "a header name looks like one that frames the message")       \
+  X(HEADER_TWICE, "header-twice", 400, "a header that may stand once stands twice")                          \
+  X(HEADER_COUNT, "too-many-headers", 431, "more than 100 headers")                                          \
+  X(HOST_MISSING, "host-missing", 400, "Host is missing")                                                    \
+  X(HOST, "host-malformed", 400, "Host must be a name or address with an optional port")                     \
+  X(LENGTH, "content-length", 400, "Content-Length must be a decimal number")                                \
+  X(TRANSFER_ENCODING, "transfer-encoding", 411, "Transfer-Encoding is not taken; send Content-Length")      \
+  X(UPGRADE, "upgrade", 400, "Upgrade is not taken")                                                         \
+  X(EXPECT, "expect", 400, "Expect may be 100-continue only, with HTTP/1.1")                                 \
+  X(BODY, "body-not-allowed", 400, "this method or version takes no body")                                   \
   X(DISAGREE, "parsers-disagree", 400, "malformed request")
 
 typedef enum gate_verdict {
@@ -78,10 +78,10 @@ typedef struct gate_header {
 
 typedef struct gate_head {
   gate_method_t method;
-  unsigned minor; /* of HTTP/1.x */
-  span_t target;  /* as sent */
-  span_t path;    /* the target's path, raw */
-  span_t query;   /* after '?', raw; empty if there is none */
+  unsigned minor;   /* of HTTP/1.x */
+  span_t target;    /* as sent */
+  span_t path;      /* the target's path, raw */
+  span_t query;     /* after '?', raw; empty if there is none */
   span_t authority; /* of an absolute-form target; empty for the usual origin-form */
   span_t host;
   bool has_length;

@@ -8,8 +8,8 @@
 typedef struct second_reading {
   const uint8_t *head;
   const gate_head_t *gate;
-  uint32_t header;   /* the header that name and value are compared with next */
-  bool value_seen;   /* a second value span would be a folded line */
+  uint32_t header; /* the header that name and value are compared with next */
+  bool value_seen; /* a second value span would be a folded line */
   bool target_same;
   bool same; /* false once anything differed */
   bool complete;
@@ -64,8 +64,9 @@ static int on_header_value_complete(llhttp_t *parser)
 static bool method_same(unsigned method, gate_method_t gate)
 {
   static const uint8_t methods[GATE_METHOD_COUNT] = {
-      [GATE_GET] = HTTP_GET,       [GATE_HEAD] = HTTP_HEAD,   [GATE_POST] = HTTP_POST,       [GATE_PUT] = HTTP_PUT,
-      [GATE_DELETE] = HTTP_DELETE, [GATE_PATCH] = HTTP_PATCH, [GATE_OPTIONS] = HTTP_OPTIONS,
+      [GATE_GET] = HTTP_GET,         [GATE_HEAD] = HTTP_HEAD,     [GATE_POST] = HTTP_POST,
+      [GATE_PUT] = HTTP_PUT,         [GATE_DELETE] = HTTP_DELETE, [GATE_PATCH] = HTTP_PATCH,
+      [GATE_OPTIONS] = HTTP_OPTIONS,
   };
   return methods[gate] == method;
 }

@@ -30,11 +30,11 @@ enum {
 
 /* Milliseconds; the sweep that enforces them runs every LIMIT_TICK_MS. */
 enum {
-  LIMIT_HEAD_MS = 10000,   /* from the first byte of a head to its last */
-  LIMIT_BODY_MS = 30000,   /* from the end of the head to the last byte of the body */
-  LIMIT_IDLE_MS = 75000,   /* between requests: longer than a load balancer's 60 s */
-  LIMIT_WRITE_MS = 30000,  /* without any byte of a reply being taken */
-  LIMIT_LINGER_MS = 2000,  /* for the peer to close after a refusal */
-  LIMIT_DRAIN_MS = 10000,  /* for requests under way when the program is told to end */
+  LIMIT_HEAD_MS = 10000,  /* from the first byte of a head to its last */
+  LIMIT_BODY_MS = 30000,  /* from the end of the head to the last byte of the body */
+  LIMIT_IDLE_MS = 75000,  /* between requests: longer than a load balancer's 60 s */
+  LIMIT_WRITE_MS = 30000, /* without any byte of a reply being taken */
+  LIMIT_LINGER_MS = 2000, /* for the peer to close after a refusal */
+  LIMIT_DRAIN_MS = 10000, /* for requests under way when the program is told to end */
   LIMIT_TICK_MS = 250
 };

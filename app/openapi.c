@@ -9,9 +9,12 @@
 
 /* Every error, on either tier, has this form. A service may bring its own schema of this name. */
 static const char error_schema[] =
-    "{\"type\": \"object\", \"required\": [\"errors\"], \"description\": \"JSON:API error document\", \"properties\": "
-    "{\"errors\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"required\": [\"status\", \"title\"], "
-    "\"properties\": {\"status\": {\"type\": \"string\", \"description\": \"HTTP status\"}, \"title\": {\"type\": "
+    "{\"type\": \"object\", \"required\": [\"errors\"], \"description\": \"JSON:API error document\", "
+    "\"properties\": "
+    "{\"errors\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"required\": [\"status\", "
+    "\"title\"], "
+    "\"properties\": {\"status\": {\"type\": \"string\", \"description\": \"HTTP status\"}, \"title\": "
+    "{\"type\": "
     "\"string\"}, \"detail\": {\"type\": \"string\"}, \"code\": {\"type\": \"string\"}, \"meta\": {\"type\": "
     "\"object\"}, \"source\": {\"type\": \"object\", \"properties\": {\"pointer\": {\"type\": \"string\"}, "
     "\"parameter\": {\"type\": \"string\"}}}}}}}}";
@@ -68,8 +71,8 @@ static json_t *responses(writer_t *w, const route_t *route)
       json_object_set_new(one, "content", content(w, route, r->schema, NULL, false));
     json_object_set_new(all, status, one);
   }
-  json_t *other = json_pack("{s:s,s:{s:{s:o}}}", "description", "Error", "content", "application/vnd.api+json", "schema",
-                            reference(w, error_name, route->path));
+  json_t *other = json_pack("{s:s,s:{s:{s:o}}}", "description", "Error", "content",
+                            "application/vnd.api+json", "schema", reference(w, error_name, route->path));
   json_object_set_new(all, "default", other);
   return all;
 }
@@ -82,8 +85,9 @@ static json_t *parameters(writer_t *w, const route_t *route)
     json_t *one = json_pack("{s:s,s:s,s:b}", "name", p->name, "in", p->in, "required", required);
     if (p->description != NULL)
       json_object_set_new(one, "description", json_string(p->description));
-    json_object_set_new(one, "schema", parse(w, p->schema != NULL ? p->schema : "{\"type\": \"string\"}",
-                                             "schema of parameter", p->name));
+    json_object_set_new(one, "schema",
+                        parse(w, p->schema != NULL ? p->schema : "{\"type\": \"string\"}",
+                              "schema of parameter", p->name));
     json_array_append_new(all, one);
   }
   return all;
@@ -104,15 +108,16 @@ static void add_path_parameters(const route_t *route, json_t *all)
     size_t len = strcspn(at + 1, "}");
     if (describes(route, at + 1, len))
       continue;
-    json_array_append_new(all, json_pack("{s:o,s:s,s:b,s:{s:s}}", "name", json_stringn(at + 1, len), "in", "path",
-                                         "required", 1, "schema", "type", "string"));
+    json_array_append_new(all, json_pack("{s:o,s:s,s:b,s:{s:s}}", "name", json_stringn(at + 1, len), "in",
+                                         "path", "required", 1, "schema", "type", "string"));
   }
 }
 
 static json_t *operation(writer_t *w, const route_t *route)
 {
-  json_t *op = json_pack("{s:[s],s:s,s:s}", "tags", route->tag != NULL ? route->tag : w->service->name, "summary",
-                         route->summary != NULL ? route->summary : "", "operationId", route->operation_id);
+  json_t *op =
+      json_pack("{s:[s],s:s,s:s}", "tags", route->tag != NULL ? route->tag : w->service->name, "summary",
+                route->summary != NULL ? route->summary : "", "operationId", route->operation_id);
   if (route->description != NULL)
     json_object_set_new(op, "description", json_string(route->description));
   json_t *all = parameters(w, route);
@@ -121,8 +126,9 @@ static json_t *operation(writer_t *w, const route_t *route)
     json_object_set(op, "parameters", all);
   json_decref(all);
   if (route->request_schema != NULL)
-    json_object_set_new(op, "requestBody", json_pack("{s:b,s:o}", "required", 1, "content",
-                                                     content(w, route, route->request_schema, route->request_example, true)));
+    json_object_set_new(op, "requestBody",
+                        json_pack("{s:b,s:o}", "required", 1, "content",
+                                  content(w, route, route->request_schema, route->request_example, true)));
   json_object_set_new(op, "responses", responses(w, route));
   if (route->key_required)
     json_object_set_new(op, "security", json_pack("[{s:[]}]", "HTTPBearer"));
@@ -156,10 +162,11 @@ static void read_schemas(writer_t *w)
     json_object_set_new(w->schemas, s->name, parse(w, s->json, "schema", s->name));
   if (json_object_get(w->schemas, error_name) == NULL)
     json_object_set_new(w->schemas, error_name, parse(w, error_schema, "schema", error_name));
-  static const char health[] =
-      "{\"type\": \"object\", \"required\": [\"status\", \"service\"], \"properties\": {\"status\": {\"type\": "
-      "\"string\", \"enum\": [\"ok\", \"failing\"]}, \"service\": {\"type\": \"string\"}, \"version\": {\"type\": "
-      "\"string\"}, \"storage\": {\"type\": \"string\"}}}";
+  static const char health[] = "{\"type\": \"object\", \"required\": [\"status\", \"service\"], "
+                               "\"properties\": {\"status\": {\"type\": "
+                               "\"string\", \"enum\": [\"ok\", \"failing\"]}, \"service\": {\"type\": "
+                               "\"string\"}, \"version\": {\"type\": "
+                               "\"string\"}, \"storage\": {\"type\": \"string\"}}}";
   json_object_set_new(w->schemas, "Health", parse(w, health, "schema", "Health"));
 }
 
@@ -175,24 +182,22 @@ static void check_references(writer_t *w, const json_t *json)
   const char *key;
   json_t *value;
   size_t index;
-  json_object_foreach((json_t *)(uintptr_t)json, key, value)
-    check_references(w, value);
-  json_array_foreach(json, index, value)
-    check_references(w, value);
+  json_object_foreach((json_t *)(uintptr_t)json, key, value) check_references(w, value);
+  json_array_foreach(json, index, value) check_references(w, value);
 }
 
-int openapi_document(const service_t *service, const route_source_t *sources, size_t source_count, json_t **out,
-                     diag_t *diag)
+int openapi_document(const service_t *service, const route_source_t *sources, size_t source_count,
+                     json_t **out, diag_t *diag)
 {
   writer_t w = {.service = service, .diag = diag};
   read_schemas(&w);
   json_t *all = paths(&w, sources, source_count);
   check_references(&w, w.schemas);
-  *out = json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s}}}}", "openapi", "3.1.0", "info",
-                   "title", service->title, "version", SMPL_VERSION, "description",
-                   service->description != NULL ? service->description : "", "servers", "url", "/", "paths", all,
-                   "components", "schemas", w.schemas, "securitySchemes", "HTTPBearer", "type", "http", "scheme",
-                   "bearer", "description", "An API key: sk_api_...");
+  *out = json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s}}}}", "openapi", "3.1.0",
+                   "info", "title", service->title, "version", SMPL_VERSION, "description",
+                   service->description != NULL ? service->description : "", "servers", "url", "/", "paths",
+                   all, "components", "schemas", w.schemas, "securitySchemes", "HTTPBearer", "type", "http",
+                   "scheme", "bearer", "description", "An API key: sk_api_...");
   if (*out == NULL && !w.err)
     w.err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (w.err) {

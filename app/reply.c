@@ -13,8 +13,8 @@
 #include "common/text.h"
 
 /* A public front's two refusals: no date, no id, nothing that tells one refusal from another. */
-#define PLAIN(status_line, length)                                                                                      \
-  "HTTP/1.1 " status_line "\r\nContent-Type: application/vnd.api+json\r\nContent-Length: " length                      \
+#define PLAIN(status_line, length)                                                                           \
+  "HTTP/1.1 " status_line "\r\nContent-Type: application/vnd.api+json\r\nContent-Length: " length            \
   "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
 static const char plain_404_head[] = PLAIN("404 Not Found", "50");
 static const char plain_404_body[] = "{\"errors\":[{\"status\":\"404\",\"title\":\"Not Found\"}]}\n";
@@ -25,45 +25,54 @@ _Static_assert(sizeof plain_404_body - 1 == 50 && sizeof plain_400_body - 1 == 5
 /* What a browser must know of everything that an internal listener serves. */
 static const char browser_headers[] =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
+    "'none'\r\n"
     "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\n"
     "Cross-Origin-Opener-Policy: same-origin\r\n";
 
 enum { HEAD_CAP = 1024 + sizeof browser_headers + LIMIT_REPLY_HEADERS };
 
+static const struct {
+  int status;
+  const char *text;
+} statuses[] = {
+    {200, "200 OK"},
+    {201, "201 Created"},
+    {202, "202 Accepted"},
+    {204, "204 No Content"},
+    {304, "304 Not Modified"},
+    {307, "307 Temporary Redirect"},
+    {400, "400 Bad Request"},
+    {401, "401 Unauthorized"},
+    {402, "402 Payment Required"},
+    {403, "403 Forbidden"},
+    {404, "404 Not Found"},
+    {405, "405 Method Not Allowed"},
+    {406, "406 Not Acceptable"},
+    {409, "409 Conflict"},
+    {411, "411 Length Required"},
+    {412, "412 Precondition Failed"},
+    {413, "413 Content Too Large"},
+    {414, "414 URI Too Long"},
+    {415, "415 Unsupported Media Type"},
+    {421, "421 Misdirected Request"},
+    {422, "422 Unprocessable Content"},
+    {428, "428 Precondition Required"},
+    {429, "429 Too Many Requests"},
+    {431, "431 Request Header Fields Too Large"},
+    {500, "500 Internal Server Error"},
+    {502, "502 Bad Gateway"},
+    {503, "503 Service Unavailable"},
+    {504, "504 Gateway Timeout"},
+};
+
+/* "404 Not Found"; NULL for a status that we never give. */
 static const char *status_text(int status)
 {
-  switch (status) {
-  case 200: return "200 OK";
-  case 201: return "201 Created";
-  case 202: return "202 Accepted";
-  case 204: return "204 No Content";
-  case 304: return "304 Not Modified";
-  case 307: return "307 Temporary Redirect";
-  case 400: return "400 Bad Request";
-  case 401: return "401 Unauthorized";
-  case 402: return "402 Payment Required";
-  case 403: return "403 Forbidden";
-  case 404: return "404 Not Found";
-  case 405: return "405 Method Not Allowed";
-  case 406: return "406 Not Acceptable";
-  case 409: return "409 Conflict";
-  case 411: return "411 Length Required";
-  case 412: return "412 Precondition Failed";
-  case 413: return "413 Content Too Large";
-  case 414: return "414 URI Too Long";
-  case 415: return "415 Unsupported Media Type";
-  case 421: return "421 Misdirected Request";
-  case 422: return "422 Unprocessable Content";
-  case 428: return "428 Precondition Required";
-  case 429: return "429 Too Many Requests";
-  case 431: return "431 Request Header Fields Too Large";
-  case 500: return "500 Internal Server Error";
-  case 502: return "502 Bad Gateway";
-  case 503: return "503 Service Unavailable";
-  case 504: return "504 Gateway Timeout";
-  default: return NULL;
-  }
+  for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+    if (statuses[i].status == status)
+      return statuses[i].text;
+  return NULL;
 }
 
 /* RFC 9110 §5.6.7, formatted once a second. */
@@ -90,7 +99,8 @@ static bool is_internal(const request_t *request)
   return request->listener->conf->admit.internal;
 }
 
-static void log_request(const request_t *request, const uint8_t *head, size_t head_len, int status, size_t bytes)
+static void log_request(const request_t *request, const uint8_t *head, size_t head_len, int status,
+                        size_t bytes)
 {
   bool admitted = request->admit.verdict == ADMIT_OK;
   access_line_t line = {
@@ -257,8 +267,8 @@ static json_t *error_document(int status, const char *title, const char *pointer
                    detail[0] != '\0' ? detail : NULL, "source", source);
 }
 
-void request_reply_error(request_t *request, int status, const char *title, const char *pointer, const char *parameter,
-                         const char *fmt, ...)
+void request_reply_error(request_t *request, int status, const char *title, const char *pointer,
+                         const char *parameter, const char *fmt, ...)
 {
   char detail[1024], safe[1024];
   va_list ap;
@@ -283,7 +293,9 @@ void request_set_header(request_t *request, const char *name, const char *value)
 {
   if (request->reply_headers == NULL)
     request->reply_headers = request_alloc(request, LIMIT_REPLY_HEADERS);
-  text_out_t out = {.buf = request->reply_headers, .cap = LIMIT_REPLY_HEADERS, .len = request->reply_headers_len};
+  text_out_t out = {.buf = request->reply_headers,
+                    .cap = LIMIT_REPLY_HEADERS,
+                    .len = request->reply_headers_len};
   if (request->reply_headers == NULL || !is_header_text(name) || !is_header_text(value)) {
     log_error("request %s: header %s was left out of the reply", request->id, name);
     return;
@@ -308,7 +320,9 @@ static void refuse_plain(request_t *request, const uint8_t *head, size_t head_le
       .head = missing ? plain_404_head : plain_400_head,
       .head_len = missing ? sizeof plain_404_head - 1 : sizeof plain_400_head - 1,
       .body = missing ? plain_404_body : plain_400_body,
-      .body_len = head_only ? 0 : missing ? sizeof plain_404_body - 1 : sizeof plain_400_body - 1,
+      .body_len = head_only ? 0
+                  : missing ? sizeof plain_404_body - 1
+                            : sizeof plain_400_body - 1,
   };
   log_request(request, head, head_len, missing ? 404 : 400, answer.body_len);
   deliver(request, &answer);

@@ -102,7 +102,8 @@ static int take_parameters(request_t *request)
   const route_match_t *match = &request->admit.match;
   const uint8_t *path = request->bytes + request->head.path.at;
   for (size_t i = 0; i < match->parameter_count; i++) {
-    request->parameters[i] = decoded(request, path + match->parameters[i].at, match->parameters[i].len, false);
+    request->parameters[i] =
+        decoded(request, path + match->parameters[i].at, match->parameters[i].len, false);
     if (request->parameters[i] == NULL)
       return SMPL_ENOMEM;
   }
@@ -210,7 +211,8 @@ int request_parse_body(request_t *request, diag_t *diag)
   json_error_t error;
   if (request_json_depth(request->body_bytes, request->body_have) > LIMIT_JSON_DEPTH)
     return diag_fail(diag, SMPL_ELIMIT, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
-  request->body = json_loadb((const char *)request->body_bytes, request->body_have, JSON_REJECT_DUPLICATES, &error);
+  request->body =
+      json_loadb((const char *)request->body_bytes, request->body_have, JSON_REJECT_DUPLICATES, &error);
   if (request->body == NULL)
     return diag_fail(diag, SMPL_EINVAL, "line %d column %d: %s", error.line, error.column, error.text);
   return SMPL_OK;
@@ -237,7 +239,8 @@ const char *request_query(const request_t *request, const char *name)
   return NULL;
 }
 
-int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value), void *ctx)
+int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value),
+                       void *ctx)
 {
   for (size_t i = 0; i < request->query_count; i++) {
     int stop = each(ctx, request->queries[i].name, request->queries[i].value);

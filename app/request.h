@@ -38,7 +38,7 @@ struct request {
   json_t *body;
   uint64_t started_us;
   bool replied;
-  bool owed; /* a handler has it and has not replied */
+  bool owed;           /* a handler has it and has not replied */
   char *reply_headers; /* "Name: value\r\n" ... */
   size_t reply_headers_len;
   size_t memory_used;

@@ -21,7 +21,8 @@ typedef struct entry {
 
 struct router {
   size_t count;
-  entry_t *entries; /* of two that match one path, the one with the earlier literal segment stands first */
+  entry_t entries
+      [LIMIT_ROUTES]; /* of two that match one path, the one with the earlier literal segment is first */
 };
 
 /* Splits the route's pattern into segments. */
@@ -104,18 +105,16 @@ int router_new(const rule_t *rules, size_t rule_count, const route_source_t *sou
                router_t **out, diag_t *diag)
 {
   int err = SMPL_OK;
+  *out = NULL;
   router_t *router = calloc(1, sizeof *router);
-  if (router != NULL)
-    router->entries = calloc(LIMIT_ROUTES, sizeof *router->entries);
-  if (router == NULL || router->entries == NULL)
-    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (router == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   for (size_t i = 0; !err && i < source_count; i++)
     for (size_t j = 0; !err && j < sources[i].count; j++)
       if (admitted(rules, rule_count, sources[i].routes[j].path))
         err = add(router, &sources[i].routes[j], sources[i].context, diag);
   if (err) {
     router_free(router);
-    *out = NULL;
     return err;
   }
   qsort(router->entries, router->count, sizeof *router->entries, compare);
@@ -125,9 +124,6 @@ int router_new(const rule_t *rules, size_t rule_count, const route_source_t *sou
 
 void router_free(router_t *router)
 {
-  if (router == NULL)
-    return;
-  free(router->entries);
   free(router);
 }
 

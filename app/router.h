@@ -33,7 +33,8 @@ int router_new(const rule_t *rules, size_t rule_count, const route_source_t *sou
 void router_free(router_t *router);
 
 /* path was admitted by the gate and by one of the rules. */
-void router_find(const router_t *router, const uint8_t *path, size_t len, method_t method, route_match_t *out);
+void router_find(const router_t *router, const uint8_t *path, size_t len, method_t method,
+                 route_match_t *out);
 
 size_t router_count(const router_t *router);
 const route_t *router_route(const router_t *router, size_t index);

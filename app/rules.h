@@ -7,7 +7,7 @@
 
 /* "/api/v1/health" admits that path alone, a rule ending in a star as its last segment every path below. */
 typedef struct rule {
-  const char *text; /* as configured; borrowed */
+  const char *text;  /* as configured; borrowed */
   size_t prefix_len; /* bytes of text that a path must begin with */
   bool open;         /* anything may follow */
 } rule_t;

@@ -28,8 +28,8 @@ static int parse_rule(conf_t *conf, const char *text, size_t len, void *out)
   return err ? err : rule_parse(copy, out);
 }
 
-static const conf_scalar_t scalar_rule = {"a path like /api/v1/health, or /api/v1/* for all below", sizeof(rule_t),
-                                          parse_rule};
+static const conf_scalar_t scalar_rule = {"a path like /api/v1/health, or /api/v1/* for all below",
+                                          sizeof(rule_t), parse_rule};
 
 /* A host name without port; what stands in Host before the colon. */
 static int parse_host(conf_t *conf, const char *text, size_t len, void *out)
@@ -52,8 +52,8 @@ static int parse_base_url(conf_t *conf, const char *text, size_t len, void *out)
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_base_url = {"a URL like http://config.internal.smplkit.local", sizeof(const char *),
-                                              parse_base_url};
+static const conf_scalar_t scalar_base_url = {"a URL like http://config.internal.smplkit.local",
+                                              sizeof(const char *), parse_base_url};
 
 static int parse_listener_name(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -67,17 +67,19 @@ static int parse_listener_name(conf_t *conf, const char *text, size_t len, void 
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, digits, - and _", sizeof(const char *),
-                                                   parse_listener_name};
+static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, digits, - and _",
+                                                   sizeof(const char *), parse_listener_name};
 
 /* Tables */
 
 static const conf_field_t listener_fields[] = {
-    {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name, .required = true},
+    {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name,
+     .required = true},
     {"address", CONF_ONE, offsetof(listener_settings_t, address), .scalar = &conf_endpoint, .required = true},
     {"rules", CONF_MANY, offsetof(listener_settings_t, rules), .scalar = &scalar_rule, .required = true,
      .max = LIMIT_RULES},
-    {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net, .max = LIMIT_CLIENTS},
+    {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net,
+     .max = LIMIT_CLIENTS},
     {"hosts", CONF_MANY, offsetof(listener_settings_t, hosts), .scalar = &scalar_host, .max = LIMIT_HOSTS},
 };
 static const conf_map_t listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
@@ -129,12 +131,13 @@ static const conf_field_t file_fields[] = {
     {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_map},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
 };
-static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields), NULL};
+static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields),
+                                    NULL};
 
 /* Checks */
 
-static int find_service(const conf_t *conf, const file_t *file, const service_t *const *services, const service_t **out,
-                        diag_t *diag)
+static int find_service(const conf_t *conf, const file_t *file, const service_t *const *services,
+                        const service_t **out, diag_t *diag)
 {
   char names[256] = "";
   size_t used = 0;
@@ -161,12 +164,15 @@ static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
   if (is_accounts(file) && has_accounts)
     return conf_fail(conf, diag, &file->accounts.url, "the account service itself has no 'accounts'");
   if (!is_accounts(file) && !has_accounts)
-    return conf_fail(conf, diag, &file->service, "'accounts' is missing: where %s has API keys checked, as in "
-                     "accounts: {url: \"http://app.internal.smplkit.local\"}", file->service);
+    return conf_fail(conf, diag, &file->service,
+                     "'accounts' is missing: where %s has API keys checked, as in "
+                     "accounts: {url: \"http://app.internal.smplkit.local\"}",
+                     file->service);
   if (!is_accounts(file) && conf_given(conf, &file->sisters))
     return conf_fail(conf, diag, &file->sisters, "only the account service has 'sisters'");
   if ((has_accounts || file->sisters.count > 0) && !has_resolver)
-    return conf_fail(conf, diag, has_accounts ? (const void *)&file->accounts.url : (const void *)&file->sisters,
+    return conf_fail(conf, diag,
+                     has_accounts ? (const void *)&file->accounts.url : (const void *)&file->sisters,
                      "'resolver' is missing: sister services are called by their private names, as in "
                      "resolver: {servers: [\"127.0.0.1:5300\"]}");
   return SMPL_OK;
@@ -177,13 +183,14 @@ static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
   const listener_settings_t *all = file->listeners.items;
   for (size_t i = 0; i < file->listeners.count; i++) {
     if (all[i].address.port == 0)
-      return conf_fail(conf, diag, &all[i].address, "http listener %s: port 0 is no port to be found at", all[i].name);
+      return conf_fail(conf, diag, &all[i].address, "http listener %s: port 0 is no port to be found at",
+                       all[i].name);
     for (size_t j = 0; j < i; j++) {
       if (strcmp(all[i].name, all[j].name) == 0)
         return conf_fail(conf, diag, &all[i].name, "two http listeners are named %s", all[i].name);
       if (ip_equal(&all[i].address.ip, &all[j].address.ip) && all[i].address.port == all[j].address.port)
-        return conf_fail(conf, diag, &all[i].address, "http listeners %s and %s have the same address", all[j].name,
-                         all[i].name);
+        return conf_fail(conf, diag, &all[i].address, "http listeners %s and %s have the same address",
+                         all[j].name, all[i].name);
     }
   }
   return SMPL_OK;
@@ -247,19 +254,26 @@ static bool has_internal_route(const router_t *router)
 static int check_internal(const settings_t *settings, const listener_settings_t *from, diag_t *diag)
 {
   if (ip_is_unspecified(&from->address.ip))
-    return conf_fail(settings->conf, diag, &from->address, "http listener %s admits internal routes: it needs one "
-                     "private address, not all of the machine's", from->name);
+    return conf_fail(settings->conf, diag, &from->address,
+                     "http listener %s admits internal routes: it needs one "
+                     "private address, not all of the machine's",
+                     from->name);
   if (!ip_is_private(&from->address.ip))
-    return conf_fail(settings->conf, diag, &from->address, "http listener %s admits internal routes: its address must "
-                     "be private (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)", from->name);
+    return conf_fail(settings->conf, diag, &from->address,
+                     "http listener %s admits internal routes: its address must "
+                     "be private (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)",
+                     from->name);
   if (from->clients.count == 0)
-    return conf_fail(settings->conf, diag, &from->name, "http listener %s admits internal routes: 'clients' is "
-                     "missing, as in clients: [10.0.0.0/8]", from->name);
+    return conf_fail(settings->conf, diag, &from->name,
+                     "http listener %s admits internal routes: 'clients' is "
+                     "missing, as in clients: [10.0.0.0/8]",
+                     from->name);
   return SMPL_OK;
 }
 
-static int make_listener(const settings_t *settings, const listener_settings_t *from, const route_source_t *sources,
-                         size_t source_count, listener_conf_t *out, diag_t *diag)
+static int make_listener(const settings_t *settings, const listener_settings_t *from,
+                         const route_source_t *sources, size_t source_count, listener_conf_t *out,
+                         diag_t *diag)
 {
   router_t *router = NULL;
   char *address = conf_alloc(settings->conf, IP_TEXT_MAX);

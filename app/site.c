@@ -45,7 +45,8 @@ bool site_host_known(text_ref_t host, const char *const *names, size_t count, co
     return is(name, "::1");
   if (is(name, "127.0.0.1") || same_nocase(name, "localhost", 9))
     return true;
-  if (name.len > below && same_nocase((text_ref_t){name.at + name.len - below, below}, below_localhost, below))
+  if (name.len > below &&
+      same_nocase((text_ref_t){name.at + name.len - below, below}, below_localhost, below))
     return true;
   for (size_t i = 0; i < count; i++)
     if (same_nocase(name, names[i], strlen(names[i])))

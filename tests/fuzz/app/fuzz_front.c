@@ -20,8 +20,13 @@ static admit_conf_t make(const char *text, rule_t *rule, bool internal)
   built_in_sources(NULL, &echo_service, NULL, sources);
   if (rule_parse(text, rule) || router_new(rule, 1, sources, SERVICE_SOURCES, &router, NULL))
     abort();
-  return (admit_conf_t){.internal = internal, .rules = rule, .rule_count = 1, .hosts = internal ? hosts : NULL,
-                        .host_count = internal ? 1 : 0, .own_address = "10.0.0.1", .router = router};
+  return (admit_conf_t){.internal = internal,
+                        .rules = rule,
+                        .rule_count = 1,
+                        .hosts = internal ? hosts : NULL,
+                        .host_count = internal ? 1 : 0,
+                        .own_address = "10.0.0.1",
+                        .router = router};
 }
 
 static void check_path(const uint8_t *path, size_t len)

@@ -46,7 +46,8 @@ static void handle_delete(request_t *request, void *service)
 static void handle_missing(request_t *request, void *service)
 {
   (void)service;
-  request_reply_error(request, 404, "Not Found", NULL, "word", "no %s here", request_parameter(request, "word"));
+  request_reply_error(request, 404, "Not Found", NULL, "word", "no %s here",
+                      request_parameter(request, "word"));
 }
 
 /* The handler without any check of its own that the boundary must hold in spite of. */
@@ -120,26 +121,26 @@ static const route_parameter_t word[] = {
 };
 
 static const route_t routes[] = {
-    {METHOD_GET, "/api/v1/echo/{word}", TIER_API, handle_echo, "echo_word", "Echo a word", NULL, "echo", 0, NULL, NULL,
-     word, ok},
-    {METHOD_PUT, "/api/v1/echo/{word}", TIER_API, handle_echo, "put_word", "Echo a word and a body", NULL, "echo", 1,
-     "Echo", "{\"a\": 1}", word, ok},
-    {METHOD_DELETE, "/api/v1/echo/{word}", TIER_API, handle_delete, "delete_word", "Delete", NULL, "echo", 0, NULL,
-     NULL, word, deleted},
+    {METHOD_GET, "/api/v1/echo/{word}", TIER_API, handle_echo, "echo_word", "Echo a word", NULL, "echo", 0,
+     NULL, NULL, word, ok},
+    {METHOD_PUT, "/api/v1/echo/{word}", TIER_API, handle_echo, "put_word", "Echo a word and a body", NULL,
+     "echo", 1, "Echo", "{\"a\": 1}", word, ok},
+    {METHOD_DELETE, "/api/v1/echo/{word}", TIER_API, handle_delete, "delete_word", "Delete", NULL, "echo", 0,
+     NULL, NULL, word, deleted},
     {METHOD_POST, "/api/v1/echo", TIER_API, handle_echo, "post_echo", "Echo a body", NULL, "echo", 0, "Echo",
      "{\"a\": 1}", NULL, ok},
-    {METHOD_GET, "/api/v1/echo/later", TIER_API, handle_later, "later", "Echo after ?ms", NULL, "echo", 0, NULL, NULL,
-     NULL, ok},
-    {METHOD_GET, "/api/v1/echo/big", TIER_API, handle_big, "big", "Echo ?kb of text", NULL, "echo", 0, NULL, NULL, NULL,
-     ok},
-    {METHOD_GET, "/api/v1/missing/{word}", TIER_API, handle_missing, "missing", "Always 404", NULL, "echo", 0, NULL,
+    {METHOD_GET, "/api/v1/echo/later", TIER_API, handle_later, "later", "Echo after ?ms", NULL, "echo", 0,
+     NULL, NULL, NULL, ok},
+    {METHOD_GET, "/api/v1/echo/big", TIER_API, handle_big, "big", "Echo ?kb of text", NULL, "echo", 0, NULL,
      NULL, NULL, ok},
-    {METHOD_GET, "/internal/v1/secret", TIER_INTERNAL, handle_secret, "secret", "A secret", NULL, "internal", 0, NULL,
-     NULL, NULL, ok},
-    {METHOD_GET, "/internal/v1/echo/{word}", TIER_INTERNAL, handle_echo, "internal_echo", "Echo", NULL, "internal", 0,
-     NULL, NULL, word, ok},
-    {METHOD_POST, "/internal/v1/echo", TIER_INTERNAL, handle_echo, "internal_post", "Echo a body", NULL, "internal", 0,
-     "Echo", "{\"a\": 1}", NULL, ok},
+    {METHOD_GET, "/api/v1/missing/{word}", TIER_API, handle_missing, "missing", "Always 404", NULL, "echo", 0,
+     NULL, NULL, NULL, ok},
+    {METHOD_GET, "/internal/v1/secret", TIER_INTERNAL, handle_secret, "secret", "A secret", NULL, "internal",
+     0, NULL, NULL, NULL, ok},
+    {METHOD_GET, "/internal/v1/echo/{word}", TIER_INTERNAL, handle_echo, "internal_echo", "Echo", NULL,
+     "internal", 0, NULL, NULL, word, ok},
+    {METHOD_POST, "/internal/v1/echo", TIER_INTERNAL, handle_echo, "internal_post", "Echo a body", NULL,
+     "internal", 0, "Echo", "{\"a\": 1}", NULL, ok},
 };
 
 static const schema_t schemas[] = {

@@ -35,8 +35,8 @@ static bool naive_utf8(const uint8_t *s, size_t len)
       point = point << 6 | (s[i + k] & 0x3f);
     }
     size_t shortest = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    if (shortest != n || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) || point < 0x20 || point == 0x7f ||
-        (point >= 0x80 && point < 0xa0))
+    if (shortest != n || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) || point < 0x20 ||
+        point == 0x7f || (point >= 0x80 && point < 0xa0))
       return false;
     i += n;
   }
@@ -52,7 +52,9 @@ static bool naive_segment(const char *s, size_t len)
     return false;
   for (size_t i = 0; i < len; i++) {
     if (s[i] != '%') {
-      if (s[i] == '\0' || strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!&()*+,=:@", s[i]) == NULL)
+      if (s[i] == '\0' ||
+          strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!&()*+,=:@", s[i]) ==
+              NULL)
         return false;
       decoded[n++] = (uint8_t)s[i];
       continue;
@@ -170,14 +172,16 @@ static void compare_path(const char *path)
 {
   gate_verdict_t verdict = gate_path((const uint8_t *)path, strlen(path));
   naive_t naive = naive_path(path);
-  bool same = verdict == GATE_ADMIT ? naive == NAIVE_YES
-              : verdict == GATE_TRAILING_SLASH ? naive == NAIVE_SLASH : naive == NAIVE_NO;
+  bool same = verdict == GATE_ADMIT            ? naive == NAIVE_YES
+              : verdict == GATE_TRAILING_SLASH ? naive == NAIVE_SLASH
+                                               : naive == NAIVE_NO;
   admitted_count += verdict == GATE_ADMIT;
   if (!same)
     fail_msg("%s: %s, naively %d", path, gate_reason(verdict), naive);
 }
 
-static const char *const path_bytes[] = {"/", ".", "%", "2", "e", "f", "5", "c", "0", "a", ";", "?", "\\", "\x80"};
+static const char *const path_bytes[] = {"/", ".", "%", "2", "e", "f",  "5",
+                                         "c", "0", "a", ";", "?", "\\", "\x80"};
 
 static void gate_and_naive_reading_agree_on_every_short_path(void **state)
 {
@@ -243,8 +247,8 @@ static void stays_below(const char *path)
     fail_msg("%s could be taken for %s", path, repaired);
 }
 
-static const char *const path_parts[] = {"/", "api", "v1", "internal", "x", ".", "..", "%2e", "%2F", "%5c", "\\",
-                                         ";", "?", "#", "%25", "%", "2e", "//"};
+static const char *const path_parts[] = {"/",   "api", "v1", "internal", "x", ".",   "..", "%2e", "%2F",
+                                         "%5c", "\\",  ";",  "?",        "#", "%25", "%",  "2e",  "//"};
 
 static void no_repair_leads_an_admitted_path_out_of_its_rule(void **state)
 {
@@ -263,13 +267,16 @@ static void rules_compare_bytes(void **state)
     const char *path, *prefix;
     bool open, match;
   } cases[] = {
-      {"/api/v1/x", "/api/v1/", true, true},   {"/api/v1", "/api/v1/", true, false}, {"/api/v1x/y", "/api/v1/", true, false},
-      {"/API/v1/x", "/api/v1/", true, false},  {"/%61pi/v1/x", "/api/v1/", true, false}, {"/", "/", true, true},
-      {"/healthz", "/healthz", false, true},   {"/healthz/x", "/healthz", false, false}, {"/health", "/healthz", false, false},
+      {"/api/v1/x", "/api/v1/", true, true},    {"/api/v1", "/api/v1/", true, false},
+      {"/api/v1x/y", "/api/v1/", true, false},  {"/API/v1/x", "/api/v1/", true, false},
+      {"/%61pi/v1/x", "/api/v1/", true, false}, {"/", "/", true, true},
+      {"/healthz", "/healthz", false, true},    {"/healthz/x", "/healthz", false, false},
+      {"/health", "/healthz", false, false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    assert_int_equal(gate_rule((const uint8_t *)cases[i].path, strlen(cases[i].path), (const uint8_t *)cases[i].prefix,
-                               strlen(cases[i].prefix), cases[i].open), cases[i].match);
+    assert_int_equal(gate_rule((const uint8_t *)cases[i].path, strlen(cases[i].path),
+                               (const uint8_t *)cases[i].prefix, strlen(cases[i].prefix), cases[i].open),
+                     cases[i].match);
 }
 
 /* --- heads --- */
@@ -329,8 +336,8 @@ static bool naive_header(const char *at, size_t len, unsigned *hosts, unsigned *
   if (strcmp(squeezed, "host") == 0)
     return name == 4 && ++*hosts == 1 && naive_host(value, left);
   if (strcmp(squeezed, "contentlength") == 0) /* a GET has no body, so only 0 will do */
-    return strncasecmp(at, "content-length", name) == 0 && name == 14 && ++*lengths == 1 && left == 1 && *value == '0' &&
-           !tab_behind;
+    return strncasecmp(at, "content-length", name) == 0 && name == 14 && ++*lengths == 1 && left == 1 &&
+           *value == '0' && !tab_behind;
   return strcmp(squeezed, "transferencoding") != 0;
 }
 
@@ -372,8 +379,9 @@ static void compare_headers(const char *lines)
     fail_msg("%s: llhttp understands what we admit differently", lines);
 }
 
-static const char *const head_pieces[] = {"Host:", "Content-Length:", "h", "0", "00", " ", "\t", "\r\n", "\n", "\r",
-                                          ":", "Content_Length:", "Content--Length:", "\v"};
+static const char *const head_pieces[] = {
+    "Host:",           "Content-Length:",  "h", "0", "00", " ", "\t", "\r\n", "\n", "\r", ":",
+    "Content_Length:", "Content--Length:", "\v"};
 
 static void gate_and_naive_reading_agree_on_every_short_list_of_headers(void **state)
 {
@@ -390,8 +398,8 @@ typedef struct example {
   const char *head;
 } example_t;
 
-#define GET(target) "GET " target " HTTP/1.1\r\nHost: h\r\n\r\n"
-#define WITH(header) "GET /a HTTP/1.1\r\nHost: h\r\n" header "\r\n\r\n"
+#define GET(target)   "GET " target " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define WITH(header)  "GET /a HTTP/1.1\r\nHost: h\r\n" header "\r\n\r\n"
 #define POST(headers) "POST /a HTTP/1.1\r\nHost: h\r\n" headers "\r\n\r\n"
 
 static const example_t examples[] = {
@@ -406,7 +414,8 @@ static const example_t examples[] = {
     {GATE_LINE_END, "GET /a HTTP/1.1\nHost: h\n\n"},
     {GATE_LINE_END, "GET /a HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"},
     {GATE_LINE_END, "\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n"},
-    {GATE_CONTROL, WITH("X: a\x01" "b")},
+    {GATE_CONTROL, WITH("X: a\x01"
+                        "b")},
     {GATE_CONTROL, WITH("X: a\x7f")},
     {GATE_CONTROL, "\x16\x03\x01\x02\r\n\r\n"},
     {GATE_REQUEST_LINE, "\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n"},
@@ -549,7 +558,8 @@ static void every_example_gets_its_verdict(void **state)
   for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
     gate_verdict_t verdict = judge((const uint8_t *)examples[i].head, strlen(examples[i].head));
     if (verdict != examples[i].verdict)
-      fail_msg("%s: %s, expected %s", examples[i].head, gate_reason(verdict), gate_reason(examples[i].verdict));
+      fail_msg("%s: %s, expected %s", examples[i].head, gate_reason(verdict),
+               gate_reason(examples[i].verdict));
   }
 }
 

@@ -45,14 +45,21 @@ static int set_up(void **state)
   router_t *router = NULL;
   if (router_new(&f.rule, 1, &source, 1, &router, &diag) || access_open("/dev/null", &f.access, &diag))
     return -1;
-  f.listener = (listener_conf_t){.name = "public",
-                                 .admit = {.rules = &f.rule, .rule_count = 1, .own_address = "127.0.0.1", .router = router}};
+  f.listener = (listener_conf_t){
+      .name = "public",
+      .admit = {.rules = &f.rule, .rule_count = 1, .own_address = "127.0.0.1", .router = router}};
   endpoint_parse("127.0.0.1:0", &f.listener.address);
   front_conf_t conf = {.listeners = &f.listener,
                        .listener_count = 1,
                        .access = f.access,
-                       .limits = {.connections = CONNECTIONS, .head_ms = WAIT_MS, .body_ms = WAIT_MS, .idle_ms = WAIT_MS,
-                                  .write_ms = WAIT_MS, .linger_ms = WAIT_MS, .drain_ms = WAIT_MS, .tick_ms = TICK_MS}};
+                       .limits = {.connections = CONNECTIONS,
+                                  .head_ms = WAIT_MS,
+                                  .body_ms = WAIT_MS,
+                                  .idle_ms = WAIT_MS,
+                                  .write_ms = WAIT_MS,
+                                  .linger_ms = WAIT_MS,
+                                  .drain_ms = WAIT_MS,
+                                  .tick_ms = TICK_MS}};
   *state = &f;
   return front_open(&f.loop, &conf, &f.front, &diag);
 }
@@ -161,7 +168,9 @@ static void a_head_must_come_whole_in_time_however_it_trickles(void **state)
 static void a_body_must_come_whole_in_time(void **state)
 {
   int fd = dial(*state);
-  say(*state, fd, "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{");
+  say(*state, fd,
+      "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: "
+      "9\r\n\r\n{");
   assert_waited(closed_after(*state, fd));
   close(fd);
 }
@@ -250,7 +259,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_body_must_come_whole_in_time, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_peer_that_takes_nothing_is_given_up, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_refused_peer_that_does_not_close_is_cut_off, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(connections_are_bounded_and_the_longest_idle_gives_way, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(connections_are_bounded_and_the_longest_idle_gives_way, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(with_nobody_idle_the_newcomer_is_closed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_drain_waits_for_handlers_but_not_for_ever, set_up, tear_down),
   };

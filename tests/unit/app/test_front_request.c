@@ -21,8 +21,8 @@ static void escapes_are_decoded_once(void **state)
     bool plus;
     const char *decoded;
   } cases[] = {
-      {"", false, ""},           {"abc", false, "abc"},      {"a%20b", false, "a b"},  {"a+b", false, "a+b"},
-      {"a+b", true, "a b"},      {"%2B", true, "+"},         {"%C3%a9", false, "\xc3\xa9"}, {"%41%62", false, "Ab"},
+      {"", false, ""},        {"abc", false, "abc"}, {"a%20b", false, "a b"},       {"a+b", false, "a+b"},
+      {"a+b", true, "a b"},   {"%2B", true, "+"},    {"%C3%a9", false, "\xc3\xa9"}, {"%41%62", false, "Ab"},
       {"%2541", true, "%41"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -39,11 +39,12 @@ static void depth_is_counted_outside_strings(void **state)
     const char *text;
     size_t depth;
   } cases[] = {
-      {"", 0},       {"5", 0},           {"[]", 1},          {"{\"a\": [1]}", 2},    {"[[],[[]]]", 3},
+      {"", 0},       {"5", 0},           {"[]", 1},           {"{\"a\": [1]}", 2}, {"[[],[[]]]", 3},
       {"\"[[\"", 0}, {"[\"\\\"[\"]", 1}, {"[\"\\\\\", [", 2}, {"]]]][", 1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    assert_int_equal(request_json_depth((const uint8_t *)cases[i].text, strlen(cases[i].text)), cases[i].depth);
+    assert_int_equal(request_json_depth((const uint8_t *)cases[i].text, strlen(cases[i].text)),
+                     cases[i].depth);
 }
 
 static void ids_of_clients_are_taken_over_only_if_harmless(void **state)
@@ -57,7 +58,8 @@ static void ids_of_clients_are_taken_over_only_if_harmless(void **state)
   assert_false(request_id_is_fine("", 0));
   for (unsigned c = 1; c < 256; c++) {
     char one = (char)c;
-    bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-';
+    bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+                c == '_' || c == '-';
     assert_int_equal(request_id_is_fine(&one, 1), fine);
   }
 }
@@ -118,7 +120,8 @@ static void a_handler_sees_parameters_queries_and_headers_decoded(void **state)
   (void)state;
   static const route_t route = {.method = METHOD_GET, .path = "/a/{first}/b/{second}"};
   request_t *request = request_of("GET /a/x%20y/b/%2A?q=1&q=2&&empty&e%5B%5D=a%3Db HTTP/1.1\r\nHost: h\r\n"
-                                  "AUTHORIZATION: bEARER  token \r\nX-Empty:\r\n\r\n", &route);
+                                  "AUTHORIZATION: bEARER  token \r\nX-Empty:\r\n\r\n",
+                                  &route);
   char all[256] = "";
   assert_string_equal(request_parameter(request, "first"), "x y");
   assert_string_equal(request_parameter(request, "second"), "*");
@@ -142,7 +145,8 @@ static void only_a_single_bearer_token_is_one(void **state)
 {
   (void)state;
   static const route_t route = {.method = METHOD_GET, .path = "/a"};
-  static const char *const values[] = {"Basic dXNlcg==", "Bearer", "Bearer ", "Bearer a b", "Bearer a\tb", "Bearertoken", ""};
+  static const char *const values[] = {"Basic dXNlcg==", "Bearer",      "Bearer ", "Bearer a b",
+                                       "Bearer a\tb",    "Bearertoken", ""};
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     char head[128];
     snprintf(head, sizeof head, "GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: %s\r\n\r\n", values[i]);
@@ -184,12 +188,17 @@ static void a_table_that_cannot_be_documented_is_refused(void **state)
   static const schema_t fine[] = {{"A", "{}"}, {NULL, NULL}};
   static const route_response_t unknown[] = {{200, "", "B"}, {0, NULL, NULL}};
   static const route_t bad_response = {.path = "/a", .operation_id = "a", .responses = unknown};
-  static const route_t bad_example = {.path = "/a", .operation_id = "a", .request_schema = "A", .request_example = "{'a'}"};
+  static const route_t bad_example = {.path = "/a",
+                                      .operation_id = "a",
+                                      .request_schema = "A",
+                                      .request_example = "{'a'}"};
   const struct {
     const schema_t *schemas;
     const route_t *route;
     const char *said;
-  } cases[] = {{broken, NULL, "schema A"}, {dangling, NULL, "#/components/schemas/B"}, {fine, &bad_response, "no schema B"},
+  } cases[] = {{broken, NULL, "schema A"},
+               {dangling, NULL, "#/components/schemas/B"},
+               {fine, &bad_response, "no schema B"},
                {fine, &bad_example, "example of /a"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     service_t service = {.name = "s", .title = "S", .schemas = cases[i].schemas};

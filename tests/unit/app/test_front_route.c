@@ -44,9 +44,9 @@ static void a_star_stands_for_everything_below(void **state)
 static void malformed_rules_are_refused(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"",          "api/v1/*",  "*",           "/api/v1*",     "/api/*/x", "/api//v1/*",
-                                    "/api/../*", "/api/v1/",  "/api/%2e/*",  "/api/v1/**",   "//*",      "/api v1/*",
-                                    "/api?/*",   "/api/v1/*x"};
+  static const char *const bad[] = {"",           "api/v1/*",  "*",        "/api/v1*",   "/api/*/x",
+                                    "/api//v1/*", "/api/../*", "/api/v1/", "/api/%2e/*", "/api/v1/**",
+                                    "//*",        "/api v1/*", "/api?/*",  "/api/v1/*x"};
   rule_t parsed;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (rule_parse(bad[i], &parsed) != SMPL_EINVAL)
@@ -109,7 +109,8 @@ static void a_route_that_a_rule_could_reach_is_never_left_out(void **state)
       for (size_t i = 0; i < 9; i++) {
         route_match_t match;
         router_find(router, (const uint8_t *)paths[i], strlen(paths[i]), METHOD_GET, &match);
-        reached = reached || (match.route != NULL && rule_match(&one, (const uint8_t *)paths[i], strlen(paths[i])));
+        reached =
+            reached || (match.route != NULL && rule_match(&one, (const uint8_t *)paths[i], strlen(paths[i])));
       }
       if (reached != rule_admits_pattern(&one, patterns[p]) && reached)
         fail_msg("rule %s, pattern %s", rules[r], patterns[p]);
@@ -145,7 +146,8 @@ static void routes_are_found_by_raw_segments(void **state)
   assert_int_equal(match.parameters[0].at, 13);
   assert_int_equal(match.parameters[0].len, 1);
   assert_string_equal(found(router, "/api/v1/echo/later", METHOD_GET, &match), "later");
-  assert_string_equal(found(router, "/api/v1/echo/later", METHOD_PUT, &match), "put_word"); /* by the parameter's route */
+  assert_string_equal(found(router, "/api/v1/echo/later", METHOD_PUT, &match),
+                      "put_word"); /* by the parameter's route */
   assert_null(found(router, "/api/v1/echo/x", METHOD_POST, &match));
   assert_int_equal(match.allowed, 1u << METHOD_GET | 1u << METHOD_PUT | 1u << METHOD_DELETE);
   assert_null(found(router, "/api/v1/ech%6f/x", METHOD_GET, &match));
@@ -172,8 +174,9 @@ static void the_public_table_contains_no_internal_route(void **state)
 static void malformed_routes_are_refused(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"api/v1", "/api//v1", "/api/{}", "/api/x{id}", "/api/{id", "/a/../b", "/a b", "/a/",
-                                    "/{a}/{b}/{c}/{d}/{e}", "/1/2/3/4/5/6/7/8/9/10/11/12/13"};
+  static const char *const bad[] = {
+      "api/v1",  "/api//v1", "/api/{}", "/api/x{id}",           "/api/{id",
+      "/a/../b", "/a b",     "/a/",     "/{a}/{b}/{c}/{d}/{e}", "/1/2/3/4/5/6/7/8/9/10/11/12/13"};
   rule_t all = rule("/*");
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     route_t route = {.method = METHOD_GET, .path = bad[i]};
@@ -231,10 +234,16 @@ static int set_up(void **state)
   (void)state;
   public_front.rule = rule("/api/v1/*");
   internal_front.rule = rule("/*");
-  public_front.conf = (admit_conf_t){.rules = &public_front.rule, .rule_count = 1, .own_address = "198.51.100.1",
+  public_front.conf = (admit_conf_t){.rules = &public_front.rule,
+                                     .rule_count = 1,
+                                     .own_address = "198.51.100.1",
                                      .router = echo_router(&public_front.rule, 1)};
-  internal_front.conf = (admit_conf_t){.internal = true, .rules = &internal_front.rule, .rule_count = 1, .hosts = hosts,
-                                       .host_count = 1, .own_address = "10.0.0.1",
+  internal_front.conf = (admit_conf_t){.internal = true,
+                                       .rules = &internal_front.rule,
+                                       .rule_count = 1,
+                                       .hosts = hosts,
+                                       .host_count = 1,
+                                       .own_address = "10.0.0.1",
                                        .router = echo_router(&internal_front.rule, 1)};
   return 0;
 }
@@ -270,13 +279,17 @@ static void each_refusal_has_its_reason(void **state)
   assert_string_equal(reason(&public_front, "GET /internal/v1/secret HTTP/1.1" HOST "\r\n"), "no-rule");
   assert_string_equal(reason(&public_front, "GET / HTTP/1.1" HOST "\r\n"), "no-rule");
   assert_string_equal(reason(&public_front, "GET /api/v1/none HTTP/1.1" HOST "\r\n"), "no-route");
-  assert_string_equal(reason(&public_front, "PATCH /api/v1/echo/x HTTP/1.1" HOST "\r\n"), "method-not-allowed");
+  assert_string_equal(reason(&public_front, "PATCH /api/v1/echo/x HTTP/1.1" HOST "\r\n"),
+                      "method-not-allowed");
   assert_string_equal(reason(&public_front, "PATCH /api/v1/none HTTP/1.1" HOST "\r\n"), "no-route");
   assert_string_equal(reason(&public_front, "PATCH /internal/v1/secret HTTP/1.1" HOST "\r\n"), "no-rule");
   assert_string_equal(reason(&internal_front, "GET /internal/v1/secret HTTP/1.1" HOST "\r\n"), "admitted");
-  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), "host-unknown");
-  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1" HOST "Origin: http://evil.example\r\n\r\n"), "cross-site");
-  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1" HOST "Sec-Fetch-Site: cross-site\r\n\r\n"), "cross-site");
+  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+                      "host-unknown");
+  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1" HOST "Origin: http://evil.example\r\n\r\n"),
+                      "cross-site");
+  assert_string_equal(reason(&internal_front, "GET / HTTP/1.1" HOST "Sec-Fetch-Site: cross-site\r\n\r\n"),
+                      "cross-site");
   assert_string_equal(reason(&internal_front, "GET /x/ HTTP/1.1" HOST "\r\n"), "trailing-slash");
 }
 
@@ -297,8 +310,10 @@ static void media_types_are_checked_once_a_route_matched(void **state)
       {"Content-Type: application/json\r\nContent-Length: 1048577\r\n", "body-too-long"},
       {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: text/html\r\n", "not-acceptable"},
       {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: text/html, */*;q=0.1\r\n", "admitted"},
-      {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: application/json;q=0.0\r\n", "not-acceptable"},
-      {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: application/vnd.api+json\r\n", "admitted"},
+      {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: application/json;q=0.0\r\n",
+       "not-acceptable"},
+      {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept: application/vnd.api+json\r\n",
+       "admitted"},
       {"Content-Type: application/json\r\nContent-Length: 2\r\nAccept:\r\n", "admitted"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -322,9 +337,9 @@ static void query_parameters_are_bounded(void **state)
   }
 }
 
-static const char *const pieces[] = {"/",   "api", "v1",  "internal", "secret", "echo", "x",    ".",    "..",
-                                     "%2e", "%2f", "%5c", "\\",       ";",      "?",    "//",   "%00",  " ",
-                                     "docs", "http://h", "*", "%c0%af", "\t",   "\r\n"};
+static const char *const pieces[] = {"/",   "api", "v1",   "internal", "secret", "echo",   "x",  ".",
+                                     "..",  "%2e", "%2f",  "%5c",      "\\",     ";",      "?",  "//",
+                                     "%00", " ",   "docs", "http://h", "*",      "%c0%af", "\t", "\r\n"};
 
 /* The property: whatever the target, a public listener runs routes of the api tier alone, for paths that say so. */
 static void check_public(const char *target, size_t *admitted)
@@ -339,7 +354,8 @@ static void check_public(const char *target, size_t *admitted)
     if (admit.match.route == NULL)
       continue;
     ++*admitted;
-    if (admit.match.route->tier != TIER_API || strstr(target, "/api/v1/") == NULL || strstr(target, "/../") != NULL)
+    if (admit.match.route->tier != TIER_API || strstr(target, "/api/v1/") == NULL ||
+        strstr(target, "/../") != NULL)
       fail_msg("%s reaches %s", target, admit.match.route->path);
   }
 }

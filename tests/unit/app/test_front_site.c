@@ -65,31 +65,47 @@ static bool expected(const char *site, const char *mode, const char *dest, const
   if (site != NULL)
     cross = strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
   else
-    return origin != NULL && strcmp(origin, "http://localhost:8080") != 0 && strcmp(origin, "https://localhost:8080") != 0 &&
-           strcmp(origin, "http://LOCALHOST:8080") != 0;
-  bool top_level = get && mode != NULL && strcmp(mode, "navigate") == 0 && dest != NULL && strcmp(dest, "document") == 0;
+    return origin != NULL && strcmp(origin, "http://localhost:8080") != 0 &&
+           strcmp(origin, "https://localhost:8080") != 0 && strcmp(origin, "http://LOCALHOST:8080") != 0;
+  bool top_level =
+      get && mode != NULL && strcmp(mode, "navigate") == 0 && dest != NULL && strcmp(dest, "document") == 0;
   return cross && !top_level;
 }
 
 static void every_combination_of_fetch_headers_is_decided_as_designed(void **state)
 {
   (void)state;
-  static const char *const sites[] = {NULL, "same-origin", "none", "same-site", "cross-site", "", "Cross-Site", "same-origin "};
+  static const char *const sites[] = {NULL, "same-origin", "none",        "same-site", "cross-site",
+                                      "",   "Cross-Site",  "same-origin "};
   static const char *const modes[] = {NULL, "navigate", "cors", "no-cors", "same-origin", "websocket"};
-  static const char *const dests[] = {NULL, "document", "iframe", "frame", "embed", "image", "script", "empty"};
-  static const char *const origins[] = {NULL, "http://localhost:8080", "https://localhost:8080", "http://LOCALHOST:8080",
-                                        "http://localhost:8081", "http://localhost", "null", "http://evil.example",
-                                        "http://localhost:8080.evil.example", "ftp://localhost:8080", "localhost:8080", ""};
+  static const char *const dests[] = {NULL,    "document", "iframe", "frame",
+                                      "embed", "image",    "script", "empty"};
+  static const char *const origins[] = {NULL,
+                                        "http://localhost:8080",
+                                        "https://localhost:8080",
+                                        "http://LOCALHOST:8080",
+                                        "http://localhost:8081",
+                                        "http://localhost",
+                                        "null",
+                                        "http://evil.example",
+                                        "http://localhost:8080.evil.example",
+                                        "ftp://localhost:8080",
+                                        "localhost:8080",
+                                        ""};
   for (size_t s = 0; s < 8; s++)
     for (size_t m = 0; m < 6; m++)
       for (size_t d = 0; d < 8; d++)
         for (size_t o = 0; o < 12; o++)
           for (int get = 0; get < 2; get++) {
-            site_headers_t headers = {.get = get != 0, .host = text("localhost:8080"), .origin = text(origins[o]),
-                                      .fetch_site = text(sites[s]), .fetch_mode = text(modes[m]),
+            site_headers_t headers = {.get = get != 0,
+                                      .host = text("localhost:8080"),
+                                      .origin = text(origins[o]),
+                                      .fetch_site = text(sites[s]),
+                                      .fetch_mode = text(modes[m]),
                                       .fetch_dest = text(dests[d])};
             if (site_is_foreign(&headers) != expected(sites[s], modes[m], dests[d], origins[o], get != 0))
-              fail_msg("site %s mode %s dest %s origin %s get %d", sites[s], modes[m], dests[d], origins[o], get);
+              fail_msg("site %s mode %s dest %s origin %s get %d", sites[s], modes[m], dests[d], origins[o],
+                       get);
           }
 }
 
