@@ -319,6 +319,7 @@ int broker_run(const char *config_path)
     return 1;
   }
   raise_descriptors();
+  signal(SIGXFSZ, SIG_IGN); /* a full audit file is an error to handle, not an end */
   b->loop = &loop;
   b->config_path = config_path;
   b->started_at = clock_mono_ms();

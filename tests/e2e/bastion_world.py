@@ -1,0 +1,184 @@
+"""A bastion with a resolver of ours behind it, on addresses of its own: 127.42.0.0/16 plays the private network."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import kit
+
+BASTION = "127.42.0.1"
+SOURCE = "127.42.0.5"
+DNS = "127.42.0.53"
+WEB = "127.42.1.11"
+ZONE = """\
+$ORIGIN internal.smplkit.local.
+$TTL 2
+@ SOA ns hostmaster 1 3600 600 86400 1
+@ NS ns
+ns A {dns}
+config A {web}
+_http._tcp.config SRV 0 0 {port} config
+app A 127.42.1.12
+_http._tcp.app SRV 0 0 22 app
+other A {web}
+_http._tcp.other SRV 0 0 {port} config
+astray A 127.42.1.13
+_http._tcp.astray SRV 0 0 {port} secret.smplkit.local.
+alias CNAME config
+away CNAME www.example.com.
+away2 CNAME host.elsewhere.local.
+partly A {web}
+partly A 127.43.0.1
+outside A 127.43.0.1
+metadata A 169.254.169.254
+unspecified A 0.0.0.0
+empty TXT "no address"
+self A {bastion}
+down A 127.42.1.99
+"""
+
+
+class World:
+    def __init__(self, work, spawn, *, start=True, **kw):
+        self.work, self.spawn = work, spawn
+        self.dns = kit.free_port(DNS)
+        self.ssh_port = kit.free_port(BASTION)
+        self.port = kit.free_port(WEB, "127.42.1.12", "127.42.1.99")
+        self.options = kw
+        kit.keygen(work / "host", comment="bastion")
+        self.key, _ = kit.keygen(work / "dev", comment="dev")
+        self.other_key, _ = kit.keygen(work / "stranger", comment="stranger")
+        host_key = " ".join((work / "host.pub").read_text().split()[:2])
+        (work / "known_hosts").write_text(f"[{BASTION}]:{self.ssh_port} {host_key}\n")
+        (work / "zone").write_text(ZONE.format(dns=DNS, web=WEB, port=self.port, bastion=BASTION))
+        (work / "resolver.yaml").write_text(f"""\
+listeners: [{{address: {DNS}, port: {self.dns}, views: [vpc]}}]
+views: [{{name: vpc, clients: [127.42.0.0/16], zones: [internal.smplkit.local]}}]
+zones: [{{name: internal.smplkit.local, file: zone}}]
+control: resolver.sock
+""")
+        self.write(**kw)
+        self.resolver = spawn(kit.binary("smpl-resolver"), "-c", "resolver.yaml").wait_ready()
+        self.web = kit.HttpServer(WEB, self.port, "hello from inside")
+        if start:
+            self.start()
+
+    def write(self, *, grants=None, limits="", users=None):
+        if grants is None:
+            grants = f"""\
+  - groups: [developers]
+    targets: ["*.internal.smplkit.local:{self.port},{self.ssh_port}", "{WEB}:{self.port}"]
+    networks: [127.42.0.0/16]
+"""
+        users = users or "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+        (self.work / "bastion.yaml").write_text(f"""\
+listen: ["{BASTION}:{self.ssh_port}"]
+host_keys: [host]
+resolver: {{servers: ["{DNS}:{self.dns}"], source: {SOURCE}}}
+connect_from: [{SOURCE}]
+search: [smplkit.local]
+users:
+{users}grants:
+{grants}limits: {{{limits}}}
+audit: audit.jsonl
+control: bastion.sock
+""")
+
+    def start(self):
+        self.bastion = self.spawn(kit.binary("smpl-bastion"), "-v", "-c", "bastion.yaml").wait_ready()
+        return self.bastion
+
+    def close(self):
+        self.web.close()
+
+    # --- commands ---
+
+    def command(self, *argv, status=0):
+        done = kit.run(kit.binary("smpl-bastion"), *argv, "-c", "bastion.yaml", cwd=self.work)
+        assert done.returncode == status, (argv, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def sessions(self):
+        return json.loads(self.command("sessions", "--json").stdout)
+
+    def status(self):
+        return json.loads(self.command("status", "--json").stdout)
+
+    # --- the client ---
+
+    def ssh_argv(self, *argv, user="dev", key=None):
+        return [kit.tool("ssh"), "-F", "none", "-p", self.ssh_port, "-i", key or self.key, "-o", "IdentitiesOnly=yes",
+                "-o", f"UserKnownHostsFile={self.work}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+                "-o", "IdentityAgent=none", *argv, f"{user}@{BASTION}"]
+
+    def ssh(self, *argv, user="dev", key=None, command=(), **kw):
+        return kit.run(*self.ssh_argv(*argv, user=user, key=key), *command, **kw)
+
+    def forward(self, target="config.internal", port=None, extra=()):
+        """ssh -N -L in the background; returns (program, local port) once the session is there."""
+        local = kit.free_port("127.42.9.9")
+        before = len(self.sessions())
+        program = self.spawn(*self.ssh_argv("-N", "-o", "ExitOnForwardFailure=yes", "-L",
+                                            f"127.42.9.9:{local}:{target}:{port or self.port}", *extra))
+        kit.wait_until(lambda: len(self.sessions()) > before and kit.port_open("127.42.9.9", local) or not program.running(),
+                       "the session starts")
+        assert program.running(), program.stderr
+        return program, local
+
+    def get(self, local, seconds=10):
+        return kit.run(kit.tool("curl"), "-sS", "--max-time", seconds, f"http://127.42.9.9:{local}/")
+
+    def ask(self, *questions):
+        """smpl-control: answers by the order of the questions."""
+        lines = "".join(json.dumps(dict(q, id=i)) + "\n" for i, q in enumerate(questions))
+        ssh = subprocess.Popen([str(a) for a in self.ssh_argv("-s")] + ["smpl-control"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            ssh.stdin.write(lines)
+            ssh.stdin.flush()
+            answers = [json.loads(ssh.stdout.readline()) for _ in questions]
+        finally:
+            ssh.stdin.close()
+            ssh.wait(kit.PATIENCE)
+            ssh.stdout.close()
+            ssh.stderr.close()
+        return [{k: v for k, v in a.items() if k != "id"} for a in sorted(answers, key=lambda a: a["id"])]
+
+    # --- the audit ---
+
+    def audit(self):
+        path = self.work / "audit.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def records(self, event, **keys):
+        return [r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in keys.items())]
+
+    def wait_record(self, event, **keys):
+        return kit.wait_until(lambda: self.records(event, **keys), f"audit record {event} {keys}: {self.audit()[-3:]}")[-1]
+
+    def check_chain(self):
+        """Sequence without gaps, hashes of the lines before, every start with exactly one end."""
+        import hashlib
+
+        head, lines = hashlib.sha256(b"").hexdigest(), (self.work / "audit.jsonl").read_bytes().split(b"\n")
+        assert lines.pop() == b""
+        for number, line in enumerate(lines, 1):
+            record = json.loads(line)
+            assert (record["seq"], record["prev"]) == (number, head), record
+            head = hashlib.sha256(line).hexdigest()
+
+    def check_ends(self):
+        starts = [r["session"] for r in self.records("session-start")]
+        ends = [r["session"] for r in self.records("session-end")]
+        assert sorted(starts) == sorted(ends)
+
+    def workers(self):
+        """Pids of living workers, as the sessions say."""
+        return [s["pid"] for s in self.sessions()]
+
+    def template(self):
+        return self.status()["template"]["pid"]

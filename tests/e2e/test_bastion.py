@@ -1,0 +1,526 @@
+"""smpl-bastion with OpenSSH's client: what is forwarded, what is refused, what is written down, what ends when."""
+
+import concurrent.futures
+import json
+import os
+import resource
+import signal
+import socket
+import time
+
+import pytest
+
+import kit
+from bastion_world import BASTION, DNS, SOURCE, WEB, World
+
+
+@pytest.fixture
+def world(work, spawn):
+    made = []
+
+    def make(**kw):
+        made.append(World(work, spawn, **kw))
+        return made[-1]
+
+    yield make
+    for w in made:
+        w.close()
+
+
+# --- forwarding ---
+
+@pytest.mark.short
+def test_stock_ssh_forwards_and_each_step_is_on_record(world):
+    w = world()
+    ssh, local = w.forward()
+    assert w.get(local).stdout == "hello from inside"
+    start = w.wait_record("session-start", user="dev")
+    opened = w.wait_record("channel-open", name="config.internal.smplkit.local")
+    assert (opened["target"], opened["port"], opened["address"]) == ("config.internal", w.port, f"{WEB}:{w.port}")
+    ended = w.wait_record("channel-end", reason="channel-closed", channel=opened["channel"])
+    assert ended["bytes_up"] > 50 and ended["bytes_down"] > len("hello from inside")
+    assert start["seq"] < opened["seq"] < ended["seq"]
+    session, = w.sessions()
+    assert session["id"] == start["session"] and session["bytes_down"] == ended["bytes_down"]
+    ssh.signal(signal.SIGTERM)
+    ssh.wait()
+    end = w.wait_record("session-end", session=start["session"])
+    assert end["reason"] in ("client-closed", "client-vanished") and end["channels"] >= 1
+    assert (end["bytes_up"], end["bytes_down"]) >= (ended["bytes_up"], ended["bytes_down"])
+    assert w.sessions() == []
+    w.check_chain()
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_other_kinds_of_keys_sign_in(world, kind):
+    w = world(start=False)
+    key, public = kit.keygen(w.work / kind, kind)
+    (w.work / "dev.pub").write_text("# several keys\n" + (w.work / "dev.pub").read_text() + public.read_text())
+    w.start()
+    assert w.ssh("-W", f"{WEB}:{w.port}", key=key).returncode == 0
+    start = w.wait_record("session-start")
+    assert start["key"] in kit.run(kit.tool("ssh-keygen"), "-lf", public).stdout
+
+
+def test_many_parallel_connections_pass(world):
+    w = world()
+    _, local = w.forward()
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda _: w.get(local, 30).stdout, range(128)))
+    assert answers == ["hello from inside"] * 128
+    kit.wait_until(lambda: len(w.records("channel-end")) >= 128, "every channel has its end on record")
+    w.check_chain()
+
+
+def test_connections_come_from_the_configured_address(world):
+    w = world()
+    seen = []
+    with socket.create_server((WEB, 0)) as server:
+        w.write(grants=f"  - {{users: [dev], targets: ['{WEB}:{server.getsockname()[1]}'], networks: [127.42.0.0/16]}}\n")
+        w.command("reload")
+        client = w.spawn(*w.ssh_argv("-W", f"{WEB}:{server.getsockname()[1]}"))
+        server.settimeout(kit.PATIENCE)
+        connection, address = server.accept()
+        seen.append(address[0])
+        connection.close()
+        client.wait()
+    assert seen == [SOURCE]
+
+
+# --- refusals ---
+
+@pytest.mark.parametrize("target, reason", [
+    ("secret.smplkit.local.:{port}", "not-granted"),
+    ("localhost:{port}", "not-granted"),
+    ("127.0.0.1:{port}", "not-granted"),
+    (f"{DNS}:{{dns}}", "not-granted"),
+    ("config.internal:22", "port-not-granted"),
+    ("no such name:{port}", "bad-target"),
+    ("nothing.internal:{port}", "unknown-name"),
+    ("empty.internal:{port}", "no-address"),
+    ("outside.internal:{port}", "address-not-granted"),
+    ("partly.internal:{port}", "address-not-granted"),
+    ("metadata.internal:{port}", "address-not-granted"),
+    ("unspecified.internal:{port}", "address-not-granted"),
+    ("self.internal:{ssh}", "address-not-granted"),
+    ("away.internal:{port}", "name-leaves-domain"),
+    ("away2.internal:{port}", "name-leaves-domain"),
+    ("down.internal:{port}", "connection-refused"),
+])
+def test_what_is_not_granted_or_not_there_is_refused_and_written_down(world, target, reason):
+    w = world()
+    target = target.format(port=w.port, dns=w.dns, ssh=w.ssh_port)
+    done = w.ssh("-W", target)
+    assert done.returncode != 0 and "administratively prohibited" in done.stderr
+    record = w.wait_record("channel-refused")
+    assert record["reason"] == reason, record
+    assert f"{record['target']}:{record['port']}" == target
+    assert not w.records("channel-open")
+
+
+def test_names_that_are_not_granted_are_never_looked_up(world):
+    w = world()
+    before = json.loads(kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout)
+    for target in ("nothing.smplkit.local.", "www.example.com.", "a.b.internal"):
+        w.ssh("-W", f"{target}:{w.port}")
+    w.ssh("-W", "config.internal:1")
+    assert len(w.records("channel-refused")) == 4
+    after = json.loads(kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout)
+    assert count_queries(after) == count_queries(before)
+
+
+def count_queries(stats):
+    """Every number under a key that speaks of queries."""
+    total = 0
+    for key, value in stats.items():
+        if isinstance(value, dict):
+            total += count_queries(value)
+        elif isinstance(value, int) and "quer" in key:
+            total += value
+    return total
+
+
+def test_aliases_within_the_domain_are_followed(world):
+    w = world()
+    _, local = w.forward("alias.internal")
+    assert w.get(local).stdout == "hello from inside"
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("argv, command, what", [
+    ((), (), "shell"),
+    ((), ("id",), "exec"),
+    (("-tt",), (), "pty"),
+    (("-s",), ("sftp",), "subsystem"),
+])
+def test_nothing_but_forwarding_is_offered(world, argv, command, what):
+    w = world()
+    done = w.ssh(*argv, command=command)
+    assert done.returncode != 0 and "uid=" not in done.stdout
+    kit.wait_until(lambda: any(what in r["what"] for r in w.records("refused", reason="not-offered")), f"{what} is on record")
+
+
+def test_remote_forwarding_and_agents_are_refused(world):
+    w = world()
+    done = w.ssh("-N", "-o", "ExitOnForwardFailure=yes", "-R", "9999:127.0.0.1:22")
+    assert done.returncode != 0 and "remote port forwarding failed" in done.stderr
+    assert any("tcpip-forward" in r["what"] for r in w.records("refused"))
+
+
+@pytest.mark.short
+def test_unknown_keys_and_users_are_refused_and_written_down(world):
+    w = world()
+    done = w.ssh("-N", key=w.other_key)
+    assert done.returncode == 255 and "Permission denied (publickey)" in done.stderr
+    record = w.wait_record("login-failed", user="dev", reason="unknown-key")
+    assert record["key"] in kit.run(kit.tool("ssh-keygen"), "-lf", f"{w.other_key}.pub").stdout
+    w.ssh("-N", user="root")
+    w.wait_record("login-failed", user="root", reason="unknown-user")
+    hostile = 'x","event":"session-start\n\x1b[31m'
+    w.ssh("-N", "-l", hostile)
+    kit.wait_until(lambda: len(w.records("login-failed", reason="unknown-user")) >= 2, "the hostile name is on record")
+    assert not w.records("session-start")
+    w.check_chain()
+    assert w.status()["counts"]["login_failures"] >= 3
+
+
+def test_passwords_are_not_offered(world):
+    w = world()
+    done = w.ssh("-N", "-o", "BatchMode=no", "-o", "PreferredAuthentications=password,keyboard-interactive",
+                 "-o", "PubkeyAuthentication=no")
+    assert done.returncode == 255 and "Permission denied (publickey)" in done.stderr
+    assert not w.records("session-start")
+
+
+# --- smpl-control ---
+
+def test_smpl_control_says_who_what_and_why(world):
+    w = world()
+    whoami, found, given, refused, srv_port, astray, why_not, why, unknown, odd = w.ask(
+        {"cmd": "whoami"},
+        {"cmd": "resolve", "target": "config.internal"},
+        {"cmd": "resolve", "target": "app.internal.smplkit.local.", "port": w.port},
+        {"cmd": "resolve", "target": "www.example.com."},
+        {"cmd": "resolve", "target": "app.internal"},
+        {"cmd": "resolve", "target": "astray.internal"},
+        {"cmd": "why", "target": "config.internal", "port": 22},
+        {"cmd": "why", "target": "config.internal"},
+        {"cmd": "dance"},
+        {"cmd": "resolve", "target": "config.internal", "port": 70000})
+    assert (whoami["ok"], whoami["user"], whoami["groups"]) == (True, "dev", ["developers"])
+    assert whoami["session"] == w.records("session-start")[-1]["session"]
+    assert found == {"ok": True, "target": "config.internal", "name": "config.internal.smplkit.local",
+                     "host": "config.internal.smplkit.local.", "addresses": [WEB], "port": w.port}
+    assert given["addresses"] == ["127.42.1.12"] and given["port"] == w.port
+    assert (refused["ok"], refused["reason"]) == (False, "not-granted") and "www.example.com" in refused["text"]
+    assert srv_port["reason"] == "port-not-granted"  # a service record never widens a grant
+    assert astray["reason"] == "not-granted"
+    assert (why_not["allowed"], why_not["reason"], why_not["last"]) == (False, "port-not-granted", None)
+    assert why["allowed"] and why["grant"] == f"*.internal.smplkit.local:{w.port},{w.ssh_port}"
+    assert unknown["ok"] is False and "whoami" in unknown["text"]
+    assert odd["reason"] == "bad-target"
+
+
+def test_resolve_tells_missing_names_from_missing_ports(world):
+    w = world()
+    other, missing, no_srv, down = w.ask(
+        {"cmd": "resolve", "target": "other.internal"}, {"cmd": "resolve", "target": "nothing.internal"},
+        {"cmd": "resolve", "target": "down.internal"}, {"cmd": "resolve", "target": "down.internal", "port": w.port})
+    assert (other["name"], other["port"]) == ("config.internal.smplkit.local", w.port)
+    assert missing["reason"] == "unknown-name" and no_srv["reason"] == "no-service-port" and down["ok"]
+    w.resolver.kill9()
+    dead, = w.ask({"cmd": "resolve", "target": "config.internal", "port": w.port})
+    assert dead["reason"] == "resolver-failed"
+
+
+# --- administration ---
+
+def held_connection(w, local):
+    """A connection through the tunnel that stays open and is answered once."""
+    s = socket.create_connection(("127.42.9.9", local), timeout=kit.PATIENCE)
+    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert s.recv(100).startswith(b"HTTP/1.1 200")
+    return s
+
+
+@pytest.mark.short
+def test_terminate_cuts_live_connections_and_tells_the_client_why(world):
+    w = world()
+    ssh, local = w.forward()
+    held = held_connection(w, local)
+    session, = w.sessions()
+    assert [c["name"] for c in session["channels"]] == ["config.internal.smplkit.local"]
+    assert "config.internal.smplkit.local" in w.command("sessions").stdout
+    began = time.monotonic()
+    done = w.command("terminate", session["id"][:8], "--reason", "lunch\x1b[31m")
+    kit.recv_all(held)
+    ssh.wait()
+    assert time.monotonic() - began < 5
+    assert session["id"] in done.stdout
+    assert "an administrator ended the session: lunch" in ssh.stderr
+    end = w.wait_record("session-end", session=session["id"])
+    assert end["reason"] == "terminated"
+    assert w.wait_record("terminate", session=session["id"])["by_uid"] == os.getuid()
+    assert w.wait_record("channel-end")["reason"] == "session-ended"
+    assert w.sessions() == []
+    assert w.command("terminate", session["id"], status=1).stderr == f"smpl-bastion: '{session['id']}': no such session\n"
+    assert "terminated" in w.command("history", "--user", "dev", "--since", "1h").stdout
+
+
+def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
+    w = world()
+    _, local = w.forward()
+    held = held_connection(w, local)
+    template = w.template()
+    assert "0 sessions" in w.command("reload").stdout
+    kit.wait_until(lambda: w.template() not in (0, template), "a fresh template")
+    held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert held.recv(100)
+    bad = (w.work / "bastion.yaml").read_text()
+    (w.work / "bastion.yaml").write_text(bad.replace("search:", "serch:"))
+    assert "bastion.yaml:5:1: unknown key 'serch'" in w.command("reload", "--socket", w.work / "bastion.sock", status=1).stderr
+    (w.work / "bastion.yaml").write_text(bad)
+    held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert held.recv(100)
+    w.write(grants=f"  - {{groups: [developers], targets: ['app.internal.smplkit.local:*'], networks: [127.42.0.0/16]}}\n")
+    began = time.monotonic()
+    w.bastion.signal(signal.SIGHUP)
+    kit.recv_all(held)
+    assert time.monotonic() - began < 5
+    assert w.wait_record("session-end")["reason"] == "policy-changed"
+
+
+def test_a_key_that_leaves_the_file_takes_its_sessions_with_it(world):
+    w = world()
+    ssh, _ = w.forward()
+    (w.work / "dev.pub").write_text((w.work / "stranger.pub").read_text())
+    assert "1 sessions" in w.command("reload").stdout
+    ssh.wait()
+    assert "the policy no longer grants this session" in ssh.stderr
+
+
+@pytest.mark.walls
+def test_status_says_which_walls_stand(world):
+    w = world()
+    w.forward()
+    status = w.status()
+    assert {"seccomp", "no-new-privs", "rlimits"} <= set(status["worker_walls"])
+    assert "sanitizer" not in status["worker_walls"]
+    assert status["sessions"] == 1 and status["audit"]["writable"]
+    text = w.command("status").stdout
+    assert "seccomp" in text and "writable" in text
+
+
+def test_explain_and_check_need_no_running_bastion(world):
+    w = world(start=False)
+    assert w.command("check").stdout.startswith("bastion.yaml: ok")
+    assert w.command("explain", "dev", f"config.internal:{w.port}").stdout.startswith("allowed: ")
+    assert "not this port" in w.command("explain", "dev", "config.internal:22", status=1).stdout
+    assert "no user 'eve'" in w.command("explain", "eve", "config.internal", status=1).stderr
+    w.start()
+    done = kit.run(kit.binary("smpl-bastion"), "explain", "dev", f"config.internal:{w.port}", "--socket", w.work / "bastion.sock")
+    assert done.returncode == 0 and done.stdout.startswith("allowed: ")
+
+
+@pytest.mark.parametrize("argv, status, saying", [
+    ((), 2, "a configuration is needed"),
+    (("dance",), 2, "unknown command 'dance'"),
+    (("check",), 2, "check needs -c FILE"),
+    (("-c", "absent.yaml"), 1, "absent.yaml"),
+    (("terminate", "-c", "bastion.yaml"), 2, "terminate needs"),
+    (("sessions", "-c", "bastion.yaml"), 1, "bastion.sock"),
+    (("sessions", "--socket", "nothing.sock"), 1, "nothing.sock"),
+    (("explain", "dev", "-c", "bastion.yaml"), 2, "explain needs a user and a target"),
+    (("--frobnicate",), 2, "frobnicate"),
+])
+def test_mistakes_on_the_command_line_get_one_clear_line(world, argv, status, saying):
+    w = world(start=False)
+    done = kit.run(kit.binary("smpl-bastion"), *argv, cwd=w.work)
+    assert done.returncode == status and saying in done.stderr, done
+    assert done.stderr.count("\n") <= 2 and done.stdout == ""
+
+
+def test_a_busy_port_and_a_busy_audit_are_named(world):
+    w = world()
+    done = kit.run(kit.binary("smpl-bastion"), "-c", "bastion.yaml", cwd=w.work)
+    assert done.returncode == 1
+    assert f"{BASTION}:{w.ssh_port}: address in use" in done.stderr and "change listen in bastion.yaml" in done.stderr
+    text = (w.work / "bastion.yaml").read_text().replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{kit.free_port(BASTION)}")
+    (w.work / "second.yaml").write_text(text)
+    done = kit.run(kit.binary("smpl-bastion"), "-c", "second.yaml", cwd=w.work)
+    assert done.returncode == 1 and "audit.jsonl: in use by another process" in done.stderr
+
+
+# --- limits ---
+
+def grant(w, **keys):
+    more = "".join(f", {k}: {v}" for k, v in keys.items())
+    return f"  - {{users: [dev], targets: ['*.internal.smplkit.local:{w.port}'], networks: [127.42.0.0/16]{more}}}\n"
+
+
+def test_idle_sessions_end_and_forwarded_bytes_keep_them(world):
+    w = world(start=False)
+    w.write(grants=grant(w, idle="2s"))
+    w.start()
+    ssh, local = w.forward(extra=("-o", "ServerAliveInterval=1"))
+    began = time.monotonic()
+    while time.monotonic() - began < 4:
+        assert w.get(local).stdout == "hello from inside"
+        time.sleep(0.3)
+    ssh.wait()
+    assert "no bytes were forwarded for 2s, the grant's idle time" in ssh.stderr
+    assert w.wait_record("session-end")["reason"] == "idle"
+
+
+def test_sessions_end_when_their_time_is_over(world):
+    w = world(start=False)
+    w.write(grants=grant(w, session="2s"))
+    w.start()
+    ssh, local = w.forward()
+    held = held_connection(w, local)
+    kit.recv_all(held)
+    ssh.wait()
+    assert "session time of 2s is over" in ssh.stderr
+    assert w.wait_record("session-end")["reason"] == "session-limit"
+
+
+def test_a_user_has_so_many_sessions_and_a_session_so_many_channels(world):
+    w = world(limits="sessions_per_user: 2, channels: 3")
+    _, local = w.forward()
+    w.forward()
+    done = w.ssh("-W", f"config.internal:{w.port}")
+    assert done.returncode != 0 and "limit of sessions" in done.stderr
+    assert w.wait_record("login-failed")["reason"] == "too-many-sessions"
+    held = [held_connection(w, local) for _ in range(3)]
+    assert w.get(local).returncode != 0
+    # the worker itself knows the limit and may refuse before the broker is asked
+    assert w.records("channel-refused", reason="too-many-channels") or w.records("refused", reason="too-many-channels")
+    held.pop().close()
+    kit.wait_until(lambda: w.get(local).stdout == "hello from inside", "a channel that ended makes room")
+
+
+def test_connections_that_never_sign_in_are_ended_and_bounded(world):
+    w = world(limits="login_grace: 2s, startups: \"3:100:4\", connections: 6")
+    held = [socket.create_connection((BASTION, w.ssh_port)) for _ in range(3)]
+    kit.wait_until(lambda: w.status()["connections"] == 3, "three wait for their login")
+    with socket.create_connection((BASTION, w.ssh_port)) as one_more:
+        assert kit.recv_all(one_more) == b"smplkit bastion: too many connections, try again later\r\n"
+    assert w.status()["counts"]["dropped"] == 1
+    for s in held:
+        s.settimeout(kit.PATIENCE)
+        kit.recv_all(s)
+    kit.wait_until(lambda: len(w.records("login-failed", reason="login-grace")) == 3, "the grace time is on record")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+
+
+@pytest.mark.parametrize("refuse", ["start", "channel"])
+def test_no_audit_record_no_session(world, refuse):
+    w = world()
+    if refuse == "channel":
+        ssh, local = w.forward()
+    size = (w.work / "audit.jsonl").stat().st_size
+    resource.prlimit(w.bastion.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    if refuse == "channel":
+        assert w.get(local).returncode != 0
+        ssh.wait()
+        assert "the audit record could not be written" in ssh.stderr
+    else:
+        done = w.ssh("-W", f"config.internal:{w.port}")
+        assert done.returncode == 255 and "the audit record could not be written" in done.stderr
+    assert w.status()["audit"]["writable"] is False
+    assert "records cannot be written" in w.bastion.stderr
+    assert w.web.requests == []
+    resource.prlimit(w.bastion.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    kit.wait_until(lambda: w.status()["audit"]["writable"], "the audit comes back")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    if refuse == "channel":
+        assert w.wait_record("session-end", reason="audit-failed")
+    w.check_chain()
+
+
+# --- what dies ---
+
+@pytest.mark.short
+def test_kill_9_of_the_broker_takes_the_workers_and_leaves_a_sound_audit(world):
+    w = world()
+    ssh, local = w.forward()
+    held = held_connection(w, local)
+    pids = w.workers() + [w.template()]
+    w.bastion.kill9()
+    kit.wait_until(lambda: not any(kit.alive(p) for p in pids), "workers and template end with the broker")
+    kit.recv_all(held)
+    ssh.wait()
+    with (w.work / "audit.jsonl").open("ab") as f:
+        f.write(b'{"seq":99,"prev":"torn')
+    w.start()
+    assert w.wait_record("session-end", recovered=True)["reason"] == "bastion-died"
+    assert w.wait_record("audit-recovered")["torn_start"] == '{"seq":99,"prev":"torn'
+    w.check_chain()
+    w.check_ends()
+    _, local = w.forward()
+    assert w.get(local).stdout == "hello from inside"
+
+
+def test_a_killed_template_is_replaced_and_sessions_go_on(world):
+    w = world()
+    _, local = w.forward()
+    before = w.template()
+    os.kill(before, signal.SIGKILL)
+    kit.wait_until(lambda: w.template() not in (0, before), "another template")
+    assert w.get(local).stdout == "hello from inside"
+    ssh, local = w.forward()
+    assert w.get(local).stdout == "hello from inside"
+    for session in w.sessions():
+        w.command("terminate", session["id"])
+    ssh.wait()
+    kit.wait_until(lambda: w.sessions() == [], "both end, the orphan too")
+
+
+def test_a_killed_worker_is_on_record_and_cuts_only_its_session(world):
+    w = world()
+    ssh, local = w.forward()
+    _, other = w.forward()
+    victim = next(s for s in reversed(w.sessions()) if s["pid"])
+    victim = w.sessions()[0]
+    os.kill(victim["pid"], signal.SIGKILL)
+    end = w.wait_record("session-end", session=victim["id"])
+    assert end["reason"] == "worker-died" and "signal 9" in end["text"]
+    ssh.wait()
+    assert w.get(other).stdout == "hello from inside"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopping_ends_sessions_with_their_reason(world, number):
+    w = world()
+    ssh, local = w.forward()
+    held_connection(w, local)
+    pids = w.workers() + [w.template()]
+    w.bastion.signal(number)
+    assert w.bastion.wait() == 0
+    ssh.wait()
+    assert "the bastion is stopping" in ssh.stderr
+    assert w.wait_record("session-end")["reason"] == "shutdown"
+    w.check_chain()
+    w.check_ends()
+    assert not (w.work / "bastion.sock").exists()
+    kit.wait_until(lambda: not any(kit.alive(p) for p in pids), "no process stays")
+
+
+def test_a_dead_control_socket_is_replaced(world):
+    w = world()
+    w.bastion.kill9()
+    assert (w.work / "bastion.sock").exists()
+    w.start()
+    assert w.status()["ok"]
+
+
+@pytest.mark.full
+def test_templates_are_renewed_after_a_thousand_workers(world):
+    w = world(limits="startups: \"4000:0:4000\", connections: 4096")
+    first = w.template()
+    for _ in range(1010):
+        with socket.create_connection((BASTION, w.ssh_port)) as s:
+            s.recv(1)
+    kit.wait_until(lambda: w.template() not in (0, first), "a fresh template")
+    kit.wait_until(lambda: not kit.alive(first), "the old one ends with its last worker")
+    assert w.status()["template"]["living"] == 1
