@@ -139,7 +139,8 @@ static void on_writable(uv_poll_t *poll, int status, int events)
   opening_t *o = poll->data;
   int error = 0;
   socklen_t len = sizeof error;
-  if (status < 0 || getsockopt(o->result.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+  /* A refused connection comes as an error of the poll: the socket knows better. */
+  if (getsockopt(o->result.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || (status < 0 && error == 0))
     error = ECONNABORTED;
   if (error == 0)
     connected(o);

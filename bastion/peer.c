@@ -1,6 +1,7 @@
 #include "bastion/peer.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ struct peer {
   waiting_t **tail;
   size_t queued;
   bool gone;
+  bool reset; /* the other side closed without reading all; what it sent before is still to be received */
   bool closing;
   msg_t m; /* what is being received */
 };
@@ -77,11 +79,15 @@ static int flush(peer_t *p)
   return SMPL_OK;
 }
 
-static int receive(peer_t *p)
+static int receive(peer_t *p, int batch)
 {
-  for (int i = 0; i < PEER_BATCH && !p->closing && !p->gone; i++) {
+  for (int i = 0; i < batch && !p->closing && !p->gone; i++) {
     int fd;
     int err = msg_receive(p->sock, &p->m, p->from, &fd);
+    if (err == SMPL_ECLOSED && !p->reset) {
+      p->reset = true;
+      continue;
+    }
     if (err == SMPL_EAGAIN)
       return SMPL_OK;
     if (err)
@@ -98,8 +104,13 @@ static int receive(peer_t *p)
 static void on_event(uv_poll_t *poll, int status, int events)
 {
   peer_t *p = poll->data;
-  int err = status < 0 ? SMPL_ECLOSED : SMPL_OK;
-  if (!err && (events & UV_WRITABLE) != 0) {
+  int err = SMPL_OK;
+  if (status < 0) { /* nothing more comes than what is here, and no other event */
+    err = receive(p, INT_MAX);
+    set_gone(p, err ? err : SMPL_ECLOSED);
+    return;
+  }
+  if ((events & UV_WRITABLE) != 0) {
     err = flush(p);
     if (err == SMPL_ECLOSED) /* its last words may still be here */
       err = SMPL_OK;
@@ -107,7 +118,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
       watch(p);
   }
   if (!err)
-    err = receive(p);
+    err = receive(p, PEER_BATCH);
   if (err)
     set_gone(p, err);
 }

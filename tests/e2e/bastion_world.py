@@ -53,10 +53,12 @@ class World:
         host_key = " ".join((work / "host.pub").read_text().split()[:2])
         (work / "known_hosts").write_text(f"[{BASTION}]:{self.ssh_port} {host_key}\n")
         (work / "zone").write_text(ZONE.format(dns=DNS, web=WEB, port=self.port, bastion=BASTION))
+        (work / "elsewhere").write_text("$ORIGIN elsewhere.local.\n$TTL 2\n@ SOA ns hostmaster 1 3600 600 86400 1\n"
+                                        f"@ NS ns\nns A {DNS}\nhost A {WEB}\n")
         (work / "resolver.yaml").write_text(f"""\
 listeners: [{{address: {DNS}, port: {self.dns}, views: [vpc]}}]
-views: [{{name: vpc, clients: [127.42.0.0/16], zones: [internal.smplkit.local]}}]
-zones: [{{name: internal.smplkit.local, file: zone}}]
+views: [{{name: vpc, clients: [127.42.0.0/16], zones: [internal.smplkit.local, elsewhere.local]}}]
+zones: [{{name: internal.smplkit.local, file: zone}}, {{name: elsewhere.local, file: elsewhere}}]
 control: resolver.sock
 """)
         self.write(**kw)

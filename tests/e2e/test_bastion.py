@@ -103,7 +103,7 @@ def test_connections_come_from_the_configured_address(world):
     ("metadata.internal:{port}", "address-not-granted"),
     ("unspecified.internal:{port}", "address-not-granted"),
     ("self.internal:{ssh}", "address-not-granted"),
-    ("away.internal:{port}", "name-leaves-domain"),
+    ("away.internal:{port}", "no-address"),             # an alias to what this resolver does not have
     ("away2.internal:{port}", "name-leaves-domain"),
     ("down.internal:{port}", "connection-refused"),
 ])
@@ -176,9 +176,8 @@ def test_unknown_keys_and_users_are_refused_and_written_down(world):
     assert record["key"] in kit.run(kit.tool("ssh-keygen"), "-lf", f"{w.other_key}.pub").stdout
     w.ssh("-N", user="root")
     w.wait_record("login-failed", user="root", reason="unknown-user")
-    hostile = 'x","event":"session-start\n\x1b[31m'
-    w.ssh("-N", "-l", hostile)
-    kit.wait_until(lambda: len(w.records("login-failed", reason="unknown-user")) >= 2, "the hostile name is on record")
+    w.ssh("-N", user="d\u00e9v\u202e")
+    w.wait_record("login-failed", user="d\\xc3\\xa9v\\xe2\\x80\\xae", reason="unknown-user")
     assert not w.records("session-start")
     w.check_chain()
     assert w.status()["counts"]["login_failures"] >= 3
