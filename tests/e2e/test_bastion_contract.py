@@ -1,0 +1,205 @@
+"""The broker against a worker that has been taken over: each breach of the contract ends the session, cuts the client and
+stands in the audit; nothing that was not proven is believed."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import kit
+from bastion_world import BASTION, WEB, World
+
+E2E = Path(__file__).parent
+
+
+class Fake:
+    """A bastion whose worker plays a scenario."""
+
+    def __init__(self, work, spawn):
+        self.world = World(work, spawn, start=False)
+        self.bin = work / "bin"
+        (self.bin / "lib").mkdir(parents=True)
+        shutil.copy(kit.binary("smpl-bastion"), self.bin / "smpl-bastion")
+        shutil.copy(E2E / "fake_worker.py", self.bin / "smpl-bastion-worker")
+        shutil.copy(E2E / "fake_broker.py", self.bin / "lib" / "fake_broker.py")
+        (self.bin / "smpl-bastion-worker").chmod(0o755)
+        self.use_pem_key()
+
+    def use_pem_key(self):
+        """dev signs with a key that openssl can use."""
+        pem = self.bin / "dev.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", pem], check=True)
+        der = subprocess.run(["openssl", "pkey", "-in", pem, "-pubout", "-outform", "DER"], check=True, capture_output=True)
+        part = lambda b: len(b).to_bytes(4, "big") + b
+        blob = base64.b64encode(part(b"ssh-ed25519") + part(der.stdout[-32:])).decode()
+        (self.bin / "dev.blob").write_text(blob)
+        (self.world.work / "dev.pub").write_text(f"ssh-ed25519 {blob}\n")
+
+    def play(self, scenario):
+        (self.bin / "scenario").write_text(scenario)
+        (self.bin / "seen").write_text("")
+        w = self.world
+        w.bastion = w.spawn(self.bin / "smpl-bastion", "-v", "-c", "bastion.yaml").wait_ready()
+        self.client = socket.create_connection((BASTION, w.ssh_port))
+        self.client.settimeout(kit.PATIENCE)
+
+    def seen(self):
+        return [json.loads(line) for line in (self.bin / "seen").read_text().splitlines()]
+
+    def wait_seen(self, **what):
+        found = lambda: [s for s in self.seen() if all(s.get(k) == v for k, v in what.items())]
+        return kit.wait_until(found, f"the worker sees {what}: {self.seen()}")
+
+
+@pytest.fixture
+def fake(work, spawn):
+    f = Fake(work, spawn)
+    yield f
+    assert not [s for s in f.seen() if "error" in s], f.seen()
+    f.world.close()
+
+
+OTHER_KEY = "b'\\0\\0\\0\\x0bssh-ed25519\\0\\0\\0 ' + b'k' * 32"
+
+BREACHES = {
+    "no walls": ("w.hello(walls=0)", "without its walls"),
+    "no hello": ("w.sign()", "message 41 in state spawned"),
+    "hello twice": ("w.hello(); w.hello()", "message 40 in state kex"),
+    "login before the key exchange": ("w.hello(); w.login('dev', key_of_dev()[0])", "message 44 in state kex"),
+    "channel before the login": (f"w.hello(); w.sign(); w.open('{WEB}', 80)", "message 45 in state login"),
+    "a second host signature": ("w.hello(); assert w.sign(); w.sign(b'x' * 32)", "message 41 in state login"),
+    "a signature of no exchange hash": ("w.hello(); w.sign(b'x' * 20)", "no exchange hash"),
+    "a signature by a key that is not there": ("w.hello(); w.sign(key=3)", "no exchange hash"),
+    "a user without a signature": ("w.hello(); w.sign(); w.login('dev', key_of_dev()[0])", "no signature proves"),
+    "another user than signed": (
+        "w.hello(); w.sign(); b, sign = key_of_dev(); d = request_data(b'h' * 32, 'dev', b); assert w.verify(d, sign(d)); "
+        "w.login('root', b)", "no signature proves"),
+    "another key than signed": (
+        "w.hello(); w.sign(); b, sign = key_of_dev(); d = request_data(b'h' * 32, 'dev', b); assert w.verify(d, sign(d)); "
+        f"w.login('dev', {OTHER_KEY})", "no signature proves"),
+    "another session's signature": (
+        "w.hello(); w.sign(); b, sign = key_of_dev(); d = request_data(b'i' * 32, 'dev', b); assert not w.verify(d, sign(d)); "
+        "w.login('dev', b)", "no signature proves"),
+    "a login after a later failure": (
+        "w.hello(); w.sign(); b, sign = key_of_dev(); d = request_data(b'h' * 32, 'dev', b); assert w.verify(d, sign(d)); "
+        "assert not w.verify(d, bytes(64)); w.login('dev', b)", "no signature proves"),
+    "logged in twice": ("b, d, s = signed_in(w); w.login('dev', b)", "message 44 in state open"),
+    "signatures without end": (
+        "w.hello(); w.sign()\nfor i in range(20): w.verify(b'x', b'y')", "more signatures than it may"),
+    "probes without end": (
+        f"w.hello(); w.sign()\nfor i in range(40): w.login('dev', {OTHER_KEY}, kind=fb.PROBE)", "more keys than it may"),
+    "notes without end": ("w.hello()\nfor i in range(100): w.send(fb.NOTE)", "notes without end"),
+    "another session's number": ("w.hello(); w.send(fb.NOTE, number=99)", "for another session"),
+    "another version": ("w.hello(); w.send(fb.NOTE, version=2)", "no message of the contract"),
+    "a broker's message": ("w.hello(); w.send(fb.WELCOME, bytes(512))", "no message of the contract"),
+    "a template's message": ("w.hello(); w.send(fb.EXITED, bytes(8))", "no message of the contract"),
+    "too short": ("w.hello(); w.send(fb.NOTE, raw=b'x')", "no message of the contract"),
+    "too long": ("w.hello(); w.send(fb.NOTE, raw=bytes(60000))", "no message of the contract"),
+    "text without end": ("w.hello(); w.send(fb.NOTE, bytes(4) + b'x' * 512)", "no message of the contract"),
+    "a descriptor": ("w.hello(); w.send(fb.NOTE, fds=[2])", "no message of the contract"),
+    "many descriptors": ("w.hello(); w.send(fb.NOTE, fds=[2] * 100)", "no message of the contract"),
+    "a connection it does not have": ("signed_in(w); w.traffic(1, 5, 5)", "a connection that it does not have"),
+    "counts backwards": (
+        "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED; w.traffic(1, 9, 9); w.traffic(1, 8, 9)",
+        "counts backwards"),
+}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_a_breach_of_the_contract_ends_the_session_and_is_written_down(fake, name):
+    scenario, what = BREACHES[name]
+    fake.play(scenario.replace("{web}", WEB).replace("{port}", str(fake.world.port)))
+    assert kit.recv_all(fake.client) == b""  # cut
+    record = kit.wait_until(lambda: fake.world.records("session-end") + fake.world.records("login-failed", reason="worker-misbehaved"),
+                            f"the breach is on record: {fake.world.bastion.stderr}")[-1]
+    assert record["reason"] == "worker-misbehaved" and what in record["text"], record
+    fake.wait_seen(killed=1)
+    assert what in fake.world.bastion.stderr
+    assert fake.world.status()["ok"]
+    fake.world.check_chain()
+
+
+def test_what_is_not_granted_gets_no_descriptor_even_when_the_worker_asks(fake):
+    fake.play("""
+signed_in(w)
+for host, port in (("127.0.0.1", 22), ("localhost", 22), ("www.example.com.", 80), ("config.internal", 1), ("", 80), ("config.internal", 0),
+                   ("config.internal", 65535), ("\\x01", 80), ("a" * 255, 80)):
+    kind, body = w.open(host, port)
+    assert kind == fb.REFUSED, (host, port, kind)
+say(all="refused")
+""")
+    fake.wait_seen(all="refused")
+    assert not fake.world.records("channel-open")
+    assert len(fake.world.records("channel-refused")) == 9
+
+
+def test_the_record_is_there_before_the_descriptor(fake):
+    fake.play(f"""
+signed_in(w)
+audit = {str(fake.world.work / 'audit.jsonl')!r}
+assert "session-start" in open(audit).read()
+for i in range(1, 20):
+    assert w.open("config.internal", {fake.world.port})[0] == fb.OPENED
+    assert open(audit).read().count("channel-open") == i
+say(all="there")
+""")
+    fake.wait_seen(all="there")
+
+
+def test_a_connection_is_cut_though_the_worker_keeps_its_descriptor(fake):
+    w = fake.world
+    with socket.create_server((WEB, 0)) as server:
+        port = server.getsockname()[1]
+        w.write(grants=f"  - {{users: [dev], targets: ['{WEB}:{port}'], networks: [127.42.0.0/16]}}\n")
+        fake.play(f"""
+import time
+signed_in(w)
+message, anc, _, _ = (w.send(fb.OPEN, fb.text('{WEB}', 256) + struct.pack('=I', {port}) + fb.text('x', 256) + bytes(4)), w.pair.recvmsg(65536, 64))[1]
+kept = struct.unpack('i', anc[0][2])[0]
+say(kept=True)
+time.sleep(60)  # deaf to the end
+""")
+        server.settimeout(kit.PATIENCE)
+        connection, _ = server.accept()
+        connection.settimeout(kit.PATIENCE)
+        fake.wait_seen(kept=True)
+        w.command("terminate", "--user", "dev")
+        assert kit.recv_all(connection) == b""
+        assert kit.recv_all(fake.client) == b""
+        fake.wait_seen(killed=1)
+        assert w.wait_record("session-end")["reason"] == "terminated"
+
+
+def test_host_signatures_for_rekeys_are_bounded(fake):
+    fake.play("""
+signed_in(w)
+given = 0
+while given < 1000 and w.sign(bytes([given % 256]) * 32):
+    given += 1
+say(given=given)
+""")
+    given = kit.wait_until(lambda: [s["given"] for s in fake.seen() if "given" in s], "the signatures stop")[0]
+    assert 64 <= given < 200
+
+
+def test_the_last_words_of_a_worker_that_dies_are_heard(fake):
+    fake.play(f"""
+signed_in(w)
+assert w.open("config.internal", {fake.world.port})[0] == fb.OPENED
+w.send(fb.CONTROL, raw=fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, 16) + b'{{"cmd":"whoami"}}\\0')
+import time
+time.sleep(0.5)  # the answer stays unread: the broker's socket is told of a reset
+w.traffic(1, 123, 456, kind=fb.CHANNEL_END)
+w.send(fb.BYE, struct.pack("=I", 1) + b"bye")
+os._exit(0)
+""")
+    end = fake.world.wait_record("channel-end")
+    assert (end["bytes_up"], end["bytes_down"]) == (123, 456)
+    assert fake.world.wait_record("session-end")["reason"] == "client-closed"
