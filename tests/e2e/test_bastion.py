@@ -164,7 +164,7 @@ def test_remote_forwarding_and_agents_are_refused(world):
     w = world()
     done = w.ssh("-N", "-o", "ExitOnForwardFailure=yes", "-R", "9999:127.0.0.1:22")
     assert done.returncode != 0 and "remote port forwarding failed" in done.stderr
-    assert any("tcpip-forward" in r["what"] for r in w.records("refused"))
+    kit.wait_until(lambda: any("tcpip-forward" in r["what"] for r in w.records("refused")), "it is on record")
 
 
 @pytest.mark.short
@@ -393,7 +393,8 @@ def test_a_user_has_so_many_sessions_and_a_session_so_many_channels(world):
     held = [held_connection(w, local) for _ in range(3)]
     assert w.get(local).returncode != 0
     # the worker itself knows the limit and may refuse before the broker is asked
-    assert w.records("channel-refused", reason="too-many-channels") or w.records("refused", reason="too-many-channels")
+    kit.wait_until(lambda: w.records("channel-refused", reason="too-many-channels")
+                   or w.records("refused", reason="too-many-channels"), "the refusal is on record")
     held.pop().close()
     kit.wait_until(lambda: w.get(local).stdout == "hello from inside", "a channel that ended makes room")
 
