@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import kit
-from bastion_world import BASTION, WEB, World
+from test_bastion_world import BASTION, WEB, World
 
 E2E = Path(__file__).parent
 
@@ -27,7 +27,7 @@ class Fake:
         self.bin = work / "bin"
         (self.bin / "lib").mkdir(parents=True)
         shutil.copy(kit.binary("smpl-bastion"), self.bin / "smpl-bastion")
-        shutil.copy(E2E / "fake_worker.py", self.bin / "smpl-bastion-worker")
+        shutil.copy(E2E / "test_bastion_fake_worker.py", self.bin / "smpl-bastion-worker")
         shutil.copy(E2E / "fake_broker.py", self.bin / "lib" / "fake_broker.py")
         (self.bin / "smpl-bastion-worker").chmod(0o755)
         self.use_pem_key()

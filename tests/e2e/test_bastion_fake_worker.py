@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and the worker does
+"""Holds no test: stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and the worker does
 what the file `scenario` beside it says. It keeps to the contract until the scenario breaks it, and writes what it sees to
 the file `seen`."""
 
@@ -11,17 +11,17 @@ import struct
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "lib"))
+sys.path.insert(0, str(HERE / "lib"))  # beside the copy of smpl-bastion
 sys.dont_write_bytecode = True
 import fake_broker as fb  # noqa: E402
 
 SIZES = {fb.HELLO: 4, fb.SIGN: 136, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
          fb.OPEN: 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512}
-seen = open(HERE / "seen", "a", buffering=1)
 
 
 def say(**what):
-    seen.write(json.dumps(what) + "\n")
+    with open(HERE / "seen", "a") as seen:
+        seen.write(json.dumps(what) + "\n")
 
 
 class Worker:
@@ -150,4 +150,5 @@ def main():
             template.send(fb.HEADER.pack(1, fb.SPAWNED, 0, session) + struct.pack("=ii", pid, 0))
 
 
-main()
+if __name__ == "__main__":
+    main()
