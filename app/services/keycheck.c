@@ -40,6 +40,7 @@ struct keycheck {
   keycheck_ask ask;
   void *ask_ctx;
   size_t waiting;
+  bool unanswered; /* the last question found no usable answer: said once */
   age_list_t active, refused;
   entry_t *buckets[BUCKETS];
 };
@@ -146,6 +147,22 @@ static void refuse_unanswered(request_t *request)
   reply_unavailable(request, "the API key cannot be checked now: the account service does not answer");
 }
 
+/* One line when the account service stops answering, however many requests ask, and one when it answers again. */
+static void say_unanswered(keycheck_t *k, const char *why, int status)
+{
+  if (!k->unanswered)
+    log_warn("keys cannot be checked: %s%s (status %d)",
+             why != NULL ? "" : "no usable answer of the account service", why != NULL ? why : "", status);
+  k->unanswered = true;
+}
+
+static void say_answered(keycheck_t *k)
+{
+  if (k->unanswered)
+    log_info("keys can be checked again");
+  k->unanswered = false;
+}
+
 static void on_answer(void *ctx, const sister_reply_t *reply)
 {
   entry_t *e = ctx;
@@ -158,10 +175,10 @@ static void on_answer(void *ctx, const sister_reply_t *reply)
   e->waiters = NULL;
   e->caller = caller;
   if (known) {
+    say_answered(k);
     keep(k, e, active ? STATE_ACTIVE : STATE_REFUSED, for_ms);
   } else {
-    log_warn("keys: no usable answer of the account service: %s (status %d)",
-             reply->why != NULL ? reply->why : "", reply->status);
+    say_unanswered(k, reply->why, reply->status);
     drop(k, e);
   }
   while (waiters != NULL) {
@@ -214,7 +231,7 @@ static void ask_anew(keycheck_t *k, const uint8_t *hash, const char *token, requ
   if (err) {
     k->waiting--;
     drop(k, e);
-    log_warn("keys: cannot ask the account service: %s", smpl_strerror(err));
+    say_unanswered(k, smpl_strerror(err), 0);
     refuse_unanswered(request);
   }
 }

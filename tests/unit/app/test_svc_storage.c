@@ -384,6 +384,23 @@ static void what_was_reported_survives_kill_9_at_any_instant(void **state)
   }
 }
 
+static void a_connection_keeps_its_limit_of_statements(void **state)
+{
+  static char texts[STORAGE_STMTS_MAX + 1][32];
+  storage_db_t *db = NULL;
+  int64_t n = 0;
+  (void)state;
+  assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL), SMPL_OK);
+  for (int i = 0; i <= STORAGE_STMTS_MAX; i++) {
+    snprintf(texts[i], sizeof texts[i], "SELECT %d", i);
+    assert_int_equal(storage_number(db, texts[i], STORAGE_NO_ARGS, &n),
+                     i < STORAGE_STMTS_MAX ? SMPL_OK : SMPL_ESERVER);
+  }
+  assert_int_equal(storage_number(db, texts[5], STORAGE_NO_ARGS, &n), SMPL_OK);
+  assert_int_equal(n, 5);
+  storage_db_close(db);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -396,6 +413,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(an_older_file_is_brought_up_to_date_once, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_failing_migration_changes_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_corrupt_file_is_one_clear_error, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_connection_keeps_its_limit_of_statements, set_up, tear_down),
       cmocka_unit_test_setup_teardown(two_processes_can_write_the_same_file, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_was_reported_survives_kill_9_at_any_instant, set_up, tear_down),
   };

@@ -1,0 +1,473 @@
+/* API keys in storage, and the outbox against sisters that the test plays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/accounts/account_store.h"
+#include "app/accounts/key_store.h"
+#include "app/accounts/outbox.h"
+#include "app/services/storage_db.h"
+#include "common/error.h"
+#include "tests/unit/app/svc_fake.h"
+
+#define ACCOUNT "d290f1ee-6c54-4b01-90e6-d701748f0851"
+
+/* ---- keys ---- */
+
+static storage_db_t *db;
+
+static int set_up_db(void **state)
+{
+  diag_t diag = {""};
+  (void)state;
+  fake_folder();
+  assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, &diag), SMPL_OK);
+  assert_int_equal(storage_db_prepare(db, fake_path("t.db"), &account_schema, &diag), SMPL_OK);
+  return account_insert(db, ACCOUNT, "Acme", 5);
+}
+
+static int tear_down_db(void **state)
+{
+  (void)state;
+  storage_db_close(db);
+  fake_folder_remove();
+  return 0;
+}
+
+/* Stores a new key; its text stays in text. */
+static int insert(key_new_t *key, char *text, int64_t expires_at)
+{
+  json_t *resource = NULL;
+  assert_int_equal(key_make(key), SMPL_OK);
+  memcpy(text, key->text, KEY_TEXT_MAX);
+  key->expires_at = expires_at;
+  int err = key_insert(db, key, ACCOUNT, "name", 1000, &resource);
+  if (!err)
+    assert_string_equal(json_string_value(json_object_get(json_object_get(resource, "attributes"), "key")),
+                        text);
+  json_decref(resource);
+  assert_int_equal(key->text[0], '\0'); /* wiped */
+  return err;
+}
+
+static void a_key_is_found_until_it_is_revoked_deleted_or_expired(void **state)
+{
+  key_new_t plain, expiring;
+  key_found_t found;
+  char text[KEY_TEXT_MAX], late[KEY_TEXT_MAX];
+  (void)state;
+  assert_int_equal(insert(&plain, text, -1), SMPL_OK);
+  assert_int_equal(insert(&expiring, late, 2000), SMPL_OK);
+  assert_int_equal(key_find(db, text, INT64_MAX, &found), SMPL_OK);
+  assert_string_equal(found.account, ACCOUNT);
+  assert_string_equal(found.id, plain.id);
+  assert_int_equal(key_find(db, late, 1999, &found), SMPL_OK);
+  assert_int_equal(key_find(db, late, 2000, &found), SMPL_ENOENT);
+  assert_int_equal(key_revoke(db, ACCOUNT, plain.id, 3000), SMPL_OK);
+  assert_int_equal(key_revoke(db, ACCOUNT, plain.id, 4000), SMPL_OK);
+  assert_int_equal(key_find(db, text, 1, &found), SMPL_ENOENT);
+  assert_int_equal(key_delete(db, ACCOUNT, expiring.id), SMPL_OK);
+  assert_int_equal(key_delete(db, ACCOUNT, expiring.id), SMPL_ENOENT);
+  assert_int_equal(key_find(db, late, 1, &found), SMPL_ENOENT);
+}
+
+static void of_two_keys_with_one_tag_the_whole_hash_decides(void **state)
+{
+  key_new_t key;
+  key_found_t found;
+  char text[KEY_TEXT_MAX];
+  uint8_t other[KEY_HASH_LEN];
+  (void)state;
+  assert_int_equal(insert(&key, text, -1), SMPL_OK);
+  memcpy(other, key.hash, sizeof other);
+  other[KEY_HASH_LEN - 1] ^= 1;
+  assert_int_equal(
+      storage_exec(db,
+                   "INSERT INTO api_keys (id, account, name, tag, hash, status, created_at, updated_at)"
+                   " VALUES ('00000000-0000-4000-8000-000000000000', ?1, 'x', ?2, ?3, 'ACTIVE', 0, 0)",
+                   STORAGE_ARGS(STORAGE_TEXT(ACCOUNT), STORAGE_BLOB(other, KEY_TAG_LEN),
+                                STORAGE_BLOB(other, KEY_HASH_LEN)),
+                   NULL),
+      SMPL_OK);
+  assert_int_equal(key_find(db, text, 1, &found), SMPL_OK);
+  assert_string_equal(found.id, key.id);
+  assert_int_equal(key_delete(db, ACCOUNT, key.id), SMPL_OK);
+  assert_int_equal(key_find(db, text, 1, &found), SMPL_ENOENT);
+}
+
+static void last_use_is_noted_once_a_minute(void **state)
+{
+  key_new_t key;
+  key_found_t found;
+  char text[KEY_TEXT_MAX];
+  (void)state;
+  assert_int_equal(insert(&key, text, -1), SMPL_OK);
+  static const int64_t times[][2] = {{100000, 100000},
+                                     {100000 + API_KEY_TOUCH_MS - 1, 100000},
+                                     {100000 + API_KEY_TOUCH_MS, 100000 + API_KEY_TOUCH_MS}};
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(key_touch(db, key.id, times[i][0]), SMPL_OK);
+    assert_int_equal(key_find(db, text, 1, &found), SMPL_OK);
+    assert_int_equal(found.last_used_at, times[i][1]);
+  }
+}
+
+static void an_account_has_at_most_1000_keys(void **state)
+{
+  key_new_t key;
+  char text[KEY_TEXT_MAX];
+  (void)state;
+  for (int i = 0; i < API_KEYS_MAX; i++)
+    assert_int_equal(insert(&key, text, -1), SMPL_OK);
+  json_t *resource = NULL;
+  assert_int_equal(key_make(&key), SMPL_OK);
+  assert_int_equal(key_insert(db, &key, ACCOUNT, "name", 1, &resource), SMPL_ELIMIT);
+}
+
+static void any_number_of_accounts_may_have_one_name(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  int64_t keys = 0;
+  (void)state;
+  for (int i = 0; i < 250; i++) {
+    assert_int_equal(uuid_generate(id), SMPL_OK);
+    assert_int_equal(account_insert(db, id, "Acme", 5), SMPL_OK);
+  }
+  assert_int_equal(storage_number(db, "SELECT count(DISTINCT key) FROM accounts", STORAGE_NO_ARGS, &keys),
+                   SMPL_OK);
+  assert_int_equal(keys, 251);
+}
+
+/* ---- outbox ---- */
+
+enum { CALLS_MAX = 4096 };
+
+static struct played {
+  char path[128], host[64];
+  sister_cb cb;
+  void *ctx;
+} calls[CALLS_MAX];
+static size_t call_count;
+
+/* Stands in for sister.c: calls are answered by the test. */
+int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb cb, void *ctx)
+{
+  (void)sisters;
+  assert_true(call_count < CALLS_MAX);
+  assert_string_equal(request->method, "PUT");
+  struct played *c = &calls[call_count++];
+  snprintf(c->path, sizeof c->path, "%s", request->path);
+  snprintf(c->host, sizeof c->host, "%s", request->base_url);
+  c->cb = cb;
+  c->ctx = ctx;
+  return SMPL_OK;
+}
+
+static void reply(size_t i, int err, int status)
+{
+  calls[i].cb(calls[i].ctx, &(sister_reply_t){.err = err, .status = status, .why = err ? "down" : NULL});
+}
+
+static uv_loop_t loop;
+static storage_t *storage;
+static outbox_t *outbox;
+
+static void mark(void *ctx)
+{
+  *(bool *)ctx = true;
+}
+
+static void open_outbox(const char *const *urls)
+{
+  diag_t diag = {""};
+  call_count = 0;
+  uv_loop_init(&loop);
+  assert_int_equal(storage_open(&loop, fake_path("t.db"), &account_schema, &storage, &diag), SMPL_OK);
+  assert_int_equal(outbox_new(&loop, storage, NULL, urls, &outbox, &diag), SMPL_OK);
+}
+
+static void close_outbox(void)
+{
+  bool stopped = false, closed = false;
+  outbox_stop(outbox, mark, &stopped);
+  while (!stopped)
+    uv_run(&loop, UV_RUN_ONCE);
+  storage_close(storage, mark, &closed);
+  while (!closed)
+    uv_run(&loop, UV_RUN_ONCE);
+  outbox_free(outbox);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static int set_up_folder(void **state)
+{
+  (void)state;
+  fake_folder();
+  return 0;
+}
+
+static int tear_down_folder(void **state)
+{
+  (void)state;
+  fake_folder_remove();
+  return 0;
+}
+
+typedef struct creation {
+  storage_job_t job; /* first */
+  char id[UUID_TEXT_MAX];
+  bool done;
+} creation_t;
+
+static int run_creation(storage_db_t *at, storage_job_t *job)
+{
+  creation_t *c = (creation_t *)job;
+  int err = account_insert(at, c->id, "Acme", 5);
+  return err ? err : outbox_add(at, outbox, c->id);
+}
+
+static void on_creation(storage_job_t *job, int err)
+{
+  assert_int_equal(err, SMPL_OK);
+  ((creation_t *)job)->done = true;
+}
+
+static void create_account(char *id)
+{
+  creation_t c = {.job = {.run = run_creation, .done = on_creation}};
+  assert_int_equal(uuid_generate(c.id), SMPL_OK);
+  assert_int_equal(storage_write(storage, &c.job), SMPL_OK);
+  while (!c.done)
+    uv_run(&loop, UV_RUN_ONCE);
+  memcpy(id, c.id, sizeof c.id);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+  *(bool *)timer->data = true;
+}
+
+static void run_for(uint64_t ms)
+{
+  uv_timer_t timer;
+  bool over = false;
+  uv_timer_init(&loop, &timer);
+  timer.data = &over;
+  uv_timer_start(&timer, on_time, ms, 0);
+  while (!over)
+    uv_run(&loop, UV_RUN_ONCE);
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static size_t listed(const char *id, const char *list)
+{
+  json_t *report = outbox_report(outbox, id);
+  size_t n = json_array_size(json_object_get(report, list));
+  json_decref(report);
+  return n;
+}
+
+static const char *const two[] = {"http://config.internal", "http://flags.internal:8000", NULL};
+static const char *const one[] = {"http://config.internal", NULL};
+static const char *const none[] = {NULL};
+
+static void an_account_is_told_once_to_each_sister(void **state)
+{
+  char id[UUID_TEXT_MAX], path[128];
+  bool told = false;
+  (void)state;
+  open_outbox(two);
+  create_account(id);
+  outbox_tell(outbox, id, 60000, mark, &told);
+  assert_int_equal(call_count, 2);
+  snprintf(path, sizeof path, "/internal/v1/accounts/%s", id);
+  assert_string_equal(calls[0].path, path);
+  assert_string_equal(calls[1].path, path);
+  assert_string_not_equal(calls[0].host, calls[1].host);
+  reply(0, 0, 201);
+  run_for(50);
+  assert_false(told);
+  assert_true(listed(id, "provisioned") == 1 && listed(id, "pending") == 1);
+  reply(1, 0, 200);
+  while (!told)
+    uv_run(&loop, UV_RUN_ONCE);
+  assert_int_equal(listed(id, "provisioned"), 2);
+  run_for(2 * OUTBOX_TICK_MS);
+  assert_int_equal(call_count, 2);
+  close_outbox();
+  open_outbox(two); /* nor again after a restart */
+  run_for(2 * OUTBOX_TICK_MS);
+  assert_int_equal(call_count, 0);
+  close_outbox();
+}
+
+static void waiting_ends_when_its_time_is_over(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  bool told = false;
+  (void)state;
+  open_outbox(one);
+  create_account(id);
+  outbox_tell(outbox, id, 300, mark, &told);
+  run_for(100);
+  assert_false(told);
+  run_for(300 + OUTBOX_TICK_MS);
+  assert_true(told);
+  assert_int_equal(listed(id, "pending"), 1);
+  close_outbox();
+}
+
+static void a_failing_sister_is_tried_alone_and_with_growing_pauses(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  (void)state;
+  open_outbox(one);
+  for (int i = 0; i < 3; i++)
+    create_account(id);
+  bool told = false;
+  outbox_tell(outbox, id, 0, mark, &told);
+  assert_int_equal(call_count, 3); /* it was thought to answer */
+  for (size_t i = 0; i < 3; i++)
+    reply(i, i == 1 ? 0 : SMPL_ECLOSED, i == 1 ? 500 : 0);
+  run_for(100);
+  assert_int_equal(call_count, 3); /* paused: three failures are a second */
+  run_for(1500);
+  assert_int_equal(call_count, 4); /* one at a time */
+  reply(3, 0, 201);
+  run_for(100);
+  assert_int_equal(call_count, 6); /* it answers again: the others follow */
+  close_outbox();
+}
+
+static void at_most_four_accounts_are_on_their_way_to_one_sister(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  bool told = false;
+  (void)state;
+  open_outbox(one);
+  for (int i = 0; i < 10; i++)
+    create_account(id);
+  outbox_tell(outbox, id, 0, mark, &told);
+  assert_int_equal(call_count, OUTBOX_PARALLEL);
+  for (size_t i = 0; i < 10; i++) {
+    while (call_count <= i)
+      uv_run(&loop, UV_RUN_ONCE);
+    reply(i, 0, 201);
+  }
+  run_for(100);
+  assert_int_equal(call_count, 10);
+  for (size_t i = 0; i < 10; i++) /* each once */
+    for (size_t j = 0; j < i; j++)
+      assert_string_not_equal(calls[i].path, calls[j].path);
+  close_outbox();
+}
+
+static void an_account_that_a_sister_refuses_does_not_hold_up_the_next(void **state)
+{
+  char refused[UUID_TEXT_MAX], id[UUID_TEXT_MAX];
+  bool told = false;
+  (void)state;
+  open_outbox(one);
+  create_account(refused);
+  outbox_tell(outbox, refused, 0, mark, &told);
+  reply(0, 0, 400);
+  run_for(50);
+  create_account(id);
+  told = false;
+  outbox_tell(outbox, id, 60000, mark, &told);
+  assert_int_equal(call_count, 2);
+  assert_non_null(strstr(calls[1].path, id));
+  reply(1, 0, 201);
+  while (!told)
+    uv_run(&loop, UV_RUN_ONCE);
+  close_outbox();
+}
+
+static void what_was_not_told_is_told_after_a_restart_and_to_new_sisters(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  bool told = false;
+  (void)state;
+  open_outbox(none);
+  create_account(id);
+  outbox_tell(outbox, id, 60000, mark, &told);
+  assert_true(told); /* nobody to wait for */
+  close_outbox();
+  open_outbox(one);
+  while (call_count == 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  close_outbox(); /* killed before the answer, as it were */
+  open_outbox(two);
+  while (call_count < 2)
+    uv_run(&loop, UV_RUN_ONCE);
+  assert_non_null(strstr(calls[0].path, id));
+  assert_non_null(strstr(calls[1].path, id));
+  close_outbox();
+}
+
+static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
+{
+  static bool told[OUTBOX_WAITERS_MAX + 1];
+  char id[UUID_TEXT_MAX];
+  (void)state;
+  open_outbox(one);
+  create_account(id);
+  for (int i = 0; i < OUTBOX_WAITERS_MAX; i++)
+    outbox_tell(outbox, id, 60000, mark, &told[i]);
+  assert_false(told[OUTBOX_WAITERS_MAX - 1]);
+  outbox_tell(outbox, id, 60000, mark, &told[OUTBOX_WAITERS_MAX]);
+  assert_true(told[OUTBOX_WAITERS_MAX]);
+  reply(0, 0, 201);
+  while (!told[0] || !told[OUTBOX_WAITERS_MAX - 1])
+    uv_run(&loop, UV_RUN_ONCE);
+  close_outbox();
+}
+
+static void wrong_and_too_many_sisters_are_refused(void **state)
+{
+  const char *urls[OUTBOX_SISTERS_MAX + 2] = {NULL};
+  diag_t diag = {""};
+  (void)state;
+  open_outbox(none);
+  outbox_t *more = NULL;
+  for (int i = 0; i <= OUTBOX_SISTERS_MAX; i++)
+    urls[i] = "http://config.internal";
+  assert_int_equal(outbox_new(&loop, storage, NULL, urls, &more, &diag), SMPL_ELIMIT);
+  assert_null(more);
+  urls[0] = "config.internal";
+  urls[1] = NULL;
+  diag.text[0] = '\0';
+  assert_int_equal(outbox_new(&loop, storage, NULL, urls, &more, &diag), SMPL_EINVAL);
+  assert_non_null(strstr(diag.text, "'config.internal'"));
+  close_outbox();
+}
+
+#define WITH_DB(test)     cmocka_unit_test_setup_teardown(test, set_up_db, tear_down_db)
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up_folder, tear_down_folder)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      WITH_DB(a_key_is_found_until_it_is_revoked_deleted_or_expired),
+      WITH_DB(of_two_keys_with_one_tag_the_whole_hash_decides),
+      WITH_DB(last_use_is_noted_once_a_minute),
+      WITH_DB(an_account_has_at_most_1000_keys),
+      WITH_DB(any_number_of_accounts_may_have_one_name),
+      WITH_FOLDER(an_account_is_told_once_to_each_sister),
+      WITH_FOLDER(waiting_ends_when_its_time_is_over),
+      WITH_FOLDER(a_failing_sister_is_tried_alone_and_with_growing_pauses),
+      WITH_FOLDER(at_most_four_accounts_are_on_their_way_to_one_sister),
+      WITH_FOLDER(an_account_that_a_sister_refuses_does_not_hold_up_the_next),
+      WITH_FOLDER(what_was_not_told_is_told_after_a_restart_and_to_new_sisters),
+      WITH_FOLDER(waiters_have_a_limit_beyond_which_nobody_waits),
+      WITH_FOLDER(wrong_and_too_many_sisters_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
