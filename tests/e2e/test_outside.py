@@ -14,7 +14,7 @@ from product import OUTSIDE, SERVICES, Product
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory):
+def product():
     import shutil
     import tempfile
     from pathlib import Path
@@ -27,13 +27,15 @@ def product(tmp_path_factory):
         programs.append(kit.Program(argv, **kw))
         return programs[-1]
 
-    p = Product(work, spawn)
-    yield p
-    for program in reversed(programs):
-        if program.running():
-            program.stop()
+    try:
+        yield Product(work, spawn)
+    finally:
+        for program in reversed(programs):
+            if program.running():
+                program.stop()
+        shutil.rmtree(work, ignore_errors=True)
+    for program in programs:
         assert "Sanitizer" not in program.stderr and "runtime error:" not in program.stderr, program.stderr
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def query(name, rtype, rclass=1, ident=0, flags=0x0100, edns=True):
