@@ -142,7 +142,7 @@ static void before_sweep(void *ctx)
 static noreturn void lost(worker_t *w)
 {
   const char *error = ssh_get_error(w->session);
-  if (ssh_get_disconnect_message(w->session) && strstr(error, "SSH_MSG_DISCONNECT"))
+  if (strstr(error, "SSH_MSG_DISCONNECT"))
     worker_end(w, REASON_CLIENT_CLOSED, NULL);
   if (strstr(error, "Socket error") || error[0] == '\0')
     worker_end(w, REASON_CLIENT_VANISHED, NULL);

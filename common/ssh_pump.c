@@ -68,6 +68,8 @@ struct ssh_pump {
   ssh_pump_hook_t before_sweep;
   void *before_sweep_ctx;
   bool work;        /* something was queued outside a channel's step: do not sleep */
+  struct ssh_counter_struct received; /* libssh counts what it reads */
+  uint64_t received_by; /* in_bytes at the end of the last turn */
   bool abuse;       /* set by callbacks, acted on after libssh has returned */
 };
 
@@ -199,6 +201,7 @@ int ssh_pump_new(ssh_session session, ssh_pump_t **out)
     free(pump);
     return SMPL_ECLOSED;
   }
+  ssh_set_counters(session, &pump->received, NULL);
   *out = pump;
   return SMPL_OK;
 }
@@ -247,6 +250,7 @@ void ssh_pump_free(ssh_pump_t *pump)
     tell_end(ch, SSH_PUMP_END_SESSION);
     release_channel(ch, false);
   }
+  ssh_set_counters(pump->session, NULL, NULL);
   ssh_event_remove_session(pump->event, pump->session);
   ssh_event_free(pump->event);
   free(pump->channels);
@@ -342,6 +346,11 @@ void ssh_pump_finish_lines(ssh_pump_channel_t *ch)
 size_t ssh_pump_count(const ssh_pump_t *pump)
 {
   return pump->count;
+}
+
+uint64_t ssh_pump_received(const ssh_pump_t *pump)
+{
+  return pump->received.in_bytes;
 }
 
 size_t ssh_pump_live(const ssh_pump_t *pump)
@@ -664,7 +673,8 @@ static int fill_polls(ssh_pump_t *pump, const struct pollfd *extra, size_t extra
     if (ch->out.len > 0 && room(ch) > 0)
       wait_at_most(timeout_ms, REKEY_CHECK_MS);
   }
-  if (pump->work)
+  /* What the owner called since the last turn may have made libssh read: no event will tell of that again. */
+  if (pump->work || pump->received.in_bytes != pump->received_by)
     *timeout_ms = 0;
   pump->work = false;
   return SMPL_OK;
@@ -707,6 +717,7 @@ int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, in
     err = step_channel(pump->channels[at], pump->polls[1 + extra_count + at].revents);
   }
   pump->first++;
+  pump->received_by = pump->received.in_bytes;
   if (pump->abuse)
     return SMPL_EPROTO;
   if (err == SMPL_OK && !ssh_is_connected(pump->session))

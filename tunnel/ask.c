@@ -9,6 +9,9 @@
 typedef struct question {
   struct question *next;
   json_t *body;
+  json_int_t id;
+  bool sent;
+  uint64_t until;
   ask_answer_cb cb;
   void *ctx;
 } question_t;
@@ -22,10 +25,11 @@ struct ask {
   ssh_pump_channel_t *lines;
   ask_event_cb on_event;
   void *ctx;
-  question_t *first; /* the one under way, if sent */
+  question_t *first;
   unsigned count;
-  bool sent;
-  uint64_t until; /* for the channel, then for the answer under way */
+  unsigned sent;
+  json_int_t last_id;
+  uint64_t until; /* for the channel to open */
 };
 
 ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, void *ctx)
@@ -41,12 +45,15 @@ ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, voi
   return ask;
 }
 
-static void drop_first(ask_t *ask)
+/* Takes q out of the list and frees it. */
+static void drop(ask_t *ask, question_t *q)
 {
-  question_t *q = ask->first;
-  ask->first = q->next;
+  question_t **at = &ask->first;
+  while (*at != q)
+    at = &(*at)->next;
+  *at = q->next;
   ask->count--;
-  ask->sent = false;
+  ask->sent -= q->sent;
   json_decref(q->body);
   free(q);
 }
@@ -56,29 +63,42 @@ void ask_free(ask_t *ask)
   if (!ask)
     return;
   while (ask->first)
-    drop_first(ask);
+    drop(ask, ask->first);
   free(ask);
 }
 
-static void answer_first(ask_t *ask, const json_t *reply)
+static void answer(ask_t *ask, question_t *q, const json_t *reply)
 {
-  question_t *q = ask->first;
   ask_answer_cb cb = q->cb;
   void *ctx = q->ctx;
-  drop_first(ask);
+  drop(ask, q);
   cb(ctx, reply);
 }
 
-static void send_first(ask_t *ask)
+/* The answer that a question with this id waits for. */
+static void on_answer(ask_t *ask, const json_t *reply)
 {
-  while (ask->state == ASK_READY && ask->first && !ask->sent) {
-    char *line = json_dumps(ask->first->body, JSON_COMPACT);
-    int err = line ? ssh_pump_send_line(ask->lines, line, strlen(line)) : SMPL_ENOMEM;
+  json_int_t id = json_integer_value(json_object_get(reply, "id"));
+  for (question_t *q = ask->first; q; q = q->next) {
+    if (q->sent && q->id == id) {
+      answer(ask, q, reply);
+      return;
+    }
+  }
+}
+
+static void send_waiting(ask_t *ask)
+{
+  for (question_t *q = ask->first; q && ask->state == ASK_READY && ask->sent < ASK_SENT_MAX; q = q->next) {
+    if (q->sent)
+      continue;
+    char *line = json_dumps(q->body, JSON_COMPACT);
+    q->sent = true;
+    q->until = clock_mono_ms() + ASK_ANSWER_MS;
+    ask->sent++;
+    if (!line || ssh_pump_send_line(ask->lines, line, strlen(line)) != SMPL_OK)
+      q->until = 0; /* the next step answers it */
     free(line);
-    ask->sent = err == SMPL_OK;
-    ask->until = clock_mono_ms() + ASK_ANSWER_MS;
-    if (err)
-      answer_first(ask, NULL);
   }
 }
 
@@ -86,7 +106,7 @@ static void become_absent(ask_t *ask)
 {
   ask->state = ASK_ABSENT;
   while (ask->first)
-    answer_first(ask, NULL);
+    answer(ask, ask->first, NULL);
 }
 
 static void on_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
@@ -99,10 +119,10 @@ static void on_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t 
   json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
   if (json_is_object(json) && json_object_get(json, "event"))
     ask->on_event(ask->ctx, json);
-  else if (ask->first && ask->sent)
-    answer_first(ask, json);
+  else
+    on_answer(ask, json);
   json_decref(json);
-  send_first(ask);
+  send_waiting(ask);
 }
 
 static void on_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
@@ -140,15 +160,20 @@ static void open_step(ask_t *ask)
     return;
   }
   ask->state = ASK_READY;
-  send_first(ask);
+  send_waiting(ask);
 }
 
 void ask_step(ask_t *ask)
 {
   if (ask->state == ASK_OPENING)
     open_step(ask);
-  else if (ask->state == ASK_READY && ask->sent && clock_mono_ms() >= ask->until)
-    ssh_pump_drop(ask->lines); /* an answer that comes late would be taken for the next one */
+  uint64_t now = clock_mono_ms();
+  for (question_t *q = ask->first; q; q = q->next) {
+    if (q->sent && now >= q->until) {
+      answer(ask, q, NULL);
+      return; /* the list may have changed; the others at the next step */
+    }
+  }
 }
 
 ask_state_t ask_state(const ask_t *ask)
@@ -163,7 +188,8 @@ int ask_question(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx)
     json_decref(body);
     return SMPL_ELIMIT;
   }
-  *q = (question_t){NULL, body, cb, ctx};
+  *q = (question_t){.body = body, .id = ++ask->last_id, .cb = cb, .ctx = ctx};
+  json_object_set_new(body, "id", json_integer(q->id));
   question_t **at = &ask->first;
   while (*at)
     at = &(*at)->next;
@@ -172,6 +198,6 @@ int ask_question(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx)
   if (ask->state == ASK_ABSENT)
     become_absent(ask);
   else
-    send_first(ask);
+    send_waiting(ask);
   return SMPL_OK;
 }

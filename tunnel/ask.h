@@ -1,5 +1,6 @@
 /* smpl-control: asking the bastion about targets and refusals over a channel of the session. A plain SSH server has no such
- * subsystem; then every question is answered with nothing. One question is under way at a time, the others wait. */
+ * subsystem; then every question is answered with nothing. Questions carry an id, by which answers find them in
+ * whatever order they come. */
 #pragma once
 
 #include <jansson.h>
@@ -10,6 +11,7 @@
 
 enum {
   ASK_WAITING_MAX = 128,
+  ASK_SENT_MAX = 8, /* under way at once; the bastion takes 16 */
   ASK_ANSWER_MS = 15000,
 };
 

@@ -193,6 +193,8 @@ exit_code_t session_sign_in(ssh_session session, const options_t *options, const
   if (outcome == ACCEPTED) {
     say_step(say, "signed in as %s", options->user);
     char *banner = ssh_get_issue_banner(session);
+    if (banner)
+      banner[strcspn(banner, "\r\n")] = '\0';
     if (banner && banner[0])
       say_step(say, "the bastion says: %s", banner);
     ssh_string_free_char(banner);

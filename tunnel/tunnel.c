@@ -28,6 +28,7 @@ typedef struct route {
   listen_sockets_t sockets;
   uint16_t port;        /* the target's */
   char name[FORWARD_TARGET_MAX]; /* the target's final one, for people */
+  char host[FORWARD_TARGET_MAX + 1]; /* what the bastion is asked to connect to */
   uint64_t told_at;     /* when a refusal was last said */
   char told[256];       /* which */
 } route_t;
@@ -56,7 +57,6 @@ typedef struct tunnel {
   bool ready;
   bool stopped; /* by a signal */
   bool over;    /* the session is gone */
-  struct ssh_counter_struct counter;
   uint64_t seen_bytes;
   uint64_t seen_at;
   uint64_t asked_alive_at;
@@ -101,7 +101,9 @@ static void refused(tunnel_t *t, route_t *route, exit_code_t code, const char *r
   uint64_t now = clock_mono_ms();
   if (!t->ready) {
     char line[DIAG_TEXT_MAX];
-    if (route->port)
+    if (strstr(text, route->forward->target)) /* the bastion's own words name the target */
+      snprintf(line, sizeof line, "%s", text);
+    else if (route->port)
       snprintf(line, sizeof line, "%s:%u: %s", route->name, route->port, text);
     else
       snprintf(line, sizeof line, "%s: %s", route->name, text);
@@ -125,8 +127,10 @@ typedef struct refusal {
 static void on_why(void *ctx, const json_t *reply)
 {
   refusal_t *r = ctx;
-  const char *name = json_string_value(json_object_get(reply, "reason"));
-  const char *text = json_string_value(json_object_get(reply, "text"));
+  const json_t *last = json_object_get(reply, "last"); /* why this very target was refused a moment ago */
+  const json_t *from = json_is_object(last) ? last : reply;
+  const char *name = json_string_value(json_object_get(from, "reason"));
+  const char *text = json_string_value(json_object_get(from, "text"));
   reason_t reason = name ? reason_from_name(name) : REASON_NONE;
   if (!r->tunnel->ready)
     r->tunnel->asking--;
@@ -164,7 +168,7 @@ static void ask_why(tunnel_t *t, route_t *route)
   read_refusal(t->session, r);
   if (!t->ready)
     t->asking++;
-  json_t *body = json_pack("{s:s, s:s, s:i}", "cmd", "why", "target", route->forward->target, "port", (int)route->port);
+  json_t *body = json_pack("{s:s, s:s, s:i}", "cmd", "why", "target", route->host, "port", (int)route->port);
   if (ask_question(t->ask, body, on_why, r) != SMPL_OK)
     on_why(r, NULL);
 }
@@ -213,7 +217,7 @@ static int open_channel(const opening_t *o)
   if (o->fd >= 0 && getpeername(o->fd, (struct sockaddr *)&sa, &len) == 0 &&
       endpoint_from_sockaddr((struct sockaddr *)&sa, &from) == SMPL_OK)
     ip_format(&from.ip, text);
-  return ssh_channel_open_forward(o->channel, o->route->forward->target, o->route->port, text, from.port);
+  return ssh_channel_open_forward(o->channel, o->route->host, o->route->port, text, from.port);
 }
 
 static void opened(tunnel_t *t, opening_t *o)
@@ -307,8 +311,8 @@ static void session_over(tunnel_t *t)
 static void watch_path(tunnel_t *t)
 {
   uint64_t now = clock_mono_ms();
-  if (t->counter.in_bytes != t->seen_bytes) {
-    t->seen_bytes = t->counter.in_bytes;
+  if (ssh_pump_received(t->pump) != t->seen_bytes) {
+    t->seen_bytes = ssh_pump_received(t->pump);
     t->seen_at = now;
     return;
   }
@@ -410,14 +414,14 @@ static void on_resolved(void *ctx, const json_t *reply)
     const char *reason = json_string_value(json_object_get(reply, "reason"));
     const char *text = json_string_value(json_object_get(reply, "text"));
     reason_t known = reason ? reason_from_name(reason) : REASON_NONE;
-    if (known == REASON_NO_SERVICE_PORT && route->port)
-      return;
     refused(t, route, code_of(known), reason, text ? text : reason_text(known));
     return;
   }
-  size_t len = name ? strlen(name) : 0;
-  if (len > 0 && len < sizeof route->name)
-    snprintf(route->name, sizeof route->name, "%.*s", (int)(name[len - 1] == '.' ? len - 1 : len), name);
+  const char *host = json_string_value(json_object_get(reply, "host"));
+  if (name && strlen(name) < sizeof route->name)
+    snprintf(route->name, sizeof route->name, "%s", name);
+  if (host && host[0] && strlen(host) < sizeof route->host)
+    snprintf(route->host, sizeof route->host, "%s", host);
   if (!route->port && port > 0 && port <= UINT16_MAX)
     route->port = (uint16_t)port;
 }
@@ -482,6 +486,7 @@ static bool bind_all(tunnel_t *t)
     r->forward = &t->options->forwards[i];
     r->port = r->forward->target_port;
     snprintf(r->name, sizeof r->name, "%s", r->forward->target);
+    snprintf(r->host, sizeof r->host, "%s", r->forward->target);
     if (listen_open(r->forward, &r->sockets, &t->diag) != SMPL_OK) {
       t->code = EXIT_CANNOT_BIND;
       return false;
@@ -496,7 +501,6 @@ static bool start_session(tunnel_t *t)
   t->code = session_open(t->options, t->say, &t->session, &t->fd, &t->diag);
   if (t->code)
     return false;
-  ssh_set_counters(t->session, &t->counter, NULL);
   t->seen_at = clock_mono_ms();
   if (ssh_pump_new(t->session, &t->pump) == SMPL_OK)
     t->ask = ask_new(t->session, t->pump, on_event, t);
@@ -505,6 +509,7 @@ static bool start_session(tunnel_t *t)
     return false;
   }
   ssh_pump_before_sweep(t->pump, refuse_requests, t);
+  ask_step(t->ask); /* sends the first request now */
   return true;
 }
 
