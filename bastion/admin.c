@@ -20,8 +20,9 @@ static json_t *channels_json(const session_t *s)
   for (const channel_t *c = s->channels; c != NULL; c = c->next) {
     if (c->state != CHANNEL_LIVE)
       continue;
-    json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "target", c->host, "port", (int)c->port,
-                                          "name", c->name, "address", endpoint_format(&c->address, address), "bytes_up",
+    json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "target", c->host, "port",
+                                          (int)c->port, "name", c->name, "address",
+                                          endpoint_format(&c->address, address), "bytes_up",
                                           (json_int_t)c->bytes_up, "bytes_down", (json_int_t)c->bytes_down));
   }
   return list;
@@ -31,13 +32,13 @@ static json_t *session_json(const session_t *s, uint64_t now)
 {
   char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
   uint64_t age = now - s->opened_at;
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o}", "id", s->id, "user",
-                   s->user, "source", endpoint_format(&s->source, source), "key", s->fingerprint, "client",
-                   s->client_version, "started", clock_format_iso(started, clock_wall_ms() - age), "age_ms",
-                   (json_int_t)age, "idle_ms", (json_int_t)(now - s->active_at), "idle_limit_ms", (json_int_t)s->idle_ms,
-                   "session_limit_ms", (json_int_t)s->session_ms, "bytes_up", (json_int_t)s->bytes_up, "bytes_down",
-                   (json_int_t)s->bytes_down, "pid", s->pid, "ending", s->state == STATE_ENDING, "channels",
-                   channels_json(s));
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o}", "id", s->id,
+                   "user", s->user, "source", endpoint_format(&s->source, source), "key", s->fingerprint,
+                   "client", s->client_version, "started", clock_format_iso(started, clock_wall_ms() - age),
+                   "age_ms", (json_int_t)age, "idle_ms", (json_int_t)(now - s->active_at), "idle_limit_ms",
+                   (json_int_t)s->idle_ms, "session_limit_ms", (json_int_t)s->session_ms, "bytes_up",
+                   (json_int_t)s->bytes_up, "bytes_down", (json_int_t)s->bytes_down, "pid", s->pid, "ending",
+                   s->state == STATE_ENDING, "channels", channels_json(s));
 }
 
 static void cmd_sessions(broker_t *b, control_request_t *request)
@@ -73,7 +74,8 @@ static void terminate_one(session_t *s, const control_peer_t *peer, const char *
   session_end(s, REASON_TERMINATED, words);
 }
 
-static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
+static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer,
+                          const json_t *body)
 {
   const char *id = json_string_value(json_object_get(body, "id"));
   const char *user = json_string_value(json_object_get(body, "user"));
@@ -90,8 +92,10 @@ static void cmd_terminate(broker_t *b, control_request_t *request, const control
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
     found += chosen(s, id, user);
   if (found == 0 || (id != NULL && found > 1)) {
-    control_reply_error(request, found > 1 ? "'%s': several sessions begin so" : id != NULL ? "'%s': no such session"
-                                                                                             : "'%s' has no session",
+    control_reply_error(request,
+                        found > 1    ? "'%s': several sessions begin so"
+                        : id != NULL ? "'%s': no such session"
+                                     : "'%s' has no session",
                         id != NULL ? id : user);
     return;
   }
@@ -111,10 +115,14 @@ static const struct {
   uint32_t bit;
   const char *name;
 } wall_names[] = {
-    {MSG_WALL_SECCOMP, "seccomp"},     {MSG_WALL_NO_NEW_PRIVS, "no-new-privs"},
-    {MSG_WALL_EMPTY_ROOT, "empty-root"}, {MSG_WALL_OWN_UID, "own-uid"},
-    {MSG_WALL_RLIMITS, "rlimits"},     {MSG_WALL_LANDLOCK, "landlock"},
-    {MSG_WALL_USER_NAMESPACE, "user-namespace"}, {MSG_WALL_SANITIZER, "sanitizer"},
+    {MSG_WALL_SECCOMP, "seccomp"},
+    {MSG_WALL_NO_NEW_PRIVS, "no-new-privs"},
+    {MSG_WALL_EMPTY_ROOT, "empty-root"},
+    {MSG_WALL_OWN_UID, "own-uid"},
+    {MSG_WALL_RLIMITS, "rlimits"},
+    {MSG_WALL_LANDLOCK, "landlock"},
+    {MSG_WALL_USER_NAMESPACE, "user-namespace"},
+    {MSG_WALL_SANITIZER, "sanitizer"},
 };
 
 static json_t *walls_json(uint32_t walls)
@@ -130,8 +138,8 @@ static json_t *audit_json(broker_t *b)
 {
   audit_status_t a;
   audit_status(b->audit, &a);
-  return json_pack("{s:b, s:I, s:I, s:s, s:s}", "writable", !a.failing, "records", (json_int_t)a.written, "waiting",
-                   (json_int_t)a.waiting, "head", a.head, "file", b->config->audit);
+  return json_pack("{s:b, s:I, s:I, s:s, s:s}", "writable", !a.failing, "records", (json_int_t)a.written,
+                   "waiting", (json_int_t)a.waiting, "head", a.head, "file", b->config->audit);
 }
 
 static json_t *counts_json(const broker_t *b)
@@ -159,14 +167,15 @@ static void cmd_status(broker_t *b, control_request_t *request)
   size_t sessions = 0;
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
     sessions += s->started;
-  json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates, "started",
-                           (json_int_t)t.started);
+  json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
+                           "started", (json_int_t)t.started);
   control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "version",
-                          SMPL_VERSION, "pid", (int)getpid(), "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at),
-                          "listen", listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]), "sessions",
-                          (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
-                          "template_walls", walls_json(t.walls), "worker_walls", walls_json(b->worker_walls), "audit",
+                json_pack("{s:b, s:s, s:i, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
+                          "version", SMPL_VERSION, "pid", (int)getpid(), "uptime_ms",
+                          (json_int_t)(clock_mono_ms() - b->started_at), "listen", listen_json(b), "host_key",
+                          hostkey_fingerprint(b->config->keys[0]), "sessions", (json_int_t)sessions,
+                          "connections", (json_int_t)b->connections, "template", tmpl, "template_walls",
+                          walls_json(t.walls), "worker_walls", walls_json(b->worker_walls), "audit",
                           audit_json(b), "counts", counts_json(b)));
 }
 

@@ -189,8 +189,9 @@ static void note_failure(audit_t *a, int err)
   bool was = a->failing;
   a->failing = err != SMPL_OK;
   if (a->failing && !was)
-    log_error("audit: records cannot be written (%s): no session starts and no connection opens until they can",
-              err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
+    log_error(
+        "audit: records cannot be written (%s): no session starts and no connection opens until they can",
+        err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
   if (!a->failing && was)
     log_info("audit: records are written again");
 }
@@ -318,7 +319,8 @@ static int open_file(const char *path, int *fd, diag_t *diag)
   if (!S_ISREG(st.st_mode))
     return diag_fail(diag, SMPL_EINVAL, "%s: the audit must be a regular file", path);
   if ((st.st_mode & 077) != 0)
-    return diag_fail(diag, SMPL_EDENIED, "%s: the audit must not be open to others (mode %03o); try: chmod 600 %s", path,
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s: the audit must not be open to others (mode %03o); try: chmod 600 %s", path,
                      (unsigned)(st.st_mode & 0777), path);
   if (flock(*fd, LOCK_EX | LOCK_NB) < 0)
     return errno == EWOULDBLOCK ? diag_fail(diag, SMPL_EBUSY, "%s: in use by another process", path)
@@ -333,8 +335,8 @@ static json_t *torn_record(int fd, const audit_tail_t *tail)
   size_t want = tail->torn < sizeof raw ? (size_t)tail->torn : sizeof raw;
   ssize_t n = pread(fd, raw, want, (off_t)tail->whole);
   text_escape(shown, sizeof shown, raw, n > 0 ? (size_t)n : 0);
-  return json_pack("{s:s, s:I, s:s}", "event", "audit-recovered", "torn_bytes", (json_int_t)tail->torn, "torn_start",
-                   shown);
+  return json_pack("{s:s, s:I, s:s}", "event", "audit-recovered", "torn_bytes", (json_int_t)tail->torn,
+                   "torn_start", shown);
 }
 
 static int recover(audit_t *a, const char *path, diag_t *diag)
@@ -351,7 +353,8 @@ static int recover(audit_t *a, const char *path, diag_t *diag)
     if (ftruncate(a->fd, (off_t)tail.whole) < 0)
       err = diag_fail_errno(diag, "%s: a torn record cannot be cut off", path);
     else
-      log_warn("audit: the last record of %s was only partly written; %llu bytes are set aside in a record of their own",
+      log_warn("audit: the last record of %s was only partly written; %llu bytes are set aside in a record "
+               "of their own",
                path, (unsigned long long)tail.torn);
     if (!err)
       err = audit_append(a, record, NULL, NULL);
@@ -359,8 +362,9 @@ static int recover(audit_t *a, const char *path, diag_t *diag)
       json_decref(record);
   }
   for (size_t i = 0; i < tail.open_count && !err; i++)
-    err = audit_append(a, json_pack("{s:s, s:s, s:s, s:b}", "event", "session-end", "session", tail.open[i], "reason",
-                                    reason_name(REASON_BASTION_DIED), "recovered", 1),
+    err = audit_append(a,
+                       json_pack("{s:s, s:s, s:s, s:b}", "event", "session-end", "session", tail.open[i],
+                                 "reason", reason_name(REASON_BASTION_DIED), "recovered", 1),
                        NULL, NULL);
   if (tail.open_count > 0)
     log_warn("audit: %zu sessions of an earlier run had no end; closed in the record", tail.open_count);

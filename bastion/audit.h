@@ -13,10 +13,10 @@
 #include "common/diag.h"
 
 enum {
-  AUDIT_QUEUE_MAX = 16384,    /* records that wait for the disk; more are SMPL_ELIMIT */
-  AUDIT_RETRY_MS = 1000,      /* between attempts while the disk refuses */
-  AUDIT_LINE_MAX = 64 << 10,  /* bytes of a record that the reader takes */
-  AUDIT_HASH_TEXT = 64 + 1,   /* SHA-256 in hex, with NUL */
+  AUDIT_QUEUE_MAX = 16384,   /* records that wait for the disk; more are SMPL_ELIMIT */
+  AUDIT_RETRY_MS = 1000,     /* between attempts while the disk refuses */
+  AUDIT_LINE_MAX = 64 << 10, /* bytes of a record that the reader takes */
+  AUDIT_HASH_TEXT = 64 + 1,  /* SHA-256 in hex, with NUL */
 };
 
 typedef struct audit audit_t;
@@ -26,8 +26,8 @@ typedef struct audit audit_t;
 typedef void (*audit_cb)(void *ctx, int err);
 
 typedef struct audit_status {
-  bool failing;      /* the last attempt to write did not succeed */
-  uint64_t written;  /* records in the file */
+  bool failing;     /* the last attempt to write did not succeed */
+  uint64_t written; /* records in the file */
   uint64_t waiting;
   char head[AUDIT_HASH_TEXT]; /* hash of the last record */
 } audit_status_t;

@@ -142,16 +142,17 @@ static int scan_line(void *ctx, const char *line, size_t len, uint64_t number)
   scan_t *s = ctx;
   uint64_t seq = 0;
   if (read_seq(line, &seq) || seq != s->tail->seq + 1 || line[len - 1] != '}')
-    return diag_fail(s->diag, SMPL_EINVAL, "%s:%llu: expected audit record %llu; keep the file and start with a new one",
-                     s->path, (unsigned long long)number, (unsigned long long)s->tail->seq + 1);
+    return diag_fail(s->diag, SMPL_EINVAL,
+                     "%s:%llu: expected audit record %llu; keep the file and start with a new one", s->path,
+                     (unsigned long long)number, (unsigned long long)s->tail->seq + 1);
   s->tail->seq = seq;
   audit_hash(line, len, s->tail->head);
   if (!concerns_sessions(line, len))
     return SMPL_OK;
   json_t *record = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
   if (record == NULL)
-    return diag_fail(s->diag, SMPL_EINVAL, "%s:%llu: not JSON; keep the file and start with a new one", s->path,
-                     (unsigned long long)number);
+    return diag_fail(s->diag, SMPL_EINVAL, "%s:%llu: not JSON; keep the file and start with a new one",
+                     s->path, (unsigned long long)number);
   int err = take_event(s, record);
   json_decref(record);
   return err;

@@ -55,7 +55,8 @@ static bool is_option(const char *name, const char *s, size_t len)
 }
 
 /* What these take away is never given here. */
-static const char *const needless[] = {"restrict", "no-pty", "no-agent-forwarding", "no-x11-forwarding", "no-user-rc"};
+static const char *const needless[] = {"restrict", "no-pty", "no-agent-forwarding", "no-x11-forwarding",
+                                       "no-user-rc"};
 
 static int take_option(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
 {
@@ -71,9 +72,11 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
     return SMPL_OK;
   }
   if (is_option("cert-authority", s, len))
-    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where, l->number);
+    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where,
+                     l->number);
   int shown = (int)(len < 64 ? len : 64);
-  return diag_fail(diag, SMPL_EINVAL, "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
+  return diag_fail(diag, SMPL_EINVAL,
+                   "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
                    l->number, shown, s);
 }
 
@@ -123,12 +126,12 @@ static int take_kind(line_t *l, authkey_t *key, const char **kind, size_t *len, 
     return err;
   int shown = (int)(*len < 64 ? *len : 64);
   if (is_certificate(*kind, *len))
-    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (%.*s)", l->where, l->number, shown,
-                     *kind);
+    return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (%.*s)", l->where, l->number,
+                     shown, *kind);
   if (!userkey_kind_known(*kind, *len))
     return diag_fail(diag, SMPL_EDENIED,
-                     "%s:%u: expected a key of kind ssh-ed25519, ecdsa-sha2-*, ssh-rsa or sk-*, got \"%.*s\"", l->where,
-                     l->number, shown, *kind);
+                     "%s:%u: expected a key of kind ssh-ed25519, ecdsa-sha2-*, ssh-rsa or sk-*, got \"%.*s\"",
+                     l->where, l->number, shown, *kind);
   return SMPL_OK;
 }
 
@@ -146,17 +149,19 @@ static int take_key(line_t *l, authkey_t *key, diag_t *diag)
   uint8_t blob[USERKEY_BLOB_MAX + 3];
   err = base64_decode(body, body_len, blob, sizeof blob, &blob_len);
   if (err == SMPL_ELIMIT)
-    return diag_fail(diag, err, "%s:%u: the key has more than %d bytes", l->where, l->number, USERKEY_BLOB_MAX);
+    return diag_fail(diag, err, "%s:%u: the key has more than %d bytes", l->where, l->number,
+                     USERKEY_BLOB_MAX);
   if (err)
-    return diag_fail(diag, err, "%s:%u: the key after \"%.*s\" is not base64", l->where, l->number, (int)kind_len, kind);
+    return diag_fail(diag, err, "%s:%u: the key after \"%.*s\" is not base64", l->where, l->number,
+                     (int)kind_len, kind);
   diag_t why = {""};
   err = userkey_parse(blob, blob_len, &key->key, &why);
   if (err)
     return diag_fail(diag, err, "%s:%u: %s", l->where, l->number, why.text);
   const char *named = userkey_kind(key->key);
   if (strlen(named) != kind_len || memcmp(named, kind, kind_len) != 0)
-    return diag_fail(diag, SMPL_EINVAL, "%s:%u: says \"%.*s\", but the key is of kind %s", l->where, l->number,
-                     (int)kind_len, kind, named);
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: says \"%.*s\", but the key is of kind %s", l->where,
+                     l->number, (int)kind_len, kind, named);
   return SMPL_OK;
 }
 
@@ -167,7 +172,8 @@ static int take_line(line_t *l, authkey_t *key, diag_t *diag)
   if (err)
     return err;
   if (!userkey_is_security_key(key->key) && (key->no_touch_required || key->verify_required))
-    return diag_fail(diag, SMPL_EINVAL, "%s:%u: no-touch-required and verify-required belong to sk- keys only", l->where,
+    return diag_fail(diag, SMPL_EINVAL,
+                     "%s:%u: no-touch-required and verify-required belong to sk- keys only", l->where,
                      l->number);
   skip_space(l);
   text_escape(key->comment, sizeof key->comment, l->at, (size_t)(l->end - l->at));

@@ -15,8 +15,8 @@
 #include "common/log.h"
 
 enum {
-  READY_MS = 15000,    /* for the first template to be ready */
-  RETIRED_MS = 60000,  /* how long lookups of the configuration before may still be answered */
+  READY_MS = 15000,   /* for the first template to be ready */
+  RETIRED_MS = 60000, /* how long lookups of the configuration before may still be answered */
   PATH_CAP = 4096,
 };
 
@@ -147,7 +147,8 @@ static int new_lookup(broker_t *b, const config_t *c, lookup_t **out, diag_t *di
 
 static bool same_resolver(const config_t *a, const config_t *b)
 {
-  return a->resolver.servers.count == b->resolver.servers.count && a->resolver_has_source == b->resolver_has_source &&
+  return a->resolver.servers.count == b->resolver.servers.count &&
+         a->resolver_has_source == b->resolver_has_source &&
          ip_equal(&a->resolver.source, &b->resolver.source) &&
          memcmp(a->resolver.servers.items, b->resolver.servers.items,
                 a->resolver.servers.count * sizeof(endpoint_t)) == 0;
@@ -205,7 +206,7 @@ static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
     b->world.lookup = lookup;
   }
   listener_close_others(b, next);
-  spawner_renew(b->spawner, next);
+  spawner_renew(b->spawner, next, strcmp(hostkey_public(old->keys[0]), hostkey_public(next->keys[0])) != 0);
   config_free(old);
 }
 

@@ -19,18 +19,20 @@
 #include "common/control.h"
 
 enum {
-  SESSION_AUTH_FAILURES_MAX = 6,  /* signed attempts that fail */
-  SESSION_PROBES_MAX = 20,        /* keys offered without a signature */
-  SESSION_NOTES_MAX = 80,         /* MSG_NOTEs; the worker itself stops earlier */
-  SESSION_SLACK = 2,              /* what a sound worker may exceed the limits above by, on its way to the end */
-  SESSION_CONTROLS_MAX = 64,      /* smpl-control questions under way */
-  SESSION_REFUSALS_MAX = 16,      /* refusals remembered for `why` */
-  SESSION_SIGN_BURST = 64,        /* host signatures for rekeys at once */
-  SESSION_SIGN_PER_SECOND = 16,   /* and as they come back */
-  SESSION_END_MS = 2000,          /* for the worker to say goodbye to its client */
-  SESSION_EXIT_MS = 1000,         /* between the end of the pair and the word how the worker ended */
-  SESSION_UNGRANTED_MS = 600000,  /* idle and session time of a user without any grant */
-  BROKER_SWEEP_MS = 250,          /* how exact deadlines are */
+  SESSION_AUTH_FAILURES_MAX = 6, /* signed attempts that fail */
+  SESSION_PROBES_MAX = 20,       /* keys offered without a signature */
+  SESSION_NOTES_MAX = 80,        /* MSG_NOTEs; the worker itself stops earlier */
+  SESSION_SLACK = 2,         /* what a sound worker may exceed the limits above by, on its way to the end */
+  SESSION_CONTROLS_MAX = 64, /* smpl-control questions under way */
+  SESSION_REFUSALS_MAX = 16, /* refusals remembered for `why` */
+  SESSION_SIGN_BURST = 64,   /* host signatures for rekeys at once */
+  SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
+  SESSION_MESSAGE_BURST = 20000, /* messages from one worker at once */
+  SESSION_MESSAGE_PER_SECOND = 20000,
+  SESSION_END_MS = 2000,         /* for the worker to say goodbye to its client */
+  SESSION_EXIT_MS = 1000,        /* between the end of the pair and the word how the worker ended */
+  SESSION_UNGRANTED_MS = 600000, /* idle and session time of a user without any grant */
+  BROKER_SWEEP_MS = 250,         /* how exact deadlines are */
 };
 
 typedef struct broker broker_t;
@@ -50,7 +52,7 @@ typedef struct channel {
   channel_state_t state;
   opening_t *opening;
   int fd;
-  bool orphan; /* the session ended while the record was under way */
+  bool orphan;             /* the session ended while the record was under way */
   char host[MSG_HOST_MAX]; /* as asked, escaped */
   uint16_t port;
   char originator[MSG_HOST_MAX];
@@ -72,6 +74,12 @@ typedef struct question {
   char target[MSG_HOST_MAX];
 } question_t;
 
+/* A bucket of tokens that refills with time; starts full. */
+typedef struct rate {
+  uint64_t milli; /* thousandths of a token that have been taken */
+  uint64_t at;    /* monotonic ms of the last take; 0: none yet */
+} rate_t;
+
 typedef struct refusal {
   char host[MSG_HOST_MAX];
   uint16_t port;
@@ -86,7 +94,8 @@ struct session {
   char id[MSG_SESSION_ID_MAX];
   state_t state;
   peer_t *peer;
-  int client; /* duplicate of the client's socket, to cut it */
+  hostkey_t *key; /* that its worker was forked with, ours */
+  int client;     /* duplicate of the client's socket, to cut it */
   endpoint_t source;
   int pid;
   uint32_t walls;
@@ -98,8 +107,8 @@ struct session {
   /* login */
   uint8_t hash[SESSION_HASH_MAX]; /* the session id of SSH: the first exchange hash */
   size_t hash_len;
-  uint64_t sign_tokens; /* in thousandths */
-  uint64_t sign_at;
+  rate_t sign_rate;
+  rate_t message_rate;
   uint32_t failures, probes, notes;
   bool verified; /* verified_* are of a signature that held */
   char verified_user[MSG_USER_MAX];
@@ -174,6 +183,8 @@ size_t session_judge_all(broker_t *b);
 /* Limits follow from the grants in use. */
 void session_set_limits(session_t *s);
 session_t *session_by_number(broker_t *b, uint64_t number);
+/* Takes a token; false when the bucket is empty. */
+bool session_rate_take(rate_t *rate, uint64_t burst, uint64_t per_second);
 int session_send(session_t *s, const msg_t *m, int fd);
 void session_free_if_done(session_t *s);
 /* A record of this session: event, session, user (once it is known), source. */

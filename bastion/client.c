@@ -70,12 +70,13 @@ static void print_session(const json_t *s)
 {
   char up[32], down[32], age[32], idle[32];
   printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s", str(s, "id"), str(s, "user"), str(s, "source"),
-         span_text(age, num(s, "age_ms")), span_text(idle, num(s, "idle_ms")), bytes_text(up, num(s, "bytes_up")),
-         bytes_text(down, num(s, "bytes_down")));
+         span_text(age, num(s, "age_ms")), span_text(idle, num(s, "idle_ms")),
+         bytes_text(up, num(s, "bytes_up")), bytes_text(down, num(s, "bytes_down")));
   const json_t *channels = json_object_get(s, "channels");
   size_t i;
   const json_t *c;
-  json_array_foreach(channels, i, c) {
+  json_array_foreach(channels, i, c)
+  {
     if (i == 3) {
       printf(" and %zu more", json_array_size(channels) - i);
       break;
@@ -99,9 +100,10 @@ int client_sessions(const client_args_t *args, diag_t *diag)
   } else if (json_array_size(list) == 0) {
     puts("no sessions");
   } else {
-    printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s  %s\n", "SESSION", "USER", "FROM", "AGE", "IDLE", "UP", "DOWN",
-           "CONNECTIONS");
-    json_array_foreach(list, i, s) {
+    printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s  %s\n", "SESSION", "USER", "FROM", "AGE", "IDLE", "UP",
+           "DOWN", "CONNECTIONS");
+    json_array_foreach(list, i, s)
+    {
       print_session(s);
     }
   }
@@ -114,7 +116,8 @@ static void print_list(const char *label, const json_t *list)
   printf("%-16s", label);
   size_t i;
   const json_t *item;
-  json_array_foreach(list, i, item) {
+  json_array_foreach(list, i, item)
+  {
     printf("%s%s", i > 0 ? ", " : "", json_string_value(item));
   }
   puts(json_array_size(list) == 0 ? "none yet" : "");
@@ -126,20 +129,21 @@ static void print_status(const json_t *r)
   const json_t *tmpl = json_object_get(r, "template");
   const json_t *audit = json_object_get(r, "audit");
   const json_t *n = json_object_get(r, "counts");
-  printf("smpl-bastion %s, pid %lld, up %s\n", str(r, "version"), num(r, "pid"), span_text(up, num(r, "uptime_ms")));
+  printf("smpl-bastion %s, pid %lld, up %s\n", str(r, "version"), num(r, "pid"),
+         span_text(up, num(r, "uptime_ms")));
   print_list("listens", json_object_get(r, "listen"));
   printf("%-16s%s\n", "host key", str(r, "host_key"));
   printf("%-16s%lld (%lld connections)\n", "sessions", num(r, "sessions"), num(r, "connections"));
   printf("%-16s%s, pid %lld, %lld living, %lld started\n", "template",
-         json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"), num(tmpl, "living"),
-         num(tmpl, "started"));
+         json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"),
+         num(tmpl, "living"), num(tmpl, "started"));
   print_list("template walls", json_object_get(r, "template_walls"));
   print_list("worker walls", json_object_get(r, "worker_walls"));
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",
-         json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN", num(audit, "records"),
-         num(audit, "waiting"), str(audit, "file"));
-  printf("%-16s%lld accepted, %lld dropped, %lld logins, %lld failed logins\n", "connections", num(n, "accepted"),
-         num(n, "dropped"), num(n, "logins"), num(n, "login_failures"));
+         json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN",
+         num(audit, "records"), num(audit, "waiting"), str(audit, "file"));
+  printf("%-16s%lld accepted, %lld dropped, %lld logins, %lld failed logins\n", "connections",
+         num(n, "accepted"), num(n, "dropped"), num(n, "logins"), num(n, "login_failures"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
 }
@@ -161,8 +165,9 @@ int client_status(const client_args_t *args, diag_t *diag)
 int client_terminate(const client_args_t *args, diag_t *diag)
 {
   json_t *reply;
-  int err = call(args, json_pack("{s:s, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user", args->user,
-                                 "reason", args->reason),
+  int err = call(args,
+                 json_pack("{s:s, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user", args->user,
+                           "reason", args->reason),
                  &reply, diag);
   if (err)
     return err;
@@ -172,7 +177,8 @@ int client_terminate(const client_args_t *args, diag_t *diag)
   if (args->json) {
     print_json(reply);
   } else {
-    json_array_foreach(ended, i, id) {
+    json_array_foreach(ended, i, id)
+    {
       printf("ended %s\n", json_string_value(id));
     }
   }
@@ -197,8 +203,9 @@ int client_reload(const client_args_t *args, diag_t *diag)
 int client_explain(const client_args_t *args, bool *allowed, diag_t *diag)
 {
   json_t *reply;
-  int err = call(args, json_pack("{s:s, s:s, s:s}", "cmd", "explain", "user", args->user, "target", args->target),
-                 &reply, diag);
+  int err =
+      call(args, json_pack("{s:s, s:s, s:s}", "cmd", "explain", "user", args->user, "target", args->target),
+           &reply, diag);
   if (err)
     return err;
   *allowed = json_is_true(json_object_get(reply, "allowed"));
@@ -225,7 +232,8 @@ static void print_row(const json_t *row)
   printf("  %s%s", failed ? "login failed: " : "", living ? "(open)" : str(row, "reason"));
   size_t i;
   const json_t *target;
-  json_array_foreach(json_object_get(row, "targets"), i, target) {
+  json_array_foreach(json_object_get(row, "targets"), i, target)
+  {
     printf("%s%s", i == 0 ? "  " : ", ", json_string_value(target));
   }
   if (num(row, "refused") > 0)
@@ -239,8 +247,8 @@ int client_history(const client_args_t *args, diag_t *diag)
   history_filter_t filter = {args->user, NULL};
   if (args->since != NULL) {
     if (history_since(args->since, clock_wall_ms(), since, sizeof since))
-      return diag_fail(diag, SMPL_EINVAL, "--since %s: expected a duration (2h) or a UTC time (2026-11-23T03:25)",
-                       args->since);
+      return diag_fail(diag, SMPL_EINVAL,
+                       "--since %s: expected a duration (2h) or a UTC time (2026-11-23T03:25)", args->since);
     filter.since = since;
   }
   json_t *rows;
@@ -252,9 +260,10 @@ int client_history(const client_args_t *args, diag_t *diag)
   if (args->json) {
     print_json(rows);
   } else {
-    printf("%-24s  %-16s  %-12s  %-22s  %8s  %9s  %9s  %s\n", "STARTED (UTC)", "SESSION", "USER", "FROM", "TIME", "UP",
-           "DOWN", "END");
-    json_array_foreach(rows, i, row) {
+    printf("%-24s  %-16s  %-12s  %-22s  %8s  %9s  %9s  %s\n", "STARTED (UTC)", "SESSION", "USER", "FROM",
+           "TIME", "UP", "DOWN", "END");
+    json_array_foreach(rows, i, row)
+    {
       print_row(row);
     }
   }

@@ -22,7 +22,8 @@ static int keep_text(conf_t *conf, const char *text, size_t len, void *out)
 
 static bool name_char(char c)
 {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._-@+", c) != NULL;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         strchr("._-@+", c) != NULL;
 }
 
 static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
@@ -35,8 +36,8 @@ static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_name = {"a name of up to 63 letters, digits and . _ - @ +", sizeof(const char *),
-                                          parse_name};
+static const conf_scalar_t scalar_name = {"a name of up to 63 letters, digits and . _ - @ +",
+                                          sizeof(const char *), parse_name};
 
 /* A pattern without wildcard and port is a name. */
 static int parse_domain(conf_t *conf, const char *text, size_t len, void *out)
@@ -66,9 +67,9 @@ static int parse_target(conf_t *conf, const char *text, size_t len, void *out)
   return err;
 }
 
-static const conf_scalar_t scalar_target = {
-    "NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or [IPv6], PORT a number, several (80,443) or *",
-    sizeof(target_conf_t), parse_target};
+static const conf_scalar_t scalar_target = {"NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or "
+                                            "[IPv6], PORT a number, several (80,443) or *",
+                                            sizeof(target_conf_t), parse_target};
 
 static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -99,16 +100,21 @@ enum { MINUTE_MS = 60 * 1000, DAY_MS = 86400 * 1000 };
 static const conf_field_t user_fields[] = {
     {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true},
     {"keys", CONF_ONE, offsetof(user_conf_t, keys_path), .scalar = &conf_path, .required = true},
-    {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true, .max = 64},
+    {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
+     .max = 64},
 };
-static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields), NULL};
+static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields),
+                                    NULL};
 
 static const conf_field_t grant_fields[] = {
     {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .max = 1000},
     {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .max = CONFIG_USERS_MAX},
-    {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true, .max = 1000},
-    {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true, .max = 256},
-    {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000, .max = 7ull * DAY_MS},
+    {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true,
+     .max = 1000},
+    {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true,
+     .max = 256},
+    {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000,
+     .max = 7ull * DAY_MS},
     {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
      .max = 30ull * DAY_MS},
 };
@@ -129,8 +135,8 @@ static const conf_field_t limits_fields[] = {
     {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups},
     {"connections", CONF_ONE, offsetof(limits_conf_t, connections), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CONNECTIONS_MAX},
-    {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CONNECTIONS_MAX},
+    {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint,
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX},
     {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CHANNELS_MAX},
 };
@@ -140,11 +146,12 @@ static void limits_defaults(void *out)
   *(limits_conf_t *)out = (limits_conf_t){30 * 1000, {10, 30, 100}, 512, 16, 256};
 }
 
-static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields, CONF_COUNT(limits_fields),
-                                      limits_defaults};
+static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,
+                                      CONF_COUNT(limits_fields), limits_defaults};
 
 static const conf_field_t resolver_fields[] = {
-    {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true, .max = 4},
+    {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true,
+     .max = 4},
     {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip},
 };
 static const conf_map_t resolver_map = {"resolver", sizeof(resolver_conf_t), resolver_fields,
@@ -159,9 +166,10 @@ static const conf_field_t config_fields[] = {
     {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
      .max = CONFIG_SEARCH_MAX},
-    {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true, .max = CONFIG_USERS_MAX},
-    {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true, .allow_empty = true,
-     .max = CONFIG_GRANTS_MAX},
+    {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true,
+     .max = CONFIG_USERS_MAX},
+    {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
+     .allow_empty = true, .max = CONFIG_GRANTS_MAX},
     {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
@@ -172,8 +180,8 @@ static void config_defaults(void *out)
   limits_defaults(&((config_t *)out)->limits);
 }
 
-static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields, CONF_COUNT(config_fields),
-                                      config_defaults};
+static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,
+                                      CONF_COUNT(config_fields), config_defaults};
 
 /* ---- what tables cannot say ---- */
 
@@ -198,8 +206,10 @@ static int check_limits(const config_t *c, diag_t *diag)
 {
   const limits_conf_t *l = &c->limits;
   if (conf_given(c->conf, &l->startups) && l->startups.full > l->connections)
-    return conf_fail(c->conf, diag, &l->startups, "startups: %u connections that have not signed in are more than all %llu "
-                     "(connections)", l->startups.full, (unsigned long long)l->connections);
+    return conf_fail(c->conf, diag, &l->startups,
+                     "startups: %u connections that have not signed in are more than all %llu "
+                     "(connections)",
+                     l->startups.full, (unsigned long long)l->connections);
   return SMPL_OK;
 }
 
@@ -265,8 +275,9 @@ static int make_grants(config_t *c, diag_t *diag)
       return diag_fail(diag, SMPL_ENOMEM, "out of memory");
     for (size_t t = 0; t < g->targets.count; t++)
       patterns[t] = ((const target_conf_t *)g->targets.items)[t].pattern;
-    c->grants[i] = (grant_t){g->users.items,  g->users.count,  g->groups.items,   g->groups.count,   patterns,
-                             g->targets.count, g->networks.items, g->networks.count, g->idle_ms, g->session_ms};
+    c->grants[i] =
+        (grant_t){g->users.items,   g->users.count,    g->groups.items,   g->groups.count, patterns,
+                  g->targets.count, g->networks.items, g->networks.count, g->idle_ms,      g->session_ms};
   }
   return SMPL_OK;
 }
@@ -275,7 +286,8 @@ static int load_host_keys(config_t *c, diag_t *diag)
 {
   const char *const *paths = c->host_keys.items;
   if (c->host_keys.count > 1) /* SSH offers one key of a kind, and ed25519 is the kind we sign with */
-    return conf_fail(c->conf, diag, &paths[1], "host_keys: one ed25519 key is used, a second cannot be offered");
+    return conf_fail(c->conf, diag, &paths[1],
+                     "host_keys: one ed25519 key is used, a second cannot be offered");
   for (size_t i = 0; i < c->host_keys.count; i++) {
     diag_t why = {""};
     int err = hostkey_load(paths[i], &c->keys[i], &why);

@@ -21,7 +21,8 @@ int explain_split(const char *text, char *host, size_t cap, uint16_t *port, diag
   if (bracket && (colon == NULL || colon[-1] != ']'))
     colon = NULL;
   if (colon != NULL) {
-    if (strlen(colon + 1) > 5 || text_parse_u64(colon + 1, strlen(colon + 1), UINT16_MAX, &number) || number == 0)
+    if (strlen(colon + 1) > 5 || text_parse_u64(colon + 1, strlen(colon + 1), UINT16_MAX, &number) ||
+        number == 0)
       return diag_fail(diag, SMPL_EINVAL, "'%s': expected a port from 1 to 65535 after the last colon", text);
     *port = (uint16_t)number;
   }
@@ -47,13 +48,13 @@ static json_t *grant_json(const config_t *c, const grant_decision_t *d)
   for (size_t i = 0; i < g->network_count; i++)
     json_array_append_new(networks, json_string(ip_net_format(&g->networks[i], net)));
   return json_pack("{s:i, s:s, s:s, s:o, s:s, s:s}", "number", (int)d->grant + 1, "place",
-                   config_grant_place(c, d->grant, place, sizeof place), "target", config_target_text(c, d), "networks",
-                   networks, "idle", text_format_duration(idle, sizeof idle, g->idle_ms), "session",
-                   text_format_duration(session, sizeof session, g->session_ms));
+                   config_grant_place(c, d->grant, place, sizeof place), "target", config_target_text(c, d),
+                   "networks", networks, "idle", text_format_duration(idle, sizeof idle, g->idle_ms),
+                   "session", text_format_duration(session, sizeof session, g->session_ms));
 }
 
-static void decision_text(char *text, size_t cap, const char *user, const char *host, uint16_t port, const char *name,
-                          reason_t reason)
+static void decision_text(char *text, size_t cap, const char *user, const char *host, uint16_t port,
+                          const char *name, reason_t reason)
 {
   char shown[LINE_MAX_LEN / 2], at[16] = "";
   text_escape(shown, sizeof shown, host, strlen(host));
@@ -62,7 +63,8 @@ static void decision_text(char *text, size_t cap, const char *user, const char *
   if (reason == REASON_NONE)
     snprintf(text, cap, "%s may reach %s%s", user, name, at);
   else
-    snprintf(text, cap, "%s may not reach %s%s: %s", user, name[0] != '\0' ? name : shown, at, reason_text(reason));
+    snprintf(text, cap, "%s may not reach %s%s: %s", user, name[0] != '\0' ? name : shown, at,
+             reason_text(reason));
 }
 
 json_t *explain_decision(const config_t *c, const char *user, const char *host, uint16_t port)
@@ -76,8 +78,8 @@ json_t *explain_decision(const config_t *c, const char *user, const char *host, 
   grant_decision_t d = finder_judge(c, user, host, port, name);
   bool allowed = d.reason == REASON_NONE;
   decision_text(text, sizeof text, user, host, port, name, d.reason);
-  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:i, s:s, s:o}", "ok", 1, "allowed", allowed, "user", user, "reason",
-                   reason_name(d.reason), "name", name, "port", (int)port, "text", text, "grant",
+  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:i, s:s, s:o}", "ok", 1, "allowed", allowed, "user", user,
+                   "reason", reason_name(d.reason), "name", name, "port", (int)port, "text", text, "grant",
                    allowed ? grant_json(c, &d) : json_null());
 }
 
@@ -89,11 +91,13 @@ bool explain_print(const json_t *decision)
   if (!json_is_object(grant))
     return allowed;
   printf("  by grant %lld (%s), target %s\n", (long long)json_integer_value(json_object_get(grant, "number")),
-         json_string_value(json_object_get(grant, "place")), json_string_value(json_object_get(grant, "target")));
+         json_string_value(json_object_get(grant, "place")),
+         json_string_value(json_object_get(grant, "target")));
   printf("  every address of it must lie in");
   size_t i;
   const json_t *net;
-  json_array_foreach(json_object_get(grant, "networks"), i, net) {
+  json_array_foreach(json_object_get(grant, "networks"), i, net)
+  {
     printf("%s %s", i > 0 ? "," : "", json_string_value(net));
   }
   printf("\n  idle %s, session %s\n", json_string_value(json_object_get(grant, "idle")),

@@ -57,7 +57,8 @@ grant_decision_t finder_judge_address(const config_t *c, const char *user_name, 
     return (grant_decision_t){REASON_NOT_GRANTED, 0, 0};
   grant_subject_t subject = config_subject(user);
   grant_target_t target = {is_ip, address->ip, name, address->port};
-  grant_decision_t d = grant_decide_address(c->grants, config_grant_count(c), &subject, &target, &address->ip);
+  grant_decision_t d =
+      grant_decide_address(c->grants, config_grant_count(c), &subject, &target, &address->ip);
   if (d.reason == REASON_NONE && config_is_own(c, &address->ip, address->port))
     d.reason = REASON_ADDRESS_NOT_GRANTED;
   return d;
@@ -88,7 +89,8 @@ static grant_decision_t collect(const config_t *c, const char *user, const targe
   return best;
 }
 
-grant_decision_t finder_judge(const config_t *c, const char *user, const char *host, uint16_t port, char *name)
+grant_decision_t finder_judge(const config_t *c, const char *user, const char *host, uint16_t port,
+                              char *name)
 {
   target_t target;
   candidate_t candidates[CONFIG_SEARCH_MAX] = {0};
@@ -100,7 +102,9 @@ grant_decision_t finder_judge(const config_t *c, const char *user, const char *h
     ip_format(&target.ip, name);
     grant_target_t t = {true, target.ip, name, port};
     grant_decision_t d = decide(c, user, &t);
-    return d.reason != REASON_NONE ? d : finder_judge_address(c, user, true, name, &(endpoint_t){target.ip, port});
+    return d.reason != REASON_NONE
+               ? d
+               : finder_judge_address(c, user, true, name, &(endpoint_t){target.ip, port});
   }
   grant_decision_t d = collect(c, user, &target, port, candidates, &count);
   memcpy(name, candidates[0].name, GRANT_NAME_MAX);
@@ -129,7 +133,9 @@ static void next_candidate(finder_t *f, reason_t reason)
 
 static reason_t reason_of(int err)
 {
-  return err == SMPL_ENOENT ? REASON_UNKNOWN_NAME : err == SMPL_EINVAL ? REASON_NO_ADDRESS : REASON_RESOLVER_FAILED;
+  return err == SMPL_ENOENT   ? REASON_UNKNOWN_NAME
+         : err == SMPL_EINVAL ? REASON_NO_ADDRESS
+                              : REASON_RESOLVER_FAILED;
 }
 
 /* A final name on the wire as text of ours; false if it holds other characters than a target may. */
@@ -275,8 +281,8 @@ static void start_literal(finder_t *f, const target_t *target)
   finish(f, reason);
 }
 
-void finder_start(const finder_world_t *world, const char *user, const char *host, uint16_t port, finder_cb cb, void *ctx,
-                  finder_t **out)
+void finder_start(const finder_world_t *world, const char *user, const char *host, uint16_t port,
+                  finder_cb cb, void *ctx, finder_t **out)
 {
   *out = NULL;
   finder_t *f = calloc(1, sizeof *f);

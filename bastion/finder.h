@@ -27,14 +27,15 @@ typedef struct finder finder_t;
 typedef void (*finder_cb)(void *ctx, const finder_result_t *result);
 
 /* port 0: the one that _http._tcp.NAME SRV says. cb may run before this returns: then *out is NULL. */
-void finder_start(const finder_world_t *world, const char *user, const char *host, uint16_t port, finder_cb cb, void *ctx,
-                  finder_t **out);
+void finder_start(const finder_world_t *world, const char *user, const char *host, uint16_t port,
+                  finder_cb cb, void *ctx, finder_t **out);
 /* cb will not be called. NULL allowed. */
 void finder_cancel(finder_t *finder);
 
 /* The policy alone, nothing is looked up: which final name would be meant, and what a grant says to it. port 0: to any
  * port. name of GRANT_NAME_MAX bytes. */
-grant_decision_t finder_judge(const config_t *config, const char *user, const char *host, uint16_t port, char *name);
+grant_decision_t finder_judge(const config_t *config, const char *user, const char *host, uint16_t port,
+                              char *name);
 /* The same for a target that has been found: is it still granted at this address? */
 grant_decision_t finder_judge_address(const config_t *config, const char *user, bool is_ip, const char *name,
                                       const endpoint_t *address);

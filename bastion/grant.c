@@ -5,7 +5,12 @@
 #include "common/error.h"
 #include "common/text.h"
 
-#define V4(a, b, c, d) {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d}}
+#define V4(a, b, c, d)                                                                                       \
+  {                                                                                                          \
+    {                                                                                                        \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d                                                   \
+    }                                                                                                        \
+  }
 
 /* Addresses that a wide network must not let in by accident. The first row that contains an address counts. */
 static const struct special {
@@ -17,16 +22,16 @@ static const struct special {
     {{V4(169, 254, 0, 0), 96 + 16}, true},
     {{V4(224, 0, 0, 0), 96 + 4}, false},
     {{V4(240, 0, 0, 0), 96 + 4}, false},
-    {{{{[15] = 1}}, 128}, true},                                               /* ::1 */
-    {{{{0}}, 96}, false},                                                      /* ::, IPv4-compatible */
-    {{{{0x00, 0x64, 0xff, 0x9b}}, 96}, true},                                  /* NAT64, RFC 6052 */
-    {{{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}}, 48}, true},                      /* NAT64, RFC 8215 */
-    {{{{0x20, 0x01, 0x00, 0x00}}, 32}, true},                                  /* Teredo */
-    {{{{0x20, 0x02}}, 16}, true},                                              /* 6to4 */
+    {{{{[15] = 1}}, 128}, true},                          /* ::1 */
+    {{{{0}}, 96}, false},                                 /* ::, IPv4-compatible */
+    {{{{0x00, 0x64, 0xff, 0x9b}}, 96}, true},             /* NAT64, RFC 6052 */
+    {{{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}}, 48}, true}, /* NAT64, RFC 8215 */
+    {{{{0x20, 0x01, 0x00, 0x00}}, 32}, true},             /* Teredo */
+    {{{{0x20, 0x02}}, 16}, true},                         /* 6to4 */
     {{{{0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54}}, 128}, true}, /* metadata */
-    {{{{0xfe, 0x80}}, 10}, true},                                              /* link-local */
-    {{{{0xfe, 0xc0}}, 10}, true},                                              /* site-local, RFC 3879 */
-    {{{{0xff}}, 8}, false},                                                    /* multicast */
+    {{{{0xfe, 0x80}}, 10}, true},                                                        /* link-local */
+    {{{{0xfe, 0xc0}}, 10}, true}, /* site-local, RFC 3879 */
+    {{{{0xff}}, 8}, false},       /* multicast */
 };
 
 bool grant_network_admits(const ip_net_t *network, const ip_t *address)

@@ -24,8 +24,9 @@ typedef struct grant_pattern {
   bool is_ip;
   ip_t ip;
   grant_wild_t wild;
-  char suffix[GRANT_NAME_MAX]; /* lower-case, no final dot: the name, or what follows the wildcard; "" after a lone one */
-  size_t port_count;           /* 0: any port */
+  char suffix
+      [GRANT_NAME_MAX]; /* lower-case, no final dot: the name, or what follows the wildcard; "" after a lone one */
+  size_t port_count; /* 0: any port */
   uint16_t ports[GRANT_PORTS_MAX];
 } grant_pattern_t;
 

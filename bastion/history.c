@@ -55,10 +55,11 @@ static json_t *copy_of(const json_t *record, const char *key)
 
 static json_t *new_row(reading_t *r, const json_t *record)
 {
-  json_t *row = json_pack("{s:o, s:o, s:o, s:o, s:o, s:[], s:i, s:i, s:i, s:i, s:i, s:n, s:n}", "started",
-                          copy_of(record, "time"), "user", copy_of(record, "user"), "source", copy_of(record, "source"),
-                          "session", json_null(), "key", copy_of(record, "key"), "targets", "channels", 0, "refused", 0,
-                          "bytes_up", 0, "bytes_down", 0, "duration_ms", 0, "ended", "reason");
+  json_t *row =
+      json_pack("{s:o, s:o, s:o, s:o, s:o, s:[], s:i, s:i, s:i, s:i, s:i, s:n, s:n}", "started",
+                copy_of(record, "time"), "user", copy_of(record, "user"), "source", copy_of(record, "source"),
+                "session", json_null(), "key", copy_of(record, "key"), "targets", "channels", 0, "refused", 0,
+                "bytes_up", 0, "bytes_down", 0, "duration_ms", 0, "ended", "reason");
   if (row != NULL)
     json_array_append_new(r->rows, row);
   return row;
@@ -78,7 +79,8 @@ static void add_target(json_t *row, const json_t *record)
            (long long)json_integer_value(json_object_get(record, "port")));
   size_t i;
   const json_t *known;
-  json_array_foreach(targets, i, known) {
+  json_array_foreach(targets, i, known)
+  {
     if (strcmp(json_string_value(known), text) == 0)
       return;
   }

@@ -19,6 +19,7 @@ static const char magic[] = "openssh-key-v1"; /* with its NUL */
 static const char kind_name[] = "ssh-ed25519";
 
 struct hostkey {
+  unsigned owners;
   EVP_PKEY *pkey;
   uint8_t public_half[PUBLIC_LEN];
   char fingerprint[USERKEY_FINGERPRINT_MAX];
@@ -50,15 +51,17 @@ static int read_outer(wire_t *w, fields_t *f)
 {
   wire_slice_t head, kdf, kdf_options;
   uint32_t count;
-  if (wire_bytes(w, sizeof magic, &head) || memcmp(head.data, magic, sizeof magic) != 0 || wire_string(w, &f->cipher) ||
-      wire_string(w, &kdf) || wire_string(w, &kdf_options) || wire_u32(w, &count) || count != 1 ||
-      wire_string(w, &f->public_blob) || wire_string(w, &f->secret) || wire_left(w) > 0)
+  if (wire_bytes(w, sizeof magic, &head) || memcmp(head.data, magic, sizeof magic) != 0 ||
+      wire_string(w, &f->cipher) || wire_string(w, &kdf) || wire_string(w, &kdf_options) ||
+      wire_u32(w, &count) || count != 1 || wire_string(w, &f->public_blob) || wire_string(w, &f->secret) ||
+      wire_left(w) > 0)
     return SMPL_EINVAL;
   return SMPL_OK;
 }
 
 /* The part that would be encrypted. *kind is filled even when it is not ours. */
-static int read_secret(wire_slice_t secret, wire_slice_t *kind, wire_slice_t *public_half, wire_slice_t *private_half)
+static int read_secret(wire_slice_t secret, wire_slice_t *kind, wire_slice_t *public_half,
+                       wire_slice_t *private_half)
 {
   wire_t w = wire_of(secret.data, secret.len);
   uint32_t check1, check2;
@@ -113,13 +116,15 @@ static int read_binary(hostkey_t *key, const char *where, const uint8_t *data, s
   if (read_outer(&w, &f))
     return diag_fail(diag, SMPL_EINVAL, "%s: not a whole OpenSSH private key", where);
   if (!wire_is(f.cipher, "none"))
-    return diag_fail(diag, SMPL_EDENIED,
-                     "%s: the host key has a passphrase; the bastion must start without one (ssh-keygen -p -f %s)",
-                     where, where);
+    return diag_fail(
+        diag, SMPL_EDENIED,
+        "%s: the host key has a passphrase; the bastion must start without one (ssh-keygen -p -f %s)", where,
+        where);
   wire_slice_t kind, public_half, private_half;
   int err = read_secret(f.secret, &kind, &public_half, &private_half);
   if (err == SMPL_EDENIED)
-    return diag_fail(diag, err, "%s: a host key must be of kind ssh-ed25519, not %.*s (ssh-keygen -t ed25519)", where,
+    return diag_fail(diag, err,
+                     "%s: a host key must be of kind ssh-ed25519, not %.*s (ssh-keygen -t ed25519)", where,
                      (int)(kind.len < 64 ? kind.len : 64), (const char *)kind.data);
   if (!err)
     err = take_halves(key, public_half, private_half);
@@ -156,12 +161,20 @@ int hostkey_parse(const char *where, const char *text, size_t len, hostkey_t **o
     explicit_bzero(binary, len + 1);
   free(joined);
   free(binary);
+  if (key != NULL)
+    key->owners = 1;
   if (err) {
     hostkey_free(key);
     return err;
   }
   *out = key;
   return SMPL_OK;
+}
+
+hostkey_t *hostkey_share(hostkey_t *key)
+{
+  key->owners++;
+  return key;
 }
 
 int hostkey_load(const char *path, hostkey_t **out, diag_t *diag)
@@ -180,7 +193,7 @@ int hostkey_load(const char *path, hostkey_t **out, diag_t *diag)
 
 void hostkey_free(hostkey_t *key)
 {
-  if (key == NULL)
+  if (key == NULL || --key->owners > 0)
     return;
   EVP_PKEY_free(key->pkey); /* OpenSSL cleanses a private key's memory */
   free(key);
@@ -239,7 +252,8 @@ int hostkey_sign(const hostkey_t *key, const uint8_t *data, size_t len, uint8_t 
   size_t signature_len = HOSTKEY_SIGNATURE_LEN;
   EVP_MD_CTX *ctx = EVP_MD_CTX_new();
   bool ok = ctx != NULL && EVP_DigestSignInit(ctx, NULL, NULL, NULL, key->pkey) == 1 &&
-            EVP_DigestSign(ctx, signature, &signature_len, data, len) == 1 && signature_len == HOSTKEY_SIGNATURE_LEN;
+            EVP_DigestSign(ctx, signature, &signature_len, data, len) == 1 &&
+            signature_len == HOSTKEY_SIGNATURE_LEN;
   EVP_MD_CTX_free(ctx);
   return ok ? SMPL_OK : SMPL_ESYS;
 }

@@ -20,7 +20,10 @@ typedef struct hostkey hostkey_t;
 int hostkey_load(const char *path, hostkey_t **out, diag_t *diag);
 /* The same from text; where names the place in messages. The text is the caller's to wipe. */
 int hostkey_parse(const char *where, const char *text, size_t len, hostkey_t **out, diag_t *diag);
-/* Wipes the private half. */
+/* Another owner of the same key: a session signs with the key it began with, also after a reload brought another. One
+ * thread only. Returns key. */
+hostkey_t *hostkey_share(hostkey_t *key);
+/* The last owner's call wipes the private half. NULL allowed. */
 void hostkey_free(hostkey_t *key);
 
 /* "SHA256:..."; borrowed. */

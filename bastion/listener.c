@@ -53,8 +53,9 @@ static void drop(broker_t *b, int fd, const endpoint_t *from)
   if (b->drop_logged_at != 0 && now - b->drop_logged_at < DROP_LOG_MS)
     return;
   b->drop_logged_at = now;
-  log_warn("connection from %s dropped: %zu connections, %zu of them have not signed in (%llu dropped so far)",
-           endpoint_format(from, text), b->connections, waiting_for_login(b), (unsigned long long)b->dropped);
+  log_warn(
+      "connection from %s dropped: %zu connections, %zu of them have not signed in (%llu dropped so far)",
+      endpoint_format(from, text), b->connections, waiting_for_login(b), (unsigned long long)b->dropped);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
@@ -110,7 +111,8 @@ static int explain_bind(const endpoint_t *address, const config_t *config, diag_
   char text[ENDPOINT_TEXT_MAX];
   endpoint_format(address, text);
   if (errno == EADDRINUSE)
-    return diag_fail(diag, SMPL_EBUSY, "%s: address in use; stop the program that has it (ss -ltnp) or change listen in %s",
+    return diag_fail(diag, SMPL_EBUSY,
+                     "%s: address in use; stop the program that has it (ss -ltnp) or change listen in %s",
                      text, conf_path_of(config->conf));
   if (errno == EACCES)
     return diag_fail(diag, SMPL_EDENIED, "%s: ports below 1024 need root or CAP_NET_BIND_SERVICE", text);

@@ -17,7 +17,8 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 static const char usage_text[] =
     "smpl-bastion -c FILE                      run in the foreground\n"
     "smpl-bastion check -c FILE                validate the configuration and the keys it names\n"
-    "smpl-bastion explain USER TARGET[:PORT]   the decision and its reason; with -c FILE without a running bastion\n"
+    "smpl-bastion explain USER TARGET[:PORT]   the decision and its reason; with -c FILE without a running "
+    "bastion\n"
     "smpl-bastion sessions [--json]            live sessions\n"
     "smpl-bastion history [--user U] [--since T] [--json]\n"
     "                                          sessions and failed logins of the audit; T: 2h, 2026-11-23\n"
@@ -40,11 +41,11 @@ typedef struct options {
 enum { OPT_SOCKET = 256, OPT_JSON, OPT_USER, OPT_SINCE, OPT_REASON, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},        {"socket", required_argument, NULL, OPT_SOCKET},
-    {"json", no_argument, NULL, OPT_JSON},           {"user", required_argument, NULL, OPT_USER},
-    {"since", required_argument, NULL, OPT_SINCE},   {"reason", required_argument, NULL, OPT_REASON},
-    {"verbose", no_argument, NULL, 'v'},             {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},      {"socket", required_argument, NULL, OPT_SOCKET},
+    {"json", no_argument, NULL, OPT_JSON},         {"user", required_argument, NULL, OPT_USER},
+    {"since", required_argument, NULL, OPT_SINCE}, {"reason", required_argument, NULL, OPT_REASON},
+    {"verbose", no_argument, NULL, 'v'},           {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},   {NULL, 0, NULL, 0},
 };
 
 static int fail_usage(const char *text)
@@ -67,9 +68,15 @@ static void print_checked(const config_t *c)
   const user_conf_t *users = c->users.items;
   printf("%s: ok\n", conf_path_of(c->conf));
   printf("  host key   %s\n", hostkey_fingerprint(c->keys[0]));
-  size_t keys = 0;
-  for (size_t i = 0; i < c->users.count; i++)
+  size_t keys = 0, uncovered = 0;
+  for (size_t i = 0; i < c->users.count; i++) {
+    grant_subject_t subject = config_subject(&users[i]);
+    bool covered = false;
+    for (size_t g = 0; g < config_grant_count(c) && !covered; g++)
+      covered = grant_covers_subject(&c->grants[g], &subject);
     keys += users[i].keys.count;
+    uncovered += !covered;
+  }
   printf("  users      %zu with %zu keys\n", c->users.count, keys);
   for (size_t g = 0; g < config_grant_count(c); g++) {
     const grant_conf_t *conf = &((const grant_conf_t *)c->grant_confs.items)[g];
@@ -79,9 +86,12 @@ static void print_checked(const config_t *c)
       grant_subject_t subject = config_subject(&users[i]);
       reached += grant_covers_subject(&c->grants[g], &subject);
     }
-    printf("  grant %zu    %s%s for %zu users (%s)\n", g + 1, targets[0].text, conf->targets.count > 1 ? " and others" : "",
-           reached, config_grant_place(c, g, place, sizeof place));
+    printf("  grant %zu    %s%s for %zu users (%s)\n", g + 1, targets[0].text,
+           conf->targets.count > 1 ? " and others" : "", reached,
+           config_grant_place(c, g, place, sizeof place));
   }
+  if (uncovered > 0)
+    printf("  note       %zu users are covered by no grant and can reach nothing\n", uncovered);
   if (config_grant_count(c) == 0)
     puts("  no grants: nobody can reach anything");
 }
@@ -151,8 +161,9 @@ typedef struct command {
 } command_t;
 
 static const command_t commands[] = {
-    {"sessions", client_sessions, false}, {"status", client_status, false},   {"terminate", client_terminate, true},
-    {"reload", client_reload, false},     {"history", client_history, false},
+    {"sessions", client_sessions, false},  {"status", client_status, false},
+    {"terminate", client_terminate, true}, {"reload", client_reload, false},
+    {"history", client_history, false},
 };
 
 static int run_client(const command_t *command, options_t *o, int argc, char **argv)

@@ -85,8 +85,8 @@ static bool login_ok(const msg_login_t *m)
 
 static bool open_ok(const msg_open_t *m)
 {
-  return ends(m->host, sizeof m->host) && ends(m->originator, sizeof m->originator) && m->port <= UINT16_MAX &&
-         m->originator_port <= UINT16_MAX;
+  return ends(m->host, sizeof m->host) && ends(m->originator, sizeof m->originator) &&
+         m->port <= UINT16_MAX && m->originator_port <= UINT16_MAX;
 }
 
 static bool start_ok(const msg_start_t *m)
@@ -242,8 +242,10 @@ int msg_receive(int sock, msg_t *m, msg_from_t from, int *fd)
     struct cmsghdr align;
     char buf[CMSG_SPACE(sizeof(int) * RECEIVED_FDS_MAX)];
   } control;
-  struct msghdr hdr = {
-      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf};
+  struct msghdr hdr = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.buf,
+                       .msg_controllen = sizeof control.buf};
   ssize_t n;
   do
     n = recvmsg(sock, &hdr, MSG_CMSG_CLOEXEC);

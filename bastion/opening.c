@@ -201,8 +201,8 @@ static void on_found(void *ctx, const finder_result_t *found)
   try_next(o, REASON_TARGET_UNREACHABLE);
 }
 
-void opening_start(const finder_world_t *world, const char *user, const char *host, uint16_t port, opening_cb cb,
-                   void *ctx, opening_t **out)
+void opening_start(const finder_world_t *world, const char *user, const char *host, uint16_t port,
+                   opening_cb cb, void *ctx, opening_t **out)
 {
   *out = NULL;
   opening_t *o = calloc(1, sizeof *o);

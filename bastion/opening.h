@@ -13,15 +13,15 @@ typedef struct opening_result {
   reason_t reason; /* REASON_NONE: connected */
   bool is_ip;
   char name[GRANT_NAME_MAX];
-  endpoint_t address;  /* connected to, or tried last */
-  int fd;              /* nonblocking, TCP_NODELAY; the receiver's. -1 without */
+  endpoint_t address; /* connected to, or tried last */
+  int fd;             /* nonblocking, TCP_NODELAY; the receiver's. -1 without */
 } opening_result_t;
 
 typedef struct opening opening_t;
 typedef void (*opening_cb)(void *ctx, const opening_result_t *result);
 
 /* cb may run before this returns: then *out is NULL. */
-void opening_start(const finder_world_t *world, const char *user, const char *host, uint16_t port, opening_cb cb,
-                   void *ctx, opening_t **out);
+void opening_start(const finder_world_t *world, const char *user, const char *host, uint16_t port,
+                   opening_cb cb, void *ctx, opening_t **out);
 /* cb will not be called. NULL allowed. */
 void opening_cancel(opening_t *opening);

@@ -63,8 +63,10 @@ static void unlink_session(session_t *s)
 
 void session_free_if_done(session_t *s)
 {
-  if (s->finished && s->holds == 0)
-    free(s);
+  if (!s->finished || s->holds > 0)
+    return;
+  hostkey_free(s->key);
+  free(s);
 }
 
 int session_send(session_t *s, const msg_t *m, int fd)
@@ -75,6 +77,19 @@ int session_send(session_t *s, const msg_t *m, int fd)
   if (err == SMPL_ELIMIT)
     session_misbehaved(s, "does not read what it asked for");
   return err;
+}
+
+bool session_rate_take(rate_t *rate, uint64_t burst, uint64_t per_second)
+{
+  enum { TOKEN = 1000 };
+  uint64_t now = clock_mono_ms();
+  uint64_t back = rate->at != 0 ? (now - rate->at) * per_second : 0;
+  rate->at = now;
+  rate->milli = rate->milli > back ? rate->milli - back : 0;
+  if (rate->milli + TOKEN > burst * TOKEN)
+    return false;
+  rate->milli += TOKEN;
+  return true;
 }
 
 /* ---- the end ---- */
@@ -127,7 +142,8 @@ static void finish(session_t *s)
 static void set_reason(session_t *s, reason_t reason, const char *text)
 {
   s->reason = reason;
-  text_copy(s->reason_text, sizeof s->reason_text, text != NULL && text[0] != '\0' ? text : reason_text(reason));
+  text_copy(s->reason_text, sizeof s->reason_text,
+            text != NULL && text[0] != '\0' ? text : reason_text(reason));
 }
 
 /* Out of patience: nothing of it may go on, whatever the worker does. */
@@ -347,7 +363,12 @@ static void on_message(void *ctx, const msg_t *m)
   session_t *s = ctx;
   if (s->gone || s->finished)
     return;
-  verdict_t verdict = m->h.session == s->number ? state_verdict(s->state, (msg_type_t)m->h.type) : VERDICT_VIOLATION;
+  if (!session_rate_take(&s->message_rate, SESSION_MESSAGE_BURST, SESSION_MESSAGE_PER_SECOND)) {
+    session_misbehaved(s, "floods the broker");
+    return;
+  }
+  verdict_t verdict =
+      m->h.session == s->number ? state_verdict(s->state, (msg_type_t)m->h.type) : VERDICT_VIOLATION;
   if (verdict == VERDICT_VIOLATION) {
     char what[96];
     snprintf(what, sizeof what, "message %u in state %s", m->h.type, state_name(s->state));
@@ -397,6 +418,7 @@ void session_start(broker_t *b, int client, const endpoint_t *source)
   }
   s->broker = b;
   s->number = ++b->numbers;
+  s->key = hostkey_share(b->config->keys[0]);
   s->client = client;
   s->source = *source;
   s->exit_status = -1;
@@ -408,6 +430,7 @@ void session_start(broker_t *b, int client, const endpoint_t *source)
     log_error("no worker for a connection: %s", smpl_strerror(err));
     peer_close(s->peer);
     close(client);
+    hostkey_free(s->key);
     free(s);
     return;
   }

@@ -328,7 +328,8 @@ bool channel_all_granted(const session_t *s)
   for (const channel_t *c = s->channels; c != NULL; c = c->next) {
     if (c->state == CHANNEL_OPENING)
       continue; /* judged when it is connected */
-    if (finder_judge_address(s->broker->config, s->user, c->is_ip, c->name, &c->address).reason != REASON_NONE)
+    if (finder_judge_address(s->broker->config, s->user, c->is_ip, c->name, &c->address).reason !=
+        REASON_NONE)
       return false;
   }
   return true;

@@ -16,7 +16,8 @@ static void send_json(session_t *s, uint32_t request, uint32_t control, json_t *
   m.json.control = control;
   size_t len = reply != NULL ? json_dumpb(reply, m.json.json, MSG_JSON_MAX - 1, JSON_COMPACT) : 0;
   if (len == 0 || len > MSG_JSON_MAX - 1)
-    len = (size_t)snprintf(m.json.json, MSG_JSON_MAX, "{\"ok\":false,\"reason\":\"none\",\"text\":\"the answer is too long\"}");
+    len = (size_t)snprintf(m.json.json, MSG_JSON_MAX,
+                           "{\"ok\":false,\"reason\":\"none\",\"text\":\"the answer is too long\"}");
   m.json.json[len] = '\0';
   m.json.len = (uint32_t)len;
   session_send(s, &m, -1);
@@ -64,8 +65,8 @@ static json_t *whoami(const session_t *s)
   const user_conf_t *user = config_user(s->broker->config, s->user);
   for (size_t i = 0; user != NULL && i < user->groups.count; i++)
     json_array_append_new(groups, json_string(((const char *const *)user->groups.items)[i]));
-  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:s}", "ok", 1, "user", s->user, "key", s->fingerprint, "session", s->id,
-                   "groups", groups, "source", endpoint_format(&s->source, source));
+  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:s}", "ok", 1, "user", s->user, "key", s->fingerprint,
+                   "session", s->id, "groups", groups, "source", endpoint_format(&s->source, source));
 }
 
 /* ---- why ---- */
@@ -76,8 +77,9 @@ static json_t *last_refusal(const session_t *s, const char *target, uint16_t por
   const refusal_t *last = channel_last_refusal(s, target, port);
   if (last == NULL)
     return json_null();
-  return json_pack("{s:s, s:s, s:i, s:s}", "reason", reason_name(last->reason), "text", reason_text(last->reason), "port",
-                   (int)last->port, "time", clock_format_iso(when, last->at));
+  return json_pack("{s:s, s:s, s:i, s:s}", "reason", reason_name(last->reason), "text",
+                   reason_text(last->reason), "port", (int)last->port, "time",
+                   clock_format_iso(when, last->at));
 }
 
 static json_t *why(const session_t *s, const char *target, uint16_t port)
@@ -93,9 +95,10 @@ static json_t *why(const session_t *s, const char *target, uint16_t port)
     snprintf(text, sizeof text, "%s:%u: %s", shown, port, reason_text(d.reason));
   else
     snprintf(text, sizeof text, "%s: %s", shown, reason_text(d.reason));
-  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:o, s:o}", "ok", 1, "allowed", allowed, "reason", reason_name(d.reason),
-                   "text", text, "name", name, "grant", allowed ? json_string(config_target_text(c, &d)) : json_null(),
-                   "last", last_refusal(s, target, port));
+  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:o, s:o}", "ok", 1, "allowed", allowed, "reason",
+                   reason_name(d.reason), "text", text, "name", name, "grant",
+                   allowed ? json_string(config_target_text(c, &d)) : json_null(), "last",
+                   last_refusal(s, target, port));
 }
 
 /* ---- resolve ---- */
@@ -126,8 +129,8 @@ static json_t *found_reply(const question_t *q, const finder_result_t *found)
   for (size_t i = 0; i < found->count; i++)
     json_array_append_new(addresses, json_string(ip_format(&found->addrs[i], address)));
   snprintf(host, sizeof host, found->is_ip ? "%s" : "%s.", found->name);
-  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:i}", "ok", 1, "target", q->target, "name", found->name, "host", host,
-                   "addresses", addresses, "port", (int)found->port);
+  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:i}", "ok", 1, "target", q->target, "name", found->name,
+                   "host", host, "addresses", addresses, "port", (int)found->port);
 }
 
 static void on_found(void *ctx, const finder_result_t *found)
@@ -189,9 +192,11 @@ static void ask_target(session_t *s, const msg_t *m, const char *cmd, json_t *id
   const char *target = json_string_value(json_object_get(body, "target"));
   uint16_t port;
   if (target == NULL || target[0] == '\0' || strlen(target) >= MSG_HOST_MAX)
-    answer(s, m->h.request, m->json.control, id, failure("bad-target", "\"target\" must be a name or an address"));
+    answer(s, m->h.request, m->json.control, id,
+           failure("bad-target", "\"target\" must be a name or an address"));
   else if (!take_port(body, &port))
-    answer(s, m->h.request, m->json.control, id, failure("bad-target", "\"port\" must be a number from 1 to 65535"));
+    answer(s, m->h.request, m->json.control, id,
+           failure("bad-target", "\"port\" must be a number from 1 to 65535"));
   else if (strcmp(cmd, "why") == 0)
     answer(s, m->h.request, m->json.control, id, why(s, target, port));
   else
@@ -206,12 +211,14 @@ void question_ask(session_t *s, const msg_t *m)
   if (!json_is_object(body))
     answer(s, m->h.request, m->json.control, NULL, failure("none", "expected a JSON object on one line"));
   else if (cmd == NULL)
-    answer(s, m->h.request, m->json.control, id, failure("none", "\"cmd\" is missing: whoami, resolve or why"));
+    answer(s, m->h.request, m->json.control, id,
+           failure("none", "\"cmd\" is missing: whoami, resolve or why"));
   else if (strcmp(cmd, "whoami") == 0)
     answer(s, m->h.request, m->json.control, id, whoami(s));
   else if (strcmp(cmd, "resolve") == 0 || strcmp(cmd, "why") == 0)
     ask_target(s, m, cmd, id, body);
   else
-    answer(s, m->h.request, m->json.control, id, failure("none", "unknown cmd: whoami, resolve and why are known"));
+    answer(s, m->h.request, m->json.control, id,
+           failure("none", "unknown cmd: whoami, resolve and why are known"));
   json_decref(body);
 }

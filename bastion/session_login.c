@@ -10,25 +10,6 @@
 
 /* ---- the host key ---- */
 
-/* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers'
- * key exchanges by the thousand. */
-static bool take_sign_token(session_t *s)
-{
-  enum { TOKEN = 1000 };
-  uint64_t now = clock_mono_ms();
-  if (s->sign_at == 0)
-    s->sign_tokens = SESSION_SIGN_BURST * TOKEN;
-  else
-    s->sign_tokens += (now - s->sign_at) * SESSION_SIGN_PER_SECOND;
-  s->sign_at = now;
-  if (s->sign_tokens > SESSION_SIGN_BURST * TOKEN)
-    s->sign_tokens = SESSION_SIGN_BURST * TOKEN;
-  if (s->sign_tokens < TOKEN)
-    return false;
-  s->sign_tokens -= TOKEN;
-  return true;
-}
-
 /* Lengths of exchange hashes of the key exchanges that are offered. */
 static bool hash_length_ok(uint32_t len)
 {
@@ -37,15 +18,18 @@ static bool hash_length_ok(uint32_t len)
 
 void login_sign(session_t *s, const msg_t *m)
 {
-  const config_t *c = s->broker->config;
-  if (!hash_length_ok(m->sign.len) || m->sign.key >= c->key_count) {
+  if (!hash_length_ok(m->sign.len) || m->sign.key != 0) {
     session_misbehaved(s, "asked for a signature of what is no exchange hash");
     return;
   }
   msg_t reply;
   msg_init(&reply, MSG_SIGNED, m->h.request, s->number);
-  bool allowed = s->state == STATE_KEX || (s->state == STATE_OPEN && take_sign_token(s));
-  if (allowed && hostkey_sign(c->keys[m->sign.key], m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
+  /* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers' key
+   * exchanges by the thousand. */
+  bool allowed = s->state == STATE_KEX ||
+                 (s->state == STATE_OPEN &&
+                  session_rate_take(&s->sign_rate, SESSION_SIGN_BURST, SESSION_SIGN_PER_SECOND));
+  if (allowed && hostkey_sign(s->key, m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
     reply.signed_.ok = 1;
     reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
   } else {
@@ -61,8 +45,8 @@ void login_sign(session_t *s, const msg_t *m)
 
 /* ---- the user ---- */
 
-static void record_failure(session_t *s, const char *user, const uint8_t *key, size_t key_len, reason_t reason,
-                           bool signed_attempt)
+static void record_failure(session_t *s, const char *user, const uint8_t *key, size_t key_len,
+                           reason_t reason, bool signed_attempt)
 {
   char fingerprint[USERKEY_FINGERPRINT_MAX], name[MSG_USER_MAX * 4];
   text_printable(name, sizeof name, user, strlen(user));
@@ -82,8 +66,9 @@ void login_verify(session_t *s, const msg_t *m, bool refuse)
   msg_init(&reply, MSG_VERIFIED, m->h.request, s->number);
   s->verified = false;
   if (!refuse) {
-    verify_result_t r = verify_login(s->broker->config, (wire_slice_t){s->hash, s->hash_len}, m->verify.signature,
-                                     m->verify.signature_len, m->verify.data, m->verify.data_len);
+    verify_result_t r =
+        verify_login(s->broker->config, (wire_slice_t){s->hash, s->hash_len}, m->verify.signature,
+                     m->verify.signature_len, m->verify.data, m->verify.data_len);
     if (r.reason == REASON_NONE && r.blob.len <= sizeof s->verified_key) {
       s->verified = true;
       memcpy(s->verified_user, r.user, sizeof s->verified_user);
@@ -155,8 +140,9 @@ static void welcome(session_t *s)
            s->fingerprint);
   msg_t m;
   msg_init(&m, MSG_WELCOME, s->login_request, s->number);
-  snprintf(m.welcome.banner, sizeof m.welcome.banner, "smplkit bastion: session %s of %s, idle %s, at most %s\r\n", s->id,
-           s->user, text_format_duration(idle, sizeof idle, s->idle_ms),
+  snprintf(m.welcome.banner, sizeof m.welcome.banner,
+           "smplkit bastion: session %s of %s, idle %s, at most %s\r\n", s->id, s->user,
+           text_format_duration(idle, sizeof idle, s->idle_ms),
            text_format_duration(most, sizeof most, s->session_ms));
   session_send(s, &m, -1);
 }

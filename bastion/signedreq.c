@@ -24,8 +24,8 @@ int signedreq_parse(const uint8_t *data, size_t len, signedreq_t *out)
   return SMPL_OK;
 }
 
-int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key, uint8_t *out,
-                    size_t cap, size_t *len)
+int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key,
+                    uint8_t *out, size_t cap, size_t *len)
 {
   wire_out_t w = wire_into(out, cap);
   wire_put_string(&w, session_hash.data, session_hash.len);

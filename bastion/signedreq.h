@@ -22,5 +22,5 @@ typedef struct signedreq {
 int signedreq_parse(const uint8_t *data, size_t len, signedreq_t *out);
 
 /* Writes the same bytes for a user and key on file. SMPL_ELIMIT if they do not fit in cap. */
-int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key, uint8_t *out,
-                    size_t cap, size_t *len);
+int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key,
+                    uint8_t *out, size_t cap, size_t *len);

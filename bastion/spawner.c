@@ -106,8 +106,8 @@ static void on_exit_process(uv_process_t *process, int64_t status, int signal)
   bool in_use = t == s->current || t == s->next;
   bool was_current = t == s->current;
   if (in_use && !s->closing)
-    log_error("the template process (pid %d) ended by itself (status %lld, signal %d); another is started", process->pid,
-              (long long)status, signal);
+    log_error("the template process (pid %d) ended by itself (status %lld, signal %d); another is started",
+              process->pid, (long long)status, signal);
   t->dead = true;
   unlink_tmpl(t);
   let_go(t);
@@ -245,12 +245,11 @@ static int run(tmpl_t *t, int sock, int log_fd)
 {
   spawner_t *s = t->spawner;
   char *args[] = {s->program, NULL};
-  char *env[] = {
-      "GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=100000000",
+  char *env[] = {"GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=100000000",
 #ifdef SMPL_SANITIZER
-      "ASAN_OPTIONS=detect_leaks=0", /* it reads /proc, which an empty root has not */
+                 "ASAN_OPTIONS=detect_leaks=0", /* it reads /proc, which an empty root has not */
 #endif
-      NULL};
+                 NULL};
   uv_stdio_container_t stdio[4] = {
       {.flags = UV_IGNORE},
       {.flags = UV_IGNORE},
@@ -359,9 +358,15 @@ int spawner_new(uv_loop_t *loop, const char *program, const config_t *config, co
   return err;
 }
 
-void spawner_renew(spawner_t *s, const config_t *config)
+void spawner_renew(spawner_t *s, const config_t *config, bool other_keys)
 {
   s->config = config;
+  if (other_keys && s->current != NULL) {
+    tmpl_t *old = s->current;
+    s->current = NULL;
+    retire(old);
+    s->events.on_ready(s->events.ctx, false);
+  }
   diag_t diag = {""};
   if (s->next != NULL) { /* one with the old keys is on its way: not to be used */
     tmpl_t *stale = s->next;
@@ -405,7 +410,7 @@ int spawner_spawn(spawner_t *s, uint64_t session, int client, int pair)
   if (err)
     forget_child(t, session);
   else if (t->spawned == SPAWNER_WORKERS && s->next == NULL)
-    spawner_renew(s, s->config);
+    spawner_renew(s, s->config, false);
   return err;
 }
 

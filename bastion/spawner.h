@@ -9,10 +9,10 @@
 #include "bastion/msg.h"
 
 enum {
-  SPAWNER_WORKERS = 1000,       /* workers from one template */
-  SPAWNER_RETRY_MIN_MS = 100,   /* before a template that died is started again; doubles */
+  SPAWNER_WORKERS = 1000,     /* workers from one template */
+  SPAWNER_RETRY_MIN_MS = 100, /* before a template that died is started again; doubles */
   SPAWNER_RETRY_MAX_MS = 5000,
-  SPAWNER_LOG_LINES_MAX = 50,   /* lines a second of the templates' and workers' that are logged */
+  SPAWNER_LOG_LINES_MAX = 50, /* lines a second of the templates' and workers' that are logged */
 };
 
 typedef struct spawner spawner_t;
@@ -28,17 +28,18 @@ typedef struct spawner_events {
 
 typedef struct spawner_status {
   bool ready;
-  int pid;             /* of the template in use, 0 if none */
-  uint32_t walls;      /* that it put up */
-  unsigned templates;  /* living ones, the retired too */
-  uint64_t started;    /* since the broker started */
+  int pid;            /* of the template in use, 0 if none */
+  uint32_t walls;     /* that it put up */
+  unsigned templates; /* living ones, the retired too */
+  uint64_t started;   /* since the broker started */
 } spawner_status_t;
 
 /* program is the path of smpl-bastion-worker. config is borrowed until the next spawner_renew. */
 int spawner_new(uv_loop_t *loop, const char *program, const config_t *config, const spawner_events_t *events,
                 spawner_t **out, diag_t *diag);
-/* Fresh template with this configuration's host keys. The old one serves until the new one is ready. */
-void spawner_renew(spawner_t *spawner, const config_t *config);
+/* Fresh template with this configuration's host keys. The old one serves until the new one is ready, unless the keys are
+ * others now: then none serves until then. */
+void spawner_renew(spawner_t *spawner, const config_t *config, bool other_keys);
 /* Asks for a worker with the client's socket and its end of the pair; both stay the caller's. */
 int spawner_spawn(spawner_t *spawner, uint64_t session, int client, int pair);
 /* SIGKILL to the session's worker, if its template still lives. */

@@ -1,6 +1,6 @@
 #include "bastion/state.h"
 
-#define FROM(type) ((type) - MSG_HELLO)
+#define FROM(type) ((type)-MSG_HELLO)
 
 enum {
   V = VERDICT_VIOLATION,
@@ -9,6 +9,7 @@ enum {
   I = VERDICT_IGNORE,
 };
 
+// clang-format off
 /* VERIFY and PROBE after the login: a client may send several requests at once, of which an earlier one succeeded. */
 static const unsigned char table[][STATE_COUNT] = {
     /*                          SPAWNED KEX LOGIN STARTING OPEN ENDING */
@@ -24,6 +25,7 @@ static const unsigned char table[][STATE_COUNT] = {
     [FROM(MSG_NOTE)] =         {V,      A,  A,    A,       A,   A},
     [FROM(MSG_BYE)] =          {A,      A,  A,    A,       A,   A},
 };
+// clang-format on
 
 verdict_t state_verdict(state_t state, msg_type_t type)
 {

@@ -20,9 +20,9 @@ typedef enum family { FAMILY_ED25519, FAMILY_ECDSA, FAMILY_RSA } family_t;
 typedef struct kind {
   const char *name;
   family_t family;
-  const char *curve;   /* SSH's name of it */
-  const char *group;   /* OpenSSL's name of it */
-  const char *digest;  /* NULL where the algorithm brings its own */
+  const char *curve;  /* SSH's name of it */
+  const char *group;  /* OpenSSL's name of it */
+  const char *digest; /* NULL where the algorithm brings its own */
   bool security_key;
 } kind_t;
 
@@ -91,11 +91,12 @@ static int read_ed25519(userkey_t *key, wire_t *w, diag_t *diag)
 static int read_ecdsa(userkey_t *key, wire_t *w, diag_t *diag)
 {
   wire_slice_t curve, point;
-  if (wire_string(w, &curve) || !wire_is(curve, key->kind->curve) || wire_string(w, &point) || point.len == 0 ||
-      point.data[0] != 4 /* uncompressed, RFC 5656 §3.1 */)
+  if (wire_string(w, &curve) || !wire_is(curve, key->kind->curve) || wire_string(w, &point) ||
+      point.len == 0 || point.data[0] != 4 /* uncompressed, RFC 5656 §3.1 */)
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-  if (bld != NULL && OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, key->kind->group, 0) == 1 &&
+  if (bld != NULL &&
+      OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, key->kind->group, 0) == 1 &&
       OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point.data, point.len) == 1)
     key->pkey = from_params("EC", bld);
   OSSL_PARAM_BLD_free(bld);
@@ -119,8 +120,8 @@ static int check_rsa(const EVP_PKEY *pkey, diag_t *diag)
 static int read_rsa(userkey_t *key, wire_t *w, diag_t *diag)
 {
   wire_slice_t e, n;
-  if (wire_string(w, &e) || wire_string(w, &n) || e.len == 0 || e.len > 8 || n.len == 0 || (e.data[0] & 0x80) != 0 ||
-      (n.data[0] & 0x80) != 0)
+  if (wire_string(w, &e) || wire_string(w, &n) || e.len == 0 || e.len > 8 || n.len == 0 ||
+      (e.data[0] & 0x80) != 0 || (n.data[0] & 0x80) != 0)
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   BIGNUM *be = BN_bin2bn(e.data, (int)e.len, NULL);
   BIGNUM *bn = BN_bin2bn(n.data, (int)n.len, NULL);
@@ -150,7 +151,8 @@ static int read_key(userkey_t *key, const uint8_t *blob, size_t len, diag_t *dia
   wire_t w = wire_of(blob, len);
   wire_slice_t name;
   if (len > USERKEY_BLOB_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "the key has %zu bytes, more than the limit of %d", len, USERKEY_BLOB_MAX);
+    return diag_fail(diag, SMPL_ELIMIT, "the key has %zu bytes, more than the limit of %d", len,
+                     USERKEY_BLOB_MAX);
   if (wire_string(&w, &name))
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   key->kind = find_kind((const char *)name.data, name.len);
@@ -246,8 +248,8 @@ bool userkey_accepts(const userkey_t *key, const char *algorithm, size_t len)
   return is_text(key->kind->name, algorithm, len);
 }
 
-int userkey_verify(const userkey_t *key, const char *algorithm, size_t algorithm_len, const uint8_t *signature,
-                   size_t signature_len, const uint8_t *data, size_t data_len)
+int userkey_verify(const userkey_t *key, const char *algorithm, size_t algorithm_len,
+                   const uint8_t *signature, size_t signature_len, const uint8_t *data, size_t data_len)
 {
   if (!userkey_accepts(key, algorithm, algorithm_len))
     return SMPL_EDENIED;

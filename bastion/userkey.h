@@ -9,7 +9,7 @@
 #include "common/diag.h"
 
 enum {
-  USERKEY_BLOB_MAX = 2048,  /* bytes of the wire form */
+  USERKEY_BLOB_MAX = 2048, /* bytes of the wire form */
   USERKEY_RSA_BITS_MIN = 2048,
   USERKEY_RSA_BITS_MAX = 8192,
   USERKEY_APPLICATION_MAX = 256, /* bytes of a security key's application, with NUL */
@@ -18,8 +18,8 @@ enum {
 };
 
 enum { /* bits of a security key's flags */
-  USERKEY_SK_TOUCHED = 0x01,
-  USERKEY_SK_VERIFIED = 0x04,
+       USERKEY_SK_TOUCHED = 0x01,
+       USERKEY_SK_VERIFIED = 0x04,
 };
 
 typedef struct userkey userkey_t;
@@ -47,5 +47,5 @@ bool userkey_accepts(const userkey_t *key, const char *algorithm, size_t len);
 
 /* Checks a raw signature (Ed25519: 64 bytes; ECDSA: DER; RSA: PKCS #1) over data. algorithm is one that the key accepts.
  * SMPL_EDENIED if it does not verify. */
-int userkey_verify(const userkey_t *key, const char *algorithm, size_t algorithm_len, const uint8_t *signature,
-                   size_t signature_len, const uint8_t *data, size_t data_len);
+int userkey_verify(const userkey_t *key, const char *algorithm, size_t algorithm_len,
+                   const uint8_t *signature, size_t signature_len, const uint8_t *data, size_t data_len);

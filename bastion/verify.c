@@ -7,7 +7,8 @@
 #include "bastion/signedreq.h"
 #include "common/error.h"
 
-reason_t verify_known(const config_t *config, const char *name, const uint8_t *blob, size_t len, const userkey_t **key)
+reason_t verify_known(const config_t *config, const char *name, const uint8_t *blob, size_t len,
+                      const userkey_t **key)
 {
   *key = NULL;
   wire_t w = wire_of(blob, len);
@@ -29,8 +30,9 @@ static bool same_session(wire_slice_t a, wire_slice_t b)
   return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-static verify_result_t verify_plain(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
-                                    size_t signature_len, const uint8_t *data, size_t data_len)
+static verify_result_t verify_plain(const config_t *config, wire_slice_t session_hash,
+                                    const uint8_t *signature, size_t signature_len, const uint8_t *data,
+                                    size_t data_len)
 {
   verify_result_t r = {.reason = REASON_BAD_SIGNATURE};
   signedreq_t req;
@@ -48,8 +50,8 @@ static verify_result_t verify_plain(const config_t *config, wire_slice_t session
   /* A security key never signs the request itself: its signature comes in the other form. */
   if (userkey_is_security_key(r.key))
     return r;
-  if (userkey_verify(r.key, (const char *)req.algorithm.data, req.algorithm.len, signature, signature_len, data,
-                     data_len) == SMPL_OK)
+  if (userkey_verify(r.key, (const char *)req.algorithm.data, req.algorithm.len, signature, signature_len,
+                     data, data_len) == SMPL_OK)
     r.reason = REASON_NONE;
   return r;
 }
@@ -63,7 +65,8 @@ typedef struct sk_signed {
 } sk_signed_t;
 
 /* What a security key signs names its request only by hash: rebuild the request for each such key on file. */
-static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_slice_t session_hash, const sk_signed_t *sk)
+static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_slice_t session_hash,
+                          const sk_signed_t *sk)
 {
   uint8_t digest[SHA256_DIGEST_LENGTH], request[MSG_SIGNED_MAX];
   const char *application = userkey_application(key->key);
@@ -80,7 +83,7 @@ static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_sl
 }
 
 static const authkey_t *find_sk_key(const config_t *config, wire_slice_t session_hash, const sk_signed_t *sk,
-                                const user_conf_t **owner)
+                                    const user_conf_t **owner)
 {
   const user_conf_t *users = config->users.items;
   for (size_t u = 0; u < config->users.count; u++) {

@@ -7,7 +7,7 @@
 #include "bastion/wire.h"
 
 typedef struct verify_result {
-  reason_t reason; /* REASON_NONE: the signature holds */
+  reason_t reason;         /* REASON_NONE: the signature holds */
   char user[MSG_USER_MAX]; /* as claimed; "" if it cannot be read */
   const userkey_t *key;    /* NULL unless on file */
   wire_slice_t blob;       /* of the key as claimed, points into data; may be empty */
@@ -19,4 +19,5 @@ verify_result_t verify_login(const config_t *config, wire_slice_t session_hash, 
                              size_t signature_len, const uint8_t *data, size_t data_len);
 
 /* Whether a key is on file for a user: REASON_NONE, REASON_UNKNOWN_USER, REASON_UNKNOWN_KEY, REASON_KEY_NOT_ACCEPTED. */
-reason_t verify_known(const config_t *config, const char *user, const uint8_t *blob, size_t len, const userkey_t **key);
+reason_t verify_known(const config_t *config, const char *user, const uint8_t *blob, size_t len,
+                      const userkey_t **key);

@@ -289,6 +289,43 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
     assert w.wait_record("session-end")["reason"] == "policy-changed"
 
 
+def test_another_host_key_is_for_new_sessions_and_old_ones_rekey_with_theirs(world):
+    w = world()
+    w.web.close()
+    w.web = kit.HttpServer(WEB, w.port, "x" * 2_000_000)
+    ssh, local = w.forward(extra=("-o", "RekeyLimit=300K"))
+    assert len(w.get(local).stdout) == 2_000_000
+    old = (w.work / "host").read_bytes()
+    for name in ("host", "host.pub"):
+        (w.work / name).unlink()
+    kit.keygen(w.work / "host")
+    w.command("reload")
+    kit.wait_until(lambda: w.status()["template"]["ready"], "the template with the new key")
+    assert len(w.get(local).stdout) == 2_000_000 and ssh.running()
+    done = w.ssh("-W", f"config.internal:{w.port}")
+    assert done.returncode == 255 and "HOST IDENTIFICATION HAS CHANGED" in done.stderr
+    host_key = " ".join((w.work / "host.pub").read_text().split()[:2])
+    (w.work / "known_hosts").write_text(f"[{BASTION}]:{w.ssh_port} {host_key}\n")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    assert old != (w.work / "host").read_bytes()
+
+
+def test_reload_moves_the_listener_and_keeps_the_sessions(world):
+    w = world()
+    _, local = w.forward()
+    old, w.ssh_port = w.ssh_port, kit.free_port(BASTION)
+    w.write()
+    w.command("reload")
+    assert not kit.port_open(BASTION, old)
+    kit.wait_until(lambda: kit.port_open(BASTION, w.ssh_port), "the new listener")
+    assert w.get(local).stdout == "hello from inside"
+    with socket.create_server((BASTION, 0)) as taken:
+        text = (w.work / "bastion.yaml").read_text()
+        (w.work / "bastion.yaml").write_text(text.replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{taken.getsockname()[1]}"))
+        assert "address in use" in w.command("reload", status=1).stderr
+    assert kit.port_open(BASTION, w.ssh_port)
+
+
 def test_a_key_that_leaves_the_file_takes_its_sessions_with_it(world):
     w = world()
     ssh, _ = w.forward()

@@ -106,6 +106,11 @@ BREACHES = {
     "a descriptor": ("w.hello(); w.send(fb.NOTE, fds=[2])", "no message of the contract"),
     "many descriptors": ("w.hello(); w.send(fb.NOTE, fds=[2] * 100)", "no message of the contract"),
     "a connection it does not have": ("signed_in(w); w.traffic(1, 5, 5)", "a connection that it does not have"),
+    "answers left unread": ("signed_in(w)\nwhile True: w.send(fb.PROBE)", "does not read what it asked for"),
+    "a flood": (
+        "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED\n"
+        "one = fb.HEADER.pack(1, fb.TRAFFIC, 0, w.number) + struct.pack('=IIQQ', 1, 0, 0, 0)\nwhile True: w.pair.send(one)",
+        "floods the broker"),
     "counts backwards": (
         "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED; w.traffic(1, 9, 9); w.traffic(1, 8, 9)",
         "counts backwards"),

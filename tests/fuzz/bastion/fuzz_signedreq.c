@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   size_t len;
   if (wire_text(req.algorithm, algorithm, sizeof algorithm) != 0)
     return 0;
-  if (signedreq_build(req.session_hash, req.user, algorithm, req.key, again, sizeof again, &len) != 0 || len != size ||
-      memcmp(again, data, size) != 0)
+  if (signedreq_build(req.session_hash, req.user, algorithm, req.key, again, sizeof again, &len) != 0 ||
+      len != size || memcmp(again, data, size) != 0)
     abort();
   return 0;
 }

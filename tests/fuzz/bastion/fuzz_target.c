@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if (target_parse(text, &target) != 0 || target.is_ip)
     return 0;
   if (target_under(&target, "smplkit.local", under) == 0 &&
-      (!target_in_domain(under, "smplkit.local") || target_parse(under, &again) != 0 || strcmp(again.name, under) != 0))
+      (!target_in_domain(under, "smplkit.local") || target_parse(under, &again) != 0 ||
+       strcmp(again.name, under) != 0))
     abort();
   return 0;
 }

@@ -39,7 +39,9 @@ static void put_point(wire_out_t *w, const EVP_PKEY *pkey, const char *curve)
 {
   uint8_t point[256];
   size_t len;
-  assert_int_equal(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point, sizeof point, &len), 1);
+  assert_int_equal(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point,
+                                                   sizeof point, &len),
+                   1);
   wire_put_text(w, curve);
   wire_put_string(w, point, len);
 }
@@ -90,7 +92,8 @@ void kit_key_free(kit_key_t *key)
   EVP_PKEY_free(key->pkey);
 }
 
-size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out, size_t cap)
+size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out,
+                size_t cap)
 {
   EVP_MD_CTX *ctx = EVP_MD_CTX_new();
   size_t out_len = cap;
@@ -141,7 +144,7 @@ void kit_write(const char *name, const char *text, int mode)
 
 void kit_keygen(const char *name, const char *const *args)
 {
-  char *argv[16] = {(char *)(uintptr_t)"ssh-keygen", (char *)(uintptr_t)"-q", (char *)(uintptr_t)"-f",
+  char *argv[16] = {(char *)(uintptr_t) "ssh-keygen", (char *)(uintptr_t) "-q", (char *)(uintptr_t) "-f",
                     (char *)(uintptr_t)kit_path(name)};
   size_t n = 4;
   for (size_t i = 0; args[i] != NULL && n < 15; i++)

@@ -19,7 +19,8 @@ typedef struct kit_key {
 void kit_key_new(kit_key_t *key, const char *kind, unsigned rsa_bits);
 void kit_key_free(kit_key_t *key);
 /* A raw signature. Returns its length. */
-size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out, size_t cap);
+size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out,
+                size_t cap);
 
 /* A fresh folder under the working directory; kit_path joins (static buffer, valid until the fourth next call). */
 void kit_folder_new(void);

@@ -148,7 +148,8 @@ static void many_records_stay_in_order_and_are_all_written_at_the_end(void **sta
   (void)state;
   audit_t *a = open_audit("many");
   for (int i = 1; i <= 5000; i++)
-    assert_int_equal(audit_append(a, json_pack("{s:s, s:i}", "event", "refused", "n", i), NULL, NULL), SMPL_OK);
+    assert_int_equal(audit_append(a, json_pack("{s:s, s:i}", "event", "refused", "n", i), NULL, NULL),
+                     SMPL_OK);
   close_audit(a);
   assert_chain("many", 5000);
   slurp("many");
@@ -255,7 +256,7 @@ static void a_disk_that_refuses_fails_who_waits_and_keeps_the_rest(void **state)
   audit_append(a, event("session-start", "a"), on_written, &w);
   wait_for(&w, 1);
   size_t before = slurp("full");
-  set_file_limit(before + 50); /* room for a part of a record */
+  set_file_limit(before + 50);                            /* room for a part of a record */
   audit_append(a, event("session-end", "a"), NULL, NULL); /* nobody waits: kept */
   audit_append(a, event("session-start", "b"), on_written, &w);
   wait_for(&w, 2);
@@ -321,16 +322,22 @@ static void history_makes_rows_of_records(void **state)
 {
   (void)state;
   audit_t *a = open_audit("history");
-  audit_append(a, json_pack("{s:s,s:s,s:s,s:s}", "event", "session-start", "session", "s1", "user", "dev", "source", "x:1"),
+  audit_append(a,
+               json_pack("{s:s,s:s,s:s,s:s}", "event", "session-start", "session", "s1", "user", "dev",
+                         "source", "x:1"),
                NULL, NULL);
-  audit_append(a, json_pack("{s:s,s:s,s:s,s:i}", "event", "channel-open", "session", "s1", "name", "c.d", "port", 80), NULL,
-               NULL);
+  audit_append(a,
+               json_pack("{s:s,s:s,s:s,s:i}", "event", "channel-open", "session", "s1", "name", "c.d", "port",
+                         80),
+               NULL, NULL);
   audit_append(a, json_pack("{s:s,s:s}", "event", "channel-refused", "session", "s1"), NULL, NULL);
-  audit_append(a, json_pack("{s:s,s:s,s:s,s:s}", "event", "login-failed", "session", "s2", "user", "eve", "reason",
-                            "unknown-user"),
+  audit_append(a,
+               json_pack("{s:s,s:s,s:s,s:s}", "event", "login-failed", "session", "s2", "user", "eve",
+                         "reason", "unknown-user"),
                NULL, NULL);
-  audit_append(a, json_pack("{s:s,s:s,s:s,s:i,s:i}", "event", "session-end", "session", "s1", "reason", "idle", "bytes_up",
-                            5, "bytes_down", 7),
+  audit_append(a,
+               json_pack("{s:s,s:s,s:s,s:i,s:i}", "event", "session-end", "session", "s1", "reason", "idle",
+                         "bytes_up", 5, "bytes_down", 7),
                NULL, NULL);
   close_audit(a);
   json_t *rows;

@@ -16,23 +16,24 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static const char good[] = "listen: [\"127.0.0.1:2222\", \"[::1]:2222\"]\n"
-                           "host_keys: [host]\n"
-                           "resolver: {servers: [\"127.0.0.1:5300\"], source: 127.10.0.5}\n"
-                           "connect_from: [127.10.0.5]\n"
-                           "search: [smplkit.local]\n"
-                           "users:\n"
-                           "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
-                           "  - {name: ops, keys: ops.pub}\n"
-                           "grants:\n"
-                           "  - groups: [developers]\n"
-                           "    targets: [\"*.internal.smplkit.local:8000\"]\n"
-                           "    networks: [127.10.0.0/16]\n"
-                           "    idle: 5m\n"
-                           "  - {users: [ops], targets: [\"10.1.2.3:22,80\"], networks: [10.0.0.0/8], session: 1h}\n"
-                           "limits: {startups: \"5:50:20\", channels: 7}\n"
-                           "audit: audit.jsonl\n"
-                           "control: bastion.sock\n";
+static const char good[] =
+    "listen: [\"127.0.0.1:2222\", \"[::1]:2222\"]\n"
+    "host_keys: [host]\n"
+    "resolver: {servers: [\"127.0.0.1:5300\"], source: 127.10.0.5}\n"
+    "connect_from: [127.10.0.5]\n"
+    "search: [smplkit.local]\n"
+    "users:\n"
+    "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+    "  - {name: ops, keys: ops.pub}\n"
+    "grants:\n"
+    "  - groups: [developers]\n"
+    "    targets: [\"*.internal.smplkit.local:8000\"]\n"
+    "    networks: [127.10.0.0/16]\n"
+    "    idle: 5m\n"
+    "  - {users: [ops], targets: [\"10.1.2.3:22,80\"], networks: [10.0.0.0/8], session: 1h}\n"
+    "limits: {startups: \"5:50:20\", channels: 7}\n"
+    "audit: audit.jsonl\n"
+    "control: bastion.sock\n";
 
 static int setup(void **state)
 {
@@ -118,7 +119,8 @@ static void every_mistake_is_named_with_its_place(void **state)
   (void)state;
   fails_with("search:", "serch:", "bastion.yaml:5:1: unknown key 'serch'");
   fails_with("audit: audit.jsonl\n", "", "audit");
-  fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:9222", "unknown key 'metrics'");
+  fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:9222",
+             "unknown key 'metrics'");
   fails_with("127.0.0.1:2222", "127.0.0.1", "bastion.yaml:1:11: listen");
   fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
   fails_with("\"[::1]:2222\"", "\"127.0.0.1:2222\"", "the same address twice");
@@ -130,7 +132,8 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("name: ops", "name: dev", "bastion.yaml:8:12: users: 'dev' is there twice");
   fails_with("keys: dev.pub", "keys: nothing.pub", "bastion.yaml:7:23: keys: ");
   fails_with("keys: dev.pub", "keys: bad.pub", "bad.pub:1: the key is malformed");
-  fails_with("groups: [developers]\n", "groups: [develpers]\n", "bastion.yaml:10:14: groups: no user is in a group");
+  fails_with("groups: [developers]\n", "groups: [develpers]\n",
+             "bastion.yaml:10:14: groups: no user is in a group");
   fails_with("users: [ops]", "users: [opps]", "bastion.yaml:14:14: users: there is no user 'opps'");
   fails_with("users: [ops], ", "", "bastion.yaml:14:6: a grant needs groups or users");
   fails_with("local:8000", "local", "bastion.yaml:11:16: targets: expected NAME:PORT");
@@ -176,16 +179,19 @@ static void explain_says_who_may_reach_what_and_why_not(void **state)
   (void)state;
   config_t *c = load_good();
   explains(c, "dev", "config.internal:8000", true, "dev may reach config.internal.smplkit.local port 8000");
-  explains(c, "dev", "config.internal.smplkit.local.:8000", true, "dev may reach config.internal.smplkit.local port 8000");
+  explains(c, "dev", "config.internal.smplkit.local.:8000", true,
+           "dev may reach config.internal.smplkit.local port 8000");
   explains(c, "dev", "config.internal", true, "dev may reach config.internal.smplkit.local");
-  explains(c, "dev", "config.internal:22", false,
-           "dev may not reach config.internal.smplkit.local port 22: the grant covers this name, not this port");
+  explains(
+      c, "dev", "config.internal:22", false,
+      "dev may not reach config.internal.smplkit.local port 22: the grant covers this name, not this port");
   explains(c, "ops", "config.internal:8000", false,
            "ops may not reach config.internal.smplkit.local port 8000: no grant covers this target");
   explains(c, "dev", "config.internal.:8000", false,
            "dev may not reach config.internal port 8000: no grant covers this target");
   explains(c, "ops", "10.1.2.3:22", true, "ops may reach 10.1.2.3 port 22");
-  explains(c, "dev", "a b:22", false, "dev may not reach a b port 22: the target's name or port is malformed");
+  explains(c, "dev", "a b:22", false,
+           "dev may not reach a b port 22: the target's name or port is malformed");
   json_t *d = explain_decision(c, "nobody\n", "x", 1);
   assert_false(json_is_true(json_object_get(d, "ok")));
   json_decref(d);
@@ -198,8 +204,10 @@ static void targets_on_the_command_line_are_split_at_the_port(void **state)
   static const struct {
     const char *text, *host;
     uint16_t port;
-  } good_ones[] = {{"a.b:80", "a.b", 80}, {"a", "a", 0},         {"a.:1", "a.", 1},       {"10.0.0.1:80", "10.0.0.1", 80},
-                   {"fd00::1", "fd00::1", 0}, {"[fd00::1]:80", "fd00::1", 80}, {"[fd00::1]", "fd00::1", 0}};
+  } good_ones[] = {{"a.b:80", "a.b", 80},      {"a", "a", 0},
+                   {"a.:1", "a.", 1},          {"10.0.0.1:80", "10.0.0.1", 80},
+                   {"fd00::1", "fd00::1", 0},  {"[fd00::1]:80", "fd00::1", 80},
+                   {"[fd00::1]", "fd00::1", 0}};
   static const char *const bad[] = {"a:", "a:0", "a:65536", "a:x", ":80", "", "[fd00::1", "[]:80"};
   char host[64];
   uint16_t port;

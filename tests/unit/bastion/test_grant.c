@@ -63,13 +63,16 @@ static bool naive_port(const char *ports, uint16_t port)
 
 /* ---- the universe ---- */
 
-static const char *const hosts[] = {"a.x", "b.a.x", "*.x", "*.a.x", "**.x", "**.a.x", "*", "**", "x", "10.0.0.1"};
+static const char *const hosts[] = {"a.x",    "b.a.x", "*.x", "*.a.x", "**.x",
+                                    "**.a.x", "*",     "**",  "x",     "10.0.0.1"};
 static const char *const port_lists[] = {"80", "80,443", "*"};
-static const char *const names[] = {"x", "a.x", "b.a.x", "c.b.a.x", "ax", "a.xx", "b.ax", "a", "aa.x", "10.0.0.1"};
+static const char *const names[] = {"x",    "a.x",  "b.a.x", "c.b.a.x", "ax",
+                                    "a.xx", "b.ax", "a",     "aa.x",    "10.0.0.1"};
 static const uint16_t ports[] = {0, 80, 443, 22};
 static const char *const subjects[][2] = {{"u", "g"}, {"u", "h"}, {"v", "g"}, {"v", "h"}}; /* user, group */
 static const char *const nets[] = {"10.0.0.0/8", "10.0.0.1/32", "192.168.0.0/16", "0.0.0.0/0", "127.0.0.0/8"};
-static const char *const addresses[] = {"10.0.0.1", "10.9.9.9", "192.168.1.1", "127.0.0.1", "169.254.169.254", "8.8.8.8"};
+static const char *const addresses[] = {"10.0.0.1",  "10.9.9.9",        "192.168.1.1",
+                                        "127.0.0.1", "169.254.169.254", "8.8.8.8"};
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -126,8 +129,8 @@ static bool naive_admits(const char *net_text, const char *address)
   return strcmp(net_text, "192.168.0.0/16") == 0 && strncmp(address, "192.168.", 8) == 0;
 }
 
-static reason_t naive(const one_t *grants, size_t count, const char *const *subject, const char *name, uint16_t port,
-                      const char *address, size_t *which)
+static reason_t naive(const one_t *grants, size_t count, const char *const *subject, const char *name,
+                      uint16_t port, const char *address, size_t *which)
 {
   bool host = false, with_port = false;
   for (size_t g = 0; g < count; g++) {
@@ -147,8 +150,8 @@ static reason_t naive(const one_t *grants, size_t count, const char *const *subj
 
 static unsigned long checked, allowed;
 
-static void compare(const one_t *set, const grant_t *grants, size_t count, const char *const *subject, const char *name,
-                    uint16_t port, const char *address)
+static void compare(const one_t *set, const grant_t *grants, size_t count, const char *const *subject,
+                    const char *name, uint16_t port, const char *address)
 {
   grant_subject_t s = {subject[0], &subject[1], 1};
   grant_target_t t = {.name = name, .port = port};
@@ -164,8 +167,8 @@ static void compare(const one_t *set, const grant_t *grants, size_t count, const
     d = grant_decide(grants, count, &s, &t);
   }
   if (d.reason != want || (want == REASON_NONE && d.grant != which))
-    fail_msg("%s/%s %s:%u at %s: %s, expected %s", subject[0], subject[1], name, port, address ? address : "-",
-             reason_name(d.reason), reason_name(want));
+    fail_msg("%s/%s %s:%u at %s: %s, expected %s", subject[0], subject[1], name, port,
+             address ? address : "-", reason_name(d.reason), reason_name(want));
   checked++;
   allowed += d.reason == REASON_NONE;
 }
@@ -216,12 +219,15 @@ static void the_first_of_two_grants_that_covers_all_decides(void **state)
 static void patterns_have_one_grammar(void **state)
 {
   (void)state;
-  static const char *const good[] = {"a:1",       "a.b.:65535", "*.a:80",  "**.a:80,443", "*:*",      "**:*", "A_b-c.D:*",
-                                     "10.0.0.1:22", "[fd00::1]:22", "[::1]:*"};
-  static const char *const bad[] = {
-      "",        "a",         ":80",     "a:",        "a:0",      "a:65536",  "a:-1",       "a:80,",    "a:,80",
-      "a:80,,1", "a:http",    "a..b:1",  ".a:1",      "..:1",     "a.*.b:1",  "*a.b:1",     "***.a:1",  "*.:1",
-      "a b:1",   "a:1:2",     "fd00::1:22", "[fd00::1:22", "[10.0.0.1]:22", "[::ffff:10.0.0.1]:22", "a:*,80", "a:+80"};
+  static const char *const good[] = {"a:1",  "a.b.:65535", "*.a:80",      "**.a:80,443",  "*:*",
+                                     "**:*", "A_b-c.D:*",  "10.0.0.1:22", "[fd00::1]:22", "[::1]:*"};
+  static const char *const bad[] = {"",           "a",           ":80",           "a:",
+                                    "a:0",        "a:65536",     "a:-1",          "a:80,",
+                                    "a:,80",      "a:80,,1",     "a:http",        "a..b:1",
+                                    ".a:1",       "..:1",        "a.*.b:1",       "*a.b:1",
+                                    "***.a:1",    "*.:1",        "a b:1",         "a:1:2",
+                                    "fd00::1:22", "[fd00::1:22", "[10.0.0.1]:22", "[::ffff:10.0.0.1]:22",
+                                    "a:*,80",     "a:+80"};
   grant_pattern_t p;
   for (size_t i = 0; i < COUNT(good); i++)
     if (grant_pattern_parse(good[i], strlen(good[i]), &p))
@@ -273,20 +279,29 @@ static void special_addresses_need_a_network_that_means_them(void **state)
   (void)state;
   static const struct {
     const char *address, *meant, *wide;
-  } listable[] = {{"127.0.0.1", "127.0.0.0/8", "0.0.0.0/0"},         {"127.10.1.2", "127.10.0.0/16", "126.0.0.0/7"},
-                  {"169.254.169.254", "169.254.169.254", "128.0.0.0/1"}, {"::1", "::1", "::/0"},
-                  {"64:ff9b::7f00:1", "64:ff9b::/96", "::/0"},        {"64:ff9b:1::1", "64:ff9b:1::/48", "64::/16"},
-                  {"2002:7f00:1::", "2002::/16", "2000::/3"},          {"2001:0:1::1", "2001::/32", "2000::/3"},
-                  {"fe80::1", "fe80::/64", "::/0"},                    {"fec0::1", "fec0::/10", "8000::/1"},
+  } listable[] = {{"127.0.0.1", "127.0.0.0/8", "0.0.0.0/0"},
+                  {"127.10.1.2", "127.10.0.0/16", "126.0.0.0/7"},
+                  {"169.254.169.254", "169.254.169.254", "128.0.0.0/1"},
+                  {"::1", "::1", "::/0"},
+                  {"64:ff9b::7f00:1", "64:ff9b::/96", "::/0"},
+                  {"64:ff9b:1::1", "64:ff9b:1::/48", "64::/16"},
+                  {"2002:7f00:1::", "2002::/16", "2000::/3"},
+                  {"2001:0:1::1", "2001::/32", "2000::/3"},
+                  {"fe80::1", "fe80::/64", "::/0"},
+                  {"fec0::1", "fec0::/10", "8000::/1"},
                   {"fd00:ec2::254", "fd00:ec2::254", "fd00::/8"}};
   for (size_t i = 0; i < COUNT(listable); i++) {
     check_admits(listable[i].meant, listable[i].address, true);
     check_admits(listable[i].wide, listable[i].address, false);
   }
-  static const char *const never[][2] = {{"0.0.0.0/8", "0.1.2.3"},        {"0.0.0.0/0", "0.0.0.0"},
-                                         {"224.0.0.0/4", "224.0.0.1"},    {"255.255.255.255/32", "255.255.255.255"},
-                                         {"240.0.0.0/4", "250.1.1.1"},    {"::/96", "::7f00:1"},
-                                         {"::/128", "::"},                {"ff00::/8", "ff02::1"}};
+  static const char *const never[][2] = {{"0.0.0.0/8", "0.1.2.3"},
+                                         {"0.0.0.0/0", "0.0.0.0"},
+                                         {"224.0.0.0/4", "224.0.0.1"},
+                                         {"255.255.255.255/32", "255.255.255.255"},
+                                         {"240.0.0.0/4", "250.1.1.1"},
+                                         {"::/96", "::7f00:1"},
+                                         {"::/128", "::"},
+                                         {"ff00::/8", "ff02::1"}};
   for (size_t i = 0; i < COUNT(never); i++)
     check_admits(never[i][0], never[i][1], false);
   check_admits("0.0.0.0/0", "8.8.8.8", true);
@@ -298,7 +313,8 @@ static void targets_are_read_once_and_strictly(void **state)
 {
   (void)state;
   target_t t;
-  static const char *const bad[] = {"", ".", "a..b", "*.a", "a b", "a/b", "::ffff:127.0.0.1", "[::1]", "a:80", "\xc3\xa4"};
+  static const char *const bad[] = {"",      ".",    "a..b",    "*.a", "a b", "a/b", "::ffff:127.0.0.1",
+                                    "[::1]", "a:80", "\xc3\xa4"};
   for (size_t i = 0; i < COUNT(bad); i++)
     if (target_parse(bad[i], &t) == SMPL_OK)
       fail_msg("accepted: %s", bad[i]);

@@ -60,9 +60,11 @@ static void host_key_of_ssh_keygen_signs(void **state)
   assert_int_equal(base64_decode(body, strcspn(body, " \n"), blob, sizeof blob, &blob_len), SMPL_OK);
   userkey_t *pub;
   assert_int_equal(userkey_parse(blob, blob_len, &pub, &diag), SMPL_OK);
-  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data), SMPL_OK);
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data),
+                   SMPL_OK);
   signature[5] ^= 1;
-  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data), SMPL_EDENIED);
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data),
+                   SMPL_EDENIED);
   userkey_free(pub);
   hostkey_free(key);
 }
@@ -143,9 +145,12 @@ static void damaged_host_keys_are_refused(void **state)
 
 /* ---- authorized_keys ---- */
 
-static const char *const all_kinds[] = {"ssh-ed25519",         "ecdsa-sha2-nistp256",
-                                        "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-                                        "ssh-rsa",             "sk-ssh-ed25519@openssh.com",
+static const char *const all_kinds[] = {"ssh-ed25519",
+                                        "ecdsa-sha2-nistp256",
+                                        "ecdsa-sha2-nistp384",
+                                        "ecdsa-sha2-nistp521",
+                                        "ssh-rsa",
+                                        "sk-ssh-ed25519@openssh.com",
                                         "sk-ecdsa-sha2-nistp256@openssh.com"};
 
 static void every_kind_of_key_is_read(void **state)
@@ -265,7 +270,8 @@ static void world_new(world_t *w, const kit_key_t *key, const char *options)
   w->users[1].name = "dev";
   kit_key_t unrelated;
   kit_key_new(&unrelated, "ssh-ed25519", 0);
-  assert_int_equal(authkeys_parse("k", unrelated.line, strlen(unrelated.line), &w->users[0].keys, NULL), SMPL_OK);
+  assert_int_equal(authkeys_parse("k", unrelated.line, strlen(unrelated.line), &w->users[0].keys, NULL),
+                   SMPL_OK);
   kit_key_free(&unrelated);
   diag_t diag = {""};
   if (authkeys_parse("k", text, strlen(text), &w->users[1].keys, &diag))
@@ -285,7 +291,8 @@ static wire_slice_t hash_of(const world_t *w)
   return (wire_slice_t){w->hash, sizeof w->hash};
 }
 
-static size_t request(const world_t *w, const char *user, const char *algorithm, const kit_key_t *key, uint8_t *out)
+static size_t request(const world_t *w, const char *user, const char *algorithm, const kit_key_t *key,
+                      uint8_t *out)
 {
   size_t len;
   wire_slice_t blob = {key->blob, key->blob_len};
@@ -293,7 +300,8 @@ static size_t request(const world_t *w, const char *user, const char *algorithm,
   return len;
 }
 
-static reason_t judge(const world_t *w, const kit_key_t *key, const char *digest, const uint8_t *data, size_t len)
+static reason_t judge(const world_t *w, const kit_key_t *key, const char *digest, const uint8_t *data,
+                      size_t len)
 {
   uint8_t signature[MSG_SIGNATURE_MAX];
   size_t signature_len = kit_sign(key, digest, data, len, signature, sizeof signature);
@@ -305,7 +313,8 @@ static reason_t judge(const world_t *w, const kit_key_t *key, const char *digest
     signature[signature_len / 2] ^= 0x10; /* and not with another signature */
     assert_int_equal(verify_login(&w->config, hash_of(w), signature, signature_len, data, len).reason,
                      REASON_BAD_SIGNATURE);
-    assert_int_equal(verify_login(&w->config, hash_of(w), signature, 0, data, len).reason, REASON_BAD_SIGNATURE);
+    assert_int_equal(verify_login(&w->config, hash_of(w), signature, 0, data, len).reason,
+                     REASON_BAD_SIGNATURE);
   }
   return r.reason;
 }
@@ -462,8 +471,19 @@ static void points_off_their_curve_are_refused(void **state)
 static void base64_is_strict(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"", "A", "AA", "AAA", "A===", "AA=A", "AAAA=", "AA A", "AA\nA", "AAA*", "=AAA", "AA=="
-                                                                                                           "AAAA"};
+  static const char *const bad[] = {"",
+                                    "A",
+                                    "AA",
+                                    "AAA",
+                                    "A===",
+                                    "AA=A",
+                                    "AAAA=",
+                                    "AA A",
+                                    "AA\nA",
+                                    "AAA*",
+                                    "=AAA",
+                                    "AA=="
+                                    "AAAA"};
   uint8_t out[64];
   size_t len;
   for (size_t i = 0; i < COUNT(bad); i++)

@@ -18,20 +18,34 @@ static const struct {
   msg_type_t type;
   msg_from_t from;
 } all_types[] = {
-    {MSG_HOST_KEY, MSG_FROM_BROKER_TO_TEMPLATE},   {MSG_SPAWN, MSG_FROM_BROKER_TO_TEMPLATE},
-    {MSG_SPAWN_PAIR, MSG_FROM_BROKER_TO_TEMPLATE}, {MSG_KILL, MSG_FROM_BROKER_TO_TEMPLATE},
-    {MSG_TEMPLATE_READY, MSG_FROM_TEMPLATE},       {MSG_SPAWNED, MSG_FROM_TEMPLATE},
-    {MSG_EXITED, MSG_FROM_TEMPLATE},               {MSG_HELLO, MSG_FROM_WORKER},
-    {MSG_SIGN, MSG_FROM_WORKER},                   {MSG_VERIFY, MSG_FROM_WORKER},
-    {MSG_PROBE, MSG_FROM_WORKER},                  {MSG_LOGIN, MSG_FROM_WORKER},
-    {MSG_OPEN, MSG_FROM_WORKER},                   {MSG_CHANNEL_END, MSG_FROM_WORKER},
-    {MSG_TRAFFIC, MSG_FROM_WORKER},                {MSG_CONTROL, MSG_FROM_WORKER},
-    {MSG_NOTE, MSG_FROM_WORKER},                   {MSG_BYE, MSG_FROM_WORKER},
-    {MSG_START, MSG_FROM_BROKER_TO_WORKER},        {MSG_SIGNED, MSG_FROM_BROKER_TO_WORKER},
-    {MSG_VERIFIED, MSG_FROM_BROKER_TO_WORKER},     {MSG_PROBED, MSG_FROM_BROKER_TO_WORKER},
-    {MSG_WELCOME, MSG_FROM_BROKER_TO_WORKER},      {MSG_OPENED, MSG_FROM_BROKER_TO_WORKER},
-    {MSG_REFUSED, MSG_FROM_BROKER_TO_WORKER},      {MSG_CONTROL_REPLY, MSG_FROM_BROKER_TO_WORKER},
-    {MSG_EVENT, MSG_FROM_BROKER_TO_WORKER},        {MSG_END, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_HOST_KEY, MSG_FROM_BROKER_TO_TEMPLATE},
+    {MSG_SPAWN, MSG_FROM_BROKER_TO_TEMPLATE},
+    {MSG_SPAWN_PAIR, MSG_FROM_BROKER_TO_TEMPLATE},
+    {MSG_KILL, MSG_FROM_BROKER_TO_TEMPLATE},
+    {MSG_TEMPLATE_READY, MSG_FROM_TEMPLATE},
+    {MSG_SPAWNED, MSG_FROM_TEMPLATE},
+    {MSG_EXITED, MSG_FROM_TEMPLATE},
+    {MSG_HELLO, MSG_FROM_WORKER},
+    {MSG_SIGN, MSG_FROM_WORKER},
+    {MSG_VERIFY, MSG_FROM_WORKER},
+    {MSG_PROBE, MSG_FROM_WORKER},
+    {MSG_LOGIN, MSG_FROM_WORKER},
+    {MSG_OPEN, MSG_FROM_WORKER},
+    {MSG_CHANNEL_END, MSG_FROM_WORKER},
+    {MSG_TRAFFIC, MSG_FROM_WORKER},
+    {MSG_CONTROL, MSG_FROM_WORKER},
+    {MSG_NOTE, MSG_FROM_WORKER},
+    {MSG_BYE, MSG_FROM_WORKER},
+    {MSG_START, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_SIGNED, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_VERIFIED, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_PROBED, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_WELCOME, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_OPENED, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_REFUSED, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_CONTROL_REPLY, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_EVENT, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_END, MSG_FROM_BROKER_TO_WORKER},
 };
 enum { TYPES = sizeof all_types / sizeof *all_types };
 
@@ -156,7 +170,8 @@ static void json_is_exactly_as_long_as_it_says(void **state)
   m.json.len = MSG_JSON_MAX - 1;
   memset(m.json.json, ' ', MSG_JSON_MAX - 1);
   m.json.json[MSG_JSON_MAX - 1] = '\0';
-  assert_int_equal(msg_length(&m), sizeof(msg_json_t) - (sizeof(msg_json_t) - offsetof(msg_json_t, json) - MSG_JSON_MAX));
+  assert_int_equal(msg_length(&m),
+                   sizeof(msg_json_t) - (sizeof(msg_json_t) - offsetof(msg_json_t, json) - MSG_JSON_MAX));
   assert_int_equal(msg_check(&m, msg_length(&m), MSG_FROM_WORKER), SMPL_OK);
   m.json.json[100] = '\0'; /* a NUL inside */
   assert_int_equal(msg_check(&m, msg_length(&m), MSG_FROM_WORKER), SMPL_EPROTO);
