@@ -178,20 +178,21 @@ static void finish_if_answered(worker_control_t *c)
 {
   if (!c->peer_ended || c->pending > 0)
     return;
-  ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
+  if (c->speaks) /* a shell that was refused has no good end to report */
+    ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
   ssh_pump_finish_lines(c->channel);
 }
 
 static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
 {
   worker_control_t *c = ctx;
+  if (!c->speaks)
+    worker_drain_peer(c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
   if (!line) {
     c->peer_ended = true;
     finish_if_answered(c);
     return;
   }
-  if (!c->speaks)
-    worker_drain_peer(c->worker); /* data is seen before requests are: the subsystem's may be queued */
   if (!c->speaks || len >= MSG_JSON_MAX || c->pending == WORKER_CONTROL_PENDING_MAX) {
     ssh_pump_drop(ch);
     return;
