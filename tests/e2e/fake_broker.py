@@ -138,7 +138,7 @@ class Session:
 
 
 class Broker:
-    def __init__(self, worker, folder, address, channels_max=64):
+    def __init__(self, worker, folder, address, channels_max=64, uid=None):
         self.folder, self.channels_max, self.sessions, self.targets = pathlib.Path(folder), channels_max, [], {}
         self.host_key, self.user_keys, self.lock = HostKey(folder), set(), threading.Lock()
         self.signature_good = 1
@@ -146,6 +146,10 @@ class Broker:
 
         def on_three():
             os.dup2(theirs.fileno(), 3, inheritable=True)
+            if uid is not None:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
 
         self.template = subprocess.Popen([worker], preexec_fn=on_three, close_fds=False)
         theirs.close()

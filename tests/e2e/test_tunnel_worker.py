@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -396,6 +397,36 @@ def test_as_root_each_worker_has_its_own_uid_and_an_empty_root(sealed, broker):
         broker.last().wait(fb.HELLO)
         other = pathlib.Path(f"/proc/{broker.last().pid}/status").read_text()
         assert re.search(r"^Uid:.*$", other, re.M)[0] != re.search(r"^Uid:.*$", status, re.M)[0]
+
+
+@pytest.mark.walls
+def test_without_root_the_worker_shuts_itself_in_as_far_as_the_system_lets_it(work):
+    # Away from a folder that only its owner may enter.
+    worker = work / "smpl-bastion-worker"
+    shutil.copy(kit.binary("smpl-bastion-worker"), worker)
+    b = fb.Broker(str(worker), work, ADDRESS, uid=65534 if os.geteuid() == 0 else None)
+    try:
+        b.identity, public = kit.keygen(work / "id")
+        b.add_user_key(public)
+        (work / "known_hosts").write_text(b.host_key.known_hosts(ADDRESS, b.port))
+        target(b, "svc", echo)
+        process, port = forwarding(b)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+            walls = fb.struct.unpack_from("=I", b.last().wait(fb.HELLO))[0]
+            for name in ("seccomp", "no_new_privs", "rlimits"):
+                assert walls & fb.WALLS[name], name
+            assert not walls & fb.WALLS["own_uid"]
+            assert bool(walls & fb.WALLS["empty_root"]) == bool(walls & fb.WALLS["user_namespace"])
+            status = pathlib.Path(f"/proc/{b.last().pid}/status").read_text()
+            assert re.search(r"^Seccomp:\s+2$", status, re.M)
+            assert re.search(r"^CapEff:\s+0+$", status, re.M)
+        stop(process)
+        if not walls & (fb.WALLS["user_namespace"] | fb.WALLS["landlock"]):
+            pytest.skip("this system has neither user namespaces nor Landlock: seccomp alone stood")
+    finally:
+        b.close()
 
 
 @pytest.mark.walls

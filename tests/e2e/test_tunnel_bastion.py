@@ -1,0 +1,310 @@
+"""smpl-tunnel and stock ssh through the real bastion: names, ports, reasons, limits, bytes."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import kit
+import product
+import pytest
+
+
+class Target:
+    """A TCP server on a private address."""
+
+    def __init__(self, address, port, handler):
+        self.listener = socket.create_server((address, port), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        self.handler = handler
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
+
+    def one(self, connection):
+        with connection:
+            try:
+                self.handler(connection)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def echo(connection):
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+@pytest.fixture
+def place(work, spawn):
+    """Resolver and bastion; config.internal is an echo server, app.internal is granted and closed."""
+    p = product.Product(work, spawn, services=())
+    p.target = Target("127.10.1.11", p.http, echo)
+    yield p
+    try:
+        p.target.close()
+    except OSError:
+        pass
+
+
+def local_port(program, index=0):
+    kit.wait_until(lambda: len(program.out) > index or not program.running(), "ready")
+    assert len(program.out) > index, program.stderr
+    return int(re.search(r"http://(?:localhost|[\d.]+|\[::1\]):(\d+)", program.out[index])[1])
+
+
+def bastion(place, *arguments):
+    done = kit.run(kit.binary("smpl-bastion"), *arguments, "-c", "bastion.yaml", cwd=place.work)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def audit(place):
+    return [json.loads(line) for line in (place.work / "audit.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.short
+def test_name_and_port_are_learnt_and_the_ready_line_has_the_url(place):
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    assert program.out[0].startswith(
+        f"http://localhost:{port} -> config.internal.smplkit.local:{place.http} by way of dev@127.0.0.1:{place.ssh}")
+    for address in ("127.0.0.1", "::1"):
+        with socket.create_connection((address, port), timeout=10) as s:
+            s.sendall(b"hello")
+            assert s.recv(5) == b"hello"
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("forward, status, words", [
+    ("0:flags.internal", 7, "flags.internal: no grant covers this target"),
+    ("0:config.internal:22", 7, "config.internal:22: the grant covers this name, not this port"),
+    ("0:127.10.1.11:80", 7, "127.10.1.11:80: no grant covers this target"),
+    ("0:app.internal", 8, "the target refused the connection"),
+])
+def test_a_target_that_is_refused_says_why(place, forward, status, words):
+    program = place.tunnel(forward)
+    assert program.wait() == status
+    assert words in program.stderr and len(program.err) == 1 and program.stdout == ""
+
+
+def test_several_forwards_at_once(place):
+    other = Target("127.10.1.10", place.http, lambda c: c.sendall(b"account service"))
+    program = place.tunnel("0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}")
+    ports = [local_port(program, i) for i in range(3)]
+    with socket.create_connection(("127.0.0.3", ports[1]), timeout=10) as s:
+        assert kit.recv_all(s) == b"account service"
+    with socket.create_connection(("::1", ports[2]), timeout=10) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+    other.close()
+
+
+def transfers(port, count, blocks=16):
+    failures = []
+
+    def one(number):
+        block = hashlib.sha256(str(number).encode()).digest() * 4096
+        got = hashlib.sha256()
+        with socket.create_connection(("127.0.0.1", port), timeout=90) as s:
+            def send():
+                for _ in range(blocks):
+                    s.sendall(block)
+                s.shutdown(socket.SHUT_WR)
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            while data := s.recv(65536):
+                got.update(data)
+            sender.join()
+        if got.digest() != hashlib.sha256(block * blocks).digest():
+            failures.append(number)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+        assert not t.is_alive()
+    return failures
+
+
+def test_64_parallel_transfers_keep_their_bytes_and_the_audit_counts_them(place):
+    program = place.tunnel("0:config.internal")
+    assert transfers(local_port(program), 64) == []
+    program.signal(signal.SIGINT)
+    assert program.wait() == 0
+    kit.wait_until(lambda: audit(place)[-1]["event"] == "session-end", "the record of the end")
+    end = audit(place)[-1]
+    assert end["reason"] == "client-closed"
+    assert end["bytes_up"] == end["bytes_down"] == 64 * 16 * 131072
+    counted = [r for r in audit(place) if r["event"] == "channel-end" and r["bytes_up"]]
+    assert len(counted) == 64 and {r["bytes_up"] for r in counted} == {16 * 131072}
+
+
+def test_stock_ssh_carries_64_parallel_transfers(place):
+    port = kit.free_port("127.0.0.1")
+    process = subprocess.Popen([str(a) for a in place.ssh_args("-N", "-L", f"{port}:config.internal:{place.http}")],
+                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        kit.wait_until(lambda: kit.port_open("127.0.0.1", port), "ssh listens")
+        assert transfers(port, 64) == []
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_stock_ssh_asks_smpl_control(place):
+    done = subprocess.run([str(a) for a in place.ssh_args("-s")] + ["smpl-control"], capture_output=True, timeout=20,
+                          input=b'{"cmd":"whoami","id":7}\n{"cmd":"resolve","target":"config.internal"}\n')
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any(a.get("user") == "dev" and a["id"] == 7 for a in answers)
+    assert any(a.get("port") == place.http for a in answers)
+
+
+def test_an_administrator_ends_the_session_and_the_tunnel_says_so(place):
+    program = place.tunnel("0:config.internal")
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+        s.sendall(b"x")
+        s.recv(1)
+        bastion(place, "terminate", "--user", "dev", "--reason", "maintenance tonight")
+        assert program.wait() == 9
+        assert kit.recv_all(s) == b""
+    assert "maintenance tonight" in program.stderr and len(program.err) == 1
+
+
+def test_a_bastion_that_stops_says_so(place):
+    program = place.tunnel("0:config.internal")
+    local_port(program)
+    assert place.programs["bastion"].stop() == 0
+    assert program.wait() == 9
+    assert "stopping" in program.stderr
+
+
+def test_a_bastion_that_is_killed_is_a_lost_connection(place):
+    program = place.tunnel("0:config.internal")
+    local_port(program)
+    workers = kit.children(place.programs["bastion"].pid)
+    place.programs["bastion"].kill9()
+    assert program.wait() == 4
+    kit.wait_until(lambda: not any(kit.alive(pid) for pid in workers), "template and workers end")
+
+
+def test_an_unknown_key_is_not_let_in(place):
+    other, _ = kit.keygen(place.work / "other")
+    program = place.tunnel("-i", str(other), "0:config.internal")
+    assert program.wait() == 6
+    assert str(other) in program.stderr
+
+
+def test_another_host_key_is_not_trusted(place):
+    _, other = kit.keygen(place.work / "other")
+    (place.work / "known_hosts").write_text(f"[127.0.0.1]:{place.ssh} {other.read_text()}")
+    program = place.tunnel("0:config.internal")
+    assert program.wait() == 5
+    assert program.stderr.count("SHA256:") == 2 and "CHANGED" in program.stderr
+
+
+def test_a_target_that_dies_later_is_said_with_its_reason(place):
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    place.target.close()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+    program.wait_line(f"config.internal.smplkit.local:{place.http}: the target refused the connection")
+    assert program.running()
+
+
+@pytest.mark.short
+def test_ctrl_c_is_immediate_and_the_bastion_learns_it(place):
+    program = place.tunnel("0:config.internal")
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+        s.sendall(b"x")
+        s.recv(1)
+        start = time.monotonic()
+        program.signal(signal.SIGINT)
+        assert program.wait() == 0
+        assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
+    kit.wait_until(lambda: audit(place)[-1]["event"] == "session-end", "the record of the end")
+    assert audit(place)[-1]["reason"] == "client-closed"
+
+
+def rss_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def test_stalled_readers_cost_worker_and_client_bounded_memory_and_hold_up_nobody(place):
+    place.target.handler = lambda c: flood(c) if c.recv(1) == b"f" else echo(c)
+
+    def flood(connection):
+        block = bytes(262144)
+        while True:
+            connection.sendall(block)
+
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    stalled = []
+    for _ in range(8):
+        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(b"f")
+        stalled.append(s)
+    time.sleep(2)
+    worker = kit.children(place.programs["bastion"].pid)[-1]
+    if not kit.SANITIZED:
+        assert rss_kb(program.pid) < 20_000 + 8 * 4608
+        assert rss_kb(worker) < 20_000 + 8 * 4608
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(b"e")
+        for _ in range(50):
+            s.sendall(b"ping")
+            assert s.recv(4) == b"ping"
+    for s in stalled:
+        s.close()
+
+
+def test_a_new_connection_a_request_hundreds_of_times(place):
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    for _ in range(400 if not kit.SANITIZED else 100):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            s.sendall(b"hi")
+            assert s.recv(2) == b"hi"
+    worker = kit.children(place.programs["bastion"].pid)[-1]
+    kit.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= 5, "the worker gives all descriptors back")
+
+
+def test_the_example_configuration_is_read(place, spawn):
+    example = kit.ROOT / "tunnel" / "example" / "tunnel.yaml"
+    text = example.read_text().replace("127.0.0.1:2222", f"127.0.0.1:{place.ssh}")
+    (place.work / "tunnel.yaml").write_text(text)
+    local_port(place.tunnel("0:config.internal"))
+
+
+@pytest.mark.walls
+def test_the_real_brokers_worker_is_sealed(place):
+    program = place.tunnel("0:config.internal")
+    local_port(program)
+    worker = kit.children(place.programs["bastion"].pid)[-1]
+    status = pathlib.Path(f"/proc/{worker}/status").read_text()
+    assert re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+    if os.geteuid() == 0:
+        assert not re.search(r"^Uid:\s+0\s", status, re.M)
+        assert os.listdir(f"/proc/{worker}/root") == []
