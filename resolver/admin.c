@@ -32,13 +32,19 @@ void admin_totals_free(admin_totals_t *t)
   free(t);
 }
 
-static const total_t *find(const admin_totals_t *t, const char *view)
+static bool is_total_of(const total_t *t, const char *view)
 {
-  for (size_t i = 0; i < t->count; i++) {
-    const char *name = t->items[i].view;
-    if (name == view || (name != NULL && view != NULL && strcmp(name, view) == 0))
+  return t->view == view || (t->view != NULL && view != NULL && strcmp(t->view, view) == 0);
+}
+
+/* hint: where it most likely is, as long as the views stay as they were. */
+static const total_t *find(const admin_totals_t *t, const char *view, size_t hint)
+{
+  if (hint < t->count && is_total_of(&t->items[hint], view))
+    return &t->items[hint];
+  for (size_t i = 0; i < t->count; i++)
+    if (is_total_of(&t->items[i], view))
       return &t->items[i];
-  }
   return NULL;
 }
 
@@ -47,9 +53,9 @@ static const char *view_name_at(const snapshot_t *s, size_t i)
   return i < snapshot_view_count(s) ? view_name(snapshot_view(s, i)) : NULL;
 }
 
-static int add(admin_totals_t *t, const char *view, const stats_sum_t *sum)
+static int add(admin_totals_t *t, const char *view, size_t hint, const stats_sum_t *sum)
 {
-  const total_t *there = find(t, view);
+  const total_t *there = find(t, view, hint);
   if (there != NULL) {
     stats_sum_merge(&t->items[there - t->items].sum, sum);
     return SMPL_OK;
@@ -70,11 +76,7 @@ int admin_totals_fold(admin_totals_t *t, const snapshot_t *s)
   int err = SMPL_OK;
   for (size_t i = 0; !err && i <= snapshot_view_count(s); i++) {
     stats_sum_t sum = snapshot_stats_sum(s, i);
-    bool any = false;
-    for (unsigned n = 0; n < STATS_COUNTS; n++)
-      any = any || sum.n[n] > 0;
-    if (any)
-      err = add(t, view_name_at(s, i), &sum);
+    err = add(t, view_name_at(s, i), i, &sum);
   }
   return err;
 }
@@ -127,33 +129,29 @@ json_t *admin_status(const admin_state_t *a)
                    listeners(a->snapshot), "data", admin_sizes(a->snapshot));
 }
 
-/* Names of the views that have the zone. */
-static json_t *views_of(const settings_t *settings, const char *zone)
+static json_t *zone_json(const zone_t *z, const char *file)
 {
-  json_t *list = json_array();
-  for (size_t i = 0; list != NULL && i < settings->views.count; i++) {
-    const view_conf_t *v = settings_view_at(settings, i);
-    for (size_t j = 0; j < v->zones.count; j++)
-      if (strcmp(settings_name_at(&v->zones, j), zone) == 0)
-        json_array_append_new(list, json_string(v->name));
-  }
-  return list;
+  zone_facts_t f = zone_facts(z);
+  char origin[DNS_NAME_TEXT_MAX];
+  return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:[]}", "name", zone_name(z), "origin",
+                   dns_name_to_text(zone_origin(z), origin), "file", file, "serial", (json_int_t)f.serial,
+                   "names", (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
+                   (json_int_t)f.bytes, "views");
 }
 
 json_t *admin_zones(const admin_state_t *a)
 {
   json_t *list = json_array();
   const settings_t *settings = snapshot_settings(a->snapshot);
-  for (size_t i = 0; list != NULL && i < snapshot_zone_count(a->snapshot); i++) {
-    const zone_t *z = snapshot_zone(a->snapshot, i);
-    zone_facts_t f = zone_facts(z);
-    char origin[DNS_NAME_TEXT_MAX];
+  for (size_t i = 0; list != NULL && i < snapshot_zone_count(a->snapshot); i++)
     json_array_append_new(list,
-                          json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", zone_name(z),
-                                    "origin", dns_name_to_text(zone_origin(z), origin), "file",
-                                    settings_zone_at(settings, i)->file, "serial", (json_int_t)f.serial,
-                                    "names", (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
-                                    (json_int_t)f.bytes, "views", views_of(settings, zone_name(z))));
+                          zone_json(snapshot_zone(a->snapshot, i), settings_zone_at(settings, i)->file));
+  for (size_t i = 0; i < settings->views.count; i++) {
+    const view_conf_t *v = settings_view_at(settings, i);
+    for (size_t j = 0; j < v->zones.count; j++) {
+      size_t zone = settings_zone(settings, settings_name_at(&v->zones, j));
+      json_array_append_new(json_object_get(json_array_get(list, zone), "views"), json_string(v->name));
+    }
   }
   return json_pack("{s:b, s:o}", "ok", 1, "zones", list);
 }
@@ -166,7 +164,7 @@ json_t *admin_stats(const admin_state_t *a)
   for (size_t i = 0; views != NULL && i <= count; i++) {
     const char *name = view_name_at(a->snapshot, i);
     stats_sum_t sum = snapshot_stats_sum(a->snapshot, i);
-    const total_t *past = find(a->totals, name);
+    const total_t *past = find(a->totals, name, i);
     if (past != NULL)
       stats_sum_merge(&sum, &past->sum);
     stats_sum_merge(&all, &sum);
