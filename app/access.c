@@ -195,13 +195,12 @@ static void out_ms(text_out_t *out, uint64_t us)
 
 void access_write(access_log_t *log, const access_line_t *line)
 {
-  char client[ENDPOINT_TEXT_MAX];
   if (sizeof log->buffer - log->used < LINE_MAX_BYTES)
     access_flush(log);
   text_out_t out = {.buf = log->buffer + log->used, .cap = sizeof log->buffer - log->used};
   out_time(log, &out);
   out_string(&out, "listener", line->listener);
-  out_string(&out, "client", endpoint_format(line->client, client));
+  out_string(&out, "client", line->client);
   out_string(&out, "verdict", line->verdict);
   out_string(&out, "reason", line->reason);
   out_string(&out, "rule", line->rule);

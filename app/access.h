@@ -13,7 +13,7 @@ typedef struct access_log access_log_t;
 
 typedef struct access_line {
   const char *listener;
-  const endpoint_t *client;
+  const char *client;  /* "127.0.0.1:50190" */
   const char *verdict; /* "admitted", "refused", "closed" */
   const char *reason;  /* admit_reason, or why the connection was closed */
   const char *rule;    /* the rule that matched, NULL if none */

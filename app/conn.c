@@ -73,7 +73,7 @@ static bool wants_bytes(const conn_t *c)
 static void log_closed(const conn_t *c, const char *reason)
 {
   access_line_t line = {.listener = c->listener->conf->name,
-                        .client = &c->peer,
+                        .client = c->client,
                         .verdict = "closed",
                         .reason = reason,
                         .head = c->phase == PHASE_HEAD ? c->in : NULL,
@@ -260,7 +260,7 @@ static int new_request(conn_t *c)
   }
   request->conn = c;
   request->listener = c->listener;
-  request->peer = c->peer;
+  memcpy(request->client, c->client, sizeof request->client);
   c->request = request;
   return SMPL_OK;
 }
@@ -525,7 +525,10 @@ static int read_peer(conn_t *c)
   struct sockaddr_storage sa;
   int len = sizeof sa;
   int err = uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&sa, &len);
-  return err < 0 ? SMPL_ESYS : endpoint_from_sockaddr((struct sockaddr *)&sa, &c->peer);
+  if (err < 0 || endpoint_from_sockaddr((struct sockaddr *)&sa, &c->peer))
+    return SMPL_ESYS;
+  endpoint_format(&c->peer, c->client);
+  return SMPL_OK;
 }
 
 void conn_accept(listener_t *listener)

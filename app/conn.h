@@ -39,7 +39,8 @@ struct listener {
 
 enum {
   READ_BUFFER_SIZE = 64 << 10,
-  SPARE_REQUESTS = 64 /* request structs kept for reuse */
+  SPARE_REQUESTS = 64, /* request structs kept for reuse */
+  ID_PREFIX_LEN = 16   /* of a minted request id */
 };
 
 struct front {
@@ -55,8 +56,9 @@ struct front {
   void *done_ctx;
   uint64_t drain_deadline, give_up_deadline;
   uv_timer_t tick;
-  uv_prepare_t flush; /* writes the access log before the loop sleeps */
-  uint64_t id_prefix, id_next;
+  uv_prepare_t flush;                /* writes the access log before the loop sleeps */
+  char id_prefix[ID_PREFIX_LEN + 1]; /* hexadecimal, drawn once */
+  uint64_t id_next;
   uint64_t date_second;
   char date[32]; /* "Mon, 23 Nov 2026 03:25:59 GMT" */
   request_t *spare;
@@ -70,6 +72,7 @@ struct conn {
   conn_t *previous, *next; /* in listener->lists[phase] */
   uint64_t deadline;
   endpoint_t peer;
+  char client[ENDPOINT_TEXT_MAX]; /* peer, for the log */
   phase_t phase;
   bool closing;    /* uv_close was called */
   bool processing; /* consume() is on the stack: it goes on by itself */

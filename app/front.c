@@ -26,8 +26,19 @@ const front_limits_t front_limits_default = {
 /* "5f3a9c1e0b7d4c21-1a": a random part for the process, a number for the request. */
 static void mint_id(front_t *front, char *id)
 {
-  snprintf(id, LIMIT_REQUEST_ID, "%016llx-%llx", (unsigned long long)front->id_prefix,
-           (unsigned long long)++front->id_next);
+  char digits[16];
+  size_t count = 0;
+  uint64_t number = ++front->id_next;
+  memcpy(id, front->id_prefix, ID_PREFIX_LEN);
+  id[ID_PREFIX_LEN] = '-';
+  do {
+    digits[count++] = "0123456789abcdef"[number & 15];
+    number >>= 4;
+  } while (number > 0);
+  char *to = id + ID_PREFIX_LEN + 1;
+  while (count > 0)
+    *to++ = digits[--count];
+  *to = '\0';
 }
 
 request_t *front_request_new(front_t *front)
@@ -157,8 +168,11 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   front->loop = loop;
   front->access = conf->access;
   front->limits = conf->limits;
-  if (RAND_bytes((unsigned char *)&front->id_prefix, sizeof front->id_prefix) != 1)
+  uint8_t random[ID_PREFIX_LEN / 2];
+  if (RAND_bytes(random, sizeof random) != 1)
     err = diag_fail(diag, SMPL_ESYS, "no random numbers");
+  else
+    text_hex(front->id_prefix, random, sizeof random);
   start_handles(front);
   for (size_t i = 0; !err && i < conf->listener_count; i++) {
     err = open_listener(front, &front->listeners[i], &conf->listeners[i], diag);

@@ -105,7 +105,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
   bool admitted = request->admit.verdict == ADMIT_OK;
   access_line_t line = {
       .listener = request->listener->conf->name,
-      .client = &request->peer,
+      .client = request->client,
       .verdict = admitted ? "admitted" : "refused",
       .reason = admit_reason(&request->admit),
       .rule = request->admit.rule != NULL ? request->admit.rule->text : NULL,
