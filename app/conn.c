@@ -472,7 +472,8 @@ static void on_end(conn_t *c, ssize_t nread)
     front_request_free(c->request);
     c->request = NULL;
   }
-  refuse_gate(c, GATE_MORE, c->in, c->in_len);
+  static const uint8_t nothing[1];
+  refuse_gate(c, GATE_MORE, c->in != NULL ? c->in : nothing, c->in_len);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)

@@ -188,6 +188,32 @@ def check_refusals_half_closed(front, answer):
         assert front.raw(part, half_close=True) == answer, part
 
 
+@pytest.mark.short
+def test_the_internal_listener_says_what_is_wrong(front):
+    expected = {"/x/": (404, "final /"), "/a//b": (400, "empty segment"), "/" + "a" * 8200: (414, "8 KiB"), "/a%2fb": (400, "percent")}
+    for target, (status, text) in expected.items():
+        answer = front.ask(target, INTERNAL)
+        assert answer.status == status and text in answer.json["errors"][0]["detail"], target
+    chunked = front.ask("/internal/v1/echo", INTERNAL, method="POST", headers=["Transfer-Encoding: chunked"])
+    assert chunked.status == 411
+    crowded = front.ask("/internal/v1/health", INTERNAL, headers=["X: y"] * 100)
+    assert crowded.status == 431
+    for part in (b"GET /x", b"POST /internal/v1/echo HTTP/1.1\r\nHost: localhost\r\n" + JSON_TYPE + b"Content-Length: 9\r\n\r\n{"):
+        cut = Answer(front.raw(part, INTERNAL, half_close=True))
+        assert cut.status == 400 and "ends before" in cut.json["errors"][0]["detail"]
+
+
+def test_a_refused_peer_that_goes_on_sending_is_cut_off(front):
+    """What it sends is thrown away for a while, so that it can read the refusal, but not for ever."""
+    sent = 0
+    with front.connect() as s:
+        s.sendall(post(b"Transfer-Encoding: chunked\r\n"))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while sent < 64 << 20:
+                sent += s.send(b"0" * 65536)
+    assert 4 << 20 <= sent < 64 << 20
+
+
 def test_a_refusal_does_not_wait_for_the_rest_of_the_bytes(front):
     """Bytes that can no longer become a request are refused before their head ends."""
     for start in (b"\x16\x03\x01", b"GET /x HTTP/1.1\nHost", b"\r\n", b"GET / HTTP/1.1\r\nX: \x00"):
@@ -574,6 +600,26 @@ def test_a_configuration_error_is_one_line_with_its_place(work, old, new, place,
         done = kit.run(ECHO, *argv)
         assert done.returncode == 1 and done.stdout == "", done
         assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"smpl-app: {file}:{place}") and text in done.stderr, done.stderr
+
+
+def test_lists_in_the_configuration_are_bounded(work):
+    file = work / "a.yaml"
+    lists = {
+        "rules": (64, lambda n: GOOD.replace('"/api/v1/*"', ", ".join(f'"/api/v1/{i}"' for i in range(n)))),
+        "clients": (1024, lambda n: GOOD.replace("127.44.0.0/16", ", ".join(f"10.{i // 256}.{i % 256}.0/24" for i in range(n)))),
+        "hosts": (64, lambda n: GOOD.replace("clients:", "hosts: [" + ", ".join(f"h{i}" for i in range(n)) + "], clients:")),
+        "sisters": (16, lambda n: GOOD + 'resolver: {servers: ["127.0.0.1:5300"]}\nsisters: [' +
+                    ", ".join(f'"http://s{i}"' for i in range(n)) + "]\n"),
+        "listeners": (16, lambda n: GOOD.replace("database", "".join(
+            f'  - {{name: l{i}, address: "127.44.3.{i + 1}:80", rules: ["/api/v1/*"]}}\n' for i in range(n - 2)) + "database")),
+        "servers": (8, lambda n: GOOD + "resolver: {servers: [" + ", ".join(f'"127.0.0.1:{i + 1}"' for i in range(n)) + "]}\n"),
+    }
+    for name, (limit, write) in lists.items():
+        for n, status in ((limit, 0), (limit + 1, 1)):
+            file.write_text(write(n))
+            done = kit.run(ECHO, "check", "-c", file)
+            assert done.returncode == status, (name, n, done.stderr)
+            assert status == 0 or (name in done.stderr and str(limit) in done.stderr), done.stderr
 
 
 def test_check_says_what_follows_from_the_file(work):

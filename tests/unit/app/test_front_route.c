@@ -188,6 +188,20 @@ static void malformed_routes_are_refused(void **state)
   }
 }
 
+static void routes_have_a_bounded_number_of_segments_and_parameters(void **state)
+{
+  (void)state;
+  static const char *const fine[] = {"/{a}/{b}/{c}/{d}", "/1/2/3/4/5/6/7/8/9/10/11/12"};
+  rule_t all = rule("/*");
+  for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+    route_t route = {.method = METHOD_GET, .path = fine[i]};
+    route_source_t source = {&route, 1, NULL};
+    router_t *router = NULL;
+    assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_OK);
+    router_free(router); /* one more of either is in the list above */
+  }
+}
+
 static void two_routes_of_one_shape_are_refused(void **state)
 {
   (void)state;
@@ -421,6 +435,7 @@ int main(void)
       cmocka_unit_test(routes_are_found_by_raw_segments),
       cmocka_unit_test(the_public_table_contains_no_internal_route),
       cmocka_unit_test(malformed_routes_are_refused),
+      cmocka_unit_test(routes_have_a_bounded_number_of_segments_and_parameters),
       cmocka_unit_test(two_routes_of_one_shape_are_refused),
       cmocka_unit_test(a_table_holds_a_bounded_number_of_routes),
       cmocka_unit_test(each_refusal_has_its_reason),
