@@ -642,3 +642,24 @@ def test_usage_errors_have_status_2(work):
     assert kit.run(ECHO, "--version").stdout.startswith("smpl-app ")
     missing = kit.run(ECHO, "-c", work / "none.yaml")
     assert missing.returncode == 1 and "none.yaml" in missing.stderr and "No such file" in missing.stderr
+
+
+@pytest.mark.parametrize("service", ["accounts", "config", "flags"])
+def test_every_service_documents_itself(service):
+    printed = kit.run(kit.binary("smpl-app"), "openapi", "--service", service)
+    assert printed.returncode == 0, printed.stderr
+    document = json.loads(printed.stdout)
+    operations = [(path, method, op) for path, item in document["paths"].items() for method, op in item.items()]
+    ids = [op["operationId"] for _, _, op in operations]
+    assert len(set(ids)) == len(ids) and "health" in ids
+    assert {path.split("/")[1] for path, _, _ in operations} == {"api", "internal"}
+    for path, _, op in operations:
+        assert op["summary"] and op["responses"], path
+        named = {p["name"] for p in op.get("parameters", []) if p["in"] == "path"}
+        assert named == {part[1:-1] for part in path.split("/") if part.startswith("{")}, path
+
+
+@pytest.mark.parametrize("service", ["accounts", "config", "flags"])
+def test_the_example_configurations_are_fine(service):
+    done = kit.run(kit.binary("smpl-app"), "check", "-c", kit.ROOT / "app" / "examples" / f"{service}-service.yaml")
+    assert done.returncode == 0 and "internal, rules /*" in done.stdout, done.stderr
