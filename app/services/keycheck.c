@@ -283,9 +283,12 @@ void keycheck_free(keycheck_t *k)
 {
   if (k == NULL)
     return;
-  for (size_t i = 0; i < BUCKETS; i++)
-    while (k->buckets[i] != NULL)
-      drop(k, k->buckets[i]);
+  for (size_t i = 0; i < BUCKETS; i++) {
+    for (entry_t *e = k->buckets[i], *next; e != NULL; e = next) {
+      next = e->chain;
+      free(e);
+    }
+  }
   free(k);
 }
 

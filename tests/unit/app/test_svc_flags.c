@@ -244,6 +244,20 @@ static void lists_narrowed_to_a_context_are_paged_too(void **state)
   json_decref(data);
 }
 
+static void an_account_has_at_most_10000_flags(void **state)
+{
+  (void)state;
+  assert_int_equal(
+      storage_db_command(db, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
+                             " INSERT INTO flags SELECT '" TENANT
+                             "', 'n' || i, 'x', NULL, 'BOOLEAN', 'true', NULL, '{}', 1,"
+                             " 0, 0 FROM n"),
+      SMPL_OK);
+  assert_int_equal(apply(flag_create, TENANT, NULL, "last", PLAIN), 201);
+  assert_int_equal(apply(flag_create, TENANT, NULL, "more", PLAIN), 409);
+  assert_int_equal(apply(flag_create, OTHER, NULL, "more", PLAIN), 201);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -253,6 +267,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(flags_are_created_replaced_renamed_and_deleted, set_up, tear_down),
       cmocka_unit_test_setup_teardown(accounts_do_not_see_each_other, set_up, tear_down),
       cmocka_unit_test_setup_teardown(environments_come_back_whole, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_flags, set_up, tear_down),
       cmocka_unit_test_setup_teardown(lists_narrowed_to_a_context_are_paged_too, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,7 +179,7 @@ static void serve(server_t *s, const char *address, const char *reply)
   s->tcp.data = s;
   uv_ip4_addr(address, port, &sin);
   assert_int_equal(uv_tcp_bind(&s->tcp, (struct sockaddr *)&sin, 0), 0);
-  assert_int_equal(uv_listen((uv_stream_t *)&s->tcp, 8, on_connection), 0);
+  assert_int_equal(uv_listen((uv_stream_t *)&s->tcp, 128, on_connection), 0);
   int len = sizeof sin;
   uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&sin, &len);
   port = ntohs(sin.sin_port);
@@ -537,6 +537,33 @@ static void calls_have_a_limit_and_closing_drops_them(void **state)
   /* tear_down closes; nobody is called back then */
 }
 
+static void on_late(uv_timer_t *timer)
+{
+  *(bool *)timer->data = true;
+}
+
+static void connections_have_a_limit_and_calls_beyond_wait(void **state)
+{
+  static outcome_t o[SISTER_CONNECTIONS_MAX + 8];
+  server_t *s = &servers[0];
+  uv_timer_t timer;
+  bool late = false;
+  (void)state;
+  serve(s, A, "");
+  use_srv(port);
+  addresses[0] = A;
+  for (int i = 0; i < SISTER_CONNECTIONS_MAX + 8; i++)
+    assert_int_equal(start(NAME, NULL, 60000, &o[i]), SMPL_OK);
+  uv_timer_init(&loop, &timer);
+  timer.data = &late;
+  uv_timer_start(&timer, on_late, 400, 0);
+  while (!late)
+    uv_run(&loop, UV_RUN_ONCE);
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(&loop, UV_RUN_NOWAIT);
+  assert_int_equal(s->connections, SISTER_CONNECTIONS_MAX);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -552,6 +579,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(neither_redirect_nor_proxy_is_followed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(answers_have_a_limit_and_must_be_json, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_call_ends_in_time_whatever_is_silent, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(connections_have_a_limit_and_calls_beyond_wait, set_up, tear_down),
       cmocka_unit_test_setup_teardown(calls_have_a_limit_and_closing_drops_them, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
