@@ -177,7 +177,7 @@ static const int allowed[] = {
   SCMP_SYS(sendmsg),      SCMP_SYS(close),         SCMP_SYS(shutdown),     SCMP_SYS(getpid),
   SCMP_SYS(futex),        SCMP_SYS(brk),           SCMP_SYS(munmap),       SCMP_SYS(mremap),
   SCMP_SYS(exit_group),   SCMP_SYS(getrandom),     SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall),
-  SCMP_SYS(rt_sigreturn), SCMP_SYS(madvise),
+  SCMP_SYS(rt_sigreturn), SCMP_SYS(madvise),       SCMP_SYS(gettimeofday),
 #ifdef SMPL_SANITIZER
   /* What the sanitizers' run time needs to report and to manage its shadow. */
   SCMP_SYS(write),        SCMP_SYS(writev),        SCMP_SYS(sigaltstack),  SCMP_SYS(mprotect),

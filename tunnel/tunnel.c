@@ -52,6 +52,7 @@ typedef struct tunnel {
   ssh_pump_t *pump;
   ask_t *ask;
   opening_t *openings;
+  uint64_t accept_at; /* not before: descriptors had run out */
   size_t connections; /* those being opened included */
   size_t asking;      /* questions and checks that stand between us and ready */
   bool ready;
@@ -273,8 +274,10 @@ static void accept_all(tunnel_t *t, route_t *route, int listener)
 {
   while (t->connections < TUNNEL_CONNECTIONS_MAX) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+      t->accept_at = clock_mono_ms() + STEP_MS; /* it would be readable for ever */
     if (fd < 0)
-      return; /* also when descriptors run out: tried again at the next turn */
+      return;
     ssh_pump_prepare_socket(fd, 0);
     start_opening(t, route, fd);
   }
@@ -329,9 +332,10 @@ static void watch_path(tunnel_t *t)
 
 static int next_wait(const tunnel_t *t)
 {
-  if (t->openings || ask_state(t->ask) == ASK_OPENING || !t->ready)
+  uint64_t now = clock_mono_ms();
+  if (t->openings || ask_state(t->ask) == ASK_OPENING || !t->ready || now < t->accept_at)
     return STEP_MS;
-  uint64_t silent = clock_mono_ms() - t->seen_at;
+  uint64_t silent = now - t->seen_at;
   return silent < TUNNEL_KEEPALIVE_MS ? (int)(TUNNEL_KEEPALIVE_MS - silent) : TUNNEL_KEEPALIVE_MS / 5;
 }
 
@@ -339,7 +343,7 @@ static size_t fill_extra(tunnel_t *t, struct pollfd *extra, route_t **routes)
 {
   size_t n = 0;
   extra[n++] = (struct pollfd){interrupt_fd(), POLLIN, 0};
-  if (!t->ready || t->connections >= TUNNEL_CONNECTIONS_MAX)
+  if (!t->ready || t->connections >= TUNNEL_CONNECTIONS_MAX || clock_mono_ms() < t->accept_at)
     return n;
   for (size_t i = 0; i < t->route_count; i++) {
     for (size_t k = 0; k < t->routes[i].sockets.count; k++) {

@@ -278,6 +278,29 @@ def test_a_thousand_short_connections_leave_nothing_behind(tunnel):
     kit.wait_until(lambda: len(os.listdir(f"/proc/{program.pid}/fd")) == before, "descriptors are given back")
 
 
+def test_too_few_descriptors_let_connections_wait_and_not_the_processor_run(sshd, spawn):
+    server = Server(echo)
+    program = spawn(kit.tool("prlimit"), "--nofile=40:40", kit.binary("smpl-tunnel"), *sshd.arguments(),
+                    f"0:{TARGET}:{server.port}", env=EMPTY_ENV)
+    port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
+    held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(50)]
+    held[0].sendall(b"first")
+    assert held[0].recv(5) == b"first"
+
+    def ticks():
+        return sum(int(x) for x in pathlib.Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before < 30
+    for s in held[:30]:
+        s.close()
+    held[-1].sendall(b"last")
+    assert held[-1].recv(4) == b"last"
+    for s in held[30:]:
+        s.close()
+
+
 @pytest.mark.short
 def test_ctrl_c_ends_at_once_with_status_0_and_frees_the_port(tunnel):
     server = Server(echo)
@@ -442,24 +465,63 @@ def test_hashed_known_hosts_are_read(sshd, tunnel):
 def test_a_terminal_is_asked_about_an_unknown_host_and_the_answer_is_kept(sshd, work):
     known = work / "folder" / "known"
     server = Server(echo)
-    argv = [kit.binary("smpl-tunnel"), *map(str, sshd.arguments()), "--known-hosts", str(known), f"0:{TARGET}:{server.port}"]
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execvpe(argv[0], argv, dict(os.environ, **EMPTY_ENV))
-    seen = b""
-
-    def read_until(words):
-        nonlocal seen
-        while words not in seen:
-            seen += os.read(master, 4096)
-
-    read_until(b"fingerprint)?")
-    os.write(master, b"yes\n")
-    read_until(b"http://localhost")
-    os.write(master, b"\x03")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(master)
+    terminal = Terminal(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:{server.port}")
+    terminal.until(b"fingerprint)?")
+    terminal.type(b"yes\n")
+    terminal.until(b"http://localhost")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
     assert sshd.host_line in known.read_text()
+
+
+class Terminal:
+    """smpl-tunnel on a terminal of its own."""
+
+    def __init__(self, *argv):
+        self.seen = b""
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execvpe(kit.binary("smpl-tunnel"), ["smpl-tunnel", *map(str, argv)], dict(os.environ, **EMPTY_ENV))
+
+    def until(self, words):
+        while words not in self.seen:
+            self.seen += os.read(self.master, 4096)
+
+    def type(self, text):
+        os.write(self.master, text)
+
+    def end(self):
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.master)
+        return status
+
+
+def test_a_terminal_is_asked_for_a_passphrase_that_does_not_show(sshd):
+    assert kit.run("ssh-keygen", "-q", "-p", "-N", "secret words", "-f", sshd.identity).returncode == 0
+    terminal = Terminal(*sshd.arguments(), f"0:{TARGET}:{Server(echo).port}")
+    terminal.until(b"Passphrase for")
+    terminal.type(b"wrong\n")
+    terminal.until(b"not the passphrase")
+    terminal.type(b"secret words\n")
+    terminal.until(b"http://localhost")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+    assert b"secret" not in terminal.seen and b"wrong" not in terminal.seen
+
+
+def test_ctrl_c_at_a_prompt_ends_at_once(sshd):
+    assert kit.run("ssh-keygen", "-q", "-p", "-N", "secret words", "-f", sshd.identity).returncode == 0
+    terminal = Terminal(*sshd.arguments(), f"0:{TARGET}:80")
+    terminal.until(b"Passphrase for")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+
+
+def test_without_a_terminal_a_locked_key_says_what_to_do(sshd):
+    assert kit.run("ssh-keygen", "-q", "-p", "-N", "secret words", "-f", sshd.identity).returncode == 0
+    done = kit.run(kit.binary("smpl-tunnel"), *sshd.arguments(), f"0:{TARGET}:80", env={**os.environ, **EMPTY_ENV},
+                   start_new_session=True)
+    assert done.returncode == 6 and "ssh-add" in done.stderr
 
 
 def test_status_6_wrong_key(sshd, work):
@@ -524,8 +586,8 @@ def test_a_target_that_goes_away_later_resets_connections_and_is_said(tunnel):
     server.listener.shutdown(socket.SHUT_RDWR)
     server.listener.close()
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-            with pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
                 s.recv(1)
     program.wait_line(f"{TARGET}:{server.port}: Connection refused")
     assert program.running() and len(program.err) == 1, "said once, not thrice"

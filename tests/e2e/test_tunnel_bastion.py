@@ -225,8 +225,8 @@ def test_a_target_that_dies_later_is_said_with_its_reason(place):
     program = place.tunnel("0:config.internal")
     port = local_port(program)
     place.target.close()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-        with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
             s.recv(1)
     program.wait_line(f"config.internal.smplkit.local:{place.http}: the target refused the connection")
     assert program.running()

@@ -225,6 +225,30 @@ def test_the_worker_ends_at_once_when_the_broker_is_gone(broker):
     stop(process)
 
 
+def reason_of_bye(session):
+    return fb.struct.unpack_from("=I", session.wait(fb.BYE))[0]
+
+
+def test_a_client_that_says_goodbye_is_told_from_one_that_vanishes(broker):
+    closed, vanished = 1, 2  # common/reason.h
+    target(broker, "svc", echo)
+    process, _ = forwarding(broker)
+    stop(process)
+    assert reason_of_bye(broker.last()) == closed
+    process, _ = forwarding(broker)
+    process.kill()
+    process.communicate()
+    assert reason_of_bye(broker.last()) == vanished
+
+
+def test_the_clients_socket_never_blocks_the_worker(broker):
+    target(broker, "svc", echo)
+    process, _ = forwarding(broker)
+    flags = re.search(r"flags:\s+(\d+)", pathlib.Path(f"/proc/{broker.last().pid}/fdinfo/4").read_text())[1]
+    assert int(flags, 8) & os.O_NONBLOCK
+    stop(process)
+
+
 def test_kill_ends_a_worker_and_tells(broker):
     target(broker, "svc", echo)
     process, _ = forwarding(broker)
