@@ -1,6 +1,7 @@
 /* zone_builder_finish: the checks that need the whole zone, and the layout that zone_impl.h describes. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/error.h"
 #include "common/text.h"
@@ -13,6 +14,7 @@ enum {
   TYPE_NSEC = 47,
   RR_HEAD = 12, /* owner pointer, type, class, TTL, length */
   PLACE_MAX = 512,
+  HUGE_PAGE = 2 << 20,
 };
 
 /* The records of one node, sorted by type and data. */
@@ -328,6 +330,42 @@ static int check_all(compile_t *c)
   return SMPL_OK;
 }
 
+/* Memory that questions jump about in: on huge pages where the system gives them, for fewer misses of the TLB. */
+static void *zone_alloc(size_t size)
+{
+  if (size < HUGE_PAGE)
+    return malloc(size);
+  size_t whole = (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+  void *p = aligned_alloc(HUGE_PAGE, whole);
+  if (p != NULL)
+    madvise(p, whole, MADV_HUGEPAGE); /* a wish; without it all works */
+  return p;
+}
+
+static int make_table(compile_t *c)
+{
+  size_t slots = 16;
+  while (slots * 2 < (size_t)c->b->node_count * 3)
+    slots *= 2;
+  c->zone->slots = zone_alloc(slots * sizeof(slot_t));
+  if (c->zone->slots == NULL)
+    return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", c->b->name);
+  memset(c->zone->slots, 0, slots * sizeof(slot_t));
+  c->zone->mask = slots - 1;
+  return SMPL_OK;
+}
+
+/* The arena in memory of its exact size. */
+static int keep_arena(compile_t *c)
+{
+  c->zone->arena = zone_alloc(c->arena.used);
+  if (c->zone->arena == NULL)
+    return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", c->b->name);
+  memcpy(c->zone->arena, c->arena.data, c->arena.used);
+  c->zone->arena_len = c->arena.used;
+  return SMPL_OK;
+}
+
 static int make(compile_t *c)
 {
   zone_builder_t *b = c->b;
@@ -336,29 +374,25 @@ static int make(compile_t *c)
     return err;
   free(b->table); /* not needed any more, and big */
   b->table = NULL;
-  size_t slots = 16;
-  while (slots * 2 < (size_t)b->node_count * 3)
-    slots *= 2;
-  c->zone->slots = calloc(slots, sizeof(slot_t));
+  err = make_table(c);
+  if (err)
+    return err;
   c->zone->name = strdup(b->name);
-  if (c->zone->slots == NULL || c->zone->name == NULL)
+  if (c->zone->name == NULL)
     return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", b->name);
-  c->zone->mask = slots - 1;
   c->zone->origin = b->origin;
   c->zone->depth = b->depth;
   for (uint32_t i = 0; !err && i < b->node_count; i++)
     err = lay_node(c, &b->nodes[i]);
   if (!err)
     err = lay_negative_soa(c);
+  if (!err)
+    err = keep_arena(c);
   if (err)
     return err;
-  uint8_t *exact = c->arena.used > 0 ? realloc(c->arena.data, c->arena.used) : NULL;
-  c->zone->arena = exact != NULL ? exact : c->arena.data;
-  c->zone->arena_len = c->arena.used;
-  c->arena.data = NULL;
   c->zone->facts.records = b->records;
   c->zone->facts.warnings = b->warnings;
-  c->zone->facts.bytes = sizeof(zone_t) + slots * sizeof(slot_t) + c->zone->arena_len;
+  c->zone->facts.bytes = sizeof(zone_t) + (c->zone->mask + 1) * sizeof(slot_t) + c->zone->arena_len;
   return SMPL_OK;
 }
 
