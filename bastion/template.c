@@ -20,7 +20,8 @@ typedef struct child {
   pid_t pid;
 } child_t;
 
-typedef struct template {
+typedef struct template
+{
   worker_ssh_t *ssh;
   uint32_t walls;
   int keys;
@@ -31,7 +32,8 @@ typedef struct template {
   child_t *children;
   size_t count;
   size_t cap;
-} template_t;
+}
+template_t;
 
 /* Waits for room: the broker always reads, and what it must learn may not be lost. */
 static int tell(const msg_t *m)
@@ -175,7 +177,8 @@ static int start(template_t *t, diag_t *diag)
   sigemptyset(&chld);
   sigaddset(&chld, SIGCHLD);
   sigprocmask(SIG_BLOCK, &chld, NULL);
-  /* Sessions end when the broker says so, with words for their clients, not by a signal to the whole group. */
+  /* Sessions end when the broker says so, with words for their clients, not by a signal to the whole group.
+   */
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);

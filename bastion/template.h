@@ -1,5 +1,5 @@
-/* The template: executed by the broker, holds the libraries warm and the host keys' public halves, and forks a worker for
- * each connection. It knows no configuration and reads nothing of any peer. */
+/* The template: executed by the broker, holds the libraries warm and the host keys' public halves, and forks
+ * a worker for each connection. It knows no configuration and reads nothing of any peer. */
 #pragma once
 
 enum { TEMPLATE_SOCK_FD = 3 };

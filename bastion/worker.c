@@ -149,8 +149,8 @@ static noreturn void lost(worker_t *w)
   worker_end(w, REASON_PROTOCOL_ERROR, error);
 }
 
-/* Before the login every error that libssh records leaves the client without an answer (a signature of a kind that is
- * not accepted, say): better an end with words. */
+/* Before the login every error that libssh records leaves the client without an answer (a signature of a kind
+ * that is not accepted, say): better an end with words. */
 static void check_login_error(worker_t *w)
 {
   if (!w->signed_in && ssh_get_error_code(w->session) == SSH_FATAL)

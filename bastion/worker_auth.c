@@ -1,5 +1,5 @@
-/* Signing in: public keys alone. Every request that carries one is the broker's to answer; they are answered in the order
- * they came, one at a time. */
+/* Signing in: public keys alone. Every request that carries one is the broker's to answer; they are answered
+ * in the order they came, one at a time. */
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -28,7 +28,8 @@ static void count_failure(worker_t *w)
 static void count_probe(worker_t *w)
 {
   if (++w->probes > w->limits.probes_max)
-    worker_end(w, REASON_AUTH_FAILED, "too many keys offered; choose one (ssh -i FILE -o IdentitiesOnly=yes)");
+    worker_end(w, REASON_AUTH_FAILED,
+               "too many keys offered; choose one (ssh -i FILE -o IdentitiesOnly=yes)");
 }
 
 static bool kind_accepted(enum ssh_keytypes_e type)
@@ -124,7 +125,8 @@ static bool begin(worker_t *w, const worker_login_t *login)
   if (!is_signed)
     count_probe(w);
   if (!kind_accepted(ssh_key_type(ssh_message_auth_pubkey(message)))) {
-    worker_note(w, REASON_KEY_NOT_ACCEPTED, ssh_key_type_to_char(ssh_key_type(ssh_message_auth_pubkey(message))));
+    worker_note(w, REASON_KEY_NOT_ACCEPTED,
+                ssh_key_type_to_char(ssh_key_type(ssh_message_auth_pubkey(message))));
     return false;
   }
   return ask_broker(w, is_signed ? MSG_LOGIN : MSG_PROBE, message);

@@ -1,5 +1,5 @@
-/* Channels: direct-tcpip is the broker's to answer, a session channel speaks smpl-control and nothing else, and everything
- * beside these two is refused and told. */
+/* Channels: direct-tcpip is the broker's to answer, a session channel speaks smpl-control and nothing else,
+ * and everything beside these two is refused and told. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +51,8 @@ static reason_t reason_of(ssh_pump_end_t end)
   return REASON_CHANNEL_CLOSED;
 }
 
-static void on_channel_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
+static void on_channel_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                           const ssh_pump_bytes_t *bytes)
 {
   (void)ch;
   worker_channel_t *c = ctx;
@@ -178,7 +179,7 @@ static void finish_if_answered(worker_control_t *c)
 {
   if (!c->peer_ended || c->pending > 0)
     return;
-  if (c->speaks) /* a shell that was refused has no good end to report */
+  if (c->speaks)                                     /* a shell that was refused has no good end to report */
     ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
   ssh_pump_finish_lines(c->channel);
 }
@@ -187,7 +188,8 @@ static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line,
 {
   worker_control_t *c = ctx;
   if (!c->speaks)
-    worker_drain_peer(c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
+    worker_drain_peer(
+        c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
   if (!line) {
     c->peer_ended = true;
     finish_if_answered(c);
@@ -209,7 +211,8 @@ static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line,
   worker_pair_send(w->pair, &m);
 }
 
-static void on_control_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
+static void on_control_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                           const ssh_pump_bytes_t *bytes)
 {
   (void)ch;
   (void)end;
@@ -335,7 +338,8 @@ void worker_channel_request(worker_t *w, ssh_message message)
 {
   worker_control_t *c = control_of(w, ssh_message_channel_request_channel(message));
   bool subsystem = ssh_message_subtype(message) == SSH_CHANNEL_REQUEST_SUBSYSTEM;
-  if (c && !c->speaks && subsystem && strcmp(ssh_message_channel_request_subsystem(message), "smpl-control") == 0) {
+  if (c && !c->speaks && subsystem &&
+      strcmp(ssh_message_channel_request_subsystem(message), "smpl-control") == 0) {
     c->speaks = true;
     ssh_message_channel_request_reply_success(message);
     ssh_message_free(message);

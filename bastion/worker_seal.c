@@ -152,13 +152,13 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
     int what;
     rlim_t value;
   } all[] = {
-    {RLIMIT_NPROC, 0},
-    {RLIMIT_FSIZE, 0},
-    {RLIMIT_CORE, 0},
-    /* One more descriptor than granted channels is dropped by the kernel, and the open refused. */
-    {RLIMIT_NOFILE, OWN_FDS + channels_max},
+      {RLIMIT_NPROC, 0},
+      {RLIMIT_FSIZE, 0},
+      {RLIMIT_CORE, 0},
+      /* One more descriptor than granted channels is dropped by the kernel, and the open refused. */
+      {RLIMIT_NOFILE, OWN_FDS + channels_max},
 #ifndef SMPL_SANITIZER
-    {RLIMIT_AS, (rlim_t)MEMORY_BASE + (rlim_t)MEMORY_CHANNEL * channels_max},
+      {RLIMIT_AS, (rlim_t)MEMORY_BASE + (rlim_t)MEMORY_CHANNEL * channels_max},
 #endif
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -173,23 +173,46 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
 
 /* All that libssh, OpenSSL and malloc were seen to need. A call outside the list ends the process. */
 static const int allowed[] = {
-  SCMP_SYS(poll),         SCMP_SYS(recvfrom),      SCMP_SYS(sendto),       SCMP_SYS(recvmsg),
-  SCMP_SYS(sendmsg),      SCMP_SYS(close),         SCMP_SYS(shutdown),     SCMP_SYS(getpid),
-  SCMP_SYS(futex),        SCMP_SYS(brk),           SCMP_SYS(munmap),       SCMP_SYS(mremap),
-  SCMP_SYS(exit_group),   SCMP_SYS(getrandom),     SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall),
-  SCMP_SYS(rt_sigreturn), SCMP_SYS(madvise),       SCMP_SYS(gettimeofday),
+    SCMP_SYS(poll),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(close),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(getpid),
+    SCMP_SYS(futex),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(madvise),
+    SCMP_SYS(gettimeofday),
 #ifdef SMPL_SANITIZER
-  /* What the sanitizers' run time needs to report and to manage its shadow. */
-  SCMP_SYS(write),        SCMP_SYS(writev),        SCMP_SYS(sigaltstack),  SCMP_SYS(mprotect),
-  SCMP_SYS(gettid),       SCMP_SYS(tgkill),        SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
-  SCMP_SYS(sched_yield),  SCMP_SYS(read),          SCMP_SYS(getrlimit),    SCMP_SYS(prlimit64),
+    /* What the sanitizers' run time needs to report and to manage its shadow. */
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(read),
+    SCMP_SYS(getrlimit),
+    SCMP_SYS(prlimit64),
 #endif
 };
 
 /* Answered as if nothing were there, which libraries take better than death. */
 static const int denied[] = {
-  SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(stat),     SCMP_SYS(lstat),    SCMP_SYS(newfstatat),
-  SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+    SCMP_SYS(open),   SCMP_SYS(openat),    SCMP_SYS(stat),     SCMP_SYS(lstat),      SCMP_SYS(newfstatat),
+    SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
 };
 
 static int fill_filter(scmp_filter_ctx filter)
@@ -200,7 +223,8 @@ static int fill_filter(scmp_filter_ctx filter)
   for (size_t i = 0; i < sizeof denied / sizeof *denied && rc == 0; i++)
     rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), denied[i], 0);
   if (rc == 0) /* memory that can be executed is never needed */
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
   return rc;
 }
 

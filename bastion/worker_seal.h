@@ -1,15 +1,16 @@
-/* The walls around a worker. What all workers share (namespaces, empty root, Landlock) is put up once by the template and
- * inherited; the rest each worker puts up for itself, before the first byte of its peer. */
+/* The walls around a worker. What all workers share (namespaces, empty root, Landlock) is put up once by the
+ * template and inherited; the rest each worker puts up for itself, before the first byte of its peer. */
 #pragma once
 
 #include <stdint.h>
 
 #include "common/diag.h"
 
-/* Template, after its libraries are warm: nothing can be opened or connected afterwards. Best effort; *walls gets the
- * MSG_WALL_ bits that stand. As root a missing empty root is an error (SMPL_ESYS). */
+/* Template, after its libraries are warm: nothing can be opened or connected afterwards. Best effort; *walls
+ * gets the MSG_WALL_ bits that stand. As root a missing empty root is an error (SMPL_ESYS). */
 int worker_seal_template(uint32_t *walls, diag_t *diag);
 
-/* Worker, with descriptors 0..4 open and no others: own uid (as root), limits, no new privileges, seccomp. Every one of
- * them must stand, else SMPL_ESYS. channels_max: how many descriptors the broker may pass. *walls gains its bits. */
+/* Worker, with descriptors 0..4 open and no others: own uid (as root), limits, no new privileges, seccomp.
+ * Every one of them must stand, else SMPL_ESYS. channels_max: how many descriptors the broker may pass.
+ * *walls gains its bits. */
 int worker_seal(uint32_t channels_max, uint32_t *walls, diag_t *diag);

@@ -42,7 +42,8 @@ static int key_index(EVP_MD_CTX *ctx)
   }
 }
 
-EXPORTED int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *sig_len, const unsigned char *data, size_t len)
+EXPORTED int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *sig_len, const unsigned char *data,
+                            size_t len)
 {
   if (!broker || !sig || len > sizeof((msg_sign_t *)0)->data)
     return 0;
@@ -62,8 +63,8 @@ EXPORTED int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *sig_len
   return 1;
 }
 
-EXPORTED int EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *sig, size_t sig_len, const unsigned char *data,
-                              size_t len)
+EXPORTED int EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *sig, size_t sig_len,
+                              const unsigned char *data, size_t len)
 {
   (void)ctx;
   verdict = false;

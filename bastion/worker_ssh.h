@@ -6,15 +6,17 @@
 #include "bastion/worker_sign.h"
 #include "common/diag.h"
 
-/* Key types that may sign in. FIDO keys are left out: the bytes they sign are not those that the broker checks. */
-#define WORKER_KEY_TYPES                                                                                               \
+/* Key types that may sign in. FIDO keys are left out: the bytes they sign are not those that the broker
+ * checks. */
+#define WORKER_KEY_TYPES                                                                                     \
   "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
 
 typedef struct worker_ssh worker_ssh_t;
 
 /* Template: libraries warmed, no keys yet. */
 int worker_ssh_new(worker_ssh_t **out, diag_t *diag);
-/* A host key's public half in a private key's clothes, as text; index is the broker's number of it. One a kind. */
+/* A host key's public half in a private key's clothes, as text; index is the broker's number of it. One a
+ * kind. */
 int worker_ssh_add_key(worker_ssh_t *ssh, const char *text, int index, diag_t *diag);
 const worker_sign_keys_t *worker_ssh_keys(const worker_ssh_t *ssh);
 

@@ -1,4 +1,5 @@
-/* What the worker's own files share: worker.c (life and messages), worker_auth.c (signing in), worker_open.c (channels). */
+/* What the worker's own files share: worker.c (life and messages), worker_auth.c (signing in), worker_open.c
+ * (channels). */
 #pragma once
 
 #include <libssh/callbacks.h>
@@ -12,13 +13,13 @@
 #include "common/ssh_pump.h"
 
 enum {
-  WORKER_CHANNELS_CAP = 1024, /* whatever the broker's limit says */
-  WORKER_CONTROLS_MAX = 4,    /* session channels at once */
+  WORKER_CHANNELS_CAP = 1024,      /* whatever the broker's limit says */
+  WORKER_CONTROLS_MAX = 4,         /* session channels at once */
   WORKER_CONTROL_PENDING_MAX = 16, /* questions of one smpl-control channel that wait for their answers */
-  WORKER_AUTH_QUEUE_MAX = 8,  /* login requests that wait behind the one the broker has */
-  WORKER_NOTES_MAX = 64,      /* refusals told to the broker; a peer that makes more is cut off */
-  WORKER_START_MS = 10000,    /* for the broker's first message */
-  WORKER_LAST_WORDS_MS = 500, /* to get the disconnect message out */
+  WORKER_AUTH_QUEUE_MAX = 8,       /* login requests that wait behind the one the broker has */
+  WORKER_NOTES_MAX = 64,           /* refusals told to the broker; a peer that makes more is cut off */
+  WORKER_START_MS = 10000,         /* for the broker's first message */
+  WORKER_LAST_WORDS_MS = 500,      /* to get the disconnect message out */
 };
 
 /* A login request. */
@@ -62,7 +63,7 @@ typedef struct worker {
   uint32_t auth_failures;
   uint32_t probes;
   uint32_t notes;
-  uint32_t auth_request; /* the broker's pending answer; 0: none */
+  uint32_t auth_request;                            /* the broker's pending answer; 0: none */
   worker_login_t auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
   size_t auth_queued;
   worker_open_t *opens;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/byte_queue.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -17,18 +18,9 @@ enum {
   /* libssh reads 4 KiB a dispatch; this many before the sockets get their turn. */
   DISPATCHES_A_TURN = 32,
   READS_A_TURN = 1, /* of SSH_PUMP_READ_SIZE, per channel: the others come first */
-  QUEUE_FIRST = 4096,
   LINGER_CHECK_MS = 100,
   REKEY_CHECK_MS = 10, /* a new key exchange that ends inside a write gives no event to wait for */
 };
-
-/* Bytes in one stretch, taken from the front and added at the back. */
-typedef struct queue {
-  uint8_t *data;
-  size_t cap;
-  size_t at;
-  size_t len;
-} queue_t;
 
 struct ssh_pump_channel {
   ssh_pump_t *pump;
@@ -39,18 +31,18 @@ struct ssh_pump_channel {
   ssh_pump_line_cb on_line;
   void *ctx;
 
-  queue_t in;      /* from the channel */
-  uint32_t unread; /* bytes that libssh holds for us: the queue was full */
-  queue_t out;     /* read from the socket, and not taken by the channel yet; or lines */
+  byte_queue_t in;  /* from the channel */
+  uint32_t unread;  /* bytes that libssh holds for us: the queue was full */
+  byte_queue_t out; /* read from the socket, and not taken by the channel yet; or lines */
 
-  bool socket_ended;   /* nothing more to read from the socket */
-  bool socket_broke;   /* it failed: what arrives from the channel is dropped */
-  bool write_refused;  /* the socket takes nothing more, though it may still give */
-  bool eof_sent;       /* toward the channel */
-  bool eof_delivered;  /* toward the socket */
-  bool peer_closed;    /* CLOSE received */
-  bool drop;           /* asked for by the owner */
-  bool ended;          /* the owner knows; waits for the peer's CLOSE */
+  bool socket_ended;     /* nothing more to read from the socket */
+  bool socket_broke;     /* it failed: what arrives from the channel is dropped */
+  bool write_refused;    /* the socket takes nothing more, though it may still give */
+  bool eof_sent;         /* toward the channel */
+  bool eof_delivered;    /* toward the socket */
+  bool peer_closed;      /* CLOSE received */
+  bool drop;             /* asked for by the owner */
+  bool ended;            /* the owner knows; waits for the peer's CLOSE */
   uint64_t linger_until; /* 0: not lingering */
   ssh_pump_bytes_t bytes;
 };
@@ -67,67 +59,16 @@ struct ssh_pump {
   uint8_t *scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels */
   ssh_pump_hook_t before_sweep;
   void *before_sweep_ctx;
-  bool work;        /* something was queued outside a channel's step: do not sleep */
+  bool work;                          /* something was queued outside a channel's step: do not sleep */
   struct ssh_counter_struct received; /* libssh counts what it reads */
-  uint64_t received_by; /* in_bytes at the end of the last turn */
-  bool abuse;       /* set by callbacks, acted on after libssh has returned */
+  uint64_t received_by;               /* in_bytes at the end of the last turn */
+  bool abuse;                         /* set by callbacks, acted on after libssh has returned */
 };
-
-/* ---- queue ---- */
-
-static void queue_free(queue_t *q)
-{
-  free(q->data);
-  *q = (queue_t){0};
-}
-
-/* Room for more bytes behind those queued. */
-static int queue_reserve(queue_t *q, size_t more)
-{
-  if (q->cap - q->at - q->len >= more)
-    return SMPL_OK;
-  if (q->at > 0) {
-    memmove(q->data, q->data + q->at, q->len);
-    q->at = 0;
-    if (q->cap - q->len >= more)
-      return SMPL_OK;
-  }
-  size_t cap = q->cap ? q->cap : QUEUE_FIRST;
-  while (cap - q->len < more) {
-    if (cap > SIZE_MAX / 4)
-      return SMPL_ELIMIT;
-    cap *= 2;
-  }
-  uint8_t *data = realloc(q->data, cap);
-  if (!data)
-    return SMPL_ENOMEM;
-  q->data = data;
-  q->cap = cap;
-  return SMPL_OK;
-}
-
-static int queue_add(queue_t *q, const void *data, size_t len)
-{
-  int err = queue_reserve(q, len);
-  if (err)
-    return err;
-  memcpy(q->data + q->at + q->len, data, len);
-  q->len += len;
-  return SMPL_OK;
-}
-
-/* An empty queue holds no memory: idle channels are many. */
-static void queue_take(queue_t *q, size_t len)
-{
-  q->at += len;
-  q->len -= len;
-  if (q->len == 0)
-    queue_free(q);
-}
 
 /* ---- callbacks: queue and mark, nothing else ---- */
 
-static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *ctx)
+static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr,
+                   void *ctx)
 {
   (void)session;
   (void)channel;
@@ -138,7 +79,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
     ch->pump->work = true;
   /* len counts everything that libssh holds. Once it holds a rest, only an empty queue takes all of it. */
   bool take = ch->unread > 0 ? ch->in.len == 0 : ch->in.len < SSH_PUMP_QUEUE_MAX;
-  if (take && queue_add(&ch->in, data, len) == SMPL_OK) {
+  if (take && byte_queue_add(&ch->in, data, len) == SMPL_OK) {
     ch->unread = 0;
     return (int)len;
   }
@@ -176,7 +117,8 @@ int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms)
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0)
     return errno == EOPNOTSUPP || errno == ENOPROTOOPT || errno == EINVAL ? SMPL_OK : SMPL_ESYS;
 #ifdef TCP_USER_TIMEOUT
-  if (user_timeout_ms > 0 && setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms) < 0)
+  if (user_timeout_ms > 0 &&
+      setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms) < 0)
     return SMPL_ESYS;
 #else
   (void)user_timeout_ms;
@@ -220,8 +162,8 @@ static void tell_end(ssh_pump_channel_t *ch, ssh_pump_end_t end)
   if (ch->fd >= 0)
     close(ch->fd);
   ch->fd = -1;
-  queue_free(&ch->in);
-  queue_free(&ch->out);
+  byte_queue_free(&ch->in);
+  byte_queue_free(&ch->out);
   if (ch->on_end)
     ch->on_end(ch->ctx, ch, end, &ch->bytes);
 }
@@ -232,8 +174,8 @@ static void release_channel(ssh_pump_channel_t *ch, bool session_alive)
   ssh_remove_channel_callbacks(ch->ssh, &ch->callbacks);
   if (session_alive)
     ssh_channel_free(ch->ssh);
-  queue_free(&ch->in);
-  queue_free(&ch->out);
+  byte_queue_free(&ch->in);
+  byte_queue_free(&ch->out);
   free(ch);
 }
 
@@ -310,10 +252,12 @@ int ssh_pump_add(ssh_pump_t *pump, ssh_channel channel, int fd, ssh_pump_end_cb 
   return add(pump, (ssh_pump_channel_t){.ssh = channel, .fd = fd, .on_end = on_end, .ctx = ctx}, out);
 }
 
-int ssh_pump_add_lines(ssh_pump_t *pump, ssh_channel channel, ssh_pump_line_cb on_line, ssh_pump_end_cb on_end, void *ctx,
-                       ssh_pump_channel_t **out)
+int ssh_pump_add_lines(ssh_pump_t *pump, ssh_channel channel, ssh_pump_line_cb on_line,
+                       ssh_pump_end_cb on_end, void *ctx, ssh_pump_channel_t **out)
 {
-  return add(pump, (ssh_pump_channel_t){.ssh = channel, .fd = -1, .on_line = on_line, .on_end = on_end, .ctx = ctx}, out);
+  return add(pump,
+             (ssh_pump_channel_t){.ssh = channel, .fd = -1, .on_line = on_line, .on_end = on_end, .ctx = ctx},
+             out);
 }
 
 int ssh_pump_send_line(ssh_pump_channel_t *ch, const char *line, size_t len)
@@ -322,11 +266,11 @@ int ssh_pump_send_line(ssh_pump_channel_t *ch, const char *line, size_t len)
     return SMPL_ECLOSED;
   if (len > SSH_PUMP_LINE_MAX || ch->out.len + len + 1 > SSH_PUMP_LINES_QUEUE_MAX)
     return SMPL_ELIMIT;
-  int err = queue_reserve(&ch->out, len + 1);
+  int err = byte_queue_reserve(&ch->out, len + 1);
   if (err)
     return err;
-  queue_add(&ch->out, line, len);
-  queue_add(&ch->out, "\n", 1);
+  byte_queue_add(&ch->out, line, len);
+  byte_queue_add(&ch->out, "\n", 1);
   ch->pump->work = true;
   return SMPL_OK;
 }
@@ -376,13 +320,13 @@ void *ssh_pump_context(const ssh_pump_channel_t *ch)
 
 /* ---- from the channel ---- */
 
-/* Fetches all that libssh held back. In one go: every read of libssh's grants the peer a whole window again, so that
- * fetching bit by bit would let the rest grow without end. */
+/* Fetches all that libssh held back. In one go: every read of libssh's grants the peer a whole window again,
+ * so that fetching bit by bit would let the rest grow without end. */
 static int fetch_unread(ssh_pump_channel_t *ch)
 {
   while (ch->unread > 0) {
     uint32_t want = ch->unread;
-    int err = queue_reserve(&ch->in, want);
+    int err = byte_queue_reserve(&ch->in, want);
     if (err)
       return err;
     int got = ssh_channel_read_nonblocking(ch->ssh, ch->in.data + ch->in.at + ch->in.len, want, 0);
@@ -391,7 +335,8 @@ static int fetch_unread(ssh_pump_channel_t *ch)
       return SMPL_OK;
     }
     ch->in.len += (size_t)got;
-    /* Reading may have dispatched packets, and on_data then counted anew; it never lowers what is still there. */
+    /* Reading may have dispatched packets, and on_data then counted anew; it never lowers what is still
+     * there. */
     ch->unread = (uint32_t)got >= ch->unread ? 0 : ch->unread - (uint32_t)got;
   }
   return SMPL_OK;
@@ -409,20 +354,20 @@ static int send_queued(ssh_pump_channel_t *ch)
     if (n < 0) {
       /* The other end reads no more; it may still have sent something worth reading. */
       ch->write_refused = true;
-      queue_free(&ch->in);
+      byte_queue_free(&ch->in);
       return SMPL_ECLOSED;
     }
     ch->bytes.in += (uint64_t)n;
-    queue_take(&ch->in, (size_t)n);
+    byte_queue_take(&ch->in, (size_t)n);
   }
   return SMPL_OK;
 }
 
 static void drop_incoming(ssh_pump_channel_t *ch)
 {
-  queue_free(&ch->in);
+  byte_queue_free(&ch->in);
   if (ch->unread > 0 && fetch_unread(ch) == SMPL_OK)
-    queue_free(&ch->in);
+    byte_queue_free(&ch->in);
 }
 
 static void deliver_lines(ssh_pump_channel_t *ch)
@@ -444,7 +389,7 @@ static void deliver_lines(ssh_pump_channel_t *ch)
     ch->bytes.in += used;
     if (len > 0)
       ch->on_line(ch->ctx, ch, start, len);
-    queue_take(&ch->in, used);
+    byte_queue_take(&ch->in, used);
   }
 }
 
@@ -527,7 +472,7 @@ static void read_socket(ssh_pump_channel_t *ch)
       return;
     }
     size_t taken = write_channel(ch, pump->scratch, (size_t)n);
-    if (taken < (size_t)n && queue_add(&ch->out, pump->scratch + taken, (size_t)n - taken) != SMPL_OK)
+    if (taken < (size_t)n && byte_queue_add(&ch->out, pump->scratch + taken, (size_t)n - taken) != SMPL_OK)
       ch->drop = true; /* bytes are lost: the channel must not go on as if they were not */
   }
 }
@@ -537,7 +482,7 @@ static void move_out(ssh_pump_channel_t *ch, short revents)
   if (ch->out.len > 0) {
     size_t taken = write_channel(ch, ch->out.data + ch->out.at, ch->out.len);
     if (taken > 0)
-      queue_take(&ch->out, taken);
+      byte_queue_take(&ch->out, taken);
   }
   if (ch->fd >= 0 && !ch->socket_ended && (revents & (POLLIN | POLLHUP | POLLERR)))
     read_socket(ch);
@@ -661,7 +606,8 @@ static int fill_polls(ssh_pump_t *pump, const struct pollfd *extra, size_t extra
   int err = poll_size(pump, 1 + extra_count + pump->count);
   if (err)
     return err;
-  pump->polls[0] = (struct pollfd){ssh_get_fd(pump->session), (short)(POLLIN | (session_busy(pump) ? POLLOUT : 0)), 0};
+  pump->polls[0] =
+      (struct pollfd){ssh_get_fd(pump->session), (short)(POLLIN | (session_busy(pump) ? POLLOUT : 0)), 0};
   if (extra_count > 0)
     memcpy(pump->polls + 1, extra, extra_count * sizeof *extra);
   for (size_t i = 0; i < pump->count; i++) {
@@ -730,8 +676,8 @@ int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, in
 void ssh_pump_flush(ssh_pump_t *pump, int timeout_ms)
 {
   uint64_t until = clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-  /* The flag that libssh waits for POLLOUT stays up after its last send: only then does the next packet go out at once,
-   * and ssh_disconnect closes without waiting. */
+  /* The flag that libssh waits for POLLOUT stays up after its last send: only then does the next packet go
+   * out at once, and ssh_disconnect closes without waiting. */
   while (ssh_is_connected(pump->session) && (ssh_get_poll_flags(pump->session) & SSH_WRITE_PENDING)) {
     uint64_t now = clock_mono_ms();
     struct pollfd p = {ssh_get_fd(pump->session), POLLOUT, 0};

@@ -1,12 +1,14 @@
-/* The engine that moves bytes between libssh channels and sockets, for a session of either side: the bastion's worker
- * and the tunnel client. One poll(2) over the session, the caller's own descriptors and the channels' sockets; libssh's
- * event holds the session alone. Callbacks of libssh only queue and mark: everything else (writing to sockets, ending
- * channels, calling the owner back) happens after libssh has returned. One thread.
+/* The engine that moves bytes between libssh channels and sockets, for a session of either side: the
+ * bastion's worker and the tunnel client. One poll(2) over the session, the caller's own descriptors and the
+ * channels' sockets; libssh's event holds the session alone. Callbacks of libssh only queue and mark:
+ * everything else (writing to sockets, ending channels, calling the owner back) happens after libssh has
+ * returned. One thread.
  *
  * Flow control. From the channel to the socket: all that arrives goes into a queue of our own until it holds
- * SSH_PUMP_QUEUE_MAX; above that the bytes stay in libssh, which then stops granting the peer window. From the socket to
- * the channel: nothing is read that the peer's window has no room for, nor while the session still has bytes to send. So
- * a reader that stalls, on either side, costs at most SSH_PUMP_CHANNEL_MEMORY and holds up nobody else. */
+ * SSH_PUMP_QUEUE_MAX; above that the bytes stay in libssh, which then stops granting the peer window. From
+ * the socket to the channel: nothing is read that the peer's window has no room for, nor while the session
+ * still has bytes to send. So a reader that stalls, on either side, costs at most SSH_PUMP_CHANNEL_MEMORY and
+ * holds up nobody else. */
 #pragma once
 
 #include <libssh/libssh.h>
@@ -16,69 +18,77 @@
 #include <stdint.h>
 
 enum {
-  SSH_PUMP_CHANNELS_MAX = 4096,      /* in one pump, those that wait for the peer's CLOSE included */
-  SSH_PUMP_READ_SIZE = 256 << 10,    /* bytes read from a socket at once */
-  SSH_PUMP_QUEUE_MAX = 256 << 10,    /* bytes queued toward a socket before libssh keeps the rest */
-  SSH_PUMP_UNREAD_MAX = 2 << 20,     /* bytes left in libssh; it grants 1.28 MB, so more is a peer that ignores windows */
+  SSH_PUMP_CHANNELS_MAX = 4096,   /* in one pump, those that wait for the peer's CLOSE included */
+  SSH_PUMP_READ_SIZE = 256 << 10, /* bytes read from a socket at once */
+  SSH_PUMP_QUEUE_MAX = 256 << 10, /* bytes queued toward a socket before libssh keeps the rest */
+  SSH_PUMP_UNREAD_MAX =
+      2 << 20, /* bytes left in libssh; it grants 1.28 MB, so more is a peer that ignores windows */
   SSH_PUMP_CHANNEL_MEMORY = SSH_PUMP_QUEUE_MAX + 2 * SSH_PUMP_UNREAD_MAX,
-  SSH_PUMP_LINE_MAX = 16383,         /* bytes of a line on a line channel, without the newline */
+  SSH_PUMP_LINE_MAX = 16383,            /* bytes of a line on a line channel, without the newline */
   SSH_PUMP_LINES_QUEUE_MAX = 128 << 10, /* bytes of lines that wait for the peer's window */
-  SSH_PUMP_LINGER_MS = 10000,        /* to deliver what is queued after the other side has closed for good */
+  SSH_PUMP_LINGER_MS = 10000, /* to deliver what is queued after the other side has closed for good */
 };
 
 typedef struct ssh_pump ssh_pump_t;
 typedef struct ssh_pump_channel ssh_pump_channel_t;
 
 typedef enum ssh_pump_end {
-  SSH_PUMP_END_FINISHED,    /* both directions ended */
+  SSH_PUMP_END_FINISHED,     /* both directions ended */
   SSH_PUMP_END_SOCKET_BROKE, /* the socket failed */
-  SSH_PUMP_END_PEER_CLOSED, /* the SSH peer closed the channel before the socket had ended */
-  SSH_PUMP_END_SESSION,     /* the session is gone */
-  SSH_PUMP_END_DROPPED,     /* ssh_pump_drop, or a line that is too long */
+  SSH_PUMP_END_PEER_CLOSED,  /* the SSH peer closed the channel before the socket had ended */
+  SSH_PUMP_END_SESSION,      /* the session is gone */
+  SSH_PUMP_END_DROPPED,      /* ssh_pump_drop, or a line that is too long */
 } ssh_pump_end_t;
 
-/* Bytes so far: in = from the channel, written to the socket; out = from the socket, written to the channel. */
+/* Bytes so far: in = from the channel, written to the socket; out = from the socket, written to the channel.
+ */
 typedef struct ssh_pump_bytes {
   uint64_t in;
   uint64_t out;
 } ssh_pump_bytes_t;
 
-/* Called once a channel, from ssh_pump_turn or ssh_pump_free. The socket is closed already. ch is invalid afterwards. */
-typedef void (*ssh_pump_end_cb)(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes);
-/* A line of a line channel, without its newline, with a NUL behind it; never empty. From ssh_pump_turn. Once with NULL
- * when the peer has ended its side: then call ssh_pump_finish_lines, now or when all that was asked is answered. */
+/* Called once a channel, from ssh_pump_turn or ssh_pump_free. The socket is closed already. ch is invalid
+ * afterwards. */
+typedef void (*ssh_pump_end_cb)(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                                const ssh_pump_bytes_t *bytes);
+/* A line of a line channel, without its newline, with a NUL behind it; never empty. From ssh_pump_turn. Once
+ * with NULL when the peer has ended its side: then call ssh_pump_finish_lines, now or when all that was asked
+ * is answered. */
 typedef void (*ssh_pump_line_cb)(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len);
 /* For ssh_pump_each. */
 typedef void (*ssh_pump_each_cb)(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes);
 
-/* O_NONBLOCK, TCP_NODELAY and, where the system has it, a limit on unacknowledged bytes (user_timeout_ms, 0: none).
- * Before any seal: these calls are not behind the filter. Not-TCP sockets get O_NONBLOCK alone. A client calls it again
- * after ssh_connect: libssh makes a socket given by SSH_OPTIONS_FD a blocking one. SMPL_ESYS. */
+/* O_NONBLOCK, TCP_NODELAY and, where the system has it, a limit on unacknowledged bytes (user_timeout_ms, 0:
+ * none). Before any seal: these calls are not behind the filter. Not-TCP sockets get O_NONBLOCK alone. A
+ * client calls it again after ssh_connect: libssh makes a socket given by SSH_OPTIONS_FD a blocking one.
+ * SMPL_ESYS. */
 int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms);
 
-/* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive the pump.
- * SMPL_ENOMEM, SMPL_ECLOSED. */
+/* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive
+ * the pump. SMPL_ENOMEM, SMPL_ECLOSED. */
 int ssh_pump_new(ssh_session session, ssh_pump_t **out);
-/* Ends every channel with SSH_PUMP_END_SESSION. The session is disconnected and freed afterwards, never before. NULL
- * allowed. */
+/* Ends every channel with SSH_PUMP_END_SESSION. The session is disconnected and freed afterwards, never
+ * before. NULL allowed. */
 void ssh_pump_free(ssh_pump_t *pump);
 
-/* Takes over an open channel and a nonblocking socket, on success; on failure both stay the caller's. SMPL_ENOMEM,
- * SMPL_ELIMIT. */
+/* Takes over an open channel and a nonblocking socket, on success; on failure both stay the caller's.
+ * SMPL_ENOMEM, SMPL_ELIMIT. */
 int ssh_pump_add(ssh_pump_t *pump, ssh_channel channel, int fd, ssh_pump_end_cb on_end, void *ctx,
                  ssh_pump_channel_t **out);
 /* A channel without a socket that carries lines. */
-int ssh_pump_add_lines(ssh_pump_t *pump, ssh_channel channel, ssh_pump_line_cb on_line, ssh_pump_end_cb on_end, void *ctx,
-                       ssh_pump_channel_t **out);
-/* Sends a line (a newline is added). SMPL_ELIMIT when the peer does not take them; SMPL_ECLOSED; SMPL_ENOMEM. */
+int ssh_pump_add_lines(ssh_pump_t *pump, ssh_channel channel, ssh_pump_line_cb on_line,
+                       ssh_pump_end_cb on_end, void *ctx, ssh_pump_channel_t **out);
+/* Sends a line (a newline is added). SMPL_ELIMIT when the peer does not take them; SMPL_ECLOSED; SMPL_ENOMEM.
+ */
 int ssh_pump_send_line(ssh_pump_channel_t *ch, const char *line, size_t len);
 /* Ends the channel at the next turn, dropping what is queued. */
 void ssh_pump_drop(ssh_pump_channel_t *ch);
 /* No more lines from us: the channel ends when the queued ones are sent and the peer has ended too. */
 void ssh_pump_finish_lines(ssh_pump_channel_t *ch);
 
-/* Called in every turn just before channels that both sides have closed are freed. What libssh has queued for the caller
- * (ssh_message_get) points to channels: it is to be taken out and answered there, to the last one. */
+/* Called in every turn just before channels that both sides have closed are freed. What libssh has queued for
+ * the caller (ssh_message_get) points to channels: it is to be taken out and answered there, to the last one.
+ */
 typedef void (*ssh_pump_hook_t)(void *ctx);
 void ssh_pump_before_sweep(ssh_pump_t *pump, ssh_pump_hook_t hook, void *ctx);
 
@@ -91,10 +101,11 @@ size_t ssh_pump_live(const ssh_pump_t *pump);
 void ssh_pump_each(ssh_pump_t *pump, ssh_pump_each_cb cb, void *ctx);
 void *ssh_pump_context(const ssh_pump_channel_t *ch);
 
-/* Waits at most timeout_ms (-1: no limit) for anything to do, does it, and returns. extra are the caller's descriptors:
- * their revents are set. Returns 0, SMPL_ECLOSED when the session is over, SMPL_EPROTO when the peer ignores windows,
- * SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends the wait early. */
+/* Waits at most timeout_ms (-1: no limit) for anything to do, does it, and returns. extra are the caller's
+ * descriptors: their revents are set. Returns 0, SMPL_ECLOSED when the session is over, SMPL_EPROTO when the
+ * peer ignores windows, SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends the wait early. */
 int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, int timeout_ms);
 
-/* Writes out what the session has buffered, at most for timeout_ms; channels stand still meanwhile. For last words. */
+/* Writes out what the session has buffered, at most for timeout_ms; channels stand still meanwhile. For last
+ * words. */
 void ssh_pump_flush(ssh_pump_t *pump, int timeout_ms);

@@ -38,8 +38,9 @@ static int connect_agent(const char *path)
   return fd;
 }
 
-/* SSH_AGENTC_REQUEST_IDENTITIES (11), answered by SSH_AGENT_IDENTITIES_ANSWER (12) and their number: the number of keys,
- * or -1 when the agent does not answer so. The rest of the answer stays unread; the connection is not used again. */
+/* SSH_AGENTC_REQUEST_IDENTITIES (11), answered by SSH_AGENT_IDENTITIES_ANSWER (12) and their number: the
+ * number of keys, or -1 when the agent does not answer so. The rest of the answer stays unread; the
+ * connection is not used again. */
 static int64_t count_keys(int fd)
 {
   static const uint8_t question[] = {0, 0, 0, 1, 11};

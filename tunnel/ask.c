@@ -155,7 +155,8 @@ static void open_step(ask_t *ask)
     rc = ssh_channel_request_subsystem(ask->channel, "smpl-control");
   if (rc == SSH_AGAIN && clock_mono_ms() < ask->until)
     return;
-  if (rc != SSH_OK || ssh_pump_add_lines(ask->pump, ask->channel, on_line, on_end, ask, &ask->lines) != SMPL_OK) {
+  if (rc != SSH_OK ||
+      ssh_pump_add_lines(ask->pump, ask->channel, on_line, on_end, ask, &ask->lines) != SMPL_OK) {
     give_up_channel(ask);
     return;
   }

@@ -1,4 +1,5 @@
-/* Signing in: first the identity files that need no passphrase, then the agent, then the files that need one. */
+/* Signing in: first the identity files that need no passphrase, then the agent, then the files that need one.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ typedef struct attempt {
   ssh_session session;
   const options_t *options;
   const say_t *say;
-  char tried[TRIED_MAX]; /* what was offered, for the message when nothing was accepted */
+  char tried[TRIED_MAX];               /* what was offered, for the message when nothing was accepted */
   bool locked[OPTIONS_IDENTITIES_MAX]; /* needs a passphrase */
 } attempt_t;
 
@@ -69,7 +70,8 @@ static ssh_key load_key(const char *path, const char *passphrase, bool *locked, 
   *locked = false;
   if (file_read_secret(path, SESSION_PEM_MAX, &pem, &len, diag) != SMPL_OK)
     return NULL;
-  if (ssh_pki_import_privkey_base64(pem, passphrase, passphrase ? NULL : on_passphrase_wanted, locked, &key) != SSH_OK)
+  if (ssh_pki_import_privkey_base64(pem, passphrase, passphrase ? NULL : on_passphrase_wanted, locked,
+                                    &key) != SSH_OK)
     key = NULL;
   explicit_bzero(pem, len);
   free(pem);
@@ -124,7 +126,8 @@ static outcome_t try_agent(attempt_t *a)
   return outcome;
 }
 
-/* Whether the server would take the key, from its public half beside it: no passphrase is asked for in vain. */
+/* Whether the server would take the key, from its public half beside it: no passphrase is asked for in vain.
+ */
 static bool wanted(attempt_t *a, const char *path)
 {
   char pub[OPTIONS_PATH_MAX];
@@ -154,7 +157,8 @@ static outcome_t try_locked(attempt_t *a, const char *path)
   ssh_key key = NULL;
   for (int i = 0; i < PASSPHRASE_TRIES && !key; i++) {
     if (interrupt_prompt(question, passphrase, sizeof passphrase, 1) <= 0) {
-      say_note(a->say, "%s needs its passphrase, and there is no terminal to ask on: load it into an agent (ssh-add)",
+      say_note(a->say,
+               "%s needs its passphrase, and there is no terminal to ask on: load it into an agent (ssh-add)",
                path);
       break;
     }
@@ -203,12 +207,15 @@ exit_code_t session_sign_in(ssh_session session, const options_t *options, const
   const char *words = session_last_words(session);
   const char *tried = a.tried[0] ? a.tried : "nothing: no key was found";
   if (outcome == LOST && words[0])
-    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", options->user, options->host, words, tried);
+    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", options->user, options->host,
+              words, tried);
   else if (outcome == LOST)
-    diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", options->host, ssh_get_error(session),
-              tried);
+    diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", options->host,
+              ssh_get_error(session), tried);
   else
-    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: no key was accepted (offered: %s); choose a key with -i, a user "
-              "with -l", options->user, options->host, tried);
+    diag_fail(diag, SMPL_EDENIED,
+              "%s is not let in at %s: no key was accepted (offered: %s); choose a key with -i, a user "
+              "with -l",
+              options->user, options->host, tried);
   return EXIT_NOT_SIGNED_IN;
 }

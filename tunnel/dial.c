@@ -110,7 +110,8 @@ static void describe(const race_t *race, char *buf, size_t cap)
   buf[0] = '\0';
   for (size_t i = 0; i < race->started; i++) {
     char text[IP_TEXT_MAX];
-    int n = snprintf(buf + used, cap - used, "%s%s", used ? ", " : "", ip_format(&race->addresses[i].ip, text));
+    int n =
+        snprintf(buf + used, cap - used, "%s%s", used ? ", " : "", ip_format(&race->addresses[i].ip, text));
     if (n < 0 || (size_t)n >= cap - used)
       return;
     used += (size_t)n;
@@ -157,8 +158,8 @@ int dial(const char *host, uint16_t port, int *fd, diag_t *diag)
   if (err) {
     char tried[256];
     describe(&race, tried, sizeof tried);
-    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s (tried %s)", host, port, strerror(race.error),
-                     tried);
+    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s (tried %s)", host, port,
+                     strerror(race.error), tried);
   }
   return SMPL_OK;
 }

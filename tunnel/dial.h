@@ -1,5 +1,5 @@
-/* A TCP connection to the bastion: the system's addresses of the name, tried one after another with a short delay, the
- * first that answers wins (RFC 8305 in short). */
+/* A TCP connection to the bastion: the system's addresses of the name, tried one after another with a short
+ * delay, the first that answers wins (RFC 8305 in short). */
 #pragma once
 
 #include <stdint.h>
@@ -8,7 +8,7 @@
 
 enum {
   DIAL_ADDRESSES_MAX = 16,
-  DIAL_NEXT_MS = 250,     /* before the next address is tried beside the last */
+  DIAL_NEXT_MS = 250, /* before the next address is tried beside the last */
   DIAL_TIMEOUT_MS = 15000,
 };
 

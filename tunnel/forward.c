@@ -61,8 +61,9 @@ static int parse_bind(const char *text, const part_t *part, forward_t *out, diag
   if (ip_parse(part->text, &out->bind) != SMPL_OK)
     return diag_fail(diag, SMPL_EINVAL, "'%s': '%s' is not an address to listen on", text, part->text);
   if (!ip_is_loopback(&out->bind))
-    return diag_fail(diag, SMPL_EDENIED, "'%s': %s is not a loopback address; the grant is to you, not to your network",
-                     text, part->text);
+    return diag_fail(diag, SMPL_EDENIED,
+                     "'%s': %s is not a loopback address; the grant is to you, not to your network", text,
+                     part->text);
   return SMPL_OK;
 }
 
@@ -72,7 +73,8 @@ static int parse_target(const char *text, const part_t *part, forward_t *out, di
   if (part->bracketed && ip_parse(part->text, &ip) != SMPL_OK)
     return diag_fail(diag, SMPL_EINVAL, "'%s': '%s' is not an IPv6 address", text, part->text);
   if (all_digits(part))
-    return diag_fail(diag, SMPL_EINVAL, "'%s': '%s' is not a target's name; the form is [BIND:]PORT:TARGET[:PORT]", text,
+    return diag_fail(diag, SMPL_EINVAL,
+                     "'%s': '%s' is not a target's name; the form is [BIND:]PORT:TARGET[:PORT]", text,
                      part->text);
   for (const char *c = part->text; *c; c++) {
     if (*c <= ' ' || *c > '~' || strchr("/@\"'\\", *c))
@@ -87,8 +89,9 @@ int forward_parse(const char *text, forward_t *out, diag_t *diag)
   part_t parts[PARTS_MAX];
   size_t count = split(text, parts);
   if (count < 2)
-    return diag_fail(diag, SMPL_EINVAL,
-                     "'%s' is not a forward; the form is [BIND:]PORT:TARGET[:PORT], as in 8080:config.internal", text);
+    return diag_fail(
+        diag, SMPL_EINVAL,
+        "'%s' is not a forward; the form is [BIND:]PORT:TARGET[:PORT], as in 8080:config.internal", text);
   /* Three parts: what comes first decides, since no address is a bare number. */
   bool has_bind = count == 4 || (count == 3 && !all_digits(&parts[0]));
   size_t at = has_bind ? 1 : 0;

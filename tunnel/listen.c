@@ -17,8 +17,8 @@ static int fail(const endpoint_t *ep, int error, diag_t *diag)
   endpoint_format(ep, at);
   if (error == EADDRINUSE) {
     system_port_holder(ep->port, holder, sizeof holder);
-    return diag_fail(diag, SMPL_EBUSY, "%s: address in use%s%s; choose another port or 0 for any free one", at,
-                     holder[0] ? " by " : "", holder);
+    return diag_fail(diag, SMPL_EBUSY, "%s: address in use%s%s; choose another port or 0 for any free one",
+                     at, holder[0] ? " by " : "", holder);
   }
   if (error == EACCES)
     return diag_fail(diag, SMPL_EDENIED, "%s: ports below 1024 are for root; choose a higher one", at);
@@ -38,7 +38,8 @@ static int open_one(endpoint_t *ep, int *fd)
   if (sa.ss_family == AF_INET6)
     setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   if (bind(*fd, (struct sockaddr *)&sa, len) == 0 && listen(*fd, LISTEN_BACKLOG) == 0 &&
-      getsockname(*fd, (struct sockaddr *)&sa, &len) == 0 && endpoint_from_sockaddr((struct sockaddr *)&sa, ep) == SMPL_OK)
+      getsockname(*fd, (struct sockaddr *)&sa, &len) == 0 &&
+      endpoint_from_sockaddr((struct sockaddr *)&sa, ep) == SMPL_OK)
     return 0;
   int error = errno;
   close(*fd);
@@ -46,7 +47,8 @@ static int open_one(endpoint_t *ep, int *fd)
   return error;
 }
 
-/* Both families of localhost on one port; a machine without IPv6 has the one. 0 or an errno, with ep that failed. */
+/* Both families of localhost on one port; a machine without IPv6 has the one. 0 or an errno, with ep that
+ * failed. */
 static int open_localhost(uint16_t port, listen_sockets_t *out, endpoint_t *ep)
 {
   ip_t v4;

@@ -23,27 +23,31 @@ typedef struct file_conf {
 } file_conf_t;
 
 static const char usage[] =
-  "Usage: smpl-tunnel [OPTION]... [BIND:]PORT:TARGET[:PORT]...\n"
-  "Makes services behind a bastion reachable on local ports, until Ctrl-C.\n"
-  "\n"
-  "  smpl-tunnel 8080:config.internal        then open http://localhost:8080\n"
-  "\n"
-  "BIND is a loopback address (both families of localhost by default), PORT the local port (0: any free one). Without\n"
-  "the target's port the bastion is asked for it.\n"
-  "\n"
-  "      --bastion [ssh://][USER@]HOST[:PORT]   default: $SMPL_BASTION, then tunnel.yaml\n"
-  "  -l, --user USER            to sign in as\n"
-  "  -i, --identity FILE        private key; several allowed (default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa)\n"
-  "      --known-hosts FILE     host keys that are trusted (default: ~/.ssh/known_hosts)\n"
-  "      --json                 print events as JSON, one a line\n"
-  "  -q, --quiet                print nothing but errors\n"
-  "  -v, --verbose              say what is being done\n"
-  "      --help, --version\n"
-  "\n"
-  "tunnel.yaml is $SMPL_TUNNEL_CONFIG or $XDG_CONFIG_HOME/smplkit/tunnel.yaml; keys: bastion, user, identity, known_hosts.\n"
-  "\n"
-  "Exit status: 0 ended as asked, 1 other, 2 usage, 3 cannot bind, 4 cannot reach the bastion, 5 host key not trusted,\n"
-  "6 not signed in, 7 target refused by policy, 8 target unreachable, 9 session ended by the bastion.\n";
+    "Usage: smpl-tunnel [OPTION]... [BIND:]PORT:TARGET[:PORT]...\n"
+    "Makes services behind a bastion reachable on local ports, until Ctrl-C.\n"
+    "\n"
+    "  smpl-tunnel 8080:config.internal        then open http://localhost:8080\n"
+    "\n"
+    "BIND is a loopback address (both families of localhost by default), PORT the local port (0: any free "
+    "one). Without\n"
+    "the target's port the bastion is asked for it.\n"
+    "\n"
+    "      --bastion [ssh://][USER@]HOST[:PORT]   default: $SMPL_BASTION, then tunnel.yaml\n"
+    "  -l, --user USER            to sign in as\n"
+    "  -i, --identity FILE        private key; several allowed (default: ~/.ssh/id_ed25519, id_ecdsa, "
+    "id_rsa)\n"
+    "      --known-hosts FILE     host keys that are trusted (default: ~/.ssh/known_hosts)\n"
+    "      --json                 print events as JSON, one a line\n"
+    "  -q, --quiet                print nothing but errors\n"
+    "  -v, --verbose              say what is being done\n"
+    "      --help, --version\n"
+    "\n"
+    "tunnel.yaml is $SMPL_TUNNEL_CONFIG or $XDG_CONFIG_HOME/smplkit/tunnel.yaml; keys: bastion, user, "
+    "identity, known_hosts.\n"
+    "\n"
+    "Exit status: 0 ended as asked, 1 other, 2 usage, 3 cannot bind, 4 cannot reach the bastion, 5 host key "
+    "not trusted,\n"
+    "6 not signed in, 7 target refused by policy, 8 target unreachable, 9 session ended by the bastion.\n";
 
 const char *options_usage(void)
 {
@@ -146,12 +150,14 @@ static int parse_path(conf_t *conf, const char *text, size_t len, void *out)
 static const conf_scalar_t path_scalar = {"a path", sizeof(const char *), parse_path};
 
 static const conf_field_t file_fields[] = {
-  {"bastion", CONF_ONE, offsetof(file_conf_t, bastion), .scalar = &conf_string},
-  {"user", CONF_ONE, offsetof(file_conf_t, user), .scalar = &conf_string},
-  {"identity", CONF_ONE_OR_MANY, offsetof(file_conf_t, identities), .scalar = &path_scalar, .max = OPTIONS_IDENTITIES_MAX},
-  {"known_hosts", CONF_ONE, offsetof(file_conf_t, known_hosts), .scalar = &path_scalar},
+    {"bastion", CONF_ONE, offsetof(file_conf_t, bastion), .scalar = &conf_string},
+    {"user", CONF_ONE, offsetof(file_conf_t, user), .scalar = &conf_string},
+    {"identity", CONF_ONE_OR_MANY, offsetof(file_conf_t, identities), .scalar = &path_scalar,
+     .max = OPTIONS_IDENTITIES_MAX},
+    {"known_hosts", CONF_ONE, offsetof(file_conf_t, known_hosts), .scalar = &path_scalar},
 };
-static const conf_map_t file_map = {"tunnel.yaml", sizeof(file_conf_t), file_fields, CONF_COUNT(file_fields), NULL};
+static const conf_map_t file_map = {"tunnel.yaml", sizeof(file_conf_t), file_fields, CONF_COUNT(file_fields),
+                                    NULL};
 
 /* tunnel.yaml's path. A file that was named must exist; the usual one need not. */
 static int config_path(char *path, size_t cap, bool *named)
@@ -183,7 +189,8 @@ static int take_bastion(options_t *o, const char *text, diag_t *diag)
 static int take_user(options_t *o, const char *user, diag_t *diag)
 {
   if (!user[0] || text_copy(o->user, sizeof o->user, user) != SMPL_OK)
-    return diag_fail(diag, SMPL_EINVAL, "user '%s': empty or longer than %d bytes", user, OPTIONS_USER_MAX - 1);
+    return diag_fail(diag, SMPL_EINVAL, "user '%s': empty or longer than %d bytes", user,
+                     OPTIONS_USER_MAX - 1);
   return SMPL_OK;
 }
 
@@ -237,7 +244,8 @@ static int defaults(options_t *o, diag_t *diag)
   const struct passwd *pw = getpwuid(getuid());
   if (!o->host[0])
     return diag_fail(diag, SMPL_EINVAL,
-                     "no bastion is known: give --bastion HOST, set SMPL_BASTION, or write 'bastion: HOST' to tunnel.yaml");
+                     "no bastion is known: give --bastion HOST, set SMPL_BASTION, or write 'bastion: HOST' "
+                     "to tunnel.yaml");
   if (o->port == 0)
     o->port = SSH_PORT;
   if (!o->user[0] && (!pw || text_copy(o->user, sizeof o->user, pw->pw_name) != SMPL_OK))
@@ -302,11 +310,16 @@ static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
 static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
 {
   static const struct option longs[] = {
-    {"bastion", required_argument, NULL, OPT_BASTION}, {"user", required_argument, NULL, 'l'},
-    {"identity", required_argument, NULL, 'i'},        {"known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS},
-    {"json", no_argument, NULL, OPT_JSON},             {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},               {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},       {0},
+      {"bastion", required_argument, NULL, OPT_BASTION},
+      {"user", required_argument, NULL, 'l'},
+      {"identity", required_argument, NULL, 'i'},
+      {"known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS},
+      {"json", no_argument, NULL, OPT_JSON},
+      {"quiet", no_argument, NULL, 'q'},
+      {"verbose", no_argument, NULL, 'v'},
+      {"help", no_argument, NULL, OPT_HELP},
+      {"version", no_argument, NULL, OPT_VERSION},
+      {0},
   };
   const char *user = NULL;
   int c;
@@ -323,7 +336,8 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
   }
   for (int i = optind; i < argc; i++) {
     if (i == optind && !strchr(argv[i], ':'))
-      return diag_fail(diag, SMPL_EINVAL, "'%s' is neither a forward (PORT:TARGET) nor a command that exists", argv[i]);
+      return diag_fail(diag, SMPL_EINVAL, "'%s' is neither a forward (PORT:TARGET) nor a command that exists",
+                       argv[i]);
     if (o->forward_count == FORWARDS_MAX)
       return diag_fail(diag, SMPL_ELIMIT, "more than %d forwards", FORWARDS_MAX);
     int err = forward_parse(argv[i], &o->forwards[o->forward_count++], diag);
@@ -331,7 +345,8 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
       return err;
   }
   if (o->forward_count == 0)
-    return diag_fail(diag, SMPL_EINVAL, "what to forward is missing, as in: smpl-tunnel 8080:config.internal");
+    return diag_fail(diag, SMPL_EINVAL,
+                     "what to forward is missing, as in: smpl-tunnel 8080:config.internal");
   return SMPL_OK;
 }
 

@@ -25,7 +25,7 @@ typedef struct options {
   char user[OPTIONS_USER_MAX];
   const char *identities[OPTIONS_IDENTITIES_MAX];
   size_t identity_count;
-  bool identities_given;   /* else the usual ones under ~/.ssh */
+  bool identities_given;                            /* else the usual ones under ~/.ssh */
   const char *known_hosts[OPTIONS_KNOWN_HOSTS_MAX]; /* the first is the one that is written to */
   size_t known_hosts_count;
   bool quiet;
@@ -33,16 +33,17 @@ typedef struct options {
   bool json;
   bool help;
   bool version;
-  conf_t *conf; /* owns strings that come from tunnel.yaml */
+  conf_t *conf;                                                  /* owns strings that come from tunnel.yaml */
   char *paths[OPTIONS_IDENTITIES_MAX + OPTIONS_KNOWN_HOSTS_MAX]; /* owned */
   size_t path_count;
 } options_t;
 
-/* Splits [ssh://][USER@]HOST[:PORT] (an IPv6 address in brackets). user "" and port 0 when absent. SMPL_EINVAL. Pure. */
+/* Splits [ssh://][USER@]HOST[:PORT] (an IPv6 address in brackets). user "" and port 0 when absent.
+ * SMPL_EINVAL. Pure. */
 int options_parse_bastion(const char *text, char *user, char *host, uint16_t *port, diag_t *diag);
 
-/* Reads all sources. SMPL_EINVAL (SMPL_EDENIED) is a fault of the command line; *in_file tells that it is one of
- * tunnel.yaml instead. options_free afterwards in any case. */
+/* Reads all sources. SMPL_EINVAL (SMPL_EDENIED) is a fault of the command line; *in_file tells that it is one
+ * of tunnel.yaml instead. options_free afterwards in any case. */
 int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *diag);
 void options_free(options_t *options);
 

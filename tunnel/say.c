@@ -38,22 +38,24 @@ void say_ready(const say_t *say, const say_ready_t *r)
     snprintf(at, sizeof at, "localhost:%u", r->port);
   snprintf(url, sizeof url, "http://%s", at);
   if (say->json) {
-    print_json(json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:s}", "event", "ready", "url", url, "address", at, "port",
-                         (int)r->port, "target", r->target, "target_port", (int)r->target_port, "bastion", r->bastion));
+    print_json(json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:s}", "event", "ready", "url", url, "address", at,
+                         "port", (int)r->port, "target", r->target, "target_port", (int)r->target_port,
+                         "bastion", r->bastion));
     return;
   }
   if (say->quiet)
     return;
   char line[LINE_MAX_BYTES];
-  snprintf(line, sizeof line, "%s -> %s:%u by way of %s; Ctrl-C ends", url, r->target, r->target_port, r->bastion);
+  snprintf(line, sizeof line, "%s -> %s:%u by way of %s; Ctrl-C ends", url, r->target, r->target_port,
+           r->bastion);
   print_line(stdout, "", line);
 }
 
 void say_refused(const say_t *say, const char *target, uint16_t port, const char *reason, const char *text)
 {
   if (say->json) {
-    print_json(json_pack("{s:s, s:s, s:i, s:s, s:s}", "event", "refused", "target", target, "target_port", (int)port,
-                         "reason", reason ? reason : "none", "text", text));
+    print_json(json_pack("{s:s, s:s, s:i, s:s, s:s}", "event", "refused", "target", target, "target_port",
+                         (int)port, "reason", reason ? reason : "none", "text", text));
     return;
   }
   char line[LINE_MAX_BYTES];

@@ -1,5 +1,5 @@
-/* Everything the program prints: the ready lines on standard output, the rest on standard error; with --json all events
- * on standard output as one JSON object a line. Text that others chose is escaped here. */
+/* Everything the program prints: the ready lines on standard output, the rest on standard error; with --json
+ * all events on standard output as one JSON object a line. Text that others chose is escaped here. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,11 +15,11 @@ typedef struct say {
 } say_t;
 
 typedef struct say_ready {
-  const ip_t *bind;      /* NULL: localhost */
-  uint16_t port;         /* local */
-  const char *target;    /* final name */
+  const ip_t *bind;   /* NULL: localhost */
+  uint16_t port;      /* local */
+  const char *target; /* final name */
   uint16_t target_port;
-  const char *bastion;   /* user@host:port */
+  const char *bastion; /* user@host:port */
 } say_ready_t;
 
 void say_ready(const say_t *say, const say_ready_t *ready);

@@ -13,13 +13,14 @@
 #include "tunnel/interrupt.h"
 #include "tunnel/trust.h"
 
-/* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first: several times
- * as fast as the usual default. */
-#define KEX                                                                                                            \
-  "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,"           \
+/* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
+ * several times as fast as the usual default. */
+#define KEX                                                                                                  \
+  "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521," \
   "diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256"
-#define CIPHERS                                                                                                        \
-  "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr"
+#define CIPHERS                                                                                              \
+  "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,"       \
+  "aes128-ctr"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
 
 int session_wait(ssh_session session, uint64_t until)
@@ -67,8 +68,8 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t
   int rc;
   while ((rc = ssh_connect(session)) == SSH_AGAIN) {
     if (session_wait(session, until) != SMPL_OK) {
-      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s", o->host, o->port,
-                SESSION_STEP_MS / 1000);
+      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s", o->host,
+                o->port, SESSION_STEP_MS / 1000);
       return EXIT_NO_BASTION;
     }
   }
@@ -77,9 +78,11 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t
     return EXIT_ENDED;
   const char *words = session_last_words(session);
   if (words[0])
-    diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port, words);
+    diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port,
+              words);
   else
-    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port, ssh_get_error(session));
+    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
+              ssh_get_error(session));
   return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
 }
 
@@ -97,33 +100,35 @@ static bool ask(const trust_t *trust, const char *kind, const char *print)
   return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0;
 }
 
-static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_verdict_t verdict, const char *kind,
-                             const char *print, diag_t *diag)
+static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_verdict_t verdict,
+                             const char *kind, const char *print, diag_t *diag)
 {
   char known[DIAG_TEXT_MAX / 2];
   trust_describe_known(trust, known, sizeof known);
   const char *file = o->known_hosts_count ? o->known_hosts[0] : "~/.ssh/known_hosts";
   if (verdict == TRUST_REVOKED)
-    diag_fail(diag, SMPL_EDENIED, "the %s key of %s, %s, is marked @revoked: not connecting", kind, trust_host(trust),
-              print);
+    diag_fail(diag, SMPL_EDENIED, "the %s key of %s, %s, is marked @revoked: not connecting", kind,
+              trust_host(trust), print);
   else if (verdict == TRUST_CHANGED)
-    diag_fail(diag, SMPL_EDENIED,
-              "the host key of %s has CHANGED: it now shows %s %s, on file is %s. Either it was replaced (ask its "
-              "administrator, then remove the old line) or somebody is in between",
-              trust_host(trust), kind, print, known);
+    diag_fail(
+        diag, SMPL_EDENIED,
+        "the host key of %s has CHANGED: it now shows %s %s, on file is %s. Either it was replaced (ask its "
+        "administrator, then remove the old line) or somebody is in between",
+        trust_host(trust), kind, print, known);
   else if (verdict == TRUST_OTHER_KIND)
-    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s", trust_host(trust),
-              kind, print, known);
+    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s",
+              trust_host(trust), kind, print, known);
   else
     diag_fail(diag, SMPL_EDENIED,
-              "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add the key to %s "
+              "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add "
+              "the key to %s "
               "(ssh-keyscan -p %u %s)",
               trust_host(trust), kind, print, file, o->port, o->host);
   return EXIT_NOT_TRUSTED;
 }
 
-static exit_code_t check_key(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust, ssh_key key,
-                             diag_t *diag)
+static exit_code_t check_key(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust,
+                             ssh_key key, diag_t *diag)
 {
   char print[TRUST_FINGERPRINT_MAX];
   const char *kind = ssh_key_type_to_char(ssh_key_type(key));
@@ -144,8 +149,8 @@ static exit_code_t check_key(ssh_session session, const options_t *o, const say_
   return EXIT_ENDED;
 }
 
-static exit_code_t establish(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust, int fd,
-                             diag_t *diag)
+static exit_code_t establish(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust,
+                             int fd, diag_t *diag)
 {
   if (!set_options(session, o, trust, fd)) {
     diag_fail(diag, SMPL_EINVAL, "libssh: %s", ssh_get_error(session));

@@ -31,7 +31,8 @@ static unsigned long listening_inode(const char *table, uint16_t port)
     unsigned at;
     unsigned state;
     unsigned long inode;
-    if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu", &at, &state, &inode) == 3 &&
+    if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu", &at, &state,
+               &inode) == 3 &&
         at == port && state == LISTEN_STATE)
       found = inode;
   }

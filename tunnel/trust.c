@@ -33,11 +33,11 @@ static const struct kind {
   enum ssh_keytypes_e type;
   const char *algorithms;
 } kinds[] = {
-  {SSH_KEYTYPE_ED25519, "ssh-ed25519"},
-  {SSH_KEYTYPE_ECDSA_P256, "ecdsa-sha2-nistp256"},
-  {SSH_KEYTYPE_ECDSA_P384, "ecdsa-sha2-nistp384"},
-  {SSH_KEYTYPE_ECDSA_P521, "ecdsa-sha2-nistp521"},
-  {SSH_KEYTYPE_RSA, "rsa-sha2-512,rsa-sha2-256"},
+    {SSH_KEYTYPE_ED25519, "ssh-ed25519"},
+    {SSH_KEYTYPE_ECDSA_P256, "ecdsa-sha2-nistp256"},
+    {SSH_KEYTYPE_ECDSA_P384, "ecdsa-sha2-nistp384"},
+    {SSH_KEYTYPE_ECDSA_P521, "ecdsa-sha2-nistp521"},
+    {SSH_KEYTYPE_RSA, "rsa-sha2-512,rsa-sha2-256"},
 };
 
 static bool on_file(const trust_t *trust, enum ssh_keytypes_e type)
@@ -76,8 +76,10 @@ static void read_line(trust_t *trust, char *line, const char *file, unsigned num
     line += strcspn(line, " ");
   line += strspn(line, " ");
   size_t hosts = strcspn(line, " ");
-  /* Excluding patterns (!host) are not evaluated by libssh: such a line is left out rather than believed too widely. */
-  if (*line == '#' || *line == '@' || *line == '\0' || memchr(line, '!', hosts) || trust->count == TRUST_KEYS_MAX)
+  /* Excluding patterns (!host) are not evaluated by libssh: such a line is left out rather than believed too
+   * widely. */
+  if (*line == '#' || *line == '@' || *line == '\0' || memchr(line, '!', hosts) ||
+      trust->count == TRUST_KEYS_MAX)
     return;
   struct ssh_knownhosts_entry *entry = NULL;
   if (ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
@@ -112,7 +114,8 @@ static int read_file(trust_t *trust, const char *file, diag_t *diag)
   return SMPL_OK;
 }
 
-int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out, diag_t *diag)
+int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,
+               diag_t *diag)
 {
   *out = NULL;
   trust_t *trust = calloc(1, sizeof *trust);
@@ -196,7 +199,8 @@ char *trust_describe_known(const trust_t *trust, char *buf, size_t cap)
     if (k->revoked)
       continue;
     int n = snprintf(buf + used, cap - used, "%s%s %s (%s, line %u)", used ? ", " : "",
-                     ssh_key_type_to_char(ssh_key_type(k->key)), trust_fingerprint(k->key, print), k->file, k->line);
+                     ssh_key_type_to_char(ssh_key_type(k->key)), trust_fingerprint(k->key, print), k->file,
+                     k->line);
     if (n < 0 || (size_t)n >= cap - used)
       break;
     used += (size_t)n;
@@ -204,7 +208,8 @@ char *trust_describe_known(const trust_t *trust, char *buf, size_t cap)
   return buf;
 }
 
-static int write_line(const trust_t *trust, const char *file, const char *type, const char *base64, diag_t *diag)
+static int write_line(const trust_t *trust, const char *file, const char *type, const char *base64,
+                      diag_t *diag)
 {
   int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0)

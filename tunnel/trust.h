@@ -1,5 +1,6 @@
-/* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh; @revoked keys are
- * refused, @cert-authority lines do not apply (no host certificates here). Strict: what is not known is not trusted. */
+/* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh;
+ * @revoked keys are refused, @cert-authority lines do not apply (no host certificates here). Strict: what is
+ * not known is not trusted. */
 #pragma once
 
 #include <libssh/libssh.h>
@@ -26,8 +27,10 @@ typedef enum trust_verdict {
   TRUST_REVOKED,
 } trust_verdict_t;
 
-/* Reads what the files say of host and port. A file that is missing says nothing; one that cannot be read is an error. */
-int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out, diag_t *diag);
+/* Reads what the files say of host and port. A file that is missing says nothing; one that cannot be read is
+ * an error. */
+int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,
+               diag_t *diag);
 void trust_free(trust_t *trust);
 
 /* The name under which the host is on file: host, or [host]:port when the port is not 22. */
@@ -38,7 +41,8 @@ const char *trust_algorithms(const trust_t *trust);
 
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key);
 
-/* "ED25519 SHA256:... (file, line 3)" of each key on file, joined by ", "; "" if there is none. Returns buf. */
+/* "ED25519 SHA256:... (file, line 3)" of each key on file, joined by ", "; "" if there is none. Returns buf.
+ */
 char *trust_describe_known(const trust_t *trust, char *buf, size_t cap);
 /* SHA256:... into buf of TRUST_FINGERPRINT_MAX bytes. Returns buf ("" when it fails). */
 char *trust_fingerprint(ssh_key key, char *buf);

@@ -26,11 +26,11 @@ enum { STEP_MS = 100 }; /* how often time limits are looked at while something i
 typedef struct route {
   const forward_t *forward;
   listen_sockets_t sockets;
-  uint16_t port;        /* the target's */
-  char name[FORWARD_TARGET_MAX]; /* the target's final one, for people */
+  uint16_t port;                     /* the target's */
+  char name[FORWARD_TARGET_MAX];     /* the target's final one, for people */
   char host[FORWARD_TARGET_MAX + 1]; /* what the bastion is asked to connect to */
-  uint64_t told_at;     /* when a refusal was last said */
-  char told[256];       /* which */
+  uint64_t told_at;                  /* when a refusal was last said */
+  char told[256];                    /* which */
 } route_t;
 
 /* A channel that the bastion has not answered for. fd -1: the check before ready. */
@@ -142,8 +142,8 @@ static void on_why(void *ctx, const json_t *reply)
   free(r);
 }
 
-/* libssh has put the server's answer into one text: "... error (CODE) TEXT". RFC 4254 §5.1: 1 is prohibited, 2 connect
- * failed. */
+/* libssh has put the server's answer into one text: "... error (CODE) TEXT". RFC 4254 §5.1: 1 is prohibited,
+ * 2 connect failed. */
 static void read_refusal(ssh_session session, refusal_t *r)
 {
   const char *error = ssh_get_error(session);
@@ -153,7 +153,8 @@ static void read_refusal(ssh_session session, refusal_t *r)
   while (text && (*text == ')' || *text == ' '))
     text++;
   if (text && *text)
-    snprintf(r->text, sizeof r->text, "%s%s", r->code == EXIT_REFUSED ? "the server does not allow it: " : "", text);
+    snprintf(r->text, sizeof r->text, "%s%s", r->code == EXIT_REFUSED ? "the server does not allow it: " : "",
+             text);
   else
     snprintf(r->text, sizeof r->text, "%s",
              r->code == EXIT_REFUSED ? "the server does not allow it" : "the target cannot be reached");
@@ -184,7 +185,8 @@ static void reset(int fd)
   close(fd);
 }
 
-static void on_connection_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
+static void on_connection_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                              const ssh_pump_bytes_t *bytes)
 {
   (void)ch;
   (void)end;
@@ -246,7 +248,8 @@ static void not_opened(tunnel_t *t, opening_t *o, bool in_time)
   if (in_time)
     ask_why(t, o->route);
   else
-    refused(t, o->route, EXIT_UNREACHABLE, reason_name(REASON_CONNECT_TIMEOUT), "the bastion does not answer in time");
+    refused(t, o->route, EXIT_UNREACHABLE, reason_name(REASON_CONNECT_TIMEOUT),
+            "the bastion does not answer in time");
   ssh_channel_free(o->channel);
 }
 
@@ -310,7 +313,8 @@ static void session_over(tunnel_t *t)
   }
 }
 
-/* Any byte from the bastion is a sign of life; without one it is asked for one, and given up after a while. */
+/* Any byte from the bastion is a sign of life; without one it is asked for one, and given up after a while.
+ */
 static void watch_path(tunnel_t *t)
 {
   uint64_t now = clock_mono_ms();
@@ -320,7 +324,8 @@ static void watch_path(tunnel_t *t)
     return;
   }
   uint64_t silent = now - t->seen_at;
-  if (silent >= TUNNEL_DEAD_MS && t->asked_alive_at > t->seen_at && now - t->asked_alive_at >= TUNNEL_KEEPALIVE_MS) {
+  if (silent >= TUNNEL_DEAD_MS && t->asked_alive_at > t->seen_at &&
+      now - t->asked_alive_at >= TUNNEL_KEEPALIVE_MS) {
     t->over = true;
     fail(t, EXIT_NO_BASTION, reason_name(REASON_CLIENT_VANISHED),
          "the path to the bastion is dead: no sign of life for 15 s");
@@ -370,7 +375,8 @@ static void turn(tunnel_t *t)
   }
   if (err) {
     t->over = true;
-    fail(t, EXIT_OTHER, NULL, err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
+    fail(t, EXIT_OTHER, NULL,
+         err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
     return;
   }
   for (size_t i = 1; i < count; i++) {
@@ -451,11 +457,14 @@ static void resolve_all(tunnel_t *t)
     const char *target = t->routes[i].forward->target;
     if (t->routes[i].port)
       continue;
-    snprintf(text, sizeof text, ask_state(t->ask) == ASK_READY
-               ? "the bastion does not know the port of %s: say it, as in %u:%s:PORT"
-               : "the server is no smplkit bastion and cannot be asked for the port of %s: say it, as in %u:%s:PORT",
+    snprintf(text, sizeof text,
+             ask_state(t->ask) == ASK_READY
+                 ? "the bastion does not know the port of %s: say it, as in %u:%s:PORT"
+                 : "the server is no smplkit bastion and cannot be asked for the port of %s: say it, as in "
+                   "%u:%s:PORT",
              target, t->routes[i].sockets.port, target);
-    fail(t, ask_state(t->ask) == ASK_READY ? EXIT_UNREACHABLE : EXIT_USAGE, reason_name(REASON_NO_SERVICE_PORT), text);
+    fail(t, ask_state(t->ask) == ASK_READY ? EXIT_UNREACHABLE : EXIT_USAGE,
+         reason_name(REASON_NO_SERVICE_PORT), text);
   }
 }
 
@@ -474,12 +483,12 @@ static void say_all_ready(tunnel_t *t)
 {
   char bastion[OPTIONS_USER_MAX + OPTIONS_HOST_MAX + 16];
   bool v6 = strchr(t->options->host, ':') != NULL;
-  snprintf(bastion, sizeof bastion, "%s@%s%s%s:%u", t->options->user, v6 ? "[" : "", t->options->host, v6 ? "]" : "",
-           t->options->port);
+  snprintf(bastion, sizeof bastion, "%s@%s%s%s:%u", t->options->user, v6 ? "[" : "", t->options->host,
+           v6 ? "]" : "", t->options->port);
   for (size_t i = 0; i < t->route_count; i++) {
     const route_t *r = &t->routes[i];
-    say_ready(t->say, &(say_ready_t){r->forward->bind_given ? &r->forward->bind : NULL, r->sockets.port, r->name, r->port,
-                                     bastion});
+    say_ready(t->say, &(say_ready_t){r->forward->bind_given ? &r->forward->bind : NULL, r->sockets.port,
+                                     r->name, r->port, bastion});
   }
 }
 

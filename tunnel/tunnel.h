@@ -1,5 +1,5 @@
-/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections until a signal
- * or the session's end. */
+/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections
+ * until a signal or the session's end. */
 #pragma once
 
 #include "tunnel/exit.h"

@@ -1,5 +1,6 @@
-/* The pump between a libssh client and a libssh server in one process, over a socket pair. The module is included whole:
- * one limit can only be reached by calling a callback as a hostile peer would make libssh do. */
+/* The pump between a libssh client and a libssh server in one process, over a socket pair. The module is
+ * included whole: one limit can only be reached by calling a callback as a hostile peer would make libssh do.
+ */
 #include "common/ssh_pump.c"
 
 #include <libssh/server.h>
@@ -182,8 +183,10 @@ static pipe_ends_t *open_pipe(link_t *l)
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b), 0);
   p->near = a[0];
   p->far = b[0];
-  assert_int_equal(ssh_pump_add(l->client_pump, client, a[1], on_end, &p->client_end, &p->client_channel), SMPL_OK);
-  assert_int_equal(ssh_pump_add(l->server_pump, server, b[1], on_end, &p->server_end, &p->server_channel), SMPL_OK);
+  assert_int_equal(ssh_pump_add(l->client_pump, client, a[1], on_end, &p->client_end, &p->client_channel),
+                   SMPL_OK);
+  assert_int_equal(ssh_pump_add(l->server_pump, server, b[1], on_end, &p->server_end, &p->server_channel),
+                   SMPL_OK);
   return p;
 }
 
@@ -496,7 +499,8 @@ static void on_lines_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, 
   on_end(&((lines_t *)ctx)->ended, ch, end, bytes);
 }
 
-static void open_lines(link_t *l, lines_t *client, lines_t *server, ssh_pump_channel_t **c, ssh_pump_channel_t **s)
+static void open_lines(link_t *l, lines_t *client, lines_t *server, ssh_pump_channel_t **c,
+                       ssh_pump_channel_t **s)
 {
   ssh_channel a;
   ssh_channel b;
@@ -549,7 +553,7 @@ static void test_a_line_may_be_so_long_and_no_longer(void **state)
   assert_int_equal(server.last, SSH_PUMP_LINE_MAX);
   assert_int_equal(ssh_pump_send_line(c, line, SSH_PUMP_LINE_MAX + 1), SMPL_ELIMIT);
   /* A peer that does not keep to it. */
-  assert_int_equal(queue_add(&c->out, line, SSH_PUMP_LINE_MAX + 1), SMPL_OK);
+  assert_int_equal(byte_queue_add(&c->out, line, SSH_PUMP_LINE_MAX + 1), SMPL_OK);
   turns(l, 20);
   assert_int_equal(server.count, 1);
   assert_int_equal(server.ended.last, SSH_PUMP_END_DROPPED);
@@ -579,18 +583,18 @@ static void test_lines_that_nobody_takes_are_refused_at_the_limit(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_bytes_arrive_in_both_directions),
-    cmocka_unit_test(test_an_end_of_one_direction_leaves_the_other),
-    cmocka_unit_test(test_an_end_comes_after_the_bytes_before_it_however_slow_the_reader),
-    cmocka_unit_test(test_a_stalled_reader_costs_a_bounded_amount),
-    cmocka_unit_test(test_sixty_four_channels_of_which_one_stalls),
-    cmocka_unit_test(test_new_key_exchanges_lose_nothing),
-    cmocka_unit_test(test_a_socket_that_breaks_ends_its_channel_alone),
-    cmocka_unit_test(test_a_dropped_channel_is_told_once_and_closed_for_the_peer),
-    cmocka_unit_test(test_a_peer_that_ignores_windows_ends_the_session),
-    cmocka_unit_test(test_lines_go_both_ways_and_an_end_waits_for_the_answer),
-    cmocka_unit_test(test_a_line_may_be_so_long_and_no_longer),
-    cmocka_unit_test(test_lines_that_nobody_takes_are_refused_at_the_limit),
+      cmocka_unit_test(test_bytes_arrive_in_both_directions),
+      cmocka_unit_test(test_an_end_of_one_direction_leaves_the_other),
+      cmocka_unit_test(test_an_end_comes_after_the_bytes_before_it_however_slow_the_reader),
+      cmocka_unit_test(test_a_stalled_reader_costs_a_bounded_amount),
+      cmocka_unit_test(test_sixty_four_channels_of_which_one_stalls),
+      cmocka_unit_test(test_new_key_exchanges_lose_nothing),
+      cmocka_unit_test(test_a_socket_that_breaks_ends_its_channel_alone),
+      cmocka_unit_test(test_a_dropped_channel_is_told_once_and_closed_for_the_peer),
+      cmocka_unit_test(test_a_peer_that_ignores_windows_ends_the_session),
+      cmocka_unit_test(test_lines_go_both_ways_and_an_end_waits_for_the_answer),
+      cmocka_unit_test(test_a_line_may_be_so_long_and_no_longer),
+      cmocka_unit_test(test_lines_that_nobody_takes_are_refused_at_the_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

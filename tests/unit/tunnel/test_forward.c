@@ -11,7 +11,8 @@
 #include "common/error.h"
 #include "tunnel/forward.h"
 
-static void expect(const char *text, const char *bind, unsigned port, const char *target, unsigned target_port)
+static void expect(const char *text, const char *bind, unsigned port, const char *target,
+                   unsigned target_port)
 {
   forward_t f;
   diag_t diag = {0};
@@ -76,8 +77,9 @@ static void test_only_loopback_is_listened_on(void **state)
 static void test_nonsense_is_named(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"",        ":",        "x",         "80:",     ":80:x",      "80::x",  "80:x:",
-                                    "a:b:c:d:e", "[::1:80:x", "80:[::1",   "80:[]:1", "80:[::1]x:1", "80:[x]:1"};
+  static const char *const bad[] = {"",        ":",           "x",         "80:",       ":80:x",
+                                    "80::x",   "80:x:",       "a:b:c:d:e", "[::1:80:x", "80:[::1",
+                                    "80:[]:1", "80:[::1]x:1", "80:[x]:1"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     expect_error(bad[i], SMPL_EINVAL, "");
   expect_error("80:81", SMPL_EINVAL, "not a target's name");
@@ -105,11 +107,11 @@ static void test_a_name_may_be_so_long_and_no_longer(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_every_form),
-    cmocka_unit_test(test_ports_at_their_limits),
-    cmocka_unit_test(test_only_loopback_is_listened_on),
-    cmocka_unit_test(test_nonsense_is_named),
-    cmocka_unit_test(test_a_name_may_be_so_long_and_no_longer),
+      cmocka_unit_test(test_every_form),
+      cmocka_unit_test(test_ports_at_their_limits),
+      cmocka_unit_test(test_only_loopback_is_listened_on),
+      cmocka_unit_test(test_nonsense_is_named),
+      cmocka_unit_test(test_a_name_may_be_so_long_and_no_longer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,14 +71,14 @@ static void test_bastion_in_every_form(void **state)
     const char *text, *user, *host;
     unsigned port;
   } good[] = {
-    {"host", "", "host", 0},
-    {"HOST.Example", "", "host.example", 0},
-    {"host:2222", "", "host", 2222},
-    {"dev@host", "dev", "host", 0},
-    {"ssh://dev@host:2222", "dev", "host", 2222},
-    {"ssh://host/", "", "host", 0},
-    {"ssh://dev@[::1]:65535/", "dev", "::1", 65535},
-    {"[fe80::1%eth0]", "", "fe80::1%eth0", 0},
+      {"host", "", "host", 0},
+      {"HOST.Example", "", "host.example", 0},
+      {"host:2222", "", "host", 2222},
+      {"dev@host", "dev", "host", 0},
+      {"ssh://dev@host:2222", "dev", "host", 2222},
+      {"ssh://host/", "", "host", 0},
+      {"ssh://dev@[::1]:65535/", "dev", "::1", 65535},
+      {"[fe80::1%eth0]", "", "fe80::1%eth0", 0},
   };
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     char user[OPTIONS_USER_MAX];
@@ -94,8 +94,9 @@ static void test_bastion_in_every_form(void **state)
 static void test_bastion_in_no_form(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"", "@host", "dev@", "host:", "host:0", "host:65536", "host:x", "ssh://", "[::1", "[]",
-                                    "host/path", "host:22/path", "a b", "[::1]22", "a,b"};
+  static const char *const bad[] = {"",           "@host",        "dev@",   "host:",   "host:0",
+                                    "host:65536", "host:x",       "ssh://", "[::1",    "[]",
+                                    "host/path",  "host:22/path", "a b",    "[::1]22", "a,b"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     char user[OPTIONS_USER_MAX];
     char host[OPTIONS_HOST_MAX];
@@ -115,8 +116,9 @@ static void test_the_command_line_stands_above_environment_and_file(void **state
   diag_t diag = {0};
   write_file("bastion: filehost:1\nuser: fileuser\nidentity: key\nknown_hosts: ~/kh\n");
   setenv("SMPL_BASTION", "envhost:2", 1);
-  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "arghost", "-l", "arguser", "-i", "argkey", "--known-hosts",
-                            "argkh", "80:x", NULL), SMPL_OK);
+  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "arghost", "-l", "arguser", "-i", "argkey",
+                            "--known-hosts", "argkh", "80:x", NULL),
+                   SMPL_OK);
   assert_string_equal(o.host, "arghost");
   assert_int_equal(o.port, 22);
   assert_string_equal(o.user, "arguser");
@@ -231,15 +233,15 @@ static void test_so_many_identities_and_no_more(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup(test_bastion_in_every_form, setup),
-    cmocka_unit_test_setup(test_bastion_in_no_form, setup),
-    cmocka_unit_test_setup(test_the_command_line_stands_above_environment_and_file, setup),
-    cmocka_unit_test_setup(test_the_environment_stands_above_the_file, setup),
-    cmocka_unit_test_setup(test_l_stands_above_the_user_in_the_bastions_name, setup),
-    cmocka_unit_test_setup(test_the_usual_files_are_the_default, setup),
-    cmocka_unit_test_setup(test_faults_in_the_file_are_told_from_faults_of_the_command_line, setup),
-    cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
-    cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
+      cmocka_unit_test_setup(test_bastion_in_every_form, setup),
+      cmocka_unit_test_setup(test_bastion_in_no_form, setup),
+      cmocka_unit_test_setup(test_the_command_line_stands_above_environment_and_file, setup),
+      cmocka_unit_test_setup(test_the_environment_stands_above_the_file, setup),
+      cmocka_unit_test_setup(test_l_stands_above_the_user_in_the_bastions_name, setup),
+      cmocka_unit_test_setup(test_the_usual_files_are_the_default, setup),
+      cmocka_unit_test_setup(test_faults_in_the_file_are_told_from_faults_of_the_command_line, setup),
+      cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
+      cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

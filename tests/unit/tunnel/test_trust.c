@@ -88,7 +88,8 @@ static trust_t *load(const fixture_t *f, const char *host, uint16_t port)
 }
 
 /* What is said of our key by one line, in which %s stands for the key. */
-static trust_verdict_t judge_line(const fixture_t *f, const char *format, const char *key, const char *host, uint16_t port)
+static trust_verdict_t judge_line(const fixture_t *f, const char *format, const char *key, const char *host,
+                                  uint16_t port)
 {
   char text[2048];
   char *place = strstr(format, "KEY");
@@ -108,23 +109,23 @@ static void test_names_ports_and_patterns(void **state)
     const char *line;
     trust_verdict_t verdict;
   } cases[] = {
-    {"[bastion]:2222 KEY", TRUST_KNOWN},
-    {"[bastion]:2222 KEY a comment", TRUST_KNOWN},
-    {"other,[bastion]:2222 KEY", TRUST_KNOWN},
-    {"\t[bastion]:2222\tKEY\r", TRUST_KNOWN},
-    {"[*]:2222 KEY", TRUST_KNOWN},
-    {"* KEY", TRUST_KNOWN},
-    {"bastion KEY", TRUST_UNKNOWN},
-    {"[bastion]:22 KEY", TRUST_UNKNOWN},
-    {"[bastion]:22222 KEY", TRUST_UNKNOWN},
-    {"bastion2 KEY", TRUST_UNKNOWN},
-    {"#[bastion]:2222 KEY", TRUST_UNKNOWN},
-    {"*,![bastion]:2222 KEY", TRUST_UNKNOWN},
-    {"@cert-authority * KEY", TRUST_UNKNOWN},
-    {"@revoked * KEY", TRUST_REVOKED},
-    {"@revoked bastion KEY", TRUST_UNKNOWN},
-    {"@what * KEY", TRUST_UNKNOWN},
-    {"* ssh-nonsense KEY", TRUST_UNKNOWN},
+      {"[bastion]:2222 KEY", TRUST_KNOWN},
+      {"[bastion]:2222 KEY a comment", TRUST_KNOWN},
+      {"other,[bastion]:2222 KEY", TRUST_KNOWN},
+      {"\t[bastion]:2222\tKEY\r", TRUST_KNOWN},
+      {"[*]:2222 KEY", TRUST_KNOWN},
+      {"* KEY", TRUST_KNOWN},
+      {"bastion KEY", TRUST_UNKNOWN},
+      {"[bastion]:22 KEY", TRUST_UNKNOWN},
+      {"[bastion]:22222 KEY", TRUST_UNKNOWN},
+      {"bastion2 KEY", TRUST_UNKNOWN},
+      {"#[bastion]:2222 KEY", TRUST_UNKNOWN},
+      {"*,![bastion]:2222 KEY", TRUST_UNKNOWN},
+      {"@cert-authority * KEY", TRUST_UNKNOWN},
+      {"@revoked * KEY", TRUST_REVOKED},
+      {"@revoked bastion KEY", TRUST_UNKNOWN},
+      {"@what * KEY", TRUST_UNKNOWN},
+      {"* ssh-nonsense KEY", TRUST_UNKNOWN},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     trust_verdict_t got = judge_line(f, cases[i].line, f->ours_text, "bastion", 2222);
@@ -141,7 +142,8 @@ static void test_another_key_is_a_change_and_another_kind_is_not_trusted(void **
   assert_int_equal(judge_line(f, "bastion KEY", f->other_text, "bastion", 22), TRUST_CHANGED);
   assert_int_equal(judge_line(f, "bastion KEY", f->ecdsa_text, "bastion", 22), TRUST_OTHER_KIND);
   char text[2048];
-  snprintf(text, sizeof text, "bastion %s\nbastion %s\nbastion %s\n", f->other_text, f->ecdsa_text, f->ours_text);
+  snprintf(text, sizeof text, "bastion %s\nbastion %s\nbastion %s\n", f->other_text, f->ecdsa_text,
+           f->ours_text);
   write_lines(f, text);
   trust_t *trust = load(f, "bastion", 22);
   assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
@@ -217,7 +219,8 @@ static void test_limits_of_lines_and_keys(void **state)
   fprintf(out, "bastion %s\n", f->ours_text);
   fclose(out);
   trust = load(f, "bastion", 22);
-  assert_int_equal(trust_judge(trust, f->ours), TRUST_CHANGED); /* too many keys: not believed rather than guessed */
+  assert_int_equal(trust_judge(trust, f->ours),
+                   TRUST_CHANGED); /* too many keys: not believed rather than guessed */
   trust_free(trust);
 }
 
@@ -238,13 +241,15 @@ static void test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_names_ports_and_patterns, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_another_key_is_a_change_and_another_kind_is_not_trusted, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_a_revoked_key_stands_above_a_known_one, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_kinds_on_file_are_asked_for_first, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_what_is_remembered_is_known_and_spoils_nothing, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_limits_of_lines_and_keys, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_names_ports_and_patterns, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_another_key_is_a_change_and_another_kind_is_not_trusted, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(test_a_revoked_key_stands_above_a_known_one, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_kinds_on_file_are_asked_for_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_what_is_remembered_is_known_and_spoils_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_limits_of_lines_and_keys, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not,
+                                      setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
