@@ -188,8 +188,8 @@ void session_misbehaved(session_t *s, const char *what)
 
 void session_force_all(broker_t *b)
 {
-  while (b->sessions != NULL) {
-    session_t *s = b->sessions;
+  for (session_t *s = b->sessions, *next; s != NULL; s = next) {
+    next = s->next;
     s->gone = true;
     if (s->reason == REASON_NONE)
       set_reason(s, REASON_SHUTDOWN, NULL);

@@ -92,7 +92,8 @@ static void refuse(channel_t *c, reason_t reason)
   remember_refusal(s, c, reason);
   s->broker->channel_refusals++;
   log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
-  send_refused(s, c->request, reason);
+  if (s->state != STATE_ENDING) /* else the worker has its end to think of */
+    send_refused(s, c->request, reason);
   unlink_channel(c);
   free_channel(c);
 }
@@ -295,24 +296,22 @@ void channel_end(session_t *s, const msg_t *m)
 
 void channel_cut_all(session_t *s)
 {
-  for (channel_t *c = s->channels; c != NULL; c = c->next)
+  for (channel_t *c = s->channels, *next; c != NULL; c = next) {
+    next = c->next;
     if (c->fd >= 0)
       shutdown(c->fd, SHUT_RDWR);
-  for (channel_t *c = s->channels; c != NULL;) {
-    if (c->state == CHANNEL_OPENING) {
+    if (c->state == CHANNEL_OPENING)
       refuse(c, REASON_SESSION_ENDED);
-      c = s->channels; /* telling the worker may have ended more of them */
-    } else {
-      c = c->next;
-    }
   }
 }
 
 void channel_finish_all(session_t *s)
 {
-  while (s->channels != NULL) {
-    channel_t *c = s->channels;
-    unlink_channel(c);
+  channel_t *all = s->channels;
+  s->channels = NULL;
+  s->channel_count = 0;
+  for (channel_t *c = all, *next; c != NULL; c = next) {
+    next = c->next;
     if (c->state == CHANNEL_RECORDING) { /* its callback frees it */
       c->orphan = true;
       continue;

@@ -165,11 +165,12 @@ static void resolve(session_t *s, const msg_t *m, json_t *id, const char *target
 
 void question_drop_all(session_t *s)
 {
-  while (s->questions != NULL) {
-    question_t *q = s->questions;
-    unlink_question(q);
+  for (question_t *q = s->questions, *next; q != NULL; q = next) {
+    next = q->next;
     free_question(q);
   }
+  s->questions = NULL;
+  s->question_count = 0;
 }
 
 /* ---- a line ---- */

@@ -19,21 +19,21 @@ typedef enum family { FAMILY_ED25519, FAMILY_ECDSA, FAMILY_RSA } family_t;
 /* One row for each kind of key. */
 typedef struct kind {
   const char *name;
-  family_t family;
   const char *curve;  /* SSH's name of it */
   const char *group;  /* OpenSSL's name of it */
   const char *digest; /* NULL where the algorithm brings its own */
+  family_t family;
   bool security_key;
 } kind_t;
 
 static const kind_t kinds[] = {
-    {"ssh-ed25519", FAMILY_ED25519, NULL, NULL, NULL, false},
-    {"ecdsa-sha2-nistp256", FAMILY_ECDSA, "nistp256", "P-256", "SHA256", false},
-    {"ecdsa-sha2-nistp384", FAMILY_ECDSA, "nistp384", "P-384", "SHA384", false},
-    {"ecdsa-sha2-nistp521", FAMILY_ECDSA, "nistp521", "P-521", "SHA512", false},
-    {"ssh-rsa", FAMILY_RSA, NULL, NULL, NULL, false},
-    {"sk-ssh-ed25519@openssh.com", FAMILY_ED25519, NULL, NULL, NULL, true},
-    {"sk-ecdsa-sha2-nistp256@openssh.com", FAMILY_ECDSA, "nistp256", "P-256", "SHA256", true},
+    {"ssh-ed25519", NULL, NULL, NULL, FAMILY_ED25519, false},
+    {"ecdsa-sha2-nistp256", "nistp256", "P-256", "SHA256", FAMILY_ECDSA, false},
+    {"ecdsa-sha2-nistp384", "nistp384", "P-384", "SHA384", FAMILY_ECDSA, false},
+    {"ecdsa-sha2-nistp521", "nistp521", "P-521", "SHA512", FAMILY_ECDSA, false},
+    {"ssh-rsa", NULL, NULL, NULL, FAMILY_RSA, false},
+    {"sk-ssh-ed25519@openssh.com", NULL, NULL, NULL, FAMILY_ED25519, true},
+    {"sk-ecdsa-sha2-nistp256@openssh.com", "nistp256", "P-256", "SHA256", FAMILY_ECDSA, true},
 };
 
 struct userkey {
@@ -175,13 +175,11 @@ int userkey_parse(const uint8_t *blob, size_t len, userkey_t **out, diag_t *diag
   if (key == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = read_key(key, blob, len, diag);
-  if (!err) {
+  if (!err)
     key->blob = malloc(len);
-    err = key->blob != NULL ? SMPL_OK : diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  }
-  if (err) {
+  if (err || key->blob == NULL) {
     userkey_free(key);
-    return err;
+    return err ? err : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   memcpy(key->blob, blob, len);
   key->blob_len = len;
