@@ -239,6 +239,23 @@ static void fields_follow_their_rules(void **state)
   }
 }
 
+static void storage_that_cannot_now_is_503_and_storage_that_fails_is_500(void **state)
+{
+  static const struct {
+    int err, status;
+  } cases[] = {
+      {SMPL_ELIMIT, 503}, {SMPL_EBUSY, 503}, {SMPL_ECLOSED, 503}, {SMPL_ESERVER, 500}, {SMPL_ENOMEM, 500}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    request_t *r = fake_request(NULL, NULL, NULL, NULL);
+    reply_storage_error(r, cases[i].err);
+    assert_int_equal(fake_replies(r), 1);
+    assert_int_equal(fake_status(r), cases[i].status);
+    assert_string_equal(fake_header(r), cases[i].status == 503 ? "Retry-After: 1" : "");
+    fake_request_free(r);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -253,6 +270,7 @@ int main(void)
       cmocka_unit_test(pointers_escape_their_members),
       cmocka_unit_test(pointers_that_are_too_long_are_cut_at_a_member),
       cmocka_unit_test(fields_follow_their_rules),
+      cmocka_unit_test(storage_that_cannot_now_is_503_and_storage_that_fails_is_500),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
