@@ -7,6 +7,15 @@
 /* The cursor and the name reader are written to be proved: simple loops, explicit bounds, no calls through
  * pointers, bytes copied one by one. Keep them so. */
 
+/*@ predicate dns_wire_ok{L}(dns_wire_t *w) = \valid_read(w->data + (0 .. w->len - 1)) && w->at <= w->len; */
+
+/*@ requires \valid(w) && dns_wire_ok(w) && \valid(out);
+  @ requires \separated(w, out, w->data + (0 .. w->len - 1));
+  @ assigns w->at, *out;
+  @ ensures dns_wire_ok(w);
+  @ ensures \result == 0 ==> w->at == \old(w->at) + 1;
+  @ ensures \result != 0 ==> w->at == \old(w->at);
+  @*/
 int dns_wire_u8(dns_wire_t *w, uint8_t *out)
 {
   if (w->len - w->at < 1)
@@ -16,6 +25,13 @@ int dns_wire_u8(dns_wire_t *w, uint8_t *out)
   return SMPL_OK;
 }
 
+/*@ requires \valid(w) && dns_wire_ok(w) && \valid(out);
+  @ requires \separated(w, out, w->data + (0 .. w->len - 1));
+  @ assigns w->at, *out;
+  @ ensures dns_wire_ok(w);
+  @ ensures \result == 0 ==> w->at == \old(w->at) + 2;
+  @ ensures \result != 0 ==> w->at == \old(w->at);
+  @*/
 int dns_wire_u16(dns_wire_t *w, uint16_t *out)
 {
   if (w->len - w->at < 2)
@@ -25,6 +41,13 @@ int dns_wire_u16(dns_wire_t *w, uint16_t *out)
   return SMPL_OK;
 }
 
+/*@ requires \valid(w) && dns_wire_ok(w) && \valid(out);
+  @ requires \separated(w, out, w->data + (0 .. w->len - 1));
+  @ assigns w->at, *out;
+  @ ensures dns_wire_ok(w);
+  @ ensures \result == 0 ==> w->at == \old(w->at) + 4;
+  @ ensures \result != 0 ==> w->at == \old(w->at);
+  @*/
 int dns_wire_u32(dns_wire_t *w, uint32_t *out)
 {
   if (w->len - w->at < 4)
@@ -35,6 +58,13 @@ int dns_wire_u32(dns_wire_t *w, uint32_t *out)
   return SMPL_OK;
 }
 
+/*@ requires \valid(w) && dns_wire_ok(w);
+  @ requires \separated(w, w->data + (0 .. w->len - 1));
+  @ assigns w->at;
+  @ ensures dns_wire_ok(w);
+  @ ensures \result == 0 ==> w->at == \old(w->at) + n;
+  @ ensures \result != 0 ==> w->at == \old(w->at);
+  @*/
 int dns_wire_skip(dns_wire_t *w, size_t n)
 {
   if (w->len - w->at < n)
@@ -45,6 +75,13 @@ int dns_wire_skip(dns_wire_t *w, size_t n)
 
 /* Ends always: a label makes the name longer (at most DNS_NAME_MAX), a pointer makes `start` smaller and
  * is counted. */
+/*@ requires \valid(w) && dns_wire_ok(w) && \valid(out);
+  @ requires \separated(w, out, w->data + (0 .. w->len - 1));
+  @ assigns w->at, *out;
+  @ ensures dns_wire_ok(w);
+  @ ensures \result == 0 ==> 1 <= out->len <= DNS_NAME_MAX;
+  @ ensures \result != 0 ==> w->at == \old(w->at);
+  @*/
 int dns_wire_name(dns_wire_t *w, dns_name_t *out)
 {
   size_t at = w->at;    /* the next length byte */
@@ -53,6 +90,13 @@ int dns_wire_name(dns_wire_t *w, dns_name_t *out)
   unsigned hops = 0;
   size_t n = 0;
   size_t label;
+  /*@ loop invariant start <= at <= w->len;
+    @ loop invariant after <= w->len;
+    @ loop invariant n <= DNS_NAME_MAX;
+    @ loop invariant hops <= DNS_NAME_HOPS_MAX;
+    @ loop assigns at, start, after, hops, n, label, out->wire[0 .. DNS_NAME_MAX - 1];
+    @ loop variant (DNS_NAME_HOPS_MAX - hops) * (DNS_NAME_MAX + 1) + (DNS_NAME_MAX - n);
+    @*/
   do {
     if (at >= w->len)
       return SMPL_ETRUNC;
@@ -76,6 +120,10 @@ int dns_wire_name(dns_wire_t *w, dns_name_t *out)
       return SMPL_ETRUNC;
     if (DNS_NAME_MAX - n < label + 1)
       return SMPL_ELIMIT;
+    /*@ loop invariant 0 <= i <= label + 1;
+      @ loop assigns i, out->wire[0 .. DNS_NAME_MAX - 1];
+      @ loop variant label + 1 - i;
+      @*/
     for (size_t i = 0; i <= label; i++)
       out->wire[n + i] = w->data[at + i];
     n += label + 1;

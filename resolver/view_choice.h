@@ -11,7 +11,20 @@ typedef struct view_key {
   uint64_t hi, lo;
 } view_key_t;
 
-/* starts[0..count) is strictly ascending, starts[0] is zero and so is at most key. Range i holds the keys
- * from starts[i] to the one before starts[i + 1]; the last range holds all the rest. Returns the i whose
- * range holds key. count >= 1. */
+/*@ predicate view_key_at_most(view_key_t a, view_key_t b) = a.hi < b.hi || (a.hi == b.hi && a.lo <= b.lo);
+  @
+  @ // range i of the table holds key
+  @ predicate view_choice_holds{L}(view_key_t *starts, integer count, integer i, view_key_t key) =
+  @   0 <= i < count && view_key_at_most(starts[i], key) &&
+  @   (i + 1 == count || !view_key_at_most(starts[i + 1], key));
+  @*/
+
+/* starts[0..count) is ascending, and starts[0] is at most key (it is zero). Range i holds the keys from starts[i] to the
+ * one before starts[i + 1]; the last range holds all the rest. Returns the i whose range holds key. */
+/*@ requires count >= 1;
+  @ requires \valid_read(starts + (0 .. count - 1));
+  @ requires view_key_at_most(starts[0], key);
+  @ assigns \nothing;
+  @ ensures view_choice_holds(starts, count, \result, key);
+  @*/
 size_t view_choice_find(const view_key_t *starts, size_t count, view_key_t key);
