@@ -21,6 +21,13 @@ static bool full(const worker_t *w)
   return ssh_pump_count(w->pump) + w->open_count >= w->limits.channels_max;
 }
 
+/* A busy client is no enemy: its next connection may be let in again. */
+static void note_full(worker_t *w, const char *what)
+{
+  if (w->full_notes++ < WORKER_FULL_NOTES_MAX)
+    worker_note(w, REASON_TOO_MANY_CHANNELS, what);
+}
+
 /* ---- forwarded connections ---- */
 
 static void send_traffic(worker_channel_t *c, msg_type_t type, reason_t reason, const ssh_pump_bytes_t *bytes)
@@ -85,7 +92,7 @@ static void open_direct(worker_t *w, ssh_message message)
   const char *from = ssh_message_channel_request_open_originator(message);
   size_t len = host ? strlen(host) : 0;
   if (full(w)) {
-    worker_note(w, REASON_TOO_MANY_CHANNELS, host ? host : "");
+    note_full(w, host ? host : "");
     refuse(message);
     return;
   }
@@ -248,7 +255,7 @@ static void open_session(worker_t *w, ssh_message message)
   if (!full(w) && w->control_count < WORKER_CONTROLS_MAX)
     c = calloc(1, sizeof *c);
   if (!c) {
-    worker_note(w, REASON_TOO_MANY_CHANNELS, "session");
+    note_full(w, "session");
     refuse(message);
     return;
   }

@@ -18,8 +18,10 @@ enum {
   WORKER_CONTROL_PENDING_MAX = 16, /* questions of one smpl-control channel that wait for their answers */
   WORKER_AUTH_QUEUE_MAX = 8,       /* login requests that wait behind the one the broker has */
   WORKER_NOTES_MAX = 64,           /* refusals told to the broker; a peer that makes more is cut off */
-  WORKER_START_MS = 10000,         /* for the broker's first message */
-  WORKER_LAST_WORDS_MS = 500,      /* to get the disconnect message out */
+  WORKER_FULL_NOTES_MAX =
+      16,                  /* of them for connections above the limit; more go unsaid, and cut nobody off */
+  WORKER_START_MS = 10000, /* for the broker's first message */
+  WORKER_LAST_WORDS_MS = 500, /* to get the disconnect message out */
 };
 
 /* A login request. */
@@ -63,6 +65,7 @@ typedef struct worker {
   uint32_t auth_failures;
   uint32_t probes;
   uint32_t notes;
+  uint32_t full_notes;
   uint32_t auth_request;                            /* the broker's pending answer; 0: none */
   worker_login_t auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
   size_t auth_queued;

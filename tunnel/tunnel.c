@@ -135,8 +135,13 @@ static void on_why(void *ctx, const json_t *reply)
   reason_t reason = name ? reason_from_name(name) : REASON_NONE;
   if (!r->tunnel->ready)
     r->tunnel->asking--;
+  /* Granted, not refused by the broker, and yet not let in: the one refusal that the session makes itself. */
+  if (reason == REASON_NONE && json_is_true(json_object_get(reply, "allowed"))) {
+    reason = REASON_TOO_MANY_CHANNELS;
+    text = NULL;
+  }
   if (reason != REASON_NONE)
-    refused(r->tunnel, r->route, code_of(reason), name, text ? text : reason_text(reason));
+    refused(r->tunnel, r->route, code_of(reason), reason_name(reason), text ? text : reason_text(reason));
   else
     refused(r->tunnel, r->route, r->code, NULL, r->text);
   free(r);

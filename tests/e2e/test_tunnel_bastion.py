@@ -291,6 +291,30 @@ def test_a_new_connection_a_request_hundreds_of_times(place):
     kit.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= 5, "the worker gives all descriptors back")
 
 
+def test_connections_above_the_limit_are_refused_with_their_reason_and_the_rest_go_on(place):
+    config = place.work / "bastion.yaml"
+    config.write_text(config.read_text() + "limits: {channels: 8}\n")
+    place.programs["bastion"].stop()
+    place.start("bastion")
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    held = []
+    with pytest.raises(ConnectionResetError):
+        for _ in range(9):
+            s = socket.create_connection(("127.0.0.1", port), timeout=10)
+            held.append(s)
+            s.sendall(b"x")
+            s.recv(1)
+    program.wait_line("the session has reached its limit of connections")
+    held[0].sendall(b"y")
+    assert held[0].recv(1) == b"y"
+    for s in held:
+        s.close()
+    opened = sum(r["event"] == "channel-open" for r in audit(place))
+    kit.wait_until(lambda: sum(r["event"] == "channel-end" for r in audit(place)) == opened, "they end")
+    assert transfers(port, 4) == []
+
+
 def test_the_example_configuration_is_read(place, spawn):
     example = kit.ROOT / "tunnel" / "example" / "tunnel.yaml"
     text = example.read_text().replace("127.0.0.1:2222", f"127.0.0.1:{place.ssh}")

@@ -364,6 +364,10 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
             assert kit.recv_all(s) == b""
         kit.wait_until(lambda: "svc" in b.last().notes(), "it is told")
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+                assert kit.recv_all(s) == b""
+        assert b.last().notes().count("svc") == 16
         held.pop().close()
         kit.wait_until(lambda: b.last().count(fb.CHANNEL_END) >= 2, "one ends")
         with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
