@@ -102,7 +102,7 @@ static const route_t routes[] = {
      .handle = handle_health,
      .operation_id = "health",
      .summary = "Is the service alive, and does its storage answer?",
-     .tag = "health",
+     .tag = "Health",
      .responses = health_responses},
     {.method = METHOD_GET, .path = "/", .tier = TIER_INTERNAL, .handle = handle_root},
     PAGE("/docs"),

@@ -8,6 +8,7 @@
 
 #include "app/conn.h"
 #include "app/text_out.h"
+#include "app/json_text.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -221,7 +222,7 @@ static const char *media_type(const request_t *request)
 
 static void reply_json(request_t *request, int status, json_t *json, const char *content_type, bool close)
 {
-  char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+  char *text = json_text(json);
   json_decref(json);
   reply_t reply = {.status = status, .content_type = content_type, .cache = "no-store", .close = close};
   static const char failed[] = "{\"errors\":[{\"status\":\"500\",\"title\":\"Internal Server Error\"}]}";

@@ -239,6 +239,12 @@ static void on_outbox_stopped(void *ctx)
   sisters_close(a->sisters, on_sisters_closed, a);
 }
 
+static int check_service(void *state, diag_t *diag)
+{
+  accounts_t *a = state;
+  return storage_check(a->storage, diag);
+}
+
 /* Outbox first (no new calls), then the calls, then the writes that they led to. */
 static void close_service(void *state, void (*done)(void *ctx), void *ctx)
 {
@@ -257,4 +263,5 @@ const service_t accounts_service = {
     .schemas = accounts_schemas,
     .open = open_service,
     .close = close_service,
+    .check = check_service,
 };

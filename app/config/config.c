@@ -146,4 +146,5 @@ const service_t config_service = {
     .schemas = config_schemas,
     .open = open_service,
     .close = product_close,
+    .check = product_check,
 };

@@ -183,4 +183,5 @@ const service_t flags_service = {
     .schemas = flag_schemas,
     .open = open_service,
     .close = product_close,
+    .check = product_check,
 };

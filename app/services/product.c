@@ -85,6 +85,12 @@ void product_close(void *state, void (*done)(void *ctx), void *ctx)
   sisters_close(p->sisters, on_sisters_closed, p);
 }
 
+int product_check(void *state, diag_t *diag)
+{
+  product_t *p = state;
+  return storage_check(p->storage, diag);
+}
+
 void product_guard(product_t *p, request_t *request, caller_cb cb)
 {
   keycheck_guard(p->keycheck, request, cb, p);

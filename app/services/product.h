@@ -30,6 +30,8 @@ typedef struct product {
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
                  void **state, diag_t *diag);
 void product_close(void *state, void (*done)(void *ctx), void *ctx);
+/* service_t.check. */
+int product_check(void *state, diag_t *diag);
 
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);

@@ -236,3 +236,10 @@ int storage_write(storage_t *s, storage_job_t *job)
   uv_mutex_unlock(&s->lock);
   return SMPL_OK;
 }
+
+int storage_check(storage_t *storage, diag_t *diag)
+{
+  int64_t tables;
+  int err = storage_number(storage_reader(storage), "SELECT count(*) FROM sqlite_schema", STORAGE_NO_ARGS, &tables);
+  return err ? diag_fail(diag, err, "the database does not answer: %s", smpl_strerror(err)) : SMPL_OK;
+}

@@ -103,6 +103,9 @@ int storage_exec(storage_db_t *db, const char *sql, const storage_arg_t *args, s
 /* The first column of the one row that it gives. SMPL_ENOENT if there is none. */
 int storage_number(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *out);
 
+/* Loop's thread: does the file answer a read? SMPL_ESERVER, SMPL_EBUSY with diag. Quick: it reads one page. */
+int storage_check(storage_t *storage, diag_t *diag);
+
 /* Columns of the present row, from 0. Text and blobs live until the next step or finish; text is NULL if the column is. */
 int64_t storage_int(storage_stmt_t *stmt, int column);
 bool storage_is_null(storage_stmt_t *stmt, int column);

@@ -27,6 +27,8 @@ def test_the_five_commands_of_the_first_screen_do_what_they_say(product):
     tunnel.wait_line(rf"http://localhost:{port}\b", stream="out")
     status, page = product.curl("127.0.0.1", "/docs", source="127.0.0.1", port=port)
     assert status == 200 and "swagger" in page.lower()
+    status, health = product.api("GET", "127.10.1.11", "/internal/v1/health")
+    assert status == 200 and health["service"] == "config" and health["storage"] == "ok"
     assert product.curl("127.20.1.11", "/internal/v1/health")[0] == 404
     assert product.curl("127.10.1.11", "/docs", source=OUTSIDE)[0] == 0
     tunnel.signal(signal.SIGINT)
