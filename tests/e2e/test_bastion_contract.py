@@ -142,7 +142,7 @@ say(all="refused")
 """)
     fake.wait_seen(all="refused")
     assert not fake.world.records("channel-open")
-    assert len(fake.world.records("channel-refused")) == 9
+    kit.wait_until(lambda: len(fake.world.records("channel-refused")) == 9, "all are on record")
 
 
 def test_the_record_is_there_before_the_descriptor(fake):
