@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -478,14 +479,17 @@ class Terminal:
     """smpl-tunnel on a terminal of its own."""
 
     def __init__(self, *argv):
-        self.seen = b""
+        self.seen, self.at = b"", 0
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.execvpe(kit.binary("smpl-tunnel"), ["smpl-tunnel", *map(str, argv)], dict(os.environ, **EMPTY_ENV))
 
     def until(self, words):
-        while words not in self.seen:
+        """Reads until these words come after those waited for last."""
+        while words not in self.seen[self.at:]:
+            assert select.select([self.master], [], [], kit.PATIENCE)[0], (words, self.seen)
             self.seen += os.read(self.master, 4096)
+        self.at = self.seen.index(words, self.at) + len(words)
 
     def type(self, text):
         os.write(self.master, text)
@@ -502,6 +506,7 @@ def test_a_terminal_is_asked_for_a_passphrase_that_does_not_show(sshd):
     terminal.until(b"Passphrase for")
     terminal.type(b"wrong\n")
     terminal.until(b"not the passphrase")
+    terminal.until(b"Passphrase for")  # what is typed before it is thrown away
     terminal.type(b"secret words\n")
     terminal.until(b"http://localhost")
     terminal.type(b"\x03")

@@ -355,7 +355,7 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
         target(b, "svc", echo)
         process, port = forwarding(b)
         held = []
-        # port_open in forwarding() has used and closed one already
+        b.last().wait(fb.CHANNEL_END)  # of the connection that asked whether ssh listens
         for _ in range(3):
             s = socket.create_connection(("127.0.0.1", port), timeout=10)
             s.sendall(b"x")
@@ -367,7 +367,7 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
         for _ in range(100):
             with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
                 assert kit.recv_all(s) == b""
-        assert b.last().notes().count("svc") == 16
+        kit.wait_until(lambda: b.last().notes().count("svc") == 16, "so many are told")
         held.pop().close()
         kit.wait_until(lambda: b.last().count(fb.CHANNEL_END) >= 2, "one ends")
         with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
