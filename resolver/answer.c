@@ -21,7 +21,25 @@ typedef struct walk {
   unsigned hops; /* aliases followed so far: their names and rrsets */
   dns_name_t seen[CHAIN_MAX];
   const zone_rrset_t *used[CHAIN_MAX];
+  answer_trace_t *trace; /* NULL unless somebody asks why */
 } walk_t;
+
+/* Writes down the zone that w->name is looked for in, NULL for none. */
+static void trace_zone(const walk_t *w, const zone_in_view_t *z)
+{
+  if (w->trace == NULL || w->trace->count == ANSWER_STEPS_MAX)
+    return;
+  answer_step_t *step = &w->trace->steps[w->trace->count++];
+  *step = (answer_step_t){.name = w->name, .zone = {w->view, NULL}};
+  if (z != NULL)
+    step->zone = *z;
+}
+
+static void trace_match(const walk_t *w, const zone_match_t *m)
+{
+  if (w->trace != NULL && w->trace->count > 0)
+    w->trace->steps[w->trace->count - 1].match = *m;
+}
 
 static void refuse(reply_t *r)
 {
@@ -75,7 +93,9 @@ static bool rrset_used(const walk_t *w, const zone_rrset_t *set)
 static bool enter_zone(walk_t *w, uint16_t type)
 {
   zone_in_view_t z;
-  if (!view_zone_for(w->view, &w->name, type, &z))
+  bool found = view_zone_for(w->view, &w->name, type, &z);
+  trace_zone(w, found ? &z : NULL);
+  if (!found)
     return false;
   if (w->hops == 0 || z.zone != w->zone.zone)
     w->origin_at = w->name_at + w->name.len - zone_origin(z.zone)->len;
@@ -168,6 +188,7 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
 {
   zone_match_t m;
   zone_match(w->zone, &w->name, type, &m);
+  trace_match(w, &m);
   bool alias = m.kind == ZONE_ALIAS || m.kind == ZONE_DNAME;
   bool on = false;
   if (alias && name_seen(w))
@@ -201,9 +222,10 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
 
 /* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for
  * too long ends the answer there. */
-static void answer_question(reply_t *r, const view_t *view, const query_t *q)
+static void answer_question(reply_t *r, const view_t *view, const query_t *q, answer_trace_t *trace)
 {
   walk_t w;
+  w.trace = trace;
   w.view = view;
   w.name = q->name;
   w.name_at = DNS_HEADER_LEN;
@@ -231,8 +253,8 @@ static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t c
   return cap < limit ? cap : limit;
 }
 
-size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
-              size_t cap, answer_note_t *note)
+size_t answer_traced(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len,
+                     uint8_t *out, size_t cap, answer_note_t *note, answer_trace_t *trace)
 {
   query_t q;
   reply_t r;
@@ -250,8 +272,14 @@ size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *m
   else if (view == NULL || !is_question(&q))
     refuse(&r);
   else
-    answer_question(&r, view, &q);
+    answer_question(&r, view, &q, trace);
   note->rcode = r.rcode;
   note->truncated = (r.flags & DNS_FLAG_TC) != 0;
   return reply_end(&r, &q);
+}
+
+size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
+              size_t cap, answer_note_t *note)
+{
+  return answer_traced(view, transport, msg, len, out, cap, note, NULL);
 }

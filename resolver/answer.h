@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "resolver/limits.h"
 #include "resolver/view.h"
 
 typedef enum answer_transport { ANSWER_UDP, ANSWER_TCP } answer_transport_t;
@@ -22,3 +23,21 @@ typedef struct answer_note {
  * refusal whatever the name, the type, the class and the opcode (invariant 2). */
 size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
               size_t cap, answer_note_t *note);
+
+/* What was looked up on the way to an answer, name by name: the name asked, then the target of each alias. */
+typedef struct answer_step {
+  dns_name_t name;     /* lower-case */
+  zone_in_view_t zone; /* zone.zone NULL: the view has none for this name, the walk ended here */
+  zone_match_t match;
+} answer_step_t;
+
+enum { ANSWER_STEPS_MAX = CHAIN_MAX + 1 };
+
+typedef struct answer_trace {
+  answer_step_t steps[ANSWER_STEPS_MAX];
+  size_t count;
+} answer_trace_t;
+
+/* The same decision by the same code, written down. trace may be NULL; its zones live as long as the view's. */
+size_t answer_traced(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len,
+                     uint8_t *out, size_t cap, answer_note_t *note, answer_trace_t *trace);

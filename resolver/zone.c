@@ -158,6 +158,51 @@ const zone_rrset_t *zone_negative_soa(zone_in_view_t zv)
   return (const zone_rrset_t *)(const void *)(zv.zone->arena + (size_t)zv.zone->negative_soa * NODE_ALIGN);
 }
 
+void zone_path(zone_in_view_t zv, const dns_name_t *name, zone_path_t *out)
+{
+  const zone_t *z = zv.zone;
+  size_t len = (size_t)name->len - z->origin.len;
+  const node_t *n = find(z, name->wire, len);
+  out->exists = n != NULL;
+  if (n == NULL)
+    n = closest_encloser(z, name->wire, len);
+  out->encloser_len = (size_t)n->name_len + z->origin.len;
+  out->wildcard = !out->exists && (n->flags & NODE_WILDCARD) &&
+                  !(n->flags & (NODE_CUT | NODE_HIDDEN | NODE_DNAME));
+}
+
+static void full_name(const zone_t *z, const node_t *n, dns_name_t *out)
+{
+  memcpy(out->wire, node_name(n), n->name_len);
+  memcpy(out->wire + n->name_len, z->origin.wire, z->origin.len);
+  out->len = (uint8_t)(n->name_len + z->origin.len);
+}
+
+int zone_each_owner(zone_in_view_t zv,
+                    int (*each)(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count),
+                    void *ctx)
+{
+  enum { TYPES_MAX = 64 }; /* of one owner; more are left out */
+  const zone_t *z = zv.zone;
+  int stop = 0;
+  for (size_t i = 0; stop == 0 && i <= z->mask; i++) {
+    if (z->slots[i].node == 0)
+      continue;
+    const node_t *n = node_at(z, z->slots[i].node);
+    const zone_rrset_t *set = node_first(n);
+    uint16_t types[TYPES_MAX];
+    size_t count = 0;
+    dns_name_t name;
+    for (unsigned j = 0; j < n->rrsets && count < TYPES_MAX; j++, set = node_next(set))
+      types[count++] = set->type;
+    if (count == 0)
+      continue;
+    full_name(z, n, &name);
+    stop = each(ctx, &name, types, count);
+  }
+  return stop;
+}
+
 const dns_name_t *zone_origin(const zone_t *zone)
 {
   return &zone->origin;

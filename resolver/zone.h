@@ -64,6 +64,20 @@ const zone_rrset_t *zone_glue(zone_in_view_t z, const dns_name_t *name, uint16_t
  * the others. */
 const zone_rrset_t *zone_negative_soa(zone_in_view_t z);
 
+/* For those who ask why: how zone_match came by its answer for this name. */
+typedef struct zone_path {
+  bool exists;         /* the name itself, if only as an empty non-terminal */
+  size_t encloser_len; /* bytes of the closest existing name, which is the end of the name asked for */
+  bool wildcard;       /* a child '*' of that name answers for those that do not exist */
+} zone_path_t;
+void zone_path(zone_in_view_t z, const dns_name_t *name, zone_path_t *out);
+
+/* Calls each(ctx, name, types, count) for every owner of records, in no order; types ascend. Not zero ends
+ * the walk and is returned. */
+int zone_each_owner(zone_in_view_t z,
+                    int (*each)(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count),
+                    void *ctx);
+
 /* About the zone, without its records. */
 const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
 const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
