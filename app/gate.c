@@ -1,12 +1,31 @@
 #include "app/gate.h"
 
+/* The contracts in this file are proved by ./dev prove; app/README.md says what follows from them and what does not. */
+
 /* Bytes */
 
+/*@ predicate digit(integer c) = '0' <= c <= '9';
+  @ predicate alnum(integer c) = digit(c) || 'a' <= c <= 'z' || 'A' <= c <= 'Z';
+  @ logic integer hex(integer c) =
+  @   ('0' <= c && c <= '9') ? c - '0' : ('a' <= c && c <= 'f') ? c - 'a' + 10 :
+  @   ('A' <= c && c <= 'F') ? c - 'A' + 10 : -1;
+  @ predicate path_byte(integer c) = alnum(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '!' || c == '&' ||
+  @   c == '(' || c == ')' || c == '*' || c == '+' || c == ',' || c == '=' || c == ':' || c == '@';
+  @ predicate hidden(integer c) = c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == 92 || c == '%' || c == ';' ||
+  @   c == '?' || c == '#';
+  @*/
+
+/*@ assigns \nothing;
+  @ ensures \result <==> digit(c);
+  @*/
 static bool is_digit(uint8_t c)
 {
   return c >= '0' && c <= '9';
 }
 
+/*@ assigns \nothing;
+  @ ensures \result <==> alnum(c);
+  @*/
 static bool is_alnum(uint8_t c)
 {
   return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -17,6 +36,10 @@ static uint8_t lower(uint8_t c)
   return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
+/*@ assigns \nothing;
+  @ ensures \result == hex(c);
+  @ ensures -1 <= \result <= 15;
+  @*/
 static int hex_value(uint8_t c)
 {
   if (is_digit(c))
@@ -29,6 +52,9 @@ static int hex_value(uint8_t c)
 }
 
 /* RFC 3986 pchar without ; ' $ : those three mean something to some servers' own path syntax. */
+/*@ assigns \nothing;
+  @ ensures \result <==> path_byte(c);
+  @*/
 static bool is_path_byte(uint8_t c)
 {
   if (is_alnum(c))
@@ -61,6 +87,9 @@ static bool is_query_byte(uint8_t c)
 }
 
 /* Encoded, these would give a decoder another path than the bytes show. */
+/*@ assigns \nothing;
+  @ ensures \result <==> hidden(c);
+  @*/
 static bool is_hidden_path_byte(uint8_t c)
 {
   return c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == '\\' || c == '%' || c == ';' || c == '?' ||
@@ -73,6 +102,9 @@ typedef struct utf8 {
   uint8_t lo, hi;
 } utf8_t;
 
+/*@ requires \valid(u);
+  @ assigns *u;
+  @*/
 static bool utf8_first(utf8_t *u, uint8_t c)
 {
   u->lo = 0x80;
@@ -95,6 +127,9 @@ static bool utf8_first(utf8_t *u, uint8_t c)
   return true;
 }
 
+/*@ requires \valid(u);
+  @ assigns *u;
+  @*/
 static bool utf8_next(utf8_t *u, uint8_t c)
 {
   if (u->need == 0)
@@ -109,27 +144,53 @@ static bool utf8_next(utf8_t *u, uint8_t c)
 
 /* Path and query */
 
+/*@ predicate escape(uint8_t *s, integer end, integer i) = i + 2 < end && hex(s[i + 1]) >= 0 && hex(s[i + 2]) >= 0;
+  @ // from at to end: what a segment is made of
+  @ predicate clean(uint8_t *s, integer at, integer end) =
+  @   \forall integer k; at <= k < end ==>
+  @     path_byte(s[k]) || (s[k] == '%' && escape(s, end, k) && !hidden(hex(s[k + 1]) * 16 + hex(s[k + 2])));
+  @ predicate dots(uint8_t *s, integer at, integer end) =
+  @   s[at] == '.' && (end == at + 1 || (end == at + 2 && s[at + 1] == '.'));
+  @ // not empty, no slash, no dot segment
+  @ predicate segment(uint8_t *s, integer at, integer end) = at < end && clean(s, at, end) && !dots(s, at, end);
+  @*/
+
 /* The byte that %XX at s[i] stands for, or -1. */
-static int escape_at(const uint8_t *s, size_t len, size_t i)
+/*@ requires i < end && \valid_read(s + (0 .. end - 1));
+  @ assigns \nothing;
+  @ ensures \result == -1 || (escape(s, end, i) && \result == hex(s[i + 1]) * 16 + hex(s[i + 2]));
+  @ ensures -1 <= \result <= 255;
+  @*/
+static int escape_at(const uint8_t *s, size_t end, size_t i)
 {
-  if (len - i < 3)
+  if (end - i < 3)
     return -1;
   int high = hex_value(s[i + 1]);
   int low = hex_value(s[i + 2]);
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-static gate_verdict_t gate_segment(const uint8_t *s, size_t len)
+/* s[at..end) is what stands between two slashes. */
+/*@ requires at <= end && end <= LIMIT_HEAD && \valid_read(s + (0 .. end - 1));
+  @ assigns \nothing;
+  @ ensures \result == GATE_ADMIT ==> segment(s, at, end);
+  @*/
+static gate_verdict_t gate_segment(const uint8_t *s, size_t at, size_t end)
 {
   utf8_t u = {0, 0, 0};
-  if (len == 0)
+  if (at == end)
     return GATE_EMPTY_SEGMENT;
-  if (s[0] == '.' && (len == 1 || (len == 2 && s[1] == '.')))
+  if (s[at] == '.' && (end - at == 1 || (end - at == 2 && s[at + 1] == '.')))
     return GATE_DOT_SEGMENT;
-  for (size_t i = 0; i < len; i++) {
+  /*@ loop invariant at <= i <= end;
+    @ loop invariant clean(s, at, i);
+    @ loop assigns i, u;
+    @ loop variant end - i;
+    @*/
+  for (size_t i = at; i < end; i++) {
     uint8_t c = s[i];
     if (c == '%') {
-      int value = escape_at(s, len, i);
+      int value = escape_at(s, end, i);
       if (value < 0 || is_hidden_path_byte((uint8_t)value))
         return GATE_PATH_ESCAPE;
       c = (uint8_t)value;
@@ -143,6 +204,25 @@ static gate_verdict_t gate_segment(const uint8_t *s, size_t len)
   return u.need == 0 ? GATE_ADMIT : GATE_PATH_UTF8;
 }
 
+/*@ // every byte before `at` is a slash, a byte that may stand in a path, or begins an escape that may
+  @ predicate bytes_ok(uint8_t *p, integer at, integer len) =
+  @   \forall integer k; 0 <= k < at ==> p[k] == '/' || path_byte(p[k]) ||
+  @     (p[k] == '%' && escape(p, len, k) && !hidden(hex(p[k + 1]) * 16 + hex(p[k + 2])));
+  @ // no segment that begins before `at` and ends in a slash there is empty or made of dots
+  @ predicate segments_ok(uint8_t *p, integer at) =
+  @   \forall integer k; 0 <= k < at - 1 && p[k] == '/' ==> p[k + 1] != '/' &&
+  @     (p[k + 1] == '.' ==> k + 2 < at && p[k + 2] != '/' && (p[k + 2] == '.' ==> k + 3 < at && p[k + 3] != '/'));
+  @ // the same for the whole path, whose last segment ends with it
+  @ predicate admitted(uint8_t *p, integer len) = len >= 1 && p[0] == '/' && bytes_ok(p, len, len) &&
+  @   (len > 1 ==> \forall integer k; 0 <= k < len && p[k] == '/' ==> k + 1 < len && p[k + 1] != '/' &&
+  @     (p[k + 1] == '.' ==> k + 2 < len && p[k + 2] != '/' &&
+  @       (p[k + 2] == '.' ==> k + 3 < len && p[k + 3] != '/')));
+  @*/
+
+/*@ requires len <= LIMIT_HEAD && \valid_read(path + (0 .. len - 1));
+  @ assigns \nothing;
+  @ ensures \result == GATE_ADMIT ==> admitted(path, len);
+  @*/
 gate_verdict_t gate_path(const uint8_t *path, size_t len)
 {
   if (len == 0 || path[0] != '/')
@@ -150,13 +230,24 @@ gate_verdict_t gate_path(const uint8_t *path, size_t len)
   if (len == 1)
     return GATE_ADMIT;
   size_t at = 1; /* where the segment begins */
+  /*@ loop invariant 1 <= at <= len && path[at - 1] == '/';
+    @ loop invariant bytes_ok(path, at, len);
+    @ loop invariant segments_ok(path, at);
+    @ loop assigns at;
+    @ loop variant len - at;
+    @*/
   for (;;) {
     size_t end = at;
+    /*@ loop invariant at <= end <= len;
+      @ loop invariant \forall integer k; at <= k < end ==> path[k] != '/';
+      @ loop assigns end;
+      @ loop variant len - end;
+      @*/
     while (end < len && path[end] != '/')
       end++;
     if (end == len && end == at)
       return GATE_TRAILING_SLASH;
-    gate_verdict_t verdict = gate_segment(path + at, end - at);
+    gate_verdict_t verdict = gate_segment(path, at, end);
     if (verdict != GATE_ADMIT || end == len)
       return verdict;
     at = end + 1;
@@ -183,10 +274,20 @@ gate_verdict_t gate_query(const uint8_t *query, size_t len)
   return u.need == 0 ? GATE_ADMIT : GATE_QUERY_UTF8;
 }
 
+/*@ requires \valid_read(path + (0 .. len - 1)) && \valid_read(prefix + (0 .. prefix_len - 1));
+  @ assigns \nothing;
+  @ ensures \result ==> prefix_len <= len && (open || len == prefix_len);
+  @ ensures \result ==> \forall integer k; 0 <= k < prefix_len ==> path[k] == prefix[k];
+  @*/
 bool gate_rule(const uint8_t *path, size_t len, const uint8_t *prefix, size_t prefix_len, bool open)
 {
   if (len < prefix_len || (!open && len != prefix_len))
     return false;
+  /*@ loop invariant 0 <= i <= prefix_len;
+    @ loop invariant \forall integer k; 0 <= k < i ==> path[k] == prefix[k];
+    @ loop assigns i;
+    @ loop variant prefix_len - i;
+    @*/
   for (size_t i = 0; i < prefix_len; i++)
     if (path[i] != prefix[i])
       return false;
