@@ -88,17 +88,22 @@ static bool rrset_used(const walk_t *w, const zone_rrset_t *set)
   return false;
 }
 
-/* Finds the zone of w->name. The origin's place follows from the name's, unless the zone is the one
- * before: then the name ends in a pointer to it. */
-static bool enter_zone(walk_t *w, uint16_t type)
+/* Where the last len bytes of w->name stand: an alias' target may end in a pointer anywhere. */
+static size_t end_at(const reply_t *r, const walk_t *w, size_t len)
+{
+  size_t skip = w->name.len - len;
+  return w->hops == 0 ? w->name_at + skip : reply_name_at(r, w->name_at, skip);
+}
+
+/* Finds the zone of w->name and the place of its origin. */
+static bool enter_zone(const reply_t *r, walk_t *w, uint16_t type)
 {
   zone_in_view_t z;
   bool found = view_zone_for(w->view, &w->name, type, &z);
   trace_zone(w, found ? &z : NULL);
   if (!found)
     return false;
-  if (w->hops == 0 || z.zone != w->zone.zone)
-    w->origin_at = w->name_at + w->name.len - zone_origin(z.zone)->len;
+  w->origin_at = end_at(r, w, zone_origin(z.zone)->len);
   w->zone = z;
   return true;
 }
@@ -130,7 +135,7 @@ static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t 
 
 static void put_referral(reply_t *r, const walk_t *w, const zone_match_t *m)
 {
-  size_t cut_at = w->name_at + w->name.len - m->owner_len;
+  size_t cut_at = end_at(r, w, m->owner_len);
   size_t ns_at = r->at;
   if (w->hops == 0)
     r->flags &= (uint16_t)~DNS_FLAG_AA;
@@ -160,7 +165,8 @@ static bool follow_dname(reply_t *r, walk_t *w, const zone_match_t *m)
   size_t head = w->name.len - m->owner_len; /* the labels that stay */
   const uint8_t *rr = zone_rrset_wire(m->rrset);
   dns_name_t target;
-  if (!rrset_used(w, m->rrset) && !reply_put(r, REPLY_ANSWER, m->rrset, w->name_at + head, w->origin_at)) {
+  if (!rrset_used(w, m->rrset) &&
+      !reply_put(r, REPLY_ANSWER, m->rrset, end_at(r, w, m->owner_len), w->origin_at)) {
     r->flags |= DNS_FLAG_TC;
     return false;
   }
@@ -230,12 +236,12 @@ static void answer_question(reply_t *r, const view_t *view, const query_t *q, an
   w.name = q->name;
   w.name_at = DNS_HEADER_LEN;
   w.hops = 0;
-  if (!enter_zone(&w, q->type)) {
+  if (!enter_zone(r, &w, q->type)) {
     refuse(r);
     return;
   }
   r->flags |= DNS_FLAG_AA;
-  while (answer_hop(r, &w, q->type) && enter_zone(&w, q->type))
+  while (answer_hop(r, &w, q->type) && enter_zone(r, &w, q->type))
     ;
 }
 

@@ -30,11 +30,99 @@ void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap)
   memcpy(out, q->msg, q->question_end);
 }
 
+size_t reply_name_at(const reply_t *r, size_t at, size_t skip)
+{
+  for (;;) {
+    while (r->out[at] >= 0xc0) /* all point backwards: what is in the message was written here or read */
+      at = (size_t)(r->out[at] & 0x3f) << 8 | r->out[at + 1];
+    if (skip == 0)
+      return at;
+    skip -= r->out[at] + 1u;
+    at += r->out[at] + 1u;
+  }
+}
+
+/* The name at `at`, by a pointer or, out of its reach, in full. False when it does not fit. */
+static bool put_name(reply_t *r, size_t at)
+{
+  if (at <= POINTER_MAX) {
+    if (r->cap - r->at < 2)
+      return false;
+    put_u16(r->out + r->at, 0xc000 | at);
+    r->at += 2;
+    return true;
+  }
+  for (;;) {
+    at = reply_name_at(r, at, 0);
+    size_t len = r->out[at] + 1u;
+    if (r->cap - r->at < len)
+      return false;
+    memcpy(r->out + r->at, r->out + at, len);
+    r->at += len;
+    at += len;
+    if (len == 1)
+      return true;
+  }
+}
+
+static bool put_bytes(reply_t *r, const uint8_t *p, size_t len)
+{
+  if (r->cap - r->at < len)
+    return false;
+  memcpy(r->out + r->at, p, len);
+  r->at += len;
+  return true;
+}
+
+/* One record of an rrset, rr bytes [from, to) of its wire, whose owner or origin no pointer reaches. */
+static bool put_far_record(reply_t *r, const zone_rrset_t *set, size_t from, size_t to, size_t owner_at,
+                           size_t origin_at)
+{
+  const uint8_t *wire = zone_rrset_wire(set);
+  const uint16_t *patches = zone_rrset_patches(set);
+  if (!put_name(r, owner_at) || !put_bytes(r, wire + from + 2, RR_HEAD - 2))
+    return false;
+  size_t data = r->at;
+  size_t at = from + RR_HEAD;
+  for (unsigned i = 0; i < set->patches; i++) {
+    if (patches[i] < at || patches[i] >= to)
+      continue;
+    if (!put_bytes(r, wire + at, patches[i] - at) || !put_name(r, origin_at))
+      return false;
+    at = patches[i] + 2u;
+  }
+  if (!put_bytes(r, wire + at, to - at))
+    return false;
+  put_u16(r->out + data - 2, r->at - data);
+  return true;
+}
+
+/* Beyond 16 KiB, so over TCP alone: records one by one. */
+static bool put_far(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
+                    size_t origin_at)
+{
+  const uint8_t *wire = zone_rrset_wire(set);
+  size_t before = r->at;
+  size_t from = 0;
+  for (unsigned i = 0; i < set->count; i++) {
+    size_t to = from + RR_HEAD + ((size_t)wire[from + 10] << 8 | wire[from + 11]);
+    if (!put_far_record(r, set, from, to, owner_at, origin_at)) {
+      r->at = before;
+      return false;
+    }
+    from = to;
+  }
+  r->counts[section] = (uint16_t)(r->counts[section] + set->count);
+  return true;
+}
+
 bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
                size_t origin_at)
 {
-  if (r->cap - r->at < set->wire_len || owner_at > POINTER_MAX || origin_at > POINTER_MAX)
+  if (r->cap - r->at < set->wire_len)
     return false;
+  if (owner_at > POINTER_MAX || (set->patches > 0 && origin_at > POINTER_MAX))
+    return put_far(r, section, set, owner_at, origin_at);
   uint8_t *p = r->out + r->at;
   memcpy(p, zone_rrset_wire(set), set->wire_len);
   const uint16_t *patches = zone_rrset_patches(set);

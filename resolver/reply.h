@@ -31,12 +31,16 @@ enum { REPLY_CAP_MIN = 512 };
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap);
 
 /* Adds an rrset whose owner stands at offset owner_at of the message and whose zone's origin stands at
- * origin_at. False and nothing written when it does not fit or an offset is beyond what a pointer reaches. */
+ * origin_at; what a pointer does not reach is written out. False and nothing written when it does not fit. */
 bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
                size_t origin_at);
 
+/* Where the name at `at` goes on after its first `skip` bytes, which are whole labels: pointers are followed,
+ * so that what is returned never is in the midst of one. */
+size_t reply_name_at(const reply_t *r, size_t at, size_t skip);
+
 /* Adds a CNAME of a name of ours: RFC 6672 section 3.4. Returns the offset of the target in the message, 0
- * if it does not fit. */
+ * if it does not fit. owner_at is within reach of a pointer: CHAIN_MAX aliases always are. */
 size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name_t *target);
 
 /* Header and OPT. Returns the message's length. */

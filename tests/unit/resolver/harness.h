@@ -13,7 +13,7 @@
 #include "resolver/view.h"
 #include "resolver/zone.h"
 
-enum { HARNESS_TEXT = 65536 };
+enum { HARNESS_TEXT = 1 << 18 };
 
 /* A zone that must load. origin without final dot, name may carry a tag. */
 zone_t *harness_zone(const char *name, const char *text);

@@ -257,6 +257,80 @@ static void ds_of_a_zone_is_asked_of_the_zone_above(void **state)
   CHECK(w->one, one);
 }
 
+/* Targets that are a bare pointer to a zone's name, asked of the zones above it. */
+static void ds_behind_an_alias_is_asked_of_the_zone_above(void **state)
+{
+  (void)state;
+  static const char soa[] = "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n";
+  static const char digest[] = "DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000\n";
+  for (unsigned with = 0; with < 2; with++) {
+    char org[512];
+    char deep[512];
+    snprintf(org, sizeof org, "%sc CNAME d.b.a\ne CNAME d.cut.a\ncut.a NS ns.b.a\nb.a NS ns.b.a\n%s%s", soa,
+             with ? "b.a " : "", with ? digest : "");
+    snprintf(deep, sizeof deep, "%sd CNAME b.a.org.\nd2 CNAME @\n", soa);
+    zone_t *top = harness_zone("org", org);
+    zone_t *low = harness_zone("b.a.org", deep);
+    snprintf(deep, sizeof deep, "%sd CNAME x.cut.a.org.\nd2 CNAME x.cut.a.org.\nx CNAME @\n", soa);
+    zone_t *cut = harness_zone("x.cut.a.org", deep);
+    view_t *v = harness_view("v", top, low, cut);
+#define TOP_SOA " | authority: org. 30 IN SOA ns.org. admin.org. 7 3600 600 604800 30;"
+#define TOP_DS                                                                                               \
+  " b.a.org. 60 IN DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000;"
+    char want[1024];
+    ask_t ask = {.name = "d2.b.a.org", .type = 43, .edns = true};
+    snprintf(want, sizeof want, "NOERROR aa | d2.b.a.org. 60 IN CNAME b.a.org.;%s", with ? TOP_DS : TOP_SOA);
+    assert_string_equal(harness_text(v, &ask), want);
+    ask.name = "c.org";
+    snprintf(want, sizeof want,
+             "NOERROR aa | c.org. 60 IN CNAME d.b.a.org.; d.b.a.org. 60 IN CNAME b.a.org.;%s",
+             with ? TOP_DS : TOP_SOA);
+    assert_string_equal(harness_text(v, &ask), want);
+    /* a referral of the zone above, from within the name that is a pointer */
+    ask.name = "d.x.cut.a.org";
+    assert_string_equal(harness_text(v, &ask),
+                        "NOERROR aa | d.x.cut.a.org. 60 IN CNAME x.cut.a.org.; | authority: cut.a.org. 60 IN "
+                        "NS ns.b.a.org.;");
+    view_free(v);
+    zone_free(top);
+    zone_free(low);
+    zone_free(cut);
+  }
+}
+
+/* Beyond 16 KiB of a message no pointer reaches: names are written out there. */
+static void referral_over_tcp_has_all_its_glue(void **state)
+{
+  (void)state;
+  enum { SERVERS = 900 };
+  size_t cap = 200000;
+  char *text = malloc(cap);
+  assert_non_null(text);
+  size_t used = (size_t)snprintf(text, cap, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
+  for (int i = 0; i < SERVERS; i++)
+    used += (size_t)snprintf(text + used, cap - used, "del NS server%d.del\nserver%d.del A 10.0.%d.%d\n", i, i,
+                             i / 256, i % 256);
+  zone_t *z = harness_zone("org", text);
+  view_t *v = harness_view("v", z, NULL, NULL);
+  uint8_t out[MESSAGE_MAX];
+  ask_t ask = {.name = "x.del.org", .type = DNS_TYPE_A, .edns = true, .tcp = true};
+  size_t len = harness_ask(v, &ask, out);
+  assert_true(len > 0x4000 + 0x2000);
+  assert_int_equal(out[2] & 2, 0);
+  assert_int_equal(out[8] << 8 | out[9], SERVERS);
+  assert_int_equal(out[10] << 8 | out[11], SERVERS + 1);
+  const char *told = harness_text(v, &ask);
+  for (int i = 0; i < SERVERS; i++) {
+    char want[100];
+    snprintf(want, sizeof want, " server%d.del.org. 60 IN A 10.0.%d.%d;", i, i / 256, i % 256);
+    if (strstr(told, want) == NULL)
+      fail_msg("no%s", want);
+  }
+  view_free(v);
+  zone_free(z);
+  free(text);
+}
+
 static void dnames_are_synthesized(void **state)
 {
   world_t *w = *state;
@@ -684,6 +758,8 @@ int main(void)
       cmocka_unit_test(aliases_are_followed_within_the_view),
       cmocka_unit_test(delegations_refer_with_glue),
       cmocka_unit_test(ds_of_a_zone_is_asked_of_the_zone_above),
+      cmocka_unit_test(ds_behind_an_alias_is_asked_of_the_zone_above),
+      cmocka_unit_test(referral_over_tcp_has_all_its_glue),
       cmocka_unit_test(dnames_are_synthesized),
       cmocka_unit_test(too_long_a_dname_substitution_is_yxdomain),
       cmocka_unit_test(any_is_answered_with_one_rrset),
