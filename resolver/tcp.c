@@ -35,7 +35,7 @@ struct tcp_conn {
   size_t in_len;
   uint8_t *out; /* answers not taken yet, out_len bytes */
   size_t out_len;
-  bool ending; /* the peer will send no more */
+  bool ending; /* the peer will send no more, or nothing that is listened to */
 };
 
 struct tcp {
@@ -243,8 +243,8 @@ static bool flush(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
   return false;
 }
 
-/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used, SIZE_MAX
- * when the connection was closed. Stops early when answers are not taken: what was asked then waits,
+/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used (all, with
+ * c->ending, behind what is no query), SIZE_MAX when the connection was closed. Stops early when answers are not taken: what was asked then waits,
  * unread. */
 static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
@@ -257,9 +257,10 @@ static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *
     size_t n = respond(s, t->worker, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size,
                        t->out + out + FRAME, MESSAGE_MAX);
     used += FRAME + size;
-    if (n == 0) { /* not a query: nothing good will follow */
-      close_conn(t, c);
-      return SIZE_MAX;
+    if (n == 0) { /* not a query: nothing good will follow, but what came before gets its answers */
+      c->ending = true;
+      used = len;
+      break;
     }
     t->out[out] = (uint8_t)(n >> 8);
     t->out[out + 1] = (uint8_t)n;

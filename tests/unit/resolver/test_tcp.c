@@ -184,6 +184,82 @@ static void connection_that_ends_in_mid_query_is_closed(void **state)
   tcp_free(t);
 }
 
+/* Two questions, something that is none, a third question: two answers and the end. */
+static void what_was_asked_before_something_bad_is_answered(void **state)
+{
+  rig_t *r = *state;
+  uint8_t msg[600];
+  ask_t ask = {.name = "ns.org", .type = 1};
+  size_t len = harness_query(&ask, msg + 2) + 2;
+  msg[0] = 0;
+  msg[1] = (uint8_t)(len - 2);
+  static const uint8_t bad[][16] = {{0, 0}, {0, 1, 'x'}, {0, 12, 0, 1, 0x80}};
+  static const size_t sizes[] = {2, 3, 14};
+  for (size_t i = 0; i < 3; i++) {
+    tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+    assert_non_null(t);
+    int a = dial(r, t);
+    uint8_t all[600];
+    memcpy(all, msg, len);
+    memcpy(all + len, msg, len);
+    memcpy(all + 2 * len, bad[i], sizes[i]);
+    memcpy(all + 2 * len + sizes[i], msg, len);
+    assert_int_equal(send(a, all, 3 * len + sizes[i], 0), (ssize_t)(3 * len + sizes[i]));
+    turn(r, t);
+    assert_int_equal(tcp_count(t), 0);
+    uint8_t reply[1000];
+    ssize_t n = recv(a, reply, sizeof reply, 0);
+    assert_int_equal(n, 2 * (2 + (reply[0] << 8 | reply[1])));
+    assert_int_equal(recv(a, reply, sizeof reply, 0), 0);
+    close(a);
+    tcp_free(t);
+  }
+}
+
+/* The same when the answers cannot be taken at once. */
+static void answers_are_still_taken_after_something_bad(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 16 << 20);
+  assert_non_null(t);
+  int a = socket(AF_INET, SOCK_STREAM, 0);
+  int small = 4096;
+  setsockopt(a, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  struct sockaddr_storage sa;
+  socklen_t sa_len = endpoint_to_sockaddr(&r->at, &sa);
+  assert_int_equal(connect(a, (struct sockaddr *)&sa, sa_len), 0);
+  tcp_accept(t, r->listen_fd, 0);
+  enum { ASKED = 900 };
+  static uint8_t all[64 * ASKED];
+  size_t used = 0;
+  ask_t ask = {.name = "big.org", .type = 1};
+  for (int i = 0; i < ASKED; i++) {
+    size_t len = harness_query(&ask, all + used + 2);
+    all[used] = 0;
+    all[used + 1] = (uint8_t)len;
+    used += len + 2;
+  }
+  all[used++] = 0;
+  all[used++] = 0;
+  assert_int_equal(send(a, all, used, 0), (ssize_t)used);
+  turn(r, t);
+  size_t got = 0;
+  ssize_t n;
+  static uint8_t reply[1 << 16];
+  size_t one = 0;
+  while ((n = recv(a, reply, sizeof reply, 0)) > 0) {
+    if (got == 0)
+      one = 2 + ((size_t)reply[0] << 8 | reply[1]);
+    got += (size_t)n;
+    turn(r, t);
+  }
+  assert_int_equal(n, 0);
+  assert_int_equal(got, ASKED * one);
+  assert_int_equal(tcp_count(t), 0);
+  close(a);
+  tcp_free(t);
+}
+
 /* No descriptor is left, and no connection that could give way. */
 static void waiting_connection_is_ended_when_descriptors_run_out(void **state)
 {
@@ -222,6 +298,8 @@ int main(void)
       cmocka_unit_test(one_connection_too_many_ends_the_longest_idle_one),
       cmocka_unit_test(unfinished_queries_are_kept_up_to_the_limit_of_memory),
       cmocka_unit_test(connection_that_ends_in_mid_query_is_closed),
+      cmocka_unit_test(what_was_asked_before_something_bad_is_answered),
+      cmocka_unit_test(answers_are_still_taken_after_something_bad),
       cmocka_unit_test(waiting_connection_is_ended_when_descriptors_run_out),
   };
   return cmocka_run_group_tests(tests, rig_up, rig_down);
