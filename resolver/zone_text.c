@@ -249,14 +249,22 @@ static int load_entry(loader_t *l, const source_t *s, const scan_entry_t *e)
   return complain(l, s, e->line, "$ORIGIN, $TTL, $INCLUDE or $GENERATE", w);
 }
 
+/* The mark that some editors put before UTF-8 says nothing here. */
+static size_t byte_order_mark(const char *text, size_t len)
+{
+  static const char mark[] = "\xef\xbb\xbf";
+  return len >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+}
+
 static int load_source(loader_t *l, const char *path, const char *text, size_t len)
 {
   scan_t *scan;
   source_t s = {.path = path};
+  size_t mark = byte_order_mark(text, len);
   int err = zone_builder_file(l->builder, path, &s.file, l->diag);
   if (err)
     return err;
-  err = scan_new(path, text, len, &scan);
+  err = scan_new(path, text + mark, len - mark, &scan);
   if (err)
     return diag_fail(l->diag, err, "%s: out of memory", path);
   for (;;) {

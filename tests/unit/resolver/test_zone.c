@@ -41,6 +41,16 @@ static void minimal_zone_loads(void **state)
   zone_free(z);
 }
 
+static void byte_order_mark_before_the_first_record_is_passed_over(void **state)
+{
+  (void)state;
+  assert_string_equal(ask_zone("\xef\xbb\xbf" HEAD, "ns.example.org", DNS_TYPE_A),
+                      "NOERROR aa | ns.example.org. 60 IN A 192.0.2.1;");
+  /* it says nothing elsewhere, and half a mark is none */
+  check_error(HEAD "a 60 \xef\xbb\xbf" "A 192.0.2.1\n", "z:4: expected a record type");
+  check_error("\xef\xbb" HEAD, "z:1: ");
+}
+
 static void soa_and_ns_are_needed_at_the_apex(void **state)
 {
   (void)state;
@@ -301,6 +311,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(minimal_zone_loads),
+      cmocka_unit_test(byte_order_mark_before_the_first_record_is_passed_over),
       cmocka_unit_test(soa_and_ns_are_needed_at_the_apex),
       cmocka_unit_test(names_outside_the_zone_are_refused),
       cmocka_unit_test(cname_stands_alone),

@@ -1,0 +1,66 @@
+"""What smpl-resolver answers where a message gets long, leads on or says more than was asked, over real sockets."""
+
+import struct
+
+import pytest
+
+import kit
+from test_resolver import PRIVATE, Resolver, query, rcode
+
+SOA = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 604800 30\n@ NS ns\nns A 127.41.0.1\n"
+
+
+def make(spawn, work, zones, views, more=""):
+    """zones: name to text, or to (text, further keys); views: name to (clients, zones, further keys)."""
+    r = Resolver(spawn, work)
+    lines = [f"listeners:\n  - {{address: {r.server}, port: {r.port}, views: [{', '.join(views)}]}}\nviews:\n"]
+    for name, (clients, held, keys) in views.items():
+        lines.append(f"  - {{name: {name}, clients: [{clients}], zones: [{', '.join(held)}]{keys}}}\n")
+    lines.append("zones:\n")
+    for name, text in zones.items():
+        text, keys = text if isinstance(text, tuple) else (text, "")
+        r.write_zone(f"{name}.zone", text)
+        lines.append(f"  - {{name: {name}, file: {name}.zone{keys}}}\n")
+    r.config.write_text("".join(lines) + "control: r.sock\n" + more)
+    return r
+
+
+def one_view(spawn, work, **zones):
+    names = {name.replace("_", "."): text for name, text in zones.items()}
+    return make(spawn, work, names, {"all": ("0.0.0.0/0", list(names), "")}).start()
+
+
+def test_ds_behind_an_alias_to_the_zones_own_name(spawn, work):
+    r = one_view(spawn, work, example_com=SOA + "sub NS ns.sub\n", sub_example_com=SOA + "x CNAME @\n")
+    out = r.dig("x.sub.example.com", "DS")
+    assert "status: NOERROR" in out and "Warning" not in out and "malformed" not in out
+    assert "example.com.\t\t30\tIN\tSOA" in out
+
+
+def test_referral_over_tcp_is_never_cut(spawn, work):
+    servers = "".join(f"deep NS s{i}.deep\ns{i}.deep A 10.0.{i // 256}.{i % 256}\n" for i in range(900))
+    r = one_view(spawn, work, z_test=SOA + servers)
+    reply = r.session(PRIVATE, True).ask(query("x.deep.z.test", 1))
+    assert not reply[2] & 2 and struct.unpack(">HHHH", reply[4:12]) == (1, 0, 900, 901)
+    out = r.dig("x.deep.z.test", "+tcp")
+    assert out.count("\tA\t10.0.") == 900 and "s899.deep.z.test." in out
+
+
+def test_byte_order_mark_of_a_zone_file_is_passed_over(spawn, work):
+    r = one_view(spawn, work, z_test="\ufeff" + SOA)
+    assert r.dig("ns.z.test", "+short") == "127.41.0.1"
+
+
+@pytest.mark.short
+def test_queries_before_a_bad_one_are_answered(spawn, work):
+    r = one_view(spawn, work, z_test=SOA)
+    good = query("ns.z.test", 1)
+    good = struct.pack(">H", len(good)) + good
+    for bad in (b"\0\0", b"\0\x01x"):
+        with r.tcp(PRIVATE) as s:
+            s.sendall(good * 3 + bad + good)
+            stream = s.makefile("rb")
+            for _ in range(3):
+                (size,) = struct.unpack(">H", stream.read(2))
+                assert rcode(stream.read(size)) == 0
+            assert stream.read() == b""
