@@ -211,7 +211,7 @@ def test_a_name_that_the_resolver_refuses_is_no_open_door_and_told_later(product
     product.start("config")
     customer = Customer(product)
     assert customer("GET", "config", "/configs").status == 503
-    assert "refuses" in product.programs["config"].stderr
+    product.programs["config"].wait_line("refuses")
     product.programs["resolver"].kill9()
     other = Customer(product, "Other", wait=False)
     assert len(other.reply.json["meta"]["pending"]) == 2
