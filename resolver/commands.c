@@ -1,9 +1,13 @@
 #include "resolver/commands.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include "common/control.h"
 #include "common/error.h"
@@ -16,7 +20,7 @@ enum {
   VIEW_NETS_SHOWN = 8,        /* networks of a view that check prints */
 };
 
-static const char default_socket[] = "resolver.sock";
+const char commands_default_socket[] = "resolver.sock";
 
 /* --- check --- */
 
@@ -46,6 +50,30 @@ static void print_view(const snapshot_t *s, const view_conf_t *v)
     printf("    no zones: every question is refused\n");
 }
 
+/* What would keep the control socket from being opened at start. */
+static int check_control(const settings_t *settings, diag_t *diag)
+{
+  struct stat st;
+  const char *path = settings->control;
+  const void *at = &settings->control;
+  if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+    return conf_fail(settings->conf, diag, at, "control: a socket's path has at most %zu bytes, got '%s'",
+                     sizeof ((struct sockaddr_un *)0)->sun_path - 1, path);
+  if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+    return conf_fail(settings->conf, diag, at, "control: '%s' exists and is not a socket", path);
+  char folder[sizeof ((struct sockaddr_un *)0)->sun_path];
+  const char *slash = strrchr(path, '/');
+  size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+  memcpy(folder, path, len);
+  folder[len] = '\0';
+  const char *where = len > 0 ? folder : ".";
+  if (stat(where, &st) < 0)
+    return conf_fail(settings->conf, diag, at, "control: folder '%s': %s", where, strerror(errno));
+  if (!S_ISDIR(st.st_mode))
+    return conf_fail(settings->conf, diag, at, "control: '%s' is not a folder", where);
+  return SMPL_OK;
+}
+
 int commands_check(const char *config, diag_t *diag)
 {
   snapshot_t *s;
@@ -53,6 +81,11 @@ int commands_check(const char *config, diag_t *diag)
   if (err)
     return err;
   const settings_t *settings = snapshot_settings(s);
+  err = check_control(settings, diag);
+  if (err) {
+    snapshot_free(s);
+    return err;
+  }
   printf("%s: ok: %zu dns listeners, %zu views, %zu zones\n", config, snapshot_listener_count(s),
          snapshot_view_count(s), snapshot_zone_count(s));
   for (size_t i = 0; i < snapshot_listener_count(s); i++) {
@@ -207,7 +240,7 @@ int commands_ask(const char *cmd, const char *socket, const char *config, bool j
     if (err)
       return err;
   }
-  const char *path = socket != NULL ? socket : config != NULL ? settings.control : default_socket;
+  const char *path = socket != NULL ? socket : config != NULL ? settings.control : commands_default_socket;
   json_t *body = json_pack("{s:s}", "cmd", cmd);
   err = body == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
                      : control_call(path, body, c->timeout_ms, &reply, diag);

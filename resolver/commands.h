@@ -9,6 +9,9 @@
 /* Reads configuration and zones, prints what each view sees. */
 int commands_check(const char *config, diag_t *diag);
 
+/* Where a resolver is asked unless told. */
+extern const char commands_default_socket[];
+
 /* True for status, reload, zones, stats. */
 bool commands_known(const char *cmd);
 

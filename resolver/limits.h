@@ -35,4 +35,8 @@ enum {
   TCP_LIFE_MS = 3600 * 1000,  /* of a connection in all */
   TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, of all workers together */
   TCP_BACKLOG = 1024,
+
+  /* questions of the operator */
+  MATRIX_QUESTIONS_MAX = 200000, /* names and types times views of one table */
+  EXPECT_FILE_MAX = 64 << 20,    /* bytes of a table to compare with */
 };

@@ -7,6 +7,7 @@
 #include "common/harden.h"
 #include "common/log.h"
 #include "resolver/commands.h"
+#include "resolver/inspect.h"
 #include "resolver/server.h"
 
 static const char program[] = "smpl-resolver";
@@ -24,6 +25,13 @@ static const char help[] =
     "  zones    zones with serial, names, records, views\n"
     "  stats    counters by view and answer\n"
     "\n"
+    "       smpl-resolver explain NAME [TYPE] --from ADDR [--listener ADDR:PORT] [-c FILE | --socket PATH] [--json]\n"
+    "       smpl-resolver matrix [--expect FILE] [-c FILE | --socket PATH] [--json]\n"
+    "\n"
+    "Of a running resolver, or with -c of the configuration alone:\n"
+    "  explain  the answer that a client gets, how it came about, what would have to change\n"
+    "  matrix   names by views; --expect: differences from a table that --json wrote, status 1 if any\n"
+    "\n"
     "  -c, --config FILE   configuration (YAML; see resolver/example/resolver.yaml)\n"
     "      --socket PATH   control socket\n"
     "      --json          the answer as JSON\n"
@@ -31,7 +39,8 @@ static const char help[] =
 
 typedef struct arguments {
   const char *command; /* NULL: serve */
-  const char *config, *socket;
+  const char *name, *type; /* explain */
+  const char *config, *socket, *from, *listener, *expect;
   bool json;
 } arguments_t;
 
@@ -42,13 +51,37 @@ static int usage(const char *what, const char *word)
   return EXIT_USAGE;
 }
 
+static bool is(const arguments_t *a, const char *command)
+{
+  return a->command != NULL && strcmp(a->command, command) == 0;
+}
+
+/* What only some commands take. */
+static int check_together(const arguments_t *a)
+{
+  bool explain = is(a, "explain");
+  if (explain && a->name == NULL)
+    return usage("a name is needed: explain NAME [TYPE] --from ADDR", NULL);
+  if (explain && a->from == NULL)
+    return usage("the client's address is needed: --from ADDR", NULL);
+  if (!explain && (a->from != NULL || a->listener != NULL))
+    return usage("--from and --listener go with explain", NULL);
+  if (!is(a, "matrix") && a->expect != NULL)
+    return usage("--expect goes with matrix", NULL);
+  if ((explain || is(a, "matrix")) && a->config != NULL && a->socket != NULL)
+    return usage("-c (without a running resolver) and --socket (a running one) exclude each other", NULL);
+  return EXIT_OK;
+}
+
 /* EXIT_OK to go on; -1 when all is said and done. */
 static int parse(int argc, char **argv, arguments_t *a)
 {
   static const struct option options[] = {
       {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
       {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+      {"version", no_argument, NULL, 'V'},      {"from", required_argument, NULL, 'f'},
+      {"listener", required_argument, NULL, 'l'}, {"expect", required_argument, NULL, 'e'},
+      {NULL, 0, NULL, 0},
   };
   opterr = 0;
   int c;
@@ -59,6 +92,15 @@ static int parse(int argc, char **argv, arguments_t *a)
       break;
     case 's':
       a->socket = optarg;
+      break;
+    case 'f':
+      a->from = optarg;
+      break;
+    case 'l':
+      a->listener = optarg;
+      break;
+    case 'e':
+      a->expect = optarg;
       break;
     case 'j':
       a->json = true;
@@ -77,9 +119,21 @@ static int parse(int argc, char **argv, arguments_t *a)
   }
   if (optind < argc)
     a->command = argv[optind++];
+  bool explain = is(a, "explain");
+  if (explain && optind < argc)
+    a->name = argv[optind++];
+  if (explain && optind < argc)
+    a->type = argv[optind++];
   if (optind < argc)
     return usage("too much:", argv[optind]);
-  return EXIT_OK;
+  return check_together(a);
+}
+
+static int inspect(const arguments_t *a, diag_t *diag)
+{
+  inspect_t where = {a->config, a->socket, a->json};
+  return is(a, "explain") ? inspect_explain(&where, a->name, a->type, a->from, a->listener, diag)
+                          : inspect_matrix(&where, a->expect, diag);
 }
 
 int main(int argc, char **argv)
@@ -97,7 +151,9 @@ int main(int argc, char **argv)
   int err;
   if (a.command != NULL && commands_known(a.command)) {
     err = commands_ask(a.command, a.socket, a.config, a.json, &diag);
-  } else if (a.command != NULL && strcmp(a.command, "check") != 0) {
+  } else if (is(&a, "explain") || is(&a, "matrix")) {
+    err = inspect(&a, &diag);
+  } else if (a.command != NULL && !is(&a, "check")) {
     return usage("unknown command", a.command);
   } else if (a.config == NULL) {
     return usage("a configuration is needed: -c FILE", NULL);

@@ -14,7 +14,9 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "resolver/admin.h"
+#include "resolver/explain.h"
 #include "resolver/limits.h"
+#include "resolver/matrix.h"
 #include "resolver/sockets.h"
 #include "resolver/worker.h"
 
@@ -191,6 +193,31 @@ static admin_state_t state_of(const server_t *s)
   return a;
 }
 
+static void reply_explain(const server_t *s, control_request_t *request, const json_t *body)
+{
+  explain_question_t q;
+  diag_t diag = {""};
+  json_t *reply = NULL;
+  if (explain_read(json_string_value(json_object_get(body, "name")), json_string_value(json_object_get(body, "type")),
+                   json_string_value(json_object_get(body, "from")),
+                   json_string_value(json_object_get(body, "listener")), &q, &diag) == SMPL_OK)
+    reply = explain(s->shared.snapshot, &q, &diag);
+  if (reply != NULL)
+    control_reply(request, reply);
+  else
+    control_reply_error(request, "%s", diag.text);
+}
+
+static void reply_matrix(const server_t *s, control_request_t *request)
+{
+  diag_t diag = {""};
+  json_t *reply = matrix(s->shared.snapshot, &diag);
+  if (reply != NULL)
+    control_reply(request, reply);
+  else
+    control_reply_error(request, "%s", diag.text);
+}
+
 static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
   server_t *s = ctx;
@@ -205,28 +232,40 @@ static void on_request(void *ctx, control_request_t *request, const control_peer
     control_reply(request, admin_zones(&state));
   } else if (strcmp(cmd, "stats") == 0) {
     control_reply(request, admin_stats(&state));
+  } else if (strcmp(cmd, "explain") == 0) {
+    reply_explain(s, request, body);
+  } else if (strcmp(cmd, "matrix") == 0) {
+    reply_matrix(s, request);
   } else if (strcmp(cmd, "reload") == 0 && s->next.count < WAITING_MAX) {
     s->next.requests[s->next.count++] = request;
     start_reload(s);
   } else {
-    control_reply_error(request, "unknown cmd '%.40s': expected status, reload, zones or stats", cmd);
+    control_reply_error(request, "unknown cmd '%.40s': expected status, reload, zones, stats, explain or matrix",
+                        cmd);
   }
 }
 
 /* --- start and end --- */
+
+/* Before the control socket closes: afterwards nobody would hear it. */
+static void reply_stopping(waiting_t *w)
+{
+  for (size_t i = 0; i < w->count; i++)
+    control_reply_error(w->requests[i], "the resolver is stopping: it did not reload");
+  w->count = 0;
+}
 
 static void stop(server_t *s)
 {
   if (s->stopping)
     return;
   s->stopping = true;
+  reply_stopping(&s->now);
+  reply_stopping(&s->next);
   control_server_close(s->control);
   s->control = NULL;
   for (size_t i = 0; i < SIGNALS; i++)
     uv_close((uv_handle_t *)&s->signals[i], NULL);
-  for (size_t i = 0; i < s->next.count; i++)
-    control_reply_error(s->next.requests[i], "stopping");
-  s->next.count = 0;
 }
 
 static void on_signal(uv_signal_t *handle, int number)

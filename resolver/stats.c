@@ -31,3 +31,8 @@ json_t *stats_json(const stats_sum_t *sum)
                    (json_int_t)sum->n[STATS_TCP], "dropped", (json_int_t)sum->n[STATS_DROPPED], "truncated",
                    (json_int_t)sum->n[STATS_TRUNCATED], "rcodes", rcodes);
 }
+
+const char *stats_rcode_name(unsigned rcode)
+{
+  return rcode_names[rcode < STATS_RCODES ? rcode : STATS_RCODES - 1];
+}

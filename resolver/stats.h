@@ -43,3 +43,6 @@ void stats_sum_merge(stats_sum_t *sum, const stats_sum_t *other);
 /* {"udp": 1, "tcp": 0, "dropped": 0, "truncated": 0, "rcodes": {"NOERROR": 1}}; rcodes that are 0 are left
  * out. NULL when out of memory. */
 json_t *stats_json(const stats_sum_t *sum);
+
+/* "NXDOMAIN"; never NULL. */
+const char *stats_rcode_name(unsigned rcode);

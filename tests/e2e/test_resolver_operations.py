@@ -79,6 +79,29 @@ def test_bad_input_is_one_line_with_place_and_expectation(spawn, work, change, p
 
 
 @pytest.mark.short
+def test_check_refuses_a_control_socket_that_cannot_be(spawn, work):
+    r = Resolver(spawn, work)
+    text = r.config.read_text()
+    (work / "plain").write_text("")
+    for path, expected in (("/nonexist/x.sock", "folder '/nonexist': No such file"), ("plain/x.sock", "is not a folder"),
+                           ("plain", "exists and is not a socket"), ("x" * 108, "at most 107 bytes")):
+        r.config.write_text(text.replace("r.sock", path))
+        done = control(r, "check")
+        assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+        assert "resolver.yaml:10:10: control: " in done.stderr and expected in done.stderr, done.stderr
+
+
+def test_stop_during_a_reload_is_told_to_who_waits(resolver):
+    resolver.write_zone("internal.zone", INTERNAL_ZONE + "$GENERATE 0-900000 slow$ A 127.0.0.1\n")
+    waiting = resolver.spawn(kit.binary("smpl-resolver"), "reload", "-c", resolver.config)
+    kit.wait_until(lambda: len(os.listdir(f"/proc/{resolver.program.pid}/task")) > 4, "the loading thread")
+    resolver.program.signal(signal.SIGTERM)
+    assert waiting.wait() == 1
+    assert "the resolver is stopping: it did not reload" in waiting.stderr
+    assert resolver.program.wait() == 0
+
+
+@pytest.mark.short
 def test_usage_errors_are_one_line_and_status_2(work):
     for argv in ([], ["-x"], ["-c"], ["serve", "-c", "x"], ["check"], ["status", "extra", "words"], ["--nope"]):
         done = kit.run(kit.binary("smpl-resolver"), *argv, cwd=work)
