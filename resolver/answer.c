@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "resolver/additional.h"
 #include "resolver/limits.h"
 #include "resolver/reply.h"
 
@@ -47,28 +48,10 @@ static void refuse(reply_t *r)
   r->refused = true;
 }
 
-static void put_or_truncate(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
-                            size_t origin_at)
+static void put_negative(reply_t *r, const walk_t *w)
 {
-  if (!reply_put(r, section, set, owner_at, origin_at))
+  if (!reply_put(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at))
     r->flags |= DNS_FLAG_TC;
-}
-
-/* The name at p: in an rrset's data it may end in the pointer that stands for the origin. */
-static void data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out)
-{
-  size_t n = 0;
-  while (p[n] != 0 && p[n] < 0xc0)
-    n += p[n] + 1u;
-  memcpy(out->wire, p, n);
-  if (p[n] == 0) {
-    out->wire[n] = 0;
-    out->len = (uint8_t)(n + 1);
-  } else {
-    memcpy(out->wire + n, origin->wire, origin->len);
-    out->len = (uint8_t)(n + origin->len);
-  }
-  dns_name_lower(out);
 }
 
 static bool name_seen(const walk_t *w)
@@ -120,7 +103,7 @@ static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t 
   size_t at = ns_at;
   for (unsigned i = 0; i < m->rrset->count; i++) {
     dns_name_t target;
-    data_name(rr + RR_HEAD, origin, &target);
+    zone_data_name(rr + RR_HEAD, origin, &target);
     for (size_t t = 0; t < 2; t++) {
       const zone_rrset_t *glue = zone_glue(w->zone, &target, types[t]);
       if (glue != NULL && !reply_put(r, REPLY_ADDITIONAL, glue, at + RR_HEAD, w->origin_at) &&
@@ -131,6 +114,15 @@ static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t 
     rr += step;
     at += step;
   }
+}
+
+static void put_answer(reply_t *r, const walk_t *w, const zone_match_t *m, uint16_t type)
+{
+  additional_of_t of = {m->rrset, r->at, &w->name, w->name_at, zone_origin(w->zone.zone)};
+  if (!reply_put(r, REPLY_ANSWER, m->rrset, w->name_at, w->origin_at))
+    r->flags |= DNS_FLAG_TC;
+  else if (m->rrset->type == type) /* not for ANY, which is to be small */
+    additional_put(r, w->view, &of);
 }
 
 static void put_referral(reply_t *r, const walk_t *w, const zone_match_t *m)
@@ -154,7 +146,7 @@ static bool follow_alias(reply_t *r, walk_t *w, const zone_match_t *m)
     r->flags |= DNS_FLAG_TC;
     return false;
   }
-  data_name(zone_rrset_wire(m->rrset) + RR_HEAD, zone_origin(w->zone.zone), &w->name);
+  zone_data_name(zone_rrset_wire(m->rrset) + RR_HEAD, zone_origin(w->zone.zone), &w->name);
   w->name_at = at + RR_HEAD;
   return true;
 }
@@ -170,7 +162,7 @@ static bool follow_dname(reply_t *r, walk_t *w, const zone_match_t *m)
     r->flags |= DNS_FLAG_TC;
     return false;
   }
-  data_name(rr + RR_HEAD, zone_origin(w->zone.zone), &target);
+  zone_data_name(rr + RR_HEAD, zone_origin(w->zone.zone), &target);
   if (head + target.len > DNS_NAME_MAX) {
     r->rcode = RCODE_YXDOMAIN;
     return false;
@@ -203,7 +195,7 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
     w->seen[w->hops] = w->name;
   switch (m.kind) {
   case ZONE_ANSWER:
-    put_or_truncate(r, REPLY_ANSWER, m.rrset, w->name_at, w->origin_at);
+    put_answer(r, w, &m, type);
     return false;
   case ZONE_ALIAS:
     on = follow_alias(r, w, &m);
@@ -216,10 +208,10 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
     return false;
   case ZONE_NXDOMAIN:
     r->rcode = DNS_RCODE_NXDOMAIN;
-    put_or_truncate(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at);
+    put_negative(r, w);
     return false;
   case ZONE_NODATA:
-    put_or_truncate(r, REPLY_AUTHORITY, zone_negative_soa(w->zone), w->origin_at, w->origin_at);
+    put_negative(r, w);
     return false;
   }
   w->used[w->hops++] = m.rrset;

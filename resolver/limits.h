@@ -21,6 +21,7 @@ enum {
 
   /* answers */
   CHAIN_MAX = 16,       /* CNAMEs and DNAMEs followed for one question */
+  ADDITIONAL_TARGETS_MAX = 32, /* names of one answer whose addresses are added */
   UDP_REPLY_MAX = 1232, /* bytes, and what our OPT advertises */
   UDP_REPLY_MIN = 512,  /* without EDNS */
   UDP_QUERY_MAX = 4096, /* bytes taken of a datagram; a longer one is FORMERR */

@@ -232,6 +232,13 @@ bool rdata_names(uint16_t type, const uint8_t *rdata, size_t len, rdata_names_t 
   return len - at == l->after;
 }
 
+/* A priority and a name, then parameters that are not looked into (RFC 9460 section 2.2). The answer path reads
+ * that name. */
+static bool svcb_fine(uint16_t type, const uint8_t *rdata, size_t len)
+{
+  return (type != DNS_TYPE_SVCB && type != DNS_TYPE_HTTPS) || (len > 2 && name_len(rdata + 2, len - 2) > 0);
+}
+
 static int hex_digit(char c)
 {
   if (c >= '0' && c <= '9')
@@ -418,7 +425,7 @@ int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, 
   else
     err = read_ldns(reader, type, words, count, origin, out, len, diag);
   rdata_names_t names;
-  if (!err && !rdata_names(type, out, *len, &names))
+  if (!err && (!rdata_names(type, out, *len, &names) || !svcb_fine(type, out, *len)))
     err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record, got other bytes",
                     rdata_type_text(type, text));
   return err;

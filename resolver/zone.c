@@ -203,6 +203,22 @@ int zone_each_owner(zone_in_view_t zv,
   return stop;
 }
 
+void zone_data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out)
+{
+  size_t n = 0;
+  while (p[n] != 0 && p[n] < 0xc0)
+    n += p[n] + 1u;
+  memcpy(out->wire, p, n);
+  if (p[n] == 0) {
+    out->wire[n] = 0;
+    out->len = (uint8_t)(n + 1);
+  } else {
+    memcpy(out->wire + n, origin->wire, origin->len);
+    out->len = (uint8_t)(n + origin->len);
+  }
+  dns_name_lower(out);
+}
+
 const dns_name_t *zone_origin(const zone_t *zone)
 {
   return &zone->origin;

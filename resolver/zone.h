@@ -37,6 +37,9 @@ static inline const uint16_t *zone_rrset_patches(const zone_rrset_t *set)
   return (const uint16_t *)(const void *)(zone_rrset_wire(set) + ((set->wire_len + 1u) & ~1u));
 }
 
+/* The name at p in an rrset's data, lower-case: it may end in the pointer that stands for the origin. */
+void zone_data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out);
+
 typedef enum zone_match_kind {
   ZONE_ANSWER,   /* rrset of the type asked for */
   ZONE_ALIAS,    /* rrset is the owner's CNAME */

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 import kit
-from test_resolver import PRIVATE, Resolver, query, rcode
+from test_resolver import PRIVATE, PUBLIC, Resolver, query, rcode
 
 SOA = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 604800 30\n@ NS ns\nns A 127.41.0.1\n"
 
@@ -64,3 +64,21 @@ def test_queries_before_a_bad_one_are_answered(spawn, work):
                 (size,) = struct.unpack(">H", stream.read(2))
                 assert rcode(stream.read(size)) == 0
             assert stream.read() == b""
+
+
+def test_additional_data_is_of_the_clients_view(spawn, work):
+    """A service record says where its target lives, as the asking client sees it, and nothing where it may not."""
+    com = SOA + "_http._tcp SRV 0 0 80 app\n@ MX 10 mail.private.test.\n@ HTTPS 1 app alpn=h2\n"
+    r = make(spawn, work,
+             {"com.test@vpc": com + "app A 10.0.0.1\n", "com.test@world": com + "app A 192.0.2.1\n",
+              "private.test": SOA + "mail A 10.0.0.2\n"},
+             {"vpc": ("127.10.0.0/16", ["com.test@vpc", "private.test"], ""), "world": ("0.0.0.0/0", ["com.test@world"], "")})
+    r.start()
+    for name, kind, target, inside, outside in (
+            ("_http._tcp.com.test", "SRV", "app.com.test.", "10.0.0.1", "192.0.2.1"),
+            ("com.test", "HTTPS", "app.com.test.", "10.0.0.1", "192.0.2.1"),
+            ("com.test", "MX", "mail.private.test.", "10.0.0.2", None)):
+        assert f"{target}\t" in r.dig(name, kind) and f"\tA\t{inside}" in r.dig(name, kind)
+        out = r.dig(name, kind, source=PUBLIC)
+        assert f"\tA\t{outside}" in out if outside else "ADDITIONAL: 1" in out
+        assert "\tA\t10." not in out

@@ -130,10 +130,14 @@ static void names_and_types_that_exist(void **state)
       {"a.example.org", DNS_TYPE_TXT, "NOERROR aa | a.example.org. 60 IN TXT \"hello\";"},
       {"example.org", DNS_TYPE_SOA,
        "NOERROR aa | example.org. 60 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"},
-      {"example.org", DNS_TYPE_NS, "NOERROR aa | example.org. 60 IN NS ns.example.org.;"},
-      {"example.org", DNS_TYPE_MX, "NOERROR aa | example.org. 60 IN MX 10 mail.example.org.;"},
+      {"example.org", DNS_TYPE_NS,
+       "NOERROR aa | example.org. 60 IN NS ns.example.org.; | additional: ns.example.org. 60 IN A 192.0.2.1;"},
+      {"example.org", DNS_TYPE_MX,
+       "NOERROR aa | example.org. 60 IN MX 10 mail.example.org.; | additional: mail.example.org. 60 IN A "
+       "192.0.2.2;"},
       {"_http._tcp.a.example.org", DNS_TYPE_SRV,
-       "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.;"},
+       "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.; | additional: a.example.org. "
+       "60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
   };
   CHECK(w->one, cases);
 }

@@ -51,6 +51,18 @@ static void byte_order_mark_before_the_first_record_is_passed_over(void **state)
   check_error("\xef\xbb" HEAD, "z:1: ");
 }
 
+static void service_bindings_have_a_whole_target(void **state)
+{
+  (void)state;
+  zone_free(harness_zone("example.org", HEAD "a 60 TYPE65 \\# 3 000100\na 60 TYPE64 \\# 5 0001016100\n"));
+  static const char *const bad[] = {"0", "2 0001", "3 000101", "4 00010161", "4 0001c00c", "1 00"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char text[300];
+    snprintf(text, sizeof text, HEAD "a 60 TYPE65 \\# %s\n", bad[i]);
+    check_error(text, "z:4: expected the data of a ");
+  }
+}
+
 static void soa_and_ns_are_needed_at_the_apex(void **state)
 {
   (void)state;
@@ -302,7 +314,7 @@ static void root_zone_loads_and_answers(void **state)
                       "NXDOMAIN aa | authority: . 30 IN SOA ns. admin. 7 3600 600 604800 30;");
   ask.name = ".";
   ask.type = DNS_TYPE_NS;
-  assert_string_equal(harness_text(v, &ask), "NOERROR aa | . 60 IN NS ns.;");
+  assert_string_equal(harness_text(v, &ask), "NOERROR aa | . 60 IN NS ns.; | additional: ns. 60 IN A 192.0.2.1;");
   view_free(v);
   zone_free(z);
 }
@@ -311,6 +323,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(minimal_zone_loads),
+      cmocka_unit_test(service_bindings_have_a_whole_target),
       cmocka_unit_test(byte_order_mark_before_the_first_record_is_passed_over),
       cmocka_unit_test(soa_and_ns_are_needed_at_the_apex),
       cmocka_unit_test(names_outside_the_zone_are_refused),
