@@ -55,7 +55,7 @@ static void cmd_sessions(broker_t *b, control_request_t *request)
 
 static bool chosen(const session_t *s, const char *id, const char *user)
 {
-  if (!s->signed_in || s->state == STATE_ENDING)
+  if (!s->signed_in)
     return false;
   return id != NULL ? strncmp(s->id, id, strlen(id)) == 0 : strcmp(s->user, user) == 0;
 }
@@ -71,7 +71,10 @@ static void terminate_one(session_t *s, const control_peer_t *peer, const char *
   log_info("session %s of %s is ended by uid %u: %s", s->id, s->user, (unsigned)peer->uid,
            text[0] != '\0' ? text : "no reason given");
   snprintf(words, sizeof words, "%s%s%s", reason_text(REASON_TERMINATED), text[0] != '\0' ? ": " : "", text);
-  session_end(s, REASON_TERMINATED, words);
+  if (s->state == STATE_ENDING)
+    session_cut(s); /* asked for again: no more patience with its worker */
+  else
+    session_end(s, REASON_TERMINATED, words);
 }
 
 static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer,

@@ -135,6 +135,16 @@ static void on_sweep(uv_timer_t *timer)
     stop_now(b);
 }
 
+static void on_soon(uv_timer_t *timer)
+{
+  session_sweep(timer->data);
+}
+
+void broker_sweep_soon(broker_t *b)
+{
+  uv_timer_start(&b->soon, on_soon, 0, 0);
+}
+
 /* ---- lookups ---- */
 
 static int new_lookup(broker_t *b, const config_t *c, lookup_t **out, diag_t *diag)
@@ -256,6 +266,8 @@ static void watch_signals(broker_t *b)
     b->signals[i].data = b;
     uv_signal_start(&b->signals[i], on_signal, numbers[i]);
   }
+  uv_timer_init(b->loop, &b->soon);
+  b->soon.data = b;
   uv_timer_init(b->loop, &b->sweep);
   b->sweep.data = b;
   uv_timer_start(&b->sweep, on_sweep, BROKER_SWEEP_MS, BROKER_SWEEP_MS);
@@ -300,6 +312,7 @@ static void stop(broker_t *b)
     for (size_t i = 0; i < sizeof b->signals / sizeof *b->signals; i++)
       uv_close((uv_handle_t *)&b->signals[i], NULL);
     uv_close((uv_handle_t *)&b->sweep, NULL);
+    uv_close((uv_handle_t *)&b->soon, NULL);
   }
   uv_timer_init(b->loop, &patience); /* handles of dying processes may never close by themselves */
   patience.data = b;

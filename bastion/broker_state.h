@@ -102,6 +102,9 @@ struct session {
   bool exited;     /* the template has told of the worker's exit, or cannot any more */
   int exit_status; /* as waitpid gives it; -1 unknown */
   bool gone;       /* the pair is closed at the other end */
+  bool bye;        /* the worker said so itself: there is nothing to tell it */
+  bool swept;      /* ending: the sweep has given up what was under way and told the worker */
+  bool cut;        /* ending: no word of its worker is heard any more, the next sweep finishes it */
   bool finished;   /* recorded and out of the registry; freed when holds is 0 */
   unsigned holds;  /* audit callbacks that will come */
   /* login */
@@ -131,7 +134,9 @@ struct session {
   question_t *questions;
   size_t question_count;
   /* times, monotonic ms */
-  uint64_t connected_at, opened_at, active_at, deadline;
+  uint64_t connected_at, opened_at, active_at;
+  uint64_t login_by; /* signed in by then, or ended */
+  uint64_t end_by;   /* ending: finished by then whatever the worker does. Set once, never moved */
   uint64_t idle_ms, session_ms; /* in force now */
   reason_t reason;
   char reason_text[MSG_TEXT_MAX];
@@ -156,8 +161,9 @@ struct broker {
   uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;
+  uv_timer_t soon; /* a sweep in the loop's next turn */
   uv_signal_t signals[3];
-  bool watching; /* sweep and signals are started */
+  bool watching; /* sweeps and signals are started */
   bool ready_said;
   bool stopping;
   int exit_status;
@@ -167,16 +173,21 @@ struct broker {
 
 /* Takes over client, also on failure. */
 void session_start(broker_t *b, int client, const endpoint_t *source);
-/* Cuts every forwarded connection now, tells the worker, and finishes when it has gone or its time is up. text may be
- * NULL: the reason's own. Does nothing to a session that is ending. */
+/* Each of these three only marks the session and shuts its connections down: nothing is sent, freed or unlinked, so they
+ * may be called from anywhere, from inside sending too. The sweep, in the loop's next turn, does the rest: gives up what is
+ * under way, tells the worker, and finishes when it has gone or SESSION_END_MS are over.
+ *
+ * session_end: text may be NULL: the reason's own. Does nothing to a session that is ending. */
 void session_end(session_t *s, reason_t reason, const char *text);
-/* The worker broke the contract: killed at once. what is for log and audit. */
+/* The worker broke the contract: killed by the next sweep. what is for log and audit. */
 void session_misbehaved(session_t *s, const char *what);
+/* Without the patience that an ending session has for its worker. */
+void session_cut(session_t *s);
 void session_spawned(broker_t *b, uint64_t number, int pid);
 void session_exited(broker_t *b, uint64_t number, int status);
 /* At the program's end: cuts and records what is left. */
 void session_force_all(broker_t *b);
-/* Deadlines of all sessions. */
+/* Deadlines of all sessions, and the ends that were marked. The one place that finishes sessions. */
 void session_sweep(broker_t *b);
 /* After a reload: ends what is no longer granted. Returns how many. */
 size_t session_judge_all(broker_t *b);
@@ -204,8 +215,10 @@ void login_request(session_t *s, const msg_t *m);
 void channel_open(session_t *s, const msg_t *m, bool refuse);
 void channel_end(session_t *s, const msg_t *m);
 void channel_traffic(session_t *s, const msg_t *m);
-/* Cuts all: connections are shut down, those under way are given up. */
-void channel_cut_all(session_t *s);
+/* No byte passes any more, whoever holds a descriptor of theirs. Frees nothing. */
+void channel_shut_all(session_t *s);
+/* Refuses those that are being opened. Not for a session that is open. */
+void channel_give_up_all(session_t *s);
 /* Records the end of all and frees them. */
 void channel_finish_all(session_t *s);
 /* Whether the policy still grants every open connection. */
@@ -223,5 +236,7 @@ void admin_handle(void *ctx, control_request_t *request, const control_peer_t *p
 
 /* ---- broker.c ---- */
 
+/* session_sweep in the loop's next turn. */
+void broker_sweep_soon(broker_t *b);
 /* Loads the configuration anew and puts it in force. On error nothing changes. */
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag);

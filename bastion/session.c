@@ -71,7 +71,7 @@ void session_free_if_done(session_t *s)
 
 int session_send(session_t *s, const msg_t *m, int fd)
 {
-  if (s->peer == NULL || s->gone)
+  if (s->peer == NULL || s->gone || s->cut)
     return SMPL_ECLOSED;
   int err = peer_send(s->peer, m, fd);
   if (err == SMPL_ELIMIT)
@@ -117,84 +117,11 @@ static void record_end(session_t *s)
   session_append(s, r);
 }
 
-static void finish(session_t *s)
-{
-  if (s->finished)
-    return;
-  s->finished = true;
-  channel_cut_all(s);
-  question_drop_all(s);
-  channel_finish_all(s);
-  record_end(s);
-  if (s->started)
-    log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
-  else
-    log_debug("connection %s ended: %s", s->id, s->reason_text);
-  peer_close(s->peer);
-  s->peer = NULL;
-  if (s->client >= 0)
-    close(s->client);
-  s->client = -1;
-  unlink_session(s);
-  session_free_if_done(s);
-}
-
 static void set_reason(session_t *s, reason_t reason, const char *text)
 {
   s->reason = reason;
   text_copy(s->reason_text, sizeof s->reason_text,
             text != NULL && text[0] != '\0' ? text : reason_text(reason));
-}
-
-/* Out of patience: nothing of it may go on, whatever the worker does. */
-static void force(session_t *s)
-{
-  spawner_kill(s->broker->spawner, s->number);
-  shutdown(s->client, SHUT_RDWR);
-  finish(s);
-}
-
-void session_end(session_t *s, reason_t reason, const char *text)
-{
-  if (s->state == STATE_ENDING || s->finished)
-    return;
-  s->state = STATE_ENDING;
-  s->deadline = clock_mono_ms() + SESSION_END_MS;
-  set_reason(s, reason, text);
-  channel_cut_all(s);
-  question_drop_all(s);
-  msg_t m;
-  msg_init(&m, MSG_END, 0, s->number);
-  m.text.reason = reason;
-  text_copy(m.text.text, sizeof m.text.text, s->reason_text);
-  session_send(s, &m, -1);
-}
-
-void session_misbehaved(session_t *s, const char *what)
-{
-  if (s->finished || s->gone)
-    return;
-  log_error("session %s: its worker (pid %d) broke its contract: %s", s->id, s->pid, what);
-  s->state = STATE_ENDING;
-  set_reason(s, REASON_WORKER_MISBEHAVED, what);
-  spawner_kill(s->broker->spawner, s->number);
-  shutdown(s->client, SHUT_RDWR);
-  /* We may stand inside a callback of its peer: the sweep finishes it. */
-  s->gone = true;
-  s->exited = true;
-  s->deadline = 0;
-  channel_cut_all(s);
-}
-
-void session_force_all(broker_t *b)
-{
-  for (session_t *s = b->sessions, *next; s != NULL; s = next) {
-    next = s->next;
-    s->gone = true;
-    if (s->reason == REASON_NONE)
-      set_reason(s, REASON_SHUTDOWN, NULL);
-    force(s);
-  }
 }
 
 /* How the worker ended, when it did not say so itself. */
@@ -216,6 +143,79 @@ static void set_death(session_t *s)
   set_reason(s, REASON_WORKER_DIED, text);
 }
 
+/* The end, whoever wanted it and however it came: after this nothing of the session can pass a byte or run on, and its
+ * records are complete. Called by the sweep alone, and at the program's end. */
+static void finish(session_t *s)
+{
+  s->finished = true;
+  s->state = STATE_ENDING;
+  if (s->reason == REASON_NONE)
+    set_death(s);
+  channel_shut_all(s);
+  shutdown(s->client, SHUT_RDWR);
+  close(s->client);
+  s->client = -1;
+  peer_close(s->peer);
+  s->peer = NULL;
+  spawner_kill(s->broker->spawner, s->number); /* nobody, if its exit was reported */
+  channel_give_up_all(s);
+  question_drop_all(s);
+  channel_finish_all(s);
+  record_end(s);
+  if (s->started)
+    log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
+  else
+    log_debug("connection %s ended: %s", s->id, s->reason_text);
+  unlink_session(s);
+  session_free_if_done(s);
+}
+
+/* The one way into STATE_ENDING. */
+static void mark_ending(session_t *s, uint64_t patience_ms)
+{
+  if (s->finished)
+    return;
+  if (s->state != STATE_ENDING) {
+    s->state = STATE_ENDING;
+    s->end_by = clock_mono_ms() + patience_ms;
+    channel_shut_all(s);
+  }
+  broker_sweep_soon(s->broker);
+}
+
+void session_end(session_t *s, reason_t reason, const char *text)
+{
+  if (s->state == STATE_ENDING || s->finished)
+    return;
+  set_reason(s, reason, text);
+  mark_ending(s, SESSION_END_MS);
+}
+
+void session_cut(session_t *s)
+{
+  s->cut = true;
+  mark_ending(s, 0);
+}
+
+void session_misbehaved(session_t *s, const char *what)
+{
+  if (s->finished || s->gone || s->cut)
+    return;
+  log_error("session %s: its worker (pid %d) broke its contract: %s", s->id, s->pid, what);
+  set_reason(s, REASON_WORKER_MISBEHAVED, what);
+  session_cut(s);
+}
+
+void session_force_all(broker_t *b)
+{
+  for (session_t *s = b->sessions, *next; s != NULL; s = next) {
+    next = s->next;
+    if (s->reason == REASON_NONE)
+      set_reason(s, REASON_SHUTDOWN, NULL);
+    finish(s);
+  }
+}
+
 static void on_gone(void *ctx, int err)
 {
   session_t *s = ctx;
@@ -224,15 +224,7 @@ static void on_gone(void *ctx, int err)
     return;
   }
   s->gone = true;
-  channel_cut_all(s);
-  if (s->reason != REASON_NONE || s->exited) {
-    if (s->reason == REASON_NONE)
-      set_death(s);
-    finish(s);
-    return;
-  }
-  s->state = STATE_ENDING;
-  s->deadline = clock_mono_ms() + SESSION_EXIT_MS;
+  mark_ending(s, SESSION_EXIT_MS);
 }
 
 void session_exited(broker_t *b, uint64_t number, int status)
@@ -242,11 +234,7 @@ void session_exited(broker_t *b, uint64_t number, int status)
     return;
   s->exited = true;
   s->exit_status = status;
-  if (!s->gone)
-    return; /* what it sent last is still to be read; or the template died and it lives on */
-  if (s->reason == REASON_NONE)
-    set_death(s);
-  finish(s);
+  broker_sweep_soon(b); /* what it sent last is still to be read; or the template died and it lives on */
 }
 
 void session_spawned(broker_t *b, uint64_t number, int pid)
@@ -273,17 +261,16 @@ static reason_t reason_of_bye(uint32_t reason)
   }
 }
 
+/* Once: in STATE_ENDING a second one is ignored. */
 static void on_bye(session_t *s, const msg_t *m)
 {
-  if (s->reason == REASON_NONE) {
-    char text[MSG_TEXT_MAX];
-    text_printable(text, sizeof text, m->text.text, strlen(m->text.text));
-    set_reason(s, reason_of_bye(m->text.reason), text);
-    if (s->reason == REASON_WORKER_DIED)
-      log_error("session %s: its worker could not start: %s", s->id, text);
-  }
-  s->state = STATE_ENDING;
-  s->deadline = clock_mono_ms() + SESSION_END_MS;
+  char text[MSG_TEXT_MAX];
+  text_printable(text, sizeof text, m->text.text, strlen(m->text.text));
+  set_reason(s, reason_of_bye(m->text.reason), text);
+  if (s->reason == REASON_WORKER_DIED)
+    log_error("session %s: its worker could not start: %s", s->id, text);
+  s->bye = true;
+  mark_ending(s, SESSION_END_MS);
 }
 
 /* Without these the worker is not what this program promises. */
@@ -361,7 +348,7 @@ static void dispatch(session_t *s, const msg_t *m, verdict_t verdict)
 static void on_message(void *ctx, const msg_t *m)
 {
   session_t *s = ctx;
-  if (s->gone || s->finished)
+  if (s->gone || s->cut || s->finished)
     return;
   if (!session_rate_take(&s->message_rate, SESSION_MESSAGE_BURST, SESSION_MESSAGE_PER_SECOND)) {
     session_misbehaved(s, "floods the broker");
@@ -423,7 +410,7 @@ void session_start(broker_t *b, int client, const endpoint_t *source)
   s->source = *source;
   s->exit_status = -1;
   s->connected_at = clock_mono_ms();
-  s->deadline = s->connected_at + b->config->limits.login_grace_ms;
+  s->login_by = s->connected_at + b->config->limits.login_grace_ms;
   make_id(s);
   int err = ask_worker(s);
   if (err) {
@@ -455,19 +442,36 @@ static void end_long(session_t *s)
   session_end(s, REASON_SESSION_LIMIT, text);
 }
 
+static void tell_end(session_t *s)
+{
+  msg_t m;
+  msg_init(&m, MSG_END, 0, s->number);
+  m.text.reason = s->reason;
+  text_copy(m.text.text, sizeof m.text.text, s->reason_text);
+  session_send(s, &m, -1);
+}
+
+/* A worker that has gone is waited for only to learn how it ended, where it did not say why itself. */
+static void sweep_ending(session_t *s, uint64_t now)
+{
+  if (!s->swept) {
+    s->swept = true;
+    channel_give_up_all(s);
+    question_drop_all(s);
+    if (!s->bye)
+      tell_end(s);
+  }
+  bool known = s->reason != REASON_NONE || s->exited;
+  if (s->cut || (s->gone && known) || now >= s->end_by)
+    finish(s);
+}
+
 static void sweep_one(session_t *s, uint64_t now)
 {
   if (s->state == STATE_ENDING) {
-    if (now < s->deadline)
-      return;
-    if (s->reason == REASON_NONE)
-      set_death(s);
-    if (s->gone && s->reason != REASON_WORKER_MISBEHAVED)
-      finish(s);
-    else
-      force(s);
+    sweep_ending(s, now);
   } else if (s->state != STATE_OPEN) {
-    if (now >= s->deadline)
+    if (now >= s->login_by)
       session_end(s, REASON_LOGIN_GRACE, NULL);
   } else if (now - s->opened_at >= s->session_ms) {
     end_long(s);

@@ -31,11 +31,21 @@ static void unlink_channel(channel_t *c)
   }
 }
 
+/* The worker may have the connection too, and keep its descriptor when it says that it has closed it: what is let go here
+ * is dead for everybody. */
+static void close_connection(channel_t *c)
+{
+  if (c->fd < 0)
+    return;
+  shutdown(c->fd, SHUT_RDWR);
+  close(c->fd);
+  c->fd = -1;
+}
+
 static void free_channel(channel_t *c)
 {
   opening_cancel(c->opening);
-  if (c->fd >= 0)
-    close(c->fd);
+  close_connection(c);
   free(c);
 }
 
@@ -79,10 +89,11 @@ static void send_refused(session_t *s, uint32_t request, reason_t reason)
   session_send(s, &m, -1);
 }
 
-/* Tells worker, audit, log and memory, and frees the channel. */
+/* Tells audit, log and memory, frees the channel, then tells the worker. */
 static void refuse(channel_t *c, reason_t reason)
 {
   session_t *s = c->session;
+  uint32_t request = c->request;
   char address[ENDPOINT_TEXT_MAX];
   json_t *r = channel_record(c, "channel-refused");
   if (c->address.port != 0 && !ip_is_unspecified(&c->address.ip))
@@ -92,10 +103,10 @@ static void refuse(channel_t *c, reason_t reason)
   remember_refusal(s, c, reason);
   s->broker->channel_refusals++;
   log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
-  if (s->state != STATE_ENDING) /* else the worker has its end to think of */
-    send_refused(s, c->request, reason);
   unlink_channel(c);
   free_channel(c);
+  if (s->state != STATE_ENDING) /* else the worker has its end to think of */
+    send_refused(s, request, reason);
 }
 
 static void record_end(channel_t *c, reason_t reason)
@@ -114,10 +125,13 @@ static void record_end(channel_t *c, reason_t reason)
 /* A connection that is on record and that the worker does not get after all. */
 static void take_back(channel_t *c, reason_t reason)
 {
-  send_refused(c->session, c->request, reason);
+  session_t *s = c->session;
+  uint32_t request = c->request;
   record_end(c, reason);
   unlink_channel(c);
   free_channel(c);
+  if (s->state != STATE_ENDING)
+    send_refused(s, request, reason);
 }
 
 /* The record of the connection is on the disk, or cannot be. Only now the worker gets the descriptor. */
@@ -177,12 +191,12 @@ static void on_opening(void *ctx, const opening_result_t *result)
   c->opening = NULL;
   c->is_ip = result->is_ip;
   c->address = result->address;
+  c->fd = result->fd;
   memcpy(c->name, result->name, sizeof c->name);
-  if (result->reason != REASON_NONE) {
-    refuse(c, result->reason);
+  if (result->reason != REASON_NONE || s->state != STATE_OPEN) {
+    refuse(c, result->reason != REASON_NONE ? result->reason : REASON_SESSION_ENDED);
     return;
   }
-  c->fd = result->fd;
   c->opened_at = clock_mono_ms();
   c->state = CHANNEL_RECORDING;
   s->holds++;
@@ -294,12 +308,17 @@ void channel_end(session_t *s, const msg_t *m)
   session_set_limits(s);
 }
 
-void channel_cut_all(session_t *s)
+void channel_shut_all(session_t *s)
+{
+  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->fd >= 0)
+      shutdown(c->fd, SHUT_RDWR);
+}
+
+void channel_give_up_all(session_t *s)
 {
   for (channel_t *c = s->channels, *next; c != NULL; c = next) {
     next = c->next;
-    if (c->fd >= 0)
-      shutdown(c->fd, SHUT_RDWR);
     if (c->state == CHANNEL_OPENING)
       refuse(c, REASON_SESSION_ENDED);
   }
@@ -313,6 +332,7 @@ void channel_finish_all(session_t *s)
   for (channel_t *c = all, *next; c != NULL; c = next) {
     next = c->next;
     if (c->state == CHANNEL_RECORDING) { /* its callback frees it */
+      close_connection(c);
       c->orphan = true;
       continue;
     }

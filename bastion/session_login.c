@@ -116,7 +116,7 @@ static size_t sessions_of(const broker_t *b, const char *user)
 {
   size_t n = 0;
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
-    n += s->signed_in && s->state != STATE_ENDING && strcmp(s->user, user) == 0;
+    n += s->signed_in && strcmp(s->user, user) == 0;
   return n;
 }
 

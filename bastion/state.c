@@ -10,7 +10,8 @@ enum {
 };
 
 // clang-format off
-/* VERIFY and PROBE after the login: a client may send several requests at once, of which an earlier one succeeded. */
+/* VERIFY and PROBE after the login: a client may send several requests at once, of which an earlier one succeeded.
+ * ENDING: nothing in this column may open, answer with more than a no, or put the end off. */
 static const unsigned char table[][STATE_COUNT] = {
     /*                          SPAWNED KEX LOGIN STARTING OPEN ENDING */
     [FROM(MSG_HELLO)] =        {A,      V,  V,    V,       V,   I},
@@ -18,12 +19,12 @@ static const unsigned char table[][STATE_COUNT] = {
     [FROM(MSG_VERIFY)] =       {V,      V,  A,    R,       R,   R},
     [FROM(MSG_PROBE)] =        {V,      V,  A,    R,       R,   R},
     [FROM(MSG_LOGIN)] =        {V,      V,  A,    V,       V,   I},
-    [FROM(MSG_OPEN)] =         {V,      V,  V,    V,       A,   R},
+    [FROM(MSG_OPEN)] =         {V,      V,  V,    V,       A,   I},
     [FROM(MSG_CHANNEL_END)] =  {V,      V,  V,    V,       A,   A},
     [FROM(MSG_TRAFFIC)] =      {V,      V,  V,    V,       A,   A},
     [FROM(MSG_CONTROL)] =      {V,      V,  V,    V,       A,   I},
     [FROM(MSG_NOTE)] =         {V,      A,  A,    A,       A,   A},
-    [FROM(MSG_BYE)] =          {A,      A,  A,    A,       A,   A},
+    [FROM(MSG_BYE)] =          {A,      A,  A,    A,       A,   I},
 };
 // clang-format on
 

@@ -250,6 +250,7 @@ def test_terminate_cuts_live_connections_and_tells_the_client_why(world):
     w = world()
     ssh, local = w.forward()
     held = held_connection(w, local)
+    kit.wait_until(lambda: len(w.sessions()[0]["channels"]) == 1, "the probe of the port is over")
     session, = w.sessions()
     assert [c["name"] for c in session["channels"]] == ["config.internal.smplkit.local"]
     assert "config.internal.smplkit.local" in w.command("sessions").stdout

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ BREACHES = {
     "many descriptors": ("w.hello(); w.send(fb.NOTE, fds=[2] * 100)", "no message of the contract"),
     "a connection it does not have": ("signed_in(w); w.traffic(1, 5, 5)", "a connection that it does not have"),
     "answers left unread": ("signed_in(w)\nwhile True: w.send(fb.PROBE)", "does not read what it asked for"),
+    "refusals left unread while connections are under way": (
+        "signed_in(w)\nfor i in range(200): ask_open(w, 'down.internal', {port})\n"
+        "while True: ask_open(w, 'not.granted.example.', 80)", "does not read what it asked for"),
+    "refused connections left unread while others are under way": (
+        "signed_in(w)\nwhile True: ask_open(w, 'nothing%d.internal' % w.request, {port})", "does not read what it asked for"),
+    "answers left unread while lookups are under way": (
+        "signed_in(w)\nfor i in range(60): ask(w, '{\"cmd\":\"resolve\",\"target\":\"other.internal\"}')\n"
+        "while True: ask(w, '{\"cmd\":\"whoami\"}')", "does not read what it asked for"),
     "a flood": (
         "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED\n"
         "one = fb.HEADER.pack(1, fb.TRAFFIC, 0, w.number) + struct.pack('=IIQQ', 1, 0, 0, 0)\nwhile True: w.pair.send(one)",
@@ -126,7 +135,7 @@ def test_a_breach_of_the_contract_ends_the_session_and_is_written_down(fake, nam
                             f"the breach is on record: {fake.world.bastion.stderr}")[-1]
     assert record["reason"] == "worker-misbehaved" and what in record["text"], record
     fake.wait_seen(killed=1)
-    assert what in fake.world.bastion.stderr
+    kit.wait_until(lambda: what in fake.world.bastion.stderr, "the log says it")
     assert fake.world.status()["ok"]
     fake.world.check_chain()
 
@@ -180,6 +189,97 @@ time.sleep(60)  # deaf to the end
         assert kit.recv_all(fake.client) == b""
         fake.wait_seen(killed=1)
         assert w.wait_record("session-end")["reason"] == "terminated"
+
+
+class Target:
+    """What a scenario that begins with `opening` opens a connection to and keeps the descriptor of."""
+
+    def __init__(self, server, opening):
+        self.server, self.opening = server, opening
+
+    def accept(self):
+        connection, _ = self.server.accept()
+        connection.settimeout(kit.PATIENCE)
+        return connection
+
+
+@pytest.fixture
+def target(fake):
+    with socket.create_server((WEB, 0)) as server:
+        port = server.getsockname()[1]
+        fake.world.write(grants=f"  - {{users: [dev], targets: ['{WEB}:{port}'], networks: [127.42.0.0/16]}}\n")
+        server.settimeout(kit.PATIENCE)
+        yield Target(server, f"import time; signed_in(w); kept = keep_open(w, '{WEB}', {port}); say(kept=True)\n")
+
+
+def test_a_connection_is_dead_once_the_worker_says_it_has_closed_it(fake, target):
+    fake.play(target.opening + "w.traffic(1, 0, 0, kind=fb.CHANNEL_END); time.sleep(60)")
+    with target.accept() as connection:
+        assert kit.recv_all(connection) == b""  # though the worker has the descriptor
+    fake.world.wait_record("channel-end")
+
+
+def test_nothing_is_left_of_a_session_whose_worker_says_goodbye_and_stays(fake, target):
+    fake.play(target.opening + "w.traffic(1, 0, 0, kind=fb.CHANNEL_END); w.send(fb.BYE, struct.pack('=I', 1)); time.sleep(0.2)\n"
+              "w.pair.close(); time.sleep(60)")
+    with target.accept() as connection:
+        assert kit.recv_all(connection) == b""
+    assert kit.recv_all(fake.client) == b""
+    fake.wait_seen(killed=1)
+    fake.world.wait_record("session-end")
+    fake.world.check_ends()
+
+
+def test_nothing_is_left_of_a_session_whose_worker_closes_the_pair_and_stays(fake, target):
+    fake.play(target.opening + "w.pair.close(); time.sleep(60)")
+    with target.accept() as connection:
+        assert kit.recv_all(connection) == b""
+    assert kit.recv_all(fake.client) == b""
+    fake.wait_seen(killed=1)
+    assert fake.world.wait_record("session-end")["reason"] == "worker-died"
+
+
+PROLONGINGS = {
+    "goodbyes": "w.send(fb.BYE, struct.pack('=I', 1))",
+    "traffic": "up += 1; w.traffic(1, up, up)",
+    "host signatures": "w.send(fb.SIGN, struct.pack('=II', 0, 32) + b'h' * 32)",
+    "signatures": "w.send(fb.VERIFY)",
+    "notes": "w.send(fb.NOTE)",
+    "connections": "ask_open(w, 'config.internal', 80)",
+    "questions": "ask(w, '{\"cmd\":\"whoami\"}')",
+}
+
+
+@pytest.mark.parametrize("kind", PROLONGINGS)
+def test_no_message_of_an_ending_worker_moves_its_end(fake, target, kind):
+    """SESSION_END_MS is 2 s; the worker would go on for 30."""
+    fake.play(target.opening + f"w.send(fb.BYE, struct.pack('=I', 1)); up = 0\nfor i in range(75): {PROLONGINGS[kind]}; time.sleep(0.4)")
+    with target.accept() as connection:
+        fake.wait_seen(kept=True)
+        began = time.monotonic()
+        assert kit.recv_all(connection) == b""
+        assert kit.recv_all(fake.client) == b""
+    assert time.monotonic() - began < 6
+    fake.wait_seen(killed=1)
+    assert fake.world.wait_record("session-end")["reason"] == "client-closed"
+    fake.world.check_ends()
+
+
+def test_terminating_an_ending_session_has_no_patience_with_it(fake, target):
+    fake.play(target.opening + "time.sleep(60)  # deaf to the end")
+    w = fake.world
+    with target.accept():
+        fake.wait_seen(kept=True)
+        began = time.monotonic()
+        w.command("terminate", "--user", "dev")
+        session, = w.sessions()
+        assert session["ending"]
+        w.command("terminate", session["id"])
+        w.wait_record("session-end", reason="terminated")
+        assert time.monotonic() - began < 1.9  # SESSION_END_MS would be 2 s
+    assert kit.recv_all(fake.client) == b""
+    fake.wait_seen(killed=1)
+    assert w.sessions() == [] and len(w.records("session-end")) == 1
 
 
 def test_host_signatures_for_rekeys_are_bounded(fake):

@@ -113,6 +113,24 @@ def signed_in(w, session_hash=b"h" * 32):
     return blob, data, sign(data)
 
 
+def ask_open(w, host, port):
+    """Without waiting for the answer."""
+    w.send(fb.OPEN, fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1))
+
+
+def keep_open(w, host, port):
+    """Opens a connection; its descriptor stays here."""
+    ask_open(w, host, port)
+    message, anc, _, _ = w.pair.recvmsg(65536, 64)
+    assert fb.HEADER.unpack_from(message)[1] == fb.OPENED
+    return struct.unpack("i", anc[0][2])[0]
+
+
+def ask(w, line):
+    raw = fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, len(line)) + line.encode() + b"\0"
+    w.pair.send(raw)
+
+
 def main():
     template = socket.socket(fileno=3)
     template.setblocking(True)

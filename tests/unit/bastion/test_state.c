@@ -13,8 +13,8 @@ static verdict_t expected(state_t s, msg_type_t type)
 {
   bool ending = s == STATE_ENDING;
   switch (type) {
-  case MSG_BYE: /* the end may come at any time */
-    return VERDICT_ALLOW;
+  case MSG_BYE: /* the end may come at any time, once */
+    return ending ? VERDICT_IGNORE : VERDICT_ALLOW;
   case MSG_HELLO: /* once, first */
     return s == STATE_SPAWNED ? VERDICT_ALLOW : ending ? VERDICT_IGNORE : VERDICT_VIOLATION;
   case MSG_SIGN: /* once before the login, again for rekeys after it */
@@ -25,7 +25,6 @@ static verdict_t expected(state_t s, msg_type_t type)
   case MSG_LOGIN:
     return s == STATE_LOGIN ? VERDICT_ALLOW : ending ? VERDICT_IGNORE : VERDICT_VIOLATION;
   case MSG_OPEN: /* nothing opens before the start is on record */
-    return s == STATE_OPEN ? VERDICT_ALLOW : ending ? VERDICT_REFUSE : VERDICT_VIOLATION;
   case MSG_CONTROL:
     return s == STATE_OPEN ? VERDICT_ALLOW : ending ? VERDICT_IGNORE : VERDICT_VIOLATION;
   case MSG_TRAFFIC:
