@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/config/config_line.h"
 #include "app/config/config_rules.h"
 #include "app/services/product.h"
 #include "app/services/rows.h"
@@ -14,11 +15,10 @@ static const char *const migrations[] = {
                 " description TEXT, parent TEXT, items TEXT NOT NULL, environments TEXT NOT NULL, managed "
                 "INTEGER NOT NULL,"
                 " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY (account, id));"
-                "CREATE INDEX configs_by_parent ON configs (account, parent);"
-                /* The declared types, once more by themselves: what ancestors and children must agree on. */
-                "CREATE TABLE config_types (account TEXT NOT NULL, config TEXT NOT NULL, key TEXT NOT NULL, "
-                "type TEXT NOT NULL,"
-                " PRIMARY KEY (account, config, key)) WITHOUT ROWID;",
+                "CREATE INDEX configs_by_parent ON configs (account, parent);" CONFIG_TYPES_SQL,
+    CONFIG_OVERRIDES_SQL
+    /* All that a list sorts and filters by: it is walked instead of the rows with their big texts. */
+    "CREATE INDEX configs_heads ON configs (account, id, name, parent, managed, created_at, updated_at);",
     NULL,
 };
 
@@ -45,26 +45,6 @@ static const char *const list_sql[][2] = {
 static const char count_sql[] = "SELECT count(*)" MATCHING;
 static const char one_sql[] = "SELECT " COLUMNS " FROM configs WHERE account = ?1 AND id = ?2";
 
-/* ?2 and its ancestors, nearest first. */
-#define UP_FROM_2                                                                                            \
-  "WITH RECURSIVE up (id, depth) AS (SELECT ?2, 1 UNION ALL SELECT c.parent, depth + 1 FROM up"              \
-  " JOIN configs c ON c.account = ?1 AND c.id = up.id WHERE c.parent IS NOT NULL AND depth < 64)"
-/* The children of ?2, theirs, and so on. */
-#define DOWN_FROM_2                                                                                          \
-  "down (id, depth) AS (SELECT id, 1 FROM configs WHERE account = ?1 AND parent = ?2 UNION ALL"              \
-  " SELECT c.id, depth + 1 FROM down JOIN configs c ON c.account = ?1 AND c.parent = down.id WHERE depth < " \
-  "64)"
-
-static const char chain_sql[] = UP_FROM_2 " SELECT id FROM up ORDER BY depth";
-static const char height_sql[] = "WITH RECURSIVE " DOWN_FROM_2 " SELECT coalesce(max(depth), 0) FROM down";
-static const char inherited_sql[] = UP_FROM_2 " SELECT t.key, t.type FROM up JOIN config_types t"
-                                              " ON t.account = ?1 AND t.config = up.id ORDER BY depth";
-static const char own_types_sql[] = "SELECT key, type FROM config_types WHERE account = ?1 AND config = ?2";
-static const char below_sql[] = UP_FROM_2
-    ", " DOWN_FROM_2
-    " SELECT a.config, a.key, a.type, b.config, b.type FROM config_types a JOIN config_types b"
-    " ON b.account = ?1 AND b.key = a.key AND b.type <> a.type"
-    " WHERE a.account = ?1 AND a.config IN (SELECT id FROM up) AND b.config IN (SELECT id FROM down) LIMIT 1";
 static const char child_sql[] =
     "SELECT id FROM configs WHERE account = ?1 AND parent = ?2 ORDER BY id LIMIT 1";
 
@@ -110,90 +90,6 @@ int config_list(storage_db_t *db, const char *account, const jsonapi_list_t *lis
 
 /* ---- writing ---- */
 
-/* Rows of (key, type) as a types map; the first of several stays. */
-static int read_types(storage_stmt_t *stmt, json_t **out)
-{
-  int row, err = SMPL_OK;
-  *out = json_object();
-  while ((row = storage_step(stmt)) == 1) {
-    const char *key = storage_text(stmt, 0);
-    if (json_object_get(*out, key) == NULL &&
-        json_object_set_new(*out, key, json_string(storage_text(stmt, 1))) != 0)
-      err = SMPL_ENOMEM;
-  }
-  return row < 0 ? row : *out == NULL ? SMPL_ENOMEM : err;
-}
-
-/* The parent exists, is not below this config, and the line does not get too long. */
-static int check_parent(storage_db_t *db, const change_t *c, const char *id, const char *parent,
-                        problem_t *problem)
-{
-  const place_t *place = PLACE_MEMBER(&place_attributes, "parent");
-  const char *account = c->caller.account;
-  int64_t height = 0, above = 0;
-  json_t *found = NULL;
-  int err = config_get(db, account, parent, &found);
-  json_decref(found);
-  if (strcmp(parent, id) == 0)
-    return problem_invalid(problem, place, "a config cannot be its own parent");
-  if (err == SMPL_ENOENT)
-    return problem_invalid(problem, place, "there is no config '%s'", parent);
-  if (!err)
-    err = storage_number(db, height_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id)), &height);
-  if (err)
-    return err;
-  storage_stmt_t *stmt =
-      storage_query(db, chain_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(parent)));
-  int row;
-  while ((row = storage_step(stmt)) == 1) {
-    above++;
-    if (strcmp(storage_text(stmt, 0), id) == 0) {
-      storage_finish(stmt);
-      return problem_invalid(problem, place, "'%s' inherits from this config: that would be a circle",
-                             parent);
-    }
-  }
-  if (row == 0 && above + 1 + height > CONFIG_DEPTH_MAX)
-    return problem_invalid(problem, place, "more than %d configs would inherit in one line",
-                           CONFIG_DEPTH_MAX);
-  return row;
-}
-
-static int write_types(storage_db_t *db, const char *account, const char *id, const json_t *items)
-{
-  const char *key;
-  json_t *item;
-  int err = storage_exec(db, "DELETE FROM config_types WHERE account = ?1 AND config = ?2",
-                         STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id)), NULL);
-  json_object_foreach((json_t *)items, key, item)
-  {
-    if (err)
-      break;
-    const char *type = json_string_value(json_object_get(item, "type"));
-    err = storage_exec(db, "INSERT INTO config_types (account, config, key, type) VALUES (?1, ?2, ?3, ?4)",
-                       STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id), STORAGE_TEXT(key),
-                                    STORAGE_TEXT(type)),
-                       NULL);
-  }
-  return err;
-}
-
-/* Types of this config and its ancestors, as written now, against those of the configs below it. */
-static int check_below(storage_db_t *db, const char *account, const char *id, problem_t *problem)
-{
-  storage_stmt_t *stmt = storage_query(db, below_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id)));
-  int row = storage_step(stmt);
-  if (row != 1)
-    return row;
-  const char *above = storage_text(stmt, 0), *key = storage_text(stmt, 1);
-  const place_t *place = strcmp(above, id) == 0 ? PLACE_MEMBER(PLACE_MEMBER(&place_attributes, "items"), key)
-                                                : PLACE_MEMBER(&place_attributes, "parent");
-  problem_invalid(problem, place, "item '%s' is %s in '%s' and %s in '%s', which inherits from it", key,
-                  storage_text(stmt, 2), above, storage_text(stmt, 4), storage_text(stmt, 3));
-  storage_finish(stmt);
-  return SMPL_EINVAL;
-}
-
 static int write_row(storage_db_t *db, const change_t *c, const char *id, const json_t *items, int managed)
 {
   const json_t *a = c->attributes, *environments = json_object_get(a, "environments");
@@ -218,37 +114,44 @@ static int write_row(storage_db_t *db, const change_t *c, const char *id, const 
   return err;
 }
 
-/* Checks against what is stored and writes. */
-static int save(storage_db_t *db, change_t *c, const char *id, int managed)
+/* Checks against what is stored and writes. stored_parent: NULL for none. */
+static int save(storage_db_t *db, change_t *c, const char *id, const char *stored_parent, int managed)
 {
-  const char *account = c->caller.account;
-  const char *parent = json_string_value(json_object_get(c->attributes, "parent"));
-  json_t *own = NULL, *inherited = NULL, *items = NULL, *resource = NULL;
-  int err = parent != NULL ? check_parent(db, c, id, parent, &c->problem) : SMPL_OK;
+  config_line_t line;
+  json_t *items = NULL, *resource = NULL;
+  int err = config_line_read(db, c, id, stored_parent, &line);
   if (!err)
-    err = read_types(storage_query(db, own_types_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))),
-                     &own);
+    err = config_type_items(c->attributes, line.own, line.inherited, &items, &c->problem);
   if (!err)
-    err = read_types(storage_query(db, inherited_sql,
-                                   STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(parent))),
-                     &inherited);
-  if (!err)
-    err = config_type_items(c->attributes, own, inherited, &items, &c->problem);
-  if (!err)
-    err = config_check_overrides(c->attributes, items, inherited, &c->problem);
+    err = config_check_overrides(c->attributes, items, line.inherited, &c->problem);
   if (!err)
     err = write_row(db, c, id, items, managed);
   if (!err)
-    err = write_types(db, account, id, items);
+    err = config_line_write(db, c, id, &line, items);
   if (!err)
-    err = check_below(db, account, id, &c->problem);
-  if (!err)
-    err = config_get(db, account, id, &resource);
+    err = config_get(db, c->caller.account, id, &resource);
   if (!err)
     c->document = jsonapi_document(resource);
-  json_decref(own);
-  json_decref(inherited);
+  config_line_clear(&line);
   json_decref(items);
+  return err;
+}
+
+/* What a replacement needs of the row it replaces. SMPL_ENOENT. */
+static int read_head(storage_db_t *db, const char *account, const char *id, char **parent, bool *managed)
+{
+  storage_stmt_t *stmt =
+      storage_query(db, "SELECT parent, managed FROM configs WHERE account = ?1 AND id = ?2",
+                    STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id)));
+  int row = storage_step(stmt);
+  *parent = NULL;
+  *managed = false;
+  if (row != 1)
+    return row == 0 ? SMPL_ENOENT : row;
+  const char *text = storage_text(stmt, 0);
+  *managed = storage_int(stmt, 1) != 0;
+  int err = text != NULL && (*parent = strdup(text)) == NULL ? SMPL_ENOMEM : SMPL_OK;
+  storage_finish(stmt);
   return err;
 }
 
@@ -266,18 +169,19 @@ static int check_room(storage_db_t *db, change_t *c)
 int config_create(storage_db_t *db, change_t *c)
 {
   const place_t *at_id = PLACE_MEMBER(&place_data, "id");
-  json_t *found = NULL;
+  char *parent;
+  bool managed;
   int err = tenants_require(db, c->caller.account, &c->problem);
   if (err)
     return err;
-  err = config_get(db, c->caller.account, c->new_id, &found);
-  json_decref(found);
+  err = read_head(db, c->caller.account, c->new_id, &parent, &managed);
+  free(parent);
   if (!err)
     return problem_at(&c->problem, 409, at_id, "there is a config '%s' already", c->new_id);
   if (err == SMPL_ENOENT)
     err = check_room(db, c);
   c->status = 201;
-  return err ? err : save(db, c, c->new_id, 1);
+  return err ? err : save(db, c, c->new_id, NULL, 1);
 }
 
 static int not_found(change_t *c)
@@ -287,19 +191,21 @@ static int not_found(change_t *c)
 
 int config_replace(storage_db_t *db, change_t *c)
 {
-  json_t *found = NULL;
+  char *parent;
+  bool managed;
   int err = tenants_require(db, c->caller.account, &c->problem);
   if (err)
     return err;
-  err = config_get(db, c->caller.account, c->id, &found);
+  err = read_head(db, c->caller.account, c->id, &parent, &managed);
   if (err)
     return err == SMPL_ENOENT ? not_found(c) : err;
   const json_t *asked = json_object_get(c->attributes, "managed");
-  const json_t *present = json_object_get(json_object_get(found, "attributes"), "managed");
-  int managed = json_is_true(json_is_boolean(asked) ? asked : present);
-  json_decref(found);
+  if (json_is_boolean(asked))
+    managed = json_is_true(asked);
   c->status = 200;
-  return save(db, c, c->id, managed);
+  err = save(db, c, c->id, parent, managed);
+  free(parent);
+  return err;
 }
 
 int config_remove(storage_db_t *db, change_t *c)
@@ -322,7 +228,7 @@ int config_remove(storage_db_t *db, change_t *c)
   if (row != 0)
     return row < 0 ? row : err;
   c->status = 204;
-  err = write_types(db, account, c->id, NULL);
+  err = config_line_remove(db, account, c->id);
   if (!err)
     err = storage_exec(db, "DELETE FROM configs WHERE account = ?1 AND id = ?2",
                        STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(c->id)), &changed);

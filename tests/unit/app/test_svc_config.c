@@ -9,8 +9,10 @@
 
 #include "app/config/config_rules.h"
 #include "app/config/config_store.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "tests/unit/app/svc_change.h"
+#include "tests/unit/app/svc_fake.h"
 
 #define AT "/data/attributes"
 
@@ -225,6 +227,171 @@ static void overrides_name_declared_items_and_have_their_type(void **state)
          AT "/environments/prod/n");
 }
 
+static void what_children_override_stays_declared(void **state)
+{
+  static const char *const child =
+      "{\"name\": \"c\", \"parent\": \"mid\", \"environments\": {\"prod\": {\"n\": 2, \"m\": 3}}}";
+  (void)state;
+  create("top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}, \"x\": {\"value\": 1}}}");
+  create("mid", "{\"name\": \"m\", \"parent\": \"top\", \"items\": {\"m\": {\"value\": 1}}}");
+  create("child", child);
+  /* Not by taking the item away, */
+  expect(config_replace, "top", "{\"name\": \"t\"}", 409, AT "/items");
+  expect(config_replace, "mid", "{\"name\": \"m\", \"parent\": \"top\"}", 409, AT "/items");
+  /* nor by another parent that does not have it, or has it as another type. */
+  expect(config_replace, "mid", "{\"name\": \"m\", \"items\": {\"m\": {\"value\": 1}}}", 409, AT "/parent");
+  create("strange", "{\"name\": \"s\", \"items\": {\"n\": {\"value\": \"text\"}}}");
+  expect(config_replace, "mid",
+         "{\"name\": \"m\", \"parent\": \"strange\", \"items\": {\"m\": {\"value\": 1}}}", 409, AT "/parent");
+  expect(config_replace, "child", child, 200, "");
+  /* Items that nobody overrides go as before; so does one that the overriding config or one between declares. */
+  expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}}}", 200, "");
+  expect(config_replace, "mid",
+         "{\"name\": \"m\", \"parent\": \"top\", \"items\": {\"n\": {\"value\": 1}, \"m\": {\"value\": 1}}}",
+         200, "");
+  expect(config_replace, "top", "{\"name\": \"t\"}", 200, "");
+  /* The refusal names the config that stands in the way; without its override the item goes. */
+  change_t c;
+  assert_int_equal(change_apply(db, config_replace, TENANT, "mid", NULL, "{\"name\": \"m\"}", &c), 409);
+  assert_non_null(strstr(c.problem.detail, "'child'"));
+  expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"mid\"}", 200, "");
+  expect(config_replace, "mid", "{\"name\": \"m\"}", 200, "");
+}
+
+static void command(const char *sql)
+{
+  assert_int_equal(storage_db_command(db, sql), SMPL_OK);
+}
+
+/* A file of the first version, with what its rules let through: the overrides of `child`, of which `lost` is declared by
+ * nobody any more. */
+static void an_older_file_learns_which_items_are_overridden(void **state)
+{
+  const storage_schema_t first = {config_schema.owner,
+                                  (const char *const[]){config_schema.migrations[0], NULL}};
+  diag_t diag = {""};
+  int64_t count = 0;
+  (void)state;
+  change_db_close(db);
+  db = change_db_open(&first);
+  command("INSERT INTO configs VALUES ('" TENANT "', 'top', 't', NULL, NULL,"
+          " '{\"n\":{\"value\":1,\"type\":\"NUMBER\"}}', '{}', 1, 0, 0);"
+          "INSERT INTO config_types VALUES ('" TENANT "', 'top', 'n', 'NUMBER');"
+          "INSERT INTO configs VALUES ('" TENANT "', 'mid', 'm', NULL, 'top', '{}', '{}', 1, 0, 0);"
+          "INSERT INTO configs VALUES ('" TENANT "', 'child', 'c', NULL, 'mid', '{}',"
+          " '{\"prod\":{\"n\":2,\"lost\":3},\"test\":{\"n\":4},\"empty\":{}}', 1, 0, 0)");
+  assert_int_equal(storage_db_prepare(db, fake_path("t.db"), &config_schema, &diag), SMPL_OK);
+  assert_int_equal(storage_number(db,
+                                  "SELECT count(*) FROM config_overrides WHERE account = '" TENANT
+                                  "' AND config = 'child' AND key = 'n' AND type = 'NUMBER'",
+                                  STORAGE_NO_ARGS, &count),
+                   SMPL_OK);
+  assert_int_equal(count, 1);
+  assert_int_equal(storage_number(db, "SELECT count(*) FROM config_overrides WHERE 1", STORAGE_NO_ARGS,
+                                  &count),
+                   SMPL_OK);
+  assert_int_equal(count, 1);
+  expect(config_replace, "top", "{\"name\": \"t\"}", 409, AT "/items");
+  expect(config_replace, "mid", "{\"name\": \"m\", \"parent\": \"top\"}", 200, "");
+}
+
+/* A line of 15 configs and as many leaves below its end as an account may have, all with the same items, each leaf with
+ * overrides: the shape in which every ancestor's item has something to agree with in every descendant. */
+static void fill_widest_tree(int leaves, int items)
+{
+  char sql[4096];
+  snprintf(
+      sql, sizeof sql,
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 14)"
+      " INSERT INTO configs SELECT '" TENANT "', 'c' || i, 'x', NULL, iif(i > 0, 'c' || (i - 1), NULL), '{}',"
+      " '{}', 1, 0, 0 FROM n;"
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+      " INSERT INTO configs SELECT '" TENANT "', 'w' || i, 'x', NULL, 'c14', '{}', '{}', 1, 0, 0 FROM n;"
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO config_types"
+      " SELECT '" TENANT "', c.id, 'k' || i, 'NUMBER' FROM n JOIN configs c ON c.id GLOB 'c[0-9]*';"
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO config_types"
+      " SELECT '" TENANT "', c.id, 'k' || i, 'NUMBER' FROM n JOIN configs c ON c.id GLOB 'w*';"
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO "
+      "config_overrides"
+      " SELECT '" TENANT "', c.id, 'o' || i, 'NUMBER' FROM n JOIN configs c ON c.id GLOB 'w*';"
+      "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO config_types"
+      " SELECT '" TENANT "', 'c14', 'o' || i, 'NUMBER' FROM n",
+      leaves - 1, items - 1, items - 1, items - 1, items - 1);
+  command(sql);
+}
+
+/* A config's attributes with items k0, k1, ..., and the parent. */
+static char *with_items(const char *parent, int count)
+{
+  json_t *items = json_object();
+  char key[16];
+  for (int i = 0; i < count; i++) {
+    snprintf(key, sizeof key, "k%d", i);
+    json_object_set_new(items, key, json_pack("{s:i}", "value", 1));
+  }
+  json_t *attributes = json_pack("{s:s, s:s, s:o}", "name", "x", "parent", parent, "items", items);
+  char *text = json_dumps(attributes, JSON_COMPACT);
+  json_decref(attributes);
+  return text;
+}
+
+static uint64_t timed(const char *id, const char *parent, int count, int status, const char *pointer)
+{
+  char *attributes = with_items(parent, count);
+  uint64_t started = clock_mono_ms();
+  expect(config_replace, id, attributes, status, pointer);
+  free(attributes);
+  return clock_mono_ms() - started;
+}
+
+static void changes_above_a_full_account_do_not_hold_the_writer_up(void **state)
+{
+  enum {
+    LEAVES = 165,
+    ITEMS = 550,
+    LONGEST_MS = 1000
+  }; /* of one change, a small part of it without sanitizers */
+  int64_t entries = 0;
+  (void)state;
+  fill_widest_tree(LEAVES, ITEMS);
+  assert_int_equal(storage_number(db,
+                                  "SELECT (SELECT count(*) FROM config_types WHERE 1) + (SELECT count(*) FROM"
+                                  " config_overrides WHERE 1)",
+                                  STORAGE_NO_ARGS, &entries),
+                   SMPL_OK);
+  assert_in_range(entries, CONFIG_ENTRIES_MAX * 9 / 10, CONFIG_ENTRIES_MAX - 1000);
+  uint64_t same = timed("c13", "c12", ITEMS, 200, ""), fresh = timed("c13", "c12", ITEMS + 1, 200, "");
+  uint64_t gone = timed("c13", "c12", 1, 200, ""), moved = timed("c13", "c11", ITEMS, 200, "");
+  /* Overrides that only the configs between declare are the dearest. */
+  uint64_t all = timed("c14", "c12", ITEMS, 409, AT "/parent");
+  assert_true(same < LONGEST_MS && fresh < LONGEST_MS && gone < LONGEST_MS && moved < LONGEST_MS &&
+              all < LONGEST_MS);
+}
+
+static void an_account_has_at_most_200000_items_and_overridden_items(void **state)
+{
+  char sql[512];
+  (void)state;
+  create("big", "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1}, \"b\": {\"value\": 1}}}");
+  snprintf(sql, sizeof sql,
+           "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+           " INSERT INTO config_types SELECT '" TENANT "', 'n' || (i / 1000), 'k' || i, 'NUMBER' FROM n",
+           CONFIG_ENTRIES_MAX - 4);
+  command(sql);
+  create("last", "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1}},"
+                 " \"environments\": {\"p\": {\"a\": 1}, \"q\": {\"a\": 2}}}");
+  expect(config_create, "more", "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1}}}", 409, "");
+  expect(
+      config_replace, "big",
+      "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1}, \"b\": {\"value\": 1}, \"c\": {\"value\": 1}}}",
+      409, "");
+  /* What is there may change, and go. */
+  expect(config_replace, "big",
+         "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 2}, \"c\": {\"value\": 1}}}", 200, "");
+  expect(config_replace, "big", "{\"name\": \"x\"}", 200, "");
+  create("more", "{\"name\": \"x\", \"items\": {\"a\": {\"value\": 1}}}");
+}
+
 static void common_and_parents_cannot_be_deleted(void **state)
 {
   (void)state;
@@ -361,6 +528,12 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_line_of_inheritance_has_at_most_16_configs, set_up, tear_down),
       cmocka_unit_test_setup_teardown(children_and_parents_keep_agreeing_on_types, set_up, tear_down),
       cmocka_unit_test_setup_teardown(overrides_name_declared_items_and_have_their_type, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_children_override_stays_declared, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_older_file_learns_which_items_are_overridden, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(changes_above_a_full_account_do_not_hold_the_writer_up, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(an_account_has_at_most_200000_items_and_overridden_items, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(common_and_parents_cannot_be_deleted, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_refused_change_leaves_everything_as_it_was, set_up, tear_down),
       cmocka_unit_test_setup_teardown(accounts_do_not_see_each_other, set_up, tear_down),
