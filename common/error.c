@@ -33,6 +33,8 @@ const char *smpl_strerror(int err)
     return "protocol error";
   case SMPL_ESERVER:
     return "server failure";
+  case SMPL_EFULL:
+    return "no room left on the disk";
   default:
     return "unknown error";
   }

@@ -17,6 +17,7 @@ enum {
   SMPL_EBUSY = -12,   /* in use by another */
   SMPL_EPROTO = -13,  /* the peer broke the protocol */
   SMPL_ESERVER = -14, /* a server answered that it failed */
+  SMPL_EFULL = -15,   /* no room left on the disk */
 };
 
 /* Text for an error code; never NULL. */
