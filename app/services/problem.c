@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/services/storage.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -106,12 +107,26 @@ void reply_unavailable(request_t *request, const char *fmt, ...)
   problem_reply(request, &problem);
 }
 
+static void reply_full(request_t *request)
+{
+  char seconds[16];
+  snprintf(seconds, sizeof seconds, "%d", RETRY_AFTER_FULL_SECONDS);
+  request_set_header(request, "Retry-After", seconds);
+  request_reply_error(request, 503, "Storage full", NULL, NULL,
+                      "the service has no room left on its disk; nothing was changed");
+}
+
 void reply_storage_error(request_t *request, int err)
 {
   if (err == SMPL_ELIMIT) {
     reply_unavailable(request, "too many writes are waiting; try again");
   } else if (err == SMPL_EBUSY || err == SMPL_ECLOSED) {
     reply_unavailable(request, "the database is busy; try again");
+  } else if (err == SMPL_EFULL) {
+    reply_full(request);
+  } else if (err == SMPL_ETIMEOUT) {
+    log_warn("request %s: storage: given up after %d ms", request_id(request), STORAGE_JOB_MS);
+    reply_unavailable(request, "this change took too long and was given up; nothing was changed");
   } else {
     problem_t problem;
     log_error("request %s: storage: %s", request_id(request), smpl_strerror(err));

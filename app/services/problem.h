@@ -9,6 +9,7 @@ enum {
   PROBLEM_POINTER_MAX = 1024, /* longest JSON pointer told; a longer one is cut at a whole member */
   PROBLEM_DETAIL_MAX = 512,
   RETRY_AFTER_SECONDS = 1,
+  RETRY_AFTER_FULL_SECONDS = 30, /* of a full disk, which needs somebody's hands */
 };
 
 typedef struct problem {
@@ -43,5 +44,6 @@ void problem_reply(request_t *request, const problem_t *problem);
 void reply_not_found(request_t *request, const char *what, const char *id);
 /* 503 with Retry-After. */
 void reply_unavailable(request_t *request, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* What a storage job or read ended with: 503 for SMPL_EBUSY, SMPL_ELIMIT and SMPL_ECLOSED, 500 for the rest. */
+/* What a storage job or read ended with: 503 for SMPL_EBUSY, SMPL_ELIMIT, SMPL_ECLOSED, SMPL_ETIMEOUT and SMPL_EFULL, 500
+ * for the rest. */
 void reply_storage_error(request_t *request, int err);

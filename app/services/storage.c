@@ -56,9 +56,11 @@ static int run_job(storage_db_t *db, storage_job_t *job)
   int err = storage_db_command(db, "SAVEPOINT job");
   if (err)
     return err;
+  storage_db_limit(db, STORAGE_JOB_MS);
   job->err = job->run(db, job);
-  if (!storage_db_in_transaction(db))
-    return SMPL_ESERVER; /* SQLite gave up the whole transaction */
+  storage_db_limit(db, 0);
+  if (!storage_db_in_transaction(db)) /* SQLite gave up the whole transaction */
+    return job->err == SMPL_EFULL ? SMPL_EFULL : SMPL_ESERVER;
   if (job->err && (err = storage_db_command(db, "ROLLBACK TO job")) != 0)
     return err;
   return storage_db_command(db, "RELEASE job");
@@ -240,6 +242,7 @@ int storage_write(storage_t *s, storage_job_t *job)
 int storage_check(storage_t *storage, diag_t *diag)
 {
   int64_t tables;
-  int err = storage_number(storage_reader(storage), "SELECT count(*) FROM sqlite_schema", STORAGE_NO_ARGS, &tables);
+  int err =
+      storage_number(storage_reader(storage), "SELECT count(*) FROM sqlite_schema", STORAGE_NO_ARGS, &tables);
   return err ? diag_fail(diag, err, "the database does not answer: %s", smpl_strerror(err)) : SMPL_OK;
 }

@@ -17,6 +17,7 @@
 enum {
   STORAGE_QUEUE_MAX = 1024,     /* jobs waiting or running; more are SMPL_ELIMIT */
   STORAGE_GROUP_MAX = 256,      /* jobs in one transaction */
+  STORAGE_JOB_MS = 2000,        /* one job may take that long; the others wait for it */
   STORAGE_STMTS_MAX = 96,       /* prepared statements a connection */
   STORAGE_WRITE_BUSY_MS = 5000, /* wait for another process's transaction */
   STORAGE_READ_BUSY_MS = 100,   /* the same on the loop's thread */
@@ -48,7 +49,7 @@ typedef struct storage_job storage_job_t;
 struct storage_job {
   /* Writer thread. A negative result undoes what this job wrote and is handed to done. */
   int (*run)(storage_db_t *db, storage_job_t *job);
-  /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_ESERVER when the transaction failed as a whole. */
+  /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_EFULL, SMPL_ESERVER when the transaction failed as a whole. */
   void (*done)(storage_job_t *job, int err);
   storage_job_t *next; /* storage.c's own */
   int err;             /* the same */
@@ -91,8 +92,8 @@ static inline storage_arg_t storage_blob_arg(const void *data, size_t len)
 /* Prepares (once) and binds. Never fails by itself: NULL makes the first storage_step fail. A statement is one run at a
  * time: finish it (storage_step to the end, or storage_finish) before the same text is asked again. */
 storage_stmt_t *storage_query(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count);
-/* 1: a row; 0: the end, negative: SMPL_EEXIST (a constraint), SMPL_EBUSY, SMPL_ESERVER (logged), SMPL_ENOMEM; both finish
- * the statement. */
+/* 1: a row; 0: the end, negative: SMPL_EEXIST (a constraint), SMPL_EBUSY, SMPL_ETIMEOUT (the job has taken too long),
+ * SMPL_EFULL and SMPL_ESERVER (logged), SMPL_ENOMEM; both finish the statement. */
 int storage_step(storage_stmt_t *stmt);
 /* NULL allowed. */
 void storage_finish(storage_stmt_t *stmt);

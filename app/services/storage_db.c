@@ -9,8 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+
+enum { PROGRESS_STEPS = 10000 }; /* of SQLite's machine between two looks at the clock: about a millisecond */
 
 struct storage_stmt {
   storage_db_t *db;
@@ -21,6 +24,8 @@ struct storage_stmt {
 struct storage_db {
   sqlite3 *handle;
   char *path;
+  uint64_t ends_at; /* monotonic ms: when what runs now has taken too long; 0 for never */
+  bool reading;     /* the statement under way writes nothing */
   size_t count;
   storage_stmt_t stmts[STORAGE_STMTS_MAX];
 };
@@ -37,6 +42,11 @@ static int fail(storage_db_t *db, int code)
     return SMPL_EBUSY;
   case SQLITE_NOMEM:
     return SMPL_ENOMEM;
+  case SQLITE_INTERRUPT:
+    return SMPL_ETIMEOUT;
+  case SQLITE_FULL:
+    log_error("%s: no room left on the disk", db->path);
+    return SMPL_EFULL;
   default:
     log_error("%s: %s", db->path, sqlite3_errmsg(db->handle));
     return SMPL_ESERVER;
@@ -80,6 +90,18 @@ static int open_handle(storage_db_t *db, storage_role_t role, diag_t *diag)
   return SMPL_OK;
 }
 
+static bool is_late(const storage_db_t *db)
+{
+  return db->ends_at != 0 && clock_mono_ms() >= db->ends_at;
+}
+
+/* Ends a long read. A write is let come to its end: SQLite would undo the whole transaction, other jobs with it. */
+static int on_progress(void *ctx)
+{
+  const storage_db_t *db = ctx;
+  return db->reading && is_late(db);
+}
+
 int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, diag_t *diag)
 {
   *out = NULL;
@@ -97,6 +119,12 @@ int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, d
   }
   *out = db;
   return SMPL_OK;
+}
+
+void storage_db_limit(storage_db_t *db, uint64_t ms)
+{
+  db->ends_at = ms != 0 ? clock_mono_ms() + ms : 0;
+  sqlite3_progress_handler(db->handle, ms != 0 ? PROGRESS_STEPS : 0, on_progress, db);
 }
 
 void storage_db_close(storage_db_t *db)
@@ -271,7 +299,8 @@ int storage_step(storage_stmt_t *stmt)
 {
   if (stmt == NULL)
     return SMPL_ESERVER;
-  int code = sqlite3_step(stmt->handle);
+  stmt->db->reading = sqlite3_stmt_readonly(stmt->handle) != 0;
+  int code = is_late(stmt->db) ? SQLITE_INTERRUPT : sqlite3_step(stmt->handle);
   if (code == SQLITE_ROW)
     return 1;
   int err = code == SQLITE_DONE ? SMPL_OK : fail(stmt->db, code);

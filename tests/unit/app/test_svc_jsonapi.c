@@ -243,15 +243,23 @@ static void storage_that_cannot_now_is_503_and_storage_that_fails_is_500(void **
 {
   static const struct {
     int err, status;
-  } cases[] = {
-      {SMPL_ELIMIT, 503}, {SMPL_EBUSY, 503}, {SMPL_ECLOSED, 503}, {SMPL_ESERVER, 500}, {SMPL_ENOMEM, 500}};
+    const char *header;
+  } cases[] = {{SMPL_ELIMIT, 503, "Retry-After: 1"},
+               {SMPL_EBUSY, 503, "Retry-After: 1"},
+               {SMPL_ECLOSED, 503, "Retry-After: 1"},
+               {SMPL_EFULL, 503, "Retry-After: 30"},
+               {SMPL_ETIMEOUT, 503, "Retry-After: 1"},
+               {SMPL_ESERVER, 500, ""},
+               {SMPL_ENOMEM, 500, ""}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     request_t *r = fake_request(NULL, NULL, NULL, NULL);
     reply_storage_error(r, cases[i].err);
     assert_int_equal(fake_replies(r), 1);
     assert_int_equal(fake_status(r), cases[i].status);
-    assert_string_equal(fake_header(r), cases[i].status == 503 ? "Retry-After: 1" : "");
+    assert_string_equal(fake_header(r), cases[i].header);
+    if (cases[i].err == SMPL_EFULL)
+      assert_string_equal(fake_error(r, "title"), "Storage full");
     fake_request_free(r);
   }
 }

@@ -14,6 +14,7 @@
 
 #include "app/services/storage.h"
 #include "app/services/storage_db.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "tests/unit/app/svc_fake.h"
 
@@ -219,11 +220,57 @@ static void a_full_disk_acknowledges_nothing_that_is_not_stored(void **state)
   assert_int_equal(storage_write(s, &big.job), SMPL_OK);
   enqueue(s, &after, 7, 0);
   run_until(&loop, &after);
-  assert_true(big.err < 0);
+  assert_int_equal(big.err, SMPL_EFULL);
   assert_false(big.seen);
   for (int i = 0; i < 3; i++)
     assert_int_equal(before[i].err == SMPL_OK, before[i].seen);
   assert_int_equal(after.err == SMPL_OK, after.seen);
+  close_it(&loop, s);
+}
+
+/* Endless, as a read and as many writes. */
+static int run_endless_read(storage_db_t *db, storage_job_t *job)
+{
+  int64_t n;
+  int err = run_write(db, job);
+  return err ? err
+             : storage_number(db,
+                              "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+                              " SELECT count(*) FROM n",
+                              STORAGE_NO_ARGS, &n);
+}
+
+static int run_endless_writes(storage_db_t *db, storage_job_t *job)
+{
+  write_one_t *w = (write_one_t *)job;
+  int err = SMPL_OK;
+  for (int64_t n = w->n; !err; n++)
+    err = storage_exec(db, "INSERT OR REPLACE INTO t (n, text) VALUES (?1, 'x')",
+                       STORAGE_ARGS(STORAGE_INT(w->n + n % 100)), NULL);
+  return err;
+}
+
+static void a_job_that_takes_too_long_is_given_up_alone(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w[4];
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  enqueue(s, &w[0], 1, 0);
+  for (int i = 1; i < 3; i++) {
+    w[i] = (write_one_t){.job = {.run = i == 1 ? run_endless_read : run_endless_writes, .done = on_done},
+                         .storage = s,
+                         .n = i * 1000};
+    assert_int_equal(storage_write(s, &w[i].job), SMPL_OK);
+  }
+  enqueue(s, &w[3], 4, 0);
+  uint64_t started = clock_mono_ms();
+  run_until(&loop, &w[3]);
+  assert_in_range(clock_mono_ms() - started, 2 * STORAGE_JOB_MS - 100, 2 * STORAGE_JOB_MS + 2000);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(w[i].err, i == 0 || i == 3 ? SMPL_OK : SMPL_ETIMEOUT);
+    assert_int_equal(w[i].seen, i == 0 || i == 3);
+  }
   close_it(&loop, s);
 }
 
@@ -409,6 +456,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_queue_takes_its_limit_and_not_one_more, set_up, tear_down),
       cmocka_unit_test_setup_teardown(closing_runs_what_is_queued_and_takes_no_more, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_full_disk_acknowledges_nothing_that_is_not_stored, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_job_that_takes_too_long_is_given_up_alone, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_file_and_its_journal_are_private, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_older_file_is_brought_up_to_date_once, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_failing_migration_changes_nothing, set_up, tear_down),
