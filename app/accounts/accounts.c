@@ -155,7 +155,7 @@ static const route_t routes[] = {
   {METHOD_POST, "/internal/v1/accounts/{id}/api_keys", TIER_INTERNAL, api_keys_create_internal,
    "create_api_key_for_account", "Create API key for an account",
    "For an account whose keys are lost. The key is shown in this reply only.", "Internal", 0, "ApiKeyRequest",
-   api_keys_create_example, accounts_id_parameters, api_keys_create_responses},
+   api_keys_create_example, accounts_id_parameters, api_keys_create_internal_responses},
   {METHOD_POST, "/internal/v1/keys/introspect", TIER_INTERNAL, api_keys_introspect, "introspect_key",
    "Introspect API key", "Asked by the sister services: whether an API key may be used now, and whose it is.",
    "Internal", 0, "IntrospectRequest", introspect_example, NULL, introspect_responses},

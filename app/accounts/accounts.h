@@ -42,5 +42,5 @@ extern const route_parameter_t accounts_list_parameters[], accounts_id_parameter
     api_keys_list_parameters[], api_keys_id_parameters[];
 extern const route_response_t accounts_create_responses[], accounts_list_responses[],
     accounts_get_responses[], accounts_current_responses[], api_keys_create_responses[],
-    api_keys_list_responses[], api_keys_get_responses[], api_keys_replace_responses[],
-    api_keys_delete_responses[], introspect_responses[];
+    api_keys_create_internal_responses[], api_keys_list_responses[], api_keys_get_responses[],
+    api_keys_replace_responses[], api_keys_delete_responses[], introspect_responses[];

@@ -34,7 +34,7 @@ const route_parameter_t api_keys_list_parameters[] = {
   {0}};
 
 const route_parameter_t api_keys_id_parameters[] = {
-  {"id", "path", "The key's id.", "{\"type\": \"string\", \"format\": \"uuid\"}", 1},
+  {"id", "path", "The key's id.", DOC_UUID_SCHEMA, 1},
   {0}};
 
 const route_response_t accounts_create_responses[] = {
@@ -47,6 +47,9 @@ const route_response_t accounts_current_responses[] = {{200, "The account", "Acc
 const route_response_t api_keys_create_responses[] = {
   {201, "Created; the key's value is shown this once", "ApiKeyResponse"}, DOC_INVALID, DOC_CONFLICT, DOC_ERRORS_401,
   {0}};
+const route_response_t api_keys_create_internal_responses[] = {
+  {201, "Created; the key's value is shown this once", "ApiKeyResponse"}, DOC_INVALID, DOC_MISSING, DOC_CONFLICT,
+  {503, "Too many writes are waiting", "ErrorResponse"}, {0}};
 const route_response_t api_keys_list_responses[] = {
   {200, "A page of API keys", "ApiKeyListResponse"}, DOC_INVALID, DOC_ERRORS_401, {0}};
 const route_response_t api_keys_get_responses[] = {

@@ -22,7 +22,11 @@
   {"meta[total]", "query", "When true, meta.pagination holds total and total_pages.",                          \
    "{\"type\": \"boolean\", \"default\": false}", 0}
 
-#define DOC_ACCOUNT_ID {"id", "path", "The account's id.", "{\"type\": \"string\", \"format\": \"uuid\"}", 1}
+/* The example is nobody's, so that the page's form shows how an id looks. */
+#define DOC_UUID_SCHEMA                                                                                        \
+  "{\"type\": \"string\", \"format\": \"uuid\", \"example\": \"00000000-0000-4000-8000-000000000001\"}"
+
+#define DOC_ACCOUNT_ID {"id", "path", "The account's id.", DOC_UUID_SCHEMA, 1}
 
 #define DOC_SCHEMAS_COMMON                                                                                     \
   {"Error", JSON_TEXT({"type": "object", "title": "Error", "required": ["status", "title"], "properties": {    \

@@ -35,7 +35,8 @@ typedef struct sister_url {
   dns_name_t name, service; /* NAME and _http._tcp.NAME; unless literal */
 } sister_url_t;
 
-/* Pure. SMPL_EINVAL, SMPL_ELIMIT; diag quotes the URL. */
+/* Pure. SMPL_EINVAL (also for an address that is not private: no call would be made to it), SMPL_ELIMIT; diag quotes the
+ * URL. */
 int sister_url_parse(const char *text, sister_url_t *out, diag_t *diag);
 
 typedef struct sisters sisters_t;

@@ -87,5 +87,10 @@ int sister_url_parse(const char *text, sister_url_t *out, diag_t *diag)
 {
   memset(out, 0, sizeof *out);
   int err = parse(text, out);
-  return err ? diag_fail(diag, err, "'%s': expected http://NAME or http://NAME:PORT", text) : SMPL_OK;
+  if (err)
+    return diag_fail(diag, err, "'%s': expected http://NAME or http://NAME:PORT", text);
+  if (out->literal && !ip_is_private(&out->ip))
+    return diag_fail(diag, SMPL_EINVAL,
+                     "'%s': not a private address (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)", text);
+  return SMPL_OK;
 }

@@ -10,6 +10,7 @@ const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name 
                                                       "AccountNotice"},
                                                      {201, "New here", "AccountNotice"},
                                                      DOC_INVALID,
+                                                     DOC_CONFLICT,
                                                      {503, "Cannot be served now", "ErrorResponse"},
                                                      {0}};
 const route_response_t doc_tenant_get_responses[] = {{200, "The account", "AccountNotice"}, DOC_MISSING, {0}};

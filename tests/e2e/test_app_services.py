@@ -135,6 +135,26 @@ def test_try_it_out_works_with_the_example_that_the_page_shows(product, service)
 
 
 @pytest.mark.short
+def test_the_pages_say_every_status_that_a_wrong_account_gives(product):
+    nobody = "00000000-0000-4000-8000-000000000001"
+    notice = resource("account", "00000000-0000-4000-8000-000000000002", {"name": "x"})
+    for service, method, path, body, status in (
+            ("accounts", "POST", "/internal/v1/accounts/{id}/api_keys", resource("api_key", None, {"name": "x"}), 404),
+            ("config", "PUT", "/internal/v1/accounts/{id}", notice, 409),
+            ("flags", "PUT", "/internal/v1/accounts/{id}", notice, 409)):
+        assert call(product, service, method, path.replace("{id}", nobody), body, internal=True).status == status
+        operation = call(product, service, "GET", "/openapi.json", internal=True).json["paths"][path][method.lower()]
+        assert str(status) in operation["responses"]
+
+
+@pytest.mark.parametrize("service", ["accounts", "config", "flags"])
+def test_every_id_in_a_path_has_an_example(product, service):
+    document = call(product, service, "GET", "/openapi.json", internal=True).json
+    ids = [(path, parameter) for path, operations in document["paths"].items() for operation in operations.values()
+           for parameter in operation.get("parameters", []) if parameter["in"] == "path"]
+    assert ids and [path for path, parameter in ids if "example" not in parameter["schema"]] == []
+
+
 def test_accounts_never_see_each_other(product):
     one, two = Customer(product, "One"), Customer(product, "Two")
     for customer, value in ((one, "ones"), (two, "twos")):

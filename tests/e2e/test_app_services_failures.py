@@ -276,6 +276,13 @@ def test_a_broken_database_is_one_clear_line_at_start(product, work):
     product.start("config")
 
 
+def test_an_account_service_at_a_public_address_is_refused_at_start(product, work):
+    product.programs["config"].stop()
+    text = (work / "config.yaml").read_text()
+    (work / "config.yaml").write_text(text.replace("http://app.internal.smplkit.local", "http://8.8.8.8"))
+    assert "'http://8.8.8.8': not a private address" in refused_start(product, work)
+
+
 def test_a_database_that_another_process_locks_is_busy_and_then_well(product, work):
     customer = Customer(product)
     assert customer("POST", "config", "/configs", config("a")).status == 201
