@@ -33,7 +33,7 @@ const jsonapi_list_spec_t config_list_spec = {sorts, 0, false, filters};
 #define MATCHING                                                                                             \
   " FROM configs WHERE account = ?1 AND (?2 IS NULL OR parent = ?2)"                                         \
   " AND (?3 IS NULL OR instr(lower(id), ?3) > 0 OR instr(lower(name), ?3) > 0) AND (?4 < 0 OR managed = ?4)"
-#define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
+#define LIST(order) "SELECT id" MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
 
 /* By sort, then direction. */
 static const char *const list_sql[][2] = {
@@ -52,7 +52,8 @@ static const char child_sql[] =
 
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
-  *bytes += strlen(storage_text(stmt, 4)) + strlen(storage_text(stmt, 5));
+  for (int column = 0; column <= 5; column++)
+    *bytes += row_bytes(stmt, column);
   json_t *attributes =
       json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "name", storage_text(stmt, 1), "description",
                 row_text(stmt, 2), "parent", row_text(stmt, 3), "items", row_json(stmt, 4), "environments",
@@ -67,7 +68,7 @@ int config_get(storage_db_t *db, const char *account, const char *id, json_t **r
                   resource_of, resource);
 }
 
-int config_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, int managed, json_t **data,
+int config_list(storage_db_t *db, const char *account, jsonapi_list_t *list, int managed, json_t **data,
                 int64_t *total)
 {
   char search[JSONAPI_SEARCH_MAX + 1];
@@ -77,14 +78,16 @@ int config_list(storage_db_t *db, const char *account, const jsonapi_list_t *lis
                                 STORAGE_INT(managed),
                                 STORAGE_INT(list->size),
                                 STORAGE_INT(jsonapi_offset(list))};
+  const rows_by_id_t rows = {db, account, one_sql, resource_of};
+  json_t *ids = NULL;
   *total = 0;
-  int err = rows_read(storage_query(db, list_sql[list->sort][list->descending], args, 6), resource_of, data);
+  *data = NULL;
+  int err = rows_ids(storage_query(db, list_sql[list->sort][list->descending], args, 6), &ids);
   if (!err && list->total)
     err = storage_number(db, count_sql, args, 4, total);
-  if (err) {
-    json_decref(*data);
-    *data = NULL;
-  }
+  if (!err)
+    err = rows_read_page(&rows, ids, list, data);
+  json_decref(ids);
   return err;
 }
 

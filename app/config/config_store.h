@@ -18,7 +18,6 @@ int config_provision(storage_db_t *db, const char *account, int64_t now);
 
 /* The config as a resource. SMPL_ENOENT. */
 int config_get(storage_db_t *db, const char *account, const char *id, json_t **resource);
-/* A page of resources and, if asked for, the total. managed: -1 for either. SMPL_ELIMIT: more than
- * JSONAPI_LIST_BYTES_MAX in one page. */
-int config_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, int managed, json_t **data,
+/* A page of resources and, if asked for, the total; a page that ends early changes *list. managed: -1 for either. */
+int config_list(storage_db_t *db, const char *account, jsonapi_list_t *list, int managed, json_t **data,
                 int64_t *total);

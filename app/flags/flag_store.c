@@ -1,5 +1,6 @@
 #include "app/flags/flag_store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@ static const char *const migrations[] = {
     " description TEXT, type TEXT NOT NULL, fallback TEXT NOT NULL, choices TEXT, environments TEXT NOT NULL,"
     " managed INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY "
     "(account, id));",
+    /* All that a list sorts and filters by: it is walked instead of the rows with their big texts. */
+    "CREATE INDEX flags_heads ON flags (account, id, name, type, managed, created_at, updated_at);",
     NULL,
 };
 
@@ -34,7 +37,7 @@ const jsonapi_list_spec_t flag_list_spec = {sorts, 0, false, filters};
 #define MATCHING                                                                                             \
   " FROM flags WHERE account = ?1 AND (?2 IS NULL OR type = ?2)"                                             \
   " AND (?3 IS NULL OR instr(lower(id), ?3) > 0 OR instr(lower(name), ?3) > 0) AND (?4 < 0 OR managed = ?4)"
-#define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
+#define LIST(order) "SELECT id" MATCHING " ORDER BY " order " LIMIT ?5 OFFSET ?6"
 
 /* By sort, then direction. */
 static const char *const list_sql[][2] = {
@@ -47,11 +50,12 @@ static const char *const list_sql[][2] = {
 static const char count_sql[] = "SELECT count(*)" MATCHING;
 static const char one_sql[] = "SELECT " COLUMNS " FROM flags WHERE account = ?1 AND id = ?2";
 
+static const char environments_sql[] = "SELECT environments FROM flags WHERE account = ?1 AND id = ?2";
+
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
-  const char *choices = storage_text(stmt, 5);
-  *bytes +=
-      strlen(storage_text(stmt, 4)) + (choices != NULL ? strlen(choices) : 0) + strlen(storage_text(stmt, 6));
+  for (int column = 0; column <= 6; column++)
+    *bytes += row_bytes(stmt, column);
   json_t *attributes =
       json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:[], s:o, s:o}", "name", storage_text(stmt, 1),
                 "description", row_text(stmt, 2), "type", storage_text(stmt, 3), "default", row_json(stmt, 4),
@@ -67,54 +71,103 @@ int flag_get(storage_db_t *db, const char *account, const char *id, json_t **res
                   resource_of, resource);
 }
 
-/* The flags among all whose rules refer to the context; a page of them. */
-static int narrow(json_t *all, const jsonapi_list_t *list, const flag_filter_t *filter, json_t **data,
-                  int64_t *total)
+/* What is left to look through in one list. */
+typedef struct scan {
+  size_t bytes, parsed;
+} scan_t;
+
+/* Whether a text may hold a string that begins with the context's type, as every reference does. Types that are written
+ * otherwise in JSON than they are may be anywhere. */
+static bool may_refer(const char *environments, const char *type)
 {
-  size_t i;
-  json_t *resource;
-  int64_t from = jsonapi_offset(list);
-  *total = 0;
-  *data = json_array();
-  json_array_foreach(all, i, resource)
-  {
-    const json_t *environments = json_object_get(json_object_get(resource, "attributes"), "environments");
-    if (!flag_references(environments, filter->context_type, filter->context_key))
-      continue;
-    bool on_page = *total >= from && *total < from + list->size;
-    (*total)++;
-    if (on_page && json_array_append(*data, resource) != 0)
-      return SMPL_ENOMEM;
-  }
-  return *data != NULL ? SMPL_OK : SMPL_ENOMEM;
+  char start[JSONAPI_SEARCH_MAX + 2];
+  for (const char *c = type; *c != '\0'; c++)
+    if ((unsigned char)*c < 0x20 || *c == '"' || *c == '\\' || *c == '/' || (unsigned char)*c >= 0x7f)
+      return true;
+  snprintf(start, sizeof start, "\"%s", type);
+  return strstr(environments, start) != NULL;
 }
 
-int flag_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, const flag_filter_t *filter,
+/* 1 or 0: the flag's rules refer to the context, or do not; negative on error. */
+static int refers(storage_db_t *db, const char *account, const char *id, const flag_filter_t *filter,
+                  scan_t *scan)
+{
+  storage_stmt_t *stmt =
+      storage_query(db, environments_sql, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id)));
+  int row = storage_step(stmt);
+  if (row != 1)
+    return row;
+  size_t len = row_bytes(stmt, 0);
+  bool candidate = may_refer(storage_text(stmt, 0), filter->context_type);
+  scan->bytes += len;
+  scan->parsed += candidate ? len : 0;
+  int result = 0;
+  if (scan->bytes > FLAG_SCAN_BYTES_MAX || scan->parsed > FLAG_PARSE_BYTES_MAX) {
+    result = SMPL_ELIMIT;
+  } else if (candidate) {
+    json_t *environments = row_json(stmt, 0);
+    result = environments == NULL ? SMPL_ENOMEM
+                                  : flag_references(environments, filter->context_type, filter->context_key);
+    json_decref(environments);
+  }
+  storage_finish(stmt);
+  return result;
+}
+
+/* The ids among all whose rules refer to the context; a page of them. */
+static int narrow(storage_db_t *db, const char *account, const json_t *all, const jsonapi_list_t *list,
+                  const flag_filter_t *filter, json_t *ids, int64_t *total)
+{
+  size_t i;
+  json_t *id;
+  scan_t scan = {0};
+  int64_t from = jsonapi_offset(list), end = from + list->size;
+  json_array_foreach(all, i, id)
+  {
+    int found = *total == end && !list->total ? 0 : refers(db, account, json_string_value(id), filter, &scan);
+    if (found < 0)
+      return found;
+    if (found == 1 && *total >= from && *total < end && json_array_append(ids, id) != 0)
+      return SMPL_ENOMEM;
+    *total += found;
+  }
+  return SMPL_OK;
+}
+
+/* *ids is replaced by those among them on the page. */
+static int narrow_ids(storage_db_t *db, const char *account, const jsonapi_list_t *list,
+                      const flag_filter_t *filter, json_t **ids, int64_t *total)
+{
+  json_t *all = *ids;
+  *ids = json_array();
+  int err = *ids != NULL ? narrow(db, account, all, list, filter, *ids, total) : SMPL_ENOMEM;
+  json_decref(all);
+  return err;
+}
+
+int flag_list(storage_db_t *db, const char *account, jsonapi_list_t *list, const flag_filter_t *filter,
               json_t **data, int64_t *total)
 {
   char search[JSONAPI_SEARCH_MAX + 1];
   bool walk = filter->context_type != NULL;
-  json_t *rows = NULL;
+  json_t *ids = NULL;
   const storage_arg_t args[] = {STORAGE_TEXT(account),
                                 STORAGE_TEXT(filter->type),
                                 STORAGE_TEXT(rows_search(list->filters[FLAG_FILTER_SEARCH], search)),
                                 STORAGE_INT(filter->managed),
                                 STORAGE_INT(walk ? -1 : list->size),
                                 STORAGE_INT(walk ? 0 : jsonapi_offset(list))};
+  const rows_by_id_t rows = {db, account, one_sql, resource_of};
   *total = 0;
   *data = NULL;
-  int err = rows_read(storage_query(db, list_sql[list->sort][list->descending], args, 6), resource_of, &rows);
+  int err = rows_ids(storage_query(db, list_sql[list->sort][list->descending], args, 6), &ids);
   if (!err && walk)
-    err = narrow(rows, list, filter, data, total);
+    err = narrow_ids(db, account, list, filter, &ids, total);
   else if (!err && list->total)
     err = storage_number(db, count_sql, args, 4, total);
-  if (!err && !walk)
-    *data = json_incref(rows);
-  json_decref(rows);
-  if (err) {
-    json_decref(*data);
-    *data = NULL;
-  }
+  if (!err)
+    err = rows_read_page(&rows, ids, list, data);
+  json_decref(ids);
   return err;
 }
 

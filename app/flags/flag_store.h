@@ -32,7 +32,12 @@ typedef struct flag_filter {
   const char *context_key;  /* NULL: any reference to the type */
 } flag_filter_t;
 
-/* A page of resources and, if asked for, the total. SMPL_ELIMIT: more than JSONAPI_LIST_BYTES_MAX in one page (with a
- * context: in all flags that the other filters leave, since rules are looked through here and not in SQL). */
-int flag_list(storage_db_t *db, const char *account, const jsonapi_list_t *list, const flag_filter_t *filter,
+enum {
+  FLAG_SCAN_BYTES_MAX = 16 << 20, /* of environments that a list with a context looks through */
+  FLAG_PARSE_BYTES_MAX = 4 << 20, /* the same, of those that name the context's type anywhere */
+};
+
+/* A page of resources and, if asked for, the total; a page that ends early changes *list. SMPL_ELIMIT: with a context,
+ * more than the above had to be looked through, since rules are understood here and not in SQL. */
+int flag_list(storage_db_t *db, const char *account, jsonapi_list_t *list, const flag_filter_t *filter,
               json_t **data, int64_t *total);

@@ -119,6 +119,11 @@ static void list(request_t *request, void *service, const caller_t *caller)
   int err = flag_list(storage_reader(p->storage), caller->account, &asked, &filter, &data, &total);
   if (!err && json_array_size(data) == 0 && !tenants_confirm(p, request, caller->account))
     json_decref(data);
+  else if (err == SMPL_ELIMIT)
+    refuse(request,
+           asked.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
+                                                      : "filter[references_context_type]",
+           "too many rules to look through; narrow the list with filter[type] or filter[search]");
   else
     rows_reply(request, err, data, &asked, total);
 }

@@ -17,7 +17,9 @@
 
 #define DOC_PAGES                                                                                              \
   {"page[number]", "query", "1-based page number.", "{\"type\": \"integer\", \"minimum\": 1, \"default\": 1}", 0}, \
-  {"page[size]", "query", "Number of items per page, 1 to 1000.",                                              \
+  {"page[size]", "query",                                                                                      \
+   "Number of items per page, 1 to 1000. A page above 1 MiB ends early; meta.pagination then holds the page and size " \
+   "that it has, and the next one is page + 1 of that size.",                                              \
    "{\"type\": \"integer\", \"minimum\": 1, \"maximum\": 1000, \"default\": 1000}", 0},                        \
   {"meta[total]", "query", "When true, meta.pagination holds total and total_pages.",                          \
    "{\"type\": \"boolean\", \"default\": false}", 0}

@@ -129,6 +129,15 @@ int64_t jsonapi_offset(const jsonapi_list_t *list)
   return (list->page - 1) * list->size;
 }
 
+void jsonapi_list_shorten(jsonapi_list_t *list, int64_t fits)
+{
+  int64_t offset = jsonapi_offset(list), size = fits < list->size ? fits : list->size;
+  while (list->size % size != 0)
+    size--;
+  list->page = offset / size + 1;
+  list->size = size;
+}
+
 static int check_id(const json_t *id, jsonapi_id_t rule, const char **out, problem_t *problem)
 {
   const place_t *place = PLACE_MEMBER(&place_data, "id");

@@ -14,7 +14,7 @@ enum {
   JSONAPI_PAGE_NUMBER_MAX = 1000000000,
   JSONAPI_FILTERS_MAX = 8,
   JSONAPI_SEARCH_MAX = 255,          /* bytes of a filter's value */
-  JSONAPI_LIST_BYTES_MAX = 16 << 20, /* of stored JSON in one page */
+  JSONAPI_LIST_BYTES_MAX = 1 << 20, /* of one page's resources: it ends early, but not before its first */
 };
 
 /* What a list understands. */
@@ -45,6 +45,10 @@ void jsonapi_list_defaults(const jsonapi_list_spec_t *spec, jsonapi_list_t *list
 int jsonapi_bool(const char *text, bool *out);
 /* Rows to leave out before the page. */
 int64_t jsonapi_offset(const jsonapi_list_t *list);
+
+/* Makes it the page that begins at the same row and has at most fits rows (1 or more): of the largest size that divides
+ * the one asked for, so that the pages after it follow with page[size] and page[number] + 1 as the reply tells them. */
+void jsonapi_list_shorten(jsonapi_list_t *list, int64_t fits);
 
 /* What a body says about data.id. */
 typedef enum jsonapi_id {

@@ -5,6 +5,8 @@
 #include "common/error.h"
 #include "common/text.h"
 
+enum { ROW_OVERHEAD = 256 }; /* bytes of a resource besides its texts: names of members, times */
+
 json_t *row_json(storage_stmt_t *stmt, int column)
 {
   const char *text = storage_text(stmt, column);
@@ -21,23 +23,77 @@ json_t *row_time(storage_stmt_t *stmt, int column)
   return jsonapi_time(storage_is_null(stmt, column) ? -1 : storage_int(stmt, column));
 }
 
+size_t row_bytes(storage_stmt_t *stmt, int column)
+{
+  const char *text = storage_text(stmt, column);
+  return text != NULL ? strlen(text) : 0;
+}
+
 int rows_read(storage_stmt_t *stmt, row_resource resource, json_t **data)
 {
   size_t bytes = 0;
-  int row, err = SMPL_OK;
+  int row = 0, err = SMPL_OK;
   *data = json_array();
-  while ((row = storage_step(stmt)) == 1) {
-    if (json_array_append_new(*data, resource(stmt, &bytes)) != 0)
+  while (!err && (row = storage_step(stmt)) == 1) {
+    if (json_array_append_new(*data, resource(stmt, &bytes)) != 0) {
       err = SMPL_ENOMEM;
-    else if (bytes > JSONAPI_LIST_BYTES_MAX)
-      err = SMPL_ELIMIT;
-    if (err) {
       storage_finish(stmt);
-      break;
     }
   }
   if (row < 0)
     err = row;
+  if (err) {
+    json_decref(*data);
+    *data = NULL;
+  }
+  return err;
+}
+
+static json_t *id_of(storage_stmt_t *stmt, size_t *bytes)
+{
+  (void)bytes;
+  return json_string(storage_text(stmt, 0));
+}
+
+int rows_ids(storage_stmt_t *stmt, json_t **ids)
+{
+  return rows_read(stmt, id_of, ids);
+}
+
+/* One row more, if it is still there: another process may have removed it since its id was read. */
+static int append_row(const rows_by_id_t *rows, const char *id, json_t *data, size_t *bytes)
+{
+  storage_stmt_t *stmt =
+      storage_query(rows->db, rows->one_sql, STORAGE_ARGS(STORAGE_TEXT(rows->account), STORAGE_TEXT(id)));
+  int row = storage_step(stmt);
+  if (row != 1)
+    return row;
+  *bytes += ROW_OVERHEAD;
+  int err = json_array_append_new(data, rows->resource(stmt, bytes)) == 0 ? SMPL_OK : SMPL_ENOMEM;
+  storage_finish(stmt);
+  return err;
+}
+
+/* Ends the page before its last row. */
+static void shorten(jsonapi_list_t *list, json_t *data)
+{
+  jsonapi_list_shorten(list, (int64_t)json_array_size(data) - 1);
+  while (json_array_size(data) > (size_t)list->size)
+    json_array_remove(data, json_array_size(data) - 1);
+}
+
+int rows_read_page(const rows_by_id_t *rows, const json_t *ids, jsonapi_list_t *list, json_t **data)
+{
+  size_t bytes = 0;
+  int err = SMPL_OK;
+  *data = json_array();
+  for (size_t i = 0; !err && i < json_array_size(ids); i++) {
+    err = append_row(rows, json_string_value(json_array_get(ids, i)), *data, &bytes);
+    if (!err && bytes > JSONAPI_LIST_BYTES_MAX && json_array_size(*data) > 1) {
+      shorten(list, *data);
+      break;
+    }
+  }
   if (err) {
     json_decref(*data);
     *data = NULL;
@@ -84,10 +140,7 @@ bool rows_bool_filter(request_t *request, const char *name, const char *text, in
 
 void rows_reply(request_t *request, int err, json_t *data, const jsonapi_list_t *list, int64_t total)
 {
-  if (err == SMPL_ELIMIT)
-    request_reply_error(request, 400, "Page too large", NULL, "page[size]", "this page would be above %d MiB",
-                        JSONAPI_LIST_BYTES_MAX >> 20);
-  else if (err)
+  if (err)
     reply_storage_error(request, err);
   else
     jsonapi_reply(request, 200, jsonapi_list_document(data, list, total));

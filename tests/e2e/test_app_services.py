@@ -225,6 +225,24 @@ def test_lists_hold_their_limits_and_name_a_wrong_parameter(product):
     assert reply.status == 200 and reply.json["data"] == []
 
 
+def test_a_list_of_big_configs_is_walked_page_by_page_as_the_replies_say(product):
+    customer = Customer(product)
+    for i in range(8):
+        items = {"a": {"value": "x" * 400_000, "type": "STRING"}}
+        assert customer("POST", "config", "/configs", config(f"big{i}", items=items)).status == 201
+    reply, ids = customer("GET", "config", "/configs"), []
+    while True:
+        assert reply.status == 200, reply
+        ids += [c["id"] for c in reply.json["data"]]
+        pagination = reply.json["meta"]["pagination"]
+        if len(reply.json["data"]) < pagination["size"]:
+            break
+        assert len(ids) == pagination["page"] * pagination["size"]
+        reply = customer("GET", "config",
+                         f"/configs?page[size]={pagination['size']}&page[number]={pagination['page'] + 1}")
+    assert ids == [f"big{i}" for i in range(8)] + ["common"]
+
+
 def test_numbers_come_back_as_they_were_sent(product):
     customer = Customer(product)
     items = {f"n{i}": {"value": v} for i, v in enumerate((0.5, -1, 2**53, 2**63 - 1, 1e300, 1.25e-7, 0.1, 1 / 3))}

@@ -479,28 +479,79 @@ static void lists_are_sorted_filtered_and_counted(void **state)
   json_decref(data);
 }
 
-static void a_page_has_at_most_16_mib_of_json(void **state)
+/* A config of about len bytes. */
+static void create_big(const char *id, size_t len)
 {
-  jsonapi_list_t list;
-  json_t *data = NULL;
-  int64_t total = 0;
-  char id[16];
-  (void)state;
-  size_t len = (size_t)1000 * 1000;
   char *text = malloc(len + 64);
   assert_non_null(text);
   size_t at = (size_t)snprintf(text, 64, "{\"name\": \"x\", \"items\": {\"a\": {\"value\": \"");
   memset(text + at, 'x', len - at);
   memcpy(text + len, "\"}}}", 5);
+  create(id, text);
+  free(text);
+}
+
+static void a_page_ends_early_at_1_mib_and_the_pages_after_it_leave_nothing_out(void **state)
+{
+  jsonapi_list_t list;
+  int64_t total = 0, size = 0;
+  char id[16];
+  size_t seen = 0;
+  (void)state;
   for (int i = 0; i < 17; i++) {
     snprintf(id, sizeof id, "c%02d", i);
-    create(id, text);
+    create_big(id, i == 9 ? JSONAPI_LIST_BYTES_MAX + 1 : JSONAPI_LIST_BYTES_MAX / 6);
   }
-  free(text);
   jsonapi_list_defaults(&config_list_spec, &list);
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_ELIMIT);
-  list.size = 16;
+  list.total = true;
+  for (bool last = false; !last;) {
+    json_t *data = NULL;
+    assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+    assert_int_equal(total, 18); /* common, too, behind the others */
+    assert_int_equal(jsonapi_offset(&list), seen);
+    for (size_t i = 0; i < json_array_size(data); i++, seen++) {
+      snprintf(id, sizeof id, "c%02d", (int)seen);
+      assert_string_equal(json_string_value(json_object_get(json_array_get(data, i), "id")),
+                          seen == 17 ? "common" : id);
+    }
+    if (size == 0)
+      assert_int_equal(list.size, 5);
+    last = json_array_size(data) < (size_t)list.size || seen == 18;
+    size = list.size;
+    list.page++;
+    json_decref(data);
+  }
+  assert_int_equal(seen, 18);
+  assert_int_equal(size, 1);
+}
+
+static void a_config_above_a_page_is_a_page_of_its_own(void **state)
+{
+  jsonapi_list_t list;
+  json_t *data = NULL;
+  int64_t total = 0;
+  (void)state;
+  create_big("a", JSONAPI_LIST_BYTES_MAX + 1);
+  jsonapi_list_defaults(&config_list_spec, &list);
   assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(json_array_size(data), 1);
+  assert_true(list.page == 1 && list.size == 1);
+  json_decref(data);
+}
+
+static void a_thousand_small_configs_are_one_page(void **state)
+{
+  jsonapi_list_t list;
+  json_t *data = NULL;
+  int64_t total = 0;
+  (void)state;
+  command("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
+          " INSERT INTO configs SELECT '" TENANT "', 'n' || i, 'x', NULL, NULL,"
+          " '{\"a\":{\"value\":1,\"type\":\"NUMBER\",\"description\":null}}', '{}', 1, 0, 0 FROM n");
+  jsonapi_list_defaults(&config_list_spec, &list);
+  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(json_array_size(data), 1000);
+  assert_true(list.page == 1 && list.size == 1000);
   json_decref(data);
 }
 
@@ -538,7 +589,10 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_refused_change_leaves_everything_as_it_was, set_up, tear_down),
       cmocka_unit_test_setup_teardown(accounts_do_not_see_each_other, set_up, tear_down),
       cmocka_unit_test_setup_teardown(lists_are_sorted_filtered_and_counted, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(a_page_has_at_most_16_mib_of_json, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_page_ends_early_at_1_mib_and_the_pages_after_it_leave_nothing_out,
+                                      set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_config_above_a_page_is_a_page_of_its_own, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_thousand_small_configs_are_one_page, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_configs, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

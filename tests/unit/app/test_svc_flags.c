@@ -244,6 +244,51 @@ static void lists_narrowed_to_a_context_are_paged_too(void **state)
   json_decref(data);
 }
 
+/* Flags whose one rule names the type, each with environments of a MiB. */
+static void insert_big(const char *prefix, const char *type, int count)
+{
+  enum { MIB = 1 << 20 };
+  char sql[1024];
+  for (int i = 0; i < count; i++) {
+    snprintf(sql, sizeof sql,
+             "INSERT INTO flags SELECT '" TENANT
+             "', '%s%02d', 'x', NULL, 'BOOLEAN', 'true', NULL, json_pad || printf("
+             "'%%.*c', %d - length(json_pad) - 2, 'x') || '\"}', 1, 0, 0 FROM (SELECT"
+             " '{\"p\":{\"rules\":[{\"logic\":{\"var\":\"%s.a\"}}]},\"pad\":\"' AS json_pad)",
+             prefix, i, MIB, type);
+    assert_int_equal(storage_db_command(db, sql), SMPL_OK);
+  }
+}
+
+static int list_of_context(const char *type, bool with_total, int64_t *total)
+{
+  jsonapi_list_t list;
+  json_t *data = NULL;
+  const flag_filter_t filter = {.managed = -1, .context_type = type};
+  jsonapi_list_defaults(&flag_list_spec, &list);
+  list.size = 1;
+  list.total = with_total;
+  int err = flag_list(db, TENANT, &list, &filter, &data, total);
+  json_decref(data);
+  return err;
+}
+
+static void lists_of_a_context_look_through_so_much_and_no_more(void **state)
+{
+  int64_t total = 0;
+  (void)state;
+  insert_big("a", "customer", FLAG_PARSE_BYTES_MAX >> 20);
+  assert_int_equal(list_of_context("customer", true, &total), SMPL_OK);
+  assert_int_equal(total, 4);
+  insert_big("b", "device", (FLAG_SCAN_BYTES_MAX - FLAG_PARSE_BYTES_MAX) >> 20);
+  assert_int_equal(list_of_context("customer", true, &total), SMPL_OK);
+  assert_int_equal(list_of_context("device", true, &total), SMPL_ELIMIT); /* 12 to be taken apart */
+  assert_int_equal(list_of_context("device", false, &total),
+                   SMPL_OK); /* the first page ends with the first */
+  insert_big("c", "device", 1);
+  assert_int_equal(list_of_context("customer", true, &total), SMPL_ELIMIT); /* 17 to be looked through */
+}
+
 static void an_account_has_at_most_10000_flags(void **state)
 {
   (void)state;
@@ -269,6 +314,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(environments_come_back_whole, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_flags, set_up, tear_down),
       cmocka_unit_test_setup_teardown(lists_narrowed_to_a_context_are_paged_too, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(lists_of_a_context_look_through_so_much_and_no_more, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,24 @@ static void lists_tell_their_totals_only_when_asked(void **state)
   }
 }
 
+static void a_shorter_page_begins_at_the_same_row(void **state)
+{
+  static const struct {
+    int64_t page, size, fits, new_page, new_size;
+  } cases[] = {{1, 1000, 1000, 1, 1000}, {1, 1000, 999, 1, 500}, {1, 1000, 249, 1, 200},
+               {3, 1000, 600, 5, 500},   {7, 12, 5, 19, 4},      {2, 997, 996, 998, 1},
+               {4, 1, 1, 4, 1},          {2, 10, 20, 2, 10},     {10, 1000, 7, 1801, 5}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    jsonapi_list_t list = {.page = cases[i].page, .size = cases[i].size};
+    int64_t offset = jsonapi_offset(&list);
+    jsonapi_list_shorten(&list, cases[i].fits);
+    assert_int_equal(list.page, cases[i].new_page);
+    assert_int_equal(list.size, cases[i].new_size);
+    assert_int_equal(jsonapi_offset(&list), offset);
+  }
+}
+
 static void wrong_bodies_are_refused_at_the_exact_place(void **state)
 {
   static const struct {
@@ -273,6 +291,7 @@ int main(void)
       cmocka_unit_test(sorts_and_filters_that_a_list_does_not_know_are_named),
       cmocka_unit_test(filters_have_at_most_255_bytes),
       cmocka_unit_test(lists_tell_their_totals_only_when_asked),
+      cmocka_unit_test(a_shorter_page_begins_at_the_same_row),
       cmocka_unit_test(wrong_bodies_are_refused_at_the_exact_place),
       cmocka_unit_test(ids_that_the_service_chooses_are_refused),
       cmocka_unit_test(pointers_escape_their_members),
