@@ -156,22 +156,38 @@ json_t *admin_zones(const admin_state_t *a)
   return json_pack("{s:b, s:o}", "ok", 1, "zones", list);
 }
 
-json_t *admin_stats(const admin_state_t *a)
+void admin_each_view(const admin_state_t *a, void (*each)(void *ctx, const char *view, const stats_sum_t *sum),
+                     void *ctx)
 {
-  json_t *views = json_array();
-  stats_sum_t all = {{0}};
-  size_t count = snapshot_view_count(a->snapshot);
-  for (size_t i = 0; views != NULL && i <= count; i++) {
+  for (size_t i = 0; i <= snapshot_view_count(a->snapshot); i++) {
     const char *name = view_name_at(a->snapshot, i);
     stats_sum_t sum = snapshot_stats_sum(a->snapshot, i);
     const total_t *past = find(a->totals, name, i);
     if (past != NULL)
       stats_sum_merge(&sum, &past->sum);
-    stats_sum_merge(&all, &sum);
-    json_t *item = stats_json(&sum);
-    if (item != NULL)
-      json_object_set_new(item, "view", name != NULL ? json_string(name) : json_null());
-    json_array_append_new(views, item);
+    each(ctx, name, &sum);
   }
-  return json_pack("{s:b, s:o, s:o}", "ok", 1, "views", views, "all", stats_json(&all));
+}
+
+typedef struct stats_lists {
+  json_t *views;
+  stats_sum_t all;
+} stats_lists_t;
+
+static void add_view(void *ctx, const char *name, const stats_sum_t *sum)
+{
+  stats_lists_t *lists = ctx;
+  stats_sum_merge(&lists->all, sum);
+  json_t *item = stats_json(sum);
+  if (item != NULL)
+    json_object_set_new(item, "view", name != NULL ? json_string(name) : json_null());
+  json_array_append_new(lists->views, item);
+}
+
+json_t *admin_stats(const admin_state_t *a)
+{
+  stats_lists_t lists = {.views = json_array()};
+  if (lists.views != NULL)
+    admin_each_view(a, add_view, &lists);
+  return json_pack("{s:b, s:o, s:o}", "ok", 1, "views", lists.views, "all", stats_json(&lists.all));
 }

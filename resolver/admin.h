@@ -22,12 +22,17 @@ typedef struct admin_state {
   uint64_t reloads, failed_reloads;
   const char *last_error; /* "" when the last reload went well */
   size_t tcp_connections;
+  latency_sum_t latency;
 } admin_state_t;
 
 /* Replies, "ok": true in them. NULL when out of memory. */
 json_t *admin_status(const admin_state_t *a);
 json_t *admin_zones(const admin_state_t *a);
 json_t *admin_stats(const admin_state_t *a);
+
+/* Calls each with the counters of every view, past snapshots included; view NULL: of clients without one. */
+void admin_each_view(const admin_state_t *a, void (*each)(void *ctx, const char *view, const stats_sum_t *sum),
+                     void *ctx);
 
 /* {"zones": 1, "names": 2, "records": 3, "bytes": 4} */
 json_t *admin_sizes(const snapshot_t *s);

@@ -17,6 +17,7 @@
 #include "resolver/explain.h"
 #include "resolver/limits.h"
 #include "resolver/matrix.h"
+#include "resolver/metrics.h"
 #include "resolver/sockets.h"
 #include "resolver/worker.h"
 
@@ -40,6 +41,7 @@ typedef struct server {
   uv_signal_t signals[SIGNALS];
   bool stopping;
   control_server_t *control;
+  metrics_server_t *metrics;
   worker_shared_t shared;
   worker_t **workers;
   unsigned worker_count;
@@ -103,6 +105,8 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: workers changed: that needs a restart", s->config);
   if (strcmp(was->control, is->control) != 0)
     return diag_fail(diag, SMPL_EINVAL, "%s: control changed: that needs a restart", s->config);
+  if (was->metrics.port != is->metrics.port || !ip_equal(&was->metrics.ip, &is->metrics.ip))
+    return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
   return SMPL_OK;
 }
 
@@ -188,9 +192,23 @@ static admin_state_t state_of(const server_t *s)
                      .reloads = s->reloads,
                      .failed_reloads = s->failed_reloads,
                      .last_error = s->loading ? "" : s->diag.text};
-  for (unsigned i = 0; i < s->worker_count; i++)
+  for (unsigned i = 0; i < s->worker_count; i++) {
     a.tcp_connections += worker_tcp_count(s->workers[i]);
+    worker_latency_add(s->workers[i], &a.latency);
+  }
   return a;
+}
+
+static char *current_metrics(void *ctx, size_t *len)
+{
+  admin_state_t state = state_of(ctx);
+  return metrics_text(&state, len);
+}
+
+static int open_metrics(server_t *s, diag_t *diag)
+{
+  const endpoint_t *at = &snapshot_settings(s->shared.snapshot)->metrics;
+  return at->port == 0 ? SMPL_OK : metrics_server_open(&s->loop, at, current_metrics, s, &s->metrics, diag);
 }
 
 static void reply_explain(const server_t *s, control_request_t *request, const json_t *body)
@@ -264,6 +282,8 @@ static void stop(server_t *s)
   reply_stopping(&s->next);
   control_server_close(s->control);
   s->control = NULL;
+  metrics_server_close(s->metrics);
+  s->metrics = NULL;
   for (size_t i = 0; i < SIGNALS; i++)
     uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
@@ -340,7 +360,12 @@ static void log_ready(const server_t *s)
       break;
     used += (size_t)n;
   }
-  log_info("ready: dns on %.*s", (int)used, line);
+  const endpoint_t *metrics = &snapshot_settings(s->shared.snapshot)->metrics;
+  char text[ENDPOINT_TEXT_MAX];
+  if (metrics->port != 0)
+    log_info("ready: dns on %.*s; http on %s (metrics)", (int)used, line, endpoint_format(metrics, text));
+  else
+    log_info("ready: dns on %.*s", (int)used, line);
 }
 
 static int start(server_t *s, diag_t *diag)
@@ -359,6 +384,8 @@ static int start(server_t *s, diag_t *diag)
   if (!err)
     err = control_server_open(&s->loop, snapshot_settings(s->shared.snapshot)->control, on_request, s,
                               &s->control, diag);
+  if (!err)
+    err = open_metrics(s, diag);
   if (!err && watch_signals(s))
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
   for (unsigned i = 0; !err && i < s->worker_count; i++)
@@ -391,6 +418,7 @@ int server_run(const char *config, diag_t *diag)
   int err = start(s, diag);
   if (err) {
     control_server_close(s->control);
+    metrics_server_close(s->metrics);
     uv_walk(&s->loop, close_any, NULL);
   }
   uv_run(&s->loop, UV_RUN_DEFAULT);

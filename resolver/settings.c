@@ -50,6 +50,7 @@ static const conf_field_t settings_fields[] = {
      .max = ZONES_MAX},
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
+    {"metrics", CONF_ONE, offsetof(settings_t, metrics), .scalar = &conf_endpoint},
 };
 
 static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,
@@ -204,6 +205,8 @@ static int check(settings_t *s, diag_t *diag)
   s->zone_names = names_new(s->zones.items, s->zones.count, zone_name_at);
   if (s->view_names == NULL || s->zone_names == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (conf_given(s->conf, &s->metrics) && s->metrics.port == 0)
+    return conf_fail(s->conf, diag, &s->metrics, "metrics: expected a port from 1 to 65535");
   int err = check_duplicates(s, diag);
   if (!err)
     err = check_zones(s, diag);
@@ -303,6 +306,11 @@ void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const
   bool *used_zones = calloc(s->zones.count + 1, sizeof *used_zones);
   if (used_views == NULL || used_zones == NULL)
     goto out;
+  if (s->metrics.port != 0 && !ip_is_private(&s->metrics.ip)) {
+    snprintf(text, sizeof text, "%s: metrics name views and zones to everybody who can reach this address",
+             conf_place(s->conf, &s->metrics, place, sizeof place));
+    each(ctx, text);
+  }
   for (size_t i = 0; i < s->listeners.count; i++) {
     const listener_conf_t *l = settings_listener_at(s, i);
     warn_mixed(s, l, each, ctx);

@@ -34,6 +34,7 @@ typedef struct settings {
   conf_list_t zones;     /* zone_conf_t */
   const char *control;   /* path of the control socket */
   uint64_t workers;      /* threads; 0: one a core */
+  endpoint_t metrics;    /* http; port 0: none */
   conf_t *conf;          /* what all this lives in */
   struct names *view_names, *zone_names;
 } settings_t;

@@ -36,3 +36,27 @@ const char *stats_rcode_name(unsigned rcode)
 {
   return rcode_names[rcode < STATS_RCODES ? rcode : STATS_RCODES - 1];
 }
+
+const uint64_t latency_bounds_ns[LATENCY_BUCKETS - 1] = {10000,  25000,   50000,   100000,  250000,
+                                                         500000, 1000000, 2500000, 5000000, 10000000};
+
+static void bump(_Atomic uint64_t *at, uint64_t by)
+{
+  atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+void latency_note(latency_t *l, uint64_t ns, uint64_t count)
+{
+  unsigned i = 0;
+  while (i < LATENCY_BUCKETS - 1 && ns > latency_bounds_ns[i])
+    i++;
+  bump(&l->n[i], count);
+  bump(&l->sum_ns, ns * count);
+}
+
+void latency_sum_add(latency_sum_t *sum, const latency_t *l)
+{
+  for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
+    sum->n[i] += atomic_load_explicit(&l->n[i], memory_order_relaxed);
+  sum->sum_ns += atomic_load_explicit(&l->sum_ns, memory_order_relaxed);
+}

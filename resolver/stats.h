@@ -32,6 +32,25 @@ static inline void stats_add(stats_t *s, unsigned which)
   atomic_store_explicit(&s->n[which], v + 1, memory_order_relaxed);
 }
 
+/* How long datagrams took, of one worker. The last bucket is for everything longer. */
+enum { LATENCY_BUCKETS = 11 };
+extern const uint64_t latency_bounds_ns[LATENCY_BUCKETS - 1];
+
+typedef struct latency {
+  _Alignas(64) _Atomic uint64_t n[LATENCY_BUCKETS];
+  _Atomic uint64_t sum_ns;
+} latency_t;
+
+typedef struct latency_sum {
+  uint64_t n[LATENCY_BUCKETS];
+  uint64_t sum_ns;
+} latency_sum_t;
+
+/* count datagrams took ns each. By the worker alone. */
+void latency_note(latency_t *l, uint64_t ns, uint64_t count);
+/* Any thread. */
+void latency_sum_add(latency_sum_t *sum, const latency_t *l);
+
 /* Sums, by the thread that asks. */
 typedef struct stats_sum {
   uint64_t n[STATS_COUNTS];

@@ -5,8 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/error.h"
@@ -33,6 +35,7 @@ struct worker {
   udp_batch_t *batch;
   pthread_t thread;
   bool started;
+  latency_t latency;
 };
 
 static int watch(worker_t *w, int *fd)
@@ -64,9 +67,10 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
                diag_t *diag)
 {
   *out = NULL;
-  worker_t *w = calloc(1, sizeof *w);
+  worker_t *w = aligned_alloc(_Alignof(worker_t), sizeof *w);
   if (w == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  memset(w, 0, sizeof *w);
   w->number = number;
   w->shared = shared;
   w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -88,14 +92,27 @@ out:
   return err;
 }
 
+/* Read from the vDSO: no system call. */
+static uint64_t now_ns(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* Batches until the socket is empty or has had its turn. Each takes the snapshot anew, so that a swap need
  * not wait. */
 static void serve_udp(worker_t *w, size_t listener)
 {
+  uint64_t begun = now_ns();
   for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {
     const snapshot_t *s = rcu_get(&w->shared->snapshot);
     size_t n = udp_serve(w->batch, w->pairs[listener].udp, s, w->number, listener);
     rcu_quiet(&w->shared->snapshot);
+    uint64_t done = now_ns();
+    if (n > 0)
+      latency_note(&w->latency, done - begun, n);
+    begun = done;
     if (n < UDP_BATCH)
       break;
   }
@@ -177,6 +194,11 @@ void worker_stop(worker_t *w)
   if (w->stop_fd >= 0)
     close(w->stop_fd);
   free(w);
+}
+
+void worker_latency_add(const worker_t *w, latency_sum_t *sum)
+{
+  latency_sum_add(sum, &w->latency);
 }
 
 size_t worker_tcp_count(const worker_t *w)

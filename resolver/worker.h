@@ -27,6 +27,9 @@ int worker_start(worker_t *w, diag_t *diag);
 /* Ends the thread if it was started, closes everything. NULL allowed. */
 void worker_stop(worker_t *w);
 
+/* Adds how long this worker's datagrams took. Any thread. */
+void worker_latency_add(const worker_t *w, latency_sum_t *sum);
+
 /* Open TCP connections. Any thread. */
 size_t worker_tcp_count(const worker_t *w);
 

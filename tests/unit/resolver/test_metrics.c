@@ -1,0 +1,233 @@
+/* What the metrics say, and the bounds of the http server that says it. */
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "resolver/limits.h"
+#include "resolver/metrics.h"
+
+static const char address[] = "127.41.9.2:9153";
+
+static snapshot_t *load(void)
+{
+  snapshot_t *s;
+  diag_t diag = {""};
+  FILE *f = fopen("test_metrics.yaml", "w");
+  assert_non_null(f);
+  fputs("listeners:\n  - {address: 127.41.9.1, port: 5300, views: ['a\"\\b']}\n"
+        "views:\n  - {name: 'a\"\\b', clients: [127.0.0.0/8], zones: [org]}\n"
+        "zones:\n  - {name: org, file: test_metrics.zone}\n",
+        f);
+  fclose(f);
+  f = fopen("test_metrics.zone", "w");
+  assert_non_null(f);
+  fputs("$TTL 60\n@ SOA ns a 77 2 3 4 5\n@ NS ns\nns A 10.0.0.1\n", f);
+  fclose(f);
+  if (snapshot_load("test_metrics.yaml", 1, &s, &diag))
+    fail_msg("%s", diag.text);
+  unlink("test_metrics.yaml");
+  unlink("test_metrics.zone");
+  return s;
+}
+
+static void expect(const char *text, const char *line)
+{
+  if (strstr(text, line) == NULL)
+    fail_msg("no %s in:\n%s", line, text);
+}
+
+static void counters_are_told_by_view_transport_and_rcode(void **state)
+{
+  (void)state;
+  snapshot_t *s = load();
+  admin_totals_t *totals = admin_totals_new();
+  stats_add(snapshot_stats(s, 0, 0), STATS_UDP);
+  stats_add(snapshot_stats(s, 0, 0), STATS_RCODE0 + 3);
+  stats_add(snapshot_stats(s, 0, 1), STATS_TCP);
+  assert_int_equal(admin_totals_fold(totals, s), 0); /* as after a reload: both count */
+  admin_state_t a = {.snapshot = s, .totals = totals, .reloads = 3, .failed_reloads = 1, .last_error = "bad", .config = ""};
+  latency_t l = {0};
+  latency_note(&l, 10000, 2);
+  latency_note(&l, 10001, 1);
+  latency_note(&l, 1000000000, 1);
+  latency_sum_add(&a.latency, &l);
+  size_t len = 0;
+  char *text = metrics_text(&a, &len);
+  assert_non_null(text);
+  assert_int_equal(strlen(text), len);
+  expect(text, "\nsmpl_resolver_queries_total{view=\"a\\\"\\\\b\",transport=\"udp\"} 2\n");
+  expect(text, "\nsmpl_resolver_queries_total{view=\"\",transport=\"tcp\"} 2\n");
+  expect(text, "\nsmpl_resolver_answers_total{view=\"a\\\"\\\\b\",rcode=\"NXDOMAIN\"} 2\n");
+  expect(text, "\nsmpl_resolver_zones 1\n");
+  expect(text, "\nsmpl_resolver_zone_serial{zone=\"org\"} 77\n");
+  expect(text, "\nsmpl_resolver_reloads_total{result=\"ok\"} 3\n");
+  expect(text, "\nsmpl_resolver_last_reload_failed 1\n");
+  expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"1e-05\"} 2\n");
+  expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"2.5e-05\"} 3\n");
+  expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"+Inf\"} 4\n");
+  expect(text, "\nsmpl_resolver_udp_batch_seconds_sum 1.000030001\n");
+  expect(text, "\nsmpl_resolver_udp_batch_seconds_count 4\n");
+  free(text);
+  admin_totals_free(totals);
+  snapshot_free(s);
+}
+
+/* --- http --- */
+
+static char *source(void *ctx, size_t *len)
+{
+  (void)ctx;
+  *len = 5;
+  return strdup("text\n");
+}
+
+typedef struct rig {
+  uv_loop_t loop;
+  metrics_server_t *server;
+} rig_t;
+
+static int up(void **state)
+{
+  rig_t *r = calloc(1, sizeof *r);
+  endpoint_t at;
+  diag_t diag = {""};
+  assert_non_null(r);
+  assert_int_equal(uv_loop_init(&r->loop), 0);
+  assert_int_equal(endpoint_parse(address, &at), 0);
+  if (metrics_server_open(&r->loop, &at, source, NULL, &r->server, &diag))
+    fail_msg("%s", diag.text);
+  *state = r;
+  return 0;
+}
+
+static int down(void **state)
+{
+  rig_t *r = *state;
+  metrics_server_close(r->server);
+  uv_run(&r->loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&r->loop), 0);
+  free(r);
+  return 0;
+}
+
+static int dial(void)
+{
+  struct sockaddr_storage sa;
+  endpoint_t at;
+  assert_int_equal(endpoint_parse(address, &at), 0);
+  socklen_t len = endpoint_to_sockaddr(&at, &sa);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+  return fd;
+}
+
+/* What the server says until it closes, running its loop meanwhile. */
+static const char *hear(rig_t *r, int fd, uint64_t patience_ms)
+{
+  static char text[4096];
+  size_t used = 0;
+  uint64_t end = clock_mono_ms() + patience_ms;
+  while (clock_mono_ms() < end) {
+    uv_run(&r->loop, UV_RUN_NOWAIT);
+    ssize_t n = recv(fd, text + used, sizeof text - 1 - used, MSG_DONTWAIT);
+    if (n > 0)
+      used += (size_t)n;
+    else if (n == 0)
+      break;
+    else
+      usleep(1000);
+  }
+  text[used] = '\0';
+  return text;
+}
+
+static const char *say(rig_t *r, const void *request, size_t len)
+{
+  int fd = dial();
+  assert_int_equal(send(fd, request, len, MSG_NOSIGNAL), (ssize_t)len);
+  const char *text = hear(r, fd, 3000);
+  close(fd);
+  return text;
+}
+
+static void only_get_metrics_is_answered(void **state)
+{
+  static const char *const cases[][2] = {
+      {"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+      {"GET /metrics HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+      {"POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n"},
+      {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\n"},
+      {"GET /metrics/.. HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\n"},
+      {"GET /metrics\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+      {"GET /metrics HTTP/2\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+      {"nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+      {"\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const char *text = say(*state, cases[i][0], strlen(cases[i][0]));
+    assert_int_equal(strncmp(text, cases[i][1], strlen(cases[i][1])), 0);
+  }
+  assert_non_null(strstr(say(*state, cases[0][0], strlen(cases[0][0])), "Content-Length: 5\r\nConnection: close\r\n\r\ntext\n"));
+  assert_int_equal(strncmp(say(*state, "GET /\0 HTTP/1.1\r\n\r\n", 19), "HTTP/1.1 400", 12), 0);
+}
+
+static void requests_are_bounded(void **state)
+{
+  char request[METRICS_REQUEST_MAX + 1];
+  memset(request, 'a', sizeof request);
+  memcpy(request, "GET /metrics HTTP/1.1\r\nX: ", 26);
+  assert_int_equal(strncmp(say(*state, request, METRICS_REQUEST_MAX - 1), "HTTP/1.1 431", 12), 0);
+  memcpy(request + METRICS_REQUEST_MAX - 1 - 4, "\r\n\r\n", 4);
+  assert_int_equal(strncmp(say(*state, request, METRICS_REQUEST_MAX - 1), "HTTP/1.1 200", 12), 0);
+}
+
+static void connections_are_bounded_and_time_out(void **state)
+{
+  rig_t *r = *state;
+  int fds[METRICS_CLIENTS_MAX + 1];
+  for (size_t i = 0; i <= METRICS_CLIENTS_MAX; i++) {
+    fds[i] = dial();
+    uv_run(&r->loop, UV_RUN_NOWAIT);
+  }
+  char byte;
+  hear(r, fds[METRICS_CLIENTS_MAX], 1000);
+  assert_int_equal(recv(fds[METRICS_CLIENTS_MAX], &byte, 1, MSG_DONTWAIT), 0); /* one too many */
+  assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), -1);                    /* may still ask */
+  uint64_t begun = clock_mono_ms();
+  hear(r, fds[0], 2 * METRICS_TIMEOUT_MS);
+  assert_in_range(clock_mono_ms() - begun, METRICS_TIMEOUT_MS - 2000, METRICS_TIMEOUT_MS + 3000);
+  assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), 0);
+  for (size_t i = 0; i <= METRICS_CLIENTS_MAX; i++)
+    close(fds[i]);
+}
+
+static void a_busy_address_is_named(void **state)
+{
+  rig_t *r = *state;
+  endpoint_t at;
+  diag_t diag = {""};
+  metrics_server_t *second;
+  assert_int_equal(endpoint_parse(address, &at), 0);
+  assert_int_equal(metrics_server_open(&r->loop, &at, source, NULL, &second, &diag), SMPL_EBUSY);
+  assert_null(second);
+  assert_non_null(strstr(diag.text, "127.41.9.2:9153: address in use"));
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(counters_are_told_by_view_transport_and_rcode),
+      cmocka_unit_test_setup_teardown(only_get_metrics_is_answered, up, down),
+      cmocka_unit_test_setup_teardown(requests_are_bounded, up, down),
+      cmocka_unit_test_setup_teardown(connections_are_bounded_and_time_out, up, down),
+      cmocka_unit_test_setup_teardown(a_busy_address_is_named, up, down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
