@@ -37,7 +37,7 @@ static void put_type(reply_t *r, zone_in_view_t z, const dns_name_t *name, size_
   zone_match_t m;
   zone_match(z, name, type, &m);
   const zone_rrset_t *set = m.kind == ZONE_ANSWER             ? m.rrset
-                            : m.kind == ZONE_REFERRAL && glue ? zone_glue(z, name, type)
+                            : m.kind == ZONE_REFERRAL && glue ? zone_glue(m.from, name, type)
                                                               : NULL;
   if (set != NULL)
     reply_put(r, REPLY_ADDITIONAL, set, name_at, 0); /* none of these types has a name that is shortened */

@@ -38,8 +38,10 @@ static void trace_zone(const walk_t *w, const zone_in_view_t *z)
 
 static void trace_match(const walk_t *w, const zone_match_t *m)
 {
-  if (w->trace != NULL && w->trace->count > 0)
+  if (w->trace != NULL && w->trace->count > 0) {
     w->trace->steps[w->trace->count - 1].match = *m;
+    w->trace->steps[w->trace->count - 1].zone = m->from;
+  }
 }
 
 static void refuse(reply_t *r)
@@ -105,7 +107,7 @@ static void put_glue(reply_t *r, const walk_t *w, const zone_match_t *m, size_t 
     dns_name_t target;
     zone_data_name(rr + RR_HEAD, origin, &target);
     for (size_t t = 0; t < 2; t++) {
-      const zone_rrset_t *glue = zone_glue(w->zone, &target, types[t]);
+      const zone_rrset_t *glue = zone_glue(m->from, &target, types[t]);
       if (glue != NULL && !reply_put(r, REPLY_ADDITIONAL, glue, at + RR_HEAD, w->origin_at) &&
           dns_name_under(&target, &cut))
         r->flags |= DNS_FLAG_TC;

@@ -41,10 +41,13 @@ static void print_view(const snapshot_t *s, const view_conf_t *v)
     printf(" and %zu more", v->clients.count - VIEW_NETS_SHOWN);
   printf("\n");
   for (size_t i = 0; i < v->zones.count; i++) {
-    const zone_t *z = snapshot_zone(s, settings_zone(snapshot_settings(s), settings_name_at(&v->zones, i)));
+    size_t number = settings_zone(snapshot_settings(s), settings_name_at(&v->zones, i));
+    const zone_conf_t *conf = settings_zone_at(snapshot_settings(s), number);
+    const zone_t *z = snapshot_zone(s, number);
     zone_facts_t f = zone_facts(z);
-    printf("    zone %s: serial %" PRIu32 ", %" PRIu32 " names, %" PRIu32 " records\n", zone_name(z),
-           f.serial, f.names, f.records);
+    printf("    zone %s: serial %" PRIu32 ", %" PRIu32 " names, %" PRIu32 " records%s%s\n", zone_name(z),
+           f.serial, f.names, f.records, conf->base != NULL ? ", what it lacks from " : "",
+           conf->base != NULL ? conf->base : "");
   }
   if (v->zones.count == 0)
     printf("    no zones: every question is refused\n");

@@ -35,9 +35,22 @@ static const conf_field_t view_fields[] = {
 
 static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields), NULL};
 
+static int parse_on_missing(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  (void)len;
+  on_missing_t *how = out;
+  *how = strcmp(text, "base") == 0 ? ON_MISSING_BASE : ON_MISSING_NXDOMAIN;
+  return *how == ON_MISSING_BASE || strcmp(text, "nxdomain") == 0 ? SMPL_OK : SMPL_EINVAL;
+}
+
+static const conf_scalar_t on_missing_scalar = {"nxdomain or base", sizeof(on_missing_t), parse_on_missing};
+
 static const conf_field_t zone_fields[] = {
     {"name", CONF_ONE, offsetof(zone_conf_t, name), .scalar = &conf_string, .required = true},
     {"file", CONF_ONE, offsetof(zone_conf_t, file), .scalar = &conf_path, .required = true},
+    {"on_missing", CONF_ONE, offsetof(zone_conf_t, on_missing), .scalar = &on_missing_scalar},
+    {"base", CONF_ONE, offsetof(zone_conf_t, base), .scalar = &conf_string},
 };
 
 static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
@@ -110,6 +123,28 @@ static int check_duplicates(const settings_t *s, diag_t *diag)
   return SMPL_OK;
 }
 
+/* The base of an overlay: there, of the same origin, and no overlay. */
+static int check_base(const settings_t *s, const zone_conf_t *z, const dns_name_t *origin, diag_t *diag)
+{
+  dns_name_t other;
+  if (z->base == NULL && z->on_missing == ON_MISSING_BASE)
+    return conf_fail(s->conf, diag, &z->on_missing, "zone '%s': expected base: NAME@TAG beside on_missing: base",
+                     z->name);
+  if (z->base == NULL)
+    return SMPL_OK;
+  if (z->on_missing != ON_MISSING_BASE)
+    return conf_fail(s->conf, diag, &z->base, "zone '%s': a base is only used with on_missing: base", z->name);
+  size_t at = settings_zone(s, z->base);
+  if (at == SIZE_MAX)
+    return conf_fail(s->conf, diag, &z->base, "zone '%s': no zone '%s' under zones", z->name, z->base);
+  if (settings_origin(z->base, &other) || !dns_name_equal(origin, &other))
+    return conf_fail(s->conf, diag, &z->base, "zone '%s': base '%s' has another origin", z->name, z->base);
+  if (settings_zone_at(s, at)->on_missing == ON_MISSING_BASE)
+    return conf_fail(s->conf, diag, &z->base,
+                     "zone '%s': base '%s' has a base itself: expected a zone that stands alone", z->name, z->base);
+  return SMPL_OK;
+}
+
 static int check_zones(const settings_t *s, diag_t *diag)
 {
   for (size_t i = 0; i < s->zones.count; i++) {
@@ -117,6 +152,9 @@ static int check_zones(const settings_t *s, diag_t *diag)
     dns_name_t origin;
     if (settings_origin(z->name, &origin))
       return conf_fail(s->conf, diag, &z->name, "expected a zone's name or NAME@TAG, got '%s'", z->name);
+    int err = check_base(s, z, &origin, diag);
+    if (err)
+      return err;
   }
   return SMPL_OK;
 }
@@ -297,6 +335,14 @@ static void warn_mixed(const settings_t *s, const listener_conf_t *l,
   each(ctx, text);
 }
 
+static void use_zone(const settings_t *s, size_t zone, bool *used)
+{
+  const zone_conf_t *z = settings_zone_at(s, zone);
+  used[zone] = true;
+  if (z->base != NULL)
+    used[settings_zone(s, z->base)] = true;
+}
+
 void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const char *text), void *ctx)
 {
   const settings_t *s = settings;
@@ -320,7 +366,7 @@ void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const
   for (size_t i = 0; i < s->views.count; i++) {
     const view_conf_t *v = settings_view_at(s, i);
     for (size_t j = 0; j < v->zones.count; j++)
-      used_zones[settings_zone(s, settings_name_at(&v->zones, j))] = true;
+      use_zone(s, settings_zone(s, settings_name_at(&v->zones, j)), used_zones);
     if (used_views[i])
       continue;
     snprintf(text, sizeof text, "%s: no dns listener has view '%.100s'",

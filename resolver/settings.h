@@ -21,9 +21,16 @@ typedef struct view_conf {
   conf_list_t zones;   /* const char *: names of zones, may be empty */
 } view_conf_t;
 
+typedef enum on_missing {
+  ON_MISSING_NXDOMAIN,
+  ON_MISSING_BASE, /* what the zone lacks comes from another of the same origin */
+} on_missing_t;
+
 typedef struct zone_conf {
   const char *name; /* origin, or origin@tag */
   const char *file;
+  on_missing_t on_missing;
+  const char *base; /* name of a zone; NULL unless ON_MISSING_BASE */
 } zone_conf_t;
 
 struct names;

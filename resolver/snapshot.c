@@ -121,6 +121,11 @@ static int load_zones(snapshot_t *s, diag_t *diag)
       err = zone_load_file(z->name, &origin, z->file, &s->zones[i], diag);
     s->zone_count++;
   }
+  for (size_t i = 0; !err && i < s->zone_count; i++) {
+    const zone_conf_t *z = settings_zone_at(&s->settings, i);
+    if (z->base != NULL && zone_set_base(s->zones[i], s->zones[settings_zone(&s->settings, z->base)]))
+      err = diag_fail(diag, SMPL_EINVAL, "zone '%s': '%s' cannot be its base", z->name, z->base);
+  }
   return err;
 }
 

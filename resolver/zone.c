@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/error.h"
 #include "resolver/name_hash.h"
 #include "resolver/zone_impl.h"
 
@@ -124,9 +125,8 @@ static void match_missing(const zone_t *z, const uint8_t *rel, size_t len, uint1
   match_node(w, type, out);
 }
 
-void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_match_t *out)
+static void match(const zone_t *z, const dns_name_t *name, uint16_t type, zone_match_t *out)
 {
-  const zone_t *z = zv.zone;
   size_t len = (size_t)name->len - z->origin.len;
   out->owner_len = 0;
   const node_t *n = find(z, name->wire, len);
@@ -142,6 +142,46 @@ void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_m
     }
   }
   match_node(n, type, out);
+}
+
+/* Of a zone that has no data of the type: true when it has none of any type for the name. SOA and NS at the origin
+ * do not count, every zone has them. */
+static bool lacks(const zone_t *z, const dns_name_t *name, const zone_match_t *m)
+{
+  if (m->kind != ZONE_NODATA)
+    return m->kind == ZONE_NXDOMAIN;
+  const node_t *n = find(z, name->wire, (size_t)name->len - z->origin.len);
+  return n != NULL && n->rrsets == (n == node_at(z, z->apex) ? 2 : 0);
+}
+
+void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_match_t *out)
+{
+  const zone_t *base = zv.zone->base;
+  match(zv.zone, name, type, out);
+  out->from = zv;
+  if (base == NULL || !lacks(zv.zone, name, out))
+    return;
+  zone_match_t below;
+  match(base, name, type, &below);
+  if (below.kind == ZONE_NODATA) {
+    out->kind = ZONE_NODATA;
+  } else if (below.kind != ZONE_NXDOMAIN) {
+    *out = below;
+    out->from = zone_base(zv);
+  }
+}
+
+int zone_set_base(zone_t *zone, const zone_t *base)
+{
+  if (base == zone || base->base != NULL || !dns_name_equal(&zone->origin, &base->origin))
+    return SMPL_EINVAL;
+  zone->base = base;
+  return SMPL_OK;
+}
+
+zone_in_view_t zone_base(zone_in_view_t z)
+{
+  return (zone_in_view_t){z.view, z.zone->base};
 }
 
 const zone_rrset_t *zone_glue(zone_in_view_t zv, const dns_name_t *name, uint16_t type)

@@ -11,7 +11,8 @@
 typedef struct zone zone_t;
 struct view;
 
-/* The right to read a zone: made by view_zone_for for the view it was found in, by nobody else. */
+/* The right to read a zone: made by view_zone_for for the view it was found in, from an overlay's by zone_base
+ * for what lies below it, by nobody else. */
 typedef struct zone_in_view {
   const struct view *view;
   const zone_t *zone;
@@ -54,10 +55,19 @@ typedef struct zone_match {
   const zone_rrset_t *rrset;
   size_t
       owner_len; /* ZONE_DNAME, ZONE_REFERRAL: bytes of the owner, which is the end of the name asked for */
+  zone_in_view_t from; /* the zone that rrset is of: the one asked or, where that is an overlay, its base */
 } zone_match_t;
 
+/* Makes a zone an overlay: names that it lacks are looked for in base, which outlives it. Before it is served.
+ * SMPL_EINVAL when their origins differ or base is an overlay itself. */
+int zone_set_base(zone_t *zone, const zone_t *base);
+/* An overlay's base, as the view that has the overlay may read it; zone.zone NULL for other zones. */
+zone_in_view_t zone_base(zone_in_view_t z);
+
 /* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the
- * name's first rrset (RFC 8482 section 4.1). */
+ * name's first rrset (RFC 8482 section 4.1). An overlay lacks a name that it has no record of, be it of another
+ * type or by a wildcard, and at its origin what is there beside SOA and NS if it has these alone; its negative
+ * answers are its own. */
 void zone_match(zone_in_view_t z, const dns_name_t *name, uint16_t type, zone_match_t *out);
 
 /* The rrset of exactly this name and type whether served, glue or hidden below a delegation; NULL if none. */
@@ -84,6 +94,7 @@ int zone_each_owner(zone_in_view_t z,
 /* About the zone, without its records. */
 const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
 const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
+
 
 typedef struct zone_facts {
   uint32_t serial;

@@ -41,6 +41,7 @@ struct zone {
   unsigned depth;        /* most labels below the origin of any node */
   dns_name_t origin;
   char *name;
+  const zone_t *base; /* what this zone lacks comes from there; NULL: it does not exist */
   zone_facts_t facts;
 };
 

@@ -82,3 +82,32 @@ def test_additional_data_is_of_the_clients_view(spawn, work):
         out = r.dig(name, kind, source=PUBLIC)
         assert f"\tA\t{outside}" in out if outside else "ADDITIONAL: 1" in out
         assert "\tA\t10." not in out
+
+
+def test_overlay_takes_what_it_lacks_from_its_base(spawn, work):
+    """A private zone over the public one: private names win, the rest is public, and outside nothing of it is seen."""
+    zones = {"com.test@vpc": (SOA + "app A 10.0.0.1\ndb A 10.0.0.2\nshop CNAME www\n", ", on_missing: base, base: com.test@world"),
+             "com.test@world": SOA + "app A 192.0.2.1\napp AAAA 2001:db8::1\nwww A 192.0.2.2\nlogin CNAME app\n@ MX 10 www\n"}
+    r = make(spawn, work, zones, {"vpc": ("127.10.0.0/16", ["com.test@vpc"], ""), "world": ("0.0.0.0/0", ["com.test@world"], "")})
+    done = r.command("check", "-c", r.config)
+    assert done.returncode == 0 and "what it lacks from com.test@world" in done.stdout, done.stdout + done.stderr
+    r.start()
+    for name, inside, outside in (("app", "10.0.0.1", "192.0.2.1"), ("db", "10.0.0.2", ""), ("www", "192.0.2.2", "192.0.2.2"),
+                                  ("login", "app.com.test. 10.0.0.1", "app.com.test. 192.0.2.1"),
+                                  ("shop", "www.com.test. 192.0.2.2", "")):
+        assert " ".join(r.dig(f"{name}.com.test", "+short").split()) == inside
+        assert " ".join(r.dig(f"{name}.com.test", "+short", source=PUBLIC).split()) == outside
+    assert r.dig("app.com.test", "AAAA", "+short") == "", "a private name is private in all its types"
+    assert "192.0.2.2" in r.dig("com.test", "MX")
+    assert "status: NXDOMAIN" in r.dig("nope.com.test")
+    out = r.dig("db.com.test", source=PUBLIC)
+    assert "status: NXDOMAIN" in out and "10.0.0" not in out
+    explained = r.command("explain", "www.com.test", "--from", PRIVATE, "-c", r.config)
+    assert explained.returncode == 0 and "com.test@world (view vpc)" in explained.stdout, explained.stdout + explained.stderr
+
+
+def test_overlay_without_its_base_is_refused_with_the_place(spawn, work):
+    r = make(spawn, work, {"com.test@vpc": (SOA, ", on_missing: base, base: com.test@world")},
+             {"vpc": ("127.10.0.0/16", ["com.test@vpc"], "")})
+    done = r.command("check", "-c", r.config)
+    assert done.returncode == 1 and "resolver.yaml:6:" in done.stderr and "no zone 'com.test@world' under zones" in done.stderr

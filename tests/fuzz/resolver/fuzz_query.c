@@ -20,9 +20,13 @@ static const char zone_text[] =
     "d NS ns.d\nd NS ns\nns.d A 192.0.2.7\nn DNAME t\np.t A 192.0.2.10\ne DNAME u.\n";
 static const char other_text[] =
     "$TTL 60\n@ SOA ns admin 8 3600 600 604800 30\n@ NS ns\nns A 192.0.2.30\na A 192.0.2.31\nb CNAME c.o.\n"
+    "m MX 0 a\nm MX 1 b\ns SRV 0 0 1 a\nh HTTPS 0 i\ni HTTPS 1 . alpn=h2\ni AAAA 2001:db8::1\n"
     "t TXT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
 
-static view_t *all, *one;
+static const char over_text[] = "$TTL 60\n@ SOA ns admin 9 3600 600 604800 30\n@ NS ns\nns A 192.0.2.50\n"
+                                "a A 192.0.2.51\nz CNAME s\n*.x A 192.0.2.52\ny.q A 192.0.2.53\ng DNAME h\n";
+
+static view_t *all, *one, *overlaid;
 
 static void require(int condition, const char *what)
 {
@@ -49,7 +53,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
   (void)argc;
   (void)argv;
-  zone_t *zones[] = {load("o", zone_text), load("u", other_text)};
+  zone_t *zones[] = {load("o", zone_text), load("u", other_text), load("u", over_text)};
+  require(zone_set_base(zones[2], zones[1]) == 0 && view_new("overlaid", zones + 2, 1, &overlaid) == 0, "overlay");
   require(view_new("all", zones, 2, &all) == 0 && view_new("one", zones + 1, 1, &one) == 0, "views");
   return 0;
 }
@@ -79,8 +84,8 @@ static void check(const uint8_t *data, size_t size, const uint8_t *out, size_t l
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-  const view_t *views[] = {all, one, NULL};
-  for (size_t v = 0; v < 3; v++) {
+  const view_t *views[] = {all, one, overlaid, NULL};
+  for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
     for (int tcp = 0; tcp < 2; tcp++) {
       size_t cap = tcp ? MESSAGE_MAX : UDP_REPLY_MAX;
       uint8_t *out = malloc(cap);

@@ -67,6 +67,53 @@ static void check_error(const char *text, const char *want)
     fail_msg("configuration:\n%s\nexpected: %s\ngot:      %s", text, want, diag.text);
 }
 
+static void base_of_an_overlay_is_another_zone_of_its_origin(void **state)
+{
+  (void)state;
+#define IN "zones:\n  - {name: example.org@in, file: test_settings.in.zone"
+#define OUT "}\n  - {name: example.org@out, file: test_settings.out.zone"
+#define CHECK_OVERLAY(in, out, want) check_error(LISTENER VIEWS IN in OUT out "}\n", want)
+  CHECK_OVERLAY(", on_missing: nothing", "", "expected nxdomain or base, got 'nothing'");
+  CHECK_OVERLAY(", on_missing: base", "",
+                "test_settings.yaml:7:69: zone 'example.org@in': expected base: NAME@TAG beside on_missing: base");
+  CHECK_OVERLAY(", base: example.org@out", "", "a base is only used with on_missing: base");
+  CHECK_OVERLAY(", on_missing: nxdomain, base: example.org@out", "", "a base is only used with on_missing: base");
+  CHECK_OVERLAY(", on_missing: base, base: example.org@no", "", "no zone 'example.org@no' under zones");
+  CHECK_OVERLAY(", on_missing: base, base: example.org@in", "", "base 'example.org@in' has a base itself");
+  CHECK_OVERLAY(", on_missing: base, base: example.org@out", ", on_missing: base, base: example.org@in",
+                "base 'example.org@out' has a base itself");
+  check_error(LISTENER VIEWS IN ", on_missing: base, base: org" OUT "}\n  - {name: org, file: test_settings.in.zone}\n",
+              "base 'org' has another origin");
+  snapshot_free(load(LISTENER VIEWS IN ", on_missing: nxdomain" OUT "}\n"));
+  snapshot_t *s = load(LISTENER VIEWS IN ", on_missing: base, base: example.org@out" OUT "}\n");
+  zone_in_view_t z;
+  dns_name_t name;
+  assert_int_equal(dns_name_from_text("example.org", &name), 0);
+  assert_true(view_zone_for(snapshot_view(s, 0), &name, DNS_TYPE_A, &z));
+  assert_ptr_equal(zone_base(z).zone, snapshot_zone(s, 1));
+  assert_true(view_zone_for(snapshot_view(s, 1), &name, DNS_TYPE_A, &z));
+  assert_null(zone_base(z).zone);
+  snapshot_free(s);
+}
+
+static void count_warnings(void *ctx, const char *text)
+{
+  (void)text;
+  (*(unsigned *)ctx)++;
+}
+
+static void zone_that_is_only_a_base_is_used(void **state)
+{
+  (void)state;
+  snapshot_t *s = load("listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in]}\n"
+                       "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in]}\n" IN
+                       ", on_missing: base, base: example.org@out" OUT "}\n");
+  unsigned warnings = 0;
+  settings_warnings(snapshot_settings(s), count_warnings, &warnings);
+  assert_int_equal(warnings, 0);
+  snapshot_free(s);
+}
+
 static const char *chosen(const snapshot_t *s, size_t listener, const char *peer)
 {
   ip_t ip;
@@ -242,6 +289,8 @@ static void thousands_of_views_load(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(base_of_an_overlay_is_another_zone_of_its_origin),
+      cmocka_unit_test(zone_that_is_only_a_base_is_used),
       cmocka_unit_test(view_comes_from_listener_and_peer),
       cmocka_unit_test(tags_tell_zones_of_one_origin_apart),
       cmocka_unit_test(tie_of_networks_names_both_places),
