@@ -63,30 +63,64 @@ static void list_algorithms(trust_t *trust)
   }
 }
 
-/* One line, without its newline. What cannot be understood says nothing. */
-static void read_line(trust_t *trust, char *line, const char *file, unsigned number)
+static bool is_revocation(const char *line)
 {
+  line += strspn(line, " \t");
+  return strncmp(line, "@revoked", 8) == 0 && (line[8] == ' ' || line[8] == '\t');
+}
+
+/* Excluding patterns (!host) are not evaluated by libssh. A line with one is left out rather than believed too
+ * widely; one that revokes counts for every host rather than for too few. */
+static bool settle_patterns(char *hosts, size_t len, bool revoked)
+{
+  if (!memchr(hosts, '!', len))
+    return true;
+  memset(hosts, ' ', len);
+  hosts[0] = '*';
+  return revoked;
+}
+
+/* One line, without its newline. What cannot be understood says nothing. SMPL_ELIMIT: it revokes a key, and
+ * there is no room to keep that in mind. */
+static int read_line(trust_t *trust, char *line, const char *file, unsigned number, diag_t *diag)
+{
+  bool revoked = is_revocation(line);
   for (char *c = line; *c; c++) {
     if (*c == '\t' || *c == '\r')
       *c = ' ';
   }
   line += strspn(line, " ");
-  bool revoked = strncmp(line, "@revoked ", 9) == 0;
   if (revoked)
     line += strcspn(line, " ");
   line += strspn(line, " ");
-  size_t hosts = strcspn(line, " ");
-  /* Excluding patterns (!host) are not evaluated by libssh: such a line is left out rather than believed too
-   * widely. */
-  if (*line == '#' || *line == '@' || *line == '\0' || memchr(line, '!', hosts) ||
-      trust->count == TRUST_KEYS_MAX)
-    return;
+  if (*line == '#' || *line == '@' || *line == '\0' || !settle_patterns(line, strcspn(line, " "), revoked))
+    return SMPL_OK;
   struct ssh_knownhosts_entry *entry = NULL;
   if (ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
-    return;
-  trust->keys[trust->count++] = (known_t){entry->publickey, revoked, file, number};
-  entry->publickey = NULL;
+    return SMPL_OK;
+  bool fits = trust->count < TRUST_KEYS_MAX;
+  if (fits) {
+    trust->keys[trust->count++] = (known_t){entry->publickey, revoked, file, number};
+    entry->publickey = NULL;
+  }
   ssh_knownhosts_entry_free(entry);
+  if (!fits && revoked)
+    return diag_fail(
+        diag, SMPL_ELIMIT,
+        "%s, line %u: this @revoked key of %s comes after %d other keys and could not be heeded: "
+        "remove lines above it that are no longer needed",
+        file, number, trust->host, TRUST_KEYS_MAX);
+  return SMPL_OK;
+}
+
+/* A line that is too long says nothing, unless it revokes: that must not go unheard. */
+static int judge_length(const char *line, size_t len, const char *file, unsigned number, diag_t *diag)
+{
+  if (len < TRUST_LINE_MAX || !is_revocation(line))
+    return SMPL_OK;
+  return diag_fail(diag, SMPL_ELIMIT,
+                   "%s, line %u: a @revoked line of more than %d bytes cannot be heeded: shorten it", file,
+                   number, TRUST_LINE_MAX - 1);
 }
 
 static int read_file(trust_t *trust, const char *file, diag_t *diag)
@@ -100,18 +134,19 @@ static int read_file(trust_t *trust, const char *file, diag_t *diag)
   if (err)
     return diag_fail(diag, err, "known hosts: %s", inner.text);
   unsigned number = 0;
-  for (char *line = data; line < data + len;) {
+  for (char *line = data; line < data + len && !err;) {
     char *end = memchr(line, '\n', (size_t)(data + len - line));
     if (!end)
       end = data + len;
     *end = '\0';
     number++;
-    if (end - line < TRUST_LINE_MAX)
-      read_line(trust, line, file, number);
+    err = judge_length(line, (size_t)(end - line), file, number, diag);
+    if (!err && end - line < TRUST_LINE_MAX)
+      err = read_line(trust, line, file, number, diag);
     line = end + 1;
   }
   free(data);
-  return SMPL_OK;
+  return err;
 }
 
 int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,

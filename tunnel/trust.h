@@ -12,7 +12,7 @@
 enum {
   TRUST_FILE_MAX = 4 << 20,   /* bytes */
   TRUST_KEYS_MAX = 64,        /* for one host */
-  TRUST_LINE_MAX = 16384,     /* bytes; longer lines are skipped */
+  TRUST_LINE_MAX = 16384,     /* bytes; lines of this length are skipped, @revoked ones an error */
   TRUST_FINGERPRINT_MAX = 64, /* "SHA256:..." with NUL */
   TRUST_HOST_MAX = 320,       /* "[host]:port" with NUL */
 };
@@ -28,7 +28,7 @@ typedef enum trust_verdict {
 } trust_verdict_t;
 
 /* Reads what the files say of host and port. A file that is missing says nothing; one that cannot be read is
- * an error. */
+ * an error, and so is a @revoked key that is beyond a limit (SMPL_ELIMIT): unheard, it would be trusted. */
 int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,
                diag_t *diag);
 void trust_free(trust_t *trust);

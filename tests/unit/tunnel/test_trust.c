@@ -124,6 +124,10 @@ static void test_names_ports_and_patterns(void **state)
       {"@cert-authority * KEY", TRUST_UNKNOWN},
       {"@revoked * KEY", TRUST_REVOKED},
       {"@revoked bastion KEY", TRUST_UNKNOWN},
+      {"\t@revoked\t*\tKEY\r", TRUST_REVOKED},
+      {"@revoked *,!other KEY", TRUST_REVOKED},
+      {"@revoked !other,[bastion]:2222 KEY", TRUST_REVOKED},
+      {"@revoked ![bastion]:2222 KEY", TRUST_REVOKED}, /* patterns with ! are not evaluated: it counts everywhere */
       {"@what * KEY", TRUST_UNKNOWN},
       {"* ssh-nonsense KEY", TRUST_UNKNOWN},
   };
@@ -224,6 +228,45 @@ static void test_limits_of_lines_and_keys(void **state)
   trust_free(trust);
 }
 
+static int load_error(const fixture_t *f, const char *words)
+{
+  const char *files[] = {f->file};
+  trust_t *trust = NULL;
+  diag_t diag = {0};
+  int err = trust_load(files, 1, "bastion", 22, &trust, &diag);
+  if (err && !strstr(diag.text, words))
+    fail_msg("'%s' is not in '%s'", words, diag.text);
+  trust_free(trust);
+  return err;
+}
+
+static void test_a_revocation_beyond_a_limit_is_an_error_and_not_unheard(void **state)
+{
+  const fixture_t *f = *state;
+  for (int more = 0; more < 2; more++) {
+    FILE *out = fopen(f->file, "w");
+    int n = fprintf(out, "bastion %s\n@revoked bastion %s ", f->ours_text, f->ours_text);
+    n -= (int)strlen(f->ours_text) + 9;
+    for (; n < TRUST_LINE_MAX - 1 + more; n++)
+      fputc('x', out);
+    fclose(out);
+    assert_int_equal(load_error(f, "line 2"), more ? SMPL_ELIMIT : SMPL_OK);
+  }
+  for (int more = 0; more < 2; more++) {
+    FILE *out = fopen(f->file, "w");
+    for (int i = 0; i < TRUST_KEYS_MAX - 1 + more; i++)
+      fprintf(out, "bastion %s\n", f->ours_text);
+    fprintf(out, "@revoked elsewhere %s\n@revoked bastion %s\n", f->ours_text, f->ours_text);
+    fclose(out);
+    assert_int_equal(load_error(f, "line 66"), more ? SMPL_ELIMIT : SMPL_OK);
+    if (more)
+      continue;
+    trust_t *trust = load(f, "bastion", 22);
+    assert_int_equal(trust_judge(trust, f->ours), TRUST_REVOKED);
+    trust_free(trust);
+  }
+}
+
 static void test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not(void **state)
 {
   const fixture_t *f = *state;
@@ -248,6 +291,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_kinds_on_file_are_asked_for_first, setup, teardown),
       cmocka_unit_test_setup_teardown(test_what_is_remembered_is_known_and_spoils_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_limits_of_lines_and_keys, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_revocation_beyond_a_limit_is_an_error_and_not_unheard, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not,
                                       setup, teardown),
   };
