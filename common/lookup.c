@@ -436,6 +436,7 @@ static void part_send(part_t *part)
   lookup_addrs_t *out = &part->query->addrs[part - part->query->parts];
   out->count = 0;
   out->chain_count = 0;
+  part->query->srvs.count = 0; /* what a server said before its answer turned out broken */
   if (getrandom(&part->id, sizeof part->id, 0) != (ssize_t)sizeof part->id)
     part->id = (uint16_t)(uv_hrtime() >> 8);
   part->asked = part->query->name;
@@ -443,6 +444,18 @@ static void part_send(part_t *part)
   server_t *s = &l->servers[part->server];
   channel_t *c = part->tcp ? &s->tcp : &s->udp[l->turn++ % LOOKUP_PORTS];
   ares_send(c->ares, q, (int)build_query(part, q), on_answer, part);
+}
+
+/* Appends what is not there yet. Two answers have room: each has at most LOOKUP_CHAIN_MAX. */
+static void join_chain(lookup_addrs_t *out, const lookup_addrs_t *answer)
+{
+  for (size_t i = 0; i < answer->chain_count; i++) {
+    size_t k = 0;
+    while (k < out->chain_count && !dns_name_equal(&out->chain[k], &answer->chain[i]))
+      k++;
+    if (k == out->chain_count)
+      out->chain[out->chain_count++] = answer->chain[i];
+  }
 }
 
 /* Joins the two answers: any address is a success; else a failure to ask outweighs "there is none". */
@@ -457,10 +470,7 @@ static int join_addresses(lookup_query_t *q, lookup_addrs_t *out)
       err = e;
     if (e != SMPL_OK)
       continue;
-    if (out->count == 0) {
-      out->chain_count = a->chain_count;
-      memcpy(out->chain, a->chain, sizeof a->chain);
-    }
+    join_chain(out, a);
     for (size_t k = 0; k < a->count && out->count < LOOKUP_ADDRS_MAX; k++)
       out->addrs[out->count++] = a->addrs[k];
     lower_ttl(&out->ttl, a->ttl);

@@ -15,6 +15,7 @@ enum {
   LOOKUP_ADDRS_MAX = 16,        /* addresses kept of one answer, A before AAAA */
   LOOKUP_SRVS_MAX = 16,         /* SRV records kept */
   LOOKUP_CHAIN_MAX = 8,         /* CNAMEs followed within one answer */
+  LOOKUP_CHAINS_MAX = 2 * LOOKUP_CHAIN_MAX, /* within the answers for A and for AAAA */
   LOOKUP_TTL_MAX = 3600,        /* seconds; longer ones are cut */
   LOOKUP_PENDING_MAX = 1024,    /* queries under way; more are SMPL_ELIMIT */
   LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
@@ -35,8 +36,10 @@ typedef struct lookup_conf {
 typedef struct lookup_addrs {
   size_t count;
   ip_t addrs[LOOKUP_ADDRS_MAX];
-  size_t chain_count; /* CNAME targets on the way, the last is the name that has the addresses; 0: no alias */
-  dns_name_t chain[LOOKUP_CHAIN_MAX];
+  /* Every CNAME target on the way of any of addrs, each once: those of the A answer, then those that only the AAAA
+   * answer went over. 0: no alias. */
+  size_t chain_count;
+  dns_name_t chain[LOOKUP_CHAINS_MAX];
   uint32_t ttl; /* seconds, the least on the way, bounded by LOOKUP_TTL_MAX; of a negative answer its SOA's minimum */
 } lookup_addrs_t;
 

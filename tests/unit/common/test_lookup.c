@@ -23,7 +23,9 @@ typedef enum behaviour {
   WRONG_CASE,  /* answers with the question in lower case: not the one that was asked */
   TRUNCATE,    /* over UDP; over TCP it answers */
   LONG_CHAIN,  /* one alias more than the limit */
-  BROKEN       /* the answer section ends early */
+  TWO_CHAINS,  /* both families at the limit, over different names */
+  BROKEN,      /* the answer section ends early */
+  BAD_SERVICE, /* a good SRV record, then one whose data is too short */
 } behaviour_t;
 
 typedef struct fake {
@@ -95,15 +97,16 @@ static bool is(const dns_name_t *asked, const char *text)
   return dns_name_from_text(text, &n) == 0 && dns_name_equal(&lower, &n);
 }
 
-static void put_chain(out_t *o, unsigned links)
+static void put_chain(out_t *o, unsigned links, unsigned type)
 {
   char from[8] = "a0.test", to[8] = "a0.test";
+  to[0] = type == DNS_TYPE_AAAA ? 'b' : 'a';
   for (unsigned i = 0; i < links; i++) {
     to[1] = (char)('1' + i);
     put_alias(o, from, to);
     memcpy(from, to, sizeof from);
   }
-  put_rr(o, from, DNS_TYPE_A, 30, "\x0a\x00\x00\x63", 4);
+  put_rr(o, from, type, 30, "\x0a\x00\x00\x63\0\0\0\0\0\0\0\0\0\0\0\0", type == DNS_TYPE_A ? 4 : 16);
 }
 
 static void put_records(out_t *o, const dns_name_t *name, unsigned type)
@@ -118,7 +121,21 @@ static void put_records(out_t *o, const dns_name_t *name, unsigned type)
     put_alias(o, "ALIAS.test", "two.test");
     put_rr(o, "stranger.test", type, 5, "\x0a\x00\x00\x99", 4); /* nobody asked */
   } else if (is(name, "a0.test") && type == DNS_TYPE_A) {
-    put_chain(o, LOOKUP_CHAIN_MAX);
+    put_chain(o, LOOKUP_CHAIN_MAX, DNS_TYPE_A);
+  } else if (is(name, "split.test")) { /* the families go different ways, and share one name of them */
+    put_alias(o, "split.test", "shared.test");
+    put_alias(o, "shared.test", type == DNS_TYPE_A ? "four.test" : "six.test");
+    if (type == DNS_TYPE_A)
+      put_rr(o, "four.test", type, 300, "\x0a\x00\x00\x01", 4);
+    else
+      put_rr(o, "six.test", type, 300, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+  } else if (is(name, "half.test")) { /* only one family is an alias */
+    if (type == DNS_TYPE_A)
+      put_rr(o, "half.test", type, 300, "\x0a\x00\x00\x01", 4);
+    else
+      put_alias(o, "half.test", "six.test");
+    if (type == DNS_TYPE_AAAA)
+      put_rr(o, "six.test", type, 300, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
   } else if (is(name, "_http._tcp.two.test") && type == DNS_TYPE_SRV) {
     put_srv(o, "_http._tcp.two.test", 20, 81, "other.test");
     put_srv(o, "_http._tcp.two.test", 10, 80, "TWO.test");
@@ -146,7 +163,12 @@ static void reply_to(fake_t *f, const uint8_t *q, size_t len, bool tcp, out_t *o
   else if (how == TRUNCATE && !tcp)
     o->b[2] |= DNS_FLAG_TC >> 8;
   else if (how == LONG_CHAIN)
-    put_chain(o, LOOKUP_CHAIN_MAX + 1);
+    put_chain(o, LOOKUP_CHAIN_MAX + 1, DNS_TYPE_A);
+  else if (how == BAD_SERVICE) {
+    put_srv(o, "_http._tcp.two.test", 1, 99, "wrong.test");
+    put_rr(o, "_http._tcp.two.test", DNS_TYPE_SRV, 60, "\0\1\0", 3);
+  } else if (how == TWO_CHAINS)
+    put_chain(o, LOOKUP_CHAIN_MAX, type);
   else
     put_records(o, &name, type);
   if (how == WRONG_CASE) {
@@ -333,6 +355,54 @@ static void an_alias_chain_ends_at_its_limit(void **state)
   fake_stop(&f);
 }
 
+static void aliases_of_both_families_are_told(void **state)
+{
+  (void)state;
+  fake_t f;
+  fake_start(&f, ANSWER);
+  result_t r = ask("split.test", false, &f.at, 1, NULL);
+  assert_int_equal(r.err, SMPL_OK);
+  assert_int_equal(r.addrs.count, 2);
+  assert_int_equal(r.addrs.chain_count, 3);
+  assert_true(is(&r.addrs.chain[0], "shared.test"));
+  assert_true(is(&r.addrs.chain[1], "four.test"));
+  assert_true(is(&r.addrs.chain[2], "six.test"));
+  r = ask("half.test", false, &f.at, 1, NULL);
+  assert_int_equal(r.err, SMPL_OK);
+  assert_int_equal(r.addrs.count, 2);
+  assert_int_equal(r.addrs.chain_count, 1);
+  assert_true(is(&r.addrs.chain[0], "six.test"));
+  fake_stop(&f);
+}
+
+static void two_chains_at_their_limit_are_told_whole(void **state)
+{
+  (void)state;
+  fake_t f;
+  fake_start(&f, TWO_CHAINS);
+  result_t r = ask("a0.test", false, &f.at, 1, NULL);
+  assert_int_equal(r.err, SMPL_OK);
+  assert_int_equal(r.addrs.count, 2);
+  assert_int_equal(r.addrs.chain_count, LOOKUP_CHAINS_MAX);
+  assert_true(is(&r.addrs.chain[LOOKUP_CHAINS_MAX - 1], "b8.test"));
+  fake_stop(&f);
+}
+
+static void what_a_broken_answer_said_of_services_is_forgotten(void **state)
+{
+  (void)state;
+  fake_t first, second;
+  fake_start(&first, BAD_SERVICE);
+  fake_start(&second, ANSWER);
+  endpoint_t both[2] = {first.at, second.at};
+  result_t r = ask("_http._tcp.two.test", true, both, 2, NULL);
+  assert_int_equal(r.err, SMPL_OK);
+  assert_true(first.udp_asked > 0);
+  assert_int_equal(r.srvs.count, 2);
+  fake_stop(&first);
+  fake_stop(&second);
+}
+
 static void services_come_in_order_of_priority(void **state)
 {
   (void)state;
@@ -456,6 +526,9 @@ int main(void)
       cmocka_unit_test(addresses_of_both_families_come_together_from_the_given_source),
       cmocka_unit_test(an_alias_is_followed_in_any_order_and_strangers_are_ignored),
       cmocka_unit_test(an_alias_chain_ends_at_its_limit),
+      cmocka_unit_test(aliases_of_both_families_are_told),
+      cmocka_unit_test(two_chains_at_their_limit_are_told_whole),
+      cmocka_unit_test(what_a_broken_answer_said_of_services_is_forgotten),
       cmocka_unit_test(services_come_in_order_of_priority),
       cmocka_unit_test(absent_names_and_empty_names_are_told_apart),
       cmocka_unit_test(the_next_server_is_asked_when_one_is_silent_refuses_or_answers_wrongly),
