@@ -33,6 +33,7 @@ struct ssh_pump_channel {
 
   byte_queue_t in;  /* from the channel */
   uint32_t unread;  /* bytes that libssh holds for us: the queue was full */
+  bool fetching;    /* libssh writes into the queue's memory: it must not move */
   byte_queue_t out; /* read from the socket, and not taken by the channel yet; or lines */
 
   bool socket_ended;     /* nothing more to read from the socket */
@@ -56,7 +57,8 @@ struct ssh_pump {
   size_t first; /* which channel goes first this turn */
   struct pollfd *polls;
   size_t polls_cap;
-  uint8_t *scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels */
+  uint8_t *
+      scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels: what was just read, or the line at hand */
   ssh_pump_hook_t before_sweep;
   void *before_sweep_ctx;
   bool work;                          /* something was queued outside a channel's step: do not sleep */
@@ -79,7 +81,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
     ch->pump->work = true;
   /* len counts everything that libssh holds. Once it holds a rest, only an empty queue takes all of it. */
   bool take = ch->unread > 0 ? ch->in.len == 0 : ch->in.len < SSH_PUMP_QUEUE_MAX;
-  if (take && byte_queue_add(&ch->in, data, len) == SMPL_OK) {
+  if (take && !ch->fetching && byte_queue_add(&ch->in, data, len) == SMPL_OK) {
     ch->unread = 0;
     return (int)len;
   }
@@ -329,7 +331,9 @@ static int fetch_unread(ssh_pump_channel_t *ch)
     int err = byte_queue_reserve(&ch->in, want);
     if (err)
       return err;
+    ch->fetching = true;
     int got = ssh_channel_read_nonblocking(ch->ssh, ch->in.data + ch->in.at + ch->in.len, want, 0);
+    ch->fetching = false;
     if (got <= 0) {
       ch->unread = 0;
       return SMPL_OK;
@@ -382,14 +386,17 @@ static void deliver_lines(ssh_pump_channel_t *ch)
     }
     if (!end)
       return;
-    size_t used = len + 1;
-    *end = '\0';
-    if (len > 0 && start[len - 1] == '\r')
-      start[--len] = '\0';
-    ch->bytes.in += used;
+    /* Out of the queue before the owner sees it: what the owner calls may let libssh read, and on_data then moves
+     * the queue. */
+    char *line = (char *)ch->pump->scratch;
+    memcpy(line, start, len);
+    byte_queue_take(&ch->in, len + 1);
+    ch->bytes.in += len + 1;
+    if (len > 0 && line[len - 1] == '\r')
+      len--;
+    line[len] = '\0';
     if (len > 0)
-      ch->on_line(ch->ctx, ch, start, len);
-    byte_queue_take(&ch->in, used);
+      ch->on_line(ch->ctx, ch, line, len);
   }
 }
 

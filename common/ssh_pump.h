@@ -51,7 +51,8 @@ typedef struct ssh_pump_bytes {
  * afterwards. */
 typedef void (*ssh_pump_end_cb)(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
                                 const ssh_pump_bytes_t *bytes);
-/* A line of a line channel, without its newline, with a NUL behind it; never empty. From ssh_pump_turn. Once
+/* A line of a line channel, without its newline, with a NUL behind it; never empty. It stands for the length of
+ * the call, whatever the owner lets libssh read meanwhile. From ssh_pump_turn. Once
  * with NULL when the peer has ended its side: then call ssh_pump_finish_lines, now or when all that was asked
  * is answered. */
 typedef void (*ssh_pump_line_cb)(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len);

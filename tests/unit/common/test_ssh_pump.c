@@ -560,6 +560,48 @@ static void test_a_line_may_be_so_long_and_no_longer(void **state)
   disconnect_link(l);
 }
 
+typedef struct reading_owner {
+  link_t *link;
+  ssh_channel peer;
+  unsigned lines;
+} reading_owner_t;
+
+/* An owner that lets libssh read in the middle of a line, as one does that answers the peer's requests first. */
+static void on_line_that_reads(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
+{
+  reading_owner_t *o = ctx;
+  if (!line || len > 10)
+    return;
+  if (++o->lines == 2) {
+    static char more[4086]; /* the queue has room for it only once it has moved what it holds */
+    memset(more, 'x', sizeof more);
+    assert_int_equal(ssh_channel_write(o->peer, more, sizeof more), (int)sizeof more);
+    for (int i = 0; i < 100; i++) {
+      ssh_pump_flush(o->link->client_pump, 10);
+      ssh_event_dopoll(ch->pump->event, 0);
+    }
+    assert_true(ch->in.len >= sizeof more);
+  }
+  assert_int_equal(len, strlen(line));
+  assert_string_equal(line, o->lines == 1 ? "first" : "second");
+}
+
+static void test_a_line_stands_while_its_owner_lets_more_bytes_arrive(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  reading_owner_t owner = {.link = l};
+  ssh_channel server;
+  ssh_pump_channel_t *s;
+  open_channels(l, &owner.peer, &server);
+  assert_int_equal(ssh_pump_add_lines(l->server_pump, server, on_line_that_reads, NULL, &owner, &s), SMPL_OK);
+  assert_int_equal(ssh_channel_write(owner.peer, "first\nsecond\r\n", 14), 14);
+  for (int i = 0; i < TURNS_MAX && owner.lines < 2; i++)
+    turn(l);
+  assert_int_equal(owner.lines, 2);
+  disconnect_link(l);
+}
+
 static void test_lines_that_nobody_takes_are_refused_at_the_limit(void **state)
 {
   (void)state;
@@ -594,6 +636,7 @@ int main(void)
       cmocka_unit_test(test_a_peer_that_ignores_windows_ends_the_session),
       cmocka_unit_test(test_lines_go_both_ways_and_an_end_waits_for_the_answer),
       cmocka_unit_test(test_a_line_may_be_so_long_and_no_longer),
+      cmocka_unit_test(test_a_line_stands_while_its_owner_lets_more_bytes_arrive),
       cmocka_unit_test(test_lines_that_nobody_takes_are_refused_at_the_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
