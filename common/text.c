@@ -105,6 +105,18 @@ size_t text_escape(char *dst, size_t cap, const void *src, size_t len)
   return used;
 }
 
+/* Characters that turn the order of a line around or break it (Unicode Bidi_Control, U+2028, U+2029): a file name or a
+ * message with one reads as something else than it is. n bytes of valid UTF-8. */
+static bool misleads(const uint8_t *s, size_t n)
+{
+  if (n == 2)
+    return s[0] == 0xd8 && s[1] == 0x9c; /* U+061C */
+  if (n != 3 || s[0] != 0xe2)
+    return false;
+  return (s[1] == 0x80 && (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) || /* U+200E, F, 2028-202E */
+         (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);                                       /* U+2066-2069 */
+}
+
 /* Length of the UTF-8 sequence at s that encodes a printable character, 0 if there is none (RFC 3629 §4). */
 static size_t utf8_len(const uint8_t *s, size_t left)
 {
@@ -119,7 +131,7 @@ static size_t utf8_len(const uint8_t *s, size_t left)
   if ((s[0] == 0xc2 && s[1] < 0xa0) || (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
       (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
     return 0;
-  return n;
+  return misleads(s, n) ? 0 : n;
 }
 
 size_t text_printable(char *dst, size_t cap, const void *src, size_t len)

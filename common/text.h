@@ -19,7 +19,8 @@ char *text_format_duration(char *dst, size_t cap, uint64_t ms);
 size_t text_escape(char *dst, size_t cap, const void *src, size_t len);
 
 /* For messages of ours that may quote others: like text_escape, but leaves valid UTF-8 and backslashes alone and only
- * escapes control characters and bad UTF-8. */
+ * escapes control characters, bad UTF-8, and what turns the order of a line around or breaks it (U+061C, U+200E, U+200F,
+ * U+2028 to U+202E, U+2066 to U+2069). */
 size_t text_printable(char *dst, size_t cap, const void *src, size_t len);
 
 /* Lower-case hex of len bytes into dst (2 * len + 1 bytes). */

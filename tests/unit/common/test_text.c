@@ -84,6 +84,30 @@ static void printable_text_keeps_utf8_and_escapes_the_rest(void **state)
   assert_string_equal(buf, "a");
 }
 
+static void printable_text_shows_what_would_turn_or_break_a_line(void **state)
+{
+  (void)state;
+  static const struct {
+    unsigned first, last;
+  } ranges[] = {{0x61c, 0x61c}, {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
+  for (unsigned c = 0x80; c < 0x3000; c++) {
+    bool escaped = c < 0xa0;
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+      escaped = escaped || (c >= ranges[i].first && c <= ranges[i].last);
+    char buf[32];
+    uint8_t s[3] = {(uint8_t)(0xe0 | c >> 12), (uint8_t)(0x80 | (c >> 6 & 63)), (uint8_t)(0x80 | (c & 63))};
+    size_t skip = c < 0x800 ? 1 : 0;
+    if (skip)
+      s[1] = (uint8_t)(0xc0 | c >> 6);
+    text_printable(buf, sizeof buf, s + skip, sizeof s - skip);
+    if (escaped != (buf[0] == '\\'))
+      fail_msg("U+%04X becomes %s", c, buf);
+  }
+  char buf[32];
+  text_printable(buf, sizeof buf, "a\xe2\x80\xae" "b", 5);
+  assert_string_equal(buf, "a\\xe2\\x80\\xaeb");
+}
+
 static void copies_fit_or_are_refused(void **state)
 {
   (void)state;
@@ -122,6 +146,7 @@ int main(void)
       cmocka_unit_test(durations_need_a_unit_and_format_back),
       cmocka_unit_test(hostile_bytes_are_escaped_and_cut_at_whole_escapes),
       cmocka_unit_test(printable_text_keeps_utf8_and_escapes_the_rest),
+      cmocka_unit_test(printable_text_shows_what_would_turn_or_break_a_line),
       cmocka_unit_test(copies_fit_or_are_refused),
       cmocka_unit_test(every_reason_has_a_name_of_its_own),
       cmocka_unit_test(time_is_written_as_rfc3339),
