@@ -190,6 +190,22 @@ static outcome_t try_all(attempt_t *a)
   return outcome;
 }
 
+/* Nothing was offered: what was looked for, and what to do. */
+static void explain_no_key(const options_t *o, diag_t *diag)
+{
+  char files[TRIED_MAX] = "";
+  size_t used = 0;
+  for (size_t i = 0; i < o->identity_count && used < sizeof files; i++) {
+    int n = snprintf(files + used, sizeof files - used, "%s%s", i ? ", " : "", o->identities[i]);
+    used += n > 0 ? (size_t)n : 0;
+  }
+  diag_fail(diag, SMPL_EDENIED,
+            "%s is not let in at %s: no key could be offered (looked at %s and the agent); choose one with "
+            "-i, or make "
+            "one with ssh-keygen -t ed25519 and have its .pub file entered at the bastion",
+            o->user, o->host, files);
+}
+
 exit_code_t session_sign_in(ssh_session session, const options_t *options, const say_t *say, diag_t *diag)
 {
   attempt_t a = {.session = session, .options = options, .say = say};
@@ -206,7 +222,9 @@ exit_code_t session_sign_in(ssh_session session, const options_t *options, const
   }
   const char *words = session_last_words(session);
   const char *tried = a.tried[0] ? a.tried : "nothing: no key was found";
-  if (outcome == LOST && words[0])
+  if (outcome == DENIED && !a.tried[0])
+    explain_no_key(options, diag);
+  else if (outcome == LOST && words[0])
     diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", options->user, options->host,
               words, tried);
   else if (outcome == LOST)

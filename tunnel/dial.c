@@ -104,18 +104,24 @@ static int winner(race_t *race)
   return -1;
 }
 
-static void describe(const race_t *race, char *buf, size_t cap)
+/* " (tried ...)"; "" when that is what the user wrote. */
+static void describe_tried(const race_t *race, const char *host, char *buf, size_t cap)
 {
-  size_t used = 0;
+  char only[IP_TEXT_MAX];
   buf[0] = '\0';
+  if (race->started == 1 && strcmp(ip_format(&race->addresses[0].ip, only), host) == 0)
+    return;
+  size_t used = 0;
   for (size_t i = 0; i < race->started; i++) {
     char text[IP_TEXT_MAX];
-    int n =
-        snprintf(buf + used, cap - used, "%s%s", used ? ", " : "", ip_format(&race->addresses[i].ip, text));
+    int n = snprintf(buf + used, cap - used, "%s%s", used ? ", " : " (tried ",
+                     ip_format(&race->addresses[i].ip, text));
     if (n < 0 || (size_t)n >= cap - used)
       return;
     used += (size_t)n;
   }
+  if (used + 1 < cap)
+    memcpy(buf + used, ")", 2);
 }
 
 static int run(race_t *race, int *fd)
@@ -157,9 +163,12 @@ int dial(const char *host, uint16_t port, int *fd, diag_t *diag)
   }
   if (err) {
     char tried[256];
-    describe(&race, tried, sizeof tried);
-    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s (tried %s)", host, port,
-                     strerror(race.error), tried);
+    describe_tried(&race, host, tried, sizeof tried);
+    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s%s%s", host, port,
+                     strerror(race.error), tried,
+                     port == 22 && race.error == ECONNREFUSED
+                         ? "; a port other than 22 goes behind the bastion's name, as in HOST:PORT"
+                         : "");
   }
   return SMPL_OK;
 }

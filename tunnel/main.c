@@ -19,15 +19,16 @@ int main(int argc, char **argv)
   diag_t diag = {0};
   bool in_file;
   exit_code_t code = EXIT_ENDED;
-  if (options_read(argc, argv, &options, &in_file, &diag) != SMPL_OK) {
-    fprintf(stderr, "smpl-tunnel: %s\n", diag.text);
+  bool fine = options_read(argc, argv, &options, &in_file, &diag) == SMPL_OK;
+  say_t say = {options.json, options.quiet, options.verbose};
+  if (!fine) {
     code = in_file ? EXIT_OTHER : EXIT_USAGE;
+    say_end(&say, code, NULL, diag.text);
   } else if (options.help) {
     fputs(options_usage(), stdout);
   } else if (options.version) {
     puts("smpl-tunnel " SMPL_VERSION);
   } else {
-    say_t say = {options.json, options.quiet, options.verbose};
     code = tunnel_run(&options, &say);
   }
   options_free(&options);

@@ -13,7 +13,21 @@
 
 enum { SSH_PORT = 22 };
 
-enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON, OPT_HELP, OPT_VERSION };
+/* What users of ssh type out of habit, and what to do instead. */
+static const struct habit {
+  char option;
+  const char *instead;
+} habits[] = {
+    {'p', "is unknown: the bastion's port goes behind its name, as in --bastion HOST:PORT"},
+    {'L', "is unknown: a forward needs no option before it, as in smpl-tunnel 8080:config.internal"},
+    {'N', "is unknown, and not needed: nothing but forwarding is done"},
+    {'J', "is unknown: the bastion is given as --bastion [USER@]HOST[:PORT]"},
+    {'c', "is unknown: a configuration file is named by $SMPL_TUNNEL_CONFIG"},
+    {'F', "is not supported yet"},
+    {'D', "is not supported yet"},
+};
+
+enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON };
 
 typedef struct file_conf {
   const char *bastion;
@@ -40,7 +54,8 @@ static const char usage[] =
     "      --json                 print events as JSON, one a line\n"
     "  -q, --quiet                print nothing but errors\n"
     "  -v, --verbose              say what is being done\n"
-    "      --help, --version\n"
+    "  -h, --help\n"
+    "  -V, --version\n"
     "\n"
     "tunnel.yaml is $SMPL_TUNNEL_CONFIG or $XDG_CONFIG_HOME/smplkit/tunnel.yaml; keys: bastion, user, "
     "identity, known_hosts.\n"
@@ -211,6 +226,8 @@ static int from_file(options_t *o, bool *in_file, diag_t *diag)
     return SMPL_OK;
   file_conf_t file;
   *in_file = true;
+  if (access(path, F_OK) != 0)
+    return diag_fail_errno(diag, "$SMPL_TUNNEL_CONFIG names %s", path);
   int err = conf_load(path, &file_map, &file, &o->conf, diag);
   if (err)
     return err;
@@ -242,10 +259,13 @@ static int defaults(options_t *o, diag_t *diag)
 {
   const char *h = home();
   const struct passwd *pw = getpwuid(getuid());
+  char path[OPTIONS_PATH_MAX];
+  bool named;
   if (!o->host[0])
     return diag_fail(diag, SMPL_EINVAL,
-                     "no bastion is known: give --bastion HOST, set SMPL_BASTION, or write 'bastion: HOST' "
-                     "to tunnel.yaml");
+                     "no bastion is known: give --bastion [USER@]HOST[:PORT], set SMPL_BASTION, or write "
+                     "'bastion: HOST' to %s",
+                     config_path(path, sizeof path, &named) == SMPL_OK ? path : "tunnel.yaml");
   if (o->port == 0)
     o->port = SSH_PORT;
   if (!o->user[0] && (!pw || text_copy(o->user, sizeof o->user, pw->pw_name) != SMPL_OK))
@@ -264,14 +284,25 @@ static int defaults(options_t *o, diag_t *diag)
 
 /* ---- command line ---- */
 
-static int bad_option(int argc, char **argv, diag_t *diag)
+/* c is what getopt_long says: ':' when a value is missing, else '?'. */
+static int bad_option(int c, int argc, char **argv, diag_t *diag)
 {
   const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-  if (optopt == 'F' || optopt == 'D')
-    return diag_fail(diag, SMPL_EINVAL, "-%c is not supported yet", optopt);
-  if (optopt > 0 && optopt < 256)
-    return diag_fail(diag, SMPL_EINVAL, "option -%c is unknown or needs a value (see --help)", optopt);
-  return diag_fail(diag, SMPL_EINVAL, "option '%s' is unknown or needs a value (see --help)", word);
+  bool is_long = strncmp(word, "--", 2) == 0;
+  if (c == ':' && is_long)
+    return diag_fail(diag, SMPL_EINVAL, "option %s needs a value (see --help)", word);
+  if (c == ':')
+    return diag_fail(diag, SMPL_EINVAL, "option -%c needs a value (see --help)", optopt);
+  if (is_long && optopt != 0)
+    return diag_fail(diag, SMPL_EINVAL, "option %.*s takes no value (see --help)", (int)strcspn(word, "="),
+                     word);
+  if (optopt == 0)
+    return diag_fail(diag, SMPL_EINVAL, "option %s is unknown (see --help)", word);
+  for (size_t i = 0; i < sizeof habits / sizeof *habits; i++) {
+    if (habits[i].option == optopt)
+      return diag_fail(diag, SMPL_EINVAL, "option -%c %s", optopt, habits[i].instead);
+  }
+  return diag_fail(diag, SMPL_EINVAL, "option -%c is unknown (see --help)", optopt);
 }
 
 static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
@@ -296,15 +327,71 @@ static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
   case 'v':
     o->verbose++;
     return SMPL_OK;
-  case OPT_HELP:
+  case 'h':
     o->help = true;
     return SMPL_OK;
-  case OPT_VERSION:
+  case 'V':
     o->version = true;
     return SMPL_OK;
   default:
-    return bad_option(argc, argv, diag);
+    return bad_option(c, argc, argv, diag);
   }
+}
+
+/* A word that cannot be a forward: what its author may have meant. */
+static int not_a_forward(const char *word, diag_t *diag)
+{
+  if (strchr(word, '@'))
+    return diag_fail(diag, SMPL_EINVAL, "'%s' is not a forward; the bastion is given as --bastion %s", word,
+                     word);
+  if (strstr(word, "://"))
+    return diag_fail(diag, SMPL_EINVAL,
+                     "'%s' is not a forward: a target is a name, not a URL, as in 8080:config.internal",
+                     word);
+  if (word[0] && word[strspn(word, "0123456789")] == '\0')
+    return diag_fail(diag, SMPL_EINVAL,
+                     "'%s' is not a forward: its target is missing, as in %s:config.internal", word, word);
+  if (strchr(word, '.'))
+    return diag_fail(diag, SMPL_EINVAL, "'%s' is not a forward: its local port is missing, as in 8080:%s",
+                     word, word);
+  return diag_fail(diag, SMPL_EINVAL, "'%s' is neither a forward (PORT:TARGET) nor a command that exists",
+                   word);
+}
+
+static bool listens_on(const forward_t *f, const ip_t *ip)
+{
+  char text[IP_TEXT_MAX];
+  if (f->bind_given)
+    return ip_equal(&f->bind, ip);
+  ip_format(ip, text);
+  return strcmp(text, "127.0.0.1") == 0 || strcmp(text, "::1") == 0;
+}
+
+static bool clash(const forward_t *a, const forward_t *b)
+{
+  if (a->port != b->port || a->port == 0)
+    return false;
+  if (a->bind_given)
+    return listens_on(b, &a->bind);
+  return !b->bind_given || listens_on(a, &b->bind);
+}
+
+static int take_forward(options_t *o, const char *word, diag_t *diag)
+{
+  if (!strchr(word, ':') || strchr(word, '@') || strstr(word, "://"))
+    return not_a_forward(word, diag);
+  if (o->forward_count == FORWARDS_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "more than %d forwards", FORWARDS_MAX);
+  forward_t *f = &o->forwards[o->forward_count++];
+  int err = forward_parse(word, f, diag);
+  for (const forward_t *other = o->forwards; !err && other < f; other++) {
+    if (clash(f, other))
+      err = diag_fail(diag, SMPL_EINVAL,
+                      "'%s': another forward has port %u already; choose another one, or 0 for "
+                      "any free one",
+                      word, f->port);
+  }
+  return err;
 }
 
 static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
@@ -317,15 +404,15 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
       {"json", no_argument, NULL, OPT_JSON},
       {"quiet", no_argument, NULL, 'q'},
       {"verbose", no_argument, NULL, 'v'},
-      {"help", no_argument, NULL, OPT_HELP},
-      {"version", no_argument, NULL, OPT_VERSION},
+      {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},
       {0},
   };
   const char *user = NULL;
   int c;
   opterr = 0;
   optind = 0; /* GNU: start afresh, for tests that parse more than once */
-  while ((c = getopt_long(argc, argv, "l:i:qv", longs, NULL)) != -1) {
+  while ((c = getopt_long(argc, argv, ":l:i:qvhV", longs, NULL)) != -1) {
     int err = take_option(o, c, argc, argv, diag);
     if (err || o->help || o->version)
       return err;
@@ -335,18 +422,13 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
       take_user(o, user, NULL);
   }
   for (int i = optind; i < argc; i++) {
-    if (i == optind && !strchr(argv[i], ':'))
-      return diag_fail(diag, SMPL_EINVAL, "'%s' is neither a forward (PORT:TARGET) nor a command that exists",
-                       argv[i]);
-    if (o->forward_count == FORWARDS_MAX)
-      return diag_fail(diag, SMPL_ELIMIT, "more than %d forwards", FORWARDS_MAX);
-    int err = forward_parse(argv[i], &o->forwards[o->forward_count++], diag);
+    int err = take_forward(o, argv[i], diag);
     if (err)
       return err;
   }
   if (o->forward_count == 0)
     return diag_fail(diag, SMPL_EINVAL,
-                     "what to forward is missing, as in: smpl-tunnel 8080:config.internal");
+                     "what to forward is missing, as in: smpl-tunnel 8080:config.internal (see --help)");
   return SMPL_OK;
 }
 
@@ -358,8 +440,12 @@ int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *d
   if (err || out->help || out->version)
     return err;
   const char *env = getenv("SMPL_BASTION");
-  if (!out->host[0] && env && env[0])
-    err = take_bastion(out, env, diag);
+  if (!out->host[0] && env && env[0]) {
+    diag_t inner = {0};
+    err = take_bastion(out, env, &inner);
+    if (err)
+      diag_fail(diag, err, "$SMPL_BASTION: %s", inner.text);
+  }
   if (!err)
     err = from_file(out, in_file, diag);
   if (!err)

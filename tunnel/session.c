@@ -1,5 +1,6 @@
 #include "tunnel/session.h"
 
+#include <libssh/callbacks.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,14 +63,57 @@ static bool set_options(ssh_session session, const options_t *o, const trust_t *
          ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, trust_algorithms(trust)) == SSH_OK;
 }
 
-static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t *diag)
+/* The lines that a server may send before its version (RFC 4253 §4.2): one that turns everybody away says so
+ * there. libssh passes over them and tells of them in its log alone. */
+typedef struct preface {
+  char text[256];
+} preface_t;
+
+static void on_libssh_log(int priority, const char *function, const char *text, void *ctx)
+{
+  static const char mark[] = "ssh_protocol_version_exchange: ";
+  preface_t *p = ctx;
+  const char *line = strstr(text, mark);
+  size_t used = strlen(p->text);
+  (void)priority;
+  (void)function;
+  if (line && line[sizeof mark - 1] && used + 4 < sizeof p->text)
+    snprintf(p->text + used, sizeof p->text - used, "%s%s", used ? " / " : "", line + sizeof mark - 1);
+}
+
+static void listen_to_preface(preface_t *p)
+{
+  ssh_set_log_userdata(p);
+  ssh_set_log_callback(p ? on_libssh_log : NULL);
+  ssh_set_log_level(p ? SSH_LOG_PACKET : SSH_LOG_NOLOG);
+}
+
+/* Why there is no session. Before its version the server has only its preface to say it with. */
+static int no_session(ssh_session session, const options_t *o, const preface_t *preface, diag_t *diag)
+{
+  if (ssh_get_serverbanner(session))
+    return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
+                     ssh_get_error(session));
+  if (preface->text[0])
+    return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u; it says: %s", o->host, o->port,
+                     preface->text);
+  if (strstr(ssh_get_error(session), "disconnected"))
+    return diag_fail(diag, SMPL_ECLOSED,
+                     "no SSH session with %s port %u: it closes the connection without a word", o->host,
+                     o->port);
+  return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
+                   ssh_get_error(session));
+}
+
+static exit_code_t exchange_keys(ssh_session session, const options_t *o, const preface_t *preface,
+                                 diag_t *diag)
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
   while ((rc = ssh_connect(session)) == SSH_AGAIN) {
     if (session_wait(session, until) != SMPL_OK) {
-      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s", o->host,
-                o->port, SESSION_STEP_MS / 1000);
+      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s%s%s", o->host,
+                o->port, SESSION_STEP_MS / 1000, preface->text[0] ? "; it says: " : "", preface->text);
       return EXIT_NO_BASTION;
     }
   }
@@ -81,8 +125,7 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, diag_t
     diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port,
               words);
   else
-    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
-              ssh_get_error(session));
+    no_session(session, o, preface, diag);
   return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
 }
 
@@ -157,7 +200,10 @@ static exit_code_t establish(ssh_session session, const options_t *o, const say_
     return EXIT_OTHER;
   }
   ssh_set_blocking(session, 0);
-  exit_code_t code = exchange_keys(session, o, diag);
+  preface_t preface = {0};
+  listen_to_preface(&preface);
+  exit_code_t code = exchange_keys(session, o, &preface, diag);
+  listen_to_preface(NULL);
   if (code)
     return code;
   say_step(say, "key exchange %s, cipher %s", ssh_get_kex_algo(session), ssh_get_cipher_out(session));

@@ -390,18 +390,56 @@ def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
 @pytest.mark.short
 @pytest.mark.parametrize("arguments, words", [
     ([], "what to forward is missing"),
-    (["8080"], "neither a forward"),
+    (["8080"], "'8080' is not a forward: its target is missing, as in 8080:config.internal"),
+    (["config.internal"], "its local port is missing, as in 8080:config.internal"),
+    (["config"], "neither a forward"),
+    (["8080:x", "dev@h:2222"], "--bastion dev@h:2222"),
+    (["8080:http://x"], "a name, not a URL"),
+    (["8080:x", "8080:y"], "another forward has port 8080"),
+    (["8080:x", "[::1]:8080:y"], "another forward has port 8080"),
+    (["-p", "22", "8080:x"], "--bastion HOST:PORT"),
+    (["-L", "8080:x:80", "h"], "no option before it"),
+    (["-i"], "option -i needs a value"),
+    (["--bastion"], "option --bastion needs a value"),
+    (["--json=yes", "8080:x"], "option --json takes no value"),
     (["8080:config.internal"], "no bastion is known"),
     (["0.0.0.0:8080:config.internal"], "not a loopback address"),
     (["--bastion", "h:0", "8080:x"], "not a port"),
     (["-D", "1080"], "not supported yet"),
     (["-F", "x", "8080:x"], "not supported yet"),
-    (["--nonsense"], "unknown"),
+    (["--nonsense"], "option --nonsense is unknown"),
+    (["-z"], "option -z is unknown"),
 ])
 def test_status_2_usage(arguments, words):
     done = tunnel_end(*arguments)
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.short
+def test_the_source_of_a_bad_setting_is_named():
+    done = tunnel_end("8080:x", env={"SMPL_BASTION": "a:b"})
+    assert done.returncode == 2 and "$SMPL_BASTION: bastion 'a:b': 'b' is not a port" in done.stderr
+    done = tunnel_end("8080:x", env={"SMPL_TUNNEL_CONFIG": "/nonexistent/tunnel.yaml"})
+    assert done.returncode == 1
+    assert "$SMPL_TUNNEL_CONFIG names /nonexistent/tunnel.yaml: No such file" in done.stderr
+    done = tunnel_end("8080:x")
+    assert done.returncode == 2 and "/nonexistent/smplkit/tunnel.yaml" in done.stderr  # where it was looked for
+
+
+@pytest.mark.short
+def test_json_tells_of_a_bad_command_line_too():
+    done = tunnel_end("--json", "8080")
+    event = json.loads(done.stdout)
+    assert done.returncode == 2 and event["event"] == "end" and event["code"] == 2 and "8080" in event["text"]
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("option, words", [("-h", "Usage: smpl-tunnel"), ("--help", "Exit status"),
+                                           ("-V", "smpl-tunnel "), ("--version", "smpl-tunnel ")])
+def test_help_and_version(option, words):
+    done = tunnel_end(option)
+    assert done.returncode == 0 and words in done.stdout and done.stderr == ""
 
 
 def test_status_2_when_a_plain_server_cannot_be_asked_for_the_port(sshd):
@@ -430,6 +468,48 @@ def test_status_4_not_an_ssh_server(sshd):
     server = Server(lambda c: c.sendall(b"HTTP/1.0 400 no\r\n\r\n"))
     done = tunnel_end(*sshd.arguments(), "--bastion", f"u@{TARGET}:{server.port}", f"0:{TARGET}:80")
     assert done.returncode == 4
+    assert "it says: HTTP/1.0 400 no" in done.stderr
+
+
+@pytest.mark.parametrize("said, words", [
+    (b"smplkit bastion: too many connections, try again later\r\n",
+     "it says: smplkit bastion: too many connections, try again later\n"),
+    (b"one\r\ntwo\n", "it says: one / two\n"),
+    (b"a\x1b[2J\xe2\x80\xae\r\n", "it says: a\\x1b[2J\\xe2\\x80\\xae\n"),
+    (b"x" * 100 + b"\r\n" + b"y\r\n" * 2000, "x / y / y"),  # bounded
+    (b"", "closes the connection without a word\n"),
+])
+def test_status_4_what_a_server_says_that_turns_everybody_away_is_shown(sshd, said, words):
+    def turn_away(connection):
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        kit.recv_all(connection)
+
+    server = Server(turn_away)
+    done = tunnel_end(*sshd.arguments(), "--bastion", f"u@{TARGET}:{server.port}", f"0:{TARGET}:80")
+    assert done.returncode == 4
+    assert words in done.stderr and len(done.stderr) < 500 and done.stderr.count("\n") == 1
+
+
+def test_a_server_may_speak_before_its_version(sshd, spawn):
+    """RFC 4253, section 4.2: such lines are passed over when a version follows."""
+    def relay(connection):
+        connection.sendall(b"welcome\r\nto this server\r\n")
+        with socket.create_connection((ADDRESS, sshd.port)) as far:
+            threading.Thread(target=copy, args=(connection, far), daemon=True).start()
+            copy(far, connection)
+
+    def copy(source, sink):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    server, target = Server(relay), Server(echo)
+    sshd.known_hosts.write_text(f"[{TARGET}]:{server.port} {sshd.host_line}\n")
+    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "--bastion", f"{sshd.arguments()[1].split('@')[0]}@{TARGET}:{server.port}",
+                    f"0:{TARGET}:{target.port}", env=EMPTY_ENV)
+    program.wait_line(r"^http://", stream="out")
+    assert "welcome" not in program.stderr
 
 
 def test_status_5_unknown_host_shows_the_fingerprint(sshd, work):
@@ -453,6 +533,14 @@ def test_status_5_changed_key_shows_both_fingerprints(sshd, work):
 def test_status_5_revoked_key(sshd, work):
     known = work / "known"
     known.write_text(sshd.known_hosts.read_text() + f"@revoked * {sshd.host_line}\n")
+    done = tunnel_end(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80")
+    assert done.returncode == 5 and "@revoked" in done.stderr
+
+
+@pytest.mark.parametrize("line", ["@revoked *,!elsewhere KEY", "@revoked * KEY " + "x" * 20000])
+def test_status_5_a_revoked_key_whose_line_is_unusual(sshd, work, line):
+    known = work / "known"
+    known.write_text(sshd.known_hosts.read_text() + line.replace("KEY", sshd.host_line) + "\n")
     done = tunnel_end(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80")
     assert done.returncode == 5 and "@revoked" in done.stderr
 
@@ -534,6 +622,12 @@ def test_status_6_wrong_key(sshd, work):
     done = tunnel_end(*sshd.arguments()[:2], "-i", other, "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80")
     assert done.returncode == 6
     assert str(other) in done.stderr
+
+
+def test_status_6_no_key_at_all_says_where_it_looked(sshd, work):
+    done = tunnel_end(*sshd.arguments()[:2], "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80", env={"HOME": str(work)})
+    assert done.returncode == 6
+    assert f"{work}/.ssh/id_ed25519" in done.stderr and "ssh-keygen" in done.stderr
 
 
 def test_status_6_key_file_open_to_others(sshd):

@@ -127,7 +127,8 @@ static void test_names_ports_and_patterns(void **state)
       {"\t@revoked\t*\tKEY\r", TRUST_REVOKED},
       {"@revoked *,!other KEY", TRUST_REVOKED},
       {"@revoked !other,[bastion]:2222 KEY", TRUST_REVOKED},
-      {"@revoked ![bastion]:2222 KEY", TRUST_REVOKED}, /* patterns with ! are not evaluated: it counts everywhere */
+      {"@revoked ![bastion]:2222 KEY",
+       TRUST_REVOKED}, /* patterns with ! are not evaluated: it counts everywhere */
       {"@what * KEY", TRUST_UNKNOWN},
       {"* ssh-nonsense KEY", TRUST_UNKNOWN},
   };
