@@ -241,7 +241,7 @@ int authkeys_load(const char *path, authkeys_t *out, diag_t *diag)
   char *text;
   size_t len;
   *out = (authkeys_t){NULL, 0};
-  int err = file_read(path, AUTHKEYS_FILE_MAX, &text, &len, diag);
+  int err = file_read_trusted(path, AUTHKEYS_FILE_MAX, &text, &len, diag);
   if (err)
     return err;
   err = authkeys_parse(path, text, len, out, diag);

@@ -538,7 +538,7 @@ int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **resul
   int err = SMPL_ENOMEM;
   if (conf == NULL || (conf->path = strdup(path)) == NULL)
     goto out;
-  err = file_read(path, CONF_FILE_MAX, &text, &len, diag);
+  err = file_read_trusted(path, CONF_FILE_MAX, &text, &len, diag);
   if (err)
     goto out;
   err = parse_text(conf, text, len, map, out, diag);

@@ -83,7 +83,7 @@ typedef struct conf_map {
 #define CONF_COUNT(table) (sizeof(table) / sizeof *(table))
 
 /* Reads the file at path as `map` into out (map->size bytes, zeroed here). On error *conf is NULL and diag says
- * "path:line:col: what is wrong". Any thread; no state is shared between calls. */
+ * "path:line:col: what is wrong". A file that others can write is refused (file_read_trusted). Any thread; no state is shared between calls. */
 int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **conf, diag_t *diag);
 void conf_free(conf_t *conf);
 

@@ -22,6 +22,84 @@ static int check_secret(const struct stat *st, const char *path, diag_t *diag)
   return SMPL_OK;
 }
 
+static bool ours(const struct stat *st)
+{
+  return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
+/* path is the file or folder, file what somebody could change by it. */
+static int check_writers(const struct stat *st, const char *path, const char *file, diag_t *diag)
+{
+  bool folder = S_ISDIR(st->st_mode);
+  if (!ours(st))
+    return diag_fail(diag, SMPL_EDENIED, "%s: %s belongs to uid %u, neither to root nor to the user running this; try: chown %u %s",
+                     file, folder ? "its folder" : "it", (unsigned)st->st_uid, (unsigned)geteuid(), path);
+  if ((st->st_mode & 022) == 0)
+    return SMPL_OK;
+  if (folder && (st->st_mode & S_ISVTX) != 0)
+    return diag_fail(diag, SMPL_EDENIED, "%s: everybody can write its folder (mode %04o); keep it in a folder of its own",
+                     file, (unsigned)(st->st_mode & 07777));
+  return diag_fail(diag, SMPL_EDENIED, "%s: others can write %s (mode %03o); try: chmod go-w %s", file,
+                   folder ? "its folder" : "it", (unsigned)(st->st_mode & 0777), path);
+}
+
+/* folder is changed on the way. Its own rule is the strict one, those above only may not be open to everybody. */
+static int check_folders(char *folder, const char *file, diag_t *diag)
+{
+  struct stat st;
+  if (stat(folder, &st) < 0)
+    return diag_fail_errno(diag, "%s: its folder cannot be examined", file);
+  int err = check_writers(&st, folder, file, diag);
+  while (!err && strcmp(folder, "/") != 0) {
+    char *slash = strrchr(folder, '/');
+    slash[slash == folder ? 1 : 0] = '\0';
+    if (stat(folder, &st) < 0)
+      err = diag_fail_errno(diag, "%s: %s cannot be examined", file, folder);
+    else if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
+      err = diag_fail(diag, SMPL_EDENIED, "%s: everybody can write %s above it (mode %03o); try: chmod o-w %s", file, folder,
+                      (unsigned)(st.st_mode & 0777), folder);
+  }
+  return err;
+}
+
+/* The folder of path, symbolic links in it resolved. malloc'ed. */
+static char *real_folder(const char *path)
+{
+  char *folder = strdup(path);
+  char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+  if (folder == NULL)
+    return NULL;
+  if (slash != NULL)
+    slash[slash == folder ? 1 : 0] = '\0';
+  char *real = realpath(slash != NULL ? folder : ".", NULL);
+  free(folder);
+  return real;
+}
+
+/* st is of the open descriptor. */
+static int check_trusted(const struct stat *st, const char *path, diag_t *diag)
+{
+  struct stat there;
+  char *target = realpath(path, NULL);
+  char *named = real_folder(path);
+  char *real = target != NULL ? real_folder(target) : NULL;
+  int err = SMPL_OK;
+  if (named == NULL || real == NULL || stat(target, &there) < 0)
+    err = diag_fail_errno(diag, "%s: its folder cannot be examined", path);
+  else if (there.st_dev != st->st_dev || there.st_ino != st->st_ino)
+    err = diag_fail(diag, SMPL_EDENIED, "%s: was replaced while it was read; try again", path);
+  else
+    err = check_writers(st, target, path, diag);
+  if (!err)
+    err = check_folders(named, path, diag);
+  if (!err)
+    err = check_folders(real, path, diag);
+  free(target);
+  free(named);
+  free(real);
+  return err;
+}
+
 static int read_fd(int fd, const char *path, size_t size, char **data, size_t *len, diag_t *diag)
 {
   char *buf = malloc(size + 1);
@@ -48,7 +126,9 @@ static int read_fd(int fd, const char *path, size_t size, char **data, size_t *l
   return SMPL_OK;
 }
 
-static int read_file(const char *path, size_t max, bool secret, char **data, size_t *len, diag_t *diag)
+typedef int (*check_t)(const struct stat *st, const char *path, diag_t *diag);
+
+static int read_file(const char *path, size_t max, check_t check, char **data, size_t *len, diag_t *diag)
 {
   *data = NULL;
   *len = 0;
@@ -65,8 +145,8 @@ static int read_file(const char *path, size_t max, bool secret, char **data, siz
     err = diag_fail_errno(diag, "%s: cannot be examined", path);
   else if (!S_ISREG(st.st_mode))
     err = diag_fail(diag, SMPL_EINVAL, "%s: not a regular file", path);
-  else if (secret)
-    err = check_secret(&st, path, diag);
+  else if (check != NULL)
+    err = check(&st, path, diag);
   if (!err && (uint64_t)st.st_size > max)
     err = diag_fail(diag, SMPL_ELIMIT, "%s: %lld bytes, more than the limit of %zu", path, (long long)st.st_size, max);
   if (!err)
@@ -77,12 +157,17 @@ static int read_file(const char *path, size_t max, bool secret, char **data, siz
 
 int file_read(const char *path, size_t max, char **data, size_t *len, diag_t *diag)
 {
-  return read_file(path, max, false, data, len, diag);
+  return read_file(path, max, NULL, data, len, diag);
+}
+
+int file_read_trusted(const char *path, size_t max, char **data, size_t *len, diag_t *diag)
+{
+  return read_file(path, max, check_trusted, data, len, diag);
 }
 
 int file_read_secret(const char *path, size_t max, char **data, size_t *len, diag_t *diag)
 {
-  return read_file(path, max, true, data, len, diag);
+  return read_file(path, max, check_secret, data, len, diag);
 }
 
 char *file_beside(const char *base, const char *path)

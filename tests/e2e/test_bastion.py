@@ -293,6 +293,21 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
     assert w.wait_record("session-end")["reason"] == "policy-changed"
 
 
+@pytest.mark.short
+@pytest.mark.parametrize("name", ["bastion.yaml", "dev.pub"])
+def test_files_that_others_can_write_decide_nothing(world, name):
+    w = world()
+    (w.work / name).chmod(0o666)
+    done = w.command("reload", "--socket", w.work / "bastion.sock", status=1)
+    assert f"{name}: others can write it (mode 666); try: chmod go-w {w.work / name}\n" in done.stderr
+    assert kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work).returncode == 1
+    (w.work / name).chmod(0o644)
+    w.work.chmod(0o777)
+    assert f"try: chmod go-w {w.work}" in w.command("reload", "--socket", w.work / "bastion.sock", status=1).stderr
+    w.work.chmod(0o755)
+    w.command("reload")
+
+
 def test_another_host_key_is_for_new_sessions_and_old_ones_rekey_with_theirs(world):
     w = world()
     w.web.close()

@@ -68,7 +68,8 @@ static const conf_field_t example_fields[] = {
 static const conf_map_t example_map = {"the configuration", sizeof(example_t), example_fields,
                                        CONF_COUNT(example_fields), NULL};
 
-static char path[] = "/tmp/smpl-conf-XXXXXX";
+static char folder[] = "/tmp/smpl-conf-XXXXXX";
+static char path[sizeof folder + 8];
 
 static void write_file(const char *text, size_t len)
 {
@@ -118,7 +119,9 @@ static void a_good_file_is_decoded_with_defaults_and_places(void **state)
   assert_int_equal(views[0].clients.count, 2);
   assert_string_equal(views[1].name, "world");
   assert_true(e.limits.grace == 20000 && e.limits.channels == 64);
-  assert_string_equal(e.control, "/tmp/x.sock");
+  char beside[sizeof folder + 8];
+  snprintf(beside, sizeof beside, "%s/x.sock", folder);
+  assert_string_equal(e.control, beside);
   assert_true(e.loud);
   assert_int_equal(e.listen.port, 53);
   assert_int_equal(e.names.count, 1);
@@ -226,19 +229,100 @@ static void a_secret_that_others_can_read_is_refused(void **state)
   assert_int_equal(file_read("/tmp", 100, &data, &len, NULL), SMPL_EINVAL);
 }
 
+/* NULL: accepted. */
+static void expect_trust(const char *file, const char *saying)
+{
+  char *data = NULL;
+  size_t len;
+  diag_t diag = {{0}};
+  int err = file_read_trusted(file, 100, &data, &len, &diag);
+  free(data);
+  if (saying == NULL) {
+    if (err)
+      fail_msg("%s", diag.text);
+    return;
+  }
+  assert_int_equal(err, SMPL_EDENIED);
+  assert_memory_equal(diag.text, file, strlen(file));
+  if (strstr(diag.text, saying) == NULL)
+    fail_msg("\"%s\" does not say \"%s\"", diag.text, saying);
+}
+
+static void what_others_can_write_is_not_trusted(void **state)
+{
+  (void)state;
+  static const mode_t good[] = {0600, 0644, 0400, 0755}, bad[] = {0666, 0646, 0664, 0620, 0602};
+  char command[sizeof path + 32];
+  write_file("text", 4);
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    assert_int_equal(chmod(path, good[i]), 0);
+    expect_trust(path, NULL);
+  }
+  snprintf(command, sizeof command, "try: chmod go-w %s", path);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    assert_int_equal(chmod(path, bad[i]), 0);
+    expect_trust(path, command);
+  }
+  example_t e;
+  conf_t *conf = NULL;
+  assert_int_equal(conf_load(path, &example_map, &e, &conf, NULL), SMPL_EDENIED);
+  assert_int_equal(chmod(path, 0600), 0);
+}
+
+static void what_others_can_put_in_its_place_is_not_trusted(void **state)
+{
+  (void)state;
+  char inner[sizeof folder + 8], file[sizeof inner + 8], link[sizeof folder + 8], command[sizeof inner + 64];
+  snprintf(inner, sizeof inner, "%s/inner", folder);
+  snprintf(file, sizeof file, "%s/file", inner);
+  snprintf(link, sizeof link, "%s/link", folder);
+  assert_int_equal(mkdir(inner, 0700), 0);
+  close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  assert_int_equal(symlink(file, link), 0);
+  expect_trust(file, NULL);
+  expect_trust(link, NULL);
+  assert_int_equal(chmod(inner, 0775), 0);
+  snprintf(command, sizeof command, "others can write its folder (mode 775); try: chmod go-w %s", inner);
+  expect_trust(file, command);
+  expect_trust(link, command); /* where the link leads to counts */
+  assert_int_equal(chmod(inner, 01777), 0);
+  expect_trust(file, "keep it in a folder of its own");
+  assert_int_equal(chmod(inner, 0700), 0);
+  assert_int_equal(chmod(folder, 0770), 0); /* further up, a group may be trusted with more */
+  expect_trust(file, NULL);
+  expect_trust(link, "others can write its folder"); /* and where the link is */
+  assert_int_equal(chmod(folder, 0777), 0);
+  expect_trust(file, "above it");
+  assert_int_equal(chmod(folder, 01777), 0);
+  expect_trust(file, NULL);
+  assert_int_equal(chmod(folder, 0700), 0);
+  if (geteuid() == 0) {
+    assert_int_equal(chown(file, 12345, 0), 0);
+    expect_trust(file, "it belongs to uid 12345");
+    assert_int_equal(chown(file, 0, 0), 0);
+    assert_int_equal(chown(inner, 12345, 0), 0);
+    expect_trust(file, "its folder belongs to uid 12345");
+    assert_int_equal(chown(inner, 0, 0), 0);
+  }
+  assert_int_equal(unlink(link), 0);
+  assert_int_equal(unlink(file), 0);
+  assert_int_equal(rmdir(inner), 0);
+}
+
 static int set_up(void **state)
 {
   (void)state;
-  int fd = mkstemp(path);
-  if (fd < 0)
+  if (mkdtemp(folder) == NULL)
     return -1;
-  return close(fd);
+  snprintf(path, sizeof path, "%s/conf", folder);
+  int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  return fd < 0 ? -1 : close(fd);
 }
 
 static int tear_down(void **state)
 {
   (void)state;
-  return unlink(path);
+  return unlink(path) != 0 || rmdir(folder) != 0 ? -1 : 0;
 }
 
 int main(void)
@@ -249,6 +333,8 @@ int main(void)
       cmocka_unit_test(broken_yaml_and_missing_files_are_one_line),
       cmocka_unit_test(a_nul_byte_is_refused),
       cmocka_unit_test(a_secret_that_others_can_read_is_refused),
+      cmocka_unit_test(what_others_can_write_is_not_trusted),
+      cmocka_unit_test(what_others_can_put_in_its_place_is_not_trusted),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
