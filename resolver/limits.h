@@ -37,6 +37,13 @@ enum {
   TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, of all workers together */
   TCP_BACKLOG = 1024,
 
+  /* the main thread */
+  DRAIN_MAX_MS = 3000,       /* that unfinished TCP queries get at an end */
+  DRAIN_STEP_MS = 10,        /* between looks at whether they are done */
+  WATCH_QUIET_MS = 200,      /* without a further change before files are read again */
+  WATCH_WAIT_MAX_MS = 2000,  /* from the first change on, however many follow */
+  WATCHDOG_SIGNS = 4,        /* signs of life within what the service manager asks for */
+
   /* questions of the operator */
   MATRIX_QUESTIONS_MAX = 200000, /* names and types times views of one table */
   METRICS_CLIENTS_MAX = 16,      /* connections to the metrics server; more are closed */

@@ -18,7 +18,9 @@
 #include "resolver/limits.h"
 #include "resolver/matrix.h"
 #include "resolver/metrics.h"
+#include "resolver/notify.h"
 #include "resolver/sockets.h"
+#include "resolver/watch.h"
 #include "resolver/worker.h"
 
 enum {
@@ -40,6 +42,10 @@ typedef struct server {
   uv_loop_t loop;
   uv_signal_t signals[SIGNALS];
   bool stopping;
+  uv_timer_t drain, watchdog;
+  uint64_t drain_until_ms;
+  notify_t *notify;
+  watch_t *watch; /* NULL: not asked for */
   control_server_t *control;
   metrics_server_t *metrics;
   worker_shared_t shared;
@@ -119,6 +125,37 @@ static void load_in_thread(uv_work_t *work)
 
 static void start_reload(server_t *s);
 
+static void tell_ready(server_t *s)
+{
+  char text[200];
+  snprintf(text, sizeof text, "serving %zu zones to %zu views%s", snapshot_zone_count(s->shared.snapshot),
+           snapshot_view_count(s->shared.snapshot), s->diag.text[0] != '\0' ? "; the last reload failed" : "");
+  notify_ready(s->notify, text);
+}
+
+static void on_files_changed(void *ctx)
+{
+  server_t *s = ctx;
+  if (s->stopping)
+    return;
+  log_info("reload: a file changed");
+  start_reload(s);
+}
+
+/* As the configuration in force says. */
+static int set_watch(server_t *s, diag_t *diag)
+{
+  int err = SMPL_OK;
+  if (!snapshot_settings(s->shared.snapshot)->watch) {
+    watch_close(s->watch);
+    s->watch = NULL;
+    return err;
+  }
+  if (s->watch == NULL)
+    err = watch_open(&s->loop, on_files_changed, s, &s->watch, diag);
+  return err ? err : watch_set(s->watch, s->config, s->shared.snapshot, diag);
+}
+
 static void reply_waiting(server_t *s, int err)
 {
   for (size_t i = 0; i < s->now.count; i++) {
@@ -155,7 +192,12 @@ static void on_loaded(uv_work_t *work, int status)
     s->loaded_wall_ms = clock_wall_ms();
     log_warnings(fresh);
     log_sizes("reloaded", fresh);
+    diag_t diag = {""};
+    if (!s->stopping && set_watch(s, &diag))
+      log_error("%s: changes of some files will not be noticed", diag.text);
   }
+  if (!s->stopping)
+    tell_ready(s);
   reply_waiting(s, err);
   if (s->again && !s->stopping)
     start_reload(s);
@@ -172,9 +214,11 @@ static void start_reload(server_t *s)
   s->next.count = 0;
   s->loading = true;
   s->work.data = s;
+  notify_reloading(s->notify);
   if (uv_queue_work(&s->loop, &s->work, load_in_thread, on_loaded) != 0) {
     s->loading = false;
     diag_fail(&s->diag, SMPL_ESYS, "%s: no thread to load with", s->config);
+    tell_ready(s);
     reply_waiting(s, SMPL_ESYS);
   }
 }
@@ -273,24 +317,75 @@ static void reply_stopping(waiting_t *w)
   w->count = 0;
 }
 
+static void end(server_t *s)
+{
+  if (uv_is_closing((uv_handle_t *)&s->drain))
+    return;
+  uv_close((uv_handle_t *)&s->drain, NULL);
+  for (size_t i = 0; i < SIGNALS; i++)
+    uv_close((uv_handle_t *)&s->signals[i], NULL);
+}
+
+static void on_drain(uv_timer_t *timer)
+{
+  server_t *s = timer->data;
+  size_t left = 0;
+  for (unsigned i = 0; i < s->worker_count; i++)
+    left += worker_draining(s->workers[i]) ? worker_tcp_count(s->workers[i]) : 1;
+  if (left > 0 && clock_mono_ms() < s->drain_until_ms)
+    return;
+  if (left > 0)
+    log_warn("stopping: %zu tcp connections with unfinished queries are cut off", left);
+  end(s);
+}
+
+/* Unfinished TCP queries get their answers first; a second signal does not wait for them. */
 static void stop(server_t *s)
 {
-  if (s->stopping)
+  if (s->stopping) {
+    end(s);
     return;
+  }
   s->stopping = true;
+  notify_stopping(s->notify);
   reply_stopping(&s->now);
   reply_stopping(&s->next);
   control_server_close(s->control);
   s->control = NULL;
   metrics_server_close(s->metrics);
   s->metrics = NULL;
-  for (size_t i = 0; i < SIGNALS; i++)
-    uv_close((uv_handle_t *)&s->signals[i], NULL);
+  watch_close(s->watch);
+  s->watch = NULL;
+  uv_close((uv_handle_t *)&s->watchdog, NULL);
+  s->drain_until_ms = clock_mono_ms() + DRAIN_MAX_MS;
+  for (unsigned i = 0; i < s->worker_count; i++)
+    worker_drain(s->workers[i]);
+  uv_timer_start(&s->drain, on_drain, 0, DRAIN_STEP_MS);
+}
+
+/* The service manager hears of us only if every worker has answered since the last time. */
+static void on_watchdog(uv_timer_t *timer)
+{
+  server_t *s = timer->data;
+  bool all = true;
+  for (unsigned i = 0; i < s->worker_count; i++)
+    all = worker_ping(s->workers[i]) && all;
+  if (all)
+    notify_alive(s->notify);
+}
+
+static void start_timers(server_t *s)
+{
+  uint64_t watchdog_ms = notify_watchdog_ms(s->notify);
+  if (watchdog_ms >= WATCHDOG_SIGNS)
+    uv_timer_start(&s->watchdog, on_watchdog, 0, watchdog_ms / WATCHDOG_SIGNS);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
   server_t *s = handle->data;
+  if (number == SIGHUP && s->stopping)
+    return;
   if (number == SIGHUP) {
     log_info("reload: asked for by SIGHUP");
     start_reload(s);
@@ -386,6 +481,8 @@ static int start(server_t *s, diag_t *diag)
                               &s->control, diag);
   if (!err)
     err = open_metrics(s, diag);
+  if (!err)
+    err = set_watch(s, diag);
   if (!err && watch_signals(s))
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
   for (unsigned i = 0; !err && i < s->worker_count; i++)
@@ -396,8 +493,20 @@ static int start(server_t *s, diag_t *diag)
   s->started_wall_ms = clock_wall_ms();
   s->loaded_wall_ms = s->started_wall_ms;
   log_sizes("loaded", s->shared.snapshot);
+  start_timers(s);
   log_ready(s);
+  tell_ready(s);
   return SMPL_OK;
+}
+
+/* What a start that failed leaves on the loop. */
+static void abandon(server_t *s)
+{
+  control_server_close(s->control);
+  metrics_server_close(s->metrics);
+  watch_close(s->watch);
+  uv_close((uv_handle_t *)&s->drain, NULL);
+  uv_close((uv_handle_t *)&s->watchdog, NULL);
 }
 
 static void close_any(uv_handle_t *handle, void *ctx)
@@ -415,10 +524,14 @@ int server_run(const char *config, diag_t *diag)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   s->config = config;
+  uv_timer_init(&s->loop, &s->drain);
+  uv_timer_init(&s->loop, &s->watchdog);
+  s->drain.data = s;
+  s->watchdog.data = s;
+  s->notify = notify_open();
   int err = start(s, diag);
   if (err) {
-    control_server_close(s->control);
-    metrics_server_close(s->metrics);
+    abandon(s);
     uv_walk(&s->loop, close_any, NULL);
   }
   uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -428,6 +541,7 @@ int server_run(const char *config, diag_t *diag)
   uv_loop_close(&s->loop);
   snapshot_free(s->shared.snapshot);
   admin_totals_free(s->totals);
+  notify_close(s->notify);
   free(s);
   return err;
 }

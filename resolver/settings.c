@@ -64,6 +64,7 @@ static const conf_field_t settings_fields[] = {
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
     {"metrics", CONF_ONE, offsetof(settings_t, metrics), .scalar = &conf_endpoint},
+    {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
 };
 
 static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,

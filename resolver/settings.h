@@ -1,6 +1,7 @@
 /* resolver.yaml: what may stand in it and what must agree within it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,7 @@ typedef struct settings {
   const char *control;   /* path of the control socket */
   uint64_t workers;      /* threads; 0: one a core */
   endpoint_t metrics;    /* http; port 0: none */
+  bool watch;            /* reload when a file changes */
   conf_t *conf;          /* what all this lives in */
   struct names *view_names, *zone_names;
 } settings_t;

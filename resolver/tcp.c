@@ -46,6 +46,7 @@ struct tcp {
   atomic_size_t count;
   tcp_conn_t *first, *last, *closed;
   uint64_t now_ms;
+  bool draining;
   uint8_t in[IN_SIZE];
   uint8_t out[OUT_SIZE];
 };
@@ -338,8 +339,36 @@ void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *
     on_readable(tcp, conn, snapshot);
 }
 
+static void close_finished(tcp_t *t)
+{
+  for (tcp_conn_t *c = t->first; c != NULL;) {
+    tcp_conn_t *next = c->next;
+    if (c->in_len == 0 && c->out_len == 0)
+      close_conn(t, c);
+    c = next;
+  }
+}
+
+void tcp_drain(tcp_t *tcp, const snapshot_t *snapshot)
+{
+  tcp->draining = true;
+  tcp->now_ms = clock_mono_ms();
+  /* Answering moves a connection to the list's end: as many steps as there are connections reach each. */
+  size_t count = tcp_count(tcp);
+  tcp_conn_t *c = tcp->first;
+  for (size_t i = 0; i < count && c != NULL; i++) {
+    tcp_conn_t *next = c->next;
+    if (c->out_len == 0)
+      on_readable(tcp, c, snapshot);
+    c = next;
+  }
+  close_finished(tcp);
+}
+
 int tcp_sweep(tcp_t *tcp)
 {
+  if (tcp->draining)
+    close_finished(tcp);
   free_closed(tcp);
   if (tcp->first == NULL)
     return -1;

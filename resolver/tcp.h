@@ -25,5 +25,9 @@ void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *
  * until it wants to be called again, -1 if there is nothing to wait for. */
 int tcp_sweep(tcp_t *tcp);
 
+/* Before an end: answers what has arrived already, closes what has nothing unfinished; from here on a connection is
+ * closed by the sweep once its last query is answered. */
+void tcp_drain(tcp_t *tcp, const snapshot_t *snapshot);
+
 /* Open connections; any thread. */
 size_t tcp_count(const tcp_t *tcp);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@
 #include "resolver/tcp.h"
 #include "resolver/udp.h"
 
-enum { EVENTS = 64 };
+enum { EVENTS = 64, ACCEPT_ROUNDS = 16 };
+
+enum { WISH_RUN, WISH_DRAIN, WISH_STOP };
 
 /* A dns listener's sockets; epoll's data.ptr points at one of the two descriptors. */
 typedef struct pair {
@@ -28,7 +31,12 @@ typedef struct pair {
 struct worker {
   unsigned number;
   worker_shared_t *shared;
-  int epoll_fd, stop_fd;
+  int epoll_fd, wake_fd;
+  atomic_uint wish; /* what the others want of the thread, told by wake_fd */
+  _Atomic uint64_t beats;    /* times that it noticed */
+  uint64_t asked_at;         /* beats when worker_ping asked; its caller's */
+  bool asked;
+  atomic_bool draining;
   pair_t *pairs;
   size_t count;
   tcp_t *tcp;
@@ -74,9 +82,9 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
   w->number = number;
   w->shared = shared;
   w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  w->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   int err;
-  if (w->epoll_fd < 0 || w->stop_fd < 0 || watch(w, &w->stop_fd)) {
+  if (w->epoll_fd < 0 || w->wake_fd < 0 || watch(w, &w->wake_fd)) {
     err = diag_fail_errno(diag, "worker");
     goto out;
   }
@@ -118,18 +126,59 @@ static void serve_udp(worker_t *w, size_t listener)
   }
 }
 
+static void close_fd(int *fd)
+{
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+}
+
+/* Connections that wait to be taken were made before the end was known: they are taken. */
+static void drain(worker_t *w)
+{
+  for (size_t i = 0; i < w->count; i++) {
+    if (w->pairs[i].tcp < 0)
+      continue;
+    for (unsigned n = 0; n < ACCEPT_ROUNDS; n++)
+      tcp_accept(w->tcp, w->pairs[i].tcp, i);
+    close_fd(&w->pairs[i].tcp);
+  }
+  tcp_drain(w->tcp, rcu_get(&w->shared->snapshot));
+  atomic_store_explicit(&w->draining, true, memory_order_release);
+}
+
+/* Somebody wants something. False when the worker is to end. */
+static bool wake(worker_t *w)
+{
+  uint64_t count;
+  if (read(w->wake_fd, &count, sizeof count) < 0)
+    return true;
+  atomic_fetch_add_explicit(&w->beats, 1, memory_order_relaxed);
+  switch (atomic_load_explicit(&w->wish, memory_order_acquire)) {
+  case WISH_RUN:
+    return true;
+  case WISH_DRAIN:
+    drain(w);
+    return true;
+  default:
+    for (size_t i = 0; i < w->count; i++)
+      serve_udp(w, i);
+    return false;
+  }
+}
+
 /* False when the worker is to end. */
 static bool serve_event(worker_t *w, const struct epoll_event *ev)
 {
   int *fd = ev->data.ptr;
-  if (fd == &w->stop_fd)
-    return false;
+  if (fd == &w->wake_fd)
+    return wake(w);
   uintptr_t at = (uintptr_t)fd;
   if (at >= (uintptr_t)w->pairs && at < (uintptr_t)(w->pairs + w->count)) {
     size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
     if (fd == &w->pairs[listener].udp)
       serve_udp(w, listener);
-    else
+    else if (*fd >= 0)
       tcp_accept(w->tcp, *fd, listener);
     return true;
   }
@@ -170,29 +219,52 @@ int worker_start(worker_t *w, diag_t *diag)
   return SMPL_OK;
 }
 
+static void wake_up(worker_t *w)
+{
+  uint64_t one = 1;
+  ssize_t ignored = write(w->wake_fd, &one, sizeof one); /* cannot fail: the counter is far from full */
+  (void)ignored;
+}
+
+bool worker_ping(worker_t *w)
+{
+  uint64_t beats = atomic_load_explicit(&w->beats, memory_order_relaxed);
+  bool answered = !w->asked || beats != w->asked_at;
+  w->asked = true;
+  w->asked_at = beats;
+  wake_up(w);
+  return answered;
+}
+
+bool worker_draining(const worker_t *w)
+{
+  return atomic_load_explicit(&w->draining, memory_order_acquire);
+}
+
+void worker_drain(worker_t *w)
+{
+  atomic_store_explicit(&w->wish, WISH_DRAIN, memory_order_release);
+  wake_up(w);
+}
+
 void worker_stop(worker_t *w)
 {
   if (w == NULL)
     return;
   if (w->started) {
-    uint64_t one = 1;
-    ssize_t ignored = write(w->stop_fd, &one, sizeof one); /* cannot fail: the counter is far from full */
-    (void)ignored;
+    atomic_store_explicit(&w->wish, WISH_STOP, memory_order_release);
+    wake_up(w);
     pthread_join(w->thread, NULL);
   }
   tcp_free(w->tcp);
   udp_batch_free(w->batch);
   for (size_t i = 0; w->pairs != NULL && i < w->count; i++) {
-    if (w->pairs[i].udp >= 0)
-      close(w->pairs[i].udp);
-    if (w->pairs[i].tcp >= 0)
-      close(w->pairs[i].tcp);
+    close_fd(&w->pairs[i].udp);
+    close_fd(&w->pairs[i].tcp);
   }
   free(w->pairs);
-  if (w->epoll_fd >= 0)
-    close(w->epoll_fd);
-  if (w->stop_fd >= 0)
-    close(w->stop_fd);
+  close_fd(&w->epoll_fd);
+  close_fd(&w->wake_fd);
   free(w);
 }
 

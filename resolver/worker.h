@@ -2,6 +2,7 @@
  * buffers. It shares nothing with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/diag.h"
@@ -24,7 +25,18 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
                diag_t *diag);
 /* Starts the thread, with all signals blocked. */
 int worker_start(worker_t *w, diag_t *diag);
-/* Ends the thread if it was started, closes everything. NULL allowed. */
+/* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count says how many
+ * are left); datagrams are still answered. Any thread. */
+void worker_drain(worker_t *w);
+
+/* The end worker_drain asked for has begun. Any thread. */
+bool worker_draining(const worker_t *w);
+
+/* Asks the thread for a sign of life; true if it has given one since the last time, or was not asked before. By one
+ * thread. */
+bool worker_ping(worker_t *w);
+
+/* Ends the thread if it was started, once it has answered what had arrived; closes everything. NULL allowed. */
 void worker_stop(worker_t *w);
 
 /* Adds how long this worker's datagrams took. Any thread. */
