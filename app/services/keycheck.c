@@ -11,7 +11,12 @@
 
 enum { BUCKETS = 4096 }; /* a power of two */
 
-typedef enum state { STATE_ASKING, STATE_ACTIVE, STATE_REFUSED } state_t;
+typedef enum state {
+  STATE_QUEUED, /* for its question */
+  STATE_ASKING,
+  STATE_ACTIVE,
+  STATE_REFUSED
+} state_t;
 
 typedef struct waiter {
   struct waiter *next;
@@ -22,35 +27,50 @@ typedef struct waiter {
 
 typedef struct entry {
   struct entry *chain;         /* of the bucket */
-  struct entry *newer, *older; /* of its age list, if active or refused */
+  struct entry *newer, *older; /* of its list: an age list if active or refused, a queue if queued */
   keycheck_t *owner;
   uint8_t hash[KEY_HASH_LEN]; /* the key itself is not kept */
   state_t state;
-  uint64_t until; /* monotonic ms */
+  bool known;           /* caller was right when the account service was asked last */
+  uint64_t until;       /* monotonic ms: of the answer; while queued, of the wait */
+  uint64_t stale_until; /* if known: when it is not believed any more, whatever happens */
   caller_t caller;
-  waiter_t *waiters; /* while asking */
+  waiter_t *waiters; /* while queued or asking; never empty then */
 } entry_t;
 
-typedef struct age_list {
+typedef struct entry_list {
   entry_t *newest, *oldest;
   size_t count, max;
-} age_list_t;
+} entry_list_t;
 
 struct keycheck {
   keycheck_ask ask;
   void *ask_ctx;
-  size_t waiting;
+  size_t waiting, waiting_new;
+  size_t asked, asked_new;
   bool unanswered; /* the last question found no usable answer: said once */
-  age_list_t active, refused;
+  entry_list_t active, refused;
+  entry_list_t queued, queued_new; /* known keys, new keys */
   entry_t *buckets[BUCKETS];
 };
 
-static age_list_t *list_of(keycheck_t *k, state_t state)
+/* NULL while it is asked about. */
+static entry_list_t *list_of(keycheck_t *k, const entry_t *e)
 {
-  return state == STATE_ACTIVE ? &k->active : &k->refused;
+  switch (e->state) {
+  case STATE_ACTIVE:
+    return &k->active;
+  case STATE_REFUSED:
+    return &k->refused;
+  case STATE_QUEUED:
+    return e->known ? &k->queued : &k->queued_new;
+  case STATE_ASKING:
+    break;
+  }
+  return NULL;
 }
 
-static void unlink_age(age_list_t *list, entry_t *e)
+static void unlink_entry(entry_list_t *list, entry_t *e)
 {
   *(e->newer != NULL ? &e->newer->older : &list->newest) = e->older;
   *(e->older != NULL ? &e->older->newer : &list->oldest) = e->newer;
@@ -58,7 +78,7 @@ static void unlink_age(age_list_t *list, entry_t *e)
   list->count--;
 }
 
-static void push_newest(age_list_t *list, entry_t *e)
+static void push_newest(entry_list_t *list, entry_t *e)
 {
   e->newer = NULL;
   e->older = list->newest;
@@ -89,8 +109,8 @@ static void drop(keycheck_t *k, entry_t *e)
   while (*at != e)
     at = &(*at)->chain;
   *at = e->chain;
-  if (e->state != STATE_ASKING)
-    unlink_age(list_of(k, e->state), e);
+  if (list_of(k, e) != NULL)
+    unlink_entry(list_of(k, e), e);
   free(e);
 }
 
@@ -107,39 +127,55 @@ static entry_t *add(keycheck_t *k, const uint8_t *hash)
   return e;
 }
 
-static void keep(keycheck_t *k, entry_t *e, state_t state, uint64_t for_ms)
+/* Of an entry that is in no list. */
+static void keep(keycheck_t *k, entry_t *e, state_t state, uint64_t until)
 {
-  age_list_t *list = list_of(k, state);
+  e->state = state;
+  e->until = until;
+  entry_list_t *list = list_of(k, e);
   if (list->count == list->max)
     drop(k, list->oldest);
-  e->state = state;
-  e->until = clock_mono_ms() + for_ms;
   push_newest(list, e);
 }
 
+typedef struct answer {
+  bool active;
+  caller_t caller;
+  uint64_t for_ms, stale_ms; /* from now: believed without a question; believed at all */
+} answer_t;
+
 /* The account service's answer. False if it is not one of the kind agreed on. */
-static bool read_answer(const sister_reply_t *reply, bool *active, caller_t *caller, uint64_t *for_ms)
+static bool read_answer(const sister_reply_t *reply, answer_t *out)
 {
   const json_t *flag = json_object_get(reply->body, "active");
+  *out = (answer_t){.for_ms = KEYCHECK_REFUSED_MS};
   if (reply->err || reply->status != 200 || !json_is_boolean(flag))
     return false;
-  *active = json_is_true(flag);
-  *for_ms = *active ? KEYCHECK_ACTIVE_MS : KEYCHECK_REFUSED_MS;
-  if (!*active)
+  out->active = json_is_true(flag);
+  if (!out->active)
     return true;
   const char *account = json_string_value(json_object_get(reply->body, "account"));
   const char *key_id = json_string_value(json_object_get(reply->body, "key_id"));
   if (account == NULL || key_id == NULL || !uuid_valid(account) || !uuid_valid(key_id))
     return false;
-  memcpy(caller->account, account, sizeof caller->account);
-  memcpy(caller->key_id, key_id, sizeof caller->key_id);
+  memcpy(out->caller.account, account, sizeof out->caller.account);
+  memcpy(out->caller.key_id, key_id, sizeof out->caller.key_id);
+  out->for_ms = KEYCHECK_ACTIVE_MS;
+  out->stale_ms = KEYCHECK_ACTIVE_MS + KEYCHECK_STALE_MS;
   const json_t *expires_in = json_object_get(reply->body, "expires_in_ms");
   if (json_is_integer(expires_in)) {
-    json_int_t left = json_integer_value(expires_in);
-    if (left < KEYCHECK_ACTIVE_MS)
-      *for_ms = left > 0 ? (uint64_t)left : 0;
+    json_int_t given = json_integer_value(expires_in);
+    uint64_t left = given > 0 ? (uint64_t)given : 0;
+    out->for_ms = left < out->for_ms ? left : out->for_ms;
+    out->stale_ms = left < out->stale_ms ? left : out->stale_ms;
   }
   return true;
+}
+
+/* Nobody could be asked, or it said itself that it cannot answer. Another answer that makes no sense is none to build on. */
+static bool cannot_be_asked(const sister_reply_t *reply)
+{
+  return reply->err != 0 || reply->status >= 500;
 }
 
 static void refuse_unanswered(request_t *request)
@@ -163,76 +199,198 @@ static void say_answered(keycheck_t *k)
   k->unanswered = false;
 }
 
-static void on_answer(void *ctx, const sister_reply_t *reply)
+/* What becomes of requests that waited. */
+typedef enum verdict { VERDICT_GO_ON, VERDICT_REFUSED, VERDICT_UNANSWERED, VERDICT_TOO_MANY } verdict_t;
+
+static void refuse_too_many(request_t *request)
 {
-  entry_t *e = ctx;
-  keycheck_t *k = e->owner;
-  waiter_t *waiters = e->waiters;
-  caller_t caller = {.account = ""};
-  bool active = false;
-  uint64_t for_ms = 0;
-  bool known = read_answer(reply, &active, &caller, &for_ms);
-  e->waiters = NULL;
-  e->caller = caller;
-  if (known) {
-    say_answered(k);
-    keep(k, e, active ? STATE_ACTIVE : STATE_REFUSED, for_ms);
-  } else {
-    say_unanswered(k, reply->why, reply->status);
-    drop(k, e);
+  reply_unavailable(request, "too many API keys are being checked; try again");
+}
+
+/* Their entry may be dropped by now, or by what they lead to. */
+static void release(keycheck_t *k, waiter_t *waiters, bool known, verdict_t verdict, const caller_t *caller)
+{
+  caller_t copy = caller != NULL ? *caller : (caller_t){.account = ""};
+  for (waiter_t *w = waiters; w != NULL; w = w->next) {
+    k->waiting--;
+    k->waiting_new -= !known;
   }
   while (waiters != NULL) {
     waiter_t *w = waiters; /* lives in its request: read it before the reply */
     request_t *request = w->request;
     waiters = w->next;
-    k->waiting--;
-    if (!known)
-      refuse_unanswered(request);
-    else if (!active)
+    if (verdict == VERDICT_GO_ON)
+      w->cb(request, w->service, &copy);
+    else if (verdict == VERDICT_REFUSED)
       caller_refuse(request);
+    else if (verdict == VERDICT_UNANSWERED)
+      refuse_unanswered(request);
     else
-      w->cb(request, w->service, &caller);
+      refuse_too_many(request);
   }
 }
 
-static int ask(keycheck_t *k, entry_t *e, const char *token, const char *id)
+static bool is_believed(const entry_t *e)
 {
-  json_t *question = json_pack("{s:s}", "key", token);
-  if (question == NULL)
-    return SMPL_ENOMEM;
-  int err = k->ask(k->ask_ctx, question, id, on_answer, e);
+  return e->known && clock_mono_ms() < e->stale_until;
+}
+
+/* The entry, in no list, gets no answer for now: it stays as it was if it is still believed, else it goes. */
+static void give_up(keycheck_t *k, entry_t *e, bool believe, verdict_t otherwise)
+{
+  waiter_t *waiters = e->waiters;
+  caller_t caller = e->caller;
+  bool known = e->known;
+  e->waiters = NULL;
+  if (believe && is_believed(e)) {
+    uint64_t again = clock_mono_ms() + KEYCHECK_STALE_RETRY_MS;
+    keep(k, e, STATE_ACTIVE, again < e->stale_until ? again : e->stale_until);
+    release(k, waiters, known, VERDICT_GO_ON, &caller);
+  } else {
+    e->state = STATE_ASKING; /* in no list */
+    drop(k, e);
+    release(k, waiters, known, otherwise, NULL);
+  }
+}
+
+static void take_answer(keycheck_t *k, entry_t *e, const answer_t *answer)
+{
+  uint64_t now = clock_mono_ms();
+  waiter_t *waiters = e->waiters;
+  bool was_known = e->known;
+  e->waiters = NULL;
+  e->known = answer->active;
+  e->caller = answer->caller;
+  e->stale_until = now + answer->stale_ms;
+  keep(k, e, answer->active ? STATE_ACTIVE : STATE_REFUSED, now + answer->for_ms);
+  release(k, waiters, was_known, answer->active ? VERDICT_GO_ON : VERDICT_REFUSED, &answer->caller);
+}
+
+static void ask_queued(keycheck_t *k);
+
+static void on_answer(void *ctx, const sister_reply_t *reply)
+{
+  entry_t *e = ctx;
+  keycheck_t *k = e->owner;
+  answer_t answer;
+  k->asked--;
+  k->asked_new -= !e->known;
+  if (read_answer(reply, &answer)) {
+    say_answered(k);
+    take_answer(k, e, &answer);
+  } else {
+    say_unanswered(k, reply->why, reply->status);
+    give_up(k, e, cannot_be_asked(reply), VERDICT_UNANSWERED);
+  }
+  ask_queued(k);
+}
+
+static bool may_ask(const keycheck_t *k, bool known)
+{
+  return k->asked < KEYCHECK_ASKED_MAX && (known || k->asked_new < KEYCHECK_ASKED_NEW_MAX);
+}
+
+/* Asks about the key that the entry's requests bear; the entry is in no list. */
+static void ask(keycheck_t *k, entry_t *e)
+{
+  request_t *request = e->waiters->request;
+  json_t *question = json_pack("{s:s}", "key", request_bearer(request));
+  int err = question == NULL ? SMPL_ENOMEM : SMPL_OK;
+  e->state = STATE_ASKING;
+  if (!err)
+    err = k->ask(k->ask_ctx, question, request_id(request), on_answer, e);
   json_decref(question);
-  return err;
+  if (err) {
+    say_unanswered(k, smpl_strerror(err), 0);
+    give_up(k, e, true, VERDICT_UNANSWERED);
+  } else {
+    k->asked++;
+    k->asked_new += !e->known;
+  }
+}
+
+/* The next of the list that has not waited too long, taken out of it; NULL if there is none. Those that have are given
+ * up. No timer is needed: while something is queued, questions are under way, and each ends in KEYCHECK_TIMEOUT_MS. */
+static entry_t *next_queued(keycheck_t *k, entry_list_t *list)
+{
+  entry_t *e;
+  while ((e = list->oldest) != NULL) {
+    unlink_entry(list, e);
+    if (clock_mono_ms() < e->until)
+      return e;
+    give_up(k, e, true, VERDICT_TOO_MANY);
+  }
+  return NULL;
+}
+
+/* Known keys first. */
+static void ask_queued(keycheck_t *k)
+{
+  entry_t *e;
+  while (may_ask(k, true) && (e = next_queued(k, &k->queued)) != NULL)
+    ask(k, e);
+  while (may_ask(k, false) && (e = next_queued(k, &k->queued_new)) != NULL)
+    ask(k, e);
 }
 
 /* Puts the request behind the entry's question. */
 static bool wait_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb, void *service)
 {
-  waiter_t *w = k->waiting < KEYCHECK_WAITING_MAX ? request_alloc(request, sizeof *w) : NULL;
+  bool room = k->waiting < KEYCHECK_WAITING_MAX && (e->known || k->waiting_new < KEYCHECK_WAITING_NEW_MAX);
+  waiter_t *w = room ? request_alloc(request, sizeof *w) : NULL;
   if (w == NULL)
     return false;
   *w = (waiter_t){e->waiters, request, cb, service};
   e->waiters = w;
   k->waiting++;
+  k->waiting_new += !e->known;
   return true;
 }
 
-static void ask_anew(keycheck_t *k, const uint8_t *hash, const char *token, request_t *request, caller_cb cb,
-                     void *service)
+/* The entry, in no list, needs an answer for this request: asks now, or later. */
+static void ask_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb, void *service)
 {
-  entry_t *e = add(k, hash);
-  if (e == NULL || !wait_for(k, e, request, cb, service)) {
-    if (e != NULL)
-      drop(k, e);
-    reply_unavailable(request, "too many API keys are being checked; try again");
-    return;
+  bool now = may_ask(k, e->known);
+  bool room = now || e->known || k->queued_new.count < KEYCHECK_QUEUED_NEW_MAX;
+  if (!room || !wait_for(k, e, request, cb, service)) {
+    caller_t caller = e->caller;
+    bool believed = is_believed(e);
+    give_up(k, e, true, VERDICT_TOO_MANY); /* nobody waits for it */
+    if (believed)
+      cb(request, service, &caller);
+    else
+      refuse_too_many(request);
+  } else if (now) {
+    ask(k, e);
+  } else {
+    e->state = STATE_QUEUED;
+    e->until = clock_mono_ms() + KEYCHECK_QUEUE_MS;
+    push_newest(list_of(k, e), e);
   }
-  int err = ask(k, e, token, request_id(request));
-  if (err) {
-    k->waiting--;
-    drop(k, e);
-    say_unanswered(k, smpl_strerror(err), 0);
-    refuse_unanswered(request);
+}
+
+/* The answer is there already, or on its way. */
+static void use_entry(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb, void *service)
+{
+  caller_t caller = e->caller;
+  switch (e->state) {
+  case STATE_REFUSED:
+    caller_refuse(request);
+    break;
+  case STATE_ACTIVE:
+    unlink_entry(&k->active, e);
+    push_newest(&k->active, e);
+    cb(request, service, &caller);
+    break;
+  case STATE_QUEUED:
+  case STATE_ASKING:
+    if (wait_for(k, e, request, cb, service))
+      break;
+    if (is_believed(e))
+      cb(request, service, &caller);
+    else
+      refuse_too_many(request);
+    break;
   }
 }
 
@@ -247,22 +405,18 @@ void keycheck_guard(keycheck_t *k, request_t *request, caller_cb cb, void *servi
     return;
   }
   entry_t *e = find(k, hash);
-  if (e != NULL && e->state != STATE_ASKING && e->until <= clock_mono_ms()) {
-    drop(k, e);
-    e = NULL;
-  }
-  if (e == NULL) {
-    ask_anew(k, hash, token, request, cb, service);
-  } else if (e->state == STATE_ASKING) {
-    if (!wait_for(k, e, request, cb, service))
-      reply_unavailable(request, "too many API keys are being checked; try again");
-  } else if (e->state == STATE_REFUSED) {
-    caller_refuse(request);
+  bool answered = e != NULL && (e->state == STATE_ACTIVE || e->state == STATE_REFUSED);
+  if (answered && e->until <= clock_mono_ms()) {
+    unlink_entry(list_of(k, e), e);
+    e->state = STATE_ASKING;
+    ask_for(k, e, request, cb, service);
+  } else if (e != NULL) {
+    use_entry(k, e, request, cb, service);
+  } else if ((e = add(k, hash)) != NULL) {
+    e->state = STATE_ASKING;
+    ask_for(k, e, request, cb, service);
   } else {
-    caller_t caller = e->caller;
-    unlink_age(&k->active, e);
-    push_newest(&k->active, e);
-    cb(request, service, &caller);
+    refuse_too_many(request);
   }
 }
 

@@ -1,7 +1,12 @@
 /* API keys at a sister of the account service: each is asked about there (POST /internal/v1/keys/introspect), by the
  * account service's private name, and the answer is kept for a short time. Requests that wait for the same key share one
- * question. No answer is no access: 503, never an open door. A revoked key works here for at most KEYCHECK_ACTIVE_MS more.
- * All on the loop's thread. */
+ * question. No answer is no access: 503, never an open door, but for keys that were active a moment ago: those are
+ * believed in for KEYCHECK_STALE_MS more while nobody can be asked. A revoked key works here for at most
+ * KEYCHECK_ACTIVE_MS more, and KEYCHECK_STALE_MS on top while the account service cannot be asked; never beyond its expiry.
+ *
+ * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately) have so many
+ * places and no more, among the questions under way, in the queue and among the waiting requests; known keys go first, and
+ * always find one. All on the loop's thread. */
 #pragma once
 
 #include "app/handler.h"
@@ -10,13 +15,24 @@
 #include "app/services/sister.h"
 
 enum {
-  KEYCHECK_ACTIVE_MS = 30000,  /* an active key is believed in that long */
-  KEYCHECK_REFUSED_MS = 5000,  /* an unknown one that long */
-  KEYCHECK_ACTIVE_MAX = 4096,  /* keys kept, the longest unused go first */
-  KEYCHECK_REFUSED_MAX = 4096, /* apart, so that made-up keys cannot drive out real ones */
-  KEYCHECK_WAITING_MAX = 1024, /* requests waiting for an answer; more are 503 */
-  KEYCHECK_TIMEOUT_MS = 3000,  /* of one question */
+  KEYCHECK_ACTIVE_MS = 30000,     /* an active key is believed in that long */
+  KEYCHECK_STALE_MS = 60000,      /* and that much longer while the account service cannot be asked */
+  KEYCHECK_STALE_RETRY_MS = 2000, /* meanwhile it is asked again that often */
+  KEYCHECK_REFUSED_MS = 5000,     /* an unknown key is refused that long without a question */
+  KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept, the longest unused go first */
+  KEYCHECK_REFUSED_MAX = 4096,    /* apart, so that made-up keys cannot drive out real ones */
+  KEYCHECK_ASKED_MAX = 64,        /* questions under way; more are queued */
+  KEYCHECK_ASKED_NEW_MAX =
+      24, /* of them about new keys: fewer than there are connections, so that some stay free */
+  KEYCHECK_QUEUED_NEW_MAX = 512,   /* new keys whose question waits; more are 503 */
+  KEYCHECK_QUEUE_MS = 3000,        /* a question waits that long for its turn, then 503 */
+  KEYCHECK_WAITING_MAX = 2048,     /* requests waiting for an answer; more are 503 */
+  KEYCHECK_WAITING_NEW_MAX = 1024, /* of them with new keys */
+  KEYCHECK_TIMEOUT_MS = 3000,      /* of one question */
 };
+
+_Static_assert((int)KEYCHECK_ASKED_NEW_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");
+_Static_assert((int)KEYCHECK_ASKED_MAX <= (int)SISTER_CALLS_MAX, "no question is refused for want of a call");
 
 typedef struct keycheck keycheck_t;
 

@@ -3,9 +3,12 @@
 import http.client
 import json
 import os
+import random
 import sqlite3
+import string
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -170,6 +173,35 @@ def test_many_requests_with_one_unknown_key_are_one_question(product, work):
     assert statuses == [200] * 24
     log = [line for line in (work / "access.jsonl").read_text().splitlines() if "/internal/v1/keys/introspect" in line]
     assert len(log) == 1, log
+
+
+def made_up_key():
+    letters = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    body = "sk_api_" + "".join(random.choices(letters, k=30))
+    checksum, tail = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        checksum, digit = divmod(checksum, 62)
+        tail = letters[digit] + tail
+    return body + tail
+
+
+def test_made_up_keys_cost_customers_no_answer(product):
+    customer = Customer(product)
+    assert customer("GET", "config", "/configs").status == 200
+    statuses = []
+
+    def flood():
+        for _ in range(25):
+            statuses.append(call(product, "config", "GET", "/api/v1/configs", key=made_up_key()).status)
+
+    threads = [threading.Thread(target=flood) for _ in range(100)]
+    for t in threads:
+        t.start()
+    fresh = Customer(product)
+    while any(t.is_alive() for t in threads):
+        assert customer("GET", "config", "/configs").status == 200
+        assert fresh("GET", "config", "/configs").status == 200
+    assert set(statuses) == {401}
 
 
 @pytest.mark.full

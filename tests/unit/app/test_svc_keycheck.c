@@ -51,6 +51,7 @@ char *clock_wall_iso(char *buf)
 static struct {
   sister_cb cb;
   void *ctx;
+  char key[KEY_TEXT_MAX];
 } questions[QUESTIONS_MAX];
 static size_t asked;
 static int ask_error;
@@ -63,6 +64,7 @@ static int ask(void *ctx, const json_t *question, const char *id, sister_cb cb, 
   if (ask_error)
     return ask_error;
   assert_true(asked < QUESTIONS_MAX);
+  snprintf(questions[asked].key, KEY_TEXT_MAX, "%s", json_string_value(json_object_get(question, "key")));
   questions[asked].cb = cb;
   questions[asked++].ctx = cb_ctx;
   return SMPL_OK;
@@ -262,17 +264,205 @@ static void the_cache_keeps_its_limit_and_made_up_keys_do_not_drive_out_real_one
   assert_int_equal(asked, before);
 }
 
-static void waiting_requests_are_counted_and_refused_beyond_the_limit(void **state)
+#define INACTIVE "{\"active\": false}"
+
+/* The key was active once, and must be asked about again. */
+static void make_known(const char *text)
 {
-  size_t active, refused, waiting;
-  static request_t *r[KEYCHECK_WAITING_MAX];
+  request_t *r = send_key(text);
+  answer(asked - 1, 0, 200, ACTIVE);
+  expect(r, 200);
+}
+
+static request_t *send_made_up(void)
+{
+  static char keys[QUESTIONS_MAX][KEY_TEXT_MAX]; /* the requests borrow them */
+  static size_t count;
+  char *text = keys[count++ % QUESTIONS_MAX];
+  assert_int_equal(key_generate(text), SMPL_OK);
+  return send_key(text);
+}
+
+enum { NEW_MAX = KEYCHECK_ASKED_NEW_MAX + KEYCHECK_QUEUED_NEW_MAX };
+
+/* As many made-up keys as there are places for. */
+static void flood(request_t *r[NEW_MAX])
+{
+  size_t before = asked;
+  for (int i = 0; i < NEW_MAX; i++) {
+    r[i] = send_made_up();
+    assert_int_equal(fake_replies(r[i]), 0);
+  }
+  assert_int_equal(asked, before + KEYCHECK_ASKED_NEW_MAX);
+}
+
+static void made_up_keys_wait_their_turn_and_known_keys_do_not(void **state)
+{
+  static request_t *r[NEW_MAX];
   (void)state;
-  for (int i = 0; i < KEYCHECK_WAITING_MAX; i++)
+  make_known(key);
+  now += KEYCHECK_ACTIVE_MS;
+  flood(r);
+  expect(send_made_up(), 503); /* one more than there are places */
+  request_t *known = send_key(key);
+  assert_string_equal(questions[asked - 1].key, key);
+  answer(asked - 1, 0, 200, ACTIVE);
+  expect(known, 200);
+  /* Each answer makes room for the next, in their order, until all have been asked about. */
+  size_t next = 1;
+  for (int i = 0; i < NEW_MAX; i++, next++) {
+    if (next == 1 + KEYCHECK_ASKED_NEW_MAX)
+      next++; /* the known one's */
+    assert_string_equal(questions[next].key, request_bearer(r[i]));
+    answer(next, 0, 200, i == NEW_MAX - 1 ? ACTIVE : INACTIVE);
+    expect(r[i], i == NEW_MAX - 1 ? 200 : 401);
+  }
+  assert_int_equal(asked, next);
+}
+
+static void made_up_keys_do_not_wait_for_ever(void **state)
+{
+  static request_t *r[NEW_MAX];
+  (void)state;
+  flood(r);
+  now += KEYCHECK_QUEUE_MS - 1;
+  answer(0, 0, 200, INACTIVE);
+  expect(r[0], 401);
+  assert_int_equal(asked, KEYCHECK_ASKED_NEW_MAX + 1); /* just in time */
+  now += 1;
+  answer(1, SMPL_ETIMEOUT, 0, NULL);
+  expect(r[1], 503);
+  for (int i = KEYCHECK_ASKED_NEW_MAX + 1; i < NEW_MAX; i++) {
+    assert_string_equal(fake_header(r[i]), "Retry-After: 1");
+    expect(r[i], 503);
+  }
+  assert_int_equal(asked, KEYCHECK_ASKED_NEW_MAX + 1);
+  for (size_t i = 2; i < asked; i++) {
+    answer(i, 0, 200, INACTIVE);
+    expect(r[i], 401);
+  }
+}
+
+static void questions_under_way_hold_their_limit_and_known_keys_go_first(void **state)
+{
+  enum { KNOWN = KEYCHECK_ASKED_MAX + 1 };
+  static char keys[KNOWN][KEY_TEXT_MAX];
+  request_t *r[KNOWN], *made_up[KEYCHECK_ASKED_NEW_MAX + 1];
+  (void)state;
+  for (int i = 0; i < KNOWN; i++) {
+    assert_int_equal(key_generate(keys[i]), SMPL_OK);
+    make_known(keys[i]);
+  }
+  now += KEYCHECK_ACTIVE_MS;
+  size_t before = asked;
+  for (int i = 0; i <= KEYCHECK_ASKED_NEW_MAX; i++)
+    made_up[i] = send_made_up(); /* the last one is queued */
+  for (int i = 0; i < KNOWN - KEYCHECK_ASKED_NEW_MAX; i++)
+    r[i] = send_key(keys[i]); /* the last one is queued */
+  assert_int_equal(asked, before + KEYCHECK_ASKED_MAX);
+  answer(before, 0, 200, INACTIVE);
+  assert_int_equal(asked, before + KEYCHECK_ASKED_MAX + 1);
+  assert_string_equal(questions[asked - 1].key, keys[KNOWN - KEYCHECK_ASKED_NEW_MAX - 1]);
+  answer(before + 1, 0, 200, INACTIVE);
+  assert_string_equal(questions[asked - 1].key, request_bearer(made_up[KEYCHECK_ASKED_NEW_MAX]));
+  for (size_t i = before + 2; i < asked; i++)
+    answer(i, 0, 200, i < before + KEYCHECK_ASKED_NEW_MAX || i == asked - 1 ? INACTIVE : ACTIVE);
+  for (int i = 0; i <= KEYCHECK_ASKED_NEW_MAX; i++)
+    expect(made_up[i], 401);
+  for (int i = 0; i < KNOWN - KEYCHECK_ASKED_NEW_MAX; i++)
+    expect(r[i], 200);
+}
+
+static void an_active_key_is_believed_60_seconds_longer_while_nobody_can_be_asked(void **state)
+{
+  static const struct {
+    int err, status;
+  } cases[] = {{SMPL_ECLOSED, 0}, {SMPL_ETIMEOUT, 0}, {SMPL_ENOENT, 0}, {0, 500}, {0, 503}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    make_known(key);
+    now += KEYCHECK_ACTIVE_MS;
+    uint64_t end = now + KEYCHECK_STALE_MS;
+    while (now < end) {
+      size_t before = asked;
+      request_t *r = send_key(key);
+      assert_int_equal(asked, before + 1);
+      answer(before, cases[i].err, cases[i].status, NULL);
+      expect(r, 200);
+      now += KEYCHECK_STALE_RETRY_MS - 1;
+      expect(send_key(key), 200); /* without another question */
+      assert_int_equal(asked, before + 1);
+      now += 1;
+    }
+    request_t *r = send_key(key);
+    answer(asked - 1, cases[i].err, cases[i].status, NULL);
+    expect(r, 503);
+  }
+}
+
+static void an_answer_ends_belief_at_once(void **state)
+{
+  (void)state;
+  make_known(key);
+  now += KEYCHECK_ACTIVE_MS;
+  request_t *r = send_key(key);
+  answer(asked - 1, SMPL_ECLOSED, 0, NULL);
+  expect(r, 200);
+  now += KEYCHECK_STALE_RETRY_MS;
+  r = send_key(key);
+  answer(asked - 1, 0, 200, INACTIVE);
+  expect(r, 401);
+  now += KEYCHECK_REFUSED_MS;
+  r = send_key(key);
+  answer(asked - 1, SMPL_ECLOSED, 0, NULL);
+  expect(r, 503);
+  /* What makes no sense is no reason to believe, either. */
+  make_known(key);
+  now += KEYCHECK_ACTIVE_MS;
+  r = send_key(key);
+  answer(asked - 1, 0, 404, ACTIVE);
+  expect(r, 503);
+}
+
+static void a_key_is_never_believed_beyond_its_expiry(void **state)
+{
+  (void)state;
+  request_t *r = send_key(key);
+  answer(0, 0, 200,
+         "{\"active\": true, \"account\": \"" ACCOUNT "\", \"key_id\": \"" KEY_ID
+         "\", \"expires_in_ms\": 45000}");
+  expect(r, 200);
+  now += 44999;
+  r = send_key(key);
+  answer(1, SMPL_ECLOSED, 0, NULL);
+  expect(r, 200);
+  now += 1;
+  r = send_key(key);
+  answer(2, SMPL_ECLOSED, 0, NULL);
+  expect(r, 503);
+}
+
+static void waiting_requests_are_counted_and_refused_beyond_the_limits(void **state)
+{
+  static request_t *r[KEYCHECK_WAITING_MAX];
+  size_t active, refused, waiting;
+  (void)state;
+  make_known(key);
+  now += KEYCHECK_ACTIVE_MS;
+  char other[KEY_TEXT_MAX];
+  assert_int_equal(key_generate(other), SMPL_OK);
+  for (int i = 0; i < KEYCHECK_WAITING_NEW_MAX; i++)
+    r[i] = send_key(other);
+  expect(send_key(other), 503);
+  for (int i = KEYCHECK_WAITING_NEW_MAX; i < KEYCHECK_WAITING_MAX; i++)
     r[i] = send_key(key);
   keycheck_counts(check, &active, &refused, &waiting);
   assert_int_equal(waiting, KEYCHECK_WAITING_MAX);
+  expect(send_key(key), 200); /* nobody can be asked for it; it was active a moment ago */
+  now += KEYCHECK_STALE_MS;
   expect(send_key(key), 503);
-  answer(0, 0, 200, ACTIVE);
+  answer(1, 0, 200, ACTIVE);
+  answer(2, 0, 200, ACTIVE);
   for (int i = 0; i < KEYCHECK_WAITING_MAX; i++)
     expect(r[i], 200);
   keycheck_counts(check, &active, &refused, &waiting);
@@ -291,7 +481,15 @@ int main(void)
       cmocka_unit_test_setup_teardown(no_usable_answer_is_no_access_and_is_not_remembered, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_cache_keeps_its_limit_and_made_up_keys_do_not_drive_out_real_ones,
                                       set_up, tear_down),
-      cmocka_unit_test_setup_teardown(waiting_requests_are_counted_and_refused_beyond_the_limit, set_up,
+      cmocka_unit_test_setup_teardown(made_up_keys_wait_their_turn_and_known_keys_do_not, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(made_up_keys_do_not_wait_for_ever, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(questions_under_way_hold_their_limit_and_known_keys_go_first, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(an_active_key_is_believed_60_seconds_longer_while_nobody_can_be_asked,
+                                      set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_answer_ends_belief_at_once, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_key_is_never_believed_beyond_its_expiry, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(waiting_requests_are_counted_and_refused_beyond_the_limits, set_up,
                                       tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
