@@ -4,6 +4,7 @@
 
 #include "common/error.h"
 #include "resolver/additional.h"
+#include "resolver/cookies.h"
 #include "resolver/limits.h"
 #include "resolver/reply.h"
 
@@ -253,13 +254,24 @@ static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t c
   return cap < limit ? cap : limit;
 }
 
+static size_t finish(reply_t *r, const query_t *q, answer_note_t *note)
+{
+  size_t len = reply_end(r, q);
+  if (q->cookie_len > 0) {
+    note->cookie_at = (uint16_t)r->cookie_at;
+    note->cookie = q->cookie;
+    note->server_cookie_len = (uint8_t)(q->cookie_len - COOKIE_CLIENT_LEN);
+  }
+  return len;
+}
+
 size_t answer_traced(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len,
                      uint8_t *out, size_t cap, answer_note_t *note, answer_trace_t *trace)
 {
   query_t q;
   reply_t r;
   query_result_t result = query_read(msg, len, &q);
-  note->truncated = false;
+  *note = (answer_note_t){0};
   if (result == QUERY_DROP)
     return 0;
   if (result != QUERY_READ) {
@@ -269,13 +281,15 @@ size_t answer_traced(const view_t *view, answer_transport_t transport, const uin
   reply_begin(&r, &q, out, reply_cap(&q, transport, cap));
   if (q.edns_version > 0)
     r.rcode = DNS_RCODE_BADVERS;
+  else if (q.question_end == DNS_HEADER_LEN)
+    r.rcode = DNS_RCODE_NOERROR; /* a cookie is asked for, nothing else */
   else if (view == NULL || !is_question(&q))
     refuse(&r);
   else
     answer_question(&r, view, &q, trace);
   note->rcode = r.rcode;
   note->truncated = (r.flags & DNS_FLAG_TC) != 0;
-  return reply_end(&r, &q);
+  return finish(&r, &q, note);
 }
 
 size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,

@@ -22,6 +22,9 @@ enum {
   /* answers */
   CHAIN_MAX = 16,       /* CNAMEs and DNAMEs followed for one question */
   ADDITIONAL_TARGETS_MAX = 32, /* names of one answer whose addresses are added */
+  COOKIE_AGE_MAX_S = 3600,     /* seconds that a server cookie is believed, RFC 9018 section 4.3 */
+  COOKIE_AHEAD_MAX_S = 300,    /* and how far it may seem to be from the future */
+  COOKIE_ROTATE_MS = 24 * 3600 * 1000, /* how long a secret makes cookies */
   UDP_REPLY_MAX = 1232, /* bytes, and what our OPT advertises */
   UDP_REPLY_MIN = 512,  /* without EDNS */
   UDP_QUERY_MAX = 4096, /* bytes taken of a datagram; a longer one is FORMERR */

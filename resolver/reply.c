@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "resolver/cookies.h"
 #include "resolver/limits.h"
 
 enum {
@@ -9,6 +10,8 @@ enum {
   EDE_LEN = 6,     /* an option with a code and no text */
   EDE_OPTION = 15, /* RFC 8914 */
   EDE_NOT_AUTHORITATIVE = 20,
+  COOKIE_OPTION = 10, /* RFC 7873 */
+  COOKIE_LEN = 4 + COOKIE_CLIENT_LEN + COOKIE_SERVER_LEN,
   POINTER_MAX = 0x3fff,
   RR_HEAD = 12, /* owner pointer, type, class, TTL, length */
 };
@@ -25,7 +28,7 @@ static void put_u16(uint8_t *p, size_t v)
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap)
 {
   *r = (reply_t){.out = out, .flags = (uint16_t)(DNS_FLAG_QR | (q->flags & kept_flags))};
-  r->cap = cap - (q->has_edns ? OPT_LEN + EDE_LEN : 0);
+  r->cap = cap - (q->has_edns ? OPT_LEN + EDE_LEN : 0) - (q->cookie_len > 0 ? COOKIE_LEN : 0);
   r->at = q->question_end; /* a header, a name of at most 255 bytes, four more: fits REPLY_CAP_MIN */
   memcpy(out, q->msg, q->question_end);
 }
@@ -158,6 +161,18 @@ size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name
   return target_at;
 }
 
+/* RFC 7873 section 4: the client's part as it came, behind it room for ours. */
+static void put_cookie(reply_t *r, const query_t *q)
+{
+  uint8_t *p = r->out + r->at;
+  put_u16(p, COOKIE_OPTION);
+  put_u16(p + 2, COOKIE_LEN - 4);
+  memcpy(p + 4, q->cookie, COOKIE_CLIENT_LEN);
+  r->cookie_at = r->at + 4 + COOKIE_CLIENT_LEN;
+  memset(r->out + r->cookie_at, 0, COOKIE_SERVER_LEN);
+  r->at += COOKIE_LEN;
+}
+
 /* RFC 6891 section 6.1.2, RFC 8914 section 2. */
 static void put_opt(reply_t *r, const query_t *q)
 {
@@ -168,7 +183,7 @@ static void put_opt(reply_t *r, const query_t *q)
   p[5] = (uint8_t)(r->rcode >> 4);
   p[6] = 0;
   put_u16(p + 7, q->dnssec_ok ? 0x8000 : 0);
-  put_u16(p + 9, r->refused ? EDE_LEN : 0);
+  put_u16(p + 9, (r->refused ? EDE_LEN : 0u) + (q->cookie_len > 0 ? COOKIE_LEN : 0u));
   r->at += OPT_LEN;
   if (r->refused) {
     put_u16(p + 11, EDE_OPTION);
@@ -176,6 +191,8 @@ static void put_opt(reply_t *r, const query_t *q)
     put_u16(p + 15, EDE_NOT_AUTHORITATIVE);
     r->at += EDE_LEN;
   }
+  if (q->cookie_len > 0)
+    put_cookie(r, q);
   r->counts[REPLY_ADDITIONAL]++;
 }
 
@@ -184,7 +201,7 @@ size_t reply_end(reply_t *r, const query_t *q)
   if (q->has_edns)
     put_opt(r, q);
   put_u16(r->out + 2, r->flags | (r->rcode & 15u));
-  put_u16(r->out + 4, 1);
+  put_u16(r->out + 4, q->question_end > DNS_HEADER_LEN);
   for (size_t i = 0; i < REPLY_SECTIONS; i++)
     put_u16(r->out + 6 + 2 * i, r->counts[i]);
   return r->at;

@@ -22,6 +22,7 @@ typedef struct reply {
   uint16_t flags;
   uint16_t rcode; /* all twelve bits */
   bool refused;   /* the OPT carries EDE 20 */
+  size_t cookie_at; /* where the server's part of the COOKIE stands once the message is whole; 0: nowhere */
   uint16_t counts[REPLY_SECTIONS];
 } reply_t;
 
@@ -43,7 +44,8 @@ size_t reply_name_at(const reply_t *r, size_t at, size_t skip);
  * if it does not fit. owner_at is within reach of a pointer: CHAIN_MAX aliases always are. */
 size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name_t *target);
 
-/* Header and OPT. Returns the message's length. */
+/* Header and OPT; room for the server cookie is left for who knows the client's address. Returns the message's
+ * length. */
 size_t reply_end(reply_t *r, const query_t *q);
 
 /* An answer without question to a message of which only the header could be read. out has REPLY_CAP_MIN

@@ -1,4 +1,4 @@
-/* One message in, one answer out: the only path from a socket to a zone, for UDP and TCP alike. */
+/* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, counters. */
 #pragma once
 
 #include <stddef.h>
@@ -6,8 +6,16 @@
 
 #include "common/ip.h"
 #include "resolver/answer.h"
+#include "resolver/cookies.h"
 #include "resolver/snapshot.h"
 
-/* Chooses the view, answers, counts. out and cap as in answer(). Returns the answer's length or 0. */
-size_t respond(const snapshot_t *s, unsigned worker, size_t listener, const ip_t *peer,
+/* What a worker has for answering. One thread. */
+typedef struct responder responder_t;
+
+/* worker is the number that counts in the snapshot. SMPL_ENOMEM, SMPL_ESYS. */
+int responder_new(unsigned worker, const cookie_secret_t *secret, responder_t **out);
+void responder_free(responder_t *responder);
+
+/* out has room for cap bytes as answer() wants them. Returns the answer's length, 0: send nothing. */
+size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
                answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap);

@@ -437,6 +437,8 @@ static int open_workers(server_t *s, diag_t *diag)
     err = sockets_probe(&at, diag);
   }
   worker_limits_t limits = limits_for(s);
+  if (!err && cookie_secret_make(&s->shared.secret))
+    err = diag_fail(diag, SMPL_ESYS, "no random bytes for the secret of DNS cookies");
   for (unsigned i = 0; !err && i < s->worker_count; i++)
     err = worker_new(i, &s->shared, &limits, &s->workers[i], diag);
   return err;

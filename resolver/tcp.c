@@ -41,7 +41,7 @@ struct tcp_conn {
 struct tcp {
   int epoll_fd;
   int spare_fd; /* given up when descriptors run out, to take a connection and end it */
-  unsigned worker;
+  responder_t *responder;
   size_t conns_max, buffers_max, buffers;
   atomic_size_t count;
   tcp_conn_t *first, *last, *closed;
@@ -51,14 +51,14 @@ struct tcp {
   uint8_t out[OUT_SIZE];
 };
 
-tcp_t *tcp_new(int epoll_fd, unsigned worker, size_t conns_max, size_t buffers_max)
+tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t buffers_max)
 {
   tcp_t *t = calloc(1, sizeof *t);
   if (t == NULL)
     return NULL;
   t->epoll_fd = epoll_fd;
   t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  t->worker = worker;
+  t->responder = responder;
   t->conns_max = conns_max;
   t->buffers_max = buffers_max;
   return t;
@@ -255,7 +255,7 @@ static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *
     size_t size = (size_t)t->in[used] << 8 | t->in[used + 1];
     if (len - used - FRAME < size)
       break;
-    size_t n = respond(s, t->worker, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size,
+    size_t n = respond(t->responder, s, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size,
                        t->out + out + FRAME, MESSAGE_MAX);
     used += FRAME + size;
     if (n == 0) { /* not a query: nothing good will follow, but what came before gets its answers */

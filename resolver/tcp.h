@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "resolver/respond.h"
 #include "resolver/snapshot.h"
 
 typedef struct tcp tcp_t;
@@ -12,7 +13,7 @@ typedef struct tcp_conn tcp_conn_t;
 
 /* Connections are watched by the epoll instance with themselves as data.ptr. conns_max of them at most,
  * buffers_max bytes of buffers. NULL when out of memory. */
-tcp_t *tcp_new(int epoll_fd, unsigned worker, size_t conns_max, size_t buffers_max);
+tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t buffers_max);
 void tcp_free(tcp_t *tcp);
 
 /* Takes waiting connections from the listening socket. */

@@ -74,8 +74,8 @@ static void answer_from(struct msghdr *h)
 
 /* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
  * malformed. */
-static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, unsigned worker,
-                          size_t listener)
+static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s,
+                          responder_t *responder, size_t listener)
 {
   endpoint_t peer;
   struct msghdr *h = &b->rx[i].msg_hdr;
@@ -84,7 +84,7 @@ static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t 
   size_t len = b->rx[i].msg_len;
   if ((h->msg_flags & MSG_TRUNC) && len > DNS_HEADER_LEN)
     len = DNS_HEADER_LEN;
-  return respond(s, worker, listener, &peer.ip, ANSWER_UDP, b->rx_data[i], len, b->tx_data[tx],
+  return respond(responder, s, listener, &peer.ip, ANSWER_UDP, b->rx_data[i], len, b->tx_data[tx],
                  UDP_REPLY_MAX);
 }
 
@@ -98,7 +98,7 @@ static void send_all(udp_batch_t *b, int fd, size_t count)
   }
 }
 
-size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, unsigned worker, size_t listener)
+size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder, size_t listener)
 {
   udp_batch_t *b = batch;
   int n = recvmmsg(fd, b->rx, UDP_BATCH, MSG_DONTWAIT, NULL);
@@ -107,7 +107,7 @@ size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, unsigne
   size_t replies = 0;
   for (size_t i = 0; i < (size_t)n; i++) {
     struct msghdr *h = &b->rx[i].msg_hdr;
-    size_t len = respond_one(b, i, replies, snapshot, worker, listener);
+    size_t len = respond_one(b, i, replies, snapshot, responder, listener);
     if (len > 0) {
       struct msghdr *t = &b->tx[replies].msg_hdr;
       b->tx_iov[replies] = (struct iovec){b->tx_data[replies], len};

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "resolver/respond.h"
 #include "resolver/snapshot.h"
 
 typedef struct udp_batch udp_batch_t;
@@ -14,4 +15,4 @@ void udp_batch_free(udp_batch_t *batch);
 
 /* Takes what waits on the socket, at most UDP_BATCH datagrams, and answers it. Returns how many were
  * taken. */
-size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, unsigned worker, size_t listener);
+size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder, size_t listener);

@@ -40,6 +40,7 @@ struct worker {
   pair_t *pairs;
   size_t count;
   tcp_t *tcp;
+  responder_t *responder;
   udp_batch_t *batch;
   pthread_t thread;
   bool started;
@@ -89,7 +90,12 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
     goto out;
   }
   w->batch = udp_batch_new();
-  w->tcp = tcp_new(w->epoll_fd, number, limits->conns_max, limits->buffers_max);
+  err = responder_new(number, &shared->secret, &w->responder);
+  if (err) {
+    diag_fail(diag, err, "worker: %s", smpl_strerror(err));
+    goto out;
+  }
+  w->tcp = tcp_new(w->epoll_fd, w->responder, limits->conns_max, limits->buffers_max);
   err = w->batch == NULL || w->tcp == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
                                            : open_pairs(w, diag);
 out:
@@ -115,7 +121,7 @@ static void serve_udp(worker_t *w, size_t listener)
   uint64_t begun = now_ns();
   for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {
     const snapshot_t *s = rcu_get(&w->shared->snapshot);
-    size_t n = udp_serve(w->batch, w->pairs[listener].udp, s, w->number, listener);
+    size_t n = udp_serve(w->batch, w->pairs[listener].udp, s, w->responder, listener);
     rcu_quiet(&w->shared->snapshot);
     uint64_t done = now_ns();
     if (n > 0)
@@ -257,6 +263,7 @@ void worker_stop(worker_t *w)
     pthread_join(w->thread, NULL);
   }
   tcp_free(w->tcp);
+  responder_free(w->responder);
   udp_batch_free(w->batch);
   for (size_t i = 0; w->pairs != NULL && i < w->count; i++) {
     close_fd(&w->pairs[i].udp);

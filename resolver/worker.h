@@ -6,13 +6,15 @@
 #include <stddef.h>
 
 #include "common/diag.h"
+#include "resolver/cookies.h"
 #include "resolver/snapshot.h"
 
 typedef struct worker worker_t;
 
-/* The snapshot in force. Workers read it; the server's thread alone replaces it. */
+/* The snapshot in force: workers read it, the server's thread alone replaces it. And what they make cookies from. */
 typedef struct worker_shared {
   snapshot_t *snapshot;
+  cookie_secret_t secret; /* made once, before the workers */
 } worker_shared_t;
 
 typedef struct worker_limits {

@@ -111,3 +111,50 @@ def test_overlay_without_its_base_is_refused_with_the_place(spawn, work):
              {"vpc": ("127.10.0.0/16", ["com.test@vpc"], "")})
     done = r.command("check", "-c", r.config)
     assert done.returncode == 1 and "resolver.yaml:6:" in done.stderr and "no zone 'com.test@world' under zones" in done.stderr
+
+
+def with_cookie(message, cookie):
+    """The query with a COOKIE option in its OPT, which stands last."""
+    return message[:-2] + struct.pack(">HHH", 4 + len(cookie), 10, len(cookie)) + cookie
+
+
+def cookie_of(reply):
+    assert reply[-28:-24] == b"\0\x0a\0\x18", reply
+    return reply[-24:]
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("tcp", [False, True])
+def test_cookies_come_back_and_are_renewed(spawn, work, tcp):
+    r = one_view(spawn, work, z_test=SOA)
+    session = r.session(PRIVATE, tcp)
+    q = query("ns.z.test", 1)
+    cookie = cookie_of(session.ask(with_cookie(q, b"client01")))
+    assert cookie[:8] == b"client01" and cookie[8:12] == b"\x01\0\0\0"
+    for sent in (cookie, b"client01" + bytes(16), b"client01" + b"x" * 32):
+        reply = session.ask(with_cookie(q, sent))
+        assert rcode(reply) == 0 and b"\x7f\x29\0\x01" in reply, "answered whatever the cookie is worth"
+        assert cookie_of(reply)[:12] == cookie[:12]
+    assert rcode(session.ask(with_cookie(q, b"short"))) == 1
+    alone = struct.pack(">HHHHHH", 7, 0, 0, 0, 0, 1) + b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0)
+    reply = session.ask(with_cookie(alone, b"client02"))
+    assert rcode(reply) == 0 and cookie_of(reply)[:8] == b"client02"
+
+
+def test_dig_takes_the_cookie_for_good(spawn, work):
+    r = one_view(spawn, work, z_test=SOA)
+    out = r.dig("ns.z.test", "+cookie=0123456789abcdef")
+    assert "COOKIE: 0123456789abcdef01000000" in out and "(good)" in out
+
+
+def test_cookies_of_one_client_are_those_of_all_workers_and_of_nobody_else(spawn, work):
+    """Made from one secret: whichever worker a datagram reaches. In one second the cookie is the same."""
+    r = make(spawn, work, {"z.test": SOA}, {"all": ("0.0.0.0/0", ["z.test"], "")}, more="workers: 4\n")
+    r.start()
+    for _ in range(5):
+        got = {cookie_of(r.session(PRIVATE, False).ask(with_cookie(query("ns.z.test", 1), b"client01"))) for _ in range(32)}
+        if len(got) == 1:
+            break
+    assert len(got) == 1, "five times over a second's end?"
+    other = cookie_of(r.session(PUBLIC, False).ask(with_cookie(query("ns.z.test", 1), b"client01")))
+    assert other[16:] not in {c[16:] for c in got}

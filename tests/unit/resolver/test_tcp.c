@@ -19,6 +19,7 @@ typedef struct rig {
   snapshot_t *snapshot;
   endpoint_t at;
   int epoll_fd, listen_fd;
+  responder_t *responder;
 } rig_t;
 
 static void write_file(const char *path, const char *text)
@@ -41,6 +42,9 @@ static int rig_up(void **state)
   diag_t diag = {""};
   if (snapshot_load("test_tcp.yaml", 1, &r->snapshot, &diag))
     fail_msg("%s", diag.text);
+  cookie_secret_t secret;
+  assert_int_equal(cookie_secret_make(&secret), 0);
+  assert_int_equal(responder_new(0, &secret, &r->responder), 0);
   r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   struct sockaddr_storage sa;
@@ -58,6 +62,7 @@ static int rig_up(void **state)
 static int rig_down(void **state)
 {
   rig_t *r = *state;
+  responder_free(r->responder);
   snapshot_free(r->snapshot);
   close(r->epoll_fd);
   close(r->listen_fd);
@@ -110,7 +115,7 @@ static void send_query(int fd)
 static void one_connection_too_many_ends_the_longest_idle_one(void **state)
 {
   rig_t *r = *state;
-  tcp_t *t = tcp_new(r->epoll_fd, 0, 3, 1000);
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 3, 1000);
   assert_non_null(t);
   int a = dial(r, t);
   int b = dial(r, t);
@@ -138,7 +143,7 @@ static void unfinished_queries_are_kept_up_to_the_limit_of_memory(void **state)
 {
   rig_t *r = *state;
   static uint8_t part[1001] = {0xff, 0xff};
-  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1000);
   assert_non_null(t);
   int a = dial(r, t);
   assert_int_equal(send(a, part, 1000, 0), 1000);
@@ -169,7 +174,7 @@ static void unfinished_queries_are_kept_up_to_the_limit_of_memory(void **state)
 static void connection_that_ends_in_mid_query_is_closed(void **state)
 {
   rig_t *r = *state;
-  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1000);
   assert_non_null(t);
   int a = dial(r, t);
   send_query(a);
@@ -196,7 +201,7 @@ static void what_was_asked_before_something_bad_is_answered(void **state)
   static const uint8_t bad[][16] = {{0, 0}, {0, 1, 'x'}, {0, 12, 0, 1, 0x80}};
   static const size_t sizes[] = {2, 3, 14};
   for (size_t i = 0; i < 3; i++) {
-    tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+    tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1000);
     assert_non_null(t);
     int a = dial(r, t);
     uint8_t all[600];
@@ -220,7 +225,7 @@ static void what_was_asked_before_something_bad_is_answered(void **state)
 static void answers_are_still_taken_after_something_bad(void **state)
 {
   rig_t *r = *state;
-  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 16 << 20);
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 16 << 20);
   assert_non_null(t);
   int a = socket(AF_INET, SOCK_STREAM, 0);
   int small = 4096;
@@ -264,7 +269,7 @@ static void answers_are_still_taken_after_something_bad(void **state)
 static void waiting_connection_is_ended_when_descriptors_run_out(void **state)
 {
   rig_t *r = *state;
-  tcp_t *t = tcp_new(r->epoll_fd, 0, 10, 1000);
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1000);
   assert_non_null(t);
   struct sockaddr_storage sa;
   socklen_t len = endpoint_to_sockaddr(&r->at, &sa);
