@@ -21,7 +21,7 @@ struct peer {
   peer_handlers_t handlers;
   waiting_t *queue;
   waiting_t **tail;
-  size_t queued;
+  size_t queued, queued_bytes;
   bool gone;
   bool reset; /* the other side closed without reading all; what it sent before is still to be received */
   bool closing;
@@ -39,7 +39,7 @@ static void free_queue(peer_t *p)
     free(w);
   }
   p->tail = &p->queue;
-  p->queued = 0;
+  p->queued = p->queued_bytes = 0;
 }
 
 static void on_event(uv_poll_t *poll, int status, int events);
@@ -71,6 +71,7 @@ static int flush(peer_t *p)
     if (p->queue == NULL)
       p->tail = &p->queue;
     p->queued--;
+    p->queued_bytes -= msg_length(w->m);
     if (w->fd >= 0)
       close(w->fd);
     free(w->m);
@@ -144,9 +145,9 @@ int peer_new(uv_loop_t *loop, int sock, msg_from_t from, const peer_handlers_t *
 
 static int enqueue(peer_t *p, const msg_t *m, int fd)
 {
-  if (p->queued == PEER_QUEUE_MAX)
-    return SMPL_ELIMIT;
   size_t len = msg_length(m);
+  if (p->queued == PEER_QUEUE_MAX || len > PEER_QUEUE_BYTES_MAX - p->queued_bytes)
+    return SMPL_ELIMIT;
   waiting_t *w = calloc(1, sizeof *w);
   msg_t *copy = w != NULL ? malloc(len) : NULL;
   int dup_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
@@ -162,6 +163,7 @@ static int enqueue(peer_t *p, const msg_t *m, int fd)
   *p->tail = w;
   p->tail = &w->next;
   p->queued++;
+  p->queued_bytes += len;
   return SMPL_OK;
 }
 
