@@ -35,6 +35,9 @@ enum {
   BROKER_SWEEP_MS = 250,         /* how exact deadlines are */
 };
 
+/* Bytes that one session can have forwarded each way: what a number in a record can say. */
+#define SESSION_BYTES_MAX ((uint64_t)INT64_MAX)
+
 typedef struct broker broker_t;
 typedef struct session session_t;
 
@@ -113,6 +116,7 @@ struct session {
   rate_t sign_rate;
   rate_t message_rate;
   uint32_t failures, probes, notes;
+  bool unsigned_told; /* that a host signature was not given is in the log; once */
   bool verified; /* verified_* are of a signature that held */
   char verified_user[MSG_USER_MAX];
   uint8_t verified_key[MSG_KEY_MAX];
@@ -157,7 +161,7 @@ struct broker {
   size_t connections;
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
-  uint64_t accepted, dropped, refused, logins, login_failures, channels, channel_refusals;
+  uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
   uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;

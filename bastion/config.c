@@ -133,6 +133,8 @@ static const conf_field_t limits_fields[] = {
     {"login_grace", CONF_ONE, offsetof(limits_conf_t, login_grace_ms), .scalar = &conf_duration, .min = 1000,
      .max = 10 * MINUTE_MS},
     {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups},
+    {"startups_per_source", CONF_ONE, offsetof(limits_conf_t, startups_per_source), .scalar = &conf_uint,
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX},
     {"connections", CONF_ONE, offsetof(limits_conf_t, connections), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CONNECTIONS_MAX},
     {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint,
@@ -143,7 +145,7 @@ static const conf_field_t limits_fields[] = {
 
 static void limits_defaults(void *out)
 {
-  *(limits_conf_t *)out = (limits_conf_t){30 * 1000, {10, 30, 100}, 512, 16, 256};
+  *(limits_conf_t *)out = (limits_conf_t){30 * 1000, {10, 30, 100}, CONFIG_STARTUPS_PER_SOURCE, 512, 16, 256};
 }
 
 static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,

@@ -18,6 +18,7 @@ enum {
   CONFIG_NAME_MAX = 64, /* bytes of a user's or group's name, with NUL */
   CONFIG_CONNECTIONS_MAX = 16384,
   CONFIG_CHANNELS_MAX = 1024,
+  CONFIG_STARTUPS_PER_SOURCE = 10, /* unless the configuration says otherwise */
   CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
 };
 
@@ -54,6 +55,7 @@ typedef struct target_conf {
 typedef struct limits_conf {
   uint64_t login_grace_ms;
   startups_t startups;
+  uint64_t startups_per_source; /* connections that have not signed in, from one source (source.h) */
   uint64_t connections;
   uint64_t sessions_per_user;
   uint64_t channels;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bastion/source.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -29,6 +30,23 @@ static size_t waiting_for_login(const broker_t *b)
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
     n += !s->signed_in;
   return n;
+}
+
+static size_t waiting_from(const broker_t *b, const ip_t *source)
+{
+  size_t n = 0;
+  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+    n += !s->signed_in && source_same(&s->source.ip, source);
+  return n;
+}
+
+/* Before the limit for all, so that one source alone cannot reach it. */
+static bool source_is_full(broker_t *b, const ip_t *source)
+{
+  if (waiting_from(b, source) < b->config->limits.startups_per_source)
+    return false;
+  b->dropped_of_source++;
+  return true;
 }
 
 static bool must_drop(const broker_t *b)
@@ -54,8 +72,10 @@ static void drop(broker_t *b, int fd, const endpoint_t *from)
     return;
   b->drop_logged_at = now;
   log_warn(
-      "connection from %s dropped: %zu connections, %zu of them have not signed in (%llu dropped so far)",
-      endpoint_format(from, text), b->connections, waiting_for_login(b), (unsigned long long)b->dropped);
+      "connection from %s dropped: %zu connections, %zu of them have not signed in, %zu of these from its source "
+      "(%llu dropped so far)",
+      endpoint_format(from, text), b->connections, waiting_for_login(b), waiting_from(b, &from->ip),
+      (unsigned long long)b->dropped);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
@@ -80,7 +100,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
       continue;
     }
     b->accepted++;
-    if (must_drop(b))
+    if (source_is_full(b, &from.ip) || must_drop(b))
       drop(b, fd, &from);
     else
       session_start(b, fd, &from);

@@ -408,6 +408,23 @@ def test_a_busy_port_and_a_busy_audit_are_named(world):
 
 # --- limits ---
 
+@pytest.mark.short
+def test_one_source_does_not_lock_the_others_out(world):
+    w = world(limits="startups_per_source: 3, startups: \"5:100:5\", connections: 6")
+    held = [socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) for _ in range(3)]
+    kit.wait_until(lambda: w.status()["connections"] == 3, "as many wait as one source may have")
+    for _ in range(20):
+        with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) as more:
+            assert kit.recv_all(more) == b"smplkit bastion: too many connections, try again later\r\n"
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # from another address
+    counts = w.status()["counts"]
+    assert (counts["dropped"], counts["dropped_of_source"]) == (20, 20)
+    assert "20 dropped (20 by startups_per_source)" in w.command("status").stdout
+    held.pop().close()
+    kit.wait_until(lambda: w.status()["connections"] == 2, "one has gone")
+    with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) as again:
+        assert again.recv(4) == b"SSH-"
+
 def grant(w, **keys):
     more = "".join(f", {k}: {v}" for k, v in keys.items())
     return f"  - {{users: [dev], targets: ['*.internal.smplkit.local:{w.port}'], networks: [127.42.0.0/16]{more}}}\n"
@@ -572,7 +589,7 @@ def test_a_dead_control_socket_is_replaced(world):
 
 @pytest.mark.full
 def test_templates_are_renewed_after_a_thousand_workers(world):
-    w = world(limits="startups: \"4000:0:4000\", connections: 4096")
+    w = world(limits="startups: \"4000:0:4000\", startups_per_source: 4000, connections: 4096")
     first = w.template()
     for _ in range(1010):
         with socket.create_connection((BASTION, w.ssh_port)) as s:
