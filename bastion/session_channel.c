@@ -256,6 +256,10 @@ static bool take_bytes(session_t *s, channel_t *c, const msg_traffic_t *t)
   }
   uint64_t up = t->bytes_up - c->bytes_up;
   uint64_t down = t->bytes_down - c->bytes_down;
+  if (up > SESSION_BYTES_MAX - s->bytes_up || down > SESSION_BYTES_MAX - s->bytes_down) {
+    session_misbehaved(s, "counts more bytes than there can be");
+    return false;
+  }
   c->bytes_up = t->bytes_up;
   c->bytes_down = t->bytes_down;
   s->bytes_up += up;

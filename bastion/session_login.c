@@ -32,7 +32,8 @@ void login_sign(session_t *s, const msg_t *m)
   if (allowed && hostkey_sign(s->key, m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
     reply.signed_.ok = 1;
     reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
-  } else {
+  } else if (!s->unsigned_told) {
+    s->unsigned_told = true;
     log_warn("session %s: a host signature was not given", s->id);
   }
   if (s->state == STATE_KEX) {

@@ -123,6 +123,14 @@ BREACHES = {
     "counts backwards": (
         "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED; w.traffic(1, 9, 9); w.traffic(1, 8, 9)",
         "counts backwards"),
+    "more bytes than a number holds": (
+        "signed_in(w); assert w.open('{web}', {port})[0] == fb.OPENED; w.traffic(1, 2 ** 64 - 1, 0)",
+        "more bytes than there can be"),
+    "more bytes than a number holds, in sum": (
+        "signed_in(w); assert w.open('{web}', {port})[0] == w.open('{web}', {port})[0] == fb.OPENED; w.traffic(1, 0, 2 ** 63 - 1); "
+        "w.traffic(2, 0, 1)", "more bytes than there can be"),
+    "long answers left unread": (
+        "signed_in(w)\nwhile True: ask(w, '{\"cmd\":\"x\",\"id\":\"' + 'x' * 15000 + '\"}')", "does not read what it asked for"),
 }
 
 
@@ -280,6 +288,20 @@ def test_terminating_an_ending_session_has_no_patience_with_it(fake, target):
     assert kit.recv_all(fake.client) == b""
     fake.wait_seen(killed=1)
     assert w.sessions() == [] and len(w.records("session-end")) == 1
+
+
+def test_the_log_tells_once_that_host_signatures_are_not_given(fake):
+    fake.play("""
+signed_in(w)
+refused = 0
+while refused < 50:
+    refused += not w.sign()
+say(done=True)
+""")
+    fake.wait_seen(done=True)
+    fake.world.command("terminate", "--user", "dev")
+    fake.world.wait_record("session-end")
+    assert fake.world.bastion.stderr.count("a host signature was not given") == 1
 
 
 def test_host_signatures_for_rekeys_are_bounded(fake):
