@@ -80,11 +80,26 @@ static ssh_key load_key(const char *path, const char *passphrase, bool *locked, 
   return key;
 }
 
+/* A public key given where the private one belongs. */
+static bool is_public(const char *path)
+{
+  size_t len = strlen(path);
+  ssh_key key = NULL;
+  if (len < 5 || strcmp(path + len - 4, ".pub") != 0 || ssh_pki_import_pubkey_file(path, &key) != SSH_OK)
+    return false;
+  ssh_key_free(key);
+  return true;
+}
+
 static outcome_t try_file(attempt_t *a, size_t i)
 {
   const char *path = a->options->identities[i];
   if (!a->options->identities_given && access(path, F_OK) != 0)
     return DENIED;
+  if (is_public(path)) {
+    say_note(a->say, "%s is a public key; give the private one, %.*s", path, (int)(strlen(path) - 4), path);
+    return DENIED;
+  }
   diag_t diag = {0};
   ssh_key key = load_key(path, NULL, &a->locked[i], &diag);
   if (!key) {

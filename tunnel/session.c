@@ -129,8 +129,10 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, const 
   return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
 }
 
+typedef enum consent { CONSENT_YES, CONSENT_NO, CONSENT_NOBODY_THERE } consent_t;
+
 /* Somebody at the terminal reads the fingerprint and says yes. */
-static bool ask(const trust_t *trust, const char *kind, const char *print)
+static consent_t ask(const trust_t *trust, const char *kind, const char *print)
 {
   char question[1024];
   char answer[TRUST_FINGERPRINT_MAX + 8];
@@ -139,8 +141,8 @@ static bool ask(const trust_t *trust, const char *kind, const char *print)
            "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
            trust_host(trust), kind, print);
   if (interrupt_prompt(question, answer, sizeof answer, 0) < 0)
-    return false;
-  return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0;
+    return CONSENT_NOBODY_THERE;
+  return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0 ? CONSENT_YES : CONSENT_NO;
 }
 
 static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_verdict_t verdict,
@@ -182,7 +184,14 @@ static exit_code_t check_key(ssh_session session, const options_t *o, const say_
     say_step(say, "host key %s %s is known", kind, print);
     return EXIT_ENDED;
   }
-  if (verdict != TRUST_UNKNOWN || !ask(trust, kind, print))
+  consent_t consent = verdict == TRUST_UNKNOWN ? ask(trust, kind, print) : CONSENT_NOBODY_THERE;
+  if (consent == CONSENT_NO) {
+    diag_fail(diag, SMPL_EDENIED,
+              "the key of %s was not confirmed with 'yes' or its fingerprint: not connecting",
+              trust_host(trust));
+    return EXIT_NOT_TRUSTED;
+  }
+  if (consent == CONSENT_NOBODY_THERE)
     return untrusted(o, trust, verdict, kind, print, diag);
   diag_t inner = {0};
   if (o->known_hosts_count && trust_remember(trust, o->known_hosts[0], key, &inner) == SMPL_OK)

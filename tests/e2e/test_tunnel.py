@@ -563,6 +563,16 @@ def test_a_terminal_is_asked_about_an_unknown_host_and_the_answer_is_kept(sshd, 
     assert sshd.host_line in known.read_text()
 
 
+def test_status_5_a_key_that_is_not_confirmed(sshd, work):
+    known = work / "known"
+    terminal = Terminal(*sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80")
+    terminal.until(b"fingerprint)?")
+    terminal.type(b"SHA256:another\n")
+    terminal.until(b"was not confirmed")
+    assert terminal.end() == 5
+    assert not known.exists()
+
+
 class Terminal:
     """smpl-tunnel on a terminal of its own."""
 
@@ -622,6 +632,12 @@ def test_status_6_wrong_key(sshd, work):
     done = tunnel_end(*sshd.arguments()[:2], "-i", other, "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80")
     assert done.returncode == 6
     assert str(other) in done.stderr
+
+
+def test_status_6_a_public_key_is_told_from_the_private_one(sshd):
+    done = tunnel_end(*sshd.arguments()[:2], "-i", f"{sshd.identity}.pub", "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80")
+    assert done.returncode == 6 and "chmod" not in done.stderr
+    assert f"{sshd.identity}.pub is a public key; give the private one, {sshd.identity}\n" in done.stderr
 
 
 def test_status_6_no_key_at_all_says_where_it_looked(sshd, work):
