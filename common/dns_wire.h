@@ -44,6 +44,7 @@ enum {
   DNS_RCODE_NOTIMP = 4,
   DNS_RCODE_REFUSED = 5,
   DNS_RCODE_BADVERS = 16,
+  DNS_RCODE_BADCOOKIE = 23,
 };
 
 /* A cursor over bytes: at <= len always. */

@@ -254,9 +254,26 @@ static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t c
   return cap < limit ? cap : limit;
 }
 
+/* Reads the message and begins the answer; false when *len is all there is to send, 0 for nothing. */
+static bool begin(const uint8_t *msg, size_t *len, answer_transport_t transport, uint8_t *out, size_t cap, query_t *q,
+                  reply_t *r, answer_note_t *note)
+{
+  query_result_t result = query_read(msg, *len, q);
+  *note = (answer_note_t){0};
+  if (result == QUERY_READ) {
+    reply_begin(r, q, out, reply_cap(q, transport, cap));
+    return true;
+  }
+  note->rcode = result == QUERY_NOTIMP ? DNS_RCODE_NOTIMP : DNS_RCODE_FORMERR;
+  *len = result == QUERY_DROP ? 0 : reply_bare(q, note->rcode, out);
+  return false;
+}
+
 static size_t finish(reply_t *r, const query_t *q, answer_note_t *note)
 {
   size_t len = reply_end(r, q);
+  note->rcode = r->rcode;
+  note->truncated = (r->flags & DNS_FLAG_TC) != 0;
   if (q->cookie_len > 0) {
     note->cookie_at = (uint16_t)r->cookie_at;
     note->cookie = q->cookie;
@@ -270,15 +287,8 @@ size_t answer_traced(const view_t *view, answer_transport_t transport, const uin
 {
   query_t q;
   reply_t r;
-  query_result_t result = query_read(msg, len, &q);
-  *note = (answer_note_t){0};
-  if (result == QUERY_DROP)
-    return 0;
-  if (result != QUERY_READ) {
-    note->rcode = result == QUERY_NOTIMP ? DNS_RCODE_NOTIMP : DNS_RCODE_FORMERR;
-    return reply_bare(&q, note->rcode, out);
-  }
-  reply_begin(&r, &q, out, reply_cap(&q, transport, cap));
+  if (!begin(msg, &len, transport, out, cap, &q, &r, note))
+    return len;
   if (q.edns_version > 0)
     r.rcode = DNS_RCODE_BADVERS;
   else if (q.question_end == DNS_HEADER_LEN)
@@ -287,8 +297,19 @@ size_t answer_traced(const view_t *view, answer_transport_t transport, const uin
     refuse(&r);
   else
     answer_question(&r, view, &q, trace);
-  note->rcode = r.rcode;
-  note->truncated = (r.flags & DNS_FLAG_TC) != 0;
+  return finish(&r, &q, note);
+}
+
+size_t answer_short(const uint8_t *msg, size_t len, uint8_t *out, answer_note_t *note)
+{
+  query_t q;
+  reply_t r;
+  if (!begin(msg, &len, ANSWER_UDP, out, UDP_REPLY_MAX, &q, &r, note))
+    return len;
+  if (q.cookie_len > 0)
+    r.rcode = DNS_RCODE_BADCOOKIE;
+  else
+    r.flags |= DNS_FLAG_TC;
   return finish(&r, &q, note);
 }
 

@@ -180,8 +180,9 @@ static void print_zones(const json_t *reply)
 static void print_counts(const char *who, const json_t *item)
 {
   printf("%-24s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT
-         " %9" JSON_INTEGER_FORMAT " ",
-         who, number(item, "udp"), number(item, "tcp"), number(item, "dropped"), number(item, "truncated"));
+         " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " ",
+         who, number(item, "udp"), number(item, "tcp"), number(item, "dropped"), number(item, "truncated"),
+         number(item, "limited"));
   const char *rcode;
   json_t *count;
   json_object_foreach(json_object_get(item, "rcodes"), rcode, count)
@@ -193,7 +194,7 @@ static void print_stats(const json_t *reply)
 {
   size_t i;
   json_t *item;
-  printf("%-24s %12s %12s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "ANSWERS");
+  printf("%-24s %12s %12s %9s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "LIMITED", "ANSWERS");
   json_array_foreach(json_object_get(reply, "views"), i, item)
   {
     const char *name = json_string_value(json_object_get(item, "view"));

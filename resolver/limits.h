@@ -25,6 +25,10 @@ enum {
   COOKIE_AGE_MAX_S = 3600,     /* seconds that a server cookie is believed, RFC 9018 section 4.3 */
   COOKIE_AHEAD_MAX_S = 300,    /* and how far it may seem to be from the future */
   COOKIE_ROTATE_MS = 24 * 3600 * 1000, /* how long a secret makes cookies */
+  RATE_DEFAULT = 200,   /* answers a second of each kind, to one network from one worker, in public views */
+  RATE_MAX = 1000000,
+  RATE_SLIP = 2,        /* above the rate every second answer is a short one, the others are dropped */
+  RATE_SETS = 1 << 14,  /* of four networks each, per worker: 1 MiB */
   UDP_REPLY_MAX = 1232, /* bytes, and what our OPT advertises */
   UDP_REPLY_MIN = 512,  /* without EDNS */
   UDP_QUERY_MAX = 4096, /* bytes taken of a datagram; a longer one is FORMERR */

@@ -64,6 +64,11 @@ static void put_truncated(void *ctx, const char *view, const stats_sum_t *sum)
   by_view(ctx, "smpl_resolver_truncated_total", view, NULL, NULL, sum->n[STATS_TRUNCATED]);
 }
 
+static void put_limited(void *ctx, const char *view, const stats_sum_t *sum)
+{
+  by_view(ctx, "smpl_resolver_limited_total", view, NULL, NULL, sum->n[STATS_LIMITED]);
+}
+
 static void put_views(FILE *f, const admin_state_t *a)
 {
   head(f, "smpl_resolver_queries_total", "counter", "Queries answered, by view (empty: clients without one) and transport.");
@@ -74,6 +79,8 @@ static void put_views(FILE *f, const admin_state_t *a)
   admin_each_view(a, put_dropped, f);
   head(f, "smpl_resolver_truncated_total", "counter", "Answers with the TC bit.");
   admin_each_view(a, put_truncated, f);
+  head(f, "smpl_resolver_limited_total", "counter", "Queries above a public view's rate: dropped or answered short.");
+  admin_each_view(a, put_limited, f);
 }
 
 static void put_zones(FILE *f, const snapshot_t *s)

@@ -1,13 +1,16 @@
 #include "resolver/respond.h"
 
+#include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "resolver/limiter.h"
 
 struct responder {
   unsigned worker;
   cookies_t *cookies;
+  limiter_t *limiter;
 };
 
 int responder_new(unsigned worker, const cookie_secret_t *secret, responder_t **out)
@@ -18,6 +21,13 @@ int responder_new(unsigned worker, const cookie_secret_t *secret, responder_t **
     return SMPL_ENOMEM;
   r->worker = worker;
   int err = cookies_new(secret, &r->cookies);
+  uint64_t seed;
+  if (!err && RAND_bytes((uint8_t *)&seed, sizeof seed) != 1)
+    err = SMPL_ESYS;
+  if (!err) {
+    r->limiter = limiter_new(seed);
+    err = r->limiter == NULL ? SMPL_ENOMEM : SMPL_OK;
+  }
   if (err)
     responder_free(r);
   else
@@ -30,14 +40,45 @@ void responder_free(responder_t *responder)
   if (responder == NULL)
     return;
   cookies_free(responder->cookies);
+  limiter_free(responder->limiter);
   free(responder);
+}
+
+static cookie_client_t client_of(const ip_t *peer, const answer_note_t *note)
+{
+  return (cookie_client_t){note->cookie, peer, (uint32_t)(clock_wall_ms() / 1000), clock_mono_ms()};
 }
 
 /* RFC 7873 section 5.2: whoever sends a cookie gets ours, whatever the one it sent is worth. */
 static void put_cookie(responder_t *r, const ip_t *peer, const answer_note_t *note, uint8_t *out)
 {
-  cookie_client_t client = {note->cookie, peer, (uint32_t)(clock_wall_ms() / 1000), clock_mono_ms()};
+  cookie_client_t client = client_of(peer, note);
   cookies_make(r->cookies, &client, out + note->cookie_at);
+}
+
+static bool has_valid_cookie(responder_t *r, const ip_t *peer, const answer_note_t *note)
+{
+  if (note->server_cookie_len == 0)
+    return false;
+  cookie_client_t client = client_of(peer, note);
+  return cookies_valid(r->cookies, &client, note->cookie + COOKIE_CLIENT_LEN, note->server_cookie_len);
+}
+
+/* What a public view sends instead of an answer above its rate. Only its rcode counts for that, so that a refusal is
+ * limited alike for every name. */
+static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *peer, const uint8_t *msg, size_t len,
+                    uint8_t *out, size_t n, answer_note_t *note, stats_t *counters)
+{
+  limiter_kind_t kind = note->rcode == DNS_RCODE_NOERROR    ? LIMITER_DATA
+                        : note->rcode == DNS_RCODE_NXDOMAIN ? LIMITER_NXDOMAIN
+                                                            : LIMITER_ERROR;
+  if (has_valid_cookie(r, peer, note))
+    return n;
+  limiter_verdict_t verdict = limiter_take(r->limiter, peer, view, kind, rate, clock_mono_ms());
+  if (verdict == LIMITER_PASS)
+    return n;
+  stats_add(counters, STATS_LIMITED);
+  return verdict == LIMITER_SLIP ? answer_short(msg, len, out, note) : 0;
 }
 
 size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
@@ -52,10 +93,15 @@ size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, con
     stats_add(counters, STATS_DROPPED);
     return 0;
   }
+  uint32_t rate = transport == ANSWER_UDP ? snapshot_rate_limit(s, number) : 0;
+  if (rate > 0)
+    n = limit(responder, rate, (uint32_t)number, peer, msg, len, out, n, &note, counters);
+  if (n == 0)
+    return 0;
   if (note.cookie_at > 0)
     put_cookie(responder, peer, &note, out);
   stats_add(counters, transport == ANSWER_UDP ? STATS_UDP : STATS_TCP);
-  stats_add(counters, STATS_RCODE0 + (note.rcode < STATS_RCODES ? note.rcode : STATS_RCODES - 1u));
+  stats_add(counters, stats_rcode(note.rcode));
   if (note.truncated)
     stats_add(counters, STATS_TRUNCATED);
   return n;

@@ -1,4 +1,4 @@
-/* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, counters. */
+/* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, rate limit, counters. */
 #pragma once
 
 #include <stddef.h>

@@ -31,9 +31,17 @@ static const conf_field_t view_fields[] = {
     {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true},
     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
     {"zones", CONF_MANY, offsetof(view_conf_t, zones), .scalar = &conf_string, .allow_empty = true},
+    {"public", CONF_ONE, offsetof(view_conf_t, is_public), .scalar = &conf_bool},
+    {"rate_limit", CONF_ONE, offsetof(view_conf_t, rate_limit), .scalar = &conf_uint, .min = 1, .max = RATE_MAX},
 };
 
-static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields), NULL};
+static void view_defaults(void *out)
+{
+  view_conf_t *v = out;
+  v->rate_limit = RATE_DEFAULT;
+}
+
+static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields), view_defaults};
 
 static int parse_on_missing(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -175,9 +183,11 @@ static int origin_compare(const void *left, const void *right)
   return c != 0 ? c : (a->position > b->position) - (a->position < b->position);
 }
 
-/* The zones a view names exist, and no two have one origin. */
+/* The zones a view names exist, and no two have one origin; only what is public has a limit. */
 static int check_view(const settings_t *s, const view_conf_t *v, diag_t *diag)
 {
+  if (!v->is_public && conf_given(s->conf, &v->rate_limit))
+    return conf_fail(s->conf, diag, &v->rate_limit, "view '%s': rate_limit is only used with public: true", v->name);
   char place[PLACE_MAX];
   size_t count = v->zones.count;
   view_origin_t *origins = calloc(count + 1, sizeof *origins);

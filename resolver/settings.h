@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,8 @@ typedef struct view_conf {
   const char *name;
   conf_list_t clients; /* ip_net_t */
   conf_list_t zones;   /* const char *: names of zones, may be empty */
+  bool is_public;      /* answers over UDP are limited */
+  uint64_t rate_limit; /* answers a second to one network, of a public view */
 } view_conf_t;
 
 typedef enum on_missing {

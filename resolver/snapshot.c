@@ -268,6 +268,14 @@ const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *
   return value == NETWORKS_NONE ? NULL : s->views[value];
 }
 
+uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view)
+{
+  if (view >= s->view_count)
+    return 0;
+  const view_conf_t *v = settings_view_at(&s->settings, view);
+  return v->is_public ? (uint32_t)v->rate_limit : 0;
+}
+
 stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view)
 {
   return &s->stats[worker * (s->view_count + 1) + view];

@@ -39,6 +39,10 @@ const view_t *snapshot_view(const snapshot_t *s, size_t i);
  * snapshot_view_count for none. */
 const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peer, size_t *number);
 
+/* Answers a second that the view gives to one network over UDP; 0: as many as are asked for, as does no view
+ * (snapshot_view_count). */
+uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view);
+
 /* A worker's counters for a view (snapshot_view_count: clients without one). */
 stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view);
 /* All workers'. */

@@ -9,7 +9,7 @@
 #include "resolver/answer.h"
 
 enum {
-  STATS_RCODES = 17, /* 0 to 15, and 16 for BADVERS */
+  STATS_RCODES = 18, /* 0 to 15, BADVERS, BADCOOKIE */
 };
 
 typedef enum stats_count {
@@ -17,6 +17,7 @@ typedef enum stats_count {
   STATS_TCP,
   STATS_DROPPED,   /* messages that got no answer: no header, or an answer themselves */
   STATS_TRUNCATED, /* answers with TC */
+  STATS_LIMITED,   /* questions above a public view's rate: dropped or answered with a short answer */
   STATS_RCODE0,    /* answers by rcode */
   STATS_COUNTS = STATS_RCODE0 + STATS_RCODES,
 } stats_count_t;
@@ -50,6 +51,13 @@ typedef struct latency_sum {
 void latency_note(latency_t *l, uint64_t ns, uint64_t count);
 /* Any thread. */
 void latency_sum_add(latency_sum_t *sum, const latency_t *l);
+
+/* Where answers with this rcode of twelve bits are counted. */
+static inline unsigned stats_rcode(unsigned rcode)
+{
+  unsigned known = rcode <= DNS_RCODE_BADVERS ? rcode : STATS_RCODES - 1u;
+  return STATS_RCODE0 + known;
+}
 
 /* Sums, by the thread that asks. */
 typedef struct stats_sum {

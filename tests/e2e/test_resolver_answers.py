@@ -1,11 +1,15 @@
 """What smpl-resolver answers where a message gets long, leads on or says more than was asked, over real sockets."""
 
+import json
+import os
+import shutil
+import signal
 import struct
 
 import pytest
 
 import kit
-from test_resolver import PRIVATE, PUBLIC, Resolver, query, rcode
+from test_resolver import PRIVATE, PUBLIC, Resolver, query, rcode, split
 
 SOA = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 604800 30\n@ NS ns\nns A 127.41.0.1\n"
 
@@ -158,3 +162,88 @@ def test_cookies_of_one_client_are_those_of_all_workers_and_of_nobody_else(spawn
     assert len(got) == 1, "five times over a second's end?"
     other = cookie_of(r.session(PUBLIC, False).ask(with_cookie(query("ns.z.test", 1), b"client01")))
     assert other[16:] not in {c[16:] for c in got}
+
+
+LIMITED = ", public: true, rate_limit: 10"
+
+
+def flood(r, source, message, count):
+    """Sends count times the same and returns what comes back within a moment."""
+    replies = []
+    with r.udp(source) as s:
+        for _ in range(count):
+            s.send(message)
+        s.settimeout(0.3)
+        try:
+            while True:
+                replies.append(s.recv(65535))
+        except TimeoutError:
+            return replies
+
+
+def limited_world(spawn, work):
+    zones = {"com.test": SOA + "a A 192.0.2.1\n", "private.test": SOA}
+    r = make(spawn, work, zones, {"vpc": ("127.10.0.0/16", list(zones), ""), "world": ("0.0.0.0/0", ["com.test"], LIMITED)},
+             more="workers: 1\n")
+    return r.start()
+
+
+@pytest.mark.short
+def test_public_views_answer_one_network_at_a_bounded_rate(spawn, work):
+    r = limited_world(spawn, work)
+    q = query("a.com.test", 1)
+    replies = flood(r, PUBLIC, q, 200)
+    whole = [m for m in replies if not m[2] & 2]
+    slipped = [m for m in replies if m[2] & 2]
+    assert 10 <= len(whole) <= 20 and 80 <= len(slipped) <= 95
+    assert {len(m) for m in slipped} == {len(q)}, "a short answer is no longer than the question"
+    # over TCP it is answered, another network too, and in a view that is not public nobody is limited
+    assert rcode(r.session(PUBLIC, True).ask(q)) == 0
+    assert len([m for m in flood(r, "127.20.1.9", q, 5) if not m[2] & 2]) == 5
+    assert len([m for m in flood(r, PRIVATE, q, 200) if not m[2] & 2]) == 200
+    done = r.command("stats", "-c", r.config, "--json")
+    views = {v["view"]: v for v in json.loads(done.stdout)["views"]}
+    assert views["world"]["limited"] == 200 - len(whole) and views["vpc"]["limited"] == 0
+
+
+def test_cookies_exempt_from_the_rate(spawn, work):
+    r = limited_world(spawn, work)
+    q = query("a.com.test", 1)
+    replies = flood(r, PUBLIC, with_cookie(q, b"client01"), 100)
+    bad = [m for m in replies if rcode(m) == 7 and m[-28 - 11 + 5] == 1]
+    assert bad, "BADCOOKIE, 23, instead of TC"
+    good = cookie_of(bad[-1])
+    assert len(flood(r, PUBLIC, with_cookie(q, good), 100)) == 100
+    # from another address of the same network it is worth nothing
+    assert len([m for m in flood(r, "127.20.0.10", with_cookie(q, good), 100) if rcode(m) == 0]) <= 20
+
+
+def test_refusals_are_limited_alike_for_every_name(spawn, work):
+    """The private zone's names and made-up ones share one count: which ran out tells nothing."""
+    r = limited_world(spawn, work)
+    flood(r, PUBLIC, query("ns.private.test", 1), 100)
+    for name in ("ns.private.test", "nope.private.test", "nowhere.test"):
+        replies = flood(r, PUBLIC, query(name, 1), 20)
+        assert sum(rcode(m) == 5 for m in replies) <= 8 and len(replies) >= 10
+        assert {split(m) for m in replies if rcode(m) != 5} == {(b"\x82\0\0\x01\0\0\0\0\0\x01", b"\0\0\x29\x04\xd0\0\0\0\0\0\0")}
+
+
+def test_cookies_and_limits_cost_no_system_calls(spawn, work):
+    strace = shutil.which("strace")
+    if strace is None or os.geteuid() != 0:
+        pytest.skip("needs strace and root: the program may not be traced by its own user")
+    r = limited_world(spawn, work)
+    log = r.work / "strace"
+    tracer = kit.Program([strace, "-f", "-o", str(log), "-p", str(r.program.pid)])
+    try:
+        tracer.wait_line("attached")
+        cookie = cookie_of(r.session(PRIVATE, False).ask(with_cookie(query("a.com.test", 1), b"client01")))
+        for message in (query("a.com.test", 1), with_cookie(query("x.private.test", 1), b"client01"),
+                        with_cookie(query("a.com.test", 1), cookie)):
+            flood(r, PUBLIC, message, 50)
+    finally:
+        tracer.signal(signal.SIGINT)
+        tracer.wait()
+    calls = {line.split(None, 1)[1].split("(")[0] for line in log.read_text().splitlines()
+             if "(" in line and not line.split(None, 1)[1].startswith(("<", "---", "+++"))}
+    assert "recvmmsg" in calls and calls <= {"recvmmsg", "sendmmsg", "epoll_wait", "epoll_pwait", "restart_syscall"}, calls

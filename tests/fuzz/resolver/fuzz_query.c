@@ -85,6 +85,12 @@ static void check(const uint8_t *data, size_t size, const uint8_t *out, size_t l
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   const view_t *views[] = {all, one, overlaid, NULL};
+  uint8_t brief[UDP_REPLY_MAX];
+  answer_note_t brief_note;
+  size_t brief_len = answer_short(data, size, brief, &brief_note);
+  require(brief_len <= size + 28, "a short answer is not much more than the question");
+  if (brief_len > 0)
+    check(data, size, brief, brief_len, &brief_note);
   for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
     for (int tcp = 0; tcp < 2; tcp++) {
       size_t cap = tcp ? MESSAGE_MAX : UDP_REPLY_MAX;

@@ -96,6 +96,32 @@ static void base_of_an_overlay_is_another_zone_of_its_origin(void **state)
   snapshot_free(s);
 }
 
+static void rate_limits_are_for_public_views(void **state)
+{
+  (void)state;
+#define LIMITED(keys)                                                                                        \
+  LISTENER "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in]}\n"                         \
+           "  - {name: out, clients: [\"0.0.0.0/0\"], zones: [example.org@out]" keys "}\n" ZONES
+  check_error(LIMITED(", rate_limit: 5"), "view 'out': rate_limit is only used with public: true");
+  check_error(LIMITED(", public: true, rate_limit: 0"), "from 1 to 1000000");
+  check_error(LIMITED(", public: true, rate_limit: 1000001"), "from 1 to 1000000");
+  static const struct {
+    const char *text;
+    uint32_t rate;
+  } cases[] = {{LIMITED(""), 0},
+               {LIMITED(", public: false"), 0},
+               {LIMITED(", public: true"), 200},
+               {LIMITED(", public: true, rate_limit: 1"), 1},
+               {LIMITED(", public: true, rate_limit: 1000000"), 1000000}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snapshot_t *s = load(cases[i].text);
+    assert_int_equal(snapshot_rate_limit(s, 0), 0);
+    assert_int_equal(snapshot_rate_limit(s, 1), cases[i].rate);
+    assert_int_equal(snapshot_rate_limit(s, 2), 0);
+    snapshot_free(s);
+  }
+}
+
 static void count_warnings(void *ctx, const char *text)
 {
   (void)text;
@@ -291,6 +317,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(base_of_an_overlay_is_another_zone_of_its_origin),
       cmocka_unit_test(zone_that_is_only_a_base_is_used),
+      cmocka_unit_test(rate_limits_are_for_public_views),
       cmocka_unit_test(view_comes_from_listener_and_peer),
       cmocka_unit_test(tags_tell_zones_of_one_origin_apart),
       cmocka_unit_test(tie_of_networks_names_both_places),
