@@ -93,12 +93,12 @@ static void on_create(request_t *request, void *service)
 
 static void on_list(request_t *request, void *service)
 {
-  product_guard(service, request, list);
+  product_guard_read(service, request, list);
 }
 
 static void on_get(request_t *request, void *service)
 {
-  product_guard(service, request, get);
+  product_guard_read(service, request, get);
 }
 
 static void on_replace(request_t *request, void *service)

@@ -33,6 +33,8 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
     err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
   if (!err && keycheck_new(ask_account_service, p, &p->keycheck))
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err && turns_new(env->loop, &p->turns))
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
     err = storage_open(env->loop, env->database, schema, &p->storage, diag);
   if (!err) {
@@ -53,6 +55,8 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
   p->provision = provision;
   int err = open_parts(p, env, schema, diag);
   if (err) {
+    if (p->turns != NULL)
+      turns_close(p->turns, ignore_closed, NULL);
     keycheck_free(p->keycheck);
     free(p);
   } else {
@@ -61,7 +65,7 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
   return err;
 }
 
-static void on_storage_closed(void *ctx)
+static void on_turns_closed(void *ctx)
 {
   product_t *p = ctx;
   void (*closed)(void *) = p->closed;
@@ -69,6 +73,12 @@ static void on_storage_closed(void *ctx)
   keycheck_free(p->keycheck);
   free(p);
   closed(closed_ctx);
+}
+
+static void on_storage_closed(void *ctx)
+{
+  product_t *p = ctx;
+  turns_close(p->turns, on_turns_closed, p);
 }
 
 static void on_sisters_closed(void *ctx)
@@ -94,4 +104,37 @@ int product_check(void *state, diag_t *diag)
 void product_guard(product_t *p, request_t *request, caller_cb cb)
 {
   keycheck_guard(p->keycheck, request, cb, p);
+}
+
+typedef struct read {
+  turn_t turn; /* first */
+  product_t *product;
+  request_t *request;
+  caller_t caller;
+  caller_cb cb;
+} read_t;
+
+static void run_read(turn_t *turn)
+{
+  read_t *r = (read_t *)turn; /* lives in the request, until it is replied to */
+  r->cb(r->request, r->product, &r->caller);
+}
+
+static void queue_read(request_t *request, void *ctx, const caller_t *caller)
+{
+  read_t *r = ctx;
+  r->caller = *caller;
+  if (turns_take(r->product->turns, &r->turn, caller->account))
+    reply_unavailable(request, "too many reads are waiting; try again");
+}
+
+void product_guard_read(product_t *p, request_t *request, caller_cb cb)
+{
+  read_t *r = request_alloc(request, sizeof *r);
+  if (r == NULL) {
+    reply_storage_error(request, SMPL_ENOMEM);
+    return;
+  }
+  *r = (read_t){.turn = {.run = run_read}, .product = p, .request = request, .cb = cb};
+  keycheck_guard(p->keycheck, request, queue_read, r);
 }

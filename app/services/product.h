@@ -7,6 +7,7 @@
 #include "app/services/keycheck.h"
 #include "app/services/sister.h"
 #include "app/services/storage.h"
+#include "app/services/turns.h"
 
 /* Writer thread: rows that every new account begins with. */
 typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t now);
@@ -15,6 +16,7 @@ typedef struct product {
   storage_t *storage;
   sisters_t *sisters;
   keycheck_t *keycheck;
+  turns_t *turns;
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
   void (*closed)(void *ctx);
@@ -35,6 +37,8 @@ int product_check(void *state, diag_t *diag);
 
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);
+/* The same for reads, which take turns. */
+void product_guard_read(product_t *product, request_t *request, caller_cb cb);
 
 /* 1 if the account service told of this account, 0 if not (yet), negative on error. Any thread, with its connection. */
 int tenants_known(storage_db_t *db, const char *account);
