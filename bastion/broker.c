@@ -305,6 +305,8 @@ static void stop(broker_t *b)
   listener_close_others(b, NULL);
   control_server_close(b->control);
   session_force_all(b);
+  if (b->audit != NULL)
+    session_tell_repeats(b, true);
   spawner_close(b->spawner);
   audit_close(b->audit);
   lookup_free(b->lookup);

@@ -13,6 +13,7 @@
 #include "bastion/msg.h"
 #include "bastion/opening.h"
 #include "bastion/peer.h"
+#include "bastion/repeats.h"
 #include "bastion/signedreq.h"
 #include "bastion/spawner.h"
 #include "bastion/state.h"
@@ -77,12 +78,6 @@ typedef struct question {
   char target[MSG_HOST_MAX];
 } question_t;
 
-/* A bucket of tokens that refills with time; starts full. */
-typedef struct rate {
-  uint64_t milli; /* thousandths of a token that have been taken */
-  uint64_t at;    /* monotonic ms of the last take; 0: none yet */
-} rate_t;
-
 typedef struct refusal {
   char host[MSG_HOST_MAX];
   uint16_t port;
@@ -135,6 +130,7 @@ struct session {
   uint64_t bytes_up, bytes_down;
   refusal_t refusals[SESSION_REFUSALS_MAX];
   size_t refusal_count; /* ever; the newest is at (count - 1) % MAX */
+  repeats_t repeats;    /* refusals too many to be written singly */
   question_t *questions;
   size_t question_count;
   /* times, monotonic ms */
@@ -162,6 +158,7 @@ struct broker {
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
   uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
+  repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
   uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;
@@ -198,14 +195,19 @@ size_t session_judge_all(broker_t *b);
 /* Limits follow from the grants in use. */
 void session_set_limits(session_t *s);
 session_t *session_by_number(broker_t *b, uint64_t number);
-/* Takes a token; false when the bucket is empty. */
-bool session_rate_take(rate_t *rate, uint64_t burst, uint64_t per_second);
 int session_send(session_t *s, const msg_t *m, int fd);
 void session_free_if_done(session_t *s);
 /* A record of this session: event, session, user (once it is known), source. */
 json_t *session_record(const session_t *s, const char *event);
 /* Appends without waiting. */
 void session_append(session_t *s, json_t *record);
+/* Appends a refusal, or counts it where there are too many of them (repeats.h): of this session and of its source, and
+ * before the login of its source alone. Takes over record; event must be static, what is "" or what was refused. True if
+ * it was appended, and is worth a line in the log. */
+bool session_append_refusal(session_t *s, json_t *record, const char *event, const char *what, uint16_t port,
+                            reason_t reason);
+/* Appends what was counted: where it is due, or all at the program's end. */
+void session_tell_repeats(broker_t *b, bool all);
 
 /* ---- session_login.c ---- */
 

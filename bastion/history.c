@@ -65,9 +65,16 @@ static json_t *new_row(reading_t *r, const json_t *record)
   return row;
 }
 
-static void add_one(json_t *row, const char *key)
+static void add(json_t *row, const char *key, json_int_t n)
 {
-  json_object_set_new(row, key, json_integer(json_integer_value(json_object_get(row, key)) + 1));
+  json_object_set_new(row, key, json_integer(json_integer_value(json_object_get(row, key)) + n));
+}
+
+/* How many a record of refusals stands for. */
+static json_int_t times(const json_t *record)
+{
+  const json_t *repeated = json_object_get(record, "repeated");
+  return repeated != NULL ? json_integer_value(repeated) : 1;
 }
 
 static void add_target(json_t *row, const json_t *record)
@@ -110,24 +117,25 @@ static void take(reading_t *r, const json_t *record)
 {
   const char *event = json_string_value(json_object_get(record, "event"));
   const char *id = json_string_value(json_object_get(record, "session"));
-  if (event == NULL || id == NULL)
+  if (event == NULL)
     return;
-  json_t *row = json_object_get(r->by_session, id);
-  if (strcmp(event, "session-start") == 0 && wanted(r, record)) {
+  json_t *row = id != NULL ? json_object_get(r->by_session, id) : NULL;
+  if (id != NULL && strcmp(event, "session-start") == 0 && wanted(r, record)) {
     row = new_row(r, record);
     json_object_set_new(row, "session", json_string(id));
     json_object_set(r->by_session, id, row);
   } else if (strcmp(event, "login-failed") == 0 && wanted(r, record)) {
     row = new_row(r, record);
+    add(row, "refused", times(record));
     json_object_set_new(row, "reason", copy_of(record, "reason"));
     json_object_set_new(row, "ended", copy_of(record, "time"));
   } else if (row == NULL) {
     return;
   } else if (strcmp(event, "channel-open") == 0) {
-    add_one(row, "channels");
+    add(row, "channels", 1);
     add_target(row, record);
   } else if (strcmp(event, "channel-refused") == 0 || strcmp(event, "refused") == 0) {
-    add_one(row, "refused");
+    add(row, "refused", times(record));
   } else if (strcmp(event, "session-end") == 0) {
     end_row(row, record);
     json_object_del(r->by_session, id);

@@ -29,6 +29,78 @@ void session_append(session_t *s, json_t *record)
     log_error("session %s: an audit record is lost", s->id);
 }
 
+/* ---- refusals, which others may cause by the million ---- */
+
+bool session_append_refusal(session_t *s, json_t *record, const char *event, const char *what, uint16_t port,
+                            reason_t reason)
+{
+  uint64_t now = clock_mono_ms();
+  repeats_t *source = repeats_of(&s->broker->repeats, &s->source.ip, now);
+  bool singly = repeats_allow(source, now);
+  if (s->signed_in)
+    singly = repeats_allow(&s->repeats, now) && singly;
+  if (singly || reason == REASON_WORKER_MISBEHAVED) {
+    session_append(s, record);
+    return true;
+  }
+  json_decref(record);
+  repeats_count(s->signed_in ? &s->repeats : source, event, s->signed_in ? what : "", port, reason, now);
+  return false;
+}
+
+static void set_repeat(json_t *r, const repeat_t *kind)
+{
+  json_object_set_new(r, "reason", json_string(reason_name(kind->reason)));
+  json_object_set_new(r, "repeated", json_integer((json_int_t)kind->count));
+}
+
+static void tell_of_session(void *ctx, const repeat_t *kind)
+{
+  session_t *s = ctx;
+  json_t *r = session_record(s, kind->event);
+  if (kind->what[0] != '\0')
+    json_object_set_new(r, strcmp(kind->event, "channel-refused") == 0 ? "target" : "what", json_string(kind->what));
+  if (kind->port != 0)
+    json_object_set_new(r, "port", json_integer(kind->port));
+  set_repeat(r, kind);
+  session_append(s, r);
+  log_info("session %s: %llu more refused: %s", s->id, (unsigned long long)kind->count, reason_name(kind->reason));
+}
+
+typedef struct tell {
+  broker_t *broker;
+  const repeats_source_t *source;
+} tell_t;
+
+static void tell_of_source(void *ctx, const repeat_t *kind)
+{
+  const tell_t *tell = ctx;
+  char text[SOURCE_TEXT_MAX] = "others";
+  if (tell->source->used)
+    source_format(&tell->source->source, text);
+  json_t *r = json_pack("{s:s, s:s}", "event", kind->event, "source", text);
+  set_repeat(r, kind);
+  audit_append(tell->broker->audit, r, NULL, NULL);
+  log_info("%llu more refused from %s: %s", (unsigned long long)kind->count, text, reason_name(kind->reason));
+}
+
+static void tell_source(broker_t *b, repeats_source_t *source, uint64_t now, bool all)
+{
+  if (all || repeats_due(&source->repeats, now))
+    repeats_flush(&source->repeats, tell_of_source, &(tell_t){b, source});
+}
+
+void session_tell_repeats(broker_t *b, bool all)
+{
+  uint64_t now = clock_mono_ms();
+  for (session_t *s = b->sessions; s != NULL; s = s->next)
+    if (all || repeats_due(&s->repeats, now))
+      repeats_flush(&s->repeats, tell_of_session, s);
+  for (size_t i = 0; i < REPEATS_SOURCES; i++)
+    tell_source(b, &b->repeats.sources[i], now, all);
+  tell_source(b, &b->repeats.others, now, all);
+}
+
 /* ---- registry ---- */
 
 session_t *session_by_number(broker_t *b, uint64_t number)
@@ -79,19 +151,6 @@ int session_send(session_t *s, const msg_t *m, int fd)
   return err;
 }
 
-bool session_rate_take(rate_t *rate, uint64_t burst, uint64_t per_second)
-{
-  enum { TOKEN = 1000 };
-  uint64_t now = clock_mono_ms();
-  uint64_t back = rate->at != 0 ? (now - rate->at) * per_second : 0;
-  rate->at = now;
-  rate->milli = rate->milli > back ? rate->milli - back : 0;
-  if (rate->milli + TOKEN > burst * TOKEN)
-    return false;
-  rate->milli += TOKEN;
-  return true;
-}
-
 /* ---- the end ---- */
 
 /* What a connection that never signed in is worth telling; somebody who looks and leaves is not. */
@@ -113,8 +172,10 @@ static void record_end(session_t *s)
     json_object_set_new(r, "bytes_down", json_integer((json_int_t)s->bytes_down));
     json_object_set_new(r, "channels", json_integer((json_int_t)s->channels_opened));
     json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - s->opened_at)));
+    session_append(s, r);
+  } else {
+    session_append_refusal(s, r, "login-failed", "", 0, s->reason);
   }
-  session_append(s, r);
 }
 
 static void set_reason(session_t *s, reason_t reason, const char *text)
@@ -161,6 +222,7 @@ static void finish(session_t *s)
   channel_give_up_all(s);
   question_drop_all(s);
   channel_finish_all(s);
+  repeats_flush(&s->repeats, tell_of_session, s);
   record_end(s);
   if (s->started)
     log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
@@ -298,9 +360,9 @@ static void on_note(session_t *s, const msg_t *m)
   json_t *r = session_record(s, "refused");
   json_object_set_new(r, "reason", json_string(reason_name((reason_t)m->text.reason)));
   json_object_set_new(r, "what", json_string(what));
-  session_append(s, r);
   s->broker->refused++;
-  log_info("session %s: refused %s: %s", s->id, what, reason_name((reason_t)m->text.reason));
+  if (session_append_refusal(s, r, "refused", what, 0, (reason_t)m->text.reason))
+    log_info("session %s: refused %s: %s", s->id, what, reason_name((reason_t)m->text.reason));
 }
 
 static void dispatch(session_t *s, const msg_t *m, verdict_t verdict)
@@ -350,7 +412,7 @@ static void on_message(void *ctx, const msg_t *m)
   session_t *s = ctx;
   if (s->gone || s->cut || s->finished)
     return;
-  if (!session_rate_take(&s->message_rate, SESSION_MESSAGE_BURST, SESSION_MESSAGE_PER_SECOND)) {
+  if (!rate_take(&s->message_rate, SESSION_MESSAGE_BURST, SESSION_MESSAGE_PER_SECOND, clock_mono_ms())) {
     session_misbehaved(s, "floods the broker");
     return;
   }
@@ -483,6 +545,7 @@ static void sweep_one(session_t *s, uint64_t now)
 void session_sweep(broker_t *b)
 {
   uint64_t now = clock_mono_ms();
+  session_tell_repeats(b, false);
   for (session_t *s = b->sessions, *next; s != NULL; s = next) {
     next = s->next;
     sweep_one(s, now);

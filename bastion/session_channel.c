@@ -99,10 +99,10 @@ static void refuse(channel_t *c, reason_t reason)
   if (c->address.port != 0 && !ip_is_unspecified(&c->address.ip))
     json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
   json_object_set_new(r, "reason", json_string(reason_name(reason)));
-  session_append(s, r);
   remember_refusal(s, c, reason);
   s->broker->channel_refusals++;
-  log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
+  if (session_append_refusal(s, r, "channel-refused", c->host, c->port, reason))
+    log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
   unlink_channel(c);
   free_channel(c);
   if (s->state != STATE_ENDING) /* else the worker has its end to think of */

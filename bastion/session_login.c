@@ -28,7 +28,7 @@ void login_sign(session_t *s, const msg_t *m)
    * exchanges by the thousand. */
   bool allowed = s->state == STATE_KEX ||
                  (s->state == STATE_OPEN &&
-                  session_rate_take(&s->sign_rate, SESSION_SIGN_BURST, SESSION_SIGN_PER_SECOND));
+                  rate_take(&s->sign_rate, SESSION_SIGN_BURST, SESSION_SIGN_PER_SECOND, clock_mono_ms()));
   if (allowed && hostkey_sign(s->key, m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
     reply.signed_.ok = 1;
     reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
@@ -57,7 +57,7 @@ static void record_failure(session_t *s, const char *user, const uint8_t *key, s
     json_object_set_new(r, "key", json_string(userkey_fingerprint(key, key_len, fingerprint)));
   json_object_set_new(r, "reason", json_string(reason_name(reason)));
   json_object_set_new(r, "signed", json_boolean(signed_attempt));
-  session_append(s, r);
+  session_append_refusal(s, r, "login-failed", "", 0, reason);
   s->broker->login_failures++;
 }
 

@@ -304,6 +304,53 @@ say(done=True)
     assert fake.world.bastion.stderr.count("a host signature was not given") == 1
 
 
+def test_refusals_without_end_do_not_fill_the_audit(fake):
+    """REPEATS_BURST is 50 at once, then one a second; what is more is counted."""
+    fake.play("""
+import time
+signed_in(w)
+for i in range(3000):
+    assert w.open("not.granted.example.", 80)[0] == fb.REFUSED
+for i in range(20):
+    assert w.open("not%d.granted.example." % i, 80)[0] == fb.REFUSED
+say(all="refused")
+time.sleep(60)
+""")
+    fake.wait_seen(all="refused")
+    w = fake.world
+    assert w.status()["counts"]["channels_refused"] == 3020
+    w.command("terminate", "--user", "dev")
+    w.wait_record("session-end")
+    records = w.records("channel-refused")
+    singly = [r for r in records if "repeated" not in r]
+    assert 50 <= len(singly) < 70
+    told = [r for r in records if "repeated" in r]
+    assert len(told) <= 9 and len(singly) + sum(r["repeated"] for r in told) == 3020
+    assert {"user": "dev", "target": "not.granted.example.", "port": 80, "reason": "not-granted"}.items() <= told[0].items()
+    assert told[0]["repeated"] > 2900 and "target" not in told[-1]
+    assert w.bastion.stderr.count("refused not.granted.example.:80") < 70
+    row, = json.loads(w.command("history", "--json").stdout)
+    assert row["refused"] == 3020
+    w.check_chain()
+
+
+def test_failed_logins_without_end_do_not_fill_the_audit(fake):
+    w = fake.world
+    w.write(limits="startups_per_source: 50, startups: \"50:0:50\"")
+    fake.play("w.hello(); w.sign()\nfor i in range(22): assert w.login('eve', b'k', kind=fb.PROBE)[0] == fb.PROBED")
+    held = [socket.create_connection((BASTION, w.ssh_port)) for _ in range(19)]
+    kit.wait_until(lambda: w.status()["counts"]["login_failures"] == 20 * 22, "all failures are counted")
+    assert w.status()["audit"]["records"] < 80
+    assert w.bastion.stop() == 0
+    for s in held:
+        s.close()
+    failed = w.records("login-failed", reason="key-not-accepted")
+    singly, told = [r for r in failed if "repeated" not in r], [r for r in failed if "repeated" in r]
+    assert 50 <= len(singly) < 80 and len(singly) + sum(r["repeated"] for r in told) == 20 * 22
+    assert told[0]["source"] == "127.0.0.1" and "session" not in told[0]
+    w.check_chain()
+
+
 def test_host_signatures_for_rekeys_are_bounded(fake):
     fake.play("""
 signed_in(w)
