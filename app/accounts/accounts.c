@@ -174,10 +174,12 @@ static const route_t routes[] = {
    "Replace an API key's name and expiry. A key without expires_at does not expire.", "API Keys", 1, "ApiKeyRequest",
    api_keys_create_example, api_keys_id_parameters, api_keys_replace_responses},
   {METHOD_DELETE, "/api/v1/api_keys/{id}", TIER_API, api_keys_delete, "delete_api_key", "Delete API Key",
-   "Delete an API key by id. Other services may know it for up to 30 s more.", "API Keys", 1, NULL, NULL,
+   "Delete an API key by id. Other services may know it for up to 30 s more, 90 s if they cannot ask here.",
+   "API Keys", 1, NULL, NULL,
    api_keys_id_parameters, api_keys_delete_responses},
   {METHOD_POST, "/api/v1/api_keys/{id}/actions/revoke", TIER_API, api_keys_revoke, "revoke_api_key", "Revoke API Key",
-   "Permanently revoke an API key. Other services may know it for up to 30 s more.", "API Keys", 1, NULL, NULL,
+   "Permanently revoke an API key. Other services may know it for up to 30 s more, 90 s if they cannot ask here.",
+   "API Keys", 1, NULL, NULL,
    api_keys_id_parameters, api_keys_get_responses},
 };
 /* clang-format on */
