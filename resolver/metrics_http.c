@@ -14,7 +14,7 @@ struct metrics_server {
   metrics_source_t source;
   void *ctx;
   struct client *first;
-  size_t clients;
+  size_t clients; /* that are not closing */
   bool closing, listening;
 };
 
@@ -34,7 +34,7 @@ typedef struct client {
 
 static void server_unref(metrics_server_t *m)
 {
-  if (m->closing && !m->listening && m->clients == 0)
+  if (m->closing && !m->listening && m->first == NULL)
     free(m);
 }
 
@@ -47,7 +47,6 @@ static void on_handle_closed(uv_handle_t *handle)
   *(c->prev != NULL ? &c->prev->next : &m->first) = c->next;
   if (c->next != NULL)
     c->next->prev = c->prev;
-  m->clients--;
   free(c->body);
   free(c);
   server_unref(m);
@@ -58,6 +57,7 @@ static void client_close(client_t *c)
   if (c->closing)
     return;
   c->closing = true;
+  c->server->clients--;
   uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
   uv_close((uv_handle_t *)&c->timer, on_handle_closed);
 }
