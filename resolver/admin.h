@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "resolver/snapshot.h"
+#include "resolver/walls.h"
 
 /* Counters of views by name, of snapshots that are gone. */
 typedef struct admin_totals admin_totals_t;
@@ -23,6 +24,7 @@ typedef struct admin_state {
   const char *last_error; /* "" when the last reload went well */
   size_t tcp_connections;
   latency_sum_t latency;
+  walls_t walls;
 } admin_state_t;
 
 /* Replies, "ok": true in them. NULL when out of memory. */

@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/text.h"
 #include "resolver/snapshot.h"
+#include "resolver/walls.h"
 
 enum {
   ASK_TIMEOUT_MS = 5000,
@@ -85,6 +86,8 @@ int commands_check(const char *config, diag_t *diag)
     return err;
   const settings_t *settings = snapshot_settings(s);
   err = check_control(settings, diag);
+  if (!err)
+    err = walls_check_user(settings, diag);
   if (err) {
     snapshot_free(s);
     return err;
@@ -155,6 +158,8 @@ static void print_status(const json_t *reply)
   if (string(reply, "last_error")[0] != '\0')
     printf("last reload    failed: %s\n", string(reply, "last_error"));
   printf("tcp            %" JSON_INTEGER_FORMAT " connections\n", number(reply, "tcp_connections"));
+  printf("walls          ");
+  print_names(json_object_get(reply, "walls"));
   size_t i;
   json_t *item;
   json_array_foreach(json_object_get(reply, "listeners"), i, item)

@@ -45,6 +45,8 @@ typedef struct server {
   uv_timer_t drain, watchdog;
   uint64_t drain_until_ms;
   notify_t *notify;
+  walls_t walls;
+  uv_work_t pool;
   watch_t *watch; /* NULL: not asked for */
   control_server_t *control;
   metrics_server_t *metrics;
@@ -113,6 +115,10 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: control changed: that needs a restart", s->config);
   if (was->metrics.port != is->metrics.port || !ip_equal(&was->metrics.ip, &is->metrics.ip))
     return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
+  if ((was->user == NULL) != (is->user == NULL) || (was->user != NULL && strcmp(was->user, is->user) != 0))
+    return diag_fail(diag, SMPL_EINVAL, "%s: user changed: that needs a restart", s->config);
+  if (was->pin != is->pin)
+    return diag_fail(diag, SMPL_EINVAL, "%s: pin changed: that needs a restart", s->config);
   return SMPL_OK;
 }
 
@@ -235,6 +241,7 @@ static admin_state_t state_of(const server_t *s)
                      .uptime_ms = clock_mono_ms() - s->started_mono_ms,
                      .reloads = s->reloads,
                      .failed_reloads = s->failed_reloads,
+                     .walls = s->walls,
                      .last_error = s->loading ? "" : s->diag.text};
   for (unsigned i = 0; i < s->worker_count; i++) {
     a.tcp_connections += worker_tcp_count(s->workers[i]);
@@ -465,6 +472,17 @@ static void log_ready(const server_t *s)
     log_info("ready: dns on %.*s", (int)used, line);
 }
 
+static void do_nothing(uv_work_t *work)
+{
+  (void)work;
+}
+
+static void nothing_done(uv_work_t *work, int status)
+{
+  (void)work;
+  (void)status;
+}
+
 static int start(server_t *s, diag_t *diag)
 {
   /* A zone's big buffers go back to the system when a reload frees them; left alone, malloc would raise this bound to
@@ -487,10 +505,15 @@ static int start(server_t *s, diag_t *diag)
     err = set_watch(s, diag);
   if (!err && watch_signals(s))
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
+  if (!err)
+    err = walls_drop(snapshot_settings(s->shared.snapshot), s->config, &s->walls, diag);
   for (unsigned i = 0; !err && i < s->worker_count; i++)
-    err = worker_start(s->workers[i], diag);
+    err = worker_start(s->workers[i], snapshot_settings(s->shared.snapshot)->pin, diag);
   if (err)
     return err;
+  /* The threads that will read files exist from now on: none is made behind the walls. */
+  uv_queue_work(&s->loop, &s->pool, do_nothing, nothing_done);
+  walls_seal(&s->walls);
   s->started_mono_ms = clock_mono_ms();
   s->started_wall_ms = clock_wall_ms();
   s->loaded_wall_ms = s->started_wall_ms;

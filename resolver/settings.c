@@ -72,6 +72,8 @@ static const conf_field_t settings_fields[] = {
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
     {"metrics", CONF_ONE, offsetof(settings_t, metrics), .scalar = &conf_endpoint},
+    {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
+    {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
 };
 

@@ -46,6 +46,8 @@ typedef struct settings {
   const char *control;   /* path of the control socket */
   uint64_t workers;      /* threads; 0: one a core */
   endpoint_t metrics;    /* http; port 0: none */
+  const char *user;      /* to become after binding, when started by root; NULL: none */
+  bool pin;              /* each worker to a CPU of its own */
   bool watch;            /* reload when a file changes */
   conf_t *conf;          /* what all this lives in */
   struct names *view_names, *zone_names;

@@ -1,6 +1,7 @@
 #include "resolver/worker.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -211,13 +212,39 @@ static void *run(void *arg)
   return NULL;
 }
 
-int worker_start(worker_t *w, diag_t *diag)
+/* The worker's CPU: the number-th that the process may use, round and round. */
+static int choose_cpu(unsigned number, cpu_set_t *out)
 {
+  cpu_set_t may;
+  if (sched_getaffinity(0, sizeof may, &may) < 0 || CPU_COUNT(&may) == 0)
+    return SMPL_ESYS;
+  unsigned skip = number % (unsigned)CPU_COUNT(&may);
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &may) || skip-- > 0)
+      continue;
+    CPU_ZERO(out);
+    CPU_SET(cpu, out);
+    return SMPL_OK;
+  }
+  return SMPL_ESYS;
+}
+
+int worker_start(worker_t *w, bool pin, diag_t *diag)
+{
+  cpu_set_t cpu;
+  pthread_attr_t attr;
+  pthread_attr_init(&attr);
+  if (pin && (choose_cpu(w->number, &cpu) || pthread_attr_setaffinity_np(&attr, sizeof cpu, &cpu) != 0)) {
+    pthread_attr_destroy(&attr);
+    return diag_fail(diag, SMPL_ESYS, "pin: no CPU for worker %u", w->number);
+  }
+
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int e = pthread_create(&w->thread, NULL, run, w);
+  int e = pthread_create(&w->thread, &attr, run, w);
+  pthread_attr_destroy(&attr);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (e != 0)
     return diag_fail(diag, SMPL_ESYS, "cannot start a thread");

@@ -25,8 +25,8 @@ typedef struct worker_limits {
 /* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
 int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
                diag_t *diag);
-/* Starts the thread, with all signals blocked. */
-int worker_start(worker_t *w, diag_t *diag);
+/* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by worker. */
+int worker_start(worker_t *w, bool pin, diag_t *diag);
 /* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count says how many
  * are left); datagrams are still answered. Any thread. */
 void worker_drain(worker_t *w);

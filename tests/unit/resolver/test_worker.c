@@ -38,7 +38,7 @@ static void a_stuck_worker_gives_no_sign_of_life(void **state)
     fail_msg("%s", diag.text);
   assert_true(worker_ping(w)); /* never asked before */
   assert_false(answers_within(w, 20)); /* its thread does not run */
-  assert_int_equal(worker_start(w, &diag), 0);
+  assert_int_equal(worker_start(w, false, &diag), 0);
   assert_true(answers_within(w, 5000));
   assert_true(answers_within(w, 5000));
   assert_false(worker_draining(w));
