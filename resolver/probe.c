@@ -39,7 +39,9 @@ void probe_ask(const view_t *view, answer_transport_t transport, const dns_name_
 
 uint16_t probe_flags(const probe_t *p)
 {
-  return p->len < DNS_HEADER_LEN ? 0 : (uint16_t)(p->wire[2] << 8 | p->wire[3]);
+  dns_wire_t w = dns_wire_of(p->wire, p->len);
+  dns_header_t h = {0};
+  return dns_wire_header(&w, &h) == 0 ? h.flags : (uint16_t)0;
 }
 
 /* "owner\tTTL\tclass\ttype\tdata\n" with blanks for tabs; where the type begins. */
