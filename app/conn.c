@@ -328,6 +328,12 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
     return;
   }
   take_request_id(request);
+  request->admit.verdict = request_judge_key(request);
+  if (request->admit.verdict != ADMIT_OK) {
+    c->drain = request->head.length > 0 || more || !c->listener->conf->admit.internal;
+    reply_refusal(request, request->bytes, request->length);
+    return;
+  }
   if (request->head.length == 0) {
     dispatch(c);
     return;

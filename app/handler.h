@@ -43,7 +43,8 @@ typedef struct route {
   const char *summary;
   const char *description; /* may be NULL */
   const char *tag;
-  int key_required; /* documented as HTTP Bearer; the handler itself checks the key */
+  int key_required; /* documented as HTTP Bearer; requests without a key, or with what cannot be one, are answered with 401
+                       before their body is read. Whether the key is valid the handler itself checks */
   const char *request_schema; /* name in the service's schemas, NULL: the route takes no body */
   const char *request_example; /* JSON text shown by "Try it out"; may be NULL */
   const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */

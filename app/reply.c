@@ -65,6 +65,7 @@ static const struct {
     {502, "502 Bad Gateway"},
     {503, "503 Service Unavailable"},
     {504, "504 Gateway Timeout"},
+    {507, "507 Insufficient Storage"},
 };
 
 /* "404 Not Found"; NULL for a status that we never give. */
@@ -362,6 +363,8 @@ void reply_refusal(request_t *request, const uint8_t *head, size_t head_len)
   int status = admit_status(admit);
   if (admit->verdict == ADMIT_METHOD)
     set_allow(request);
+  if (status == 401)
+    request_set_header(request, "WWW-Authenticate", "Bearer");
   if (request->bytes == NULL) {
     request->bytes = request_alloc(request, head_len);
     request->length = request->bytes != NULL ? head_len : 0;

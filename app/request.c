@@ -188,6 +188,22 @@ int request_take_head(request_t *request, const uint8_t *bytes, size_t len)
   return err ? err : take_queries(request);
 }
 
+admit_verdict_t request_judge_key(const request_t *request)
+{
+  static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  static const char prefix[] = KEY_PREFIX;
+  if (!request->admit.match.route->key_required)
+    return ADMIT_OK;
+  const char *key = request_bearer(request);
+  if (key == NULL)
+    return ADMIT_KEY_MISSING;
+  size_t len = strlen(key);
+  if (len != KEY_TEXT_LEN || memcmp(key, prefix, sizeof prefix - 1) != 0 ||
+      strspn(key + sizeof prefix - 1, base62) != len - (sizeof prefix - 1))
+    return ADMIT_KEY_MALFORMED;
+  return ADMIT_OK;
+}
+
 size_t request_json_depth(const uint8_t *text, size_t len)
 {
   size_t depth = 0, deepest = 0;

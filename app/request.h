@@ -57,6 +57,10 @@ void request_clear(request_t *request);
 /* After admit_decide: copies the head, cuts its header lines, decodes path and query parameters. SMPL_ENOMEM. */
 int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
 
+/* Whether the request may go on to a route that needs an API key, by the key's form alone (caller.h gives the same two
+ * answers): ADMIT_OK, ADMIT_KEY_MISSING or ADMIT_KEY_MALFORMED. Without it a body would be read and parsed for nobody. */
+admit_verdict_t request_judge_key(const request_t *request);
+
 /* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep). */
 int request_parse_body(request_t *request, diag_t *diag);
 

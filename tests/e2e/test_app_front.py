@@ -9,10 +9,12 @@ import time
 import pytest
 
 import kit
+from app_client import call, services
 
 PUBLIC, INTERNAL = "127.44.1.1", "127.44.2.1"
 CLIENT, STRANGER = "127.44.9.9", "127.45.9.9"
 SECRET = b"this-must-never-leave"
+KEY = "sk_api_" + "a" * 36  # of the right form: the echo service believes every such key
 ECHO = kit.BIN.parent / "tests" / "smpl-app-echo"
 
 
@@ -293,10 +295,10 @@ def test_what_the_internal_listener_serves_is_kept_from_other_sites(front):
 @pytest.mark.short
 def test_parameters_headers_and_bodies_reach_the_handler_decoded(front):
     answer = front.ask("/api/v1/echo/a%20%C3%A9?page[number]=2&q=a+b%26c&empty", method="PUT",
-                       headers=["Content-Type: application/vnd.api+json", "authorization:  bearer  sk_api_x"],
+                       headers=["Content-Type: application/vnd.api+json", f"authorization:  bearer  {KEY}"],
                        body='{"ä": [1, 12345678901234567, null]}'.encode())
     assert answer.status == 200 and answer.headers["content-type"] == "application/vnd.api+json"
-    assert answer.json == {"word": "a é", "query": {"page[number]": "2", "q": "a b&c", "empty": ""}, "bearer": "sk_api_x",
+    assert answer.json == {"word": "a é", "query": {"page[number]": "2", "q": "a b&c", "empty": ""}, "bearer": KEY,
                            "body": {"ä": [1, 12345678901234567, None]}}
     assert answer.headers["x-echo"] == "yes"
 
@@ -394,6 +396,33 @@ def test_refusals_behind_a_public_route_say_what_is_wrong(front):
     missing = front.ask("/api/v1/missing/it")
     assert missing.status == 404 and missing.json["errors"] == [
         {"status": "404", "title": "Not Found", "detail": "no it here", "source": {"parameter": "word"}}]
+
+
+def put(key, length, more=b""):
+    header = b"" if key is None else b"Authorization: Bearer " + key.encode() + b"\r\n"
+    return (b"PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n" + JSON_TYPE + header + b"Content-Length: %d\r\n" % length + more + b"\r\n")
+
+
+@pytest.mark.short
+def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_read(front):
+    for key in (None, "hello", "sk_api_" + "a" * 35, "sk_api_" + "a" * 37, "sk_api_" + "a" * 35 + "-", "tk_api_" + "a" * 36):
+        with front.connect(timeout=5) as s:
+            s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
+            answer = Answer(kit.recv_all(s))
+        assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer", key
+        assert answer.headers["connection"] == "close" and answer.headers["content-type"] == "application/vnd.api+json"
+        detail = ("send an API key: Authorization: Bearer sk_api_..." if key is None else
+                  "this is no API key, or it was mistyped: its checksum does not fit")
+        assert answer.json == {"errors": [{"status": "401", "title": "Unauthorized", "detail": detail}]}
+    assert Answer(front.raw(put(KEY, 2, b"Connection: close\r\n") + b"{}")).status == 200
+
+
+def test_the_front_and_the_services_say_the_same_of_a_bad_key(work, spawn):
+    product = services(work, spawn)
+    for service, path in (("accounts", "/api/v1/accounts/current"), ("config", "/api/v1/configs"), ("flags", "/api/v1/flags")):
+        by_front, by_service = (call(product, service, "GET", path, key=key) for key in ("hello", "sk_api_" + "0" * 36))
+        assert by_front.status == by_service.status == 401 and by_front.text == by_service.text
+        assert set(by_front.headers) == set(by_service.headers)
 
 
 def test_bodies_are_bounded_in_bytes_and_depth(front):

@@ -157,6 +157,41 @@ static void only_a_single_bearer_token_is_one(void **state)
   }
 }
 
+/* By the form alone: whether the checksum fits is the services' to say. */
+static void only_what_can_be_a_key_goes_on_to_a_route_that_needs_one(void **state)
+{
+  (void)state;
+  static const route_t guarded = {.method = METHOD_GET, .path = "/a", .key_required = 1};
+  static const route_t open = {.method = METHOD_GET, .path = "/a"};
+#define RANDOM_36 "0Az9bY8cX7dW6eV5fU4gT3hS2iR1jQ0kPlZm"
+  static const struct {
+    const char *header;
+    admit_verdict_t verdict;
+  } cases[] = {
+      {"X: y", ADMIT_KEY_MISSING},
+      {"Authorization: Basic sk_api_" RANDOM_36, ADMIT_KEY_MISSING},
+      {"Authorization: Bearer sk_api_" RANDOM_36, ADMIT_OK},
+      {"Authorization: Bearer sk_api_" RANDOM_36 "0", ADMIT_KEY_MALFORMED},
+      {"Authorization: Bearer k_api_" RANDOM_36, ADMIT_KEY_MALFORMED},
+      {"Authorization: Bearer SK_API_" RANDOM_36, ADMIT_KEY_MALFORMED},
+      {"Authorization: Bearer sk_api_-Az9bY8cX7dW6eV5fU4gT3hS2iR1jQ0kPlZm", ADMIT_KEY_MALFORMED},
+      {"Authorization: Bearer sk_api_0Az9bY8cX7dW6eV5fU4gT3hS2iR1jQ0kPlZ=", ADMIT_KEY_MALFORMED},
+      {"Authorization: Bearer x", ADMIT_KEY_MALFORMED},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char head[256];
+    snprintf(head, sizeof head, "GET /a HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", cases[i].header);
+    request_t *request = request_of(head, &guarded);
+    assert_int_equal(request_judge_key(request), cases[i].verdict);
+    request_clear(request);
+    free(request);
+    request = request_of(head, &open);
+    assert_int_equal(request_judge_key(request), ADMIT_OK);
+    request_clear(request);
+    free(request);
+  }
+}
+
 static void header_names_and_values_of_answers_cannot_end_a_line(void **state)
 {
   (void)state;
@@ -220,6 +255,7 @@ int main(void)
       cmocka_unit_test(a_requests_memory_is_zeroed_and_bounded),
       cmocka_unit_test(a_handler_sees_parameters_queries_and_headers_decoded),
       cmocka_unit_test(only_a_single_bearer_token_is_one),
+      cmocka_unit_test(only_what_can_be_a_key_goes_on_to_a_route_that_needs_one),
       cmocka_unit_test(header_names_and_values_of_answers_cannot_end_a_line),
       cmocka_unit_test(a_table_that_cannot_be_documented_is_refused),
   };
