@@ -283,10 +283,11 @@ static void dispatch(conn_t *c)
   enter(c, PHASE_HANDLER);
   if (match->route->request_schema != NULL) {
     diag_t diag = {.text = ""};
-    if (request_parse_body(request, &diag)) {
+    int err = request_parse_body(request, &diag);
+    if (err) {
       request->admit.verdict = ADMIT_BODY_JSON;
-      request_reply_error(request, 400, "Bad Request", "", NULL, "the body is not acceptable JSON: %s",
-                          diag.text);
+      request_reply_error(request, 400, err == SMPL_ELIMIT ? "Body too complex" : "Bad Request", "", NULL,
+                          "the body is not acceptable JSON: %s", diag.text);
       return;
     }
   }

@@ -8,6 +8,7 @@ enum {
   LIMIT_HOST = 255 + 6,           /* bytes of Host: a DNS name and ":65535" */
   LIMIT_BODY = 1 << 20,           /* bytes of a request body */
   LIMIT_JSON_DEPTH = 64,          /* nested arrays and objects in a request body */
+  LIMIT_JSON_VALUES = 50000,      /* scalars, arrays and objects in a request body */
   LIMIT_LENGTH_DIGITS = 18,       /* digits of Content-Length: fits 64 bits without overflow */
   LIMIT_QUERY_PARAMETERS = 128,   /* query parameters a handler can see; more are 400 */
   LIMIT_ROUTE_PARAMETERS = 4,     /* {parameters} in one route's path */

@@ -204,33 +204,46 @@ admit_verdict_t request_judge_key(const request_t *request)
   return ADMIT_OK;
 }
 
-size_t request_json_depth(const uint8_t *text, size_t len)
+json_extent_t request_json_extent(const uint8_t *text, size_t len)
 {
-  size_t depth = 0, deepest = 0;
-  bool quoted = false;
+  json_extent_t extent = {.depth = 0, .values = len > 0 ? 1 : 0};
+  size_t depth = 0;
+  bool quoted = false, opened = false; /* opened: nothing but space since the last bracket opened */
   for (size_t i = 0; i < len; i++) {
     uint8_t c = text[i];
-    if (quoted && c == '\\')
-      i++;
-    else if (c == '"')
-      quoted = !quoted;
-    else if (!quoted && (c == '[' || c == '{'))
-      deepest = ++depth > deepest ? depth : deepest;
-    else if (!quoted && (c == ']' || c == '}') && depth > 0)
+    if (quoted) {
+      i += c == '\\';
+      quoted = c != '"';
+      continue;
+    }
+    if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+      continue;
+    bool closing = c == ']' || c == '}';
+    extent.values += opened && !closing; /* the first value inside; each further one has its comma */
+    extent.values += c == ',';
+    opened = c == '[' || c == '{';
+    quoted = c == '"';
+    if (opened)
+      extent.depth = ++depth > extent.depth ? depth : extent.depth;
+    else if (closing && depth > 0)
       depth--;
   }
-  return deepest;
+  return extent;
 }
 
 int request_parse_body(request_t *request, diag_t *diag)
 {
   json_error_t error;
-  if (request_json_depth(request->body_bytes, request->body_have) > LIMIT_JSON_DEPTH)
+  json_extent_t extent = request_json_extent(request->body_bytes, request->body_have);
+  if (extent.depth > LIMIT_JSON_DEPTH)
     return diag_fail(diag, SMPL_ELIMIT, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
+  if (extent.values > LIMIT_JSON_VALUES)
+    return diag_fail(diag, SMPL_ELIMIT, "more than %d values", LIMIT_JSON_VALUES);
   request->body =
       json_loadb((const char *)request->body_bytes, request->body_have, JSON_REJECT_DUPLICATES, &error);
   if (request->body == NULL)
     return diag_fail(diag, SMPL_EINVAL, "line %d column %d: %s", error.line, error.column, error.text);
+  request->values = extent.values;
   return SMPL_OK;
 }
 

@@ -36,6 +36,7 @@ struct request {
   uint8_t *body_bytes; /* malloc'ed, head.length of them; NULL if there is no body */
   size_t body_have;
   json_t *body;
+  size_t values; /* in body */
   uint64_t started_us;
   bool replied;
   bool owed;           /* a handler has it and has not replied */
@@ -61,11 +62,18 @@ int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
  * answers): ADMIT_OK, ADMIT_KEY_MISSING or ADMIT_KEY_MALFORMED. Without it a body would be read and parsed for nobody. */
 admit_verdict_t request_judge_key(const request_t *request);
 
-/* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep). */
+/* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many
+ * values). */
 int request_parse_body(request_t *request, diag_t *diag);
 
-/* Depth of nested arrays and objects in JSON text, not counting brackets inside strings. Pure. */
-size_t request_json_depth(const uint8_t *text, size_t len);
+/* What parsing a text would make: a parsed value takes a hundred times the memory of its text. Exact for JSON; of other
+ * text, never less than a parser makes of it before it gives up. Pure. */
+typedef struct json_extent {
+  size_t depth;  /* of nested arrays and objects */
+  size_t values; /* scalars, arrays and objects */
+} json_extent_t;
+
+json_extent_t request_json_extent(const uint8_t *text, size_t len);
 
 /* Decodes %XX (and '+' as a space if plus) from s[0..len) to dst, which takes len + 1 bytes. Pure. The gate has seen s. */
 void request_decode(char *dst, const uint8_t *s, size_t len, bool plus);

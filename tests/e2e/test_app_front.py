@@ -425,14 +425,21 @@ def test_the_front_and_the_services_say_the_same_of_a_bad_key(work, spawn):
         assert set(by_front.headers) == set(by_service.headers)
 
 
-def test_bodies_are_bounded_in_bytes_and_depth(front):
+def test_bodies_are_bounded_in_bytes_depth_and_values(front):
+    def ask(body):
+        return front.ask("/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body)
+
     def status(body):
-        return front.ask("/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body).status
+        return ask(body).status
 
     for more, expected in ((-1, 200), (0, 200), (1, 413)):
         assert status(b'{"a":"' + b"x" * ((1 << 20) - 8 + more) + b'"}') == expected
         depth = 64 + more
         assert status(b"[" * depth + b"]" * depth) == (400 if more > 0 else 200)
+        assert status(b"[" + b",".join([b"{}"] * (49999 + more)) + b"]") == (400 if more > 0 else 200)
+    assert ask(b"[" + b",".join([b"{}"] * 50000) + b"]").json["errors"] == [
+        {"status": "400", "title": "Body too complex", "detail": "the body is not acceptable JSON: more than 50000 values",
+         "source": {"pointer": ""}}]
 
 
 def test_request_ids_are_taken_over_if_well_formed(front):

@@ -32,19 +32,63 @@ static void escapes_are_decoded_once(void **state)
   }
 }
 
-static void depth_is_counted_outside_strings(void **state)
+static void depth_and_values_are_counted_outside_strings(void **state)
 {
   (void)state;
   static const struct {
     const char *text;
-    size_t depth;
+    size_t depth, values;
   } cases[] = {
-      {"", 0},       {"5", 0},           {"[]", 1},           {"{\"a\": [1]}", 2}, {"[[],[[]]]", 3},
-      {"\"[[\"", 0}, {"[\"\\\"[\"]", 1}, {"[\"\\\\\", [", 2}, {"]]]][", 1},
+      {"", 0, 0},
+      {"5", 0, 1},
+      {"[]", 1, 1},
+      {"[ \n]", 1, 1},
+      {"[1,\"a,b\", null]", 1, 4},
+      {"{\"a\": [1]}", 2, 3},
+      {" { } ", 1, 1},
+      {"[{},{},{}]", 2, 4},
+      {"{\"a\":1,\"b\":{\"c\":[]}}", 3, 4},
+      {"[[],[[]]]", 3, 4},
+      {"\"[[,\"", 0, 1},
+      {"[\"\\\"[,\"]", 1, 2},
+      {"[\"\\\\\", [", 2, 3},
+      {"]]]][", 1, 1},
+      {"[\"", 1, 2},
+      {"\"\\", 0, 1},
   };
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    assert_int_equal(request_json_depth((const uint8_t *)cases[i].text, strlen(cases[i].text)),
-                     cases[i].depth);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    json_extent_t extent = request_json_extent((const uint8_t *)cases[i].text, strlen(cases[i].text));
+    assert_int_equal(extent.depth, cases[i].depth);
+    assert_int_equal(extent.values, cases[i].values);
+  }
+}
+
+/* "[0,0,...]" with that many values, the array among them, parsed as a request's body. */
+static int parse_values(size_t values, diag_t *diag)
+{
+  request_t *request = malloc(sizeof *request);
+  assert_non_null(request);
+  request_init(request);
+  request->body_have = 2 * values - 1;
+  request->body_bytes = malloc(request->body_have);
+  assert_non_null(request->body_bytes);
+  for (size_t i = 0; i < request->body_have; i++)
+    request->body_bytes[i] = i % 2 == 1 ? '0' : ',';
+  request->body_bytes[0] = '[';
+  request->body_bytes[request->body_have - 1] = ']';
+  int err = request_parse_body(request, diag);
+  request_clear(request);
+  free(request);
+  return err;
+}
+
+static void the_values_of_a_body_are_bounded(void **state)
+{
+  (void)state;
+  diag_t diag = {.text = ""};
+  assert_int_equal(parse_values(LIMIT_JSON_VALUES, &diag), SMPL_OK);
+  assert_int_equal(parse_values(LIMIT_JSON_VALUES + 1, &diag), SMPL_ELIMIT);
+  assert_string_equal(diag.text, "more than 50000 values");
 }
 
 static void ids_of_clients_are_taken_over_only_if_harmless(void **state)
@@ -250,7 +294,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(escapes_are_decoded_once),
-      cmocka_unit_test(depth_is_counted_outside_strings),
+      cmocka_unit_test(depth_and_values_are_counted_outside_strings),
+      cmocka_unit_test(the_values_of_a_body_are_bounded),
       cmocka_unit_test(ids_of_clients_are_taken_over_only_if_harmless),
       cmocka_unit_test(a_requests_memory_is_zeroed_and_bounded),
       cmocka_unit_test(a_handler_sees_parameters_queries_and_headers_decoded),
