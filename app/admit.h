@@ -37,9 +37,10 @@ typedef struct admit_conf {
   X(BODY_SIZE, "body-too-long", 413, "the body is longer than 1 MiB")                                        \
   X(BODY_MISSING, "body-missing", 400, "this operation needs a JSON body")                                   \
   X(MEDIA_TYPE, "media-type", 415, "the body must be application/vnd.api+json or application/json")          \
-  X(KEY_MISSING, "key-missing", 401, "send an API key: Authorization: Bearer " KEY_PREFIX "...")            \
+  X(KEY_MISSING, "key-missing", 401, "send an API key: Authorization: Bearer " KEY_PREFIX "...")             \
   X(KEY_MALFORMED, "key-malformed", 401,                                                                     \
     "this is no API key, or it was mistyped: its checksum does not fit")                                     \
+  X(BODIES_FULL, "bodies-full", 503, "too many request bodies are on their way; try again")                  \
   X(BODY_JSON, "body-malformed", 400,                                                                        \
     "the body is not acceptable JSON") /* found after the head, by the body's reader */
 

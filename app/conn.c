@@ -59,7 +59,8 @@ static void enter(conn_t *c, phase_t phase)
 {
   unlink_conn(c);
   c->phase = phase;
-  c->deadline = uv_now(c->listener->front->loop) + phase_ms(&c->listener->front->limits, phase);
+  c->since = uv_now(c->listener->front->loop);
+  c->deadline = c->since + phase_ms(&c->listener->front->limits, phase);
   link_conn(c);
 }
 
@@ -94,12 +95,25 @@ static void on_closed(uv_handle_t *handle)
   front_check_drained(front);
 }
 
+/* The body is parsed, or will not come. */
+static void drop_body(conn_t *c)
+{
+  free(c->request->body_bytes);
+  c->request->body_bytes = NULL;
+  room_give_back(c, ROOM_BODIES);
+}
+
 void conn_close(conn_t *c)
 {
   if (c->closing)
     return;
   c->closing = true;
   unlink_conn(c);
+  if (c->request != NULL)
+    drop_body(c);
+  room_give_back(c, ROOM_REPLIES);
+  room_leave(c->listener->front->room, c->source);
+  c->source = NULL;
   if (c->request != NULL && c->phase == PHASE_HANDLER)
     c->request->conn = NULL; /* its handler still owes a reply, which is then dropped */
   else if (c->request != NULL)
@@ -176,6 +190,7 @@ static void on_written(uv_write_t *write, int status)
   c->out_owned = NULL;
   if (c->closing)
     return;
+  room_give_back(c, ROOM_REPLIES);
   if (status < 0)
     conn_close(c);
   else
@@ -199,6 +214,10 @@ static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
   size_t head_sent = sent < answer->head_len ? sent : answer->head_len;
   size_t head_left = answer->head_len - head_sent;
   c->out_owned = answer->owned;
+  if (!room_take(c, ROOM_REPLIES, head_left + (answer->owned != NULL ? answer->body_len : 0))) {
+    conn_give_way(c, ROOM_REPLIES);
+    return;
+  }
   if (head_left > 0) {
     c->out_head = malloc(head_left);
     if (c->out_head == NULL) {
@@ -218,6 +237,7 @@ static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
     return;
   }
   enter(c, PHASE_WRITE);
+  c->reply_deadline = c->since + c->listener->front->limits.reply_ms;
   c->write_left = unacknowledged(c);
   stop_reading(c);
 }
@@ -228,6 +248,7 @@ void conn_answer(conn_t *c, const answer_t *answer)
                       uv_buf_init((char *)(uintptr_t)answer->body, (unsigned)answer->body_len)};
   size_t total = answer->head_len + answer->body_len;
   c->keep = answer->keep;
+  drop_body(c);
   int n = uv_try_write((uv_stream_t *)&c->tcp, bufs, answer->body_len > 0 ? 2 : 1);
   front_request_free(c->request); /* answer->head and body are not the request's */
   c->request = NULL;
@@ -275,9 +296,29 @@ static void refuse_gate(conn_t *c, gate_verdict_t gate, const uint8_t *head, siz
   reply_refusal(c->request, head, len);
 }
 
+/* Refuses a request for what came behind its head. */
+static void refuse_body(conn_t *c, admit_verdict_t verdict)
+{
+  request_t *request = c->request;
+  request->admit.verdict = verdict;
+  c->drain = true;
+  reply_refusal(request, request->bytes, request->length);
+}
+
+void conn_give_way(conn_t *c, room_kind_t kind)
+{
+  if (kind == ROOM_BODIES) {
+    refuse_body(c, ADMIT_BODIES_FULL);
+    return;
+  }
+  log_closed(c, "replies-full");
+  conn_close(c);
+}
+
 /* The request is complete: its handler's turn. */
 static void dispatch(conn_t *c)
 {
+  front_t *front = c->listener->front;
   request_t *request = c->request;
   const route_match_t *match = &request->admit.match;
   enter(c, PHASE_HANDLER);
@@ -290,9 +331,15 @@ static void dispatch(conn_t *c)
                           "the body is not acceptable JSON: %s", diag.text);
       return;
     }
+    front->values += request->values;
+    if (front->values > front->limits.values) {
+      refuse_body(c, ADMIT_BODIES_FULL);
+      return;
+    }
   }
+  drop_body(c);
   request->owed = true;
-  c->listener->front->owed++;
+  front->owed++;
   match->route->handle(request, match->context);
 }
 
@@ -339,14 +386,35 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
     dispatch(c);
     return;
   }
-  request->body_bytes = malloc((size_t)request->head.length);
-  if (request->body_bytes == NULL) {
-    out_of_memory(c);
-    return;
-  }
   enter(c, PHASE_BODY);
   if (request->head.expect_continue && !more)
     say_continue(c);
+}
+
+/* Room for that many bytes of the body, in doubling steps up to its length. Otherwise the request was refused, or the
+ * connection closed. */
+static bool grow_body(conn_t *c, size_t need)
+{
+  request_t *request = c->request;
+  size_t length = (size_t)request->head.length;
+  size_t cap = request->body_cap > 0 ? request->body_cap : LIMIT_BODY_FIRST;
+  while (cap < need)
+    cap *= 2;
+  cap = cap < length ? cap : length;
+  if (cap == request->body_cap)
+    return true;
+  if (!room_take(c, ROOM_BODIES, cap - request->body_cap)) {
+    refuse_body(c, ADMIT_BODIES_FULL);
+    return false;
+  }
+  uint8_t *grown = realloc(request->body_bytes, cap);
+  if (grown == NULL) {
+    out_of_memory(c);
+    return false;
+  }
+  request->body_bytes = grown;
+  request->body_cap = cap;
+  return true;
 }
 
 /* Collects body bytes; returns how many were taken. */
@@ -355,6 +423,8 @@ static size_t take_body(conn_t *c, const uint8_t *bytes, size_t len)
   request_t *request = c->request;
   size_t wanted = (size_t)request->head.length - request->body_have;
   size_t taken = len < wanted ? len : wanted;
+  if (!grow_body(c, request->body_have + taken))
+    return len;
   memcpy(request->body_bytes + request->body_have, bytes, taken);
   request->body_have += taken;
   if (taken == wanted)
@@ -476,6 +546,7 @@ static void on_end(conn_t *c, ssize_t nread)
   }
   /* The peer has closed its half in the middle of a request; it may still listen. */
   if (c->phase == PHASE_BODY) {
+    drop_body(c);
     front_request_free(c->request);
     c->request = NULL;
   }
@@ -517,14 +588,17 @@ static bool is_client(const listener_conf_t *conf, const ip_t *ip)
   return conf->client_count == 0;
 }
 
-/* Makes room by closing the connection that has been idle for longest; false if none is idle. */
-static bool evict_idle(listener_t *listener)
+/* Makes a place for the newcomer: the connection that has been idle for longest goes, or else an unfinished one of the
+ * source with the most. */
+static bool make_place(listener_t *listener, const conn_t *newcomer)
 {
-  conn_t *oldest = listener->lists[PHASE_IDLE].first;
-  if (oldest == NULL)
+  conn_t *victim = listener->lists[PHASE_IDLE].first;
+  if (victim == newcomer)
+    victim = room_crowder(listener, newcomer->source);
+  if (victim == NULL)
     return false;
-  log_closed(oldest, "too-many-connections");
-  conn_close(oldest);
+  log_closed(victim, "too-many-connections");
+  conn_close(victim);
   return true;
 }
 
@@ -563,7 +637,9 @@ void conn_accept(listener_t *listener)
     reason = "connection-gone";
   else if (!is_client(listener->conf, &c->peer.ip))
     reason = "client-not-admitted"; /* before a byte is read */
-  else if (front->draining || (listener->connections > front->limits.connections && !evict_idle(listener)))
+  else if ((c->source = room_enter(front->room, &c->peer.ip)) == NULL)
+    reason = "out-of-memory";
+  else if (front->draining || (listener->connections > front->limits.connections && !make_place(listener, c)))
     reason = "too-many-connections";
   if (reason == NULL) {
     start_reading(c);
@@ -578,7 +654,8 @@ void conn_accept(listener_t *listener)
 static void expire(conn_t *c)
 {
   size_t left = c->phase == PHASE_WRITE ? unacknowledged(c) : 0;
-  if (c->phase == PHASE_WRITE && left < c->write_left) {
+  bool in_time = uv_now(c->listener->front->loop) < c->reply_deadline;
+  if (c->phase == PHASE_WRITE && left < c->write_left && in_time) {
     c->write_left = left; /* slow, but taking */
     enter(c, PHASE_WRITE);
     return;
@@ -588,7 +665,7 @@ static void expire(conn_t *c)
   else if (c->phase == PHASE_BODY)
     log_closed(c, "body-timeout");
   else if (c->phase == PHASE_WRITE)
-    log_closed(c, "write-timeout");
+    log_closed(c, in_time ? "write-timeout" : "reply-timeout");
   conn_close(c);
 }
 

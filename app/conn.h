@@ -9,6 +9,7 @@
 
 #include "app/front.h"
 #include "app/request.h"
+#include "app/room.h"
 
 typedef struct conn conn_t;
 typedef struct listener listener_t;
@@ -50,7 +51,9 @@ struct front {
   listener_t *listeners;
   size_t listener_count;
   size_t connections;
-  size_t owed; /* requests that a handler has not replied to */
+  room_t *room;
+  size_t values; /* parsed JSON values that requests hold */
+  size_t owed;   /* requests that a handler has not replied to */
   bool draining, drained;
   void (*done)(void *ctx, size_t abandoned);
   void *done_ctx;
@@ -70,9 +73,12 @@ struct front {
 struct conn {
   listener_t *listener;
   conn_t *previous, *next; /* in listener->lists[phase] */
+  uint64_t since;          /* in the phase */
   uint64_t deadline;
   endpoint_t peer;
   char client[ENDPOINT_TEXT_MAX]; /* peer, for the log */
+  source_t *source;               /* from the moment the connection was admitted until it is closed */
+  size_t held[ROOM_KINDS];
   phase_t phase;
   bool closing;    /* uv_close was called */
   bool processing; /* consume() is on the stack: it goes on by itself */
@@ -85,8 +91,9 @@ struct conn {
   size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;
-  size_t write_left; /* bytes not acknowledged when last looked at */
-  char *out_head;    /* malloc'ed while a write is under way */
+  uint64_t reply_deadline; /* of the reply being written, whole */
+  size_t write_left;       /* bytes not acknowledged when last looked at */
+  char *out_head;          /* malloc'ed while a write is under way */
   void *out_owned;
   uv_tcp_t tcp;
   uv_write_t write;
@@ -97,6 +104,8 @@ struct conn {
 void conn_accept(listener_t *listener);
 /* Closes now, without a word. */
 void conn_close(conn_t *conn);
+/* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not taken cut off. */
+void conn_give_way(conn_t *conn, room_kind_t kind);
 /* Acts on every connection of the listener whose deadline has passed. */
 void conn_sweep(listener_t *listener, uint64_t now);
 

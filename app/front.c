@@ -12,10 +12,13 @@
 
 const front_limits_t front_limits_default = {
     .connections = LIMIT_CONNECTIONS,
+    .held = {[ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
+    .values = LIMIT_VALUES,
     .head_ms = LIMIT_HEAD_MS,
     .body_ms = LIMIT_BODY_MS,
     .idle_ms = LIMIT_IDLE_MS,
     .write_ms = LIMIT_WRITE_MS,
+    .reply_ms = LIMIT_REPLY_MS,
     .linger_ms = LIMIT_LINGER_MS,
     .drain_ms = LIMIT_DRAIN_MS,
     .tick_ms = LIMIT_TICK_MS,
@@ -63,6 +66,7 @@ void front_request_free(request_t *request)
   front_t *front = request->front;
   if (request->owed)
     front->owed--;
+  front->values -= request->values;
   request_clear(request);
   if (front->spare_count == SPARE_REQUESTS) {
     free(request);
@@ -159,10 +163,12 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   int err = SMPL_OK;
   *out = NULL;
   front_t *front = calloc(1, sizeof *front);
-  if (front != NULL)
+  if (front != NULL) {
     front->listeners = calloc(conf->listener_count, sizeof *front->listeners);
-  if (front == NULL || front->listeners == NULL) {
-    free(front);
+    front->room = room_new();
+  }
+  if (front == NULL || front->listeners == NULL || front->room == NULL) {
+    front_free(front);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   front->loop = loop;
@@ -276,6 +282,7 @@ void front_free(front_t *front)
     free(front->spare);
     front->spare = next;
   }
+  room_free(front->room);
   free(front->listeners);
   free(front);
 }

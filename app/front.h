@@ -8,6 +8,7 @@
 
 #include "app/access.h"
 #include "app/admit.h"
+#include "app/room.h"
 #include "common/diag.h"
 #include "common/ip.h"
 
@@ -23,8 +24,10 @@ typedef struct listener_conf {
 
 /* Bounds that tests make smaller; front_limits_default gives those of limits.h. */
 typedef struct front_limits {
-  size_t connections; /* of one listener */
-  uint64_t head_ms, body_ms, idle_ms, write_ms, linger_ms, drain_ms, tick_ms;
+  size_t connections;      /* of one listener */
+  size_t held[ROOM_KINDS]; /* bytes, of all listeners together */
+  size_t values;           /* parsed JSON values of all requests together */
+  uint64_t head_ms, body_ms, idle_ms, write_ms, reply_ms, linger_ms, drain_ms, tick_ms;
 } front_limits_t;
 
 extern const front_limits_t front_limits_default;

@@ -17,7 +17,13 @@ typedef struct request request_t;
 
 typedef enum tier { TIER_API, TIER_INTERNAL } tier_t;
 
-typedef enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_COUNT } method_t; /* HEAD is GET without body */
+typedef enum method {
+  METHOD_GET,
+  METHOD_POST,
+  METHOD_PUT,
+  METHOD_DELETE,
+  METHOD_COUNT
+} method_t; /* HEAD is GET without body */
 
 /* One row routes, and describes itself: openapi.c writes the document from the same table. */
 typedef struct route_response {
@@ -36,7 +42,8 @@ typedef struct route_parameter {
 
 typedef struct route {
   method_t method;
-  const char *path; /* "/api/v1/configs/{id}": the tier's prefix, then literal segments or whole {parameters} */
+  const char
+      *path; /* "/api/v1/configs/{id}": the tier's prefix, then literal segments or whole {parameters} */
   tier_t tier;
   void (*handle)(request_t *request, void *service);
   const char *operation_id; /* "get_config" */
@@ -45,8 +52,8 @@ typedef struct route {
   const char *tag;
   int key_required; /* documented as HTTP Bearer; requests without a key, or with what cannot be one, are answered with 401
                        before their body is read. Whether the key is valid the handler itself checks */
-  const char *request_schema; /* name in the service's schemas, NULL: the route takes no body */
-  const char *request_example; /* JSON text shown by "Try it out"; may be NULL */
+  const char *request_schema;          /* name in the service's schemas, NULL: the route takes no body */
+  const char *request_example;         /* JSON text shown by "Try it out"; may be NULL */
   const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */
   const route_response_t *responses;   /* ends with status == 0 */
 } route_t;
@@ -63,7 +70,7 @@ typedef struct service_env {
   const char *accounts_url;       /* base URL of the account service, NULL for that service itself */
   const char *const *sister_urls; /* base URLs of the services told of a new account; ends with NULL */
   struct lookup *lookup;          /* private DNS (common/lookup.h) */
-  const ip_t *source;             /* address to call sisters from (their `clients` lists decide by it): resolver.source of
+  const ip_t *source; /* address to call sisters from (their `clients` lists decide by it): resolver.source of
                                      the configuration; NULL: the system's choice */
 } service_env_t;
 
@@ -87,7 +94,8 @@ const char *request_parameter(const request_t *request, const char *name);
 /* Query parameter, decoded ("page[number]"); the first if there are several; NULL if absent. */
 const char *request_query(const request_t *request, const char *name);
 /* Calls each for every query parameter, in order; stops when it returns non-zero and returns that. */
-int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value), void *ctx);
+int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value),
+                       void *ctx);
 /* Header value by lower-case name; NULL if absent. */
 const char *request_header(const request_t *request, const char *name);
 /* The Bearer token of Authorization; NULL if there is none. */
@@ -105,7 +113,7 @@ void *request_alloc(request_t *request, size_t size);
 void request_reply(request_t *request, int status, json_t *json);
 void request_reply_empty(request_t *request, int status); /* 204 */
 /* JSON:API error (https://jsonapi.org/format/1.1/#errors). pointer ("/data/attributes/name") or parameter may be NULL. */
-void request_reply_error(request_t *request, int status, const char *title, const char *pointer, const char *parameter,
-                         const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+void request_reply_error(request_t *request, int status, const char *title, const char *pointer,
+                         const char *parameter, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Before the reply; value is copied. Names of ours only, never of the client's choice. */
 void request_set_header(request_t *request, const char *name, const char *value);

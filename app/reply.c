@@ -363,6 +363,8 @@ void reply_refusal(request_t *request, const uint8_t *head, size_t head_len)
   int status = admit_status(admit);
   if (admit->verdict == ADMIT_METHOD)
     set_allow(request);
+  if (status == 503)
+    request_set_header(request, "Retry-After", "1");
   if (status == 401)
     request_set_header(request, "WWW-Authenticate", "Bearer");
   if (request->bytes == NULL) {

@@ -33,8 +33,9 @@ struct request {
   const char *parameters[LIMIT_ROUTE_PARAMETERS];
   query_parameter_t *queries;
   size_t query_count;
-  uint8_t *body_bytes; /* malloc'ed, head.length of them; NULL if there is no body */
-  size_t body_have;
+  uint8_t *body_bytes; /* malloc'ed, while the body is coming and is parsed */
+  size_t body_have;    /* of head.length */
+  size_t body_cap;     /* of body_bytes: grows as they come */
   json_t *body;
   size_t values; /* in body */
   uint64_t started_us;

@@ -12,8 +12,9 @@
 static void numbers_are_written_short_and_read_back_the_same(void **state)
 {
   (void)state;
-  static const char *const texts[] = {"[0.1,2.5,1e300,-0.001]", "{\"a\":[{\"b\":0.3}],\"n\":9007199254740993}",
-                                      "[0.30000000000000004]", "[5e-324,1.7976931348623157e308]"};
+  static const char *const texts[] = {"[0.1,2.5,1e300,-0.001]",
+                                      "{\"a\":[{\"b\":0.3}],\"n\":9007199254740993}", "[0.30000000000000004]",
+                                      "[5e-324,1.7976931348623157e308]"};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     json_t *json = json_loads(texts[i], JSON_DECODE_ANY, NULL);
     assert_non_null(json);

@@ -18,7 +18,16 @@
 #include "common/error.h"
 #include "tests/unit/app/echo_service.h"
 
-enum { CONNECTIONS = 4, WAIT_MS = 200, TICK_MS = 10, SLACK_MS = 3000 };
+enum {
+  CONNECTIONS = 4,
+  WAIT_MS = 200,
+  PATIENT_MS = 20000, /* where no wait is to end */
+  TICK_MS = 10,
+  SLACK_MS = 3000,
+  BODIES = 2 * LIMIT_BODY_FIRST,
+  REPLIES = 40 << 20,
+  VALUES = 10,
+};
 
 typedef struct fixture {
   uv_loop_t loop;
@@ -31,7 +40,7 @@ typedef struct fixture {
   size_t abandoned;
 } fixture_t;
 
-static int set_up(void **state)
+static int set_up_with(void **state, uint64_t wait_ms)
 {
   static fixture_t f;
   diag_t diag = {.text = ""};
@@ -53,15 +62,28 @@ static int set_up(void **state)
                        .listener_count = 1,
                        .access = f.access,
                        .limits = {.connections = CONNECTIONS,
-                                  .head_ms = WAIT_MS,
-                                  .body_ms = WAIT_MS,
-                                  .idle_ms = WAIT_MS,
-                                  .write_ms = WAIT_MS,
-                                  .linger_ms = WAIT_MS,
+                                  .held = {[ROOM_BODIES] = BODIES, [ROOM_REPLIES] = REPLIES},
+                                  .values = VALUES,
+                                  .head_ms = wait_ms,
+                                  .body_ms = wait_ms,
+                                  .idle_ms = wait_ms,
+                                  .write_ms = wait_ms,
+                                  .reply_ms = 3 * wait_ms,
+                                  .linger_ms = wait_ms,
                                   .drain_ms = WAIT_MS,
                                   .tick_ms = TICK_MS}};
   *state = &f;
   return front_open(&f.loop, &conf, &f.front, &diag);
+}
+
+static int set_up(void **state)
+{
+  return set_up_with(state, WAIT_MS);
+}
+
+static int set_up_patient(void **state)
+{
+  return set_up_with(state, PATIENT_MS);
 }
 
 static void on_drained(void *ctx, size_t abandoned)
@@ -99,16 +121,25 @@ static void turn(fixture_t *f, uint64_t ms)
   } while (clock_mono_ms() < end);
 }
 
-static int dial(fixture_t *f)
+static int dial_from(fixture_t *f, const char *source)
 {
   struct sockaddr_storage sa;
-  endpoint_t at = front_address(f->front, 0);
-  socklen_t len = endpoint_to_sockaddr(&at, &sa);
+  endpoint_t at, from;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   assert_true(fd >= 0);
+  assert_int_equal(endpoint_parse(source, &from), SMPL_OK);
+  socklen_t len = endpoint_to_sockaddr(&from, &sa);
+  assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
+  at = front_address(f->front, 0);
+  len = endpoint_to_sockaddr(&at, &sa);
   assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
   turn(f, 2 * TICK_MS);
   return fd;
+}
+
+static int dial(fixture_t *f)
+{
+  return dial_from(f, "127.0.0.1:0");
 }
 
 static void say(fixture_t *f, int fd, const char *text)
@@ -227,6 +258,258 @@ static void with_nobody_idle_the_newcomer_is_closed(void **state)
   turn(f, 400);
 }
 
+/* True if the front has closed fd; what came before is thrown away. */
+static bool is_closed(int fd)
+{
+  char buffer[4096];
+  for (;;) {
+    ssize_t n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+      return true;
+    if (n < 0)
+      return false;
+  }
+}
+
+static void when_nobody_is_idle_the_source_with_most_connections_gives_way(void **state)
+{
+  fixture_t *f = *state;
+  int modest = dial_from(f, "127.0.0.3:0");
+  say(f, modest, "GET /");
+  int many[CONNECTIONS - 1];
+  for (size_t i = 0; i < CONNECTIONS - 1; i++) {
+    many[i] = dial_from(f, "127.0.0.2:0");
+    say(f, many[i], "GET /");
+  }
+  int newcomer = dial_from(f, "127.0.0.4:0");
+  assert_true(is_closed(many[0]));
+  assert_false(is_closed(many[1]) || is_closed(many[2]) || is_closed(modest) || is_closed(newcomer));
+  for (size_t i = 0; i < CONNECTIONS - 1; i++)
+    close(many[i]);
+  close(modest);
+  close(newcomer);
+}
+
+static void a_newcomer_drives_nobody_out_who_holds_less(void **state)
+{
+  fixture_t *f = *state;
+  int modest = dial_from(f, "127.0.0.3:0");
+  say(f, modest, "GET /");
+  int many[CONNECTIONS];
+  for (size_t i = 0; i < CONNECTIONS; i++) {
+    many[i] = dial_from(f, "127.0.0.2:0");
+    if (i < CONNECTIONS - 1)
+      say(f, many[i], "GET /api/v1/echo/later?ms=300 HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  assert_true(is_closed(many[CONNECTIONS - 1]));
+  assert_false(is_closed(modest));
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(many[i]);
+  close(modest);
+  turn(f, 400);
+}
+
+/* The head of a request with a body of that length, and the body but for its last byte. */
+static void begin_body(fixture_t *f, int fd, size_t length)
+{
+  char text[LIMIT_BODY_FIRST + 256];
+  int head = snprintf(text, sizeof text,
+                      "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+                      "Content-Length: %zu\r\n\r\n[",
+                      length);
+  assert_true(head > 0 && (size_t)head + length < sizeof text);
+  memset(text + head, ' ', length - 2);
+  text[(size_t)head + length - 2] = '\0';
+  say(f, fd, text);
+}
+
+/* "503" and the like; "" while nothing has come. */
+static const char *status_of(fixture_t *f, int fd)
+{
+  static char answer[4096];
+  turn(f, 2 * TICK_MS);
+  ssize_t n = recv(fd, answer, sizeof answer - 1, MSG_DONTWAIT);
+  answer[n < 0 ? 0 : n] = '\0';
+  if (n <= 12)
+    return "";
+  answer[12] = '\0';
+  return answer + 9;
+}
+
+static void unfinished_bodies_are_bounded_together(void **state)
+{
+  fixture_t *f = *state;
+  int first = dial(f), second = dial(f), third = dial(f);
+  begin_body(f, first, LIMIT_BODY_FIRST);
+  begin_body(f, second, BODIES - LIMIT_BODY_FIRST);
+  assert_string_equal(status_of(f, first), "");
+  assert_string_equal(status_of(f, second), "");
+  begin_body(f, third, 2);
+  assert_string_equal(status_of(f, third), "503");
+  assert_true(is_closed(third));
+  say(f, second, "]");
+  assert_string_equal(status_of(f, second), "200");
+  say(f, first, "]");
+  assert_string_equal(status_of(f, first), "200");
+  begin_body(f, first, LIMIT_BODY_FIRST);
+  say(f, first, "]");
+  assert_string_equal(status_of(f, first), "200");
+  close(first);
+  close(second);
+  close(third);
+}
+
+static void a_body_takes_room_as_it_comes_not_as_it_is_announced(void **state)
+{
+  fixture_t *f = *state;
+  int fds[CONNECTIONS];
+  for (size_t i = 0; i < CONNECTIONS; i++) {
+    fds[i] = dial(f);
+    say(f, fds[i],
+        "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        "Content-Length: 1048576\r\n\r\n");
+  }
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    assert_string_equal(status_of(f, fds[i]), "");
+  say(f, fds[0], " ");
+  say(f, fds[1], " ");
+  assert_string_equal(status_of(f, fds[1]), "");
+  say(f, fds[2], " ");
+  assert_string_equal(status_of(f, fds[2]), "503");
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(fds[i]);
+}
+
+static void the_source_with_most_unfinished_bytes_gives_way(void **state)
+{
+  fixture_t *f = *state;
+  int first = dial_from(f, "127.0.0.2:0"), second = dial_from(f, "127.0.0.2:0");
+  int modest = dial_from(f, "127.0.0.3:0");
+  begin_body(f, first, LIMIT_BODY_FIRST);
+  begin_body(f, second, LIMIT_BODY_FIRST);
+  begin_body(f, modest, LIMIT_BODY_FIRST);
+  assert_string_equal(status_of(f, first), "503");
+  assert_string_equal(status_of(f, modest), "");
+  say(f, modest, "]");
+  assert_string_equal(status_of(f, modest), "200");
+  say(f, second, "]");
+  assert_string_equal(status_of(f, second), "200");
+  close(first);
+  close(second);
+  close(modest);
+}
+
+static void an_abandoned_body_gives_its_room_back(void **state)
+{
+  fixture_t *f = *state;
+  for (size_t i = 0; i < 3; i++) {
+    int first = dial(f), second = dial(f);
+    begin_body(f, first, LIMIT_BODY_FIRST);
+    begin_body(f, second, LIMIT_BODY_FIRST);
+    assert_string_equal(status_of(f, first), "");
+    close(first);
+    shutdown(second, SHUT_WR);
+    assert_string_equal(status_of(f, second), "400");
+    close(second);
+    turn(f, 2 * TICK_MS);
+  }
+}
+
+static void parsed_values_are_bounded_together(void **state)
+{
+  fixture_t *f = *state;
+  static const char head[] = "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+  static const struct {
+    const char *body, *status;
+  } cases[] = {{"Content-Length: 19\r\n\r\n[1,2,3,4,5,6,7,8,9]", "200"},
+               {"Content-Length: 19\r\n\r\n[1,2,3,4,5,6,7,8,9]", "200"},
+               {"Content-Length: 21\r\n\r\n[1,2,3,4,5,6,7,8,9,0]", "503"}};
+  int fd = dial(f);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[512];
+    snprintf(text, sizeof text, "%s%s", head, cases[i].body);
+    say(f, fd, text);
+    assert_string_equal(status_of(f, fd), cases[i].status);
+  }
+  assert_true(is_closed(fd));
+  close(fd);
+}
+
+static void ask_big(fixture_t *f, int fd, unsigned kb)
+{
+  char text[128];
+  snprintf(text, sizeof text, "GET /api/v1/echo/big?kb=%u HTTP/1.1\r\nHost: h\r\n\r\n", kb);
+  say(f, fd, text);
+}
+
+/* Bytes that come until the front closes, or until nothing has come for a while. */
+static size_t read_out(fixture_t *f, int fd)
+{
+  static char buffer[1 << 18];
+  size_t got = 0;
+  for (uint64_t last = clock_mono_ms(); clock_mono_ms() - last < WAIT_MS;) {
+    ssize_t n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+      break;
+    if (n > 0) {
+      got += (size_t)n;
+      last = clock_mono_ms();
+    }
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+  }
+  return got;
+}
+
+static void replies_not_taken_are_bounded_together(void **state)
+{
+  fixture_t *f = *state;
+  int first = dial(f), second = dial(f);
+  ask_big(f, first, 30 << 10);
+  ask_big(f, second, 15 << 10);
+  assert_int_equal(front_connections(f->front), 1);
+  assert_true(read_out(f, second) < 15 << 20);
+  assert_true(read_out(f, first) > 30 << 20);
+  close(second);
+  second = dial(f);
+  ask_big(f, second, 15 << 10);
+  assert_true(read_out(f, second) > 15 << 20);
+  close(first);
+  close(second);
+}
+
+static void the_source_with_most_bytes_not_taken_gives_way(void **state)
+{
+  fixture_t *f = *state;
+  int first = dial_from(f, "127.0.0.2:0"), second = dial_from(f, "127.0.0.2:0");
+  int modest = dial_from(f, "127.0.0.3:0");
+  ask_big(f, first, 18 << 10);
+  ask_big(f, second, 18 << 10);
+  assert_int_equal(front_connections(f->front), 3);
+  ask_big(f, modest, 18 << 10);
+  assert_int_equal(front_connections(f->front), 2);
+  assert_true(read_out(f, first) < 18 << 20);
+  assert_true(read_out(f, second) > 18 << 20);
+  assert_true(read_out(f, modest) > 18 << 20);
+  close(first);
+  close(second);
+  close(modest);
+}
+
+static void a_reply_must_be_taken_whole_in_time_however_steadily(void **state)
+{
+  fixture_t *f = *state;
+  static char buffer[1 << 18];
+  int fd = dial(f);
+  uint64_t start = clock_mono_ms();
+  ask_big(f, fd, 38 << 10);
+  while (front_connections(f->front) > 0 && clock_mono_ms() - start < 3 * WAIT_MS + SLACK_MS) {
+    recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    turn(f, 10);
+  }
+  assert_in_range(clock_mono_ms() - start, 3 * WAIT_MS - 5 * TICK_MS, 3 * WAIT_MS + SLACK_MS - 1);
+  close(fd);
+}
+
 static void a_drain_waits_for_handlers_but_not_for_ever(void **state)
 {
   fixture_t *f = *state;
@@ -262,6 +545,21 @@ int main(void)
       cmocka_unit_test_setup_teardown(connections_are_bounded_and_the_longest_idle_gives_way, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(with_nobody_idle_the_newcomer_is_closed, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(when_nobody_is_idle_the_source_with_most_connections_gives_way,
+                                      set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_newcomer_drives_nobody_out_who_holds_less, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(unfinished_bodies_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_body_takes_room_as_it_comes_not_as_it_is_announced, set_up_patient,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(the_source_with_most_unfinished_bytes_gives_way, set_up_patient,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(an_abandoned_body_gives_its_room_back, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(parsed_values_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(replies_not_taken_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(the_source_with_most_bytes_not_taken_gives_way, set_up_patient,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(a_reply_must_be_taken_whole_in_time_however_steadily, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(a_drain_waits_for_handlers_but_not_for_ever, set_up, tear_down),
   };
   return cmocka_run_group_tests_name("front limits", tests, NULL, NULL);
