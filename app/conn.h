@@ -58,6 +58,8 @@ struct front {
   void (*done)(void *ctx, size_t abandoned);
   void *done_ctx;
   uint64_t drain_deadline, give_up_deadline;
+  bool trim; /* much was freed */
+  uint64_t trim_after;
   uv_timer_t tick;
   uv_prepare_t flush;                /* writes the access log before the loop sleeps */
   char id_prefix[ID_PREFIX_LEN + 1]; /* hexadecimal, drawn once */

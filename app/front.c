@@ -1,5 +1,6 @@
 #include "app/front.h"
 
+#include <malloc.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,7 @@ void front_request_free(request_t *request)
   if (request->owed)
     front->owed--;
   front->values -= request->values;
+  front->trim = front->trim || request->values > LIMIT_TRIM_VALUES;
   request_clear(request);
   if (front->spare_count == SPARE_REQUESTS) {
     free(request);
@@ -127,12 +129,23 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   return status < 0 ? fail_bind(&conf->address, status, diag) : SMPL_OK;
 }
 
+/* Many small blocks, once freed, stay with the process unless the allocator is asked. */
+static void trim_memory(front_t *front, uint64_t now)
+{
+  if (!front->trim || now < front->trim_after)
+    return;
+  malloc_trim(0);
+  front->trim = false;
+  front->trim_after = now + LIMIT_TRIM_MS;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
   front_t *front = timer->data;
   uint64_t now = uv_now(front->loop);
   for (size_t i = 0; i < front->listener_count; i++)
     conn_sweep(&front->listeners[i], now);
+  trim_memory(front, now);
   if (front->draining && now >= front->drain_deadline)
     for (size_t i = 0; i < front->listener_count; i++)
       for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
@@ -186,6 +199,15 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   }
   *out = front;
   return err;
+}
+
+size_t front_connections_for(uint64_t files, size_t listeners)
+{
+  uint64_t kept = files / 2 < LIMIT_FILES_KEPT ? files / 2 : LIMIT_FILES_KEPT;
+  uint64_t each = (files - kept) / listeners;
+  if (each > LIMIT_CONNECTIONS)
+    return LIMIT_CONNECTIONS;
+  return each > 0 ? (size_t)each : 1;
 }
 
 endpoint_t front_address(const front_t *front, size_t index)

@@ -49,6 +49,9 @@ void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void
 /* After done with abandoned == 0, or once the loop has run out of handles. NULL allowed. */
 void front_free(front_t *front);
 
+/* Connections of one listener, at most LIMIT_CONNECTIONS, for which that many open files suffice: LIMIT_FILES_KEPT of them,
+ * or half if there are fewer than twice as many, are kept for the database, logs and calls. Pure. */
+size_t front_connections_for(uint64_t files, size_t listeners);
 /* Where a listener really listens (its port was 0 in a test). */
 endpoint_t front_address(const front_t *front, size_t index);
 size_t front_connections(const front_t *front);

@@ -25,6 +25,8 @@ enum {
   LIMIT_HOSTS = 64,            /* names in one listener's hosts */
   LIMIT_SISTERS = 16,          /* base URLs in sisters */
   LIMIT_CONNECTIONS = 16384,   /* open connections of one listener */
+  LIMIT_FILES_KEPT = 384,      /* open files kept for everything but connections of clients */
+  LIMIT_TRIM_VALUES = 5000,    /* values of a request after which freed memory is given back to the system */
   LIMIT_BODIES = 64 << 20,     /* bytes of all bodies that are still coming */
   LIMIT_BODY_FIRST = 16 << 10, /* bytes that a body gets before it has come; doubled as it comes */
   LIMIT_VALUES = 1000000,      /* parsed JSON values of all requests under way, one may be 250 bytes */
@@ -42,5 +44,6 @@ enum {
   LIMIT_REPLY_MS = 120000, /* for a reply to be taken whole, however steadily */
   LIMIT_LINGER_MS = 2000,  /* for the peer to close after a refusal */
   LIMIT_DRAIN_MS = 10000,  /* for requests under way when the program is told to end */
+  LIMIT_TRIM_MS = 1000,    /* between two such occasions */
   LIMIT_TICK_MS = 250
 };

@@ -30,6 +30,7 @@ typedef struct runner {
   bool open;   /* service->open succeeded */
   front_t *front;
   uv_signal_t signals[SIGNAL_COUNT];
+  uint64_t files; /* that may be open */
   bool ending;
   int status;
 } runner_t;
@@ -92,14 +93,25 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 /* Starting */
 
-/* As many descriptors as we are allowed: connections are bounded by limits of our own. */
-static void raise_descriptor_limit(void)
+/* As many descriptors as we are allowed: connections are bounded by limits of our own. Returns how many that is. */
+static uint64_t raise_descriptor_limit(void)
 {
   struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-  }
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+    return 0;
+  rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
+}
+
+/* Without descriptors the system would stop accepting, idle connections or not: our own bound must come first. */
+static void bound_connections(front_limits_t *limits, uint64_t files, size_t listeners)
+{
+  limits->connections = front_connections_for(files, listeners);
+  if (limits->connections < LIMIT_CONNECTIONS)
+    log_warn(
+        "%zu connections for each http listener instead of %d: only %llu open files are allowed (ulimit -n)",
+        limits->connections, LIMIT_CONNECTIONS, (unsigned long long)files);
 }
 
 static int open_lookup(runner_t *r, diag_t *diag)
@@ -155,6 +167,7 @@ static int open_front(runner_t *r, diag_t *diag)
                        .listener_count = r->settings.listeners.count,
                        .access = r->access,
                        .limits = front_limits_default};
+  bound_connections(&conf.limits, r->files, conf.listener_count);
   return front_open(&r->loop, &conf, &r->front, diag);
 }
 
@@ -199,7 +212,7 @@ int run(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
   runner_t r = {.status = 0};
-  raise_descriptor_limit();
+  r.files = raise_descriptor_limit();
   int err = prepare(&r, path, services, &diag);
   if (!err && uv_loop_init(&r.loop) < 0)
     err = diag_fail(&diag, SMPL_ESYS, "no event loop");

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -524,6 +525,33 @@ def test_slow_heads_are_cut_off_while_others_are_served(front):
     for s in slow:
         s.close()
     assert len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50
+
+
+def test_few_open_files_mean_fewer_connections_not_a_deaf_listener(work, spawn):
+    def limited(argv0, *argv):
+        return spawn("/bin/bash", "-c", 'ulimit -n 300; exec "$0" "$@"', argv0, *argv)
+
+    front = Front(work, limited)
+    front.program.wait_line("75 connections for each http listener instead of 16384")
+    idle = [front.connect() for _ in range(400)]
+    for _ in range(3):
+        assert front.ask("/api/v1/echo/x").status == 200
+        assert front.ask("/internal/v1/health", INTERNAL).status == 200
+    for s in idle:
+        s.close()
+
+
+@pytest.mark.skipif(kit.SANITIZED, reason="measures memory")
+def test_memory_of_big_bodies_goes_back_to_the_system(front):
+    def resident():
+        status = Path(f"/proc/{front.program.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) >> 10
+
+    before = resident()
+    body = b"[" + b",".join([b"{}"] * 49999) + b"]"
+    for _ in range(10):
+        assert front.ask("/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body).status == 200
+    kit.wait_until(lambda: resident() < before + 8, f"{before} MB and a little more")
 
 
 @pytest.mark.full

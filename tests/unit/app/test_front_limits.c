@@ -309,6 +309,24 @@ static void a_newcomer_drives_nobody_out_who_holds_less(void **state)
   turn(f, 400);
 }
 
+static void connections_leave_files_for_everything_else(void **state)
+{
+  (void)state;
+  static const struct {
+    uint64_t files;
+    size_t listeners, connections;
+  } cases[] = {
+      {2 * LIMIT_CONNECTIONS + LIMIT_FILES_KEPT, 2, LIMIT_CONNECTIONS},
+      {2 * LIMIT_CONNECTIONS + LIMIT_FILES_KEPT - 2, 2, LIMIT_CONNECTIONS - 1},
+      {UINT64_MAX, LIMIT_LISTENERS, LIMIT_CONNECTIONS},
+      {2 * LIMIT_FILES_KEPT, 1, LIMIT_FILES_KEPT},
+      {300, 2, 75},
+      {0, 2, 1},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_int_equal(front_connections_for(cases[i].files, cases[i].listeners), cases[i].connections);
+}
+
 /* The head of a request with a body of that length, and the body but for its last byte. */
 static void begin_body(fixture_t *f, int fd, size_t length)
 {
@@ -548,6 +566,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(when_nobody_is_idle_the_source_with_most_connections_gives_way,
                                       set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(a_newcomer_drives_nobody_out_who_holds_less, set_up_patient, tear_down),
+      cmocka_unit_test(connections_leave_files_for_everything_else),
       cmocka_unit_test_setup_teardown(unfinished_bodies_are_bounded_together, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(a_body_takes_room_as_it_comes_not_as_it_is_announced, set_up_patient,
                                       tear_down),
