@@ -38,7 +38,7 @@ typedef struct queue {
 } queue_t;
 
 struct audit {
-  int fd;
+  char *path;
   uv_async_t wake; /* the writer has finished something */
   pthread_t thread;
   pthread_mutex_t lock; /* for all below */
@@ -50,8 +50,15 @@ struct audit {
   bool failing;
   uint64_t seq;
   char head[AUDIT_HASH_TEXT];
+  /* The file: the writer's while it writes, and audit_reopen's. Taken before the other lock. */
+  pthread_mutex_t file;
+  int fd;
+  uint64_t size;         /* of the file, up to the last whole record */
+  bool torn;             /* what a failed attempt left behind is still to be cut off */
+  uint64_t moved_at;     /* monotonic ms when the file was first seen to be renamed away, 0: it is there */
+  const char *continues; /* the file has no record yet, and follows one that was moved, removed or changed */
+  const char *wrong;     /* with the file, as last seen; NULL: nothing */
   /* the writer's own */
-  uint64_t size; /* of the file, up to the last whole record */
   char *buf;
   size_t used, cap;
 };
@@ -101,17 +108,57 @@ static int reserve(audit_t *a, size_t more)
   return SMPL_OK;
 }
 
-/* Adds one record to the buffer. seq and head are the writer's running copies. */
-static int compose(audit_t *a, const entry_t *e, uint64_t *seq, char *head)
+/* ---- the file ---- */
+
+/* What has happened to the file behind our back; NULL: nothing. *moved: it was only renamed, and is whole. */
+static const char *examine(const audit_t *a, bool *moved)
 {
-  if (reserve(a, e->len + HEAD_MAX))
+  struct stat own, there;
+  *moved = false;
+  if (fstat(a->fd, &own) < 0)
+    return "the file cannot be examined";
+  if (own.st_nlink == 0)
+    return "the file was removed; reload to go on in a new one";
+  if ((uint64_t)own.st_size != a->size)
+    return "the file was changed by somebody else; move it away and reload to go on in a new one";
+  *moved = lstat(a->path, &there) < 0 || there.st_dev != own.st_dev || there.st_ino != own.st_ino;
+  return *moved ? "the file was moved away; reload to go on in a new one" : NULL;
+}
+
+/* A rotation renames the file and reloads a moment later: until then it is written to under its new name. */
+static bool may_write(audit_t *a)
+{
+  bool moved;
+  uint64_t now = clock_mono_ms();
+  const char *wrong = examine(a, &moved);
+  if (!moved)
+    a->moved_at = 0;
+  else if (a->moved_at == 0)
+    a->moved_at = now;
+  a->wrong = moved && now - a->moved_at < AUDIT_MOVED_MS ? NULL : wrong;
+  return a->wrong == NULL;
+}
+
+/* Never makes it longer: a file that somebody cut short shall show it. */
+static void cut_back(audit_t *a)
+{
+  struct stat st;
+  a->torn = fstat(a->fd, &st) < 0 || ((uint64_t)st.st_size > a->size && ftruncate(a->fd, (off_t)a->size) < 0);
+  if (a->torn)
+    log_error("audit: a partly written record cannot be cut off: %s", strerror(errno));
+}
+
+/* Adds one record to the buffer. seq and head are the writer's running copies. */
+static int compose(audit_t *a, const char *body, size_t body_len, uint64_t *seq, char *head)
+{
+  if (reserve(a, body_len + HEAD_MAX))
     return SMPL_ENOMEM;
   char *line = a->buf + a->used;
   int n = snprintf(line, HEAD_MAX, "{\"seq\":%llu,\"prev\":\"%s\",", (unsigned long long)++*seq, head);
   if (n < 0 || n >= HEAD_MAX)
     return SMPL_ELIMIT;
-  memcpy(line + n, e->body + 1, e->len - 1);
-  size_t len = (size_t)n + e->len - 1;
+  memcpy(line + n, body + 1, body_len - 1);
+  size_t len = (size_t)n + body_len - 1;
   audit_hash(line, len, head);
   line[len] = '\n';
   a->used += len + 1;
@@ -131,26 +178,40 @@ static int write_all(audit_t *a)
   return fdatasync(a->fd) < 0 ? SMPL_ESYS : SMPL_OK;
 }
 
-/* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. */
+/* The first record of a file that follows another. */
+static int compose_continued(audit_t *a, uint64_t *seq, char *head)
+{
+  char body[HEAD_MAX], when[CLOCK_ISO_MAX];
+  int n = snprintf(body, sizeof body, "{\"time\":\"%s\",\"event\":\"%s\",\"before\":\"%s\"}", clock_wall_iso(when),
+                   AUDIT_CONTINUED, a->continues);
+  return n < 0 || n >= HEAD_MAX ? SMPL_ELIMIT : compose(a, body, (size_t)n, seq, head);
+}
+
+/* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. With the file's lock
+ * held. */
 static int write_group(audit_t *a, const queue_t *group)
 {
+  if (a->torn)
+    cut_back(a);
+  if (!may_write(a))
+    return SMPL_ESYS;
   uint64_t seq = a->seq;
   char head[AUDIT_HASH_TEXT];
   memcpy(head, a->head, sizeof head);
   a->used = 0;
-  int err = SMPL_OK;
+  int err = a->continues != NULL ? compose_continued(a, &seq, head) : SMPL_OK;
   for (const entry_t *e = group->head; e != NULL && !err; e = e->next)
-    err = compose(a, e, &seq, head);
+    err = compose(a, e->body, e->len, &seq, head);
   if (!err)
     err = write_all(a);
   if (err) {
     int saved = errno;
-    if (ftruncate(a->fd, (off_t)a->size) < 0)
-      log_error("audit: a partly written record cannot be cut off: %s", strerror(errno));
+    cut_back(a);
     errno = saved;
     return err;
   }
   a->size += a->used;
+  a->continues = NULL;
   pthread_mutex_lock(&a->lock);
   a->seq = seq;
   memcpy(a->head, head, sizeof head);
@@ -191,21 +252,42 @@ static void note_failure(audit_t *a, int err)
   if (a->failing && !was)
     log_error(
         "audit: records cannot be written (%s): no session starts and no connection opens until they can",
-        err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
+        a->wrong != NULL ? a->wrong : err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
   if (!a->failing && was)
     log_info("audit: records are written again");
+}
+
+static struct timespec after(int ms)
+{
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += ms / 1000;
+  return until;
+}
+
+/* A file that is tampered with while nothing is written shows too. With the lock held; lets go of it. */
+static void look_at_file(audit_t *a)
+{
+  pthread_mutex_unlock(&a->lock);
+  pthread_mutex_lock(&a->file);
+  bool fine = may_write(a);
+  pthread_mutex_unlock(&a->file);
+  pthread_mutex_lock(&a->lock);
+  if (!fine)
+    note_failure(a, SMPL_ESYS); /* the next record that is written says that all is well again */
 }
 
 /* While the disk refuses, a group that somebody waits for is tried at once, the others after a pause. */
 static void wait_for_work(audit_t *a)
 {
-  while (a->todo.head == NULL && !a->stop)
-    pthread_cond_wait(&a->work, &a->lock);
+  while (a->todo.head == NULL && !a->stop) {
+    struct timespec look = after(AUDIT_CHECK_MS);
+    if (pthread_cond_timedwait(&a->work, &a->lock, &look) == ETIMEDOUT)
+      look_at_file(a);
+  }
   if (!a->failing || a->stop)
     return;
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += AUDIT_RETRY_MS / 1000;
+  struct timespec until = after(AUDIT_RETRY_MS);
   bool waited_for = false;
   for (const entry_t *e = a->todo.head; e != NULL && !waited_for; e = e->next)
     waited_for = e->cb != NULL;
@@ -229,7 +311,9 @@ static void *writer(void *arg)
     bool last = a->stop;
     queue_init(&a->todo);
     pthread_mutex_unlock(&a->lock);
+    pthread_mutex_lock(&a->file);
     int err = write_group(a, &group);
+    pthread_mutex_unlock(&a->file);
     pthread_mutex_lock(&a->lock);
     note_failure(a, err);
     settle(a, &group, err);
@@ -308,13 +392,10 @@ void audit_status(audit_t *a, audit_status_t *out)
 
 /* ---- start and end ---- */
 
-static int open_file(const char *path, int *fd, diag_t *diag)
+static int check_file(int fd, const char *path, diag_t *diag)
 {
-  *fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
-  if (*fd < 0)
-    return diag_fail_errno(diag, "%s: the audit cannot be opened", path);
   struct stat st;
-  if (fstat(*fd, &st) < 0)
+  if (fstat(fd, &st) < 0)
     return diag_fail_errno(diag, "%s", path);
   if (!S_ISREG(st.st_mode))
     return diag_fail(diag, SMPL_EINVAL, "%s: the audit must be a regular file", path);
@@ -322,10 +403,61 @@ static int open_file(const char *path, int *fd, diag_t *diag)
     return diag_fail(diag, SMPL_EDENIED,
                      "%s: the audit must not be open to others (mode %03o); try: chmod 600 %s", path,
                      (unsigned)(st.st_mode & 0777), path);
-  if (flock(*fd, LOCK_EX | LOCK_NB) < 0)
+  if (flock(fd, LOCK_EX | LOCK_NB) < 0)
     return errno == EWOULDBLOCK ? diag_fail(diag, SMPL_EBUSY, "%s: in use by another process", path)
                                 : diag_fail_errno(diag, "%s: cannot be locked", path);
   return SMPL_OK;
+}
+
+/* *fd is -1 on error. */
+static int open_file(const char *path, int *fd, diag_t *diag)
+{
+  *fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
+  if (*fd < 0)
+    return diag_fail_errno(diag, "%s: the audit cannot be opened", path);
+  int err = check_file(*fd, path, diag);
+  if (err) {
+    close(*fd);
+    *fd = -1;
+  }
+  return err;
+}
+
+int audit_reopen(audit_t *a, bool *reopened, diag_t *diag)
+{
+  struct stat own, there;
+  int fd = -1, err = SMPL_OK;
+  *reopened = false;
+  pthread_mutex_lock(&a->file);
+  if (fstat(a->fd, &own) < 0)
+    err = diag_fail_errno(diag, "%s", a->path);
+  else if (lstat(a->path, &there) == 0 && there.st_dev == own.st_dev && there.st_ino == own.st_ino)
+    goto out;
+  if (!err)
+    err = open_file(a->path, &fd, diag);
+  if (!err && fstat(fd, &there) < 0)
+    err = diag_fail_errno(diag, "%s", a->path);
+  else if (!err && there.st_size != 0)
+    err = diag_fail(diag, SMPL_EINVAL, "%s: another file than the audit, and not empty; move it away and reload", a->path);
+  if (err) {
+    if (fd >= 0)
+      close(fd);
+    goto out;
+  }
+  if (a->continues == NULL)
+    a->continues = own.st_nlink == 0 ? "removed" : (uint64_t)own.st_size != a->size ? "changed" : "moved";
+  if (own.st_nlink == 0)
+    log_error("audit: the file was removed; its records are lost, the new one begins with number %llu",
+              (unsigned long long)a->seq + 1);
+  close(a->fd);
+  a->fd = fd;
+  a->size = 0;
+  a->moved_at = 0;
+  a->torn = false;
+  *reopened = true;
+out:
+  pthread_mutex_unlock(&a->file);
+  return err;
 }
 
 /* The torn end of the file, for the record that tells of it. */
@@ -380,6 +512,7 @@ static int start_thread(audit_t *a)
   pthread_cond_init(&a->work, &attr);
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&a->lock, NULL);
+  pthread_mutex_init(&a->file, NULL);
   queue_init(&a->todo);
   queue_init(&a->done);
   return SMPL_OK;
@@ -392,7 +525,9 @@ int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
   if (a == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   start_thread(a);
-  int err = open_file(path, &a->fd, diag);
+  a->fd = -1;
+  a->path = strdup(path);
+  int err = a->path != NULL ? open_file(path, &a->fd, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
     err = recover(a, path, diag);
   if (!err && uv_async_init(loop, &a->wake, on_wake) != 0)
@@ -413,6 +548,7 @@ fail:
     entry_free(e);
   if (a->fd >= 0)
     close(a->fd);
+  free(a->path);
   free(a);
   return err;
 }
@@ -440,8 +576,10 @@ void audit_close(audit_t *a)
   for (entry_t *e; (e = queue_take(&a->done)) != NULL;)
     entry_free(e);
   pthread_mutex_destroy(&a->lock);
+  pthread_mutex_destroy(&a->file);
   pthread_cond_destroy(&a->work);
   close(a->fd);
+  free(a->path);
   free(a->buf);
   uv_close((uv_handle_t *)&a->wake, on_closed);
 }

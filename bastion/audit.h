@@ -1,6 +1,9 @@
 /* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The thread gives each
  * record its sequence number and the SHA-256 of the line before it, so that a record that is missing or changed shows.
  *
+ * Before each group the file is looked at: one that was removed, truncated or written to by somebody else is no record any
+ * more, and fails like a disk that refuses, until audit_reopen has another (or, after a rename, the file is back).
+ *
  * Who needs its record on the disk before going on passes a callback: such a record fails at once when it cannot be
  * written. A record without callback is kept and tried again until it can be. */
 #pragma once
@@ -15,6 +18,8 @@
 enum {
   AUDIT_QUEUE_MAX = 16384,   /* records that wait for the disk; more are SMPL_ELIMIT */
   AUDIT_RETRY_MS = 1000,     /* between attempts while the disk refuses */
+  AUDIT_CHECK_MS = 2000,     /* between looks at the file while nothing is written */
+  AUDIT_MOVED_MS = 5000,     /* that a file renamed away is still written to, for audit_reopen to come */
   AUDIT_LINE_MAX = 64 << 10, /* bytes of a record that the reader takes */
   AUDIT_HASH_TEXT = 64 + 1,  /* SHA-256 in hex, with NUL */
 };
@@ -43,5 +48,10 @@ void audit_close(audit_t *audit);
 /* Takes over the reference to record: an object whose first key is "event". Time, sequence number and hash are put before
  * it. cb may be NULL. SMPL_ELIMIT when the queue is full (cb is not called then), SMPL_ENOMEM. */
 int audit_append(audit_t *audit, json_t *record, audit_cb cb, void *ctx);
+
+/* Goes on in a new file if the one at the path is not the open one any more: what stands there must be empty, or is made.
+ * Its first record, audit-continued, goes on with number and hash of the one before. *reopened says whether it did. On
+ * error nothing changes. The loop's thread; waits for the group that is being written. */
+int audit_reopen(audit_t *audit, bool *reopened, diag_t *diag);
 
 void audit_status(audit_t *audit, audit_status_t *out);

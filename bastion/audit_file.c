@@ -113,7 +113,7 @@ static int take_event(scan_t *s, const json_t *record)
   const char *session = json_string_value(json_object_get(record, "session"));
   if (event == NULL || session == NULL)
     return SMPL_OK;
-  if (strcmp(event, "session-start") == 0)
+  if (strcmp(event, "session-start") == 0 || strcmp(event, AUDIT_SESSION_CONTINUED) == 0)
     return add_open(s, session);
   if (strcmp(event, "session-end") == 0)
     remove_open(s->tail, session);
@@ -126,6 +126,12 @@ static bool concerns_sessions(const char *line, size_t len)
   static const char mark[] = "\"event\":\"session-";
   size_t head = len < 256 ? len : 256;
   return memmem(line, head, mark, sizeof mark - 1) != NULL;
+}
+
+static bool continues_another(const char *line, size_t len)
+{
+  static const char mark[] = "\"event\":\"" AUDIT_CONTINUED "\"";
+  return memmem(line, len < 256 ? len : 256, mark, sizeof mark - 1) != NULL;
 }
 
 static int read_seq(const char *line, uint64_t *seq)
@@ -141,7 +147,10 @@ static int scan_line(void *ctx, const char *line, size_t len, uint64_t number)
 {
   scan_t *s = ctx;
   uint64_t seq = 0;
-  if (read_seq(line, &seq) || seq != s->tail->seq + 1 || line[len - 1] != '}')
+  bool read = read_seq(line, &seq) == SMPL_OK && seq > 0;
+  if (read && number == 1 && continues_another(line, len))
+    s->tail->seq = seq - 1;
+  if (!read || seq != s->tail->seq + 1 || line[len - 1] != '}')
     return diag_fail(s->diag, SMPL_EINVAL,
                      "%s:%llu: expected audit record %llu; keep the file and start with a new one", s->path,
                      (unsigned long long)number, (unsigned long long)s->tail->seq + 1);

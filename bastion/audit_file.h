@@ -8,6 +8,11 @@
 #include "bastion/audit.h"
 #include "common/diag.h"
 
+/* The event of a first record whose number is not 1: the file follows another, which was moved away. */
+#define AUDIT_CONTINUED "audit-continued"
+/* And of the sessions that are open at that time, after it. */
+#define AUDIT_SESSION_CONTINUED "session-continued"
+
 /* line has no newline and a NUL after len. A negative return ends the reading and is handed on. */
 typedef int (*audit_line_cb)(void *ctx, const char *line, size_t len, uint64_t number);
 

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bastion/audit_file.h"
 #include "bastion/broker_state.h"
 #include "bastion/listener.h"
 #include "common/clock.h"
@@ -220,11 +221,32 @@ static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
   config_free(old);
 }
 
+/* A file that was renamed away is left, whatever the configuration says. The new one names the sessions that are open, so
+ * that each has a start and an end in it. */
+static void rotate_audit(broker_t *b)
+{
+  diag_t diag = {""};
+  bool reopened;
+  if (audit_reopen(b->audit, &reopened, &diag))
+    log_error("the audit is not reopened: %s", diag.text);
+  if (!reopened)
+    return;
+  log_info("audit: goes on in a new file, %s", b->config->audit);
+  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+    if (!s->started)
+      continue;
+    json_t *r = session_record(s, AUDIT_SESSION_CONTINUED);
+    json_object_set_new(r, "key", json_string(s->fingerprint));
+    session_append(s, r);
+  }
+}
+
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
 {
   config_t *next;
   lookup_t *lookup = NULL;
   *ended = 0;
+  rotate_audit(b);
   int err = config_load(b->config_path, &next, diag);
   if (err)
     return err;

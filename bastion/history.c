@@ -120,7 +120,8 @@ static void take(reading_t *r, const json_t *record)
   if (event == NULL)
     return;
   json_t *row = id != NULL ? json_object_get(r->by_session, id) : NULL;
-  if (id != NULL && strcmp(event, "session-start") == 0 && wanted(r, record)) {
+  if (id != NULL && wanted(r, record) &&
+      (strcmp(event, "session-start") == 0 || strcmp(event, AUDIT_SESSION_CONTINUED) == 0)) {
     row = new_row(r, record);
     json_object_set_new(row, "session", json_string(id));
     json_object_set(r->by_session, id, row);

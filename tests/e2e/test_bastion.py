@@ -1,6 +1,7 @@
 """smpl-bastion with OpenSSH's client: what is forwarded, what is refused, what is written down, what ends when."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import resource
@@ -237,6 +238,13 @@ def test_resolve_tells_missing_names_from_missing_ports(world):
 
 # --- administration ---
 
+def reload_error(w):
+    """What the broker says; with -c the command itself would stumble over the configuration."""
+    done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
+    assert done.returncode == 1
+    return done.stderr
+
+
 def held_connection(w, local):
     """A connection through the tunnel that stays open and is answered once."""
     s = socket.create_connection(("127.42.9.9", local), timeout=kit.PATIENCE)
@@ -281,7 +289,7 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
     assert held.recv(100)
     bad = (w.work / "bastion.yaml").read_text()
     (w.work / "bastion.yaml").write_text(bad.replace("search:", "serch:"))
-    assert "bastion.yaml:5:1: unknown key 'serch'" in w.command("reload", "--socket", w.work / "bastion.sock", status=1).stderr
+    assert "bastion.yaml:5:1: unknown key 'serch'" in reload_error(w)
     (w.work / "bastion.yaml").write_text(bad)
     held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert held.recv(100)
@@ -294,16 +302,60 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
 
 
 @pytest.mark.short
+def test_the_audit_rotates_at_a_reload_and_the_chain_goes_on(world):
+    w = world()
+    ssh, local = w.forward()
+    session, = w.sessions()
+    w.get(local)
+    kit.wait_until(lambda: w.status()["audit"]["waiting"] == 0 and not w.sessions()[0]["channels"], "all is written")
+    (w.work / "audit.jsonl").rename(w.work / "audit.1")
+    assert w.get(local).stdout == "hello from inside"  # between the two
+    (w.work / "bastion.yaml").write_text((w.work / "bastion.yaml").read_text().replace("search:", "serch:"))
+    assert "unknown key" in reload_error(w)  # no configuration is too bad for it
+    w.write()
+    continued = w.wait_record("audit-continued")
+    assert w.wait_record("session-continued")["session"] == session["id"]
+    assert w.get(local).stdout == "hello from inside"
+    ssh.signal(signal.SIGTERM)
+    w.wait_record("session-end", session=session["id"])
+    before = (w.work / "audit.1").read_bytes().splitlines()
+    assert continued["before"] == "moved" and continued["seq"] == len(before) + 1
+    assert continued["prev"] == hashlib.sha256(before[-1]).hexdigest()
+    for earlier, later in zip(before[1:], before[2:]):
+        assert json.loads(later)["prev"] == hashlib.sha256(earlier).hexdigest()
+    row, = [r for r in json.loads(w.command("history", "--json").stdout) if r["session"] == session["id"]]
+    assert row["reason"] in ("client-closed", "client-vanished")
+    assert w.bastion.stop() == 0
+    last = w.audit()[-1]["seq"]
+    w.start()
+    assert w.status()["audit"]["records"] == last
+
+
+@pytest.mark.short
+def test_a_removed_audit_lets_nobody_in_until_a_reload(world):
+    w = world()
+    _, local = w.forward()
+    (w.work / "audit.jsonl").unlink()
+    done = w.ssh("-W", f"config.internal:{w.port}")
+    assert done.returncode != 0 and "audit" in done.stderr
+    assert w.get(local).returncode != 0
+    assert "CANNOT BE WRITTEN" in w.command("status").stdout
+    assert "the file was removed; reload to go on in a new one" in w.bastion.stderr
+    w.command("reload")
+    assert w.wait_record("audit-continued")["before"] == "removed"
+    kit.wait_until(lambda: w.ssh("-W", f"config.internal:{w.port}").returncode == 0, "sessions start again")
+
+
+@pytest.mark.short
 @pytest.mark.parametrize("name", ["bastion.yaml", "dev.pub"])
 def test_files_that_others_can_write_decide_nothing(world, name):
     w = world()
     (w.work / name).chmod(0o666)
-    done = w.command("reload", "--socket", w.work / "bastion.sock", status=1)
-    assert f"{name}: others can write it (mode 666); try: chmod go-w {w.work / name}\n" in done.stderr
+    assert f"{name}: others can write it (mode 666); try: chmod go-w {w.work / name}\n" in reload_error(w)
     assert kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work).returncode == 1
     (w.work / name).chmod(0o644)
     w.work.chmod(0o777)
-    assert f"try: chmod go-w {w.work}" in w.command("reload", "--socket", w.work / "bastion.sock", status=1).stderr
+    assert f"try: chmod go-w {w.work}" in reload_error(w)
     w.work.chmod(0o755)
     w.command("reload")
 

@@ -318,6 +318,159 @@ static void the_queue_has_its_limit(void **state)
   close_audit(a);
 }
 
+static void write_one(audit_t *a, const char *session, int want)
+{
+  waiter_t w = {0};
+  audit_append(a, event("channel-open", session), on_written, &w);
+  wait_for(&w, 1);
+  assert_int_equal(w.err, want);
+}
+
+static void assert_failing(audit_t *a, bool failing)
+{
+  audit_status_t status;
+  audit_status(a, &status);
+  assert_int_equal(status.failing, failing);
+}
+
+static void a_removed_file_fails_who_waits(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("gone");
+  write_one(a, "a", SMPL_OK);
+  assert_int_equal(unlink(kit_path("gone")), 0);
+  write_one(a, "b", SMPL_ESYS);
+  assert_failing(a, true);
+  kit_write("gone", "", 0600); /* another one in its place is not it */
+  write_one(a, "c", SMPL_ESYS);
+  close_audit(a);
+}
+
+static void a_truncated_file_fails_and_is_not_made_long_again(void **state)
+{
+  (void)state;
+  struct stat st;
+  audit_t *a = open_audit("short");
+  write_one(a, "a", SMPL_OK);
+  assert_int_equal(truncate(kit_path("short"), 0), 0);
+  write_one(a, "b", SMPL_ESYS);
+  write_one(a, "c", SMPL_ESYS);
+  assert_int_equal(stat(kit_path("short"), &st), 0);
+  assert_int_equal(st.st_size, 0);
+  close_audit(a);
+}
+
+static void a_line_by_somebody_else_fails(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("added");
+  write_one(a, "a", SMPL_OK);
+  int fd = open(kit_path("added"), O_WRONLY | O_APPEND | O_CLOEXEC);
+  assert_int_equal(write(fd, "{}\n", 3), 3);
+  close(fd);
+  write_one(a, "b", SMPL_ESYS);
+  close_audit(a);
+}
+
+static void tampering_shows_while_nothing_is_written(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("idle");
+  audit_status_t status = {0};
+  write_one(a, "a", SMPL_OK);
+  assert_int_equal(truncate(kit_path("idle"), 0), 0);
+  for (int i = 0; i < 2 * AUDIT_CHECK_MS && !status.failing; i += 10) {
+    usleep(10000);
+    audit_status(a, &status);
+  }
+  assert_true(status.failing);
+  close_audit(a);
+}
+
+static void a_file_that_is_moved_is_written_to_for_a_while(void **state)
+{
+  (void)state;
+  char from[256], to[256];
+  audit_t *a = open_audit("moved");
+  write_one(a, "a", SMPL_OK);
+  snprintf(from, sizeof from, "%s", kit_path("moved"));
+  snprintf(to, sizeof to, "%s", kit_path("moved.1"));
+  assert_int_equal(rename(from, to), 0);
+  write_one(a, "b", SMPL_OK);
+  usleep((AUDIT_MOVED_MS + 200) * 1000);
+  write_one(a, "c", SMPL_ESYS);
+  assert_failing(a, true);
+  assert_int_equal(rename(to, from), 0); /* back again: as if nothing had been */
+  write_one(a, "d", SMPL_OK);
+  assert_failing(a, false);
+  close_audit(a);
+  assert_chain("moved", 3);
+}
+
+static void reopen(audit_t *a, bool want, const char *saying)
+{
+  diag_t diag = {""};
+  bool reopened;
+  int err = audit_reopen(a, &reopened, &diag);
+  assert_int_equal(reopened, want);
+  assert_int_equal(err != SMPL_OK, saying != NULL);
+  if (saying != NULL && strstr(diag.text, saying) == NULL)
+    fail_msg("\"%s\" does not say \"%s\"", diag.text, saying);
+}
+
+static void a_new_file_continues_the_chain_and_is_accepted_at_the_next_start(void **state)
+{
+  (void)state;
+  char from[256], to[256], head[AUDIT_HASH_TEXT], want[512];
+  audit_t *a = open_audit("rotated");
+  audit_status_t status;
+  snprintf(from, sizeof from, "%s", kit_path("rotated"));
+  snprintf(to, sizeof to, "%s", kit_path("rotated.1"));
+  write_one(a, "a", SMPL_OK);
+  reopen(a, false, NULL);
+  assert_int_equal(rename(from, to), 0);
+  write_one(a, "b", SMPL_OK);
+  kit_write("rotated", "not empty\n", 0600);
+  reopen(a, false, "not empty");
+  kit_write("rotated", "", 0644);
+  reopen(a, false, "chmod 600");
+  assert_int_equal(unlink(from), 0);
+  audit_status(a, &status);
+  memcpy(head, status.head, sizeof head);
+  reopen(a, true, NULL);
+  reopen(a, false, NULL);
+  audit_append(a, event(AUDIT_SESSION_CONTINUED, "s"), NULL, NULL);
+  write_one(a, "c", SMPL_OK);
+  close_audit(a);
+  assert_chain("rotated.1", 2);
+  slurp("rotated");
+  snprintf(want, sizeof want, "{\"seq\":3,\"prev\":\"%s\",\"time\":\"", head);
+  assert_memory_equal(content, want, strlen(want));
+  assert_int_equal(count("\"event\":\"audit-continued\",\"before\":\"moved\"}\n"), 1);
+  assert_int_equal(count("\n"), 3);
+  a = open_audit("rotated"); /* the session that went on has no end in it */
+  write_one(a, "d", SMPL_OK);
+  close_audit(a);
+  slurp("rotated");
+  assert_int_equal(count("\"seq\":7,"), 1);
+  assert_int_equal(count("\"session\":\"s\",\"reason\":\"bastion-died\",\"recovered\":true"), 1);
+}
+
+static void a_removed_file_is_told_of_in_the_next(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("lost");
+  write_one(a, "a", SMPL_OK);
+  assert_int_equal(unlink(kit_path("lost")), 0);
+  audit_append(a, event("session-end", "kept"), NULL, NULL);
+  reopen(a, true, NULL);
+  write_one(a, "b", SMPL_OK);
+  assert_failing(a, false);
+  close_audit(a);
+  slurp("lost");
+  assert_true(strstr(content, "\"event\":\"audit-continued\",\"before\":\"removed\"") < strstr(content, "\n"));
+}
+
 static void history_makes_rows_of_records(void **state)
 {
   (void)state;
@@ -379,6 +532,13 @@ int main(void)
       cmocka_unit_test(a_disk_that_refuses_fails_who_waits_and_keeps_the_rest),
       cmocka_unit_test(kept_records_are_written_by_themselves_when_the_disk_takes_them),
       cmocka_unit_test(the_queue_has_its_limit),
+      cmocka_unit_test(a_removed_file_fails_who_waits),
+      cmocka_unit_test(a_truncated_file_fails_and_is_not_made_long_again),
+      cmocka_unit_test(a_line_by_somebody_else_fails),
+      cmocka_unit_test(tampering_shows_while_nothing_is_written),
+      cmocka_unit_test(a_file_that_is_moved_is_written_to_for_a_while),
+      cmocka_unit_test(a_new_file_continues_the_chain_and_is_accepted_at_the_next_start),
+      cmocka_unit_test(a_removed_file_is_told_of_in_the_next),
       cmocka_unit_test(history_makes_rows_of_records),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
