@@ -324,7 +324,11 @@ static void dispatch(conn_t *c)
   enter(c, PHASE_HANDLER);
   if (match->route->request_schema != NULL) {
     diag_t diag = {.text = ""};
-    int err = request_parse_body(request, &diag);
+    int err = request_parse_body(request, front->limits.values - front->values, &diag);
+    if (err == SMPL_EBUSY) {
+      refuse_body(c, ADMIT_BODIES_FULL);
+      return;
+    }
     if (err) {
       request->admit.verdict = ADMIT_BODY_JSON;
       request_reply_error(request, 400, err == SMPL_ELIMIT ? "Body too complex" : "Bad Request", "", NULL,
@@ -332,10 +336,6 @@ static void dispatch(conn_t *c)
       return;
     }
     front->values += request->values;
-    if (front->values > front->limits.values) {
-      refuse_body(c, ADMIT_BODIES_FULL);
-      return;
-    }
   }
   drop_body(c);
   request->owed = true;

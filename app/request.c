@@ -231,7 +231,7 @@ json_extent_t request_json_extent(const uint8_t *text, size_t len)
   return extent;
 }
 
-int request_parse_body(request_t *request, diag_t *diag)
+int request_parse_body(request_t *request, size_t room, diag_t *diag)
 {
   json_error_t error;
   json_extent_t extent = request_json_extent(request->body_bytes, request->body_have);
@@ -239,6 +239,8 @@ int request_parse_body(request_t *request, diag_t *diag)
     return diag_fail(diag, SMPL_ELIMIT, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
   if (extent.values > LIMIT_JSON_VALUES)
     return diag_fail(diag, SMPL_ELIMIT, "more than %d values", LIMIT_JSON_VALUES);
+  if (extent.values > room)
+    return SMPL_EBUSY;
   request->body =
       json_loadb((const char *)request->body_bytes, request->body_have, JSON_REJECT_DUPLICATES, &error);
   if (request->body == NULL)

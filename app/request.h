@@ -64,8 +64,8 @@ int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
 admit_verdict_t request_judge_key(const request_t *request);
 
 /* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many
- * values). */
-int request_parse_body(request_t *request, diag_t *diag);
+ * values), SMPL_EBUSY (more values than there is room for now: not parsed). */
+int request_parse_body(request_t *request, size_t room, diag_t *diag);
 
 /* What parsing a text would make: a parsed value takes a hundred times the memory of its text. Exact for JSON; of other
  * text, never less than a parser makes of it before it gives up. Pure. */

@@ -76,7 +76,7 @@ static int parse_values(size_t values, diag_t *diag)
     request->body_bytes[i] = i % 2 == 1 ? '0' : ',';
   request->body_bytes[0] = '[';
   request->body_bytes[request->body_have - 1] = ']';
-  int err = request_parse_body(request, diag);
+  int err = request_parse_body(request, SIZE_MAX, diag);
   request_clear(request);
   free(request);
   return err;
