@@ -118,15 +118,24 @@ static json_t *listeners(const snapshot_t *s)
   return list;
 }
 
+/* NULL: none is kept. */
+static json_t *query_log_json(const query_log_t *log)
+{
+  if (log == NULL)
+    return NULL;
+  return json_pack("{s:I, s:I}", "written", (json_int_t)query_log_written(log), "dropped",
+                   (json_int_t)query_log_dropped(log));
+}
+
 json_t *admin_status(const admin_state_t *a)
 {
-  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o, s:o}", "ok", 1,
+  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o}", "ok", 1,
                    "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
                    iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms",
                    (json_int_t)a->uptime_ms, "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads",
                    (json_int_t)a->reloads, "failed_reloads", (json_int_t)a->failed_reloads, "last_error",
                    a->last_error, "tcp_connections", (json_int_t)a->tcp_connections, "walls",
-                   walls_json(&a->walls), "listeners", listeners(a->snapshot), "data", admin_sizes(a->snapshot));
+                   walls_json(&a->walls), "query_log", query_log_json(a->query_log), "listeners", listeners(a->snapshot), "data", admin_sizes(a->snapshot));
 }
 
 static json_t *zone_json(const zone_t *z, const char *file)

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "resolver/query_log.h"
 #include "resolver/snapshot.h"
 #include "resolver/walls.h"
 
@@ -25,6 +26,7 @@ typedef struct admin_state {
   size_t tcp_connections;
   latency_sum_t latency;
   walls_t walls;
+  const query_log_t *query_log; /* NULL: none */
 } admin_state_t;
 
 /* Replies, "ok": true in them. NULL when out of memory. */

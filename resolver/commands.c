@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -54,6 +55,23 @@ static void print_view(const snapshot_t *s, const view_conf_t *v)
     printf("    no zones: every question is refused\n");
 }
 
+/* The folder of a file that the start would make. */
+static int check_folder(const settings_t *settings, const char *key, const char *path, const void *at, diag_t *diag)
+{
+  struct stat st;
+  const char *slash = strrchr(path, '/');
+  char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+  int err = SMPL_OK;
+  if (folder == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  else if (stat(folder, &st) < 0)
+    err = conf_fail(settings->conf, diag, at, "%s: folder '%s': %s", key, folder, strerror(errno));
+  else if (!S_ISDIR(st.st_mode))
+    err = conf_fail(settings->conf, diag, at, "%s: '%s' is not a folder", key, folder);
+  free(folder);
+  return err;
+}
+
 /* What would keep the control socket from being opened at start. */
 static int check_control(const settings_t *settings, diag_t *diag)
 {
@@ -65,17 +83,19 @@ static int check_control(const settings_t *settings, diag_t *diag)
                      sizeof ((struct sockaddr_un *)0)->sun_path - 1, path);
   if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
     return conf_fail(settings->conf, diag, at, "control: '%s' exists and is not a socket", path);
-  char folder[sizeof ((struct sockaddr_un *)0)->sun_path];
-  const char *slash = strrchr(path, '/');
-  size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-  memcpy(folder, path, len);
-  folder[len] = '\0';
-  const char *where = len > 0 ? folder : ".";
-  if (stat(where, &st) < 0)
-    return conf_fail(settings->conf, diag, at, "control: folder '%s': %s", where, strerror(errno));
-  if (!S_ISDIR(st.st_mode))
-    return conf_fail(settings->conf, diag, at, "control: '%s' is not a folder", where);
-  return SMPL_OK;
+  return check_folder(settings, "control", path, at, diag);
+}
+
+static int check_query_log(const settings_t *settings, diag_t *diag)
+{
+  struct stat st;
+  const char *path = settings->query_log.file;
+  const void *at = &settings->query_log.file;
+  if (path == NULL)
+    return SMPL_OK;
+  if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    return conf_fail(settings->conf, diag, at, "query_log: %s is not a regular file", path);
+  return check_folder(settings, "query_log", path, at, diag);
 }
 
 int commands_check(const char *config, diag_t *diag)
@@ -86,6 +106,8 @@ int commands_check(const char *config, diag_t *diag)
     return err;
   const settings_t *settings = snapshot_settings(s);
   err = check_control(settings, diag);
+  if (!err)
+    err = check_query_log(settings, diag);
   if (!err)
     err = walls_check_user(settings, diag);
   if (err) {
@@ -158,6 +180,10 @@ static void print_status(const json_t *reply)
   if (string(reply, "last_error")[0] != '\0')
     printf("last reload    failed: %s\n", string(reply, "last_error"));
   printf("tcp            %" JSON_INTEGER_FORMAT " connections\n", number(reply, "tcp_connections"));
+  const json_t *log = json_object_get(reply, "query_log");
+  if (json_is_object(log))
+    printf("query log      %" JSON_INTEGER_FORMAT " lines written, %" JSON_INTEGER_FORMAT " dropped\n",
+           number(log, "written"), number(log, "dropped"));
   printf("walls          ");
   print_names(json_object_get(reply, "walls"));
   size_t i;

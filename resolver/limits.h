@@ -49,6 +49,9 @@ enum {
   DRAIN_STEP_MS = 10,        /* between looks at whether they are done */
   WATCH_QUIET_MS = 200,      /* without a further change before files are read again */
   WATCH_WAIT_MAX_MS = 2000,  /* from the first change on, however many follow */
+  QUERY_LOG_RING = 8192,     /* answers of a worker that wait to be written */
+  QUERY_LOG_STEP_MS = 20,    /* between writes */
+  QUERY_LOG_SAMPLE_MAX = 1000000,
   WATCHDOG_SIGNS = 4,        /* signs of life within what the service manager asks for */
 
   /* questions of the operator */

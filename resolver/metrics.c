@@ -137,6 +137,12 @@ char *metrics_text(const admin_state_t *a, size_t *len)
         (double)a->started_wall_ms / 1e3);
   plain(f, "smpl_resolver_tcp_connections", "gauge", "Open TCP connections.", (double)a->tcp_connections);
   plain(f, "smpl_resolver_workers", "gauge", "Worker threads.", (double)snapshot_workers(a->snapshot));
+  if (a->query_log != NULL) {
+    plain(f, "smpl_resolver_query_log_lines_total", "counter", "Lines of the query log written.",
+          (double)query_log_written(a->query_log));
+    plain(f, "smpl_resolver_query_log_dropped_total", "counter", "Lines of the query log that found no room.",
+          (double)query_log_dropped(a->query_log));
+  }
   put_latency(f, &a->latency);
   bool bad = ferror(f) != 0;
   if (fclose(f) != 0 || bad) {

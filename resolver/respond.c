@@ -9,6 +9,7 @@
 
 struct responder {
   unsigned worker;
+  query_ring_t *ring; /* NULL: no query log */
   cookies_t *cookies;
   limiter_t *limiter;
 };
@@ -42,6 +43,11 @@ void responder_free(responder_t *responder)
   cookies_free(responder->cookies);
   limiter_free(responder->limiter);
   free(responder);
+}
+
+void responder_log(responder_t *responder, query_ring_t *ring)
+{
+  responder->ring = ring;
 }
 
 static cookie_client_t client_of(const ip_t *peer, const answer_note_t *note)
@@ -104,5 +110,10 @@ size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, con
   stats_add(counters, stats_rcode(note.rcode));
   if (note.truncated)
     stats_add(counters, STATS_TRUNCATED);
+  if (responder->ring != NULL) {
+    query_event_t e = {view != NULL ? view_name(view) : NULL, listener, peer, transport, msg, len, note.rcode,
+                       note.truncated, n};
+    query_ring_note(responder->ring, &e);
+  }
   return n;
 }

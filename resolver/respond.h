@@ -7,6 +7,7 @@
 #include "common/ip.h"
 #include "resolver/answer.h"
 #include "resolver/cookies.h"
+#include "resolver/query_log.h"
 #include "resolver/snapshot.h"
 
 /* What a worker has for answering. One thread. */
@@ -15,6 +16,9 @@ typedef struct responder responder_t;
 /* worker is the number that counts in the snapshot. SMPL_ENOMEM, SMPL_ESYS. */
 int responder_new(unsigned worker, const cookie_secret_t *secret, responder_t **out);
 void responder_free(responder_t *responder);
+
+/* Where answers are noted; NULL: nowhere. Before the worker starts. */
+void responder_log(responder_t *responder, query_ring_t *ring);
 
 /* out has room for cap bytes as answer() wants them. Returns the answer's length, 0: send nothing. */
 size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,

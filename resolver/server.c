@@ -46,6 +46,8 @@ typedef struct server {
   uint64_t drain_until_ms;
   notify_t *notify;
   walls_t walls;
+  query_log_t *query_log; /* NULL: not asked for */
+  uv_timer_t log_timer;
   uv_work_t pool;
   watch_t *watch; /* NULL: not asked for */
   control_server_t *control;
@@ -117,6 +119,9 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
   if ((was->user == NULL) != (is->user == NULL) || (was->user != NULL && strcmp(was->user, is->user) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: user changed: that needs a restart", s->config);
+  if ((was->query_log.file == NULL) != (is->query_log.file == NULL) || was->query_log.sample != is->query_log.sample ||
+      (was->query_log.file != NULL && strcmp(was->query_log.file, is->query_log.file) != 0))
+    return diag_fail(diag, SMPL_EINVAL, "%s: query_log changed: that needs a restart", s->config);
   if (was->pin != is->pin)
     return diag_fail(diag, SMPL_EINVAL, "%s: pin changed: that needs a restart", s->config);
   return SMPL_OK;
@@ -242,6 +247,7 @@ static admin_state_t state_of(const server_t *s)
                      .reloads = s->reloads,
                      .failed_reloads = s->failed_reloads,
                      .walls = s->walls,
+                     .query_log = s->query_log,
                      .last_error = s->loading ? "" : s->diag.text};
   for (unsigned i = 0; i < s->worker_count; i++) {
     a.tcp_connections += worker_tcp_count(s->workers[i]);
@@ -364,6 +370,7 @@ static void stop(server_t *s)
   watch_close(s->watch);
   s->watch = NULL;
   uv_close((uv_handle_t *)&s->watchdog, NULL);
+  uv_close((uv_handle_t *)&s->log_timer, NULL);
   s->drain_until_ms = clock_mono_ms() + DRAIN_MAX_MS;
   for (unsigned i = 0; i < s->worker_count; i++)
     worker_drain(s->workers[i]);
@@ -381,8 +388,31 @@ static void on_watchdog(uv_timer_t *timer)
     notify_alive(s->notify);
 }
 
+static void on_log_timer(uv_timer_t *timer)
+{
+  server_t *s = timer->data;
+  query_log_drain(s->query_log);
+}
+
+static int open_query_log(server_t *s, diag_t *diag)
+{
+  const snapshot_t *snapshot = s->shared.snapshot;
+  endpoint_t listeners[LISTENERS_MAX];
+  size_t count = snapshot_listener_count(snapshot);
+  if (snapshot_settings(snapshot)->query_log.file == NULL)
+    return SMPL_OK;
+  for (size_t i = 0; i < count; i++)
+    listeners[i] = snapshot_listener(snapshot, i);
+  int err = query_log_open(snapshot_settings(snapshot), s->worker_count, listeners, count, &s->query_log, diag);
+  for (unsigned i = 0; !err && i < s->worker_count; i++)
+    worker_log(s->workers[i], query_log_ring(s->query_log, i));
+  return err;
+}
+
 static void start_timers(server_t *s)
 {
+  if (s->query_log != NULL)
+    uv_timer_start(&s->log_timer, on_log_timer, QUERY_LOG_STEP_MS, QUERY_LOG_STEP_MS);
   uint64_t watchdog_ms = notify_watchdog_ms(s->notify);
   if (watchdog_ms >= WATCHDOG_SIGNS)
     uv_timer_start(&s->watchdog, on_watchdog, 0, watchdog_ms / WATCHDOG_SIGNS);
@@ -500,6 +530,8 @@ static int start(server_t *s, diag_t *diag)
     err = control_server_open(&s->loop, snapshot_settings(s->shared.snapshot)->control, on_request, s,
                               &s->control, diag);
   if (!err)
+    err = open_query_log(s, diag);
+  if (!err)
     err = open_metrics(s, diag);
   if (!err)
     err = set_watch(s, diag);
@@ -532,6 +564,7 @@ static void abandon(server_t *s)
   watch_close(s->watch);
   uv_close((uv_handle_t *)&s->drain, NULL);
   uv_close((uv_handle_t *)&s->watchdog, NULL);
+  uv_close((uv_handle_t *)&s->log_timer, NULL);
 }
 
 static void close_any(uv_handle_t *handle, void *ctx)
@@ -551,6 +584,8 @@ int server_run(const char *config, diag_t *diag)
   s->config = config;
   uv_timer_init(&s->loop, &s->drain);
   uv_timer_init(&s->loop, &s->watchdog);
+  uv_timer_init(&s->loop, &s->log_timer);
+  s->log_timer.data = s;
   s->drain.data = s;
   s->watchdog.data = s;
   s->notify = notify_open();
@@ -563,6 +598,9 @@ int server_run(const char *config, diag_t *diag)
   for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++)
     worker_stop(s->workers[i]);
   free(s->workers);
+  if (s->query_log != NULL)
+    query_log_drain(s->query_log);
+  query_log_free(s->query_log);
   uv_loop_close(&s->loop);
   snapshot_free(s->shared.snapshot);
   admin_totals_free(s->totals);

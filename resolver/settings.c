@@ -63,6 +63,21 @@ static const conf_field_t zone_fields[] = {
 
 static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
 
+static const conf_field_t query_log_fields[] = {
+    {"file", CONF_ONE, offsetof(query_log_conf_t, file), .scalar = &conf_path, .required = true},
+    {"sample", CONF_ONE, offsetof(query_log_conf_t, sample), .scalar = &conf_uint, .min = 1,
+     .max = QUERY_LOG_SAMPLE_MAX},
+};
+
+static void query_log_defaults(void *out)
+{
+  query_log_conf_t *q = out;
+  q->sample = 1;
+}
+
+static const conf_map_t query_log_map = {"query_log", sizeof(query_log_conf_t), query_log_fields,
+                                         CONF_COUNT(query_log_fields), query_log_defaults};
+
 static const conf_field_t settings_fields[] = {
     {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
      .max = LISTENERS_MAX},
@@ -72,6 +87,7 @@ static const conf_field_t settings_fields[] = {
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
     {"metrics", CONF_ONE, offsetof(settings_t, metrics), .scalar = &conf_endpoint},
+    {"query_log", CONF_MAP, offsetof(settings_t, query_log), .map = &query_log_map},
     {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},

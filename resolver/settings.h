@@ -37,6 +37,11 @@ typedef struct zone_conf {
   const char *base; /* name of a zone; NULL unless ON_MISSING_BASE */
 } zone_conf_t;
 
+typedef struct query_log_conf {
+  const char *file; /* NULL: no query log */
+  uint64_t sample;  /* every so many answers of a worker */
+} query_log_conf_t;
+
 struct names;
 
 typedef struct settings {
@@ -46,6 +51,7 @@ typedef struct settings {
   const char *control;   /* path of the control socket */
   uint64_t workers;      /* threads; 0: one a core */
   endpoint_t metrics;    /* http; port 0: none */
+  query_log_conf_t query_log;
   const char *user;      /* to become after binding, when started by root; NULL: none */
   bool pin;              /* each worker to a CPU of its own */
   bool watch;            /* reload when a file changes */

@@ -212,6 +212,11 @@ static void *run(void *arg)
   return NULL;
 }
 
+void worker_log(worker_t *w, query_ring_t *ring)
+{
+  responder_log(w->responder, ring);
+}
+
 /* The worker's CPU: the number-th that the process may use, round and round. */
 static int choose_cpu(unsigned number, cpu_set_t *out)
 {

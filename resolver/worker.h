@@ -7,6 +7,7 @@
 
 #include "common/diag.h"
 #include "resolver/cookies.h"
+#include "resolver/query_log.h"
 #include "resolver/snapshot.h"
 
 typedef struct worker worker_t;
@@ -25,6 +26,9 @@ typedef struct worker_limits {
 /* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
 int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
                diag_t *diag);
+/* Where this worker notes its answers. Before it starts. */
+void worker_log(worker_t *w, query_ring_t *ring);
+
 /* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by worker. */
 int worker_start(worker_t *w, bool pin, diag_t *diag);
 /* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count says how many
