@@ -129,13 +129,14 @@ static json_t *query_log_json(const query_log_t *log)
 
 json_t *admin_status(const admin_state_t *a)
 {
-  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o}", "ok", 1,
-                   "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
+  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o}", "ok",
+                   1, "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
                    iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms",
                    (json_int_t)a->uptime_ms, "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads",
                    (json_int_t)a->reloads, "failed_reloads", (json_int_t)a->failed_reloads, "last_error",
                    a->last_error, "tcp_connections", (json_int_t)a->tcp_connections, "walls",
-                   walls_json(&a->walls), "query_log", query_log_json(a->query_log), "listeners", listeners(a->snapshot), "data", admin_sizes(a->snapshot));
+                   walls_json(&a->walls), "query_log", query_log_json(a->query_log), "listeners",
+                   listeners(a->snapshot), "data", admin_sizes(a->snapshot));
 }
 
 static json_t *zone_json(const zone_t *z, const char *file)
@@ -165,8 +166,8 @@ json_t *admin_zones(const admin_state_t *a)
   return json_pack("{s:b, s:o}", "ok", 1, "zones", list);
 }
 
-void admin_each_view(const admin_state_t *a, void (*each)(void *ctx, const char *view, const stats_sum_t *sum),
-                     void *ctx)
+void admin_each_view(const admin_state_t *a,
+                     void (*each)(void *ctx, const char *view, const stats_sum_t *sum), void *ctx)
 {
   for (size_t i = 0; i <= snapshot_view_count(a->snapshot); i++) {
     const char *name = view_name_at(a->snapshot, i);

@@ -56,11 +56,14 @@ static void print_view(const snapshot_t *s, const view_conf_t *v)
 }
 
 /* The folder of a file that the start would make. */
-static int check_folder(const settings_t *settings, const char *key, const char *path, const void *at, diag_t *diag)
+static int check_folder(const settings_t *settings, const char *key, const char *path, const void *at,
+                        diag_t *diag)
 {
   struct stat st;
   const char *slash = strrchr(path, '/');
-  char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+  char *folder = slash == NULL   ? strdup(".")
+                 : slash == path ? strdup("/")
+                                 : strndup(path, (size_t)(slash - path));
   int err = SMPL_OK;
   if (folder == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
@@ -78,9 +81,9 @@ static int check_control(const settings_t *settings, diag_t *diag)
   struct stat st;
   const char *path = settings->control;
   const void *at = &settings->control;
-  if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+  if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
     return conf_fail(settings->conf, diag, at, "control: a socket's path has at most %zu bytes, got '%s'",
-                     sizeof ((struct sockaddr_un *)0)->sun_path - 1, path);
+                     sizeof((struct sockaddr_un *)0)->sun_path - 1, path);
   if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
     return conf_fail(settings->conf, diag, at, "control: '%s' exists and is not a socket", path);
   return check_folder(settings, "control", path, at, diag);
@@ -225,7 +228,8 @@ static void print_stats(const json_t *reply)
 {
   size_t i;
   json_t *item;
-  printf("%-24s %12s %12s %9s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "LIMITED", "ANSWERS");
+  printf("%-24s %12s %12s %9s %9s %9s  %s\n", "VIEW", "UDP", "TCP", "DROPPED", "TRUNCATED", "LIMITED",
+         "ANSWERS");
   json_array_foreach(json_object_get(reply, "views"), i, item)
   {
     const char *name = json_string_value(json_object_get(item, "view"));

@@ -164,15 +164,19 @@ static void say_holder(const snapshot_t *s, size_t listener, const char *asked, 
 {
   const char *name = view_name(holder);
   if (listener_has(snapshot_listener_conf(s, listener), name))
-    add_line(change, "view '%s' has zone '%s' for this name: give the client's network to its clients, or list the zone in view '%s'",
+    add_line(change,
+             "view '%s' has zone '%s' for this name: give the client's network to its clients, or list the "
+             "zone in view '%s'",
              name, zone_name(zone), asked);
   else
-    add_line(change, "view '%s' has zone '%s' for this name, but is not a view of this dns listener: list the zone in view '%s', or ask another listener",
+    add_line(change,
+             "view '%s' has zone '%s' for this name, but is not a view of this dns listener: list the zone "
+             "in view '%s', or ask another listener",
              name, zone_name(zone), asked);
 }
 
-static void change_zones(const snapshot_t *s, size_t listener, const view_t *view, const explain_question_t *q,
-                         json_t *change)
+static void change_zones(const snapshot_t *s, size_t listener, const view_t *view,
+                         const explain_question_t *q, json_t *change)
 {
   size_t named = 0;
   for (size_t i = 0; i < snapshot_view_count(s) && named < VIEWS_NAMED; i++) {
@@ -197,11 +201,14 @@ static void change_network(const snapshot_t *s, size_t listener, const explain_q
     const view_t *v = snapshot_view(s, settings_view(snapshot_settings(s), name));
     zone_in_view_t z;
     if (view_zone_for(v, &q->name, q->type, &z))
-      add_line(change, "give view '%s', which has zone '%s' for this name, a network in clients that holds %s", name,
+      add_line(change,
+               "give view '%s', which has zone '%s' for this name, a network in clients that holds %s", name,
                zone_name(z.zone), ip_format(&q->from, from));
   }
   if (json_array_size(change) == 0)
-    add_line(change, "no view of this dns listener has a zone for this name: beside a network for %s, one of them needs it",
+    add_line(change,
+             "no view of this dns listener has a zone for this name: beside a network for %s, one of them "
+             "needs it",
              ip_format(&q->from, from));
 }
 
@@ -224,8 +231,9 @@ static const char *why_answered(const probe_t *p)
   case ZONE_NXDOMAIN:
     break;
   }
-  return p->note.rcode == DNS_RCODE_NOERROR ? "the alias ends here: asked for itself, in a circle, or too long"
-                                            : "the alias leads to a name that is too long";
+  return p->note.rcode == DNS_RCODE_NOERROR
+             ? "the alias ends here: asked for itself, in a circle, or too long"
+             : "the alias leads to a name that is too long";
 }
 
 static const char *why(const snapshot_t *s, size_t listener, const view_t *view, const explain_question_t *q,
@@ -273,7 +281,8 @@ static void no_such_listener(const snapshot_t *s, const explain_question_t *q, d
     size_t used = strlen(list);
     snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", endpoint_format(&at, text));
   }
-  diag_fail(diag, SMPL_ENOENT, "no dns listener %s; there is %s", endpoint_format(&q->listener, wanted), list);
+  diag_fail(diag, SMPL_ENOENT, "no dns listener %s; there is %s", endpoint_format(&q->listener, wanted),
+            list);
 }
 
 json_t *explain(const snapshot_t *s, const explain_question_t *q, diag_t *diag)

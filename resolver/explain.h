@@ -18,6 +18,6 @@ typedef struct explain_question {
 int explain_read(const char *name, const char *type, const char *from, const char *listener,
                  explain_question_t *out, diag_t *diag);
 
-/* {"ok": true, "name", "type", "from", "listeners": [{"listener", "network", "view", "steps", "answer", "why",
- * "change"}]}. NULL with a message: no such listener, out of memory. */
+/* {"ok": true, "name", "type", "from", "listeners": [{"listener", "network", "view", "steps", "answer",
+ * "why", "change"}]}. NULL with a message: no such listener, out of memory. */
 json_t *explain(const snapshot_t *s, const explain_question_t *q, diag_t *diag);

@@ -55,12 +55,13 @@ static void print_list(const char *what, const json_t *list)
 static void print_step(size_t number, const json_t *step)
 {
   printf("  %zu. %s\n", number, string(step, "name"));
-  printf("     %-18s%s (view %s)\n", "zone", json_is_null(json_object_get(step, "zone")) ? "none" : string(step, "zone"),
-         string(step, "view"));
+  printf("     %-18s%s (view %s)\n", "zone",
+         json_is_null(json_object_get(step, "zone")) ? "none" : string(step, "zone"), string(step, "view"));
   if (json_is_null(json_object_get(step, "zone")))
     return;
   printf("     %-18s%s\n", "closest encloser",
-         json_is_true(json_object_get(step, "exists")) ? "the name itself" : string(step, "closest_encloser"));
+         json_is_true(json_object_get(step, "exists")) ? "the name itself"
+                                                       : string(step, "closest_encloser"));
   if (json_is_string(json_object_get(step, "wildcard")))
     printf("     %-18s%s\n", "wildcard", string(step, "wildcard"));
   printf("     %-18s%s", "found", string(step, "found"));
@@ -75,7 +76,8 @@ static void print_explained(const json_t *e)
   size_t i;
   json_t *item;
   printf("dns listener %s\n", string(e, "listener"));
-  printf("  %-18s %s\n", "network", json_is_null(json_object_get(e, "network")) ? "none holds the client" : string(e, "network"));
+  printf("  %-18s %s\n", "network",
+         json_is_null(json_object_get(e, "network")) ? "none holds the client" : string(e, "network"));
   printf("  %-18s %s\n", "view", json_is_null(json_object_get(e, "view")) ? "none" : string(e, "view"));
   json_array_foreach(json_object_get(e, "steps"), i, item) print_step(i + 1, item);
   printf("  %-18s %s%s%s\n", "answer", string(answer, "rcode"),
@@ -111,8 +113,8 @@ int inspect_explain(const inspect_t *where, const char *name, const char *type, 
     err = explain_offline(where->config, &q, &reply, diag);
   else
     err = ask(where,
-              json_pack("{s:s, s:s, s:s?, s:s, s:s?}", "cmd", "explain", "name", name, "type", type, "from", from,
-                        "listener", listener),
+              json_pack("{s:s, s:s, s:s?, s:s, s:s?}", "cmd", "explain", "name", name, "type", type, "from",
+                        from, "listener", listener),
               &reply, diag);
   if (err)
     return err;
@@ -197,7 +199,8 @@ static void print_row(const char *name, json_t *row, const int *widths, bool col
     json_object_foreach(row, view, cell)
     {
       int width = column < json_object_size(row) ? widths[column] : 0;
-      printf("  %s%-*s%s", colour ? colour_of(row, cell) : "", width, cell_line(cell, i), colour ? "\033[0m" : "");
+      printf("  %s%-*s%s", colour ? colour_of(row, cell) : "", width, cell_line(cell, i),
+             colour ? "\033[0m" : "");
       column++;
     }
     printf("\n");

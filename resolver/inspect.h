@@ -1,5 +1,5 @@
-/* `explain` and `matrix` as people meet them: of a running resolver over its control socket, or of a configuration
- * without one. Print on standard output; return 0, or an error with its message in diag. */
+/* `explain` and `matrix` as people meet them: of a running resolver over its control socket, or of a
+ * configuration without one. Print on standard output; return 0, or an error with its message in diag. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +16,6 @@ typedef struct inspect {
 int inspect_explain(const inspect_t *where, const char *name, const char *type, const char *from,
                     const char *listener, diag_t *diag);
 
-/* expect is NULL or a file that `matrix --json` wrote: the differences are printed instead of the table, and any is
- * SMPL_EINVAL. */
+/* expect is NULL or a file that `matrix --json` wrote: the differences are printed instead of the table,
+ * and any is SMPL_EINVAL. */
 int inspect_matrix(const inspect_t *where, const char *expect, diag_t *diag);

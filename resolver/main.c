@@ -25,7 +25,8 @@ static const char help[] =
     "  zones    zones with serial, names, records, views\n"
     "  stats    counters by view and answer\n"
     "\n"
-    "       smpl-resolver explain NAME [TYPE] --from ADDR [--listener ADDR:PORT] [-c FILE | --socket PATH] [--json]\n"
+    "       smpl-resolver explain NAME [TYPE] --from ADDR [--listener ADDR:PORT] [-c FILE | --socket PATH] "
+    "[--json]\n"
     "       smpl-resolver matrix [--expect FILE] [-c FILE | --socket PATH] [--json]\n"
     "\n"
     "Of a running resolver, or with -c of the configuration alone:\n"
@@ -38,7 +39,7 @@ static const char help[] =
     "      --help, --version\n";
 
 typedef struct arguments {
-  const char *command; /* NULL: serve */
+  const char *command;     /* NULL: serve */
   const char *name, *type; /* explain */
   const char *config, *socket, *from, *listener, *expect;
   bool json;
@@ -77,10 +78,14 @@ static int check_together(const arguments_t *a)
 static int parse(int argc, char **argv, arguments_t *a)
 {
   static const struct option options[] = {
-      {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
-      {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, 'V'},      {"from", required_argument, NULL, 'f'},
-      {"listener", required_argument, NULL, 'l'}, {"expect", required_argument, NULL, 'e'},
+      {"config", required_argument, NULL, 'c'},
+      {"socket", required_argument, NULL, 's'},
+      {"json", no_argument, NULL, 'j'},
+      {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},
+      {"from", required_argument, NULL, 'f'},
+      {"listener", required_argument, NULL, 'l'},
+      {"expect", required_argument, NULL, 'e'},
       {NULL, 0, NULL, 0},
   };
   opterr = 0;

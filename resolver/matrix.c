@@ -198,7 +198,8 @@ json_t *matrix(const snapshot_t *s, diag_t *diag)
   int err = p == NULL ? SMPL_ENOMEM : collect(s, &e);
   size_t views = snapshot_view_count(s);
   if (err == SMPL_ELIMIT || (!err && views > 0 && e.count > MATRIX_QUESTIONS_MAX / views)) {
-    diag_fail(diag, SMPL_ELIMIT, "a table of at most %d names and types times views can be made: there are more",
+    diag_fail(diag, SMPL_ELIMIT,
+              "a table of at most %d names and types times views can be made: there are more",
               (int)MATRIX_QUESTIONS_MAX);
   } else if (err) {
     diag_fail(diag, err, "%s", smpl_strerror(err));
@@ -254,7 +255,8 @@ static bool same_cell(const json_t *a, const json_t *b)
   return json_array_size(a) == json_array_size(b);
 }
 
-static void compare_cell(const char *name, const char *view, const json_t *want, const json_t *got, json_t *lines)
+static void compare_cell(const char *name, const char *view, const json_t *want, const json_t *got,
+                         json_t *lines)
 {
   char line[DIFFERENCE_MAX];
   char left[CELL_MAX];
@@ -272,7 +274,7 @@ static void compare_row(const char *name, const json_t *want, const json_t *got,
   const char *view;
   json_t *cell;
   json_object_foreach((json_t *)want, view, cell)
-    compare_cell(name, view, cell, json_object_get(got, view), lines);
+      compare_cell(name, view, cell, json_object_get(got, view), lines);
   json_object_foreach((json_t *)got, view, cell)
   {
     if (json_object_get(want, view) == NULL)
@@ -317,8 +319,7 @@ json_t *matrix_differences(const json_t *want, const json_t *got)
   }
   const char *name;
   json_t *row;
-  json_object_foreach((json_t *)left, name, row)
-    compare_row(name, row, json_object_get(right, name), lines);
+  json_object_foreach((json_t *)left, name, row) compare_row(name, row, json_object_get(right, name), lines);
   json_object_foreach((json_t *)right, name, row)
   {
     if (json_object_get(left, name) == NULL)

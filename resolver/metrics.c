@@ -31,7 +31,8 @@ static void put_value(FILE *f, const char *text)
 }
 
 /* name{view="vpc",label="value"} n */
-static void by_view(FILE *f, const char *name, const char *view, const char *label, const char *value, uint64_t n)
+static void by_view(FILE *f, const char *name, const char *view, const char *label, const char *value,
+                    uint64_t n)
 {
   fprintf(f, "%s{view=", name);
   put_value(f, view != NULL ? view : "");
@@ -51,7 +52,8 @@ static void put_answers(void *ctx, const char *view, const stats_sum_t *sum)
 {
   for (unsigned i = 0; i < STATS_RCODES; i++)
     if (sum->n[STATS_RCODE0 + i] > 0)
-      by_view(ctx, "smpl_resolver_answers_total", view, "rcode", stats_rcode_name(i), sum->n[STATS_RCODE0 + i]);
+      by_view(ctx, "smpl_resolver_answers_total", view, "rcode", stats_rcode_name(i),
+              sum->n[STATS_RCODE0 + i]);
 }
 
 static void put_dropped(void *ctx, const char *view, const stats_sum_t *sum)
@@ -71,7 +73,8 @@ static void put_limited(void *ctx, const char *view, const stats_sum_t *sum)
 
 static void put_views(FILE *f, const admin_state_t *a)
 {
-  head(f, "smpl_resolver_queries_total", "counter", "Queries answered, by view (empty: clients without one) and transport.");
+  head(f, "smpl_resolver_queries_total", "counter",
+       "Queries answered, by view (empty: clients without one) and transport.");
   admin_each_view(a, put_queries, f);
   head(f, "smpl_resolver_answers_total", "counter", "Answers by view and rcode.");
   admin_each_view(a, put_answers, f);
@@ -79,7 +82,8 @@ static void put_views(FILE *f, const admin_state_t *a)
   admin_each_view(a, put_dropped, f);
   head(f, "smpl_resolver_truncated_total", "counter", "Answers with the TC bit.");
   admin_each_view(a, put_truncated, f);
-  head(f, "smpl_resolver_limited_total", "counter", "Queries above a public view's rate: dropped or answered short.");
+  head(f, "smpl_resolver_limited_total", "counter",
+       "Queries above a public view's rate: dropped or answered short.");
   admin_each_view(a, put_limited, f);
 }
 
@@ -107,7 +111,8 @@ static void put_latency(FILE *f, const latency_sum_t *l)
 {
   static const char name[] = "smpl_resolver_udp_batch_seconds";
   uint64_t total = 0;
-  head(f, name, "histogram", "For each datagram, the time from taking its batch to the batch's answers being sent.");
+  head(f, name, "histogram",
+       "For each datagram, the time from taking its batch to the batch's answers being sent.");
   for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
     total += l->n[i];
     if (i < LATENCY_BUCKETS - 1)
@@ -129,8 +134,8 @@ char *metrics_text(const admin_state_t *a, size_t *len)
   head(f, "smpl_resolver_reloads_total", "counter", "Reloads by result.");
   fprintf(f, "smpl_resolver_reloads_total{result=\"ok\"} %" PRIu64 "\n", a->reloads);
   fprintf(f, "smpl_resolver_reloads_total{result=\"failed\"} %" PRIu64 "\n", a->failed_reloads);
-  plain(f, "smpl_resolver_last_reload_failed", "gauge", "1 when the last reload changed nothing because of an error.",
-        a->last_error[0] != '\0');
+  plain(f, "smpl_resolver_last_reload_failed", "gauge",
+        "1 when the last reload changed nothing because of an error.", a->last_error[0] != '\0');
   plain(f, "smpl_resolver_loaded_timestamp_seconds", "gauge", "When the data in force was loaded.",
         (double)a->loaded_wall_ms / 1e3);
   plain(f, "smpl_resolver_start_timestamp_seconds", "gauge", "When the process started to serve.",

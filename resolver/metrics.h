@@ -1,5 +1,5 @@
-/* Counters in Prometheus' text format (version 0.0.4), and the small http server that hands them out: on the main
- * thread's loop, GET /metrics and nothing else, everything bounded (METRICS_* in limits.h). */
+/* Counters in Prometheus' text format (version 0.0.4), and the small http server that hands them out: on
+ * the main thread's loop, GET /metrics and nothing else, everything bounded (METRICS_* in limits.h). */
 #pragma once
 
 #include <stddef.h>

@@ -74,11 +74,13 @@ static void on_written(uv_write_t *write, int status)
 }
 
 /* Takes over body, which is malloc'ed. */
-static void send_answer(client_t *c, const char *status, const char *more, const char *type, char *body, size_t len)
+static void send_answer(client_t *c, const char *status, const char *more, const char *type, char *body,
+                        size_t len)
 {
   c->answered = true;
   c->body = body;
-  int n = snprintf(c->head, sizeof c->head, "HTTP/1.1 %s\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n",
+  int n = snprintf(c->head, sizeof c->head,
+                   "HTTP/1.1 %s\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n",
                    status, type, more, len);
   uv_buf_t bufs[2] = {uv_buf_init(c->head, (unsigned)n), uv_buf_init(body, (unsigned)len)};
   c->write.data = c;
@@ -203,7 +205,8 @@ int metrics_server_open(uv_loop_t *loop, const endpoint_t *at, metrics_source_t 
   metrics_server_close(m);
   if (e == UV_EADDRINUSE)
     return diag_fail(diag, SMPL_EBUSY,
-                     "metrics: %s: address in use: stop the program that has it (ss -lntp shows it) or choose another port",
+                     "metrics: %s: address in use: stop the program that has it (ss -lntp shows it) or "
+                     "choose another port",
                      text);
   return diag_fail(diag, SMPL_ESYS, "metrics: %s: cannot listen: %s", text, uv_strerror(e));
 }

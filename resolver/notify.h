@@ -1,13 +1,13 @@
-/* What a service manager is told over $NOTIFY_SOCKET (systemd's protocol, see sd_notify(3)): one datagram a message, never
- * waited for. Main thread. */
+/* What a service manager is told over $NOTIFY_SOCKET (systemd's protocol, see sd_notify(3)): one datagram
+ * a message, never waited for. Main thread. */
 #pragma once
 
 #include <stdint.h>
 
 typedef struct notify notify_t;
 
-/* NULL when nobody asked to be told, or when the socket cannot be reached (a warning says so). Reads NOTIFY_SOCKET,
- * WATCHDOG_USEC and WATCHDOG_PID. */
+/* NULL when nobody asked to be told, or when the socket cannot be reached (a warning says so). Reads
+ * NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID. */
 notify_t *notify_open(void);
 void notify_close(notify_t *n);
 

@@ -18,7 +18,8 @@ static size_t put(uint8_t *out, size_t at, const void *data, size_t len)
 static size_t make_query(const dns_name_t *name, uint16_t type, uint8_t *out)
 {
   static const uint8_t head[DNS_HEADER_LEN] = {0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1};
-  static const uint8_t opt[] = {0, 0, DNS_TYPE_OPT, UDP_REPLY_MAX >> 8, UDP_REPLY_MAX & 0xff, 0, 0, 0, 0, 0, 0};
+  static const uint8_t opt[] = {0, 0, DNS_TYPE_OPT, UDP_REPLY_MAX >> 8, UDP_REPLY_MAX & 0xff, 0, 0, 0, 0,
+                                0, 0};
   const uint8_t tail[] = {(uint8_t)(type >> 8), (uint8_t)type, 0, DNS_CLASS_IN};
   size_t at = put(out, 0, head, sizeof head);
   at = put(out, at, name->wire, name->len);

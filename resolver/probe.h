@@ -1,5 +1,5 @@
-/* A question asked without sending anything: through the code that answers clients, for those who want to know what it
- * would say and why. */
+/* A question asked without sending anything: through the code that answers clients, for those who want to
+ * know what it would say and why. */
 #pragma once
 
 #include <stdint.h>
@@ -21,9 +21,10 @@ void probe_ask(const view_t *view, answer_transport_t transport, const dns_name_
 /* Flags of the answer's header. */
 uint16_t probe_flags(const probe_t *p);
 
-/* Calls each with every record, OPT aside. text is "owner TTL class type data" and tail the part from the type on, both
- * one line, valid for the call. SMPL_ENOMEM. */
-typedef void (*probe_each_t)(void *ctx, unsigned section, const dns_rr_t *rr, const char *text, const char *tail);
+/* Calls each with every record, OPT aside. text is "owner TTL class type data" and tail the part from the
+ * type on, both one line, valid for the call. SMPL_ENOMEM. */
+typedef void (*probe_each_t)(void *ctx, unsigned section, const dns_rr_t *rr, const char *text,
+                             const char *tail);
 int probe_records(const probe_t *p, probe_each_t each, void *ctx);
 
 /* "A", "TYPE65280"; SMPL_EINVAL. */

@@ -36,7 +36,7 @@ typedef struct entry {
 struct query_ring {
   _Alignas(64) _Atomic uint64_t head; /* entries written */
   _Atomic uint64_t dropped;
-  uint64_t sample, until; /* every sample-th; how many go by before the next */
+  uint64_t sample, until;             /* every sample-th; how many go by before the next */
   _Alignas(64) _Atomic uint64_t tail; /* entries read */
   entry_t entries[QUERY_LOG_RING];
 };
@@ -80,7 +80,8 @@ int query_log_open(const settings_t *settings, unsigned workers, const endpoint_
   size_t size = workers * sizeof(query_ring_t);
   log->rings = aligned_alloc(_Alignof(query_ring_t), size);
   log->listeners = calloc(count + 1, sizeof *log->listeners);
-  int err = log->rings == NULL || log->listeners == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
+  int err =
+      log->rings == NULL || log->listeners == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
   if (!err) {
     memset(log->rings, 0, size); /* also takes the memory now, not in the middle of a query */
     for (unsigned i = 0; i < workers; i++)
@@ -153,7 +154,8 @@ void query_ring_note(query_ring_t *ring, const query_event_t *e)
     copy_view(at->view, e->view);
   uint16_t klass;
   dns_wire_t w = dns_wire_of(e->msg, e->len);
-  at->has_question = dns_wire_skip(&w, DNS_HEADER_LEN) == 0 && dns_wire_question(&w, &at->name, &at->type, &klass) == 0;
+  at->has_question =
+      dns_wire_skip(&w, DNS_HEADER_LEN) == 0 && dns_wire_question(&w, &at->name, &at->type, &klass) == 0;
   atomic_store_explicit(&ring->head, head + 1, memory_order_release);
 }
 

@@ -1,5 +1,6 @@
-/* The query log: JSON lines of the answers given, all or every N-th. Each worker writes into a ring of its own and never
- * waits: what finds no room is dropped and counted. The main thread empties the rings into the file. */
+/* The query log: JSON lines of the answers given, all or every N-th. Each worker writes into a ring of its
+ * own and never waits: what finds no room is dropped and counted. The main thread empties the rings into
+ * the file. */
 #pragma once
 
 #include <stdint.h>
@@ -12,8 +13,8 @@
 typedef struct query_log query_log_t;
 typedef struct query_ring query_ring_t;
 
-/* Opens settings->query_log.file for appending; it must be a regular file. listeners are the dns listeners in the order
- * of the snapshot, copied. Main thread. */
+/* Opens settings->query_log.file for appending; it must be a regular file. listeners are the dns listeners
+ * in the order of the snapshot, copied. Main thread. */
 int query_log_open(const settings_t *settings, unsigned workers, const endpoint_t *listeners, size_t count,
                    query_log_t **out, diag_t *diag);
 void query_log_free(query_log_t *log);

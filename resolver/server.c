@@ -119,7 +119,8 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
   if ((was->user == NULL) != (is->user == NULL) || (was->user != NULL && strcmp(was->user, is->user) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: user changed: that needs a restart", s->config);
-  if ((was->query_log.file == NULL) != (is->query_log.file == NULL) || was->query_log.sample != is->query_log.sample ||
+  if ((was->query_log.file == NULL) != (is->query_log.file == NULL) ||
+      was->query_log.sample != is->query_log.sample ||
       (was->query_log.file != NULL && strcmp(was->query_log.file, is->query_log.file) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: query_log changed: that needs a restart", s->config);
   if (was->pin != is->pin)
@@ -140,7 +141,8 @@ static void tell_ready(server_t *s)
 {
   char text[200];
   snprintf(text, sizeof text, "serving %zu zones to %zu views%s", snapshot_zone_count(s->shared.snapshot),
-           snapshot_view_count(s->shared.snapshot), s->diag.text[0] != '\0' ? "; the last reload failed" : "");
+           snapshot_view_count(s->shared.snapshot),
+           s->diag.text[0] != '\0' ? "; the last reload failed" : "");
   notify_ready(s->notify, text);
 }
 
@@ -273,7 +275,8 @@ static void reply_explain(const server_t *s, control_request_t *request, const j
   explain_question_t q;
   diag_t diag = {""};
   json_t *reply = NULL;
-  if (explain_read(json_string_value(json_object_get(body, "name")), json_string_value(json_object_get(body, "type")),
+  if (explain_read(json_string_value(json_object_get(body, "name")),
+                   json_string_value(json_object_get(body, "type")),
                    json_string_value(json_object_get(body, "from")),
                    json_string_value(json_object_get(body, "listener")), &q, &diag) == SMPL_OK)
     reply = explain(s->shared.snapshot, &q, &diag);
@@ -315,8 +318,8 @@ static void on_request(void *ctx, control_request_t *request, const control_peer
     s->next.requests[s->next.count++] = request;
     start_reload(s);
   } else {
-    control_reply_error(request, "unknown cmd '%.40s': expected status, reload, zones, stats, explain or matrix",
-                        cmd);
+    control_reply_error(request,
+                        "unknown cmd '%.40s': expected status, reload, zones, stats, explain or matrix", cmd);
   }
 }
 
@@ -403,7 +406,8 @@ static int open_query_log(server_t *s, diag_t *diag)
     return SMPL_OK;
   for (size_t i = 0; i < count; i++)
     listeners[i] = snapshot_listener(snapshot, i);
-  int err = query_log_open(snapshot_settings(snapshot), s->worker_count, listeners, count, &s->query_log, diag);
+  int err =
+      query_log_open(snapshot_settings(snapshot), s->worker_count, listeners, count, &s->query_log, diag);
   for (unsigned i = 0; !err && i < s->worker_count; i++)
     worker_log(s->workers[i], query_log_ring(s->query_log, i));
   return err;
@@ -515,8 +519,8 @@ static void nothing_done(uv_work_t *work, int status)
 
 static int start(server_t *s, diag_t *diag)
 {
-  /* A zone's big buffers go back to the system when a reload frees them; left alone, malloc would raise this bound to
-   * the size of the zone and keep them. */
+  /* A zone's big buffers go back to the system when a reload frees them; left alone, malloc would raise
+   * this bound to the size of the zone and keep them. */
   mallopt(M_MMAP_THRESHOLD, MMAP_MIN);
   int err = snapshot_load(s->config, 0, &s->shared.snapshot, diag);
   if (err)

@@ -179,8 +179,8 @@ static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
   watch(t, c, EPOLL_CTL_ADD);
 }
 
-/* The longest idle connection gives way to the one that waits. Without any the one that waits is ended: left alone,
- * epoll would report it for ever. */
+/* The longest idle connection gives way to the one that waits. Without any the one that waits is ended:
+ * left alone, epoll would report it for ever. */
 static void out_of_files(tcp_t *t, int listen_fd)
 {
   if (t->first != NULL) {
@@ -244,9 +244,9 @@ static bool flush(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
   return false;
 }
 
-/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used (all, with
- * c->ending, behind what is no query), SIZE_MAX when the connection was closed. Stops early when answers are not taken: what was asked then waits,
- * unread. */
+/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used (all,
+ * with c->ending, behind what is no query), SIZE_MAX when the connection was closed. Stops early when
+ * answers are not taken: what was asked then waits, unread. */
 static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = 0;

@@ -1,5 +1,5 @@
-/* What is between the process and the system once it serves: an ordinary user, no way back to privileges, an allow-list
- * of system calls for all threads. What does not stand is said in `status`, not hidden. */
+/* What is between the process and the system once it serves: an ordinary user, no way back to privileges,
+ * an allow-list of system calls for all threads. What does not stand is said in `status`, not hidden. */
 #pragma once
 
 #include <jansson.h>
@@ -19,9 +19,9 @@ typedef struct walls {
 /* The user exists; SMPL_ENOENT with the place in the configuration. */
 int walls_check_user(const settings_t *settings, diag_t *diag);
 
-/* After everything is bound and before any thread starts: becomes `user` if root and the configuration names one, hands
- * it the control socket, and fails if it could not read the configuration and zones again. Not root and another user
- * named: SMPL_EDENIED. */
+/* After everything is bound and before any thread starts: becomes `user` if root and the configuration
+ * names one, hands it the control socket, and fails if it could not read the configuration and zones
+ * again. Not root and another user named: SMPL_EDENIED. */
 int walls_drop(const settings_t *settings, const char *config, walls_t *walls, diag_t *diag);
 
 /* After every thread has started: seccomp for all of them. A kernel without it is a warning in the log. */

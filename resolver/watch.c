@@ -41,7 +41,8 @@ static int file_order(const void *left, const void *right)
 {
   const file_t *a = left;
   const file_t *b = right;
-  return a->folder != b->folder ? (a->folder > b->folder) - (a->folder < b->folder) : strcmp(a->name, b->name);
+  return a->folder != b->folder ? (a->folder > b->folder) - (a->folder < b->folder)
+                                : strcmp(a->name, b->name);
 }
 
 static void files_free(files_t *f)
@@ -150,7 +151,9 @@ static int add(watch_t *w, files_t *f, const char *path, diag_t *diag)
 {
   const char *slash = strrchr(path, '/');
   const char *name = slash != NULL ? slash + 1 : path;
-  char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+  char *folder = slash == NULL   ? strdup(".")
+                 : slash == path ? strdup("/")
+                                 : strndup(path, (size_t)(slash - path));
   char *copy = strdup(name);
   if (folder == NULL || copy == NULL) {
     free(folder);

@@ -1,5 +1,6 @@
-/* Notices (inotify) that the configuration or a zone file was written or replaced. Looks at folders, so that a file
- * renamed into place counts, and a whole folder swapped by a link named "..data" (Kubernetes) too. Main thread. */
+/* Notices (inotify) that the configuration or a zone file was written or replaced. Looks at folders, so
+ * that a file renamed into place counts, and a whole folder swapped by a link named "..data" (Kubernetes)
+ * too. Main thread. */
 #pragma once
 
 #include <uv.h>
@@ -14,6 +15,6 @@ int watch_open(uv_loop_t *loop, void (*changed)(void *ctx), void *ctx, watch_t *
 /* Freed on the loop afterwards. NULL allowed. */
 void watch_close(watch_t *w);
 
-/* The files to watch from now on: the configuration and the zones of s. Nothing that happens meanwhile is missed in
- * folders that were watched before. On error the old ones stay. */
+/* The files to watch from now on: the configuration and the zones of s. Nothing that happens meanwhile is
+ * missed in folders that were watched before. On error the old ones stay. */
 int watch_set(watch_t *w, const char *config, const snapshot_t *s, diag_t *diag);

@@ -33,9 +33,9 @@ struct worker {
   unsigned number;
   worker_shared_t *shared;
   int epoll_fd, wake_fd;
-  atomic_uint wish; /* what the others want of the thread, told by wake_fd */
-  _Atomic uint64_t beats;    /* times that it noticed */
-  uint64_t asked_at;         /* beats when worker_ping asked; its caller's */
+  atomic_uint wish;       /* what the others want of the thread, told by wake_fd */
+  _Atomic uint64_t beats; /* times that it noticed */
+  uint64_t asked_at;      /* beats when worker_ping asked; its caller's */
   bool asked;
   atomic_bool draining;
   pair_t *pairs;

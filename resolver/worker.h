@@ -12,7 +12,8 @@
 
 typedef struct worker worker_t;
 
-/* The snapshot in force: workers read it, the server's thread alone replaces it. And what they make cookies from. */
+/* The snapshot in force: workers read it, the server's thread alone replaces it. And what they make
+ * cookies from. */
 typedef struct worker_shared {
   snapshot_t *snapshot;
   cookie_secret_t secret; /* made once, before the workers */
@@ -29,20 +30,22 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
 /* Where this worker notes its answers. Before it starts. */
 void worker_log(worker_t *w, query_ring_t *ring);
 
-/* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by worker. */
+/* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by
+ * worker. */
 int worker_start(worker_t *w, bool pin, diag_t *diag);
-/* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count says how many
- * are left); datagrams are still answered. Any thread. */
+/* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count
+ * says how many are left); datagrams are still answered. Any thread. */
 void worker_drain(worker_t *w);
 
 /* The end worker_drain asked for has begun. Any thread. */
 bool worker_draining(const worker_t *w);
 
-/* Asks the thread for a sign of life; true if it has given one since the last time, or was not asked before. By one
- * thread. */
+/* Asks the thread for a sign of life; true if it has given one since the last time, or was not asked
+ * before. By one thread. */
 bool worker_ping(worker_t *w);
 
-/* Ends the thread if it was started, once it has answered what had arrived; closes everything. NULL allowed. */
+/* Ends the thread if it was started, once it has answered what had arrived; closes everything. NULL
+ * allowed. */
 void worker_stop(worker_t *w);
 
 /* Adds how long this worker's datagrams took. Any thread. */

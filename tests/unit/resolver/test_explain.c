@@ -37,7 +37,8 @@ static snapshot_t *load(const char *in_zone)
   diag_t diag = {""};
   snapshot_t *s;
   write_file("test_explain.yaml", CONF);
-  write_file("test_explain.corp.zone", HEAD "app A 10.0.0.7\n*.wild.deep A 10.0.0.8\nsub NS ns.sub\nns.sub A 10.0.0.9\n");
+  write_file("test_explain.corp.zone",
+             HEAD "app A 10.0.0.7\n*.wild.deep A 10.0.0.8\nsub NS ns.sub\nns.sub A 10.0.0.9\n");
   write_file("test_explain.in.zone", in_zone);
   write_file("test_explain.out.zone", HEAD "www A 192.0.2.1\nm CNAME app.corp.\n");
   if (snapshot_load("test_explain.yaml", 1, &s, &diag))
@@ -89,10 +90,12 @@ static void check(const snapshot_t *s, const char *name, const char *type, const
   json_array_foreach(json_object_get(e, "steps"), i, step)
   {
     const char *zone = json_string_value(json_object_get(step, "zone"));
-    n += snprintf(got + n, sizeof got - (size_t)n, "%s=%s:%s,", json_string_value(json_object_get(step, "name")),
-                  zone != NULL ? zone : "-", json_string_value(json_object_get(step, "found")));
+    n += snprintf(got + n, sizeof got - (size_t)n, "%s=%s:%s,",
+                  json_string_value(json_object_get(step, "name")), zone != NULL ? zone : "-",
+                  json_string_value(json_object_get(step, "found")));
   }
-  snprintf(got + n, sizeof got - (size_t)n, "|%s", json_string_value(json_object_get(json_object_get(e, "answer"), "rcode")));
+  snprintf(got + n, sizeof got - (size_t)n, "|%s",
+           json_string_value(json_object_get(json_object_get(e, "answer"), "rcode")));
   json_decref(e);
   assert_string_equal(got, want);
 }
@@ -151,8 +154,10 @@ static void check_change(const snapshot_t *s, const char *name, const char *from
 
 static void refusals_say_what_would_have_to_change(void **state)
 {
-  check_change(*state, "app.corp", "192.0.2.9", "view 'in' has zone 'corp' for this name: give the client's network");
-  check_change(*state, "app.corp", "203.0.113.1", "give view 'in', which has zone 'corp' for this name, a network");
+  check_change(*state, "app.corp", "192.0.2.9",
+               "view 'in' has zone 'corp' for this name: give the client's network");
+  check_change(*state, "app.corp", "203.0.113.1",
+               "give view 'in', which has zone 'corp' for this name, a network");
   check_change(*state, "a.elsewhere", "192.0.2.9", "no view has a zone at or above this name");
   check_change(*state, "a.elsewhere", "203.0.113.1", "no view of this dns listener has a zone for this name");
 }
@@ -198,7 +203,8 @@ static void unknown_listener_is_named_with_those_there_are(void **state)
 static void check_cell(const json_t *table, const char *name, const char *view, const char *want)
 {
   char text[512];
-  matrix_cell_text(json_object_get(json_object_get(json_object_get(table, "names"), name), view), text, sizeof text);
+  matrix_cell_text(json_object_get(json_object_get(json_object_get(table, "names"), name), view), text,
+                   sizeof text);
   assert_string_equal(text, want);
 }
 
@@ -255,7 +261,8 @@ static snapshot_t *load_big(unsigned in_names)
 static void matrix_is_bounded(void **state)
 {
   (void)state;
-  /* two views; corp and both zones of example.org have 6 and 3 distinct pairs of name and type beside h1, h2, ... */
+  /* two views; corp and both zones of example.org have 6 and 3 distinct pairs of name and type beside h1,
+   * h2, ... */
   enum { OTHERS = 6 + 4, MOST = MATRIX_QUESTIONS_MAX / 2 - OTHERS };
   diag_t diag = {""};
   snapshot_t *s = load_big(MOST);

@@ -79,7 +79,8 @@ static void networks_views_and_kinds_are_counted_apart(void **state)
   limiter_free(l);
 }
 
-/* More networks than there is room for: all are served, and who keeps asking stays limited among a few others. */
+/* More networks than there is room for: all are served, and who keeps asking stays limited among a few
+ * others. */
 static void full_table_forgets_and_goes_on(void **state)
 {
   (void)state;

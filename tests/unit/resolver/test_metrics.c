@@ -52,7 +52,8 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   stats_add(snapshot_stats(s, 0, 0), STATS_RCODE0 + 3);
   stats_add(snapshot_stats(s, 0, 1), STATS_TCP);
   assert_int_equal(admin_totals_fold(totals, s), 0); /* as after a reload: both count */
-  admin_state_t a = {.snapshot = s, .totals = totals, .reloads = 3, .failed_reloads = 1, .last_error = "bad", .config = ""};
+  admin_state_t a = {
+      .snapshot = s, .totals = totals, .reloads = 3, .failed_reloads = 1, .last_error = "bad", .config = ""};
   latency_t l = {0};
   latency_note(&l, 10000, 2);
   latency_note(&l, 10001, 1);
@@ -174,7 +175,8 @@ static void only_get_metrics_is_answered(void **state)
     const char *text = say(*state, cases[i][0], strlen(cases[i][0]));
     assert_int_equal(strncmp(text, cases[i][1], strlen(cases[i][1])), 0);
   }
-  assert_non_null(strstr(say(*state, cases[0][0], strlen(cases[0][0])), "Content-Length: 5\r\nConnection: close\r\n\r\ntext\n"));
+  assert_non_null(strstr(say(*state, cases[0][0], strlen(cases[0][0])),
+                         "Content-Length: 5\r\nConnection: close\r\n\r\ntext\n"));
   assert_int_equal(strncmp(say(*state, "GET /\0 HTTP/1.1\r\n\r\n", 19), "HTTP/1.1 400", 12), 0);
 }
 
@@ -199,7 +201,7 @@ static void connections_are_bounded_and_time_out(void **state)
   char byte;
   hear(r, fds[METRICS_CLIENTS_MAX], 1000);
   assert_int_equal(recv(fds[METRICS_CLIENTS_MAX], &byte, 1, MSG_DONTWAIT), 0); /* one too many */
-  assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), -1);                    /* may still ask */
+  assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), -1);                  /* may still ask */
   uint64_t begun = clock_mono_ms();
   hear(r, fds[0], 2 * METRICS_TIMEOUT_MS);
   assert_in_range(clock_mono_ms() - begun, METRICS_TIMEOUT_MS - 2000, METRICS_TIMEOUT_MS + 3000);

@@ -104,7 +104,8 @@ static void hostile_names_stay_within_their_line(void **state)
   (void)state;
   query_log_t *log = open_log(1);
   uint8_t msg[DNS_HEADER_LEN + DNS_NAME_MAX + 4] = {0};
-  for (unsigned byte = 0; byte < 256; byte++) { /* four labels, most of them this byte: the longest name, escaped */
+  for (unsigned byte = 0; byte < 256;
+       byte++) { /* four labels, most of them this byte: the longest name, escaped */
     size_t at = DNS_HEADER_LEN;
     for (unsigned label = 0; label < 4; label++) {
       unsigned len = label < 3 ? 63 : 61;

@@ -34,9 +34,10 @@ static void a_stuck_worker_gives_no_sign_of_life(void **state)
   diag_t diag = {""};
   write_file("test_worker.yaml", "listeners:\n  - {address: 127.41.9.3, port: 5300, views: [v]}\n"
                                  "views:\n  - {name: v, clients: [127.0.0.0/8], zones: []}\n");
-  if (snapshot_load("test_worker.yaml", 1, &shared.snapshot, &diag) || worker_new(0, &shared, &limits, &w, &diag))
+  if (snapshot_load("test_worker.yaml", 1, &shared.snapshot, &diag) ||
+      worker_new(0, &shared, &limits, &w, &diag))
     fail_msg("%s", diag.text);
-  assert_true(worker_ping(w)); /* never asked before */
+  assert_true(worker_ping(w));         /* never asked before */
   assert_false(answers_within(w, 20)); /* its thread does not run */
   assert_int_equal(worker_start(w, false, &diag), 0);
   assert_true(answers_within(w, 5000));
