@@ -181,6 +181,7 @@ static const int allowed[] = {
     SCMP_SYS(socket),
     SCMP_SYS(set_tid_address),
     SCMP_SYS(process_vm_readv),
+    SCMP_SYS(getdents),
 #endif
 };
 
