@@ -148,9 +148,10 @@ static json_t *audit_json(broker_t *b)
 static json_t *counts_json(const broker_t *b)
 {
   return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)b->accepted, "dropped",
-                   (json_int_t)b->dropped, "dropped_of_source", (json_int_t)b->dropped_of_source, "logins", (json_int_t)b->logins, "login_failures",
-                   (json_int_t)b->login_failures, "channels", (json_int_t)b->channels, "channels_refused",
-                   (json_int_t)b->channel_refusals, "other_refused", (json_int_t)b->refused);
+                   (json_int_t)b->dropped, "dropped_of_source", (json_int_t)b->dropped_of_source, "logins",
+                   (json_int_t)b->logins, "login_failures", (json_int_t)b->login_failures, "channels",
+                   (json_int_t)b->channels, "channels_refused", (json_int_t)b->channel_refusals,
+                   "other_refused", (json_int_t)b->refused);
 }
 
 static json_t *listen_json(const broker_t *b)

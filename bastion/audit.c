@@ -182,8 +182,8 @@ static int write_all(audit_t *a)
 static int compose_continued(audit_t *a, uint64_t *seq, char *head)
 {
   char body[HEAD_MAX], when[CLOCK_ISO_MAX];
-  int n = snprintf(body, sizeof body, "{\"time\":\"%s\",\"event\":\"%s\",\"before\":\"%s\"}", clock_wall_iso(when),
-                   AUDIT_CONTINUED, a->continues);
+  int n = snprintf(body, sizeof body, "{\"time\":\"%s\",\"event\":\"%s\",\"before\":\"%s\"}",
+                   clock_wall_iso(when), AUDIT_CONTINUED, a->continues);
   return n < 0 || n >= HEAD_MAX ? SMPL_ELIMIT : compose(a, body, (size_t)n, seq, head);
 }
 
@@ -252,7 +252,9 @@ static void note_failure(audit_t *a, int err)
   if (a->failing && !was)
     log_error(
         "audit: records cannot be written (%s): no session starts and no connection opens until they can",
-        a->wrong != NULL ? a->wrong : err == SMPL_ESYS ? strerror(errno) : smpl_strerror(err));
+        a->wrong != NULL   ? a->wrong
+        : err == SMPL_ESYS ? strerror(errno)
+                           : smpl_strerror(err));
   if (!a->failing && was)
     log_info("audit: records are written again");
 }
@@ -438,7 +440,8 @@ int audit_reopen(audit_t *a, bool *reopened, diag_t *diag)
   if (!err && fstat(fd, &there) < 0)
     err = diag_fail_errno(diag, "%s", a->path);
   else if (!err && there.st_size != 0)
-    err = diag_fail(diag, SMPL_EINVAL, "%s: another file than the audit, and not empty; move it away and reload", a->path);
+    err = diag_fail(diag, SMPL_EINVAL,
+                    "%s: another file than the audit, and not empty; move it away and reload", a->path);
   if (err) {
     if (fd >= 0)
       close(fd);

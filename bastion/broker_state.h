@@ -112,7 +112,7 @@ struct session {
   rate_t message_rate;
   uint32_t failures, probes, notes;
   bool unsigned_told; /* that a host signature was not given is in the log; once */
-  bool verified; /* verified_* are of a signature that held */
+  bool verified;      /* verified_* are of a signature that held */
   char verified_user[MSG_USER_MAX];
   uint8_t verified_key[MSG_KEY_MAX];
   size_t verified_key_len;
@@ -135,8 +135,8 @@ struct session {
   size_t question_count;
   /* times, monotonic ms */
   uint64_t connected_at, opened_at, active_at;
-  uint64_t login_by; /* signed in by then, or ended */
-  uint64_t end_by;   /* ending: finished by then whatever the worker does. Set once, never moved */
+  uint64_t login_by;            /* signed in by then, or ended */
+  uint64_t end_by;              /* ending: finished by then whatever the worker does. Set once, never moved */
   uint64_t idle_ms, session_ms; /* in force now */
   reason_t reason;
   char reason_text[MSG_TEXT_MAX];

@@ -19,7 +19,7 @@ enum {
   CONFIG_CONNECTIONS_MAX = 16384,
   CONFIG_CHANNELS_MAX = 1024,
   CONFIG_STARTUPS_PER_SOURCE = 10, /* unless the configuration says otherwise */
-  CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
+  CONFIG_OWN_MAX = 256,            /* endpoints that the ssh listeners stand at */
 };
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, new ones are dropped with `rate` percent,

@@ -71,11 +71,10 @@ static void drop(broker_t *b, int fd, const endpoint_t *from)
   if (b->drop_logged_at != 0 && now - b->drop_logged_at < DROP_LOG_MS)
     return;
   b->drop_logged_at = now;
-  log_warn(
-      "connection from %s dropped: %zu connections, %zu of them have not signed in, %zu of these from its source "
-      "(%llu dropped so far)",
-      endpoint_format(from, text), b->connections, waiting_for_login(b), waiting_from(b, &from->ip),
-      (unsigned long long)b->dropped);
+  log_warn("connection from %s dropped: %zu connections, %zu of them have not signed in, %zu of these from "
+           "its source (%llu dropped so far)",
+           endpoint_format(from, text), b->connections, waiting_for_login(b), waiting_from(b, &from->ip),
+           (unsigned long long)b->dropped);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)

@@ -17,7 +17,8 @@ bool rate_take(rate_t *rate, uint64_t burst, uint64_t per_second, uint64_t now)
 
 static bool same_kind(const repeat_t *a, const repeat_t *b)
 {
-  return a->reason == b->reason && a->port == b->port && strcmp(a->event, b->event) == 0 && strcmp(a->what, b->what) == 0;
+  return a->reason == b->reason && a->port == b->port && strcmp(a->event, b->event) == 0 &&
+         strcmp(a->what, b->what) == 0;
 }
 
 static repeat_t *kind_of(repeats_t *r, const repeat_t *kind)
@@ -37,7 +38,8 @@ bool repeats_allow(repeats_t *r, uint64_t now)
   return rate_take(&r->rate, REPEATS_BURST, REPEATS_PER_SECOND, now);
 }
 
-void repeats_count(repeats_t *r, const char *event, const char *what, uint16_t port, reason_t reason, uint64_t now)
+void repeats_count(repeats_t *r, const char *event, const char *what, uint16_t port, reason_t reason,
+                   uint64_t now)
 {
   repeat_t kind = {.event = event, .port = port, .reason = reason};
   size_t len = strnlen(what, sizeof kind.what - 1);
@@ -62,7 +64,8 @@ void repeats_flush(repeats_t *r, repeats_cb cb, void *ctx)
 /* Its budget is whole again and nothing of it waits to be told: like one that was never here. */
 static bool is_idle(const repeats_source_t *s, uint64_t now)
 {
-  return !s->used || (s->repeats.count == 0 && (now - s->repeats.rate.at) * REPEATS_PER_SECOND >= s->repeats.rate.milli);
+  return !s->used ||
+         (s->repeats.count == 0 && (now - s->repeats.rate.at) * REPEATS_PER_SECOND >= s->repeats.rate.milli);
 }
 
 repeats_t *repeats_of(repeats_table_t *t, const ip_t *address, uint64_t now)

@@ -46,7 +46,8 @@ typedef struct repeats {
 /* True: this one may be written singly. */
 bool repeats_allow(repeats_t *r, uint64_t now);
 /* Counts one that is not. event must be static; what may be cut short. */
-void repeats_count(repeats_t *r, const char *event, const char *what, uint16_t port, reason_t reason, uint64_t now);
+void repeats_count(repeats_t *r, const char *event, const char *what, uint16_t port, reason_t reason,
+                   uint64_t now);
 bool repeats_due(const repeats_t *r, uint64_t now);
 
 typedef void (*repeats_cb)(void *ctx, const repeat_t *kind);

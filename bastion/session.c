@@ -59,12 +59,14 @@ static void tell_of_session(void *ctx, const repeat_t *kind)
   session_t *s = ctx;
   json_t *r = session_record(s, kind->event);
   if (kind->what[0] != '\0')
-    json_object_set_new(r, strcmp(kind->event, "channel-refused") == 0 ? "target" : "what", json_string(kind->what));
+    json_object_set_new(r, strcmp(kind->event, "channel-refused") == 0 ? "target" : "what",
+                        json_string(kind->what));
   if (kind->port != 0)
     json_object_set_new(r, "port", json_integer(kind->port));
   set_repeat(r, kind);
   session_append(s, r);
-  log_info("session %s: %llu more refused: %s", s->id, (unsigned long long)kind->count, reason_name(kind->reason));
+  log_info("session %s: %llu more refused: %s", s->id, (unsigned long long)kind->count,
+           reason_name(kind->reason));
 }
 
 typedef struct tell {

@@ -468,7 +468,9 @@ static void a_removed_file_is_told_of_in_the_next(void **state)
   assert_failing(a, false);
   close_audit(a);
   slurp("lost");
-  assert_true(strstr(content, "\"event\":\"audit-continued\",\"before\":\"removed\"") < strstr(content, "\n"));
+  const char *told = strstr(content, "\"event\":\"audit-continued\",\"before\":\"removed\"");
+  assert_non_null(told);
+  assert_true(told < strchr(content, '\n'));
 }
 
 static void history_makes_rows_of_records(void **state)

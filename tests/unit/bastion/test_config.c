@@ -90,6 +90,7 @@ static void a_whole_configuration_is_read(void **state)
   assert_int_equal(c->limits.channels, 7);
   assert_int_equal(c->limits.login_grace_ms, 30000);
   assert_int_equal(c->limits.sessions_per_user, 16);
+  assert_int_equal(c->limits.startups_per_source, CONFIG_STARTUPS_PER_SOURCE);
   ip_t ip;
   ip_parse("127.0.0.1", &ip);
   assert_true(config_is_own(c, &ip, 2222));
@@ -149,6 +150,7 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("5:50:20", "0:50:5", "startups: expected");
   fails_with("channels: 7", "channels: 0", "channels: must be from 1 to 1024");
   fails_with("channels: 7", "channels: 1025", "channels: must be from 1 to 1024");
+  fails_with("channels: 7", "startups_per_source: 0", "startups_per_source: ");
   fails_with("channels: 7", "connections: 19", "startups: 20 connections");
 }
 

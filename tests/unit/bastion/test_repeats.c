@@ -48,7 +48,8 @@ static void what_is_counted_is_told_by_kind_and_nothing_is_lost(void **state)
   for (int i = 0; i < 1000; i++)
     repeats_count(&r, "channel-refused", "a.b", 80, REASON_NOT_GRANTED, 5000);
   assert_false(repeats_due(&r, 5000 + REPEATS_MS - 1));
-  repeats_count(&r, "channel-refused", "a.b", 80, REASON_NOT_GRANTED, 5000 + REPEATS_MS - 1); /* does not move it */
+  repeats_count(&r, "channel-refused", "a.b", 80, REASON_NOT_GRANTED,
+                5000 + REPEATS_MS - 1); /* does not move it */
   assert_true(repeats_due(&r, 5000 + REPEATS_MS));
   repeats_flush(&r, on_kind, &sum);
   assert_true(sum.kinds == 1 && sum.count == 1001);
