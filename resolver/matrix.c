@@ -97,6 +97,9 @@ static int collect(const snapshot_t *s, entries_t *e)
         continue;
       seen[number] = true;
       err = zone_each_owner(z, add_owner, e);
+      zone_in_view_t base = zone_base(z);
+      if (!err && base.zone != NULL)
+        err = zone_each_owner(base, add_owner, e);
       z = zone_base(z);
       if (!err && z.zone != NULL)
         err = zone_each_owner(z, add_owner, e);

@@ -112,3 +112,17 @@ def test_explaining_and_tables_count_as_no_queries(resolver):
     resolver.command("matrix", "--socket", resolver.socket)
     stats = json.loads(resolver.command("stats", "--json", "--socket", resolver.socket).stdout)
     assert stats["all"]["udp"] == 0 and stats["all"]["tcp"] == 0
+
+
+@pytest.mark.short
+def test_zone_that_takes_what_it_lacks_from_another_is_told_so(resolver):
+    text = resolver.config.read_text()
+    resolver.config.write_text(text.replace("file: com.vpc.zone}", "file: com.vpc.zone, on_missing: base, base: smplkit.com@world}"))
+    resolver.write_zone("com.world.zone", (resolver.work / "com.world.zone").read_text() + "only A 127.20.1.77\n")
+    assert resolver.command("reload", "--socket", resolver.socket).returncode == 0
+    said = explain(resolver, "only.smplkit.com", "--from", PRIVATE)
+    assert said["view"] == "vpc" and said["steps"][0]["zone"] == "smplkit.com@world"
+    assert said["answer"]["answer"] == ["only.smplkit.com. 300 IN A 127.20.1.77"]
+    table = json.loads(resolver.command("matrix", "--json", "--socket", resolver.socket).stdout)["names"]
+    assert table["only.smplkit.com."] == {"vpc": ["A 127.20.1.77"], "world": ["A 127.20.1.77"]}
+    assert table["app.smplkit.com."] == {"vpc": ["A 127.10.1.10"], "world": ["A 127.20.1.10"]}
