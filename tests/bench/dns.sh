@@ -37,7 +37,7 @@ median() { sort -g | awk '{a[NR] = $1} END {print NR ? a[int((NR + 1) / 2)] : "-
 
 port_of() { case $1 in echo) echo 21801;; knot) echo 21802;; nsd) echo 21803;; smpl-resolver) echo 21804;; esac; }
 configure() { # NAME: writes its configuration, prints its command line
-  local d=$T/$1 p; p=$(port_of "$1"); mkdir -p "$d"; chmod 777 "$d"
+  local d=$T/$1 p; p=$(port_of "$1"); mkdir -p "$d"; if [ "$1" != smpl-resolver ]; then chmod 777 "$d"; fi
   case $1 in
   echo) echo "$tools/dnsecho $p";;
   knot) cat >"$d/conf" <<E
