@@ -101,7 +101,10 @@ class Session:
                 body = message[HEADER.size:]
                 self.messages.append((kind, body))
                 self.changed.notify_all()
-            self.answer(kind, request, body)
+            try:
+                self.answer(kind, request, body)
+            except OSError:
+                pass  # the worker has gone; what it said before still waits to be read
 
     def wait(self, kind, seconds=5, count=1):
         with self.changed:
