@@ -143,7 +143,8 @@ static void print_status(const json_t *r)
          json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN",
          num(audit, "records"), num(audit, "waiting"), str(audit, "file"));
   printf("%-16s%lld accepted, %lld dropped (%lld by startups_per_source), %lld logins, %lld failed logins\n",
-         "connections", num(n, "accepted"), num(n, "dropped"), num(n, "dropped_of_source"), num(n, "logins"), num(n, "login_failures"));
+         "connections", num(n, "accepted"), num(n, "dropped"), num(n, "dropped_of_source"), num(n, "logins"),
+         num(n, "login_failures"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
 }

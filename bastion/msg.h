@@ -13,36 +13,37 @@
 
 enum {
   MSG_VERSION = 1,
-  MSG_USER_MAX = 64,      /* bytes of a user name, with NUL */
-  MSG_HOST_MAX = 256,     /* bytes of a target as the client wrote it, with NUL */
-  MSG_TEXT_MAX = 512,     /* bytes of a text for people, with NUL */
-  MSG_VERSION_MAX = 128,  /* bytes of the client's version string, escaped, with NUL */
-  MSG_KEY_MAX = 2048,     /* bytes of a public key blob (RFC 4253 §6.6); RSA 8192 has 1,047 */
+  MSG_USER_MAX = 64,        /* bytes of a user name, with NUL */
+  MSG_HOST_MAX = 256,       /* bytes of a target as the client wrote it, with NUL */
+  MSG_TEXT_MAX = 512,       /* bytes of a text for people, with NUL */
+  MSG_VERSION_MAX = 128,    /* bytes of the client's version string, escaped, with NUL */
+  MSG_KEY_MAX = 2048,       /* bytes of a public key blob (RFC 4253 §6.6); RSA 8192 has 1,047 */
   MSG_SIGNATURE_MAX = 1536, /* bytes of a raw signature */
-  MSG_SIGNED_MAX = 4096,  /* bytes of data that a signature covers */
-  MSG_JSON_MAX = 16384,   /* bytes of a smpl-control line, with NUL */
-  MSG_SESSION_ID_MAX = 32, /* bytes of a session's id as text, with NUL */
+  MSG_SIGNED_MAX = 4096,    /* bytes of data that a signature covers */
+  MSG_JSON_MAX = 16384,     /* bytes of a smpl-control line, with NUL */
+  MSG_SESSION_ID_MAX = 32,  /* bytes of a session's id as text, with NUL */
   MSG_HOST_KEYS_MAX = 4,
-  MSG_HOST_KEY_MAX = 4096, /* bytes of a host key as base64 text, with NUL: the public half in a private key's clothes */
+  MSG_HOST_KEY_MAX =
+      4096, /* bytes of a host key as base64 text, with NUL: the public half in a private key's clothes */
 };
 
 typedef enum msg_type {
   /* broker -> template */
-  MSG_HOST_KEY = 1,  /* one of the host keys' public halves; sent before the first MSG_SPAWN */
-  MSG_SPAWN,         /* with the client's socket */
-  MSG_SPAWN_PAIR,    /* follows MSG_SPAWN at once, with the worker's end of its pair */
-  MSG_KILL,          /* SIGKILL that session's worker; the template is its parent, so the pid cannot be another's */
+  MSG_HOST_KEY = 1, /* one of the host keys' public halves; sent before the first MSG_SPAWN */
+  MSG_SPAWN,        /* with the client's socket */
+  MSG_SPAWN_PAIR,   /* follows MSG_SPAWN at once, with the worker's end of its pair */
+  MSG_KILL, /* SIGKILL that session's worker; the template is its parent, so the pid cannot be another's */
   /* template -> broker */
   MSG_TEMPLATE_READY = 20, /* warmed; walls says what stands */
   MSG_SPAWNED,
   MSG_EXITED,
   /* worker -> broker */
-  MSG_HELLO = 40,  /* sealed: walls says which walls stand. Nothing of the peer has been read yet */
-  MSG_SIGN,        /* the exchange hash, for the host key's signature; answered by MSG_SIGNED. Synchronous: the worker waits */
-  MSG_VERIFY,      /* a user's signature and what it covers; answered by MSG_VERIFIED. Synchronous */
-  MSG_PROBE,       /* is this key on file for this user? Answered by MSG_PROBED */
-  MSG_LOGIN,       /* this user with this key has signed in; answered by MSG_WELCOME or MSG_PROBED with a reason */
-  MSG_OPEN,        /* direct-tcpip; answered by MSG_OPENED with a descriptor, or MSG_REFUSED */
+  MSG_HELLO = 40, /* sealed: walls says which walls stand. Nothing of the peer has been read yet */
+  MSG_SIGN, /* the exchange hash, for the host key's signature; answered by MSG_SIGNED. Synchronous: the worker waits */
+  MSG_VERIFY, /* a user's signature and what it covers; answered by MSG_VERIFIED. Synchronous */
+  MSG_PROBE,  /* is this key on file for this user? Answered by MSG_PROBED */
+  MSG_LOGIN,  /* this user with this key has signed in; answered by MSG_WELCOME or MSG_PROBED with a reason */
+  MSG_OPEN,   /* direct-tcpip; answered by MSG_OPENED with a descriptor, or MSG_REFUSED */
   MSG_CHANNEL_END, /* the worker has closed its descriptor */
   MSG_TRAFFIC,     /* bytes so far, at most once a second a channel and only when they grew */
   MSG_CONTROL,     /* one line of smpl-control, answered by MSG_CONTROL_REPLY */
@@ -66,7 +67,8 @@ typedef struct msg_header {
   uint16_t version;
   uint16_t type;
   uint32_t request;
-  uint64_t session; /* the broker's number of the session; 0 between broker and template where none is meant */
+  uint64_t
+      session; /* the broker's number of the session; 0 between broker and template where none is meant */
 } msg_header_t;
 
 typedef struct msg_host_key {
@@ -80,14 +82,14 @@ typedef struct msg_plain {
 } msg_plain_t;
 
 enum { /* bits of walls */
-  MSG_WALL_SECCOMP = 1,
-  MSG_WALL_NO_NEW_PRIVS = 2,
-  MSG_WALL_EMPTY_ROOT = 4,
-  MSG_WALL_OWN_UID = 8,
-  MSG_WALL_RLIMITS = 16,
-  MSG_WALL_LANDLOCK = 32,
-  MSG_WALL_USER_NAMESPACE = 64,
-  MSG_WALL_SANITIZER = 128, /* a build with a wider filter and no address-space limit */
+       MSG_WALL_SECCOMP = 1,
+       MSG_WALL_NO_NEW_PRIVS = 2,
+       MSG_WALL_EMPTY_ROOT = 4,
+       MSG_WALL_OWN_UID = 8,
+       MSG_WALL_RLIMITS = 16,
+       MSG_WALL_LANDLOCK = 32,
+       MSG_WALL_USER_NAMESPACE = 64,
+       MSG_WALL_SANITIZER = 128, /* a build with a wider filter and no address-space limit */
 };
 
 /* MSG_TEMPLATE_READY, MSG_HELLO */
@@ -113,7 +115,7 @@ typedef struct msg_start {
 
 typedef struct msg_sign {
   msg_header_t h;
-  uint32_t key;  /* index of the host key, in the order of the MSG_HOST_KEYs */
+  uint32_t key; /* index of the host key, in the order of the MSG_HOST_KEYs */
   uint32_t len;
   uint8_t data[128];
 } msg_sign_t;
@@ -141,7 +143,7 @@ typedef struct msg_verified {
 /* MSG_PROBE and MSG_LOGIN */
 typedef struct msg_login {
   msg_header_t h;
-  char user[MSG_USER_MAX];              /* escaped text if the client sent other bytes; such a user never exists */
+  char user[MSG_USER_MAX]; /* escaped text if the client sent other bytes; such a user never exists */
   char client_version[MSG_VERSION_MAX]; /* escaped */
   uint32_t key_len;
   uint8_t key[MSG_KEY_MAX]; /* public key blob; empty for "none" and methods that are not accepted */
@@ -160,8 +162,8 @@ typedef struct msg_welcome {
 
 typedef struct msg_open {
   msg_header_t h;
-  char host[MSG_HOST_MAX]; /* as sent; the worker has refused NUL, empty and too long itself */
-  uint32_t port;           /* as libssh gives it: cut to 16 bits */
+  char host[MSG_HOST_MAX];       /* as sent; the worker has refused NUL, empty and too long itself */
+  uint32_t port;                 /* as libssh gives it: cut to 16 bits */
   char originator[MSG_HOST_MAX]; /* escaped; what the client says, believed by nobody */
   uint32_t originator_port;
 } msg_open_t;
@@ -224,7 +226,12 @@ typedef union msg {
   msg_text_t text;
 } msg_t;
 
-typedef enum msg_from { MSG_FROM_BROKER_TO_TEMPLATE, MSG_FROM_TEMPLATE, MSG_FROM_WORKER, MSG_FROM_BROKER_TO_WORKER } msg_from_t;
+typedef enum msg_from {
+  MSG_FROM_BROKER_TO_TEMPLATE,
+  MSG_FROM_TEMPLATE,
+  MSG_FROM_WORKER,
+  MSG_FROM_BROKER_TO_WORKER
+} msg_from_t;
 
 /* Checks len received bytes in m as a message of that direction. Pure. SMPL_EPROTO if anything is off. */
 int msg_check(const msg_t *m, size_t len, msg_from_t from);

@@ -218,12 +218,13 @@ const conf_scalar_t conf_string = {"text", sizeof(const char *), parse_string};
 const conf_scalar_t conf_path = {"a file's path", sizeof(const char *), parse_path};
 const conf_scalar_t conf_bool = {"true or false", sizeof(bool), parse_bool};
 const conf_scalar_t conf_uint = {"a whole number", sizeof(uint64_t), parse_uint};
-const conf_scalar_t conf_duration = {"a duration such as 500ms, 30s, 20m or 8h", sizeof(uint64_t), parse_duration};
+const conf_scalar_t conf_duration = {"a duration such as 500ms, 30s, 20m or 8h", sizeof(uint64_t),
+                                     parse_duration};
 const conf_scalar_t conf_ip = {"an IP address", sizeof(ip_t), parse_ip};
-const conf_scalar_t conf_ip_net = {"a network such as 10.0.0.0/8 or fd00::/8, without host bits", sizeof(ip_net_t),
-                                   parse_ip_net};
-const conf_scalar_t conf_endpoint = {"an address with port such as 127.0.0.1:53 or [::1]:53", sizeof(endpoint_t),
-                                     parse_endpoint};
+const conf_scalar_t conf_ip_net = {"a network such as 10.0.0.0/8 or fd00::/8, without host bits",
+                                   sizeof(ip_net_t), parse_ip_net};
+const conf_scalar_t conf_endpoint = {"an address with port such as 127.0.0.1:53 or [::1]:53",
+                                     sizeof(endpoint_t), parse_endpoint};
 
 /* --- decoding --- */
 
@@ -256,7 +257,8 @@ static mark_t mark_of(struct fy_node *node, mark_t fallback)
     if (fy_node_is_sequence(node))
       node = fy_node_sequence_get_by_index(node, 0);
     else
-      node = fy_node_mapping_item_count(node) > 0 ? fy_node_pair_key(fy_node_mapping_get_by_index(node, 0)) : NULL;
+      node = fy_node_mapping_item_count(node) > 0 ? fy_node_pair_key(fy_node_mapping_get_by_index(node, 0))
+                                                  : NULL;
   }
   struct fy_token *token = node != NULL ? fy_node_get_scalar_token(node) : NULL;
   const struct fy_mark *m = token != NULL ? fy_token_start_mark(token) : NULL;
@@ -336,12 +338,14 @@ static int decode_list(decoder_t *d, struct fy_node *node, mark_t at, const conf
 {
   bool maps = f->shape == CONF_MAPS;
   size_t size = maps ? f->map->size : f->scalar->size;
-  bool lone = f->shape == CONF_ONE_OR_MANY && node != NULL && fy_node_is_scalar(node) && !fy_node_is_null(node);
+  bool lone =
+      f->shape == CONF_ONE_OR_MANY && node != NULL && fy_node_is_scalar(node) && !fy_node_is_null(node);
   int err = check_plain(d, node, at);
   if (err)
     return err;
   if (!lone && (node == NULL || !fy_node_is_sequence(node)))
-    return fail_at(d, at, "%s: expected a list of %s, got %s", f->key, maps ? "mappings" : f->scalar->expected, kind_of(node));
+    return fail_at(d, at, "%s: expected a list of %s, got %s", f->key,
+                   maps ? "mappings" : f->scalar->expected, kind_of(node));
   size_t count = lone ? 1 : (size_t)fy_node_sequence_item_count(node);
   size_t most = f->max != 0 && (maps || f->scalar != &conf_uint) ? (size_t)f->max : CONF_LIST_MAX;
   if (count == 0 && !f->allow_empty)
@@ -469,8 +473,8 @@ static int fail_syntax(conf_t *conf, struct fy_diag *fyd, diag_t *diag)
   return diag_fail(diag, SMPL_EINVAL, "%s:%d:%d: %s", conf->path, e->line, e->column, e->msg);
 }
 
-static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_diag *fyd, const conf_map_t *map, void *out,
-                           diag_t *diag)
+static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_diag *fyd, const conf_map_t *map,
+                           void *out, diag_t *diag)
 {
   struct fy_document *second = NULL;
   struct fy_document *doc = fy_parse_load_document(parser);
@@ -502,7 +506,8 @@ out:
   return err;
 }
 
-static int parse_text(conf_t *conf, const char *text, size_t len, const conf_map_t *map, void *out, diag_t *diag)
+static int parse_text(conf_t *conf, const char *text, size_t len, const conf_map_t *map, void *out,
+                      diag_t *diag)
 {
   struct fy_diag_cfg dcfg;
   fy_diag_cfg_default(&dcfg);

@@ -206,8 +206,8 @@ static void client_new(control_server_t *s)
     s->first->prev = c;
   s->first = c;
   s->clients++;
-  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 || s->clients > CONTROL_CLIENTS_MAX ||
-      uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
+  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 ||
+      s->clients > CONTROL_CLIENTS_MAX || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
       uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
     client_close(c);
 }
@@ -224,7 +224,8 @@ static int make_address(const char *path, struct sockaddr_un *sa, diag_t *diag)
 {
   *sa = (struct sockaddr_un){.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof sa->sun_path)
-    return diag_fail(diag, SMPL_ELIMIT, "%s: a socket's path has at most %zu bytes", path, sizeof sa->sun_path - 1);
+    return diag_fail(diag, SMPL_ELIMIT, "%s: a socket's path has at most %zu bytes", path,
+                     sizeof sa->sun_path - 1);
   memcpy(sa->sun_path, path, strlen(path) + 1);
   return SMPL_OK;
 }
@@ -236,7 +237,8 @@ static int clear_stale(const char *path, const struct sockaddr_un *sa, diag_t *d
   if (lstat(path, &st) < 0)
     return errno == ENOENT ? SMPL_OK : diag_fail_errno(diag, "%s: cannot be examined", path);
   if (!S_ISSOCK(st.st_mode))
-    return diag_fail(diag, SMPL_EEXIST, "%s: exists and is not a socket; remove it or name another control socket", path);
+    return diag_fail(diag, SMPL_EEXIST,
+                     "%s: exists and is not a socket; remove it or name another control socket", path);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return diag_fail_errno(diag, "control socket");
@@ -424,7 +426,8 @@ static int read_reply(const char *path, const char *text, size_t len, json_t **r
   json_t *r = json_loadb(text, len, CONTROL_JSON_DEPTH_FLAGS, &why);
   if (!json_is_object(r)) {
     json_decref(r);
-    return diag_fail(diag, SMPL_EPROTO, "%s: %s", path, len == 0 ? "closed without an answer" : "the answer is not JSON");
+    return diag_fail(diag, SMPL_EPROTO, "%s: %s", path,
+                     len == 0 ? "closed without an answer" : "the answer is not JSON");
   }
   if (!json_is_true(json_object_get(r, "ok"))) {
     const char *error = json_string_value(json_object_get(r, "error"));

@@ -29,7 +29,8 @@ typedef struct control_peer {
 
 /* Called once a request with its parsed body (borrowed for the call). Must lead to exactly one control_reply, now or
  * later, even if the client has gone meanwhile. */
-typedef void (*control_handler_t)(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body);
+typedef void (*control_handler_t)(void *ctx, control_request_t *request, const control_peer_t *peer,
+                                  json_t *body);
 
 /* Listens at path, mode 0660. A socket file left behind by a dead process is replaced, one that a living process answers
  * on is SMPL_EBUSY. Peers other than root, our own user and members of the socket's group never reach it (file modes);
@@ -43,7 +44,8 @@ void control_server_close(control_server_t *server);
 /* Takes over the reference to reply. */
 void control_reply(control_request_t *request, json_t *reply);
 /* {"ok": false, "error": "..."} */
-void control_reply_error(control_request_t *request, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void control_reply_error(control_request_t *request, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Client: sends body (reference borrowed), waits at most timeout_ms. On success *reply is a new reference to an object with
  * "ok": true; with "ok": false the error's text is in diag and SMPL_ESERVER is returned. "no program answers" is

@@ -5,7 +5,8 @@
 enum { DIAG_TEXT_MAX = 1024 };
 
 typedef struct diag {
-  char text[DIAG_TEXT_MAX]; /* one line without newline, control characters escaped; "" while nothing is wrong */
+  char text
+      [DIAG_TEXT_MAX]; /* one line without newline, control characters escaped; "" while nothing is wrong */
 } diag_t;
 
 /* Writes the message unless one stands already (d may be NULL), and returns err, so that `return diag_fail(...)` reads

@@ -14,11 +14,13 @@
 static int check_secret(const struct stat *st, const char *path, diag_t *diag)
 {
   if (st->st_uid != 0 && st->st_uid != geteuid())
-    return diag_fail(diag, SMPL_EDENIED, "%s: a secret file must belong to the user running this (uid %u), not to uid %u",
-                     path, (unsigned)geteuid(), (unsigned)st->st_uid);
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s: a secret file must belong to the user running this (uid %u), not to uid %u", path,
+                     (unsigned)geteuid(), (unsigned)st->st_uid);
   if ((st->st_mode & 077) != 0)
-    return diag_fail(diag, SMPL_EDENIED, "%s: a secret file must not be open to others (mode %03o); try: chmod 600 %s",
-                     path, (unsigned)(st->st_mode & 0777), path);
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s: a secret file must not be open to others (mode %03o); try: chmod 600 %s", path,
+                     (unsigned)(st->st_mode & 0777), path);
   return SMPL_OK;
 }
 
@@ -32,13 +34,16 @@ static int check_writers(const struct stat *st, const char *path, const char *fi
 {
   bool folder = S_ISDIR(st->st_mode);
   if (!ours(st))
-    return diag_fail(diag, SMPL_EDENIED, "%s: %s belongs to uid %u, neither to root nor to the user running this; try: chown %u %s",
-                     file, folder ? "its folder" : "it", (unsigned)st->st_uid, (unsigned)geteuid(), path);
+    return diag_fail(
+        diag, SMPL_EDENIED,
+        "%s: %s belongs to uid %u, neither to root nor to the user running this; try: chown %u %s", file,
+        folder ? "its folder" : "it", (unsigned)st->st_uid, (unsigned)geteuid(), path);
   if ((st->st_mode & 022) == 0)
     return SMPL_OK;
   if (folder && (st->st_mode & S_ISVTX) != 0)
-    return diag_fail(diag, SMPL_EDENIED, "%s: everybody can write its folder (mode %04o); keep it in a folder of its own",
-                     file, (unsigned)(st->st_mode & 07777));
+    return diag_fail(diag, SMPL_EDENIED,
+                     "%s: everybody can write its folder (mode %04o); keep it in a folder of its own", file,
+                     (unsigned)(st->st_mode & 07777));
   return diag_fail(diag, SMPL_EDENIED, "%s: others can write %s (mode %03o); try: chmod go-w %s", file,
                    folder ? "its folder" : "it", (unsigned)(st->st_mode & 0777), path);
 }
@@ -56,8 +61,9 @@ static int check_folders(char *folder, const char *file, diag_t *diag)
     if (stat(folder, &st) < 0)
       err = diag_fail_errno(diag, "%s: %s cannot be examined", file, folder);
     else if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
-      err = diag_fail(diag, SMPL_EDENIED, "%s: everybody can write %s above it (mode %03o); try: chmod o-w %s", file, folder,
-                      (unsigned)(st.st_mode & 0777), folder);
+      err =
+          diag_fail(diag, SMPL_EDENIED, "%s: everybody can write %s above it (mode %03o); try: chmod o-w %s",
+                    file, folder, (unsigned)(st.st_mode & 0777), folder);
   }
   return err;
 }
@@ -148,7 +154,8 @@ static int read_file(const char *path, size_t max, check_t check, char **data, s
   else if (check != NULL)
     err = check(&st, path, diag);
   if (!err && (uint64_t)st.st_size > max)
-    err = diag_fail(diag, SMPL_ELIMIT, "%s: %lld bytes, more than the limit of %zu", path, (long long)st.st_size, max);
+    err = diag_fail(diag, SMPL_ELIMIT, "%s: %lld bytes, more than the limit of %zu", path,
+                    (long long)st.st_size, max);
   if (!err)
     err = read_fd(fd, path, (size_t)st.st_size, data, len, diag);
   close(fd);

@@ -60,7 +60,8 @@ int ip_net_parse(const char *text, ip_net_t *out)
     return SMPL_EINVAL;
   bool dotted = strchr(addr, ':') == NULL;
   uint64_t prefix = dotted ? 32 : 128;
-  if (slash != NULL && (strlen(slash + 1) > 3 || text_parse_u64(slash + 1, strlen(slash + 1), prefix, &prefix)))
+  if (slash != NULL &&
+      (strlen(slash + 1) > 3 || text_parse_u64(slash + 1, strlen(slash + 1), prefix, &prefix)))
     return SMPL_EINVAL;
   if (dotted)
     prefix += 96;

@@ -9,9 +9,9 @@
 #include "common/error.h"
 
 enum {
-  LOOKUP_PORTS = 4,      /* UDP channels a server, taken in turn: each has a source port of its own while in use */
-  LOOKUP_TICK_MS = 50,   /* how often c-ares may look at its time-outs */
-  LOOKUP_EDNS = 1232,    /* bytes of UDP answer that we take */
+  LOOKUP_PORTS = 4, /* UDP channels a server, taken in turn: each has a source port of its own while in use */
+  LOOKUP_TICK_MS = 50, /* how often c-ares may look at its time-outs */
+  LOOKUP_EDNS = 1232,  /* bytes of UDP answer that we take */
   LOOKUP_QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11,
 };
 
@@ -161,13 +161,14 @@ static void on_tick(uv_timer_t *timer)
   }
 }
 
-static int channel_open(channel_t *c, lookup_t *l, const endpoint_t *server, const lookup_conf_t *conf, bool tcp)
+static int channel_open(channel_t *c, lookup_t *l, const endpoint_t *server, const lookup_conf_t *conf,
+                        bool tcp)
 {
   char text[ENDPOINT_TEXT_MAX];
   c->lookup = l;
   struct ares_options o = {
-      .flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC | ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES |
-               (tcp ? ARES_FLAG_USEVC : 0),
+      .flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC | ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH |
+               ARES_FLAG_NOALIASES | (tcp ? ARES_FLAG_USEVC : 0),
       .timeout = (int)(conf->timeout_ms != 0 ? conf->timeout_ms : LOOKUP_TIMEOUT_MS_DEFAULT),
       .tries = LOOKUP_TRIES,
       .ednspsz = LOOKUP_EDNS,
@@ -185,7 +186,8 @@ static int channel_open(channel_t *c, lookup_t *l, const endpoint_t *server, con
   } else if (conf->source != NULL) {
     ares_set_local_ip6(c->ares, conf->source->b);
   }
-  return ares_set_servers_ports_csv(c->ares, endpoint_format(server, text)) == ARES_SUCCESS ? SMPL_OK : SMPL_EINVAL;
+  return ares_set_servers_ports_csv(c->ares, endpoint_format(server, text)) == ARES_SUCCESS ? SMPL_OK
+                                                                                            : SMPL_EINVAL;
 }
 
 /* --- building and sending a question --- */
@@ -254,7 +256,8 @@ static int next_rr(dns_wire_t *w, dns_rr_t *rr)
 }
 
 /* The target of current's CNAME in the answer section, if there is one. */
-static int find_alias(dns_wire_t answers, unsigned count, const dns_name_t *current, dns_name_t *target, uint32_t *ttl)
+static int find_alias(dns_wire_t answers, unsigned count, const dns_name_t *current, dns_name_t *target,
+                      uint32_t *ttl)
 {
   for (unsigned i = 0; i < count; i++) {
     dns_rr_t rr;
@@ -287,7 +290,8 @@ static int follow_aliases(dns_wire_t answers, unsigned count, dns_name_t *curren
   }
 }
 
-static int take_addresses(dns_wire_t w, unsigned count, uint16_t type, const dns_name_t *owner, lookup_addrs_t *out)
+static int take_addresses(dns_wire_t w, unsigned count, uint16_t type, const dns_name_t *owner,
+                          lookup_addrs_t *out)
 {
   static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
   size_t size = type == DNS_TYPE_A ? 4 : 16;
@@ -320,8 +324,8 @@ static int take_services(dns_wire_t w, unsigned count, const dns_name_t *owner, 
     lookup_srv_t srv;
     dns_wire_t data = dns_wire_of(w.data, rr.rdata + rr.rdlen);
     data.at = rr.rdata;
-    if (dns_wire_u16(&data, &srv.priority) || dns_wire_u16(&data, &srv.weight) || dns_wire_u16(&data, &srv.port) ||
-        dns_wire_name(&data, &srv.target) || dns_wire_left(&data) != 0)
+    if (dns_wire_u16(&data, &srv.priority) || dns_wire_u16(&data, &srv.weight) ||
+        dns_wire_u16(&data, &srv.port) || dns_wire_name(&data, &srv.target) || dns_wire_left(&data) != 0)
       return SMPL_EPROTO;
     dns_name_lower(&srv.target);
     lower_ttl(&out->ttl, rr.ttl);
@@ -400,7 +404,8 @@ static void part_done(part_t *part, int err)
 
 static bool worth_next_server(int err)
 {
-  return err == SMPL_ETIMEOUT || err == SMPL_ECLOSED || err == SMPL_EDENIED || err == SMPL_ESERVER || err == SMPL_EPROTO;
+  return err == SMPL_ETIMEOUT || err == SMPL_ECLOSED || err == SMPL_EDENIED || err == SMPL_ESERVER ||
+         err == SMPL_EPROTO;
 }
 
 static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int len)
@@ -542,7 +547,8 @@ static void on_deliver(uv_idle_t *idle)
     uv_idle_stop(&l->deliver);
 }
 
-static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *types, unsigned count, lookup_query_t **out)
+static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *types, unsigned count,
+                       lookup_query_t **out)
 {
   if (l->pending >= LOOKUP_PENDING_MAX)
     return SMPL_ELIMIT;
@@ -568,7 +574,8 @@ static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *type
   return SMPL_OK;
 }
 
-int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, void *ctx, lookup_query_t **query)
+int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
+                     lookup_query_t **query)
 {
   static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
   lookup_query_t *q;
@@ -610,7 +617,8 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
 {
   *out = NULL;
   if (conf->server_count == 0 || conf->server_count > LOOKUP_SERVERS_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "resolver: from 1 to %d servers, got %zu", LOOKUP_SERVERS_MAX, conf->server_count);
+    return diag_fail(diag, SMPL_ELIMIT, "resolver: from 1 to %d servers, got %zu", LOOKUP_SERVERS_MAX,
+                     conf->server_count);
   if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
     return diag_fail(diag, SMPL_ENOMEM, "resolver: c-ares cannot be initialised");
   lookup_t *l = calloc(1, sizeof *l);

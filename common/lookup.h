@@ -12,14 +12,14 @@
 #include "common/ip.h"
 
 enum {
-  LOOKUP_ADDRS_MAX = 16,        /* addresses kept of one answer, A before AAAA */
-  LOOKUP_SRVS_MAX = 16,         /* SRV records kept */
-  LOOKUP_CHAIN_MAX = 8,         /* CNAMEs followed within one answer */
+  LOOKUP_ADDRS_MAX = 16,                    /* addresses kept of one answer, A before AAAA */
+  LOOKUP_SRVS_MAX = 16,                     /* SRV records kept */
+  LOOKUP_CHAIN_MAX = 8,                     /* CNAMEs followed within one answer */
   LOOKUP_CHAINS_MAX = 2 * LOOKUP_CHAIN_MAX, /* within the answers for A and for AAAA */
-  LOOKUP_TTL_MAX = 3600,        /* seconds; longer ones are cut */
-  LOOKUP_PENDING_MAX = 1024,    /* queries under way; more are SMPL_ELIMIT */
-  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
-  LOOKUP_TRIES = 2,             /* UDP packets to a server before the next server is asked */
+  LOOKUP_TTL_MAX = 3600,                    /* seconds; longer ones are cut */
+  LOOKUP_PENDING_MAX = 1024,                /* queries under way; more are SMPL_ELIMIT */
+  LOOKUP_TIMEOUT_MS_DEFAULT = 2000,         /* of the first try at a server; the second takes twice as long */
+  LOOKUP_TRIES = 2,                         /* UDP packets to a server before the next server is asked */
   LOOKUP_SERVERS_MAX = 4,
 };
 
@@ -40,7 +40,8 @@ typedef struct lookup_addrs {
    * answer went over. 0: no alias. */
   size_t chain_count;
   dns_name_t chain[LOOKUP_CHAINS_MAX];
-  uint32_t ttl; /* seconds, the least on the way, bounded by LOOKUP_TTL_MAX; of a negative answer its SOA's minimum */
+  uint32_t
+      ttl; /* seconds, the least on the way, bounded by LOOKUP_TTL_MAX; of a negative answer its SOA's minimum */
 } lookup_addrs_t;
 
 typedef struct lookup_srv {
@@ -66,7 +67,9 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
 void lookup_free(lookup_t *lookup);
 
 /* Asks for A and AAAA at once. name is absolute. *query (may be NULL) can be cancelled until the callback runs. */
-int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx, lookup_query_t **query);
-int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx, lookup_query_t **query);
+int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
+                     lookup_query_t **query);
+int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+                    lookup_query_t **query);
 /* The callback will not be called. */
 void lookup_cancel(lookup_query_t *query);

@@ -113,8 +113,9 @@ static bool misleads(const uint8_t *s, size_t n)
     return s[0] == 0xd8 && s[1] == 0x9c; /* U+061C */
   if (n != 3 || s[0] != 0xe2)
     return false;
-  return (s[1] == 0x80 && (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) || /* U+200E, F, 2028-202E */
-         (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);                                       /* U+2066-2069 */
+  return (s[1] == 0x80 &&
+          (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) || /* U+200E, F, 2028-202E */
+         (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);                       /* U+2066-2069 */
 }
 
 /* Length of the UTF-8 sequence at s that encodes a printable character, 0 if there is none (RFC 3629 §4). */
@@ -122,7 +123,10 @@ static size_t utf8_len(const uint8_t *s, size_t left)
 {
   if (s[0] >= 0x20 && s[0] < 0x7f)
     return 1;
-  size_t n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : s[0] >= 0xe0 && s[0] <= 0xef ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+  size_t n = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+             : s[0] >= 0xe0 && s[0] <= 0xef ? 3
+             : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                            : 0;
   if (n == 0 || n > left)
     return 0;
   for (size_t i = 1; i < n; i++)

@@ -35,8 +35,8 @@ json_t *admin_zones(const admin_state_t *a);
 json_t *admin_stats(const admin_state_t *a);
 
 /* Calls each with the counters of every view, past snapshots included; view NULL: of clients without one. */
-void admin_each_view(const admin_state_t *a, void (*each)(void *ctx, const char *view, const stats_sum_t *sum),
-                     void *ctx);
+void admin_each_view(const admin_state_t *a,
+                     void (*each)(void *ctx, const char *view, const stats_sum_t *sum), void *ctx);
 
 /* {"zones": 1, "names": 2, "records": 3, "bytes": 4} */
 json_t *admin_sizes(const snapshot_t *s);

@@ -255,8 +255,8 @@ static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t c
 }
 
 /* Reads the message and begins the answer; false when *len is all there is to send, 0 for nothing. */
-static bool begin(const uint8_t *msg, size_t *len, answer_transport_t transport, uint8_t *out, size_t cap, query_t *q,
-                  reply_t *r, answer_note_t *note)
+static bool begin(const uint8_t *msg, size_t *len, answer_transport_t transport, uint8_t *out, size_t cap,
+                  query_t *q, reply_t *r, answer_note_t *note)
 {
   query_result_t result = query_read(msg, *len, q);
   *note = (answer_note_t){0};

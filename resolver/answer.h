@@ -15,9 +15,10 @@ typedef enum answer_transport { ANSWER_UDP, ANSWER_TCP } answer_transport_t;
 typedef struct answer_note {
   uint16_t rcode;
   bool truncated;
-  uint16_t cookie_at;           /* in the answer: room for the server cookie, still zero; 0: the client sent no cookie */
-  uint8_t server_cookie_len;    /* what the client says is ours: 0 if it sent its own part alone */
-  const uint8_t *cookie;        /* in the message: the client's part, behind it the server's */
+  uint16_t
+      cookie_at; /* in the answer: room for the server cookie, still zero; 0: the client sent no cookie */
+  uint8_t server_cookie_len; /* what the client says is ours: 0 if it sent its own part alone */
+  const uint8_t *cookie;     /* in the message: the client's part, behind it the server's */
 } answer_note_t;
 
 /* Answers the message as the view sees the world; view NULL is a client without one. out has room for cap

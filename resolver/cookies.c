@@ -88,7 +88,8 @@ static void turn_secret(cookies_t *c, uint64_t mono_ms)
 }
 
 /* RFC 9018 section 4.4: client cookie, the server cookie's head, the client's address. */
-static bool hash(cookies_t *c, const uint8_t *key, const cookie_client_t *client, const uint8_t *head, uint8_t *out)
+static bool hash(cookies_t *c, const uint8_t *key, const cookie_client_t *client, const uint8_t *head,
+                 uint8_t *out)
 {
   uint8_t data[COOKIE_CLIENT_LEN + HEAD_LEN + ADDRESS_MAX];
   size_t skip = ip_is_v4(client->address) ? 12 : 0;
@@ -101,8 +102,8 @@ static bool hash(cookies_t *c, const uint8_t *key, const cookie_client_t *client
 void cookies_make(cookies_t *cookies, const cookie_client_t *client, uint8_t *out)
 {
   uint32_t t = client->wall_s;
-  const uint8_t head[HEAD_LEN] = {
-      VERSION, 0, 0, 0, (uint8_t)(t >> 24), (uint8_t)(t >> 16), (uint8_t)(t >> 8), (uint8_t)t};
+  const uint8_t head[HEAD_LEN] = {VERSION,           0,         0, 0, (uint8_t)(t >> 24), (uint8_t)(t >> 16),
+                                  (uint8_t)(t >> 8), (uint8_t)t};
   turn_secret(cookies, client->mono_ms);
   memcpy(out, head, sizeof head);
   if (!hash(cookies, cookies->now, client, head, out + HEAD_LEN))
@@ -113,7 +114,8 @@ bool cookies_valid(cookies_t *cookies, const cookie_client_t *client, const uint
 {
   if (len != COOKIE_SERVER_LEN || cookie[0] != VERSION)
     return false;
-  uint32_t made = (uint32_t)cookie[4] << 24 | (uint32_t)cookie[5] << 16 | (uint32_t)cookie[6] << 8 | cookie[7];
+  uint32_t made =
+      (uint32_t)cookie[4] << 24 | (uint32_t)cookie[5] << 16 | (uint32_t)cookie[6] << 8 | cookie[7];
   uint32_t age = client->wall_s - made; /* RFC 1982: wraps round */
   uint32_t ahead = made - client->wall_s;
   if (age > COOKIE_AGE_MAX_S && ahead > COOKIE_AHEAD_MAX_S)

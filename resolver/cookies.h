@@ -11,7 +11,7 @@
 
 enum {
   COOKIE_CLIENT_LEN = 8,
-  COOKIE_SERVER_LEN = 16,     /* of ours; RFC 7873 allows 8 to 32 */
+  COOKIE_SERVER_LEN = 16, /* of ours; RFC 7873 allows 8 to 32 */
   COOKIE_SERVER_MIN = 8,
   COOKIE_SERVER_MAX = 32,
   COOKIE_KEY_LEN = 16,

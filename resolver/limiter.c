@@ -16,7 +16,7 @@ enum {
 };
 
 typedef struct entry {
-  uint32_t tag; /* of the hash; 0: free */
+  uint32_t tag;   /* of the hash; 0: free */
   uint32_t at_ms; /* when tokens were counted; wraps round */
   uint32_t tokens;
   uint32_t over; /* answers above the rate since it was last kept */
@@ -28,7 +28,7 @@ struct limiter {
 };
 
 _Static_assert((RATE_SETS & (RATE_SETS - 1)) == 0, "a power of two");
-_Static_assert((uint64_t)RATE_MAX * ONE <= UINT32_MAX, "tokens fit");
+_Static_assert((uint64_t)RATE_MAX *ONE <= UINT32_MAX, "tokens fit");
 
 limiter_t *limiter_new(uint64_t seed)
 {

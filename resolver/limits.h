@@ -20,12 +20,12 @@ enum {
   ZONE_TTL_MAX = 0x7fffffff, /* seconds, RFC 2181 section 8 */
 
   /* answers */
-  CHAIN_MAX = 16,       /* CNAMEs and DNAMEs followed for one question */
-  ADDITIONAL_TARGETS_MAX = 32, /* names of one answer whose addresses are added */
-  COOKIE_AGE_MAX_S = 3600,     /* seconds that a server cookie is believed, RFC 9018 section 4.3 */
-  COOKIE_AHEAD_MAX_S = 300,    /* and how far it may seem to be from the future */
+  CHAIN_MAX = 16,                      /* CNAMEs and DNAMEs followed for one question */
+  ADDITIONAL_TARGETS_MAX = 32,         /* names of one answer whose addresses are added */
+  COOKIE_AGE_MAX_S = 3600,             /* seconds that a server cookie is believed, RFC 9018 section 4.3 */
+  COOKIE_AHEAD_MAX_S = 300,            /* and how far it may seem to be from the future */
   COOKIE_ROTATE_MS = 24 * 3600 * 1000, /* how long a secret makes cookies */
-  RATE_DEFAULT = 200,   /* answers a second of each kind, to one network from one worker, in public views */
+  RATE_DEFAULT = 200, /* answers a second of each kind, to one network from one worker, in public views */
   RATE_MAX = 1000000,
   RATE_SLIP = 2,        /* above the rate every second answer is a short one, the others are dropped */
   RATE_SETS = 1 << 14,  /* of four networks each, per worker: 1 MiB */
@@ -45,14 +45,14 @@ enum {
   TCP_BACKLOG = 1024,
 
   /* the main thread */
-  DRAIN_MAX_MS = 3000,       /* that unfinished TCP queries get at an end */
-  DRAIN_STEP_MS = 10,        /* between looks at whether they are done */
-  WATCH_QUIET_MS = 200,      /* without a further change before files are read again */
-  WATCH_WAIT_MAX_MS = 2000,  /* from the first change on, however many follow */
-  QUERY_LOG_RING = 8192,     /* answers of a worker that wait to be written */
-  QUERY_LOG_STEP_MS = 20,    /* between writes */
+  DRAIN_MAX_MS = 3000,      /* that unfinished TCP queries get at an end */
+  DRAIN_STEP_MS = 10,       /* between looks at whether they are done */
+  WATCH_QUIET_MS = 200,     /* without a further change before files are read again */
+  WATCH_WAIT_MAX_MS = 2000, /* from the first change on, however many follow */
+  QUERY_LOG_RING = 8192,    /* answers of a worker that wait to be written */
+  QUERY_LOG_STEP_MS = 20,   /* between writes */
   QUERY_LOG_SAMPLE_MAX = 1000000,
-  WATCHDOG_SIGNS = 4,        /* signs of life within what the service manager asks for */
+  WATCHDOG_SIGNS = 4, /* signs of life within what the service manager asks for */
 
   /* questions of the operator */
   MATRIX_QUESTIONS_MAX = 200000, /* names and types times views of one table */

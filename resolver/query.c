@@ -9,7 +9,8 @@ enum { OPTION_COOKIE = 10 };
 /* RFC 7873 section 5.2.2: eight bytes, or those and eight to 32 more. The first counts (section 5.2). */
 static bool read_cookie(const uint8_t *data, size_t len, query_t *q)
 {
-  if (len != COOKIE_CLIENT_LEN && (len < COOKIE_CLIENT_LEN + COOKIE_SERVER_MIN || len > COOKIE_CLIENT_LEN + COOKIE_SERVER_MAX))
+  if (len != COOKIE_CLIENT_LEN &&
+      (len < COOKIE_CLIENT_LEN + COOKIE_SERVER_MIN || len > COOKIE_CLIENT_LEN + COOKIE_SERVER_MAX))
     return false;
   if (q->cookie_len > 0)
     return true;

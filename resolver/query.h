@@ -22,8 +22,9 @@ typedef struct query {
   uint8_t edns_version;
   uint8_t cookie_len;    /* bytes of the COOKIE option, 0: none */
   const uint8_t *cookie; /* the client's eight bytes, then what it says is ours */
-  size_t question_end; /* the question is msg[DNS_HEADER_LEN, question_end): empty when a cookie alone is asked for */
-  dns_name_t name;     /* lower-case */
+  size_t
+      question_end; /* the question is msg[DNS_HEADER_LEN, question_end): empty when a cookie alone is asked for */
+  dns_name_t name; /* lower-case */
 } query_t;
 
 typedef enum query_result {

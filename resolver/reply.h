@@ -20,8 +20,8 @@ typedef struct reply {
   size_t at;  /* bytes written; always at most cap */
   size_t cap; /* without what the OPT needs */
   uint16_t flags;
-  uint16_t rcode; /* all twelve bits */
-  bool refused;   /* the OPT carries EDE 20 */
+  uint16_t rcode;   /* all twelve bits */
+  bool refused;     /* the OPT carries EDE 20 */
   size_t cookie_at; /* where the server's part of the COOKIE stands once the message is whole; 0: nowhere */
   uint16_t counts[REPLY_SECTIONS];
 } reply_t;

@@ -72,8 +72,8 @@ static bool has_valid_cookie(responder_t *r, const ip_t *peer, const answer_note
 
 /* What a public view sends instead of an answer above its rate. Only its rcode counts for that, so that a refusal is
  * limited alike for every name. */
-static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *peer, const uint8_t *msg, size_t len,
-                    uint8_t *out, size_t n, answer_note_t *note, stats_t *counters)
+static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *peer, const uint8_t *msg,
+                    size_t len, uint8_t *out, size_t n, answer_note_t *note, stats_t *counters)
 {
   limiter_kind_t kind = note->rcode == DNS_RCODE_NOERROR    ? LIMITER_DATA
                         : note->rcode == DNS_RCODE_NXDOMAIN ? LIMITER_NXDOMAIN
@@ -111,8 +111,15 @@ size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, con
   if (note.truncated)
     stats_add(counters, STATS_TRUNCATED);
   if (responder->ring != NULL) {
-    query_event_t e = {view != NULL ? view_name(view) : NULL, listener, peer, transport, msg, len, note.rcode,
-                       note.truncated, n};
+    query_event_t e = {view != NULL ? view_name(view) : NULL,
+                       listener,
+                       peer,
+                       transport,
+                       msg,
+                       len,
+                       note.rcode,
+                       note.truncated,
+                       n};
     query_ring_note(responder->ring, &e);
   }
   return n;

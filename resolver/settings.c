@@ -32,7 +32,8 @@ static const conf_field_t view_fields[] = {
     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
     {"zones", CONF_MANY, offsetof(view_conf_t, zones), .scalar = &conf_string, .allow_empty = true},
     {"public", CONF_ONE, offsetof(view_conf_t, is_public), .scalar = &conf_bool},
-    {"rate_limit", CONF_ONE, offsetof(view_conf_t, rate_limit), .scalar = &conf_uint, .min = 1, .max = RATE_MAX},
+    {"rate_limit", CONF_ONE, offsetof(view_conf_t, rate_limit), .scalar = &conf_uint, .min = 1,
+     .max = RATE_MAX},
 };
 
 static void view_defaults(void *out)
@@ -41,7 +42,8 @@ static void view_defaults(void *out)
   v->rate_limit = RATE_DEFAULT;
 }
 
-static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields), view_defaults};
+static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields),
+                                    view_defaults};
 
 static int parse_on_missing(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -155,12 +157,13 @@ static int check_base(const settings_t *s, const zone_conf_t *z, const dns_name_
 {
   dns_name_t other;
   if (z->base == NULL && z->on_missing == ON_MISSING_BASE)
-    return conf_fail(s->conf, diag, &z->on_missing, "zone '%s': expected base: NAME@TAG beside on_missing: base",
-                     z->name);
+    return conf_fail(s->conf, diag, &z->on_missing,
+                     "zone '%s': expected base: NAME@TAG beside on_missing: base", z->name);
   if (z->base == NULL)
     return SMPL_OK;
   if (z->on_missing != ON_MISSING_BASE)
-    return conf_fail(s->conf, diag, &z->base, "zone '%s': a base is only used with on_missing: base", z->name);
+    return conf_fail(s->conf, diag, &z->base, "zone '%s': a base is only used with on_missing: base",
+                     z->name);
   size_t at = settings_zone(s, z->base);
   if (at == SIZE_MAX)
     return conf_fail(s->conf, diag, &z->base, "zone '%s': no zone '%s' under zones", z->name, z->base);
@@ -168,7 +171,8 @@ static int check_base(const settings_t *s, const zone_conf_t *z, const dns_name_
     return conf_fail(s->conf, diag, &z->base, "zone '%s': base '%s' has another origin", z->name, z->base);
   if (settings_zone_at(s, at)->on_missing == ON_MISSING_BASE)
     return conf_fail(s->conf, diag, &z->base,
-                     "zone '%s': base '%s' has a base itself: expected a zone that stands alone", z->name, z->base);
+                     "zone '%s': base '%s' has a base itself: expected a zone that stands alone", z->name,
+                     z->base);
   return SMPL_OK;
 }
 
@@ -205,7 +209,8 @@ static int origin_compare(const void *left, const void *right)
 static int check_view(const settings_t *s, const view_conf_t *v, diag_t *diag)
 {
   if (!v->is_public && conf_given(s->conf, &v->rate_limit))
-    return conf_fail(s->conf, diag, &v->rate_limit, "view '%s': rate_limit is only used with public: true", v->name);
+    return conf_fail(s->conf, diag, &v->rate_limit, "view '%s': rate_limit is only used with public: true",
+                     v->name);
   char place[PLACE_MAX];
   size_t count = v->zones.count;
   view_origin_t *origins = calloc(count + 1, sizeof *origins);

@@ -52,10 +52,10 @@ typedef struct settings {
   uint64_t workers;      /* threads; 0: one a core */
   endpoint_t metrics;    /* http; port 0: none */
   query_log_conf_t query_log;
-  const char *user;      /* to become after binding, when started by root; NULL: none */
-  bool pin;              /* each worker to a CPU of its own */
-  bool watch;            /* reload when a file changes */
-  conf_t *conf;          /* what all this lives in */
+  const char *user; /* to become after binding, when started by root; NULL: none */
+  bool pin;         /* each worker to a CPU of its own */
+  bool watch;       /* reload when a file changes */
+  conf_t *conf;     /* what all this lives in */
   struct names *view_names, *zone_names;
 } settings_t;
 

@@ -29,7 +29,8 @@ json_t *stats_json(const stats_sum_t *sum)
       json_object_set_new(rcodes, rcode_names[i], json_integer((json_int_t)sum->n[STATS_RCODE0 + i]));
   return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "udp", (json_int_t)sum->n[STATS_UDP], "tcp",
                    (json_int_t)sum->n[STATS_TCP], "dropped", (json_int_t)sum->n[STATS_DROPPED], "truncated",
-                   (json_int_t)sum->n[STATS_TRUNCATED], "limited", (json_int_t)sum->n[STATS_LIMITED], "rcodes", rcodes);
+                   (json_int_t)sum->n[STATS_TRUNCATED], "limited", (json_int_t)sum->n[STATS_LIMITED],
+                   "rcodes", rcodes);
 }
 
 const char *stats_rcode_name(unsigned rcode)

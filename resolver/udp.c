@@ -74,8 +74,8 @@ static void answer_from(struct msghdr *h)
 
 /* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
  * malformed. */
-static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s,
-                          responder_t *responder, size_t listener)
+static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, responder_t *responder,
+                          size_t listener)
 {
   endpoint_t peer;
   struct msghdr *h = &b->rx[i].msg_hdr;
@@ -98,7 +98,8 @@ static void send_all(udp_batch_t *b, int fd, size_t count)
   }
 }
 
-size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder, size_t listener)
+size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder,
+                 size_t listener)
 {
   udp_batch_t *b = batch;
   int n = recvmmsg(fd, b->rx, UDP_BATCH, MSG_DONTWAIT, NULL);

@@ -15,4 +15,5 @@ void udp_batch_free(udp_batch_t *batch);
 
 /* Takes what waits on the socket, at most UDP_BATCH datagrams, and answers it. Returns how many were
  * taken. */
-size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder, size_t listener);
+size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, responder_t *responder,
+                 size_t listener);

@@ -207,8 +207,8 @@ void zone_path(zone_in_view_t zv, const dns_name_t *name, zone_path_t *out)
   if (n == NULL)
     n = closest_encloser(z, name->wire, len);
   out->encloser_len = (size_t)n->name_len + z->origin.len;
-  out->wildcard = !out->exists && (n->flags & NODE_WILDCARD) &&
-                  !(n->flags & (NODE_CUT | NODE_HIDDEN | NODE_DNAME));
+  out->wildcard =
+      !out->exists && (n->flags & NODE_WILDCARD) && !(n->flags & (NODE_CUT | NODE_HIDDEN | NODE_DNAME));
 }
 
 static void full_name(const zone_t *z, const node_t *n, dns_name_t *out)

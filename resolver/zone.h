@@ -95,7 +95,6 @@ int zone_each_owner(zone_in_view_t z,
 const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
 const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
 
-
 typedef struct zone_facts {
   uint32_t serial;
   uint32_t names; /* owners of records */

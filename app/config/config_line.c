@@ -45,7 +45,7 @@ static const char declarer_sql[] = UP_FROM_2 " SELECT t.config FROM up CROSS JOI
  * then, the overriding config or one between the two. */
 static const char overrides_below_sql[] =
     UP_FROM_2 ", " DOWN_FROM_2 ", " DECLARED ", line (config, id, depth) AS (SELECT id, id, 1 FROM down "
-                                             "UNION ALL SELECT line.config, c.parent, line.depth + 1"
+              "UNION ALL SELECT line.config, c.parent, line.depth + 1"
               " FROM line JOIN configs c ON c.account = ?1 AND c.id = line.id WHERE c.parent <> ?2 AND "
               "line.depth < 64),"
               " lines AS MATERIALIZED (SELECT config, id FROM line)"

@@ -14,7 +14,8 @@ enum {
   CONFIG_KEY_MAX = 255,          /* characters of an item's or environment's key */
   CONFIG_DEPTH_MAX = 16,         /* configs on the way from a root to its farthest child */
   CONFIGS_MAX = 10000,           /* in one account */
-  CONFIG_ENTRIES_MAX = 200000,   /* the same: items of all configs, and items that their environments override */
+  CONFIG_ENTRIES_MAX =
+      200000, /* the same: items of all configs, and items that their environments override */
 };
 
 /* Members and their shapes, as far as the body alone tells. */

@@ -54,7 +54,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
   (void)argc;
   (void)argv;
   zone_t *zones[] = {load("o", zone_text), load("u", other_text), load("u", over_text)};
-  require(zone_set_base(zones[2], zones[1]) == 0 && view_new("overlaid", zones + 2, 1, &overlaid) == 0, "overlay");
+  require(zone_set_base(zones[2], zones[1]) == 0 && view_new("overlaid", zones + 2, 1, &overlaid) == 0,
+          "overlay");
   require(view_new("all", zones, 2, &all) == 0 && view_new("one", zones + 1, 1, &one) == 0, "views");
   return 0;
 }

@@ -266,8 +266,10 @@ int main(void)
       cmocka_unit_test_setup_teardown(an_error_arrives_as_its_text, start, stop),
       cmocka_unit_test_setup_teardown(an_answer_as_long_as_the_longest_request_arrives_whole, start, stop),
       cmocka_unit_test_setup_teardown(a_request_above_the_limit_or_without_json_is_refused, start, stop),
-      cmocka_unit_test_setup_teardown(connections_above_the_limit_are_closed_and_the_rest_served, start, stop),
-      cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server, start, stop),
+      cmocka_unit_test_setup_teardown(connections_above_the_limit_are_closed_and_the_rest_served, start,
+                                      stop),
+      cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server,
+                                      start, stop),
       cmocka_unit_test(without_a_server_the_caller_is_told_so),
       cmocka_unit_test(a_stale_socket_is_replaced_and_a_plain_file_is_not),
   };

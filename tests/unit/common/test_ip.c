@@ -55,7 +55,8 @@ static void a_network_holds_its_own_family_only(void **state)
 static void only_whole_textual_forms_are_addresses(void **state)
 {
   (void)state;
-  const char *bad[] = {"", "1.2.3", "010.1.1.1", "0x7f.1", "1.2.3.4 ", " 1.2.3.4", "1.2.3.256", "::1%lo", "[::1]", "2130706433"};
+  const char *bad[] = {"",         "1.2.3",     "010.1.1.1", "0x7f.1", "1.2.3.4 ",
+                       " 1.2.3.4", "1.2.3.256", "::1%lo",    "[::1]",  "2130706433"};
   ip_t out;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(ip_parse(bad[i], &out), SMPL_EINVAL);
@@ -68,7 +69,8 @@ static void networks_refuse_host_bits_and_bad_prefixes(void **state)
   char text[IP_NET_TEXT_MAX];
   assert_int_equal(ip_net_parse("10.0.0.1/8", &out), SMPL_ELIMIT);
   assert_int_equal(ip_net_parse("fd00::1/64", &out), SMPL_ELIMIT);
-  const char *bad[] = {"10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/08x", "10.0.0.0/-1", "/8", "10.0.0.0/1000"};
+  const char *bad[] = {"10.0.0.0/",   "10.0.0.0/33", "::/129",       "10.0.0.0/08x",
+                       "10.0.0.0/-1", "/8",          "10.0.0.0/1000"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(ip_net_parse(bad[i], &out), SMPL_EINVAL);
   out = net("10.0.0.0/8");
@@ -86,8 +88,20 @@ static void endpoints_parse_and_format_back(void **state)
 {
   (void)state;
   const char *good[] = {"127.0.0.1:53", "[::1]:5300", "0.0.0.0:0", "[2001:db8::1]:65535"};
-  const char *bad[] = {"", ":53", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:+1", "::1:53", "[127.0.0.1]:53",
-                       "[::1]53", "[::1", "127.0.0.1:000053", "]:1", "[]:1", "localhost:53"};
+  const char *bad[] = {"",
+                       ":53",
+                       "127.0.0.1",
+                       "127.0.0.1:",
+                       "127.0.0.1:65536",
+                       "127.0.0.1:+1",
+                       "::1:53",
+                       "[127.0.0.1]:53",
+                       "[::1]53",
+                       "[::1",
+                       "127.0.0.1:000053",
+                       "]:1",
+                       "[]:1",
+                       "localhost:53"};
   endpoint_t ep;
   char text[ENDPOINT_TEXT_MAX];
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -106,10 +120,17 @@ static void endpoints_parse_and_format_back(void **state)
 static void private_means_the_named_ranges_and_their_edges(void **state)
 {
   (void)state;
-  const char *inside[] = {"10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0", "192.168.255.255",
-                          "100.64.0.0", "100.127.255.255", "127.0.0.1", "::1", "fc00::", "fdff:ffff::1"};
-  const char *outside[] = {"9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0",
-                           "100.63.255.255", "100.128.0.0", "::2", "fbff::", "fe80::1", "2001:db8::1", "0.0.0.0", "169.254.169.254"};
+  const char *inside[] = {"10.0.0.0",    "10.255.255.255",
+                          "172.16.0.0",  "172.31.255.255",
+                          "192.168.0.0", "192.168.255.255",
+                          "100.64.0.0",  "100.127.255.255",
+                          "127.0.0.1",   "::1",
+                          "fc00::",      "fdff:ffff::1"};
+  const char *outside[] = {"9.255.255.255",  "11.0.0.0",        "172.15.255.255",
+                           "172.32.0.0",     "192.167.255.255", "192.169.0.0",
+                           "100.63.255.255", "100.128.0.0",     "::2",
+                           "fbff::",         "fe80::1",         "2001:db8::1",
+                           "0.0.0.0",        "169.254.169.254"};
   for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
     ip_t a = ip(inside[i]);
     assert_true(ip_is_private(&a));

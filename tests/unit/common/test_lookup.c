@@ -139,7 +139,8 @@ static void put_records(out_t *o, const dns_name_t *name, unsigned type)
   } else if (is(name, "_http._tcp.two.test") && type == DNS_TYPE_SRV) {
     put_srv(o, "_http._tcp.two.test", 20, 81, "other.test");
     put_srv(o, "_http._tcp.two.test", 10, 80, "TWO.test");
-  } else if (!is(name, "two.test") && !is(name, "alias.test") && !is(name, "a0.test") && !is(name, "empty.test")) {
+  } else if (!is(name, "two.test") && !is(name, "alias.test") && !is(name, "a0.test") &&
+             !is(name, "empty.test")) {
     o->b[3] = DNS_RCODE_NXDOMAIN;
   }
 }
@@ -237,7 +238,8 @@ static void fake_start(fake_t *f, behaviour_t how)
     sa.sin_port = 0;
     f->tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     f->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (bind(f->tcp, (struct sockaddr *)&sa, sizeof sa) == 0 && getsockname(f->tcp, (struct sockaddr *)&sa, &len) == 0 &&
+    if (bind(f->tcp, (struct sockaddr *)&sa, sizeof sa) == 0 &&
+        getsockname(f->tcp, (struct sockaddr *)&sa, &len) == 0 &&
         bind(f->udp, (struct sockaddr *)&sa, sizeof sa) == 0)
       break;
     close(f->tcp);

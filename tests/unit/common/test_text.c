@@ -41,7 +41,8 @@ static void durations_need_a_unit_and_format_back(void **state)
   static const struct {
     const char *text;
     uint64_t ms;
-  } good[] = {{"0", 0}, {"500ms", 500}, {"30s", 30000}, {"20m", 1200000}, {"8h", 28800000}, {"7d", 604800000}};
+  } good[] = {{"0", 0},         {"500ms", 500},   {"30s", 30000},
+              {"20m", 1200000}, {"8h", 28800000}, {"7d", 604800000}};
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     uint64_t ms = 1;
     char back[32];
@@ -104,7 +105,10 @@ static void printable_text_shows_what_would_turn_or_break_a_line(void **state)
       fail_msg("U+%04X becomes %s", c, buf);
   }
   char buf[32];
-  text_printable(buf, sizeof buf, "a\xe2\x80\xae" "b", 5);
+  text_printable(buf, sizeof buf,
+                 "a\xe2\x80\xae"
+                 "b",
+                 5);
   assert_string_equal(buf, "a\\xe2\\x80\\xaeb");
 }
 

@@ -9,28 +9,29 @@
 
 #define HEAD "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n"
 
-static const char org_text[] = HEAD "ns A 192.0.2.1\n"
-                                    "mail A 192.0.2.2\nmail AAAA 2001:db8::2\n"
-                                    "web A 192.0.2.3\n"
-                                    "alias CNAME web\n"
-                                    "*.wild A 192.0.2.4\n"
-                                    "two MX 10 mail\ntwo MX 20 mail.sub\ntwo MX 30 mail.net.\ntwo MX 40 nowhere.test.\n"
-                                    "null MX 0 .\n"
-                                    "toalias MX 0 alias\n"
-                                    "wilds MX 10 a.wild\nwilds MX 20 b.wild\n"
-                                    "_s._tcp SRV 0 0 80 web\n_s._tcp SRV 0 0 81 web\n_s._tcp SRV 0 0 82 WEB\n"
-                                    "none._tcp SRV 0 0 0 .\n"
-                                    "web HTTPS 1 . alpn=h2\n"
-                                    "far HTTPS 1 mail alpn=h2\n"
-                                    "aliased HTTPS 0 web\n"
-                                    "gone HTTPS 0 .\n"
-                                    "_x.svc SVCB 0 target.svc\n"
-                                    "target.svc SVCB 1 web port=8443\ntarget.svc AAAA 2001:db8::5\n"
-                                    "h.wild2 A 192.0.2.9\n"
-                                    "*.wild3 HTTPS 1 . alpn=h2\n*.wild3 A 192.0.2.10\n"
-                                    "del NS ns.del\nns.del A 192.0.2.20\n"
-                                    "indel MX 0 ns.del\n"
-                                    "to CNAME two2\ntwo2 MX 0 web\n";
+static const char org_text[] =
+    HEAD "ns A 192.0.2.1\n"
+         "mail A 192.0.2.2\nmail AAAA 2001:db8::2\n"
+         "web A 192.0.2.3\n"
+         "alias CNAME web\n"
+         "*.wild A 192.0.2.4\n"
+         "two MX 10 mail\ntwo MX 20 mail.sub\ntwo MX 30 mail.net.\ntwo MX 40 nowhere.test.\n"
+         "null MX 0 .\n"
+         "toalias MX 0 alias\n"
+         "wilds MX 10 a.wild\nwilds MX 20 b.wild\n"
+         "_s._tcp SRV 0 0 80 web\n_s._tcp SRV 0 0 81 web\n_s._tcp SRV 0 0 82 WEB\n"
+         "none._tcp SRV 0 0 0 .\n"
+         "web HTTPS 1 . alpn=h2\n"
+         "far HTTPS 1 mail alpn=h2\n"
+         "aliased HTTPS 0 web\n"
+         "gone HTTPS 0 .\n"
+         "_x.svc SVCB 0 target.svc\n"
+         "target.svc SVCB 1 web port=8443\ntarget.svc AAAA 2001:db8::5\n"
+         "h.wild2 A 192.0.2.9\n"
+         "*.wild3 HTTPS 1 . alpn=h2\n*.wild3 A 192.0.2.10\n"
+         "del NS ns.del\nns.del A 192.0.2.20\n"
+         "indel MX 0 ns.del\n"
+         "to CNAME two2\ntwo2 MX 0 web\n";
 static const char sub_text[] = HEAD "mail A 192.0.2.30\n";
 static const char net_text[] = HEAD "mail A 192.0.2.40\n";
 
@@ -87,7 +88,8 @@ static void targets_are_looked_for_in_the_view_alone(void **state)
   (void)state;
 #define OWN "mail.org. 60 IN A 192.0.2.2; mail.org. 60 IN AAAA 2001:db8::2;"
   check(world.one, "two.org", DNS_TYPE_MX, OWN);
-  check(world.all, "two.org", DNS_TYPE_MX, OWN " mail.sub.org. 60 IN A 192.0.2.30; mail.net. 60 IN A 192.0.2.40;");
+  check(world.all, "two.org", DNS_TYPE_MX,
+        OWN " mail.sub.org. 60 IN A 192.0.2.30; mail.net. 60 IN A 192.0.2.40;");
 }
 
 static void null_targets_aliases_and_what_is_delegated_bring_nothing(void **state)
@@ -128,7 +130,8 @@ static zone_t *zone_of_targets(int count)
   static char text[20000];
   size_t used = (size_t)snprintf(text, sizeof text, HEAD);
   for (int i = 0; i < count; i++)
-    used += (size_t)snprintf(text + used, sizeof text - used, "m MX 0 target%d\ntarget%d A 192.0.2.%d\n", i, i, i);
+    used += (size_t)snprintf(text + used, sizeof text - used, "m MX 0 target%d\ntarget%d A 192.0.2.%d\n", i,
+                             i, i);
   return harness_zone("org", text);
 }
 

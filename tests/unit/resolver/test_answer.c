@@ -131,12 +131,14 @@ static void names_and_types_that_exist(void **state)
       {"example.org", DNS_TYPE_SOA,
        "NOERROR aa | example.org. 60 IN SOA ns.example.org. admin.example.org. 7 3600 600 604800 30;"},
       {"example.org", DNS_TYPE_NS,
-       "NOERROR aa | example.org. 60 IN NS ns.example.org.; | additional: ns.example.org. 60 IN A 192.0.2.1;"},
+       "NOERROR aa | example.org. 60 IN NS ns.example.org.; | additional: ns.example.org. 60 IN A "
+       "192.0.2.1;"},
       {"example.org", DNS_TYPE_MX,
        "NOERROR aa | example.org. 60 IN MX 10 mail.example.org.; | additional: mail.example.org. 60 IN A "
        "192.0.2.2;"},
       {"_http._tcp.a.example.org", DNS_TYPE_SRV,
-       "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.; | additional: a.example.org. "
+       "NOERROR aa | _http._tcp.a.example.org. 60 IN SRV 0 0 8000 a.example.org.; | additional: "
+       "a.example.org. "
        "60 IN A 192.0.2.3; a.example.org. 60 IN A 192.0.2.4;"},
   };
   CHECK(w->one, cases);
@@ -279,8 +281,7 @@ static void ds_behind_an_alias_is_asked_of_the_zone_above(void **state)
     zone_t *cut = harness_zone("x.cut.a.org", deep);
     view_t *v = harness_view("v", top, low, cut);
 #define TOP_SOA " | authority: org. 30 IN SOA ns.org. admin.org. 7 3600 600 604800 30;"
-#define TOP_DS                                                                                               \
-  " b.a.org. 60 IN DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000;"
+#define TOP_DS  " b.a.org. 60 IN DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000;"
     char want[1024];
     ask_t ask = {.name = "d2.b.a.org", .type = 43, .edns = true};
     snprintf(want, sizeof want, "NOERROR aa | d2.b.a.org. 60 IN CNAME b.a.org.;%s", with ? TOP_DS : TOP_SOA);
@@ -312,8 +313,8 @@ static void referral_over_tcp_has_all_its_glue(void **state)
   assert_non_null(text);
   size_t used = (size_t)snprintf(text, cap, "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n");
   for (int i = 0; i < SERVERS; i++)
-    used += (size_t)snprintf(text + used, cap - used, "del NS server%d.del\nserver%d.del A 10.0.%d.%d\n", i, i,
-                             i / 256, i % 256);
+    used += (size_t)snprintf(text + used, cap - used, "del NS server%d.del\nserver%d.del A 10.0.%d.%d\n", i,
+                             i, i / 256, i % 256);
   zone_t *z = harness_zone("org", text);
   view_t *v = harness_view("v", z, NULL, NULL);
   uint8_t out[MESSAGE_MAX];

@@ -38,7 +38,8 @@ static void count_free(void *p, const char *file, int line)
 static const uint8_t rfc_key[] = {0xe5, 0xe9, 0x73, 0xe5, 0xa6, 0xb2, 0xa4, 0x3f,
                                   0x48, 0xe7, 0xdc, 0x84, 0x9e, 0x37, 0xbf, 0xcf};
 static const uint8_t rfc_client[] = {0x24, 0x64, 0xc4, 0xab, 0xcf, 0x10, 0xc9, 0x57};
-static const uint8_t rfc_cookie[] = {0x01, 0, 0, 0, 0x5c, 0xf7, 0x9f, 0x11, 0x1f, 0x81, 0x30, 0xc3, 0xee, 0xe2, 0x94, 0x80};
+static const uint8_t rfc_cookie[] = {0x01, 0,    0,    0,    0x5c, 0xf7, 0x9f, 0x11,
+                                     0x1f, 0x81, 0x30, 0xc3, 0xee, 0xe2, 0x94, 0x80};
 enum { RFC_TIME = 1559731985 };
 
 static cookies_t *make(void)
@@ -69,7 +70,8 @@ static void cookies_are_those_of_rfc_9018(void **state)
   assert_true(cookies_valid(c, &client, rfc_cookie, sizeof rfc_cookie));
   /* A.3: reserved bytes as they came */
   static const uint8_t other_client[] = {0xfc, 0x93, 0xfc, 0x62, 0x80, 0x7d, 0xdb, 0x86};
-  static const uint8_t reserved[] = {0x01, 0xab, 0xcd, 0xef, 0x5c, 0xf7, 0x8f, 0x71, 0xa3, 0x14, 0x22, 0x7b, 0x66, 0x79, 0xeb, 0xf5};
+  static const uint8_t reserved[] = {0x01, 0xab, 0xcd, 0xef, 0x5c, 0xf7, 0x8f, 0x71,
+                                     0xa3, 0x14, 0x22, 0x7b, 0x66, 0x79, 0xeb, 0xf5};
   a = ip("203.0.113.203");
   client = (cookie_client_t){other_client, &a, 1559727985, 1000};
   assert_true(cookies_valid(c, &client, reserved, sizeof reserved));
@@ -240,10 +242,11 @@ static void cookie_alone_may_be_asked_for(void **state)
   (void)state;
   uint8_t out[UDP_REPLY_MAX];
   answer_note_t note;
-  static const uint8_t msg[] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,  1, 0, 0, 41,  4,   208, 0,  0,
-                                0, 0, 0, 12, 0, 10, 0, 8, 'c', 'o', 'o', 'k', 'i', 'e', '0', '1'};
+  static const uint8_t msg[] = {1, 2, 0, 0, 0,  0, 0,  0, 0, 0,   0,   1,   0,   0,   41,  4,   208, 0,
+                                0, 0, 0, 0, 12, 0, 10, 0, 8, 'c', 'o', 'o', 'k', 'i', 'e', '0', '1'};
   size_t n = ask_raw(NULL, msg, sizeof msg, out, &note);
-  static const uint8_t want[] = {1, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 28, 0, 10, 0, 24};
+  static const uint8_t want[] = {1,  2, 0x80, 0, 0, 0, 0, 0, 0,  0, 0,  1, 0, 0,
+                                 41, 4, 208,  0, 0, 0, 0, 0, 28, 0, 10, 0, 24};
   assert_int_equal(n, sizeof want + 24);
   assert_memory_equal(out, want, sizeof want);
   /* without a cookie, with another opcode: malformed as ever */

@@ -225,7 +225,8 @@ static void a_busy_address_is_named(void **state)
 
 int main(void)
 {
-  snprintf(address, sizeof address, "127.41.%u.%u:9153", (unsigned)getpid() >> 8 & 255, (unsigned)getpid() & 255);
+  snprintf(address, sizeof address, "127.41.%u.%u:9153", (unsigned)getpid() >> 8 & 255,
+           (unsigned)getpid() & 255);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(counters_are_told_by_view_transport_and_rcode),
       cmocka_unit_test_setup_teardown(only_get_metrics_is_answered, up, down),

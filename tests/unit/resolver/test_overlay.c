@@ -31,7 +31,7 @@ static const char base_text[] = HEAD("9") "ns A 192.0.2.1\n"
                                           "deep.empty A 192.0.2.11\n"
                                           "_b SRV 0 0 80 both\n";
 
-#define OWN_SOA " | authority: org. 30 IN SOA ns.org. admin.org. 7 3600 600 604800 30;"
+#define OWN_SOA  " | authority: org. 30 IN SOA ns.org. admin.org. 7 3600 600 604800 30;"
 #define BASE_SOA " | authority: org. 30 IN SOA ns.org. admin.org. 9 3600 600 604800 30;"
 
 typedef struct world {
@@ -77,8 +77,9 @@ static void names_that_the_zone_lacks_come_from_its_base(void **state)
   check(world.inside, "q.bw.org", DNS_TYPE_A, "NOERROR aa | q.bw.org. 60 IN A 192.0.2.6;");
   check(world.inside, "p.bdn.org", DNS_TYPE_TXT,
         "NXDOMAIN aa | bdn.org. 60 IN DNAME ent.org.; p.bdn.org. 60 IN CNAME p.ent.org.;" OWN_SOA);
-  check(world.inside, "x.bcut.org", DNS_TYPE_A,
-        "NOERROR | authority: bcut.org. 60 IN NS ns.bcut.org.; | additional: ns.bcut.org. 60 IN A 192.0.2.8;");
+  check(
+      world.inside, "x.bcut.org", DNS_TYPE_A,
+      "NOERROR | authority: bcut.org. 60 IN NS ns.bcut.org.; | additional: ns.bcut.org. 60 IN A 192.0.2.8;");
   /* an empty non-terminal has no data of its own */
   check(world.inside, "ent.org", DNS_TYPE_A, "NOERROR aa | ent.org. 60 IN A 192.0.2.4;");
 }
@@ -97,8 +98,10 @@ static void names_that_the_zone_has_hide_those_of_its_base(void **state)
 static void origin_has_the_zones_own_soa_and_ns_and_else_what_the_base_has(void **state)
 {
   (void)state;
-  check(world.inside, "org", DNS_TYPE_SOA, "NOERROR aa | org. 60 IN SOA ns.org. admin.org. 7 3600 600 604800 30;");
-  check(world.inside, "org", DNS_TYPE_NS, "NOERROR aa | org. 60 IN NS ns.org.; | additional: ns.org. 60 IN A 10.0.0.1;");
+  check(world.inside, "org", DNS_TYPE_SOA,
+        "NOERROR aa | org. 60 IN SOA ns.org. admin.org. 7 3600 600 604800 30;");
+  check(world.inside, "org", DNS_TYPE_NS,
+        "NOERROR aa | org. 60 IN NS ns.org.; | additional: ns.org. 60 IN A 10.0.0.1;");
   check(world.inside, "org", DNS_TYPE_MX,
         "NOERROR aa | org. 60 IN MX 10 mail.org.; | additional: mail.org. 60 IN A 192.0.2.9;");
   check(world.inside, "org", DNS_TYPE_A, "NOERROR aa" OWN_SOA);
@@ -145,7 +148,8 @@ static void who_sees_the_base_sees_nothing_of_the_overlay(void **state)
   check(world.outside, "q.wild.org", DNS_TYPE_A, "NXDOMAIN aa" BASE_SOA);
   check(world.outside, "tobase.org", DNS_TYPE_A, "NXDOMAIN aa" BASE_SOA);
   check(world.outside, "back.org", DNS_TYPE_A, "NOERROR aa | back.org. 60 IN CNAME both.org.;" BASE_SOA);
-  check(world.outside, "_b.org", DNS_TYPE_SRV, "NOERROR aa | _b.org. 60 IN SRV 0 0 80 both.org.; | additional: both.org. 60 IN AAAA 2001:db8::2;");
+  check(world.outside, "_b.org", DNS_TYPE_SRV,
+        "NOERROR aa | _b.org. 60 IN SRV 0 0 80 both.org.; | additional: both.org. 60 IN AAAA 2001:db8::2;");
 }
 
 static void bases_are_one_deep_and_of_one_origin(void **state)

@@ -70,19 +70,22 @@ static void check_error(const char *text, const char *want)
 static void base_of_an_overlay_is_another_zone_of_its_origin(void **state)
 {
   (void)state;
-#define IN "zones:\n  - {name: example.org@in, file: test_settings.in.zone"
-#define OUT "}\n  - {name: example.org@out, file: test_settings.out.zone"
+#define IN                           "zones:\n  - {name: example.org@in, file: test_settings.in.zone"
+#define OUT                          "}\n  - {name: example.org@out, file: test_settings.out.zone"
 #define CHECK_OVERLAY(in, out, want) check_error(LISTENER VIEWS IN in OUT out "}\n", want)
   CHECK_OVERLAY(", on_missing: nothing", "", "expected nxdomain or base, got 'nothing'");
-  CHECK_OVERLAY(", on_missing: base", "",
-                "test_settings.yaml:7:69: zone 'example.org@in': expected base: NAME@TAG beside on_missing: base");
+  CHECK_OVERLAY(
+      ", on_missing: base", "",
+      "test_settings.yaml:7:69: zone 'example.org@in': expected base: NAME@TAG beside on_missing: base");
   CHECK_OVERLAY(", base: example.org@out", "", "a base is only used with on_missing: base");
-  CHECK_OVERLAY(", on_missing: nxdomain, base: example.org@out", "", "a base is only used with on_missing: base");
+  CHECK_OVERLAY(", on_missing: nxdomain, base: example.org@out", "",
+                "a base is only used with on_missing: base");
   CHECK_OVERLAY(", on_missing: base, base: example.org@no", "", "no zone 'example.org@no' under zones");
   CHECK_OVERLAY(", on_missing: base, base: example.org@in", "", "base 'example.org@in' has a base itself");
   CHECK_OVERLAY(", on_missing: base, base: example.org@out", ", on_missing: base, base: example.org@in",
                 "base 'example.org@out' has a base itself");
-  check_error(LISTENER VIEWS IN ", on_missing: base, base: org" OUT "}\n  - {name: org, file: test_settings.in.zone}\n",
+  check_error(LISTENER VIEWS IN ", on_missing: base, base: org" OUT
+                                "}\n  - {name: org, file: test_settings.in.zone}\n",
               "base 'org' has another origin");
   snapshot_free(load(LISTENER VIEWS IN ", on_missing: nxdomain" OUT "}\n"));
   snapshot_t *s = load(LISTENER VIEWS IN ", on_missing: base, base: example.org@out" OUT "}\n");
@@ -100,7 +103,7 @@ static void rate_limits_are_for_public_views(void **state)
 {
   (void)state;
 #define LIMITED(keys)                                                                                        \
-  LISTENER "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in]}\n"                         \
+  LISTENER "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [example.org@in]}\n"                        \
            "  - {name: out, clients: [\"0.0.0.0/0\"], zones: [example.org@out]" keys "}\n" ZONES
   check_error(LIMITED(", rate_limit: 5"), "view 'out': rate_limit is only used with public: true");
   check_error(LIMITED(", public: true, rate_limit: 0"), "from 1 to 1000000");

@@ -47,7 +47,9 @@ static void byte_order_mark_before_the_first_record_is_passed_over(void **state)
   assert_string_equal(ask_zone("\xef\xbb\xbf" HEAD, "ns.example.org", DNS_TYPE_A),
                       "NOERROR aa | ns.example.org. 60 IN A 192.0.2.1;");
   /* it says nothing elsewhere, and half a mark is none */
-  check_error(HEAD "a 60 \xef\xbb\xbf" "A 192.0.2.1\n", "z:4: expected a record type");
+  check_error(HEAD "a 60 \xef\xbb\xbf"
+                   "A 192.0.2.1\n",
+              "z:4: expected a record type");
   check_error("\xef\xbb" HEAD, "z:1: ");
 }
 
@@ -314,7 +316,8 @@ static void root_zone_loads_and_answers(void **state)
                       "NXDOMAIN aa | authority: . 30 IN SOA ns. admin. 7 3600 600 604800 30;");
   ask.name = ".";
   ask.type = DNS_TYPE_NS;
-  assert_string_equal(harness_text(v, &ask), "NOERROR aa | . 60 IN NS ns.; | additional: ns. 60 IN A 192.0.2.1;");
+  assert_string_equal(harness_text(v, &ask),
+                      "NOERROR aa | . 60 IN NS ns.; | additional: ns. 60 IN A 192.0.2.1;");
   view_free(v);
   zone_free(z);
 }
