@@ -33,7 +33,7 @@ prove() { # prove FILE FUNCTIONS SECONDS: prints "Proved goals: N / M"
 failed=0 proved=0 caught=0
 while read -r file functions; do
   case $file in '' | '#'*) continue ;; esac
-  goals=$(prove "$file" "$functions" 20)
+  goals=$(prove "$file" "$functions" 60)
   read -r _ _ done_ _ all <<<"$goals"
   if [ -n "${all:-}" ] && [ "$all" -gt 0 ] && [ "$done_" = "$all" ]; then
     printf 'proved  %s: %s goals (%s)\n' "$file" "$all" "$functions"
