@@ -20,7 +20,7 @@ typedef enum behaviour {
   ANSWER,
   SILENT,
   REFUSE,
-  WRONG_CASE,  /* answers with the question in lower case: not the one that was asked */
+  WRONG_CASE,  /* answers with a letter of the question in the other case: not the one that was asked */
   TRUNCATE,    /* over UDP; over TCP it answers */
   LONG_CHAIN,  /* one alias more than the limit */
   TWO_CHAINS,  /* both families at the limit, over different names */
@@ -172,10 +172,8 @@ static void reply_to(fake_t *f, const uint8_t *q, size_t len, bool tcp, out_t *o
     put_chain(o, LOOKUP_CHAIN_MAX, type);
   else
     put_records(o, &name, type);
-  if (how == WRONG_CASE) {
-    dns_name_lower(&name);
-    memcpy(o->b + DNS_HEADER_LEN, name.wire, name.len);
-  }
+  if (how == WRONG_CASE)
+    o->b[DNS_HEADER_LEN + 1] ^= 0x20; /* the first letter */
   if (how == BROKEN && o->b[7] > 0)
     o->len -= 3;
 }
