@@ -160,9 +160,9 @@ static void every_kind_of_key_is_read(void **state)
   kit_key_t keys[COUNT(all_kinds)];
   for (size_t i = 0; i < COUNT(all_kinds); i++) {
     kit_key_new(&keys[i], all_kinds[i], 2048);
-    strcat(text, i % 2 ? "restrict,no-pty " : "  ");
-    strcat(text, keys[i].line);
-    strcat(text, i % 3 ? " somebody@somewhere\r\n" : "\n");
+    size_t used = strlen(text);
+    snprintf(text + used, sizeof text - used, "%s%s%s", i % 2 ? "restrict,no-pty " : "  ", keys[i].line,
+             i % 3 ? " somebody@somewhere\r\n" : "\n");
   }
   authkeys_t file;
   diag_t diag = {""};
