@@ -49,23 +49,53 @@ typedef struct page {
 
 struct built_in {
   const service_t *service;
-  void *const *state;
+  const program_t *program;
   char *index;    /* docs/index.html with the service's title */
   char *document; /* the OpenAPI document as text */
   page_t pages[ASSET_COUNT + 1];
 };
 
+/* Replies with the status, which is 503 unless fine, the service and what is said of its storage. */
+static void reply_state(request_t *request, const built_in_t *b, bool fine, const char *status,
+                        const char *storage)
+{
+  request_reply(request, fine ? 200 : 503,
+                json_pack("{s:s,s:s,s:s,s:s*}", "status", status, "service", b->service->name, "version",
+                          SMPL_VERSION, "storage", storage));
+}
+
+/* 0, or why the service's storage does not answer, in words. */
+static int ask_storage(const built_in_t *b, diag_t *diag)
+{
+  int err = b->service->check != NULL ? b->service->check(b->program->service, diag) : SMPL_OK;
+  return err && diag->text[0] == '\0' ? diag_fail(diag, err, "%s", smpl_strerror(err)) : err;
+}
+
 static void handle_health(request_t *request, void *context)
 {
   const built_in_t *b = context;
   diag_t diag = {.text = ""};
-  int err = b->service->check != NULL ? b->service->check(*b->state, &diag) : SMPL_OK;
-  const char *storage = err ? (diag.text[0] != '\0' ? diag.text : smpl_strerror(err)) : NULL;
-  if (storage == NULL && b->service->check != NULL)
-    storage = "ok";
-  request_reply(request, err ? 503 : 200,
-                json_pack("{s:s,s:s,s:s,s:s*}", "status", err ? "failing" : "ok", "service", b->service->name,
-                          "version", SMPL_VERSION, "storage", storage));
+  bool fine = ask_storage(b, &diag) == SMPL_OK;
+  reply_state(request, b, fine, fine ? "ok" : "failing",
+              !fine                       ? diag.text
+              : b->service->check != NULL ? "ok"
+                                          : NULL);
+}
+
+/* What a load balancer asks before it sends requests here: no, once the program is told to end. */
+static void handle_ready(request_t *request, void *context)
+{
+  const built_in_t *b = context;
+  diag_t diag = {.text = ""};
+  if (b->program->leaving) {
+    reply_state(request, b, false, "draining", NULL);
+    return;
+  }
+  bool fine = ask_storage(b, &diag) == SMPL_OK;
+  reply_state(request, b, fine, fine ? "ready" : "failing",
+              !fine                       ? diag.text
+              : b->service->check != NULL ? "ok"
+                                          : NULL);
 }
 
 static void handle_root(request_t *request, void *context)
@@ -90,6 +120,12 @@ static const route_response_t health_responses[] = {
     {0, NULL, NULL},
 };
 
+static const route_response_t ready_responses[] = {
+    {200, "Requests are welcome", "Health"},
+    {503, "Send no more requests: the service is ending, or its storage does not answer", "Health"},
+    {0, NULL, NULL},
+};
+
 #define PAGE(at)                                                                                             \
   {                                                                                                          \
     .method = METHOD_GET, .path = (at), .tier = TIER_INTERNAL, .handle = handle_page                         \
@@ -104,6 +140,16 @@ static const route_t routes[] = {
      .summary = "Is the service alive, and does its storage answer?",
      .tag = "Health",
      .responses = health_responses},
+    {.method = METHOD_GET,
+     .path = "/internal/v1/ready",
+     .tier = TIER_INTERNAL,
+     .handle = handle_ready,
+     .operation_id = "ready",
+     .summary = "Should a load balancer send requests here?",
+     .description =
+         "503 from the moment the service is told to end; it goes on serving for a configured time.",
+     .tag = "Health",
+     .responses = ready_responses},
     {.method = METHOD_GET, .path = "/", .tier = TIER_INTERNAL, .handle = handle_root},
     PAGE("/docs"),
     PAGE("/docs/swagger-initializer.js"),
@@ -164,7 +210,7 @@ static int make_pages(built_in_t *b, diag_t *diag)
                         diag);
 }
 
-int built_in_new(const service_t *service, void *const *state_of_service, built_in_t **out, diag_t *diag)
+int built_in_new(const service_t *service, const program_t *program, built_in_t **out, diag_t *diag)
 {
   json_t *document = NULL;
   route_source_t sources[SERVICE_SOURCES];
@@ -173,7 +219,7 @@ int built_in_new(const service_t *service, void *const *state_of_service, built_
   if (b == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   b->service = service;
-  b->state = state_of_service;
+  b->program = program;
   built_in_sources(b, service, NULL, sources);
   int err = openapi_document(service, sources, SERVICE_SOURCES, &document, diag);
   if (!err) {

@@ -1,6 +1,7 @@
 /* A service as the front sees it: its own routes and the built-in ones that every service has. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "app/handler.h"
@@ -8,9 +9,15 @@
 
 typedef struct built_in built_in_t;
 
-/* Prepares /internal/v1/health, /openapi.json, /docs and its files, and / for the service. state_of_service is read when
- * a request is served (health asks the service whether its storage answers). */
-int built_in_new(const service_t *service, void *const *state_of_service, built_in_t **out, diag_t *diag);
+/* What the built-in routes tell of the running program, read when a request is served. */
+typedef struct program {
+  void *service; /* its state; NULL until it is open */
+  bool leaving;  /* told to end: no load balancer should send requests any more */
+} program_t;
+
+/* Prepares /internal/v1/health, /internal/v1/ready, /openapi.json, /docs and its files, and / for the service. program is
+ * borrowed. */
+int built_in_new(const service_t *service, const program_t *program, built_in_t **out, diag_t *diag);
 void built_in_free(built_in_t *built_in);
 
 enum { SERVICE_SOURCES = 2 };

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "app/reply.h"
 #include "common/clock.h"
@@ -172,7 +174,7 @@ static void after_reply(conn_t *c)
 {
   if (c->closing)
     return;
-  if (!c->keep || c->listener->front->draining) {
+  if (!c->keep || c->listener->front->leaving) {
     finish(c);
     return;
   }
@@ -613,18 +615,30 @@ static int read_peer(conn_t *c)
   return SMPL_OK;
 }
 
-void conn_accept(listener_t *listener)
+/* Takes the connection from the event loop, or the descriptor if there is one. */
+static int take_connection(conn_t *c, int fd)
+{
+  if (fd >= 0)
+    return uv_tcp_open(&c->tcp, fd);
+  return uv_accept((uv_stream_t *)&c->listener->tcp, (uv_stream_t *)&c->tcp);
+}
+
+static void accept_one(listener_t *listener, int fd)
 {
   front_t *front = listener->front;
   conn_t *c = calloc(1, sizeof *c);
   if (c == NULL) {
     log_error("out of memory; a connection was not accepted");
+    if (fd >= 0)
+      close(fd);
     return;
   }
   c->listener = listener;
   c->phase = PHASE_IDLE;
   c->tcp.data = c;
   if (uv_tcp_init(front->loop, &c->tcp) < 0) {
+    if (fd >= 0)
+      close(fd);
     free(c);
     return;
   }
@@ -633,7 +647,7 @@ void conn_accept(listener_t *listener)
   link_conn(c);
   enter(c, PHASE_IDLE);
   const char *reason = NULL;
-  if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&c->tcp) < 0 || read_peer(c))
+  if (take_connection(c, fd) < 0 || read_peer(c))
     reason = "connection-gone";
   else if (!is_client(listener->conf, &c->peer.ip))
     reason = "client-not-admitted"; /* before a byte is read */
@@ -647,6 +661,28 @@ void conn_accept(listener_t *listener)
   }
   log_closed(c, reason);
   conn_close(c);
+}
+
+void conn_accept(listener_t *listener)
+{
+  accept_one(listener, -1);
+}
+
+void conn_accept_waiting(listener_t *listener)
+{
+  int from, fd;
+  if (uv_fileno((const uv_handle_t *)&listener->tcp, &from) < 0)
+    return;
+  for (int i = 0; i < LIMIT_BACKLOG && (fd = accept4(from, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;
+       i++)
+    accept_one(listener, fd);
+}
+
+bool conn_has_unread(const conn_t *c)
+{
+  int fd = -1, waiting = 0;
+  return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 && ioctl(fd, FIONREAD, &waiting) == 0 &&
+         waiting > 0;
 }
 
 /* Deadlines */

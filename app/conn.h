@@ -52,12 +52,13 @@ struct front {
   size_t listener_count;
   size_t connections;
   room_t *room;
-  size_t values; /* parsed JSON values that requests hold */
-  size_t owed;   /* requests that a handler has not replied to */
-  bool draining, drained;
+  size_t values;          /* parsed JSON values that requests hold */
+  size_t owed;            /* requests that a handler has not replied to */
+  bool leaving;           /* told to end: no connection goes on after its answer */
+  bool draining, drained; /* accepts none any more; has none any more */
   void (*done)(void *ctx, size_t abandoned);
   void *done_ctx;
-  uint64_t drain_deadline, give_up_deadline;
+  uint64_t lag_deadline, drain_deadline, give_up_deadline;
   bool trim; /* much was freed */
   uint64_t trim_after;
   uv_timer_t tick;
@@ -104,6 +105,10 @@ struct conn {
 
 /* Called for every connection the kernel has for a listener. */
 void conn_accept(listener_t *listener);
+/* Takes in whoever has connected already, before the listener is closed: the system would reset them. */
+void conn_accept_waiting(listener_t *listener);
+/* True if bytes of the peer wait to be read. */
+bool conn_has_unread(const conn_t *conn);
 /* Closes now, without a word. */
 void conn_close(conn_t *conn);
 /* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not taken cut off. */

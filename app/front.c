@@ -139,10 +139,17 @@ static void trim_memory(front_t *front, uint64_t now)
   front->trim_after = now + LIMIT_TRIM_MS;
 }
 
+static void close_idle(front_t *front, bool but_unread);
+static void stop_accepting(front_t *front);
+
 static void on_tick(uv_timer_t *timer)
 {
   front_t *front = timer->data;
   uint64_t now = uv_now(front->loop);
+  if (front->draining)
+    close_idle(front, false);
+  else if (front->leaving && now >= front->lag_deadline)
+    stop_accepting(front);
   for (size_t i = 0; i < front->listener_count; i++)
     conn_sweep(&front->listeners[i], now);
   trim_memory(front, now);
@@ -254,21 +261,43 @@ static void close_listeners(front_t *front)
   }
 }
 
-void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void *ctx)
+static void close_idle(front_t *front, bool but_unread)
 {
-  if (front->draining)
-    return;
+  for (size_t i = 0; i < front->listener_count; i++) {
+    for (conn_t *c = front->listeners[i].lists[PHASE_IDLE].first, *next; c != NULL; c = next) {
+      next = c->next;
+      if (!but_unread || !conn_has_unread(c))
+        conn_close(c);
+    }
+  }
+}
+
+static void stop_accepting(front_t *front)
+{
+  for (size_t i = 0; i < front->listener_count; i++)
+    if (front->listeners[i].open)
+      conn_accept_waiting(&front->listeners[i]);
   front->draining = true;
-  front->done = done;
-  front->done_ctx = ctx;
-  uv_update_time(front->loop);
   front->drain_deadline = uv_now(front->loop) + front->limits.drain_ms;
   front->give_up_deadline = front->drain_deadline + front->limits.drain_ms;
   close_listeners(front);
-  for (size_t i = 0; i < front->listener_count; i++)
-    while (front->listeners[i].lists[PHASE_IDLE].first != NULL)
-      conn_close(front->listeners[i].lists[PHASE_IDLE].first);
+  close_idle(
+      front,
+      true); /* a request that is here already gets its answer: the next tick closes what is idle then */
   front_check_drained(front);
+}
+
+void front_drain(front_t *front, uint64_t lag_ms, void (*done)(void *ctx, size_t abandoned), void *ctx)
+{
+  if (front->leaving)
+    return;
+  front->leaving = true;
+  front->done = done;
+  front->done_ctx = ctx;
+  uv_update_time(front->loop);
+  front->lag_deadline = uv_now(front->loop) + lag_ms;
+  if (lag_ms == 0)
+    stop_accepting(front);
 }
 
 static void finish_drain(front_t *front, size_t abandoned)

@@ -42,10 +42,11 @@ typedef struct front_conf {
 /* Binds and listens. On error diag names the address, and *out, unless NULL, is to be drained and freed like any other. */
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag);
 
-/* Stops accepting, closes idle connections, lets requests under way finish with "Connection: close", and after drain_ms
- * cuts what is left. done is called once, when no connection is open and every request was replied to (abandoned = 0),
- * or when handlers still owe replies drain_ms later (abandoned = how many). The front is freed by front_free after that. */
-void front_drain(front_t *front, void (*done)(void *ctx, size_t abandoned), void *ctx);
+/* Goes on serving for lag_ms, each answer with "Connection: close"; then stops accepting, closes idle connections, lets
+ * requests under way finish, and after drain_ms cuts what is left. done is called once, when no connection is open and
+ * every request was replied to (abandoned = 0), or when handlers still owe replies drain_ms later (abandoned = how many).
+ * The front is freed by front_free after that. */
+void front_drain(front_t *front, uint64_t lag_ms, void (*done)(void *ctx, size_t abandoned), void *ctx);
 /* After done with abandoned == 0, or once the loop has run out of handles. NULL allowed. */
 void front_free(front_t *front);
 

@@ -43,7 +43,9 @@ enum {
   LIMIT_WRITE_MS = 30000,  /* without any byte of a reply being taken */
   LIMIT_REPLY_MS = 120000, /* for a reply to be taken whole, however steadily */
   LIMIT_LINGER_MS = 2000,  /* for the peer to close after a refusal */
-  LIMIT_DRAIN_MS = 10000,  /* for requests under way when the program is told to end */
-  LIMIT_TRIM_MS = 1000,    /* between two such occasions */
+  LIMIT_DRAIN_MS =
+      10000, /* for requests under way when the program is told to end; drain.finish says otherwise */
+  LIMIT_DRAIN_MAX_MS = 600000, /* the most that drain.lag and drain.finish may be */
+  LIMIT_TRIM_MS = 1000,        /* between two such occasions */
   LIMIT_TICK_MS = 250
 };

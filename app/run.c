@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/lookup.h"
+#include "common/text.h"
 
 enum { SIGNAL_COUNT = 3 };
 
@@ -26,12 +27,11 @@ typedef struct runner {
   listener_conf_t *listeners;
   access_log_t *access;
   lookup_t *lookup;
-  void *state; /* the service's */
-  bool open;   /* service->open succeeded */
+  program_t program;
+  bool open; /* service->open succeeded */
   front_t *front;
   uv_signal_t signals[SIGNAL_COUNT];
   uint64_t files; /* that may be open */
-  bool ending;
   int status;
 } runner_t;
 
@@ -56,17 +56,17 @@ static void on_drained(void *ctx, size_t abandoned)
     _exit(1);
   }
   if (r->open)
-    r->settings.service->close(r->state, on_service_closed, r);
+    r->settings.service->close(r->program.service, on_service_closed, r);
   else
     on_service_closed(r);
 }
 
-static void end(runner_t *r, int status)
+static void end(runner_t *r, int status, uint64_t lag_ms)
 {
-  r->ending = true;
+  r->program.leaving = true;
   r->status = status;
   if (r->front != NULL)
-    front_drain(r->front, on_drained, r);
+    front_drain(r->front, lag_ms, on_drained, r);
   else
     on_drained(r, 0);
 }
@@ -82,13 +82,18 @@ static void on_signal(uv_signal_t *handle, int signum)
       log_info("access log opened anew");
     return;
   }
-  if (r->ending) {
+  if (r->program.leaving) {
     log_warn("asked again to end: ending at once");
     access_flush(r->access);
     _exit(1);
   }
-  log_info("ending: finishing %zu open connections", front_connections(r->front));
-  end(r, 0);
+  char lag[32];
+  if (r->settings.drain_lag_ms > 0)
+    log_info("ending: still serving for %s, then finishing open connections (%zu now)",
+             text_format_duration(lag, sizeof lag, r->settings.drain_lag_ms), front_connections(r->front));
+  else
+    log_info("ending: finishing %zu open connections", front_connections(r->front));
+  end(r, 0, r->settings.drain_lag_ms);
 }
 
 /* Starting */
@@ -132,7 +137,7 @@ static int open_service(runner_t *r, diag_t *diag)
                        .sister_urls = r->settings.sister_urls,
                        .lookup = r->lookup,
                        .source = r->settings.has_source ? &r->settings.source : NULL};
-  int err = r->settings.service->open(&env, &r->state, diag);
+  int err = r->settings.service->open(&env, &r->program.service, diag);
   r->open = err == SMPL_OK;
   return err;
 }
@@ -144,7 +149,7 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   int err = settings_load(path, services, &r->settings, diag);
   if (err)
     return err;
-  err = built_in_new(r->settings.service, &r->state, &r->built_in, diag);
+  err = built_in_new(r->settings.service, &r->program, &r->built_in, diag);
   if (err)
     return err;
   built_in_sources(r->built_in, r->settings.service, NULL, sources);
@@ -159,7 +164,7 @@ static int open_front(runner_t *r, diag_t *diag)
 {
   route_source_t sources[SERVICE_SOURCES];
   settings_listeners_free(r->listeners, r->settings.listeners.count);
-  built_in_sources(r->built_in, r->settings.service, r->state, sources);
+  built_in_sources(r->built_in, r->settings.service, r->program.service, sources);
   int err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
   if (err)
     return err;
@@ -167,6 +172,7 @@ static int open_front(runner_t *r, diag_t *diag)
                        .listener_count = r->settings.listeners.count,
                        .access = r->access,
                        .limits = front_limits_default};
+  conf.limits.drain_ms = r->settings.drain_finish_ms;
   bound_connections(&conf.limits, r->files, conf.listener_count);
   return front_open(&r->loop, &conf, &r->front, diag);
 }
@@ -223,7 +229,7 @@ int run(const char *path, const service_t *const *services)
   }
   if (start(&r, &diag)) {
     fprintf(stderr, "smpl-app: %s\n", diag.text);
-    end(&r, 1);
+    end(&r, 1, 0);
   } else {
     say_ready(&r);
   }

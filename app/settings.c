@@ -110,6 +110,22 @@ static const conf_field_t resolver_fields[] = {
 static const conf_map_t resolver_map = {"resolver", sizeof(resolver_file_t), resolver_fields,
                                         CONF_COUNT(resolver_fields), NULL};
 
+typedef struct drain_file {
+  uint64_t lag, finish; /* ms */
+} drain_file_t;
+
+static void drain_defaults(void *out)
+{
+  *(drain_file_t *)out = (drain_file_t){.finish = LIMIT_DRAIN_MS};
+}
+
+static const conf_field_t drain_fields[] = {
+    {"lag", CONF_ONE, offsetof(drain_file_t, lag), .scalar = &conf_duration, .max = LIMIT_DRAIN_MAX_MS},
+    {"finish", CONF_ONE, offsetof(drain_file_t, finish), .scalar = &conf_duration, .max = LIMIT_DRAIN_MAX_MS},
+};
+static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields, CONF_COUNT(drain_fields),
+                                     drain_defaults};
+
 /* The file as it is written. */
 typedef struct file {
   const char *service;
@@ -119,6 +135,7 @@ typedef struct file {
   conf_list_t sisters;
   resolver_file_t resolver;
   const char *access_log;
+  drain_file_t drain;
 } file_t;
 
 static const conf_field_t file_fields[] = {
@@ -130,9 +147,17 @@ static const conf_field_t file_fields[] = {
     {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
     {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_map},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
+    {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
 };
+
+static void file_defaults(void *out)
+{
+  file_t *file = out;
+  drain_defaults(&file->drain);
+}
+
 static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields),
-                                    NULL};
+                                    file_defaults};
 
 /* Checks */
 
@@ -207,6 +232,8 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->has_source = conf_given(out->conf, &file->resolver.source);
   out->source = file->resolver.source;
   out->access_log = file->access_log;
+  out->drain_lag_ms = file->drain.lag;
+  out->drain_finish_ms = file->drain.finish;
   out->sister_urls = conf_alloc(out->conf, (file->sisters.count + 1) * sizeof *out->sister_urls);
   if (out->sister_urls == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");

@@ -31,7 +31,9 @@ typedef struct settings {
   conf_list_t resolvers;    /* endpoint_t */
   bool has_source;
   ip_t source;
-  const char *access_log; /* NULL: standard output */
+  const char *access_log;   /* NULL: standard output */
+  uint64_t drain_lag_ms;    /* served on after SIGTERM */
+  uint64_t drain_finish_ms; /* and then for what is under way */
 } settings_t;
 
 /* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */

@@ -459,7 +459,7 @@ def test_the_openapi_document_describes_what_is_routed(front):
     assert document["openapi"] == "3.1.0" and document["servers"] == [{"url": "/"}]
     assert set(document["paths"]) == {
         "/api/v1/echo/{word}", "/api/v1/echo", "/api/v1/echo/later", "/api/v1/echo/big", "/api/v1/missing/{word}",
-        "/internal/v1/secret", "/internal/v1/echo/{word}", "/internal/v1/echo", "/internal/v1/health"}
+        "/internal/v1/secret", "/internal/v1/echo/{word}", "/internal/v1/echo", "/internal/v1/health", "/internal/v1/ready"}
     put = document["paths"]["/api/v1/echo/{word}"]["put"]
     assert put["operationId"] == "put_word" and put["security"] == [{"HTTPBearer": []}]
     assert list(put["requestBody"]["content"]) == ["application/vnd.api+json", "application/json"]
@@ -614,6 +614,63 @@ def test_requests_under_way_are_finished_on_sigterm(front):
     assert front.program.wait() == 0
 
 
+def test_ready_says_no_at_once_and_the_service_goes_on_for_the_lag(work, spawn):
+    """What a load balancer needs to take an instance out without losing a request."""
+    front = Front(work, spawn, "drain: {lag: 1500ms, finish: 5s}\n")
+    ready = front.ask("/internal/v1/ready", INTERNAL)
+    assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["storage"] == "ok"
+    assert front.ask("/internal/v1/ready").status == 404
+    kept, busy = front.connect(), front.connect()
+    kept.sendall(get(b"/api/v1/echo/x"))
+    assert b"200 OK" in kept.recv(4096)
+    busy.sendall(get(b"/api/v1/echo/later?ms=2500"))
+    time.sleep(0.1)
+    front.program.signal(15)
+    front.program.wait_line("still serving for 1500ms")
+    asked = front.ask("/internal/v1/ready", INTERNAL)
+    assert asked.status == 503 and asked.json["status"] == "draining"
+    assert front.ask("/internal/v1/health", INTERNAL).status == 200
+    kept.sendall(get(b"/api/v1/echo/x"))  # a connection that was open, and the new ones above
+    answer = Answer(kit.recv_all(kept))
+    assert answer.status == 200 and answer.headers["connection"] == "close"
+
+    def refused():
+        try:
+            front.connect(timeout=2).close()
+        except ConnectionRefusedError:
+            return True
+
+    kit.wait_until(refused, "the listener is closed after the lag")
+    answer = Answer(kit.recv_all(busy))
+    assert answer.status == 200 and answer.headers["connection"] == "close"
+    assert front.program.wait() == 0
+
+
+def test_who_is_connected_already_when_the_listener_closes_is_answered(front):
+    """Connections and requests that wait in the kernel while the program is busy or stopped."""
+    kept = front.connect()
+    kept.sendall(get(b"/api/v1/echo/x"))
+    assert b"200 OK" in kept.recv(4096)
+    front.program.signal(19)
+    front.program.signal(15)
+    kept.sendall(get(b"/api/v1/echo/kept"))
+    fresh = [front.connect() for _ in range(50)]
+    for s in fresh:
+        s.sendall(get(b"/api/v1/echo/fresh"))
+    front.program.signal(18)
+    for s in [kept] + fresh:
+        assert Answer(kit.recv_all(s)).status == 200
+    assert front.program.wait() == 0
+
+
+def test_a_second_signal_ends_at_once(work, spawn):
+    front = Front(work, spawn, "drain: {lag: 10m}\n")
+    front.program.signal(15)
+    front.program.wait_line("still serving for 10m")
+    front.program.signal(15)
+    assert front.program.wait() == 1
+
+
 def test_a_busy_address_is_named_with_the_way_out(front, work):
     done = kit.run(ECHO, "-c", front.file)
     assert done.returncode == 1
@@ -652,6 +709,8 @@ BAD = [  # what to replace, with what, where the error is, what it says
     ("database: echo.db", "database: echo.db\nsisters: [\"http://config\"]", "6:", "'resolver' is missing"),
     ("database: echo.db", "database: echo.db\nresolver: {servers: []}", "6:", "servers"),
     ("database: echo.db", "database: echo.db\ndatabase: b.db", "6:1", "duplicate key"),
+    ("database: echo.db", "database: echo.db\ndrain: {lag: 11m}", "6:14", "lag: must be from 0 to 10m"),
+    ("database: echo.db", "database: echo.db\ndrain: {lag: soon}", "6:14", "a duration such as"),
 ]
 
 

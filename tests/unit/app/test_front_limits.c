@@ -102,7 +102,7 @@ static int tear_down(void **state)
 {
   fixture_t *f = *state;
   if (!f->drained)
-    front_drain(f->front, on_drained, f);
+    front_drain(f->front, 0, on_drained, f);
   uv_run(&f->loop, UV_RUN_DEFAULT);
   front_free(f->front);
   router_free((router_t *)(uintptr_t)f->listener.admit.router);
@@ -535,7 +535,7 @@ static void a_drain_waits_for_handlers_but_not_for_ever(void **state)
   char answer[4096];
   say(f, quick, "GET /api/v1/echo/later?ms=120 HTTP/1.1\r\nHost: h\r\n\r\n");
   say(f, slow, "GET /api/v1/echo/later?ms=1000 HTTP/1.1\r\nHost: h\r\n\r\n");
-  front_drain(f->front, on_drained, f);
+  front_drain(f->front, 0, on_drained, f);
   turn(f, WAIT_MS);
   ssize_t n = recv(quick, answer, sizeof answer - 1, MSG_DONTWAIT);
   assert_true(n > 0);
