@@ -506,9 +506,29 @@ out:
   return err;
 }
 
+/* Lines that begin with % are directives to a YAML parser. None is needed, and libfyaml never comes back from some that
+ * are malformed. */
+static int refuse_directives(const conf_t *conf, const char *text, size_t len, diag_t *diag)
+{
+  static const char mark[] = "\xef\xbb\xbf";
+  size_t begin = len >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+  unsigned line = 1;
+  for (size_t i = begin; i < len; i++) {
+    bool first = i == begin || text[i - 1] == '\n' || text[i - 1] == '\r';
+    if (first && text[i] == '%')
+      return diag_fail(diag, SMPL_EINVAL, "%s:%u:1: expected no directive (a line that begins with %%)",
+                       conf->path, line);
+    line += text[i] == '\n' || (text[i] == '\r' && (i + 1 == len || text[i + 1] != '\n'));
+  }
+  return SMPL_OK;
+}
+
 static int parse_text(conf_t *conf, const char *text, size_t len, const conf_map_t *map, void *out,
                       diag_t *diag)
 {
+  int err = refuse_directives(conf, text, len, diag);
+  if (err)
+    return err;
   struct fy_diag_cfg dcfg;
   fy_diag_cfg_default(&dcfg);
   dcfg.fp = NULL;
@@ -516,7 +536,7 @@ static int parse_text(conf_t *conf, const char *text, size_t len, const conf_map
   dcfg.colorize = false;
   struct fy_diag *fyd = fy_diag_create(&dcfg);
   struct fy_parser *parser = NULL;
-  int err = SMPL_ENOMEM;
+  err = SMPL_ENOMEM;
   if (fyd == NULL)
     goto out;
   fy_diag_set_collect_errors(fyd, true);
@@ -534,26 +554,34 @@ out:
   return err;
 }
 
-int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **result, diag_t *diag)
+int conf_parse(const char *path, const char *text, size_t len, const conf_map_t *map, void *out,
+               conf_t **result, diag_t *diag)
 {
   *result = NULL;
-  char *text = NULL;
-  size_t len = 0;
   conf_t *conf = calloc(1, sizeof *conf);
-  int err = SMPL_ENOMEM;
-  if (conf == NULL || (conf->path = strdup(path)) == NULL)
-    goto out;
-  err = file_read_trusted(path, CONF_FILE_MAX, &text, &len, diag);
-  if (err)
-    goto out;
-  err = parse_text(conf, text, len, map, out, diag);
-  if (err)
-    goto out;
+  if (conf == NULL || (conf->path = strdup(path)) == NULL) {
+    conf_free(conf);
+    return diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", path);
+  }
+  int err = parse_text(conf, text, len, map, out, diag);
+  if (err) {
+    conf_free(conf);
+    return err;
+  }
   qsort(conf->places, conf->place_count, sizeof *conf->places, compare_places);
   *result = conf;
-  conf = NULL;
-out:
-  conf_free(conf);
+  return SMPL_OK;
+}
+
+int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **result, diag_t *diag)
+{
+  char *text;
+  size_t len;
+  *result = NULL;
+  int err = file_read_trusted(path, CONF_FILE_MAX, &text, &len, diag);
+  if (err)
+    return err;
+  err = conf_parse(path, text, len, map, out, result, diag);
   free(text);
   return err;
 }

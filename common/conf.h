@@ -1,5 +1,5 @@
 /* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown keys,
- * aliases, anchors, tags, merge keys, duplicate keys, NUL bytes, a second document, too long lists and files above
+ * directives, aliases, anchors, tags, merge keys, duplicate keys, NUL bytes, a second document, too long lists and files above
  * CONF_FILE_MAX are errors, each with file:line:column. Everything decoded lives until conf_free.
  *
  * A program writes one struct and one table per mapping:
@@ -85,6 +85,9 @@ typedef struct conf_map {
 /* Reads the file at path as `map` into out (map->size bytes, zeroed here). On error *conf is NULL and diag says
  * "path:line:col: what is wrong". A file that others can write is refused (file_read_trusted). Any thread; no state is shared between calls. */
 int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **conf, diag_t *diag);
+/* The same with the file's text at hand; path stands in messages. */
+int conf_parse(const char *path, const char *text, size_t len, const conf_map_t *map, void *out,
+               conf_t **conf, diag_t *diag);
 void conf_free(conf_t *conf);
 
 /* The path given to conf_load. */

@@ -139,14 +139,16 @@ json_t *admin_status(const admin_state_t *a)
                    listeners(a->snapshot), "data", admin_sizes(a->snapshot));
 }
 
-static json_t *zone_json(const zone_t *z, const char *file)
+static json_t *zone_json(const snapshot_t *s, size_t i)
 {
+  const zone_t *z = snapshot_zone(s, i);
+  const char *file = settings_zone_at(snapshot_settings(s), i)->file;
   zone_facts_t f = zone_facts(z);
   char origin[DNS_NAME_TEXT_MAX];
-  return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:[]}", "name", zone_name(z), "origin",
+  return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:[]}", "name", zone_name(z), "origin",
                    dns_name_to_text(zone_origin(z), origin), "file", file, "serial", (json_int_t)f.serial,
                    "names", (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
-                   (json_int_t)f.bytes, "views");
+                   (json_int_t)f.bytes, "queries", (json_int_t)snapshot_zone_queries(s, i), "views");
 }
 
 json_t *admin_zones(const admin_state_t *a)
@@ -154,8 +156,7 @@ json_t *admin_zones(const admin_state_t *a)
   json_t *list = json_array();
   const settings_t *settings = snapshot_settings(a->snapshot);
   for (size_t i = 0; list != NULL && i < snapshot_zone_count(a->snapshot); i++)
-    json_array_append_new(list,
-                          zone_json(snapshot_zone(a->snapshot, i), settings_zone_at(settings, i)->file));
+    json_array_append_new(list, zone_json(a->snapshot, i));
   for (size_t i = 0; i < settings->views.count; i++) {
     const view_conf_t *v = settings_view_at(settings, i);
     for (size_t j = 0; j < v->zones.count; j++) {

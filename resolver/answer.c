@@ -223,7 +223,8 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
 
 /* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for
  * too long ends the answer there. */
-static void answer_question(reply_t *r, const view_t *view, const query_t *q, answer_trace_t *trace)
+static void answer_question(reply_t *r, const view_t *view, const query_t *q, answer_note_t *note,
+                            answer_trace_t *trace)
 {
   walk_t w;
   w.trace = trace;
@@ -235,6 +236,7 @@ static void answer_question(reply_t *r, const view_t *view, const query_t *q, an
     refuse(r);
     return;
   }
+  note->zone = w.zone.zone;
   r->flags |= DNS_FLAG_AA;
   while (answer_hop(r, &w, q->type) && enter_zone(r, &w, q->type))
     ;
@@ -296,7 +298,7 @@ size_t answer_traced(const view_t *view, answer_transport_t transport, const uin
   else if (view == NULL || !is_question(&q))
     refuse(&r);
   else
-    answer_question(&r, view, &q, trace);
+    answer_question(&r, view, &q, note, trace);
   return finish(&r, &q, note);
 }
 

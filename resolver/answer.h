@@ -13,6 +13,7 @@ typedef enum answer_transport { ANSWER_UDP, ANSWER_TCP } answer_transport_t;
 
 /* What became of a message, for the counters and for who fills in the cookie. */
 typedef struct answer_note {
+  const zone_t *zone; /* that the question's name is of; NULL: the view has none */
   uint16_t rcode;
   bool truncated;
   uint16_t

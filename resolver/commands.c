@@ -202,11 +202,13 @@ static void print_zones(const json_t *reply)
 {
   size_t i;
   json_t *item;
-  printf("%-40s %10s %9s %9s  %s\n", "ZONE", "SERIAL", "NAMES", "RECORDS", "VIEWS");
+  printf("%-40s %10s %9s %9s %12s  %s\n", "ZONE", "SERIAL", "NAMES", "RECORDS", "QUERIES", "VIEWS");
   json_array_foreach(json_object_get(reply, "zones"), i, item)
   {
-    printf("%-40s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT "  ",
-           string(item, "name"), number(item, "serial"), number(item, "names"), number(item, "records"));
+    printf("%-40s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT
+           " %12" JSON_INTEGER_FORMAT "  ",
+           string(item, "name"), number(item, "serial"), number(item, "names"), number(item, "records"),
+           number(item, "queries"));
     print_names(json_object_get(item, "views"));
   }
 }

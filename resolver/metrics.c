@@ -103,6 +103,13 @@ static void put_zones(FILE *f, const snapshot_t *s)
     records += facts.records;
     bytes += (double)facts.bytes;
   }
+  head(f, "smpl_resolver_zone_queries_total", "counter",
+       "Queries for names of each zone, by any view; an overlay counts what it takes from its base.");
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    fputs("smpl_resolver_zone_queries_total{zone=", f);
+    put_value(f, zone_name(snapshot_zone(s, i)));
+    fprintf(f, "} %" PRIu64 "\n", snapshot_zone_queries(s, i));
+  }
   plain(f, "smpl_resolver_records", "gauge", "Records of all zones.", records);
   plain(f, "smpl_resolver_zone_bytes", "gauge", "Memory of all zones.", bytes);
 }

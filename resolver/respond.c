@@ -108,6 +108,8 @@ size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, con
     put_cookie(responder, peer, &note, out);
   stats_add(counters, transport == ANSWER_UDP ? STATS_UDP : STATS_TCP);
   stats_add(counters, stats_rcode(note.rcode));
+  if (note.zone != NULL)
+    zone_stats_add(snapshot_zone_stats(s, responder->worker, note.zone));
   if (note.truncated)
     stats_add(counters, STATS_TRUNCATED);
   if (responder->ring != NULL) {

@@ -194,9 +194,11 @@ static void on_loaded(uv_work_t *work, int status)
     diag_fail(&s->diag, err, "%s: the reload was cut short", s->config);
     s->failed_reloads++;
     log_error("reload: %s; the old data stays in force", s->diag.text);
+    watch_all(s->watch);
     snapshot_free(fresh);
   } else {
     snapshot_t *old = worker_swap(&s->shared, fresh);
+    snapshot_inherit(fresh, old);
     if (admin_totals_fold(s->totals, old))
       log_error("reload: out of memory: counters start anew");
     snapshot_free(old);

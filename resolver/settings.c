@@ -306,19 +306,30 @@ static int default_control(settings_t *s, const char *path, diag_t *diag)
   return SMPL_OK;
 }
 
-int settings_load(const char *path, settings_t *out, diag_t *diag)
+/* Takes over conf, also on error. */
+static int finish(settings_t *out, conf_t *conf, diag_t *diag)
 {
-  conf_t *conf;
-  int err = conf_load(path, &settings_map, out, &conf, diag);
-  if (err)
-    return err;
   out->conf = conf;
-  err = default_control(out, path, diag);
+  int err = default_control(out, conf_path_of(conf), diag);
   if (!err)
     err = check(out, diag);
   if (err)
     settings_free(out);
   return err;
+}
+
+int settings_load(const char *path, settings_t *out, diag_t *diag)
+{
+  conf_t *conf;
+  int err = conf_load(path, &settings_map, out, &conf, diag);
+  return err ? err : finish(out, conf, diag);
+}
+
+int settings_parse(const char *path, const char *text, size_t len, settings_t *out, diag_t *diag)
+{
+  conf_t *conf;
+  int err = conf_parse(path, text, len, &settings_map, out, &conf, diag);
+  return err ? err : finish(out, conf, diag);
 }
 
 void settings_free(settings_t *settings)

@@ -61,6 +61,8 @@ typedef struct settings {
 
 /* Reads and checks the configuration alone, no zone files. On error nothing is to be freed. */
 int settings_load(const char *path, settings_t *out, diag_t *diag);
+/* The same with the file's text at hand; paths in it are beside `path`. */
+int settings_parse(const char *path, const char *text, size_t len, settings_t *out, diag_t *diag);
 void settings_free(settings_t *settings);
 
 /* Position of the view or zone of this name; SIZE_MAX if there is none. */

@@ -9,6 +9,9 @@
 #include "resolver/networks.h"
 #include "resolver/zone_text.h"
 
+enum { CACHE_LINE = 64 };
+_Static_assert(_Alignof(stats_t) == CACHE_LINE, "counters of two workers never share a cache line");
+
 typedef struct listener {
   endpoint_t endpoint;
   const listener_conf_t *conf;
@@ -24,7 +27,10 @@ struct snapshot {
   size_t zone_count;
   view_t **views;
   size_t view_count;
-  stats_t *stats; /* [worker][view_count + 1] */
+  stats_t *stats;           /* [worker][view_count + 1] */
+  zone_stats_t *zone_stats; /* [worker][zone_stride] */
+  size_t zone_stride;       /* so that no two workers write to one cache line */
+  uint64_t *zone_past;      /* [zone_count]: queries to zones of this name before this snapshot */
 };
 
 static int listener_compare(const void *left, const void *right)
@@ -119,6 +125,8 @@ static int load_zones(snapshot_t *s, diag_t *diag)
     err = settings_origin(z->name, &origin);
     if (!err)
       err = zone_load_file(z->name, &origin, z->file, &s->zones[i], diag);
+    if (!err)
+      zone_set_number(s->zones[i], (uint32_t)i);
     s->zone_count++;
   }
   for (size_t i = 0; !err && i < s->zone_count; i++) {
@@ -163,6 +171,31 @@ static unsigned worker_count(const settings_t *settings)
   return cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (unsigned)cores;
 }
 
+/* count items of zeroes that begin with a cache line. NULL when out of memory. */
+static void *zeroed_lines(size_t count, size_t size)
+{
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - CACHE_LINE)
+    return NULL;
+  bytes = (bytes / CACHE_LINE + 1) * CACHE_LINE;
+  void *p = aligned_alloc(CACHE_LINE, bytes);
+  if (p != NULL)
+    memset(p, 0, bytes);
+  return p;
+}
+
+static int make_counters(snapshot_t *s, diag_t *diag)
+{
+  size_t in_line = CACHE_LINE / sizeof(zone_stats_t);
+  s->zone_stride = (s->zone_count / in_line + 1) * in_line;
+  s->stats = zeroed_lines(s->workers * (s->view_count + 1), sizeof(stats_t));
+  s->zone_stats = zeroed_lines(s->workers * s->zone_stride, sizeof(zone_stats_t));
+  s->zone_past = calloc(s->zone_count + 1, sizeof *s->zone_past);
+  if (s->stats == NULL || s->zone_stats == NULL || s->zone_past == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  return SMPL_OK;
+}
+
 int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag)
 {
   *out = NULL;
@@ -178,12 +211,7 @@ int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *
     err = load_views(s, diag);
   if (!err) {
     s->workers = workers > 0 ? workers : worker_count(&s->settings);
-    size_t size = s->workers * (s->view_count + 1) * sizeof(stats_t);
-    s->stats = aligned_alloc(_Alignof(stats_t), size);
-    if (s->stats == NULL)
-      err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
-    else
-      memset(s->stats, 0, size);
+    err = make_counters(s, diag);
   }
   if (err) {
     snapshot_free(s);
@@ -207,6 +235,8 @@ void snapshot_free(snapshot_t *s)
   free(s->views);
   free(s->zones);
   free(s->stats);
+  free(s->zone_stats);
+  free(s->zone_past);
   settings_free(&s->settings);
   free(s);
 }
@@ -279,6 +309,27 @@ uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view)
 stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view)
 {
   return &s->stats[worker * (s->view_count + 1) + view];
+}
+
+zone_stats_t *snapshot_zone_stats(const snapshot_t *s, unsigned worker, const zone_t *zone)
+{
+  return &s->zone_stats[worker * s->zone_stride + zone_number(zone)];
+}
+
+uint64_t snapshot_zone_queries(const snapshot_t *s, size_t zone)
+{
+  uint64_t sum = s->zone_past[zone];
+  for (unsigned w = 0; w < s->workers; w++)
+    sum += atomic_load_explicit(&s->zone_stats[w * s->zone_stride + zone], memory_order_relaxed);
+  return sum;
+}
+
+void snapshot_inherit(snapshot_t *s, const snapshot_t *old)
+{
+  for (size_t i = 0; i < s->zone_count; i++) {
+    size_t before = settings_zone(&old->settings, zone_name(s->zones[i]));
+    s->zone_past[i] = before != SIZE_MAX ? snapshot_zone_queries(old, before) : 0;
+  }
 }
 
 stats_sum_t snapshot_stats_sum(const snapshot_t *s, size_t view)

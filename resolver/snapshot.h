@@ -47,3 +47,10 @@ uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view);
 stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view);
 /* All workers'. */
 stats_sum_t snapshot_stats_sum(const snapshot_t *s, size_t view);
+
+/* A worker's counter of questions for names of a zone that this snapshot holds. */
+zone_stats_t *snapshot_zone_stats(const snapshot_t *s, unsigned worker, const zone_t *zone);
+/* All workers' together, with what snapshot_inherit took over. Any thread. */
+uint64_t snapshot_zone_queries(const snapshot_t *s, size_t zone);
+/* Goes on counting where zones of the same names stood in old, which no worker uses any more. Main thread. */
+void snapshot_inherit(snapshot_t *s, const snapshot_t *old);

@@ -27,6 +27,14 @@ typedef struct stats {
   _Alignas(64) _Atomic uint64_t n[STATS_COUNTS];
 } stats_t;
 
+/* Questions for names of one zone, of one worker. */
+typedef _Atomic uint64_t zone_stats_t;
+
+static inline void zone_stats_add(zone_stats_t *s)
+{
+  atomic_store_explicit(s, atomic_load_explicit(s, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 static inline void stats_add(stats_t *s, unsigned which)
 {
   uint64_t v = atomic_load_explicit(&s->n[which], memory_order_relaxed);

@@ -33,6 +33,7 @@ struct watch {
   void (*changed)(void *ctx);
   void *ctx;
   files_t files;
+  bool all;          /* any file in these folders counts */
   uint64_t first_ms; /* of the changes not told yet */
   unsigned handles;  /* still open */
 };
@@ -78,7 +79,7 @@ static bool is_ours(const watch_t *w, const struct inotify_event *e)
   if (e->len == 0)
     return false;
   file_t key = {e->wd, (char *)(uintptr_t)e->name};
-  return strcmp(e->name, swapped_folder) == 0 ||
+  return w->all || strcmp(e->name, swapped_folder) == 0 ||
          (w->files.count > 0 &&
           bsearch(&key, w->files.items, w->files.count, sizeof key, file_order) != NULL);
 }
@@ -195,13 +196,18 @@ static void drop_unused(watch_t *w, const files_t *f)
 
 int watch_set(watch_t *w, const char *config, const snapshot_t *s, diag_t *diag)
 {
-  const settings_t *settings = snapshot_settings(s);
-  files_t f = {.items = calloc(settings->zones.count + 1, sizeof(file_t))};
+  size_t count = 1;
+  for (size_t i = 0; i < snapshot_zone_count(s); i++)
+    count += zone_file_count(snapshot_zone(s, i));
+  files_t f = {.items = calloc(count, sizeof(file_t))};
   if (f.items == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = add(w, &f, config, diag);
-  for (size_t i = 0; !err && i < settings->zones.count; i++)
-    err = add(w, &f, settings_zone_at(settings, i)->file, diag);
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    const zone_t *z = snapshot_zone(s, i);
+    for (size_t j = 0; !err && j < zone_file_count(z); j++)
+      err = add(w, &f, zone_file(z, j), diag);
+  }
   if (err) {
     files_free(&f);
     return err;
@@ -210,5 +216,12 @@ int watch_set(watch_t *w, const char *config, const snapshot_t *s, diag_t *diag)
   drop_unused(w, &f);
   files_free(&w->files);
   w->files = f;
+  w->all = false;
   return SMPL_OK;
+}
+
+void watch_all(watch_t *w)
+{
+  if (w != NULL)
+    w->all = true;
 }

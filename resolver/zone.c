@@ -269,6 +269,26 @@ const char *zone_name(const zone_t *zone)
   return zone->name;
 }
 
+size_t zone_file_count(const zone_t *zone)
+{
+  return zone->file_count;
+}
+
+const char *zone_file(const zone_t *zone, size_t i)
+{
+  return zone->files[i];
+}
+
+void zone_set_number(zone_t *zone, uint32_t number)
+{
+  zone->number = number;
+}
+
+uint32_t zone_number(const zone_t *zone)
+{
+  return zone->number;
+}
+
 zone_facts_t zone_facts(const zone_t *zone)
 {
   return zone->facts;
@@ -281,5 +301,8 @@ void zone_free(zone_t *zone)
   free(zone->slots);
   free(zone->arena);
   free(zone->name);
+  for (size_t i = 0; i < zone->file_count; i++)
+    free(zone->files[i]);
+  free(zone->files);
   free(zone);
 }

@@ -95,6 +95,14 @@ int zone_each_owner(zone_in_view_t z,
 const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
 const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
 
+/* The files it was read from: the master file, then what it includes, in order of reading and again for each time. */
+size_t zone_file_count(const zone_t *zone);
+const char *zone_file(const zone_t *zone, size_t i);
+
+/* Its place among the zones it is served with, 0 until it is set; before it is served. */
+void zone_set_number(zone_t *zone, uint32_t number);
+uint32_t zone_number(const zone_t *zone);
+
 typedef struct zone_facts {
   uint32_t serial;
   uint32_t names; /* owners of records */

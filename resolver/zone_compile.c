@@ -390,6 +390,10 @@ static int make(compile_t *c)
     err = keep_arena(c);
   if (err)
     return err;
+  c->zone->files = b->files;
+  c->zone->file_count = b->file_count;
+  b->files = NULL;
+  b->file_count = 0;
   c->zone->facts.records = b->records;
   c->zone->facts.warnings = b->warnings;
   c->zone->facts.bytes = sizeof(zone_t) + (c->zone->mask + 1) * sizeof(slot_t) + c->zone->arena_len;

@@ -41,6 +41,9 @@ struct zone {
   unsigned depth;        /* most labels below the origin of any node */
   dns_name_t origin;
   char *name;
+  char **files; /* what it was read from, the master file first */
+  size_t file_count;
+  uint32_t number;    /* among the zones it is served with */
   const zone_t *base; /* what this zone lacks comes from there; NULL: it does not exist */
   zone_facts_t facts;
 };

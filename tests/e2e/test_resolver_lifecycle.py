@@ -121,6 +121,24 @@ def test_written_and_replaced_files_are_taken_by_themselves(spawn, work):
     kit.wait_until(lambda: r.dig("four.internal.smplkit.local", "+short") == "127.10.5.4", "the zone in the other folder")
 
 
+def test_included_files_are_watched_and_a_mend_may_be_in_a_new_one(spawn, work):
+    r = Resolver(spawn, work)
+    r.write_config(more="watch: true\n")
+    (work / "parts").mkdir()
+    part = work / "parts" / "one.part"
+    part.write_text("one A 127.10.5.1\n")
+    r.write_zone("internal.zone", INTERNAL_ZONE + "$INCLUDE parts/one.part\n")
+    r.start()
+    part.write_text("one A 127.10.5.2\n")
+    kit.wait_until(lambda: r.dig("one.internal.smplkit.local", "+short") == "127.10.5.2", "the included file")
+    # a second include that does not load: what mends it is no file that is served yet
+    (work / "parts" / "two.part").write_text("two A 127.10.5.x\n")
+    r.write_zone("internal.zone", INTERNAL_ZONE + "$INCLUDE parts/one.part\n$INCLUDE parts/two.part\n")
+    r.program.wait_line("error: reload: .*two.part:1")
+    (work / "parts" / "two.part").write_text("two A 127.10.5.3\n")
+    kit.wait_until(lambda: r.dig("two.internal.smplkit.local", "+short") == "127.10.5.3", "the mended file")
+
+
 def test_folder_swapped_by_a_link_is_noticed(spawn, work):
     """As Kubernetes does it: resolver.zone -> ..data/resolver.zone, ..data -> a folder, replaced by rename."""
     r = Resolver(spawn, work)

@@ -175,6 +175,10 @@ static void every_mistake_names_its_place(void **state)
       {"views: [{name: !!str a, clients: [10.0.0.0/8]}]\n", "1:22: tags (!name) are not supported"},
       {"views: [{name: a, name: b, clients: [10.0.0.0/8]}]\n", "1:19: duplicate key"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\n---\nviews: []\n", "a second document (---) in the file"},
+      {"%YAML 1.2\n---\nviews: []\n", "1:1: expected no directive (a line that begins with %)"},
+      {"\xef\xbb\xbf%YAML 1.2\n---\nviews: []\n", "1:1: expected no directive (a line that begins with %)"},
+      {"views:\r\n%  - {name: a, \x7f}\n",
+       "2:1: expected no directive (a line that begins with %)"}, /* libfyaml alone does not end */
       {"- a\n", "1:3: expected the keys of the configuration, got a list"},
       {"views: [{name: a, clients: [10.0.0.0/8]}, {name: b, clients: [::/0]}, {name: c, clients: [::/0]}, "
        "{name: d, clients: [::/0]}]\n",

@@ -51,6 +51,7 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   stats_add(snapshot_stats(s, 0, 0), STATS_UDP);
   stats_add(snapshot_stats(s, 0, 0), STATS_RCODE0 + 3);
   stats_add(snapshot_stats(s, 0, 1), STATS_TCP);
+  zone_stats_add(snapshot_zone_stats(s, 0, snapshot_zone(s, 0)));
   assert_int_equal(admin_totals_fold(totals, s), 0); /* as after a reload: both count */
   admin_state_t a = {
       .snapshot = s, .totals = totals, .reloads = 3, .failed_reloads = 1, .last_error = "bad", .config = ""};
@@ -68,6 +69,7 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   expect(text, "\nsmpl_resolver_answers_total{view=\"a\\\"\\\\b\",rcode=\"NXDOMAIN\"} 2\n");
   expect(text, "\nsmpl_resolver_zones 1\n");
   expect(text, "\nsmpl_resolver_zone_serial{zone=\"org\"} 77\n");
+  expect(text, "\nsmpl_resolver_zone_queries_total{zone=\"org\"} 1\n");
   expect(text, "\nsmpl_resolver_reloads_total{result=\"ok\"} 3\n");
   expect(text, "\nsmpl_resolver_last_reload_failed 1\n");
   expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"1e-05\"} 2\n");
@@ -77,6 +79,22 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   expect(text, "\nsmpl_resolver_udp_batch_seconds_count 4\n");
   free(text);
   admin_totals_free(totals);
+  snapshot_free(s);
+}
+
+static void zones_go_on_counting_after_a_reload(void **state)
+{
+  (void)state;
+  snapshot_t *s = load();
+  for (unsigned reload = 1; reload <= 3; reload++) {
+    zone_stats_add(snapshot_zone_stats(s, 0, snapshot_zone(s, 0)));
+    assert_int_equal(snapshot_zone_queries(s, 0), reload);
+    snapshot_t *fresh = load();
+    snapshot_inherit(fresh, s);
+    snapshot_free(s);
+    s = fresh;
+    assert_int_equal(snapshot_zone_queries(s, 0), reload);
+  }
   snapshot_free(s);
 }
 
@@ -228,6 +246,7 @@ int main(void)
   snprintf(address, sizeof address, "127.41.%u.%u:9153", (unsigned)getpid() >> 8 & 255,
            (unsigned)getpid() & 255);
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(zones_go_on_counting_after_a_reload),
       cmocka_unit_test(counters_are_told_by_view_transport_and_rcode),
       cmocka_unit_test_setup_teardown(only_get_metrics_is_answered, up, down),
       cmocka_unit_test_setup_teardown(requests_are_bounded, up, down),

@@ -15,6 +15,15 @@
 #include "resolver/sockets.h"
 #include "resolver/tcp.h"
 
+/* The clock that connections are judged by, as far ahead as a test says. */
+static uint64_t ahead_ms;
+uint64_t __real_clock_mono_ms(void);
+uint64_t __wrap_clock_mono_ms(void);
+uint64_t __wrap_clock_mono_ms(void)
+{
+  return __real_clock_mono_ms() + ahead_ms;
+}
+
 typedef struct rig {
   snapshot_t *snapshot;
   endpoint_t at;
@@ -297,6 +306,59 @@ static void waiting_connection_is_ended_when_descriptors_run_out(void **state)
   tcp_free(t);
 }
 
+static void idle_connections_end_after_the_limit(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 3, 1000);
+  int a = dial(r, t);
+  ahead_ms = TCP_IDLE_MS / 2;
+  turn(r, t);
+  assert_false(is_closed(a));
+  send_query(a);
+  turn(r, t);
+  uint8_t reply[100];
+  assert_true(recv(a, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  ahead_ms = TCP_IDLE_MS + 100; /* half of it since the answer */
+  turn(r, t);
+  assert_false(is_closed(a));
+  assert_int_equal(send(a, "\0", 1, 0), 1); /* part of a query is no sign of life */
+  turn(r, t);
+  ahead_ms = TCP_IDLE_MS / 2 + TCP_IDLE_MS;
+  turn(r, t);
+  assert_true(is_closed(a));
+  assert_int_equal(tcp_count(t), 0);
+  close(a);
+  tcp_free(t);
+  ahead_ms = 0;
+}
+
+static void busy_connections_end_after_their_life(void **state)
+{
+  rig_t *r = *state;
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 3, 1000);
+  int a = dial(r, t);
+  uint8_t reply[100];
+  for (ahead_ms = 0; ahead_ms < TCP_LIFE_MS - TCP_IDLE_MS; ahead_ms += TCP_IDLE_MS / 2) {
+    send_query(a);
+    tcp_sweep(t);
+    struct epoll_event ev;
+    assert_int_equal(epoll_wait(r->epoll_fd, &ev, 1, 1000), 1);
+    tcp_event(t, ev.data.ptr, ev.events, r->snapshot);
+    assert_true(recv(a, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  }
+  ahead_ms = TCP_LIFE_MS - TCP_IDLE_MS + 1000;
+  send_query(a);
+  turn(r, t);
+  assert_true(recv(a, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  ahead_ms = TCP_LIFE_MS + 1000;
+  send_query(a);
+  turn(r, t);
+  assert_int_equal(tcp_count(t), 0);
+  close(a);
+  tcp_free(t);
+  ahead_ms = 0;
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -306,6 +368,8 @@ int main(void)
       cmocka_unit_test(what_was_asked_before_something_bad_is_answered),
       cmocka_unit_test(answers_are_still_taken_after_something_bad),
       cmocka_unit_test(waiting_connection_is_ended_when_descriptors_run_out),
+      cmocka_unit_test(idle_connections_end_after_the_limit),
+      cmocka_unit_test(busy_connections_end_after_their_life),
   };
   return cmocka_run_group_tests(tests, rig_up, rig_down);
 }
