@@ -102,11 +102,14 @@ static void writer_main(void *arg)
   queue_t group;
   while (take_group(s, &group)) {
     run_group(s->writer, &group);
+    bool shared = storage_db_others_wrote(s->writer);
     uv_mutex_lock(&s->lock);
     for (storage_job_t *job; (job = queue_pop(&group)) != NULL;)
       queue_push(&s->finished, job);
     uv_mutex_unlock(&s->lock);
     uv_async_send(&s->async);
+    if (shared)
+      uv_sleep(STORAGE_SHARE_MS);
   }
 }
 

@@ -21,6 +21,7 @@ enum {
   STORAGE_STMTS_MAX = 96,       /* prepared statements a connection */
   STORAGE_WRITE_BUSY_MS = 5000, /* wait for another process's transaction */
   STORAGE_READ_BUSY_MS = 100,   /* the same on the loop's thread */
+  STORAGE_SHARE_MS = 1,         /* left to others between two transactions, while they write too */
   STORAGE_CHECK_MAX = 64 << 20, /* bytes; the pages of a bigger file are not all checked at start */
 };
 

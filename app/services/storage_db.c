@@ -13,7 +13,11 @@
 #include "common/error.h"
 #include "common/log.h"
 
-enum { PROGRESS_STEPS = 10000 }; /* of SQLite's machine between two looks at the clock: about a millisecond */
+enum {
+  PROGRESS_STEPS = 10000, /* of SQLite's machine between two looks at the clock: about a millisecond */
+  OPEN_RETRY_MS = 5,      /* between two attempts to open a file that another process is opening */
+  BUSY_LOOK_US = 300,     /* between two looks whether another process's transaction is over */
+};
 
 struct storage_stmt {
   storage_db_t *db;
@@ -24,8 +28,10 @@ struct storage_stmt {
 struct storage_db {
   sqlite3 *handle;
   char *path;
-  uint64_t ends_at; /* monotonic ms: when what runs now has taken too long; 0 for never */
-  bool reading;     /* the statement under way writes nothing */
+  uint64_t ends_at;     /* monotonic ms: when what runs now has taken too long; 0 for never */
+  bool reading;         /* the statement under way writes nothing */
+  uint64_t busy_since;  /* monotonic ms: when the wait for another process began */
+  int64_t data_version; /* changes when another connection has written */
   size_t count;
   storage_stmt_t stmts[STORAGE_STMTS_MAX];
 };
@@ -71,13 +77,42 @@ static int make_private(const char *path, diag_t *diag)
   return err;
 }
 
+/* SQLite does not wait by itself for everything: a switch to WAL while another process opens the same file is BUSY at
+ * once. Several instances that start together must all come up. */
+static int exec_patiently(storage_db_t *db, const char *sql)
+{
+  uint64_t until = clock_mono_ms() + STORAGE_WRITE_BUSY_MS;
+  int code;
+  while (((code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL)) & 0xff) == SQLITE_BUSY &&
+         clock_mono_ms() < until)
+    sqlite3_sleep(OPEN_RETRY_MS);
+  return code;
+}
+
+/* Waits for another process's transaction. Looked at often: between two of its transactions there is little time, which
+ * SQLite's own growing pauses would miss again and again. */
+static int on_busy(void *ctx, int count)
+{
+  storage_db_t *db = ctx;
+  uint64_t now = clock_mono_ms();
+  if (count == 0)
+    db->busy_since = now;
+  if (now - db->busy_since >= STORAGE_WRITE_BUSY_MS)
+    return 0;
+  usleep(BUSY_LOOK_US);
+  return 1;
+}
+
 static int open_handle(storage_db_t *db, storage_role_t role, diag_t *diag)
 {
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
   if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
     return diag_fail(diag, SMPL_ESYS, "%s: %s", db->path,
                      db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
-  sqlite3_busy_timeout(db->handle, role == STORAGE_WRITES ? STORAGE_WRITE_BUSY_MS : STORAGE_READ_BUSY_MS);
+  if (role == STORAGE_WRITES)
+    sqlite3_busy_handler(db->handle, on_busy, db);
+  else
+    sqlite3_busy_timeout(db->handle, STORAGE_READ_BUSY_MS);
   sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
   sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
@@ -85,7 +120,7 @@ static int open_handle(storage_db_t *db, storage_role_t role, diag_t *diag)
                           ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
                             "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY"
                           : "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY";
-  if (sqlite3_exec(db->handle, setup, NULL, NULL, NULL) != SQLITE_OK)
+  if (exec_patiently(db, setup) != SQLITE_OK)
     return diag_fail(diag, SMPL_EINVAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
   return SMPL_OK;
 }
@@ -163,6 +198,10 @@ static int check_pages(storage_db_t *db, diag_t *diag)
   int code = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &stmt, NULL);
   if (code == SQLITE_OK)
     code = sqlite3_step(stmt);
+  if ((code & 0xff) == SQLITE_BUSY) {
+    sqlite3_finalize(stmt);
+    return diag_fail(diag, SMPL_EBUSY, "%s: another process holds the database", db->path);
+  }
   if (code == SQLITE_ROW)
     snprintf(found, sizeof found, "%s", (const char *)sqlite3_column_text(stmt, 0));
   else
@@ -222,7 +261,7 @@ int storage_db_prepare(storage_db_t *db, const char *path, const storage_schema_
   int err = check_pages(db, diag);
   if (err)
     return err;
-  if (sqlite3_exec(db->handle, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+  if (exec_patiently(db, "BEGIN IMMEDIATE") != SQLITE_OK)
     return diag_fail(diag, SMPL_EBUSY, "%s: %s", path, sqlite3_errmsg(db->handle));
   err = migrate(db, schema, diag);
   if (!err && sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
@@ -241,6 +280,14 @@ int storage_db_command(storage_db_t *db, const char *sql)
 bool storage_db_in_transaction(storage_db_t *db)
 {
   return sqlite3_get_autocommit(db->handle) == 0;
+}
+
+bool storage_db_others_wrote(storage_db_t *db)
+{
+  int64_t before = db->data_version;
+  if (storage_number(db, "PRAGMA data_version", STORAGE_NO_ARGS, &db->data_version))
+    return false;
+  return before != 0 && before != db->data_version;
 }
 
 static storage_stmt_t *find_stmt(storage_db_t *db, const char *sql)

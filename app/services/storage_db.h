@@ -16,5 +16,7 @@ int storage_db_prepare(storage_db_t *db, const char *path, const storage_schema_
 int storage_db_command(storage_db_t *db, const char *sql);
 /* From now on, statements are refused or, if they only read, ended with SMPL_ETIMEOUT after ms; 0: no limit. */
 void storage_db_limit(storage_db_t *db, uint64_t ms);
+/* True if another connection, of whatever process, has written since this was asked last. */
+bool storage_db_others_wrote(storage_db_t *db);
 /* False once SQLite has ended the transaction by itself (disk full, I/O error). */
 bool storage_db_in_transaction(storage_db_t *db);
