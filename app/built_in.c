@@ -250,6 +250,6 @@ void built_in_free(built_in_t *built_in)
 void built_in_sources(const built_in_t *built_in, const service_t *service, void *state,
                       route_source_t sources[SERVICE_SOURCES])
 {
-  sources[0] = (route_source_t){service->routes, service->route_count, state};
-  sources[1] = (route_source_t){routes, sizeof routes / sizeof *routes, (void *)(uintptr_t)built_in};
+  sources[0] = (route_source_t){service->routes, service->route_count, state, service->guard};
+  sources[1] = (route_source_t){routes, sizeof routes / sizeof *routes, (void *)(uintptr_t)built_in, NULL};
 }

@@ -250,6 +250,8 @@ void conn_answer(conn_t *c, const answer_t *answer)
                       uv_buf_init((char *)(uintptr_t)answer->body, (unsigned)answer->body_len)};
   size_t total = answer->head_len + answer->body_len;
   c->keep = answer->keep;
+  if (c->request->body_have < c->request->head.length)
+    c->drain = true; /* answered before its body was read */
   drop_body(c);
   int n = uv_try_write((uv_stream_t *)&c->tcp, bufs, answer->body_len > 0 ? 2 : 1);
   front_request_free(c->request); /* answer->head and body are not the request's */
@@ -317,6 +319,13 @@ void conn_give_way(conn_t *c, room_kind_t kind)
   conn_close(c);
 }
 
+/* Somebody behind us has the request until he says something. */
+static void owe(request_t *request)
+{
+  request->owed = true;
+  request->front->owed++;
+}
+
 /* The request is complete: its handler's turn. */
 static void dispatch(conn_t *c)
 {
@@ -340,8 +349,7 @@ static void dispatch(conn_t *c)
     front->values += request->values;
   }
   drop_body(c);
-  request->owed = true;
-  front->owed++;
+  owe(request);
   match->route->handle(request, match->context);
 }
 
@@ -357,6 +365,13 @@ static void say_continue(conn_t *c)
   static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
   uv_buf_t buf = uv_buf_init(text, sizeof text - 1);
   uv_try_write((uv_stream_t *)&c->tcp, &buf, 1); /* a client that waits in vain sends its body anyway */
+}
+
+static void await_body(conn_t *c)
+{
+  enter(c, PHASE_BODY);
+  if (c->request->head.expect_continue && !c->request->more)
+    say_continue(c);
 }
 
 /* head[0..len) is a whole head; more says whether bytes follow it already. */
@@ -384,13 +399,24 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
     reply_refusal(request, request->bytes, request->length);
     return;
   }
+  const route_match_t *match = &request->admit.match;
+  request->more = more;
   if (request->head.length == 0) {
     dispatch(c);
-    return;
+  } else if (match->guard != NULL) {
+    enter(c, PHASE_HANDLER);
+    owe(request);
+    match->guard(request, match->context);
+  } else {
+    await_body(c);
   }
-  enter(c, PHASE_BODY);
-  if (request->head.expect_continue && !more)
-    say_continue(c);
+}
+
+void conn_go_on(conn_t *c)
+{
+  await_body(c);
+  if (!c->processing)
+    resume(c);
 }
 
 /* Room for that many bytes of the body, in doubling steps up to its length. Otherwise the request was refused, or the

@@ -19,7 +19,7 @@ typedef enum phase {
   PHASE_IDLE,    /* the first byte of a head */
   PHASE_HEAD,    /* the rest of the head */
   PHASE_BODY,    /* the rest of the body */
-  PHASE_HANDLER, /* a handler's reply: no deadline, handlers bound their own waits */
+  PHASE_HANDLER, /* a handler's or guard's word: no deadline, they bound their own waits */
   PHASE_WRITE,   /* the peer to take our reply */
   PHASE_LINGER,  /* the peer to close after we did */
   PHASE_COUNT
@@ -128,6 +128,9 @@ typedef struct answer {
 
 /* Sends the answer of conn->request and frees that request. */
 void conn_answer(conn_t *conn, const answer_t *answer);
+
+/* The guard of conn->request lets it pass: reads its body. */
+void conn_go_on(conn_t *conn);
 
 /* Front's side. */
 request_t *front_request_new(front_t *front);

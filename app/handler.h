@@ -51,7 +51,7 @@ typedef struct route {
   const char *description; /* may be NULL */
   const char *tag;
   int key_required; /* documented as HTTP Bearer; requests without a key, or with what cannot be one, are answered with 401
-                       before their body is read. Whether the key is valid the handler itself checks */
+                       before their body is read, and the service's guard is asked. The handler itself checks once more */
   const char *request_schema;          /* name in the service's schemas, NULL: the route takes no body */
   const char *request_example;         /* JSON text shown by "Try it out"; may be NULL */
   const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */
@@ -84,6 +84,10 @@ typedef struct service {
   int (*open)(const service_env_t *env, void **state, diag_t *diag);
   /* Called when no request is pending any more; all its uv handles are closed when done() is called. */
   void (*close)(void *state, void (*done)(void *ctx), void *ctx);
+  /* Asked once the head of a request has come whose route needs a key, before any of its body is read: nobody's body is
+   * collected or parsed without a good key. Leads to exactly one request_reply* or request_go_on, now or later. NULL:
+   * bodies are read at once. */
+  void (*guard)(request_t *request, void *service);
   /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
   int (*check)(void *state, diag_t *diag);
 } service_t;
@@ -103,6 +107,8 @@ const char *request_bearer(const request_t *request);
 /* The body as parsed JSON (duplicate keys refused, depth bounded), borrowed; NULL when the route takes none. Requests
  * whose body is missing, no JSON or of another media type were answered (400, 415) before the handler. */
 const json_t *request_body(const request_t *request);
+/* The service's guard has nothing against the request: its body may come, and then its handler's turn. */
+void request_go_on(request_t *request);
 /* The request's id, for logs and calls to sisters. */
 const char *request_id(const request_t *request);
 /* Zeroed memory that lives as long as the request; NULL when out of memory. */

@@ -189,7 +189,8 @@ static void send_reply(request_t *request, const reply_t *reply)
 {
   char head[HEAD_CAP];
   text_out_t out = {.buf = head, .cap = sizeof head};
-  bool keep = request->admit.keep_alive && !reply->close && !request->front->leaving;
+  bool whole = request->body_have == request->head.length;
+  bool keep = request->admit.keep_alive && whole && !reply->close && !request->front->leaving;
   compose(request, reply, keep, &out);
   bool head_only = request->head.method == GATE_HEAD;
   log_request(request, request->bytes, request->length, reply->status, head_only ? 0 : reply->len);
@@ -202,6 +203,19 @@ static void send_reply(request_t *request, const reply_t *reply)
       .keep = keep && !out.over,
   };
   deliver(request, &answer);
+}
+
+void request_go_on(request_t *request)
+{
+  front_t *front = request->front;
+  request->owed = false;
+  front->owed--;
+  if (request->conn != NULL) {
+    conn_go_on(request->conn);
+    return;
+  }
+  front_request_free(request);
+  front_check_drained(front);
 }
 
 /* Every reply to a request that a handler had passes here once. */

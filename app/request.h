@@ -40,7 +40,8 @@ struct request {
   size_t values; /* in body */
   uint64_t started_us;
   bool replied;
-  bool owed;           /* a handler has it and has not replied */
+  bool owed;           /* a handler or guard has it and has not replied */
+  bool more;           /* bytes came behind the head at once: no need to ask for the body */
   char *reply_headers; /* "Name: value\r\n" ... */
   size_t reply_headers_len;
   size_t memory_used;

@@ -15,6 +15,7 @@ typedef struct segment {
 typedef struct entry {
   const route_t *route;
   void *context;
+  void (*guard)(request_t *request, void *context);
   size_t count;
   segment_t segments[LIMIT_ROUTE_SEGMENTS];
 } entry_t;
@@ -86,9 +87,11 @@ static bool admitted(const rule_t *rules, size_t count, const char *pattern)
   return false;
 }
 
-static int add(router_t *router, const route_t *route, void *context, diag_t *diag)
+static int add(router_t *router, const route_t *route, const route_source_t *source, diag_t *diag)
 {
-  entry_t entry = {.route = route, .context = context};
+  entry_t entry = {.route = route,
+                   .context = source->context,
+                   .guard = route->key_required ? source->guard : NULL};
   int err = split(route, &entry, diag);
   if (err)
     return err;
@@ -112,7 +115,7 @@ int router_new(const rule_t *rules, size_t rule_count, const route_source_t *sou
   for (size_t i = 0; !err && i < source_count; i++)
     for (size_t j = 0; !err && j < sources[i].count; j++)
       if (admitted(rules, rule_count, sources[i].routes[j].path))
-        err = add(router, &sources[i].routes[j], sources[i].context, diag);
+        err = add(router, &sources[i].routes[j], &sources[i], diag);
   if (err) {
     router_free(router);
     return err;
@@ -159,6 +162,7 @@ void router_find(const router_t *router, const uint8_t *path, size_t len, method
     if (entry->route->method == method) {
       out->route = entry->route;
       out->context = entry->context;
+      out->guard = entry->guard;
       return;
     }
   }

@@ -16,11 +16,13 @@ typedef struct route_source {
   const route_t *routes;
   size_t count;
   void *context;
+  void (*guard)(request_t *request, void *context); /* service_t.guard; NULL for none */
 } route_source_t;
 
 typedef struct route_match {
   const route_t *route; /* NULL: no route has this path, or none with this method */
   void *context;
+  void (*guard)(request_t *request, void *context); /* of a route that needs a key; NULL for none */
   unsigned allowed; /* bit per method_t of the routes with this path; 0: no route has it */
   size_t parameter_count;
   span_t parameters[LIMIT_ROUTE_PARAMETERS]; /* raw, places in the path, in the pattern's order */

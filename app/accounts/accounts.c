@@ -266,4 +266,5 @@ const service_t accounts_service = {
     .open = open_service,
     .close = close_service,
     .check = check_service,
+    .guard = api_keys_judge,
 };

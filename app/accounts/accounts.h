@@ -32,6 +32,8 @@ void api_keys_revoke(request_t *request, void *service);
 void api_keys_create_internal(request_t *request, void *service);
 void api_keys_introspect(request_t *request, void *service);
 
+/* service_t.guard. */
+void api_keys_judge(request_t *request, void *service);
 /* Goes on with cb if the request's key is one of ours; else replies. */
 void api_keys_guard(accounts_t *accounts, request_t *request, caller_cb cb);
 

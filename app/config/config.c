@@ -147,4 +147,5 @@ const service_t config_service = {
     .open = open_service,
     .close = product_close,
     .check = product_check,
+    .guard = product_judge,
 };

@@ -189,4 +189,5 @@ const service_t flags_service = {
     .open = open_service,
     .close = product_close,
     .check = product_check,
+    .guard = product_judge,
 };

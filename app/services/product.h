@@ -35,6 +35,9 @@ void product_close(void *state, void (*done)(void *ctx), void *ctx);
 /* service_t.check. */
 int product_check(void *state, diag_t *diag);
 
+/* service_t.guard. */
+void product_judge(request_t *request, void *state);
+
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);
 /* The same for reads, which take turns. */

@@ -335,6 +335,46 @@ def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_read(front):
     assert Answer(front.raw(put(KEY, 2, b"Connection: close\r\n") + b"{}")).status == 200
 
 
+def test_a_key_is_judged_before_a_byte_of_the_body_is_read(front):
+    """Also when judging takes a while; whoever has no good key never gets a body parsed, and is closed."""
+    for kind in "bd":
+        key = "sk_api_" + kind * 36
+        with front.connect(timeout=5) as s:
+            s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
+            answer = Answer(kit.recv_all(s))
+        assert answer.status == 401 and answer.headers["connection"] == "close" and "no such key" in answer.json["errors"][0]["detail"]
+        pipelined = front.raw(put(key, 5) + b"{ bad" + get(b"/api/v1/echo/x"))  # 400 if it were parsed
+        assert pipelined.startswith(b"HTTP/1.1 401 ") and pipelined.count(b"HTTP/1.1") == 1
+        with front.connect() as s:  # no reset by bytes still coming, for it would lose the answer
+            s.sendall(put(key, 3 << 18))
+            for _ in range(3):
+                s.sendall(b" " * (1 << 18))
+                time.sleep(0.2)
+            assert kit.recv_all(s).startswith(b"HTTP/1.1 401 ")
+    late = "sk_api_" + "c" * 36
+    with front.connect() as s:
+        s.sendall(put(late, 2, b"Expect: 100-continue\r\nConnection: close\r\n"))
+        assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(b"{}")
+        assert Answer(kit.recv_all(s)).status == 200
+    data = front.raw(put(late, 2) + b"{}" + get(b"/api/v1/echo/x") + put(late, 7) + b'{"a":1}' + get(b"/api/v1/echo/y", b"Connection: close\r\n"))
+    assert data.count(b"HTTP/1.1 200 OK") == 4
+    assert Answer(front.raw(put(late, 6, b"Connection: close\r\n") + b"{ bad ")).status == 400
+
+
+def test_a_client_that_leaves_while_its_key_is_judged_harms_nobody(front):
+    for kind in "cd" * 10:
+        s = front.connect()
+        s.sendall(put("sk_api_" + kind * 36, 2))
+        s.close()
+    with front.connect() as s:
+        s.sendall(put("sk_api_" + "c" * 36, 2) + b"{}")
+        time.sleep(0.1)
+        front.program.signal(15)
+        assert b"HTTP/1.1 200 OK" in kit.recv_all(s)
+    assert front.program.wait() == 0
+
+
 def test_the_front_and_the_services_say_the_same_of_a_bad_key(work, spawn):
     product = services(work, spawn)
     for service, path in (("accounts", "/api/v1/accounts/current"), ("config", "/api/v1/configs"), ("flags", "/api/v1/flags")):

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import sqlite3
 import string
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 import kit
 from app_client import MEDIA, Customer, call, config, flag, resource, services
-from product import OUTSIDE
+from product import OUTSIDE, SERVICES
 
 ROUNDS = 30 if os.environ.get("SMPL_TEST_FULL") == "1" else 4
 WRITERS = 8
@@ -202,6 +203,18 @@ def test_made_up_keys_cost_customers_no_answer(product):
         assert customer("GET", "config", "/configs").status == 200
         assert fresh("GET", "config", "/configs").status == 200
     assert set(statuses) == {401}
+
+
+def test_a_made_up_key_gets_no_body_read(product):
+    """Its checksum is right, so only the account service can tell; the body would be refused as malformed if it were parsed."""
+    customer = Customer(product)
+    for service, path in (("config", "/configs"), ("flags", "/flags"), ("accounts", "/api_keys")):
+        for key, status in ((made_up_key(), b"401"), (customer.key, b"400")):
+            with socket.create_connection((f"127.20.1.{SERVICES[service][1]}", product.http), timeout=20,
+                                          source_address=(OUTSIDE, 0)) as s:
+                s.sendall(f"POST /api/v1{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n"
+                          f"Content-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{{ bad".encode())
+                assert kit.recv_all(s).split(b" ")[1] == status, (service, key)
 
 
 @pytest.mark.full

@@ -5,6 +5,8 @@
 
 #include "common/text.h"
 
+enum { KEY_AT = sizeof "sk_api_" - 1 };
+
 /* Pending answers, so that close can wait for none. */
 typedef struct echo {
   uv_loop_t *loop;
@@ -83,9 +85,8 @@ static uint64_t number(const request_t *request, const char *name)
   return value;
 }
 
-static void handle_later(request_t *request, void *service)
+static void start_later(const echo_t *echo, request_t *request, uv_timer_cb cb, uint64_t ms)
 {
-  echo_t *echo = service;
   later_t *later = calloc(1, sizeof *later);
   if (later == NULL) {
     request_reply_error(request, 500, "Internal Server Error", NULL, NULL, "out of memory");
@@ -94,7 +95,35 @@ static void handle_later(request_t *request, void *service)
   later->request = request;
   uv_timer_init(echo->loop, &later->timer);
   later->timer.data = later;
-  uv_timer_start(&later->timer, on_timer, number(request, "ms"), 0);
+  uv_timer_start(&later->timer, cb, ms, 0);
+}
+
+static void handle_later(request_t *request, void *service)
+{
+  start_later(service, request, on_timer, number(request, "ms"));
+}
+
+/* Keys of a's are good, of b's bad, of c's good and of d's bad a while later. */
+static void on_judged(uv_timer_t *timer)
+{
+  later_t *later = timer->data;
+  if (request_bearer(later->request)[KEY_AT] == 'c')
+    request_go_on(later->request);
+  else
+    request_reply_error(later->request, 401, "Unauthorized", NULL, NULL, "no such key, as it turns out");
+  uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void guard_echo(request_t *request, void *service)
+{
+  echo_t *echo = service;
+  char kind = request_bearer(request)[KEY_AT];
+  if (kind == 'a')
+    request_go_on(request);
+  else if (kind == 'b')
+    request_reply_error(request, 401, "Unauthorized", NULL, NULL, "no such key");
+  else
+    start_later(echo, request, on_judged, 300);
 }
 
 static void handle_big(request_t *request, void *service)
@@ -180,4 +209,5 @@ const service_t echo_service = {
     .open = open_echo,
     .close = close_echo,
     .check = check_echo,
+    .guard = guard_echo,
 };

@@ -10,7 +10,7 @@ request_t *fake_request(const char *id, const char *bearer, const char *body, co
 void fake_request_free(request_t *request);
 
 int fake_replies(const request_t *request); /* how often it was replied to */
-int fake_status(const request_t *request);
+int fake_status(const request_t *request);  /* 0: a guard let it go on */
 const json_t *fake_json(const request_t *request);
 const char *fake_header(const request_t *request); /* "Name: value" set last, or "" */
 /* Member of errors[0], or of its source; "" if there is none. */

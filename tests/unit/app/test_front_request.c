@@ -140,7 +140,7 @@ static request_t *request_of(const char *head, const route_t *route)
   request_init(request);
   rule_t rule;
   assert_int_equal(rule_parse("/*", &rule), SMPL_OK);
-  route_source_t source = {route, 1, NULL};
+  route_source_t source = {route, 1, NULL, NULL};
   router_t *router = NULL;
   assert_int_equal(router_new(&rule, 1, &source, 1, &router, NULL), SMPL_OK);
   admit_conf_t conf = {.rules = &rule, .rule_count = 1, .own_address = "127.0.0.1", .router = router};
@@ -281,7 +281,7 @@ static void a_table_that_cannot_be_documented_is_refused(void **state)
                {fine, &bad_example, "example of /a"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     service_t service = {.name = "s", .title = "S", .schemas = cases[i].schemas};
-    route_source_t source = {cases[i].route, cases[i].route != NULL, NULL};
+    route_source_t source = {cases[i].route, cases[i].route != NULL, NULL, NULL};
     json_t *document = NULL;
     diag_t diag = {.text = ""};
     assert_int_equal(openapi_document(&service, &source, 1, &document, &diag), SMPL_EINVAL);

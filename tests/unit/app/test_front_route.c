@@ -101,7 +101,7 @@ static void a_route_that_a_rule_could_reach_is_never_left_out(void **state)
   for (size_t r = 0; r < 6; r++)
     for (size_t p = 0; p < 7; p++) {
       route_t route = {.method = METHOD_GET, .path = patterns[p]};
-      route_source_t source = {&route, 1, NULL};
+      route_source_t source = {&route, 1, NULL, NULL};
       rule_t all = rule("/*"), one = rule(rules[r]);
       router_t *router = NULL;
       assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_OK);
@@ -180,7 +180,7 @@ static void malformed_routes_are_refused(void **state)
   rule_t all = rule("/*");
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     route_t route = {.method = METHOD_GET, .path = bad[i]};
-    route_source_t source = {&route, 1, NULL};
+    route_source_t source = {&route, 1, NULL, NULL};
     router_t *router = NULL;
     if (router_new(&all, 1, &source, 1, &router, NULL) == SMPL_OK)
       fail_msg("%s was taken for a route", bad[i]);
@@ -195,7 +195,7 @@ static void routes_have_a_bounded_number_of_segments_and_parameters(void **state
   rule_t all = rule("/*");
   for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
     route_t route = {.method = METHOD_GET, .path = fine[i]};
-    route_source_t source = {&route, 1, NULL};
+    route_source_t source = {&route, 1, NULL, NULL};
     router_t *router = NULL;
     assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_OK);
     router_free(router); /* one more of either is in the list above */
@@ -207,7 +207,7 @@ static void two_routes_of_one_shape_are_refused(void **state)
   (void)state;
   rule_t all = rule("/*");
   route_t routes[] = {{.method = METHOD_GET, .path = "/a/{x}"}, {.method = METHOD_GET, .path = "/a/{y}"}};
-  route_source_t source = {routes, 2, NULL};
+  route_source_t source = {routes, 2, NULL, NULL};
   router_t *router = NULL;
   assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_EEXIST);
   routes[1].method = METHOD_PUT;
@@ -226,7 +226,7 @@ static void a_table_holds_a_bounded_number_of_routes(void **state)
     snprintf(paths[i], sizeof paths[i], "/r%zu", i);
     routes[i] = (route_t){.method = METHOD_GET, .path = paths[i]};
   }
-  route_source_t source = {routes, LIMIT_ROUTES, NULL};
+  route_source_t source = {routes, LIMIT_ROUTES, NULL, NULL};
   assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_OK);
   router_free(router);
   source.count++;
