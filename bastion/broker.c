@@ -215,6 +215,7 @@ static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
     retire_lookup(b, b->lookup);
     b->lookup = lookup;
     b->world.lookup = lookup;
+    catalog_forget(b->catalog);
   }
   listener_close_others(b, next);
   spawner_renew(b->spawner, next, strcmp(hostkey_public(old->keys[0]), hostkey_public(next->keys[0])) != 0);
@@ -316,6 +317,8 @@ static int start(broker_t *b, diag_t *diag)
   if (err)
     return err;
   b->world = (finder_world_t){b->loop, b->config, b->lookup};
+  if (catalog_new(&b->world, &b->catalog))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   watch_signals(b);
   return SMPL_OK;
 }
@@ -331,6 +334,7 @@ static void stop(broker_t *b)
     session_tell_repeats(b, true);
   spawner_close(b->spawner);
   audit_close(b->audit);
+  catalog_free(b->catalog);
   lookup_free(b->lookup);
   if (b->watching) {
     for (size_t i = 0; i < sizeof b->signals / sizeof *b->signals; i++)

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "bastion/audit.h"
+#include "bastion/catalog.h"
 #include "bastion/config.h"
 #include "bastion/finder.h"
 #include "bastion/msg.h"
@@ -63,16 +64,28 @@ typedef struct channel {
   bool is_ip;
   char name[GRANT_NAME_MAX];
   endpoint_t address;
+  size_t grant;       /* that it is open by */
+  uint64_t hours_end; /* when hours end that, monotonic ms; UINT64_MAX: never */
   uint64_t bytes_up, bytes_down;
   uint64_t opened_at; /* monotonic ms */
 } channel_t;
+
+/* What a client has been told of an end that comes near (session_events.c). */
+typedef struct warning {
+  bool given;
+  bool again;      /* given before: the next one comes later, so that short limits do not warn without end */
+  uint64_t lowest; /* ms that were left at least since it was given */
+} warning_t;
 
 /* A smpl-control question that waits for DNS. */
 typedef struct question {
   struct question *next;
   session_t *session;
   finder_t *finder;
-  json_t *id; /* echoed; NULL if none was sent */
+  catalog_gather_t *gather;
+  json_t *id;                /* echoed; NULL if none was sent */
+  json_t *reply;             /* an answer that waits for the nearest name; NULL for `targets` */
+  char name[GRANT_NAME_MAX]; /* the final name that was meant */
   uint32_t request;
   uint32_t control;
   char target[MSG_HOST_MAX];
@@ -138,6 +151,8 @@ struct session {
   uint64_t login_by;            /* signed in by then, or ended */
   uint64_t end_by;              /* ending: finished by then whatever the worker does. Set once, never moved */
   uint64_t idle_ms, session_ms; /* in force now */
+  uint64_t hours_end;           /* when a grant's hours end it; UINT64_MAX: never */
+  warning_t warning;
   reason_t reason;
   char reason_text[MSG_TEXT_MAX];
 };
@@ -148,6 +163,7 @@ struct broker {
   config_t *config;
   finder_world_t world;
   lookup_t *lookup;
+  catalog_t *catalog;
   audit_t *audit;
   spawner_t *spawner;
   control_server_t *control;
@@ -159,6 +175,7 @@ struct broker {
   uint32_t worker_walls; /* of the worker that sealed itself last */
   uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
   repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
+  unsigned minute;         /* of the week, when hours were judged last */
   uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;
@@ -192,8 +209,8 @@ void session_force_all(broker_t *b);
 void session_sweep(broker_t *b);
 /* After a reload: ends what is no longer granted. Returns how many. */
 size_t session_judge_all(broker_t *b);
-/* Limits follow from the grants in use. */
-void session_set_limits(session_t *s);
+/* Limits follow from the grants in use. False if no grant of the user is in force. */
+bool session_set_limits(session_t *s);
 session_t *session_by_number(broker_t *b, uint64_t number);
 int session_send(session_t *s, const msg_t *m, int fd);
 void session_free_if_done(session_t *s);
@@ -227,14 +244,38 @@ void channel_shut_all(session_t *s);
 void channel_give_up_all(session_t *s);
 /* Records the end of all and frees them. */
 void channel_finish_all(session_t *s);
-/* Whether the policy still grants every open connection. */
-bool channel_all_granted(const session_t *s);
+/* Decides anew for every open connection, by which grant and until when. Whether all are still granted. */
+bool channel_all_granted(session_t *s);
+/* Whether older sessions of the user leave this one no room (max_sessions) in a grant that it uses. */
+bool channel_over_limit(const session_t *s);
 const refusal_t *channel_last_refusal(const session_t *s, const char *host, uint16_t port);
 
 /* ---- session_control.c ---- */
 
 void question_ask(session_t *s, const msg_t *m);
 void question_drop_all(session_t *s);
+
+/* ---- session_targets.c ---- */
+
+/* Makes known what targets_list and targets_nearest look into. cb as of catalog_gather. */
+void targets_gather(session_t *s, catalog_cb cb, void *ctx, catalog_gather_t **out);
+/* smpl-control's answer. */
+json_t *targets_list(const session_t *s);
+/* The name nearest to this final one that targets_list has, if only a letter or two are between them. nearest of
+ * GRANT_NAME_MAX bytes. */
+bool targets_nearest(const session_t *s, const char *name, char *nearest);
+/* Letters to insert, delete, replace or swap with the next to make b of a. Pure. */
+unsigned targets_distance(const char *a, const char *b);
+
+/* ---- session_events.c ---- */
+
+/* Tells the client when an end comes near, once; again after it was averted. Called by each sweep. */
+void events_warn(session_t *s, uint64_t now);
+/* Tells the client that the session is being ended, before the worker is told to. */
+void events_ending(session_t *s);
+/* What is left until the idle time and until the session's time (hours count into it) are over, in ms. */
+uint64_t events_idle_left(const session_t *s, uint64_t now);
+uint64_t events_session_left(const session_t *s, uint64_t now);
 
 /* ---- admin.c ---- */
 

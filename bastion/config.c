@@ -1,6 +1,7 @@
 #include "bastion/config.h"
 
 #include <ifaddrs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,8 +69,37 @@ static int parse_target(conf_t *conf, const char *text, size_t len, void *out)
 }
 
 static const conf_scalar_t scalar_target = {"NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or "
-                                            "[IPv6], PORT a number, several (80,443) or *",
+                                            "network or [IPv6], PORT a number, several (80,443) or *",
                                             sizeof(target_conf_t), parse_target};
+
+static int parse_hours(conf_t *conf, const char *text, size_t len, void *out)
+{
+  hours_conf_t h;
+  if (len > CONFIG_HOURS_LEN_MAX)
+    return SMPL_EINVAL;
+  int err = hours_parse(text, len, &h.window);
+  if (!err)
+    err = keep_text(conf, text, len, &h.text);
+  if (!err)
+    memcpy(out, &h, sizeof h);
+  return err;
+}
+
+static const conf_scalar_t scalar_hours = {
+    "DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00 or Sat,Sun 10:00-12:00", sizeof(hours_conf_t),
+    parse_hours};
+
+static int parse_description(conf_t *conf, const char *text, size_t len, void *out)
+{
+  char clean[CONFIG_DESCRIPTION_MAX + 1];
+  if (len == 0 || len > CONFIG_DESCRIPTION_MAX || text_printable(clean, sizeof clean, text, len) != len ||
+      memcmp(clean, text, len) != 0)
+    return SMPL_EINVAL;
+  return keep_text(conf, text, len, out);
+}
+
+static const conf_scalar_t scalar_description = {"one line of up to 200 bytes", sizeof(const char *),
+                                                 parse_description};
 
 static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -117,6 +147,11 @@ static const conf_field_t grant_fields[] = {
      .max = 7ull * DAY_MS},
     {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
      .max = 30ull * DAY_MS},
+    {"hours", CONF_ONE_OR_MANY, offsetof(grant_conf_t, hours), .scalar = &scalar_hours,
+     .max = HOURS_WINDOWS_MAX},
+    {"max_sessions", CONF_ONE, offsetof(grant_conf_t, max_sessions), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_CONNECTIONS_MAX},
+    {"description", CONF_ONE, offsetof(grant_conf_t, description), .scalar = &scalar_description},
 };
 
 static void grant_defaults(void *out)
@@ -260,6 +295,32 @@ static int check_grant(const config_t *c, const grant_conf_t *g, diag_t *diag)
   return SMPL_OK;
 }
 
+static int make_grant(config_t *c, const grant_conf_t *g, grant_t *out, diag_t *diag)
+{
+  grant_pattern_t *patterns = conf_alloc(c->conf, g->targets.count * sizeof *patterns);
+  hours_window_t *hours = conf_alloc(c->conf, g->hours.count * sizeof *hours);
+  if (patterns == NULL || hours == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t t = 0; t < g->targets.count; t++)
+    patterns[t] = ((const target_conf_t *)g->targets.items)[t].pattern;
+  for (size_t h = 0; h < g->hours.count; h++)
+    hours[h] = ((const hours_conf_t *)g->hours.items)[h].window;
+  *out = (grant_t){.users = g->users.items,
+                   .user_count = g->users.count,
+                   .groups = g->groups.items,
+                   .group_count = g->groups.count,
+                   .targets = patterns,
+                   .target_count = g->targets.count,
+                   .networks = g->networks.items,
+                   .network_count = g->networks.count,
+                   .idle_ms = g->idle_ms,
+                   .session_ms = g->session_ms,
+                   .hours = hours,
+                   .hour_count = g->hours.count,
+                   .max_sessions = g->max_sessions};
+  return SMPL_OK;
+}
+
 static int make_grants(config_t *c, diag_t *diag)
 {
   const grant_conf_t *confs = c->grant_confs.items;
@@ -268,18 +329,11 @@ static int make_grants(config_t *c, diag_t *diag)
   if (c->grants == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   for (size_t i = 0; i < count; i++) {
-    const grant_conf_t *g = &confs[i];
-    int err = check_grant(c, g, diag);
+    int err = check_grant(c, &confs[i], diag);
+    if (!err)
+      err = make_grant(c, &confs[i], &c->grants[i], diag);
     if (err)
       return err;
-    grant_pattern_t *patterns = conf_alloc(c->conf, g->targets.count * sizeof *patterns);
-    if (patterns == NULL)
-      return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-    for (size_t t = 0; t < g->targets.count; t++)
-      patterns[t] = ((const target_conf_t *)g->targets.items)[t].pattern;
-    c->grants[i] =
-        (grant_t){g->users.items,   g->users.count,    g->groups.items,   g->groups.count, patterns,
-                  g->targets.count, g->networks.items, g->networks.count, g->idle_ms,      g->session_ms};
   }
   return SMPL_OK;
 }
@@ -395,7 +449,7 @@ const user_conf_t *config_user(const config_t *c, const char *name)
 
 grant_subject_t config_subject(const user_conf_t *user)
 {
-  return (grant_subject_t){user->name, user->groups.items, user->groups.count};
+  return (grant_subject_t){user->name, user->groups.items, user->groups.count, hours_now(NULL)};
 }
 
 bool config_is_own(const config_t *c, const ip_t *ip, uint16_t port)
@@ -416,6 +470,28 @@ const char *config_target_text(const config_t *c, const grant_decision_t *decisi
 {
   const grant_conf_t *g = &((const grant_conf_t *)c->grant_confs.items)[decision->grant];
   return ((const target_conf_t *)g->targets.items)[decision->target].text;
+}
+
+static const grant_conf_t *grant_conf(const config_t *c, size_t grant)
+{
+  return &((const grant_conf_t *)c->grant_confs.items)[grant];
+}
+
+const char *config_grant_description(const config_t *c, size_t grant)
+{
+  return grant_conf(c, grant)->description;
+}
+
+char *config_grant_hours(const config_t *c, size_t grant, char *buf)
+{
+  const grant_conf_t *g = grant_conf(c, grant);
+  size_t used = 0;
+  buf[0] = '\0';
+  for (size_t i = 0; i < g->hours.count; i++) {
+    const char *text = ((const hours_conf_t *)g->hours.items)[i].text;
+    used += (size_t)snprintf(buf + used, CONFIG_HOURS_TEXT_MAX - used, "%s%s", i > 0 ? ", " : "", text);
+  }
+  return buf;
 }
 
 char *config_grant_place(const config_t *c, size_t grant, char *buf, size_t cap)

@@ -19,7 +19,10 @@ enum {
   CONFIG_CONNECTIONS_MAX = 16384,
   CONFIG_CHANNELS_MAX = 1024,
   CONFIG_STARTUPS_PER_SOURCE = 10, /* unless the configuration says otherwise */
-  CONFIG_OWN_MAX = 256,            /* endpoints that the ssh listeners stand at */
+  CONFIG_HOURS_LEN_MAX = 64,       /* bytes of one window as written */
+  CONFIG_HOURS_TEXT_MAX = HOURS_WINDOWS_MAX * (CONFIG_HOURS_LEN_MAX + 2),
+  CONFIG_DESCRIPTION_MAX = 200, /* bytes */
+  CONFIG_OWN_MAX = 256,         /* endpoints that the ssh listeners stand at */
 };
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, new ones are dropped with `rate` percent,
@@ -43,9 +46,17 @@ typedef struct grant_conf {
   conf_list_t users;    /* const char * */
   conf_list_t targets;  /* target_conf_t */
   conf_list_t networks; /* ip_net_t */
+  conf_list_t hours;    /* hours_conf_t */
   uint64_t idle_ms;
   uint64_t session_ms;
+  uint64_t max_sessions;
+  const char *description; /* NULL without */
 } grant_conf_t;
+
+typedef struct hours_conf {
+  hours_window_t window;
+  const char *text; /* as written */
+} hours_conf_t;
 
 typedef struct target_conf {
   grant_pattern_t pattern;
@@ -98,9 +109,14 @@ void config_free(config_t *config);
 const user_conf_t *config_user(const config_t *config, const char *name);
 /* Whether one of our own ssh listeners stands there. */
 bool config_is_own(const config_t *config, const ip_t *ip, uint16_t port);
+/* The user now, on the machine's clock. */
 grant_subject_t config_subject(const user_conf_t *user);
 size_t config_grant_count(const config_t *config);
 /* A grant's pattern as it was written. */
 const char *config_target_text(const config_t *config, const grant_decision_t *decision);
+/* NULL without a description. */
+const char *config_grant_description(const config_t *config, size_t grant);
+/* "Mon-Fri 08:00-18:00, Sat 10:00-12:00"; "" for a grant without hours. buf of CONFIG_HOURS_TEXT_MAX bytes. Returns buf. */
+char *config_grant_hours(const config_t *config, size_t grant, char *buf);
 /* "bastion.yaml:12:5" of a grant. buf of cap bytes; returns buf. */
 char *config_grant_place(const config_t *config, size_t grant, char *buf, size_t cap);

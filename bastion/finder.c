@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -64,6 +65,31 @@ grant_decision_t finder_judge_address(const config_t *c, const char *user_name, 
   return d;
 }
 
+/* So many minutes from the beginning of the one that is running. */
+static uint64_t after_minutes(unsigned minutes)
+{
+  unsigned ms;
+  hours_now(&ms);
+  return minutes >= HOURS_WEEK ? UINT64_MAX : clock_mono_ms() + minutes * 60000ull - ms;
+}
+
+uint64_t finder_hours_end(const grant_t *grant)
+{
+  unsigned minutes = hours_left(grant->hours, grant->hour_count, hours_now(NULL));
+  return minutes == 0 ? 0 : after_minutes(minutes);
+}
+
+uint64_t finder_granted_until(const config_t *c, const char *user_name, bool is_ip, const char *name,
+                              const endpoint_t *address)
+{
+  const user_conf_t *user = config_user(c, user_name);
+  if (user == NULL)
+    return 0;
+  grant_subject_t subject = config_subject(user);
+  grant_target_t target = {is_ip, address->ip, name, address->port};
+  return after_minutes(grant_minutes_left(c->grants, config_grant_count(c), &subject, &target, &address->ip));
+}
+
 /* The final names that a target may mean and a grant covers. Without any, the decision nearest to a grant. */
 static grant_decision_t collect(const config_t *c, const char *user, const target_t *target, uint16_t port,
                                 candidate_t *out, size_t *count)
@@ -81,10 +107,9 @@ static grant_decision_t collect(const config_t *c, const char *user, const targe
     grant_decision_t d = decide_name(c, user, one.name, port);
     if (d.reason == REASON_NONE)
       out[(*count)++] = one;
-    else if (*count == 0 && (i == 0 || d.reason == REASON_PORT_NOT_GRANTED))
+    else if (*count == 0 && (i == 0 || d.reason != REASON_NOT_GRANTED))
       out[0] = one;
-    if (best.reason != REASON_NONE && (d.reason == REASON_NONE || best.reason == REASON_NOT_GRANTED))
-      best = d;
+    best = grant_nearer(best, d);
   }
   return best;
 }

@@ -39,3 +39,8 @@ grant_decision_t finder_judge(const config_t *config, const char *user, const ch
 /* The same for a target that has been found: is it still granted at this address? */
 grant_decision_t finder_judge_address(const config_t *config, const char *user, bool is_ip, const char *name,
                                       const endpoint_t *address);
+/* When hours end that, on the monotonic clock in ms; UINT64_MAX if none do. */
+uint64_t finder_granted_until(const config_t *config, const char *user, bool is_ip, const char *name,
+                              const endpoint_t *address);
+/* The monotonic time in ms at which the grant's hours end; UINT64_MAX without. 0 if it is not in force now. */
+uint64_t finder_hours_end(const grant_t *grant);

@@ -96,14 +96,15 @@ static int parse_ports(const char *text, size_t len, grant_pattern_t *out)
 
 static int parse_host(const char *text, size_t len, grant_pattern_t *out)
 {
-  char literal[IP_TEXT_MAX];
+  char literal[IP_NET_TEXT_MAX];
   bool bracket = len >= 2 && text[0] == '[' && text[len - 1] == ']';
   size_t literal_len = bracket ? len - 2 : len;
   if (literal_len < sizeof literal) {
     memcpy(literal, text + (bracket ? 1 : 0), literal_len);
     literal[literal_len] = '\0';
     bool colon = strchr(literal, ':') != NULL;
-    if (colon == bracket && ip_parse(literal, &out->ip) == SMPL_OK && colon == !ip_is_v4(&out->ip)) {
+    if (colon == bracket && ip_net_parse(literal, &out->net) == SMPL_OK &&
+        colon == !ip_net_is_v4(&out->net)) {
       out->is_ip = true;
       return SMPL_OK;
     }
@@ -153,7 +154,7 @@ static bool host_matches(const grant_pattern_t *pattern, const grant_target_t *t
 {
   if (pattern->is_ip != target->is_ip)
     return false;
-  return target->is_ip ? ip_equal(&pattern->ip, &target->ip) : name_matches(pattern, target->name);
+  return target->is_ip ? ip_net_contains(&pattern->net, &target->ip) : name_matches(pattern, target->name);
 }
 
 static bool port_matches(const grant_pattern_t *pattern, uint16_t port)
@@ -192,21 +193,41 @@ static bool admits(const grant_t *grant, const ip_t *address)
   return false;
 }
 
+/* How near to a grant a refusal is. */
+static int nearness(reason_t reason)
+{
+  switch (reason) {
+  case REASON_NONE:
+    return 4;
+  case REASON_ADDRESS_NOT_GRANTED:
+    return 3;
+  case REASON_OUTSIDE_HOURS:
+    return 2;
+  case REASON_PORT_NOT_GRANTED:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+grant_decision_t grant_nearer(grant_decision_t a, grant_decision_t b)
+{
+  return nearness(b.reason) > nearness(a.reason) ? b : a;
+}
+
 /* The reason gets nearer to a grant with each test that passes; the nearest one is told. address may be NULL. */
 static void judge(const grant_t *grant, size_t index, const grant_target_t *target, const ip_t *address,
-                  grant_decision_t *d)
+                  unsigned minute, grant_decision_t *d)
 {
+  bool in_force = hours_cover(grant->hours, grant->hour_count, minute);
   for (size_t t = 0; t < grant->target_count && d->reason != REASON_NONE; t++) {
     if (!host_matches(&grant->targets[t], target))
       continue;
-    if (!port_matches(&grant->targets[t], target->port)) {
-      if (d->reason == REASON_NOT_GRANTED)
-        d->reason = REASON_PORT_NOT_GRANTED;
-    } else if (address != NULL && !admits(grant, address)) {
-      d->reason = REASON_ADDRESS_NOT_GRANTED;
-    } else {
-      *d = (grant_decision_t){REASON_NONE, index, t};
-    }
+    reason_t reason = !port_matches(&grant->targets[t], target->port) ? REASON_PORT_NOT_GRANTED
+                      : !in_force                                     ? REASON_OUTSIDE_HOURS
+                      : address != NULL && !admits(grant, address)    ? REASON_ADDRESS_NOT_GRANTED
+                                                                      : REASON_NONE;
+    *d = grant_nearer(*d, (grant_decision_t){reason, index, t});
   }
 }
 
@@ -216,7 +237,7 @@ static grant_decision_t decide(const grant_t *grants, size_t count, const grant_
   grant_decision_t d = {REASON_NOT_GRANTED, 0, 0};
   for (size_t g = 0; g < count && d.reason != REASON_NONE; g++)
     if (grant_covers_subject(&grants[g], subject))
-      judge(&grants[g], g, target, address, &d);
+      judge(&grants[g], g, target, address, subject->minute, &d);
   return d;
 }
 
@@ -230,4 +251,19 @@ grant_decision_t grant_decide_address(const grant_t *grants, size_t count, const
                                       const grant_target_t *target, const ip_t *address)
 {
   return decide(grants, count, subject, target, address);
+}
+
+unsigned grant_minutes_left(const grant_t *grants, size_t count, const grant_subject_t *subject,
+                            const grant_target_t *target, const ip_t *address)
+{
+  grant_subject_t at = *subject;
+  unsigned sum = 0;
+  while (sum < HOURS_WEEK) {
+    at.minute = (subject->minute + sum) % HOURS_WEEK;
+    grant_decision_t d = decide(grants, count, &at, target, address);
+    if (d.reason != REASON_NONE)
+      return sum;
+    sum += hours_left(grants[d.grant].hours, grants[d.grant].hour_count, at.minute);
+  }
+  return HOURS_WEEK;
 }

@@ -46,6 +46,7 @@ static const struct shape {
     [MSG_CONTROL_REPLY] = {sizeof(msg_json_t), MSG_FROM_BROKER_TO_WORKER, false},
     [MSG_EVENT] = {sizeof(msg_json_t), MSG_FROM_BROKER_TO_WORKER, false},
     [MSG_END] = {sizeof(msg_text_t), MSG_FROM_BROKER_TO_WORKER, false},
+    [MSG_SAY] = {sizeof(msg_text_t), MSG_FROM_BROKER_TO_WORKER, false},
 };
 
 static const struct shape *shape_of(unsigned type)
@@ -151,6 +152,7 @@ static bool fields_ok(const msg_t *m)
   case MSG_NOTE:
   case MSG_BYE:
   case MSG_END:
+  case MSG_SAY:
     return text_ok(&m->text);
   }
   return false;

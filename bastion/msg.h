@@ -60,6 +60,7 @@ typedef enum msg_type {
   MSG_CONTROL_REPLY,
   MSG_EVENT, /* a smpl-control event line for every open smpl-control channel */
   MSG_END,   /* end the session: tell the client this text, then exit */
+  MSG_SAY, /* words for the client, where its protocol has a place for them: SSH_MSG_DEBUG, RFC 4253 §11.3 */
 } msg_type_t;
 
 /* Every message starts so. request pairs an answer with its question; 0 where there is none. */
@@ -197,7 +198,7 @@ typedef struct msg_json {
   char json[MSG_JSON_MAX];
 } msg_json_t;
 
-/* MSG_NOTE, MSG_BYE, MSG_END */
+/* MSG_NOTE, MSG_BYE, MSG_END, MSG_SAY (no reason) */
 typedef struct msg_text {
   msg_header_t h;
   uint32_t reason;

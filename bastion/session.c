@@ -506,8 +506,16 @@ static void end_long(session_t *s)
   session_end(s, REASON_SESSION_LIMIT, text);
 }
 
+/* Another grant, or hours that follow, may go on with it. */
+static void end_of_hours(session_t *s)
+{
+  if (!channel_all_granted(s) || !session_set_limits(s))
+    session_end(s, REASON_OUTSIDE_HOURS, "the grant's hours are over");
+}
+
 static void tell_end(session_t *s)
 {
+  events_ending(s);
   msg_t m;
   msg_init(&m, MSG_END, 0, s->number);
   m.text.reason = s->reason;
@@ -539,14 +547,31 @@ static void sweep_one(session_t *s, uint64_t now)
       session_end(s, REASON_LOGIN_GRACE, NULL);
   } else if (now - s->opened_at >= s->session_ms) {
     end_long(s);
+  } else if (now >= s->hours_end) {
+    end_of_hours(s);
   } else if (now - s->active_at >= s->idle_ms) {
     end_idle(s);
+  } else {
+    events_warn(s, now);
   }
+}
+
+/* Each minute, so that a clock that is set is followed. */
+static void judge_hours(broker_t *b)
+{
+  unsigned minute = hours_now(NULL);
+  if (minute == b->minute)
+    return;
+  b->minute = minute;
+  for (session_t *s = b->sessions; s != NULL; s = s->next)
+    if (s->state == STATE_OPEN && s->hours_end != UINT64_MAX)
+      end_of_hours(s);
 }
 
 void session_sweep(broker_t *b)
 {
   uint64_t now = clock_mono_ms();
+  judge_hours(b);
   session_tell_repeats(b, false);
   for (session_t *s = b->sessions, *next; s != NULL; s = next) {
     next = s->next;
@@ -556,47 +581,52 @@ void session_sweep(broker_t *b)
 
 /* ---- limits and policy ---- */
 
-static void merge_limits(session_t *s, const grant_t *g, bool strictest, bool first)
+static void merge_limits(session_t *s, const grant_t *g, uint64_t hours_end, bool strictest, bool first)
 {
+  if (first || (strictest ? hours_end < s->hours_end : hours_end > s->hours_end))
+    s->hours_end = hours_end;
   if (first || (strictest ? g->idle_ms < s->idle_ms : g->idle_ms > s->idle_ms))
     s->idle_ms = g->idle_ms;
   if (first || (strictest ? g->session_ms < s->session_ms : g->session_ms > s->session_ms))
     s->session_ms = g->session_ms;
 }
 
-/* The strictest of the grants that open connections use; while none is open, the most generous of the user's. */
-void session_set_limits(session_t *s)
+/* The strictest of the grants that open connections use; while none is open, the most generous of the user's that are in
+ * force. */
+bool session_set_limits(session_t *s)
 {
+  if (s->state == STATE_ENDING)
+    return false;
   const config_t *c = s->broker->config;
   bool first = true;
   for (const channel_t *ch = s->channels; ch != NULL; ch = ch->next) {
     if (ch->state == CHANNEL_OPENING)
       continue;
-    grant_decision_t d = finder_judge_address(c, s->user, ch->is_ip, ch->name, &ch->address);
-    if (d.reason != REASON_NONE)
-      continue;
-    merge_limits(s, &c->grants[d.grant], true, first);
+    merge_limits(s, &c->grants[ch->grant], ch->hours_end, true, first);
     first = false;
   }
   const user_conf_t *user = config_user(c, s->user);
   if (!first || user == NULL)
-    return;
+    return !first;
   grant_subject_t subject = config_subject(user);
   s->idle_ms = s->session_ms = SESSION_UNGRANTED_MS;
+  s->hours_end = UINT64_MAX;
   for (size_t g = 0; g < config_grant_count(c); g++) {
-    if (!grant_covers_subject(&c->grants[g], &subject))
+    uint64_t hours_end = grant_covers_subject(&c->grants[g], &subject) ? finder_hours_end(&c->grants[g]) : 0;
+    if (hours_end == 0)
       continue;
-    merge_limits(s, &c->grants[g], false, first);
+    merge_limits(s, &c->grants[g], hours_end, false, first);
     first = false;
   }
+  return !first;
 }
 
 /* The user, the key that signed in, and every open connection must still be allowed. */
-static bool still_granted(const session_t *s)
+static bool still_granted(session_t *s)
 {
   const user_conf_t *user = config_user(s->broker->config, s->user);
   return user != NULL && authkeys_find(&user->keys, s->verified_key, s->verified_key_len) != NULL &&
-         channel_all_granted(s);
+         channel_all_granted(s) && !channel_over_limit(s);
 }
 
 size_t session_judge_all(broker_t *b)

@@ -170,6 +170,44 @@ static void on_recorded(void *ctx, int err)
   }
 }
 
+/* By which grant, and until when. */
+static reason_t judge(channel_t *c)
+{
+  const session_t *s = c->session;
+  const config_t *config = s->broker->config;
+  grant_decision_t d = finder_judge_address(config, s->user, c->is_ip, c->name, &c->address);
+  c->grant = d.grant;
+  c->hours_end = finder_granted_until(config, s->user, c->is_ip, c->name, &c->address);
+  return d.reason;
+}
+
+static bool uses_grant(const session_t *s, size_t grant)
+{
+  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->state != CHANNEL_OPENING && c->grant == grant)
+      return true;
+  return false;
+}
+
+/* Whether sessions of the user other than this one, from `first` in the list on, are as many as the grant allows. */
+static bool grant_is_full(const session_t *s, size_t grant, const session_t *first)
+{
+  uint64_t most = s->broker->config->grants[grant].max_sessions;
+  uint64_t others = 0;
+  for (const session_t *o = first; most > 0 && o != NULL; o = o->next)
+    others += o != s && o->state == STATE_OPEN && strcmp(o->user, s->user) == 0 && uses_grant(o, grant);
+  return most > 0 && others >= most;
+}
+
+bool channel_over_limit(const session_t *s)
+{
+  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->state != CHANNEL_OPENING &&
+        grant_is_full(s, c->grant, s->next)) /* the list has the newest first */
+      return true;
+  return false;
+}
+
 static json_t *open_record(const channel_t *c)
 {
   char address[ENDPOINT_TEXT_MAX];
@@ -195,6 +233,13 @@ static void on_opening(void *ctx, const opening_result_t *result)
   memcpy(c->name, result->name, sizeof c->name);
   if (result->reason != REASON_NONE || s->state != STATE_OPEN) {
     refuse(c, result->reason != REASON_NONE ? result->reason : REASON_SESSION_ENDED);
+    return;
+  }
+  reason_t judged = judge(c);
+  if (judged == REASON_NONE && grant_is_full(s, c->grant, s->broker->sessions))
+    judged = REASON_TOO_MANY_SESSIONS;
+  if (judged != REASON_NONE) {
+    refuse(c, judged);
     return;
   }
   c->opened_at = clock_mono_ms();
@@ -346,14 +391,11 @@ void channel_finish_all(session_t *s)
   }
 }
 
-bool channel_all_granted(const session_t *s)
+bool channel_all_granted(session_t *s)
 {
-  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
-    if (c->state == CHANNEL_OPENING)
-      continue; /* judged when it is connected */
-    if (finder_judge_address(s->broker->config, s->user, c->is_ip, c->name, &c->address).reason !=
-        REASON_NONE)
-      return false;
-  }
-  return true;
+  bool all = true;
+  for (channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->state != CHANNEL_OPENING) /* judged when it is connected */
+      all = judge(c) == REASON_NONE && all;
+  return all;
 }

@@ -9,6 +9,8 @@
 
 enum { TEXT_MAX = 512 };
 
+#define COMMANDS "whoami, targets, resolve, why, limits, sessions"
+
 static void send_json(session_t *s, uint32_t request, uint32_t control, json_t *reply)
 {
   msg_t m;
@@ -69,39 +71,90 @@ static json_t *whoami(const session_t *s)
                    "session", s->id, "groups", groups, "source", endpoint_format(&s->source, source));
 }
 
-/* ---- why ---- */
+/* ---- limits ---- */
 
-static json_t *last_refusal(const session_t *s, const char *target, uint16_t port)
+static json_t *limits(const session_t *s)
 {
-  char when[CLOCK_ISO_MAX];
-  const refusal_t *last = channel_last_refusal(s, target, port);
-  if (last == NULL)
-    return json_null();
-  return json_pack("{s:s, s:s, s:i, s:s}", "reason", reason_name(last->reason), "text",
-                   reason_text(last->reason), "port", (int)last->port, "time",
-                   clock_format_iso(when, last->at));
+  char started[CLOCK_ISO_MAX];
+  uint64_t now = clock_mono_ms();
+  const broker_t *b = s->broker;
+  size_t open = 0, sessions = 0;
+  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    open += c->state == CHANNEL_LIVE;
+  for (const session_t *o = b->sessions; o != NULL; o = o->next)
+    sessions += o->signed_in && strcmp(o->user, s->user) == 0;
+  return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:n}", "ok", 1, "session", s->id,
+                   "started", clock_format_iso(started, clock_wall_ms() - (now - s->opened_at)), "idle_s",
+                   (json_int_t)(s->idle_ms / 1000), "session_s", (json_int_t)(s->session_ms / 1000),
+                   "idle_left_s", (json_int_t)(events_idle_left(s, now) / 1000), "session_left_s",
+                   (json_int_t)(events_session_left(s, now) / 1000), "channels_open", (json_int_t)open,
+                   "channels_max", (json_int_t)b->config->limits.channels, "sessions_open",
+                   (json_int_t)sessions, "sessions_max", (json_int_t)b->config->limits.sessions_per_user,
+                   "keepalive_s");
 }
 
-static json_t *why(const session_t *s, const char *target, uint16_t port)
+/* ---- sessions ---- */
+
+enum {
+  SESSIONS_BUDGET = 12000, /* bytes of an answer, as for `targets` */
+  SESSION_COST = 500,
+  CHANNEL_COST = 250,
+};
+
+static json_t *channels_of(const session_t *s, size_t *left, bool *truncated)
 {
-  char name[GRANT_NAME_MAX], shown[MSG_HOST_MAX], text[TEXT_MAX * 2];
-  const config_t *c = s->broker->config;
-  grant_decision_t d = finder_judge(c, s->user, target, port, name);
-  bool allowed = d.reason == REASON_NONE;
-  text_escape(shown, sizeof shown, target, strlen(target));
-  if (allowed)
-    snprintf(text, sizeof text, "%s is granted to you by %s", name, config_target_text(c, &d));
-  else if (port != 0)
-    snprintf(text, sizeof text, "%s:%u: %s", shown, port, reason_text(d.reason));
-  else
-    snprintf(text, sizeof text, "%s: %s", shown, reason_text(d.reason));
-  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:o, s:o}", "ok", 1, "allowed", allowed, "reason",
-                   reason_name(d.reason), "text", text, "name", name, "grant",
-                   allowed ? json_string(config_target_text(c, &d)) : json_null(), "last",
-                   last_refusal(s, target, port));
+  char address[ENDPOINT_TEXT_MAX], opened[CLOCK_ISO_MAX];
+  json_t *list = json_array();
+  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
+    size_t cost = CHANNEL_COST + strlen(c->host) + strlen(c->name);
+    if (c->state != CHANNEL_LIVE)
+      continue;
+    if (cost > *left) {
+      *truncated = true;
+      break;
+    }
+    *left -= cost;
+    uint64_t age = clock_mono_ms() - c->opened_at;
+    json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s, s:I, s:I, s:s}", "target", c->host, "name",
+                                          c->name, "port", (int)c->port, "address",
+                                          endpoint_format(&c->address, address), "bytes_up",
+                                          (json_int_t)c->bytes_up, "bytes_down", (json_int_t)c->bytes_down,
+                                          "opened", clock_format_iso(opened, clock_wall_ms() - age)));
+  }
+  return list;
 }
 
-/* ---- resolve ---- */
+/* Of the same user, whoever of them asks. */
+static json_t *sessions(const session_t *mine)
+{
+  char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
+  size_t left = SESSIONS_BUDGET;
+  bool truncated = false;
+  json_t *list = json_array();
+  for (const session_t *s = mine->broker->sessions; s != NULL; s = s->next) {
+    if (s->state != STATE_OPEN || strcmp(s->user, mine->user) != 0)
+      continue;
+    if (left < SESSION_COST) {
+      truncated = true;
+      break;
+    }
+    left -= SESSION_COST;
+    uint64_t age = clock_mono_ms() - s->opened_at;
+    json_array_insert_new(list, 0,
+                          json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "session", s->id,
+                                    "current", s == mine, "source", endpoint_format(&s->source, source),
+                                    "client", s->client_version, "key", s->fingerprint, "started",
+                                    clock_format_iso(started, clock_wall_ms() - age), "bytes_up",
+                                    (json_int_t)s->bytes_up, "bytes_down", (json_int_t)s->bytes_down,
+                                    "channels", channels_of(s, &left, &truncated)));
+  }
+  json_t *reply = json_pack("{s:b, s:o}", "ok", 1, "sessions", list);
+  if (truncated)
+    json_object_set_new(reply, "truncated", json_true());
+  return reply;
+}
+
+/* ---- questions that wait ---- */
 
 static void unlink_question(question_t *q)
 {
@@ -118,9 +171,105 @@ static void unlink_question(question_t *q)
 static void free_question(question_t *q)
 {
   finder_cancel(q->finder);
+  catalog_cancel(q->gather);
+  json_decref(q->reply);
   json_decref(q->id);
   free(q);
 }
+
+/* NULL, and the client is told so, if too many wait. */
+static question_t *new_question(session_t *s, const msg_t *m, json_t *id)
+{
+  question_t *q = s->question_count < SESSION_CONTROLS_MAX ? calloc(1, sizeof *q) : NULL;
+  if (q == NULL) {
+    answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
+    return NULL;
+  }
+  q->session = s;
+  q->request = m->h.request;
+  q->control = m->json.control;
+  q->id = json_incref(id);
+  q->next = s->questions;
+  s->questions = q;
+  s->question_count++;
+  return q;
+}
+
+/* Takes over reply. */
+static void answer_question(question_t *q, json_t *reply)
+{
+  answer(q->session, q->request, q->control, q->id, reply);
+  unlink_question(q);
+  free_question(q);
+}
+
+/* ---- the nearest name ---- */
+
+static void on_gathered(void *ctx)
+{
+  question_t *q = ctx;
+  char nearest[GRANT_NAME_MAX];
+  q->gather = NULL;
+  if (targets_nearest(q->session, q->name, nearest))
+    json_object_set_new(q->reply, "nearest", json_string(nearest));
+  answer_question(q, json_incref(q->reply));
+}
+
+/* A refusal that a typing error would explain waits for the names there are; others go at once. Takes over reply. */
+static void answer_with_nearest(question_t *q, reason_t reason, const char *name, json_t *reply)
+{
+  if (reason != REASON_NOT_GRANTED && reason != REASON_UNKNOWN_NAME) {
+    answer_question(q, reply);
+    return;
+  }
+  q->reply = reply;
+  memcpy(q->name, name, sizeof q->name);
+  targets_gather(q->session, on_gathered, q, &q->gather);
+}
+
+/* ---- why ---- */
+
+static json_t *last_refusal(const session_t *s, const char *target, uint16_t port)
+{
+  char when[CLOCK_ISO_MAX];
+  const refusal_t *last = channel_last_refusal(s, target, port);
+  if (last == NULL)
+    return json_null();
+  return json_pack("{s:s, s:s, s:i, s:s}", "reason", reason_name(last->reason), "text",
+                   reason_text(last->reason), "port", (int)last->port, "time",
+                   clock_format_iso(when, last->at));
+}
+
+static json_t *why_reply(const session_t *s, const char *target, uint16_t port, const grant_decision_t *d,
+                         const char *name)
+{
+  char shown[MSG_HOST_MAX], text[TEXT_MAX * 2];
+  const config_t *c = s->broker->config;
+  bool allowed = d->reason == REASON_NONE;
+  text_escape(shown, sizeof shown, target, strlen(target));
+  if (allowed)
+    snprintf(text, sizeof text, "%s is granted to you by %s", name, config_target_text(c, d));
+  else if (port != 0)
+    snprintf(text, sizeof text, "%s:%u: %s", shown, port, reason_text(d->reason));
+  else
+    snprintf(text, sizeof text, "%s: %s", shown, reason_text(d->reason));
+  return json_pack("{s:b, s:b, s:s, s:s, s:s, s:o, s:o}", "ok", 1, "allowed", allowed, "reason",
+                   reason_name(d->reason), "text", text, "name", name, "grant",
+                   allowed ? json_string(config_target_text(c, d)) : json_null(), "last",
+                   last_refusal(s, target, port));
+}
+
+static void why(session_t *s, const msg_t *m, json_t *id, const char *target, uint16_t port)
+{
+  char name[GRANT_NAME_MAX];
+  question_t *q = new_question(s, m, id);
+  if (q == NULL)
+    return;
+  grant_decision_t d = finder_judge(s->broker->config, s->user, target, port, name);
+  answer_with_nearest(q, d.reason, name, why_reply(s, target, port, &d, name));
+}
+
+/* ---- resolve ---- */
 
 static json_t *found_reply(const question_t *q, const finder_result_t *found)
 {
@@ -136,31 +285,35 @@ static json_t *found_reply(const question_t *q, const finder_result_t *found)
 static void on_found(void *ctx, const finder_result_t *found)
 {
   question_t *q = ctx;
-  session_t *s = q->session;
   q->finder = NULL;
   json_t *reply = found->reason == REASON_NONE ? found_reply(q, found)
                                                : target_failure(q->target, found->port, found->reason);
-  answer(s, q->request, q->control, q->id, reply);
-  unlink_question(q);
-  free_question(q);
+  answer_with_nearest(q, found->reason, found->name, reply);
 }
 
 static void resolve(session_t *s, const msg_t *m, json_t *id, const char *target, uint16_t port)
 {
-  question_t *q = s->question_count < SESSION_CONTROLS_MAX ? calloc(1, sizeof *q) : NULL;
-  if (q == NULL) {
-    answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
+  question_t *q = new_question(s, m, id);
+  if (q == NULL)
     return;
-  }
-  q->session = s;
-  q->request = m->h.request;
-  q->control = m->json.control;
-  q->id = json_incref(id);
   text_escape(q->target, sizeof q->target, target, strlen(target));
-  q->next = s->questions;
-  s->questions = q;
-  s->question_count++;
   finder_start(&s->broker->world, s->user, target, port, on_found, q, &q->finder);
+}
+
+/* ---- targets ---- */
+
+static void on_targets(void *ctx)
+{
+  question_t *q = ctx;
+  q->gather = NULL;
+  answer_question(q, targets_list(q->session));
+}
+
+static void targets(session_t *s, const msg_t *m, json_t *id)
+{
+  question_t *q = new_question(s, m, id);
+  if (q != NULL)
+    targets_gather(s, on_targets, q, &q->gather);
 }
 
 void question_drop_all(session_t *s)
@@ -199,7 +352,7 @@ static void ask_target(session_t *s, const msg_t *m, const char *cmd, json_t *id
     answer(s, m->h.request, m->json.control, id,
            failure("bad-target", "\"port\" must be a number from 1 to 65535"));
   else if (strcmp(cmd, "why") == 0)
-    answer(s, m->h.request, m->json.control, id, why(s, target, port));
+    why(s, m, id, target, port);
   else
     resolve(s, m, id, target, port);
 }
@@ -212,14 +365,18 @@ void question_ask(session_t *s, const msg_t *m)
   if (!json_is_object(body))
     answer(s, m->h.request, m->json.control, NULL, failure("none", "expected a JSON object on one line"));
   else if (cmd == NULL)
-    answer(s, m->h.request, m->json.control, id,
-           failure("none", "\"cmd\" is missing: whoami, resolve or why"));
+    answer(s, m->h.request, m->json.control, id, failure("none", "\"cmd\" is missing: " COMMANDS));
   else if (strcmp(cmd, "whoami") == 0)
     answer(s, m->h.request, m->json.control, id, whoami(s));
+  else if (strcmp(cmd, "limits") == 0)
+    answer(s, m->h.request, m->json.control, id, limits(s));
+  else if (strcmp(cmd, "sessions") == 0)
+    answer(s, m->h.request, m->json.control, id, sessions(s));
+  else if (strcmp(cmd, "targets") == 0)
+    targets(s, m, id);
   else if (strcmp(cmd, "resolve") == 0 || strcmp(cmd, "why") == 0)
     ask_target(s, m, cmd, id, body);
   else
-    answer(s, m->h.request, m->json.control, id,
-           failure("none", "unknown cmd: whoami, resolve and why are known"));
+    answer(s, m->h.request, m->json.control, id, failure("none", "unknown cmd; there are " COMMANDS));
   json_decref(body);
 }

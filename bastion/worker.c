@@ -52,6 +52,16 @@ static void on_event(worker_t *w, const msg_t *m)
   }
 }
 
+/* The event that tells of the end is queued. A client that reads it together with the disconnect drops it unseen, as stock
+ * ssh does: a moment between the two. */
+static void deliver_events(worker_t *w)
+{
+  uint64_t now = clock_mono_ms(), until = now + WORKER_EVENTS_MS;
+  for (; w->pump && w->controls && now < until; now = clock_mono_ms())
+    if (ssh_pump_turn(w->pump, NULL, 0, (int)(until - now)) != SMPL_OK)
+      return;
+}
+
 static void on_broker_message(worker_t *w, const msg_t *m, int fd)
 {
   switch ((msg_type_t)m->h.type) {
@@ -69,7 +79,12 @@ static void on_broker_message(worker_t *w, const msg_t *m, int fd)
   case MSG_EVENT:
     on_event(w, m);
     return;
+  case MSG_SAY:
+    if (w->signed_in)
+      ssh_send_debug(w->session, m->text.text, 1);
+    return;
   case MSG_END:
+    deliver_events(w);
     worker_end(w, (reason_t)m->text.reason, m->text.text);
   default: /* an answer to a question that was given up, or a second MSG_START */
     if (fd >= 0)

@@ -21,6 +21,7 @@ enum {
   WORKER_FULL_NOTES_MAX =
       16,                  /* of them for connections above the limit; more go unsaid, and cut nobody off */
   WORKER_START_MS = 10000, /* for the broker's first message */
+  WORKER_EVENTS_MS = 100,  /* between the event that tells of the end and the disconnect */
   WORKER_LAST_WORDS_MS = 500, /* to get the disconnect message out */
 };
 

@@ -65,6 +65,7 @@ struct lookup_query {
   dns_name_t name;
   lookup_addrs_cb addrs_cb;
   lookup_srvs_cb srvs_cb;
+  lookup_ptrs_cb ptrs_cb;
   void *ctx;
   bool cancelled;
   unsigned left; /* parts not done */
@@ -72,6 +73,7 @@ struct lookup_query {
   part_t parts[2];
   lookup_addrs_t addrs[2];
   lookup_srvs_t srvs;
+  lookup_ptrs_t *ptrs; /* of a query for them */
 };
 
 static void part_send(part_t *part);
@@ -335,6 +337,27 @@ static int take_services(dns_wire_t w, unsigned count, const dns_name_t *owner, 
   return SMPL_OK;
 }
 
+static int take_pointers(dns_wire_t w, unsigned count, const dns_name_t *owner, lookup_ptrs_t *out)
+{
+  for (unsigned i = 0; i < count; i++) {
+    dns_rr_t rr;
+    dns_name_t name;
+    if (next_rr(&w, &rr))
+      return SMPL_EPROTO;
+    if (rr.type != DNS_TYPE_PTR || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
+      continue;
+    dns_wire_t data = dns_wire_of(w.data, rr.rdata + rr.rdlen);
+    data.at = rr.rdata;
+    if (dns_wire_name(&data, &name) || dns_wire_left(&data) != 0)
+      return SMPL_EPROTO;
+    dns_name_lower(&name);
+    lower_ttl(&out->ttl, rr.ttl);
+    if (out->count < LOOKUP_PTRS_MAX)
+      out->names[out->count++] = name;
+  }
+  return SMPL_OK;
+}
+
 static int read_records(part_t *part, dns_wire_t w, unsigned ancount)
 {
   lookup_query_t *q = part->query;
@@ -348,6 +371,11 @@ static int read_records(part_t *part, dns_wire_t w, unsigned ancount)
     q->srvs.ttl = out->ttl;
     err = take_services(w, ancount, &owner, &q->srvs);
     return err ? err : q->srvs.count > 0 ? SMPL_OK : SMPL_EINVAL;
+  }
+  if (part->type == DNS_TYPE_PTR) {
+    q->ptrs->ttl = out->ttl;
+    err = take_pointers(w, ancount, &owner, q->ptrs);
+    return err ? err : q->ptrs->count > 0 ? SMPL_OK : SMPL_EINVAL;
   }
   err = take_addresses(w, ancount, part->type, &owner, out);
   return err ? err : out->count > 0 ? SMPL_OK : SMPL_EINVAL;
@@ -392,6 +420,7 @@ static void query_free(lookup_query_t *q)
     uv_timer_stop(&l->tick);
     uv_idle_stop(&l->deliver);
   }
+  free(q->ptrs);
   free(q);
 }
 
@@ -442,6 +471,8 @@ static void part_send(part_t *part)
   out->count = 0;
   out->chain_count = 0;
   part->query->srvs.count = 0; /* what a server said before its answer turned out broken */
+  if (part->query->ptrs != NULL)
+    part->query->ptrs->count = 0;
   if (getrandom(&part->id, sizeof part->id, 0) != (ssize_t)sizeof part->id)
     part->id = (uint16_t)(uv_hrtime() >> 8);
   part->asked = part->query->name;
@@ -520,6 +551,10 @@ static void query_deliver(lookup_query_t *q)
     q->srvs_cb(q->ctx, q->parts[0].err, &q->srvs);
     return;
   }
+  if (q->ptrs_cb != NULL) {
+    q->ptrs_cb(q->ctx, q->parts[0].err, q->ptrs);
+    return;
+  }
   lookup_addrs_t joined;
   int err = join_addresses(q, &joined);
   q->addrs_cb(q->ctx, err, &joined);
@@ -548,7 +583,7 @@ static void on_deliver(uv_idle_t *idle)
 }
 
 static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *types, unsigned count,
-                       lookup_query_t **out)
+                       lookup_ptrs_t *ptrs, lookup_query_t **out)
 {
   if (l->pending >= LOOKUP_PENDING_MAX)
     return SMPL_ELIMIT;
@@ -556,6 +591,7 @@ static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *type
   if (q == NULL)
     return SMPL_ENOMEM;
   q->lookup = l;
+  q->ptrs = ptrs;
   q->name = *name;
   dns_name_lower(&q->name);
   q->next = l->all;
@@ -579,7 +615,7 @@ int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, vo
 {
   static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
   lookup_query_t *q;
-  int err = query_start(l, name, types, 2, &q);
+  int err = query_start(l, name, types, 2, NULL, &q);
   if (err)
     return err;
   q->addrs_cb = cb;
@@ -593,10 +629,27 @@ int lookup_services(lookup_t *l, const dns_name_t *name, lookup_srvs_cb cb, void
 {
   static const uint16_t types[] = {DNS_TYPE_SRV};
   lookup_query_t *q;
-  int err = query_start(l, name, types, 1, &q);
+  int err = query_start(l, name, types, 1, NULL, &q);
   if (err)
     return err;
   q->srvs_cb = cb;
+  q->ctx = ctx;
+  if (query != NULL)
+    *query = q;
+  return SMPL_OK;
+}
+
+int lookup_pointers(lookup_t *l, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx, lookup_query_t **query)
+{
+  static const uint16_t types[] = {DNS_TYPE_PTR};
+  lookup_query_t *q;
+  lookup_ptrs_t *ptrs = calloc(1, sizeof *ptrs); /* 65 KB: not in every query */
+  int err = ptrs != NULL ? query_start(l, name, types, 1, ptrs, &q) : SMPL_ENOMEM;
+  if (err) {
+    free(ptrs);
+    return err;
+  }
+  q->ptrs_cb = cb;
   q->ctx = ctx;
   if (query != NULL)
     *query = q;

@@ -1,5 +1,5 @@
 /* Asking a DNS server for addresses and services: c-ares does the sending on a libuv loop, our own reader takes the answers
- * apart (dns_wire.h). All calls on the loop's thread; callbacks too, never from inside lookup_addrs or lookup_srv. */
+ * apart (dns_wire.h). All calls on the loop's thread; callbacks too, never from inside the call that asks. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,6 +14,7 @@
 enum {
   LOOKUP_ADDRS_MAX = 16,                    /* addresses kept of one answer, A before AAAA */
   LOOKUP_SRVS_MAX = 16,                     /* SRV records kept */
+  LOOKUP_PTRS_MAX = 256,                    /* PTR records kept */
   LOOKUP_CHAIN_MAX = 8,                     /* CNAMEs followed within one answer */
   LOOKUP_CHAINS_MAX = 2 * LOOKUP_CHAIN_MAX, /* within the answers for A and for AAAA */
   LOOKUP_TTL_MAX = 3600,                    /* seconds; longer ones are cut */
@@ -55,12 +56,19 @@ typedef struct lookup_srvs {
   uint32_t ttl;
 } lookup_srvs_t;
 
+typedef struct lookup_ptrs {
+  size_t count;                      /* in the order of the answer */
+  dns_name_t names[LOOKUP_PTRS_MAX]; /* lower-cased */
+  uint32_t ttl;
+} lookup_ptrs_t;
+
 /* err: SMPL_OK (count >= 1), SMPL_ENOENT (NXDOMAIN), SMPL_EINVAL (the name exists, without such a record), SMPL_EDENIED
  * (REFUSED), SMPL_ESERVER (SERVFAIL or another rcode), SMPL_EPROTO (malformed answer), SMPL_ELIMIT (an alias chain too
  * long), SMPL_ETIMEOUT, SMPL_ECLOSED (no server can be reached), SMPL_ENOMEM. A server that times out, cannot be reached,
  * refuses or fails is followed by the next one. The result is borrowed for the call. */
 typedef void (*lookup_addrs_cb)(void *ctx, int err, const lookup_addrs_t *result);
 typedef void (*lookup_srvs_cb)(void *ctx, int err, const lookup_srvs_t *result);
+typedef void (*lookup_ptrs_cb)(void *ctx, int err, const lookup_ptrs_t *result);
 
 int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag);
 /* Pending callbacks are dropped, not called. NULL allowed. */
@@ -70,6 +78,9 @@ void lookup_free(lookup_t *lookup);
 int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
                      lookup_query_t **query);
 int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+                    lookup_query_t **query);
+/* PTR records: names of service instances under a service (RFC 6763 §4.1), or of an address. */
+int lookup_pointers(lookup_t *lookup, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx,
                     lookup_query_t **query);
 /* The callback will not be called. */
 void lookup_cancel(lookup_query_t *query);

@@ -29,6 +29,7 @@
   X(METHOD_NOT_ACCEPTED, "method-not-accepted", "only public keys are accepted")                             \
   /* a channel's refusal */                                                                                  \
   X(NOT_GRANTED, "not-granted", "no grant covers this target")                                               \
+  X(OUTSIDE_HOURS, "outside-hours", "the grant for this is not in force at this hour")                       \
   X(PORT_NOT_GRANTED, "port-not-granted", "the grant covers this name, not this port")                       \
   X(BAD_TARGET, "bad-target", "the target's name or port is malformed")                                      \
   X(UNKNOWN_NAME, "unknown-name", "the name does not exist")                                                 \

@@ -12,20 +12,7 @@ import time
 import pytest
 
 import kit
-from test_bastion_world import BASTION, DNS, SOURCE, WEB, World
-
-
-@pytest.fixture
-def world(work, spawn):
-    made = []
-
-    def make(**kw):
-        made.append(World(work, spawn, **kw))
-        return made[-1]
-
-    yield make
-    for w in made:
-        w.close()
+from test_bastion_world import BASTION, DNS, SOURCE, WEB, world  # noqa: F401 (a fixture)
 
 
 # --- forwarding ---

@@ -4,7 +4,10 @@ import json
 import re
 import signal
 import subprocess
+import threading
 import time
+
+import pytest
 
 import kit
 
@@ -27,6 +30,12 @@ _http._tcp.other SRV 0 0 {port} config
 astray A 127.42.1.13
 _http._tcp.astray SRV 0 0 {port} secret.smplkit.local.
 alias CNAME config
+_http._tcp PTR _http._tcp.config
+_http._tcp PTR _http._tcp.app
+_http._tcp PTR _http._tcp.other
+_http._tcp PTR _http._tcp.astray
+_http._tcp PTR _http._tcp.nothing
+_http._tcp PTR _http._tcp.host.elsewhere.local.
 away CNAME www.example.com.
 away2 CNAME host.elsewhere.local.
 partly A {web}
@@ -42,7 +51,7 @@ down A 127.42.1.99
 
 class World:
     def __init__(self, work, spawn, *, start=True, **kw):
-        self.work, self.spawn = work, spawn
+        self.work, self.spawn, self.clients = work, spawn, []
         self.dns = kit.free_port(DNS)
         self.ssh_port = kit.free_port(BASTION)
         self.port = kit.free_port(WEB, "127.42.1.12", "127.42.1.99")
@@ -94,6 +103,8 @@ control: bastion.sock
 
     def close(self):
         self.web.close()
+        for client in self.clients:
+            client.close()
 
     # --- commands ---
 
@@ -148,6 +159,11 @@ control: bastion.sock
             ssh.stderr.close()
         return [{k: v for k, v in a.items() if k != "id"} for a in sorted(answers, key=lambda a: a["id"])]
 
+    def control(self, *argv, **kw):
+        """A smpl-control channel that stays open, in a session of its own or (-S SOCKET) in one that is there."""
+        self.clients.append(Control(self.ssh_argv(*argv, "-s", **kw) + ["smpl-control"]))
+        return self.clients[-1]
+
     # --- the audit ---
 
     def audit(self):
@@ -184,3 +200,70 @@ control: bastion.sock
 
     def template(self):
         return self.status()["template"]["pid"]
+
+
+class Control:
+    """A client's end of smpl-control."""
+
+    def __init__(self, argv):
+        self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.lines, self.errors, self.number, self.changed = [], [], 0, threading.Condition()
+        self.threads = [threading.Thread(target=self._read, args=a, daemon=True)
+                        for a in ((self.process.stdout, self.lines, json.loads), (self.process.stderr, self.errors, str))]
+        for thread in self.threads:
+            thread.start()
+
+    def _read(self, stream, lines, take):
+        for line in stream:
+            with self.changed:
+                lines.append(take(line))
+                self.changed.notify_all()
+
+    def wait(self, matches, what):
+        """The first line not taken yet that matches."""
+        with self.changed:
+            found = lambda: next((line for line in self.lines if matches(line)), None)
+            assert self.changed.wait_for(lambda: found() is not None, kit.PATIENCE), (what, self.lines, self.errors)
+            line = found()
+            self.lines.remove(line)
+            return line
+
+    def ask(self, **question):
+        self.number += 1
+        self.process.stdin.write(json.dumps(dict(question, id=self.number)) + "\n")
+        self.process.stdin.flush()
+        answer = self.wait(lambda line: line.get("id") == self.number, question)
+        return {k: v for k, v in answer.items() if k != "id"}
+
+    def event(self, kind):
+        return self.wait(lambda line: line.get("event") == kind, kind)
+
+    def end(self):
+        """What it says on standard error until it is over by itself."""
+        self.process.wait(kit.PATIENCE)
+        for thread in self.threads:
+            thread.join(kit.PATIENCE)
+        return "".join(self.errors)
+
+    def close(self):
+        try:
+            self.process.stdin.close()  # the answer to which is the end; a multiplexed one that is killed holds its master up
+        except BrokenPipeError:
+            pass
+        self.end()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def world(work, spawn):
+    made = []
+
+    def make(**kw):
+        made.append(World(work, spawn, **kw))
+        return made[-1]
+
+    yield make
+    for w in made:
+        w.close()

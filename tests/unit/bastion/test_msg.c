@@ -46,6 +46,7 @@ static const struct {
     {MSG_CONTROL_REPLY, MSG_FROM_BROKER_TO_WORKER},
     {MSG_EVENT, MSG_FROM_BROKER_TO_WORKER},
     {MSG_END, MSG_FROM_BROKER_TO_WORKER},
+    {MSG_SAY, MSG_FROM_BROKER_TO_WORKER},
 };
 enum { TYPES = sizeof all_types / sizeof *all_types };
 
@@ -125,6 +126,7 @@ static void refuses_text_without_end(void **state)
   check_text(MSG_OPEN, offsetof(msg_open_t, originator), MSG_HOST_MAX, MSG_FROM_WORKER);
   check_text(MSG_NOTE, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_WORKER);
   check_text(MSG_BYE, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_WORKER);
+  check_text(MSG_SAY, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_BROKER_TO_WORKER);
   check_text(MSG_END, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_BROKER_TO_WORKER);
   check_text(MSG_START, offsetof(msg_start_t, id), MSG_SESSION_ID_MAX, MSG_FROM_BROKER_TO_WORKER);
   check_text(MSG_WELCOME, offsetof(msg_welcome_t, banner), MSG_TEXT_MAX, MSG_FROM_BROKER_TO_WORKER);

@@ -38,7 +38,7 @@ typedef struct fake {
 } fake_t;
 
 typedef struct out {
-  uint8_t b[4096];
+  uint8_t b[16384];
   size_t len;
 } out_t;
 
@@ -71,7 +71,8 @@ static void put_rr(out_t *o, const char *owner, unsigned type, unsigned ttl, con
   put16(o, ttl);
   put16(o, (unsigned)len);
   put(o, rdata, len);
-  o->b[7]++; /* ANCOUNT */
+  if (++o->b[7] == 0) /* ANCOUNT */
+    o->b[6]++;        /* ANCOUNT */
 }
 
 static void put_alias(out_t *o, const char *owner, const char *target)
@@ -139,6 +140,14 @@ static void put_records(out_t *o, const dns_name_t *name, unsigned type)
   } else if (is(name, "_http._tcp.two.test") && type == DNS_TYPE_SRV) {
     put_srv(o, "_http._tcp.two.test", 20, 81, "other.test");
     put_srv(o, "_http._tcp.two.test", 10, 80, "TWO.test");
+  } else if (is(name, "_http._tcp.test") && type == DNS_TYPE_PTR) { /* more than are kept: by TCP, then cut */
+    for (unsigned i = 0; i < LOOKUP_PTRS_MAX + 4; i++) {
+      out_t data = {.len = 0};
+      char text[32];
+      snprintf(text, sizeof text, "_HTTP._tcp.s%u.test", i);
+      put_name(&data, text);
+      put_rr(o, "_http._tcp.test", DNS_TYPE_PTR, 40, data.b, data.len);
+    }
   } else if (!is(name, "two.test") && !is(name, "alias.test") && !is(name, "a0.test") &&
              !is(name, "empty.test")) {
     o->b[3] = DNS_RCODE_NXDOMAIN;
@@ -265,6 +274,7 @@ typedef struct result {
   int calls, err;
   lookup_addrs_t addrs;
   lookup_srvs_t srvs;
+  lookup_ptrs_t ptrs;
 } result_t;
 
 static void on_addrs(void *ctx, int err, const lookup_addrs_t *addrs)
@@ -283,8 +293,18 @@ static void on_srvs(void *ctx, int err, const lookup_srvs_t *srvs)
   r->srvs = *srvs;
 }
 
+static void on_ptrs(void *ctx, int err, const lookup_ptrs_t *ptrs)
+{
+  result_t *r = ctx;
+  r->calls++;
+  r->err = err;
+  r->ptrs = *ptrs;
+}
+
+enum { PTR = 2 }; /* beside false for addresses and true for services */
+
 /* One question on a loop of its own, to the end. */
-static result_t ask(const char *text, bool srv, const endpoint_t *servers, size_t count, const ip_t *source)
+static result_t ask(const char *text, int srv, const endpoint_t *servers, size_t count, const ip_t *source)
 {
   result_t r = {0};
   uv_loop_t loop;
@@ -295,7 +315,9 @@ static result_t ask(const char *text, bool srv, const endpoint_t *servers, size_
   uv_loop_init(&loop);
   assert_int_equal(dns_name_from_text(text, &name), SMPL_OK);
   assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
-  if (srv)
+  if (srv == PTR)
+    assert_int_equal(lookup_pointers(l, &name, on_ptrs, &r, NULL), SMPL_OK);
+  else if (srv)
     assert_int_equal(lookup_services(l, &name, on_srvs, &r, NULL), SMPL_OK);
   else
     assert_int_equal(lookup_addresses(l, &name, on_addrs, &r, NULL), SMPL_OK);
@@ -417,6 +439,22 @@ static void services_come_in_order_of_priority(void **state)
   fake_stop(&f);
 }
 
+static void pointers_are_kept_up_to_their_limit(void **state)
+{
+  (void)state;
+  fake_t f;
+  fake_start(&f, TRUNCATE);
+  result_t r = ask("_http._tcp.test", PTR, &f.at, 1, NULL);
+  assert_int_equal(r.err, SMPL_OK);
+  assert_true(f.tcp_asked > 0);
+  assert_int_equal(r.ptrs.count, LOOKUP_PTRS_MAX);
+  assert_int_equal(r.ptrs.ttl, 40);
+  assert_true(is(&r.ptrs.names[3], "_http._tcp.s3.test"));
+  assert_int_equal(ask("absent.test", PTR, &f.at, 1, NULL).err, SMPL_ENOENT);
+  assert_int_equal(ask("empty.test", PTR, &f.at, 1, NULL).err, SMPL_EINVAL);
+  fake_stop(&f);
+}
+
 static void absent_names_and_empty_names_are_told_apart(void **state)
 {
   (void)state;
@@ -530,6 +568,7 @@ int main(void)
       cmocka_unit_test(two_chains_at_their_limit_are_told_whole),
       cmocka_unit_test(what_a_broken_answer_said_of_services_is_forgotten),
       cmocka_unit_test(services_come_in_order_of_priority),
+      cmocka_unit_test(pointers_are_kept_up_to_their_limit),
       cmocka_unit_test(absent_names_and_empty_names_are_told_apart),
       cmocka_unit_test(the_next_server_is_asked_when_one_is_silent_refuses_or_answers_wrongly),
       cmocka_unit_test(a_dead_server_is_an_error_and_not_a_hang),
