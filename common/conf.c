@@ -307,6 +307,15 @@ static int check_range(decoder_t *d, const conf_field_t *f, mark_t at, uint64_t 
   return fail_at(d, at, "%s: must be from %s to %s", f->key, lo, hi);
 }
 
+/* Values stand in lines of logs, audits and tables, each of which is to stay one line. */
+static bool has_control(const char *text, size_t len)
+{
+  for (size_t i = 0; i < len; i++)
+    if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+      return true;
+  return false;
+}
+
 static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const conf_field_t *f, void *out)
 {
   int err = check_plain(d, node, at);
@@ -318,8 +327,8 @@ static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const co
   const char *text = fy_node_get_scalar(node, &len);
   char quoted[CONF_QUOTE_MAX];
   text_printable(quoted, sizeof quoted, text, len);
-  if (memchr(text, '\0', len) != NULL)
-    return fail_at(d, at, "%s: a NUL byte in the value", f->key);
+  if (has_control(text, len))
+    return fail_at(d, at, "%s: a control character in the value: '%s'", f->key, quoted);
   char *copy = strndup(text, len);
   if (copy == NULL)
     return diag_fail(d->diag, SMPL_ENOMEM, "%s: out of memory", d->conf->path);

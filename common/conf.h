@@ -1,5 +1,5 @@
 /* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown keys,
- * directives, aliases, anchors, tags, merge keys, duplicate keys, NUL bytes, a second document, too long lists and files above
+ * directives, aliases, anchors, tags, merge keys, duplicate keys, control characters, a second document, too long lists and files above
  * CONF_FILE_MAX are errors, each with file:line:column. Everything decoded lives until conf_free.
  *
  * A program writes one struct and one table per mapping:

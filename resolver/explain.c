@@ -258,8 +258,9 @@ static json_t *explain_at(const snapshot_t *s, size_t listener, const explain_qu
 {
   char text[ENDPOINT_TEXT_MAX];
   endpoint_t at = snapshot_listener(s, listener);
-  size_t number;
-  const view_t *view = snapshot_choose(s, listener, &q->from, &number);
+  snapshot_view_t chosen;
+  snapshot_choose(s, listener, &q->from, 1, &chosen);
+  const view_t *view = chosen.view;
   probe_ask(view, ANSWER_UDP, &q->name, q->type, p);
   bool truncated = p->note.truncated;
   if (truncated)

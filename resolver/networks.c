@@ -15,7 +15,9 @@ typedef struct ranges {
 } ranges_t;
 
 struct networks {
-  ranges_t v4, v6;
+  ranges_t v6;
+  ranges_t v4; /* its starts moved to v4_starts: the last four bytes of the address alone */
+  uint32_t *v4_starts;
 };
 
 typedef struct item {
@@ -151,6 +153,30 @@ out:
   return err;
 }
 
+/* IPv4 ranges begin at zero, for what comes before the first address, and may end behind the last. */
+static int shorten_v4(networks_t *n)
+{
+  static const uint64_t first = 0xffff00000000; /* ::ffff:0.0.0.0 */
+  ranges_t *r = &n->v4;
+  size_t count = 0;
+  n->v4_starts = calloc(r->count, sizeof *n->v4_starts);
+  if (n->v4_starts == NULL)
+    return SMPL_ENOMEM;
+  for (size_t i = 0; i < r->count; i++) {
+    uint64_t start = r->starts[i].lo;
+    if (start > (first | UINT32_MAX))
+      break;
+    if (start == first)
+      count = 0; /* nothing is before */
+    n->v4_starts[count] = start > first ? (uint32_t)start : 0;
+    r->values[count++] = r->values[i];
+  }
+  r->count = count;
+  free(r->starts);
+  r->starts = NULL;
+  return SMPL_OK;
+}
+
 int networks_flatten(const network_t *networks, size_t count, networks_t **out, size_t *tie_a, size_t *tie_b)
 {
   *out = NULL;
@@ -158,6 +184,8 @@ int networks_flatten(const network_t *networks, size_t count, networks_t **out, 
   if (n == NULL)
     return SMPL_ENOMEM;
   int err = flatten_family(networks, count, true, &n->v4, tie_a, tie_b);
+  if (!err)
+    err = shorten_v4(n);
   if (!err)
     err = flatten_family(networks, count, false, &n->v6, tie_a, tie_b);
   if (err) {
@@ -173,6 +201,7 @@ void networks_free(networks_t *networks)
   if (networks == NULL)
     return;
   free(networks->v4.starts);
+  free(networks->v4_starts);
   free(networks->v4.values);
   free(networks->v6.starts);
   free(networks->v6.values);
@@ -181,8 +210,11 @@ void networks_free(networks_t *networks)
 
 uint32_t networks_find(const networks_t *networks, const ip_t *ip)
 {
-  const ranges_t *r = ip_is_v4(ip) ? &networks->v4 : &networks->v6;
-  return r->values[view_choice_find(r->starts, r->count, key_of(ip))];
+  view_key_t key = key_of(ip);
+  if (ip_is_v4(ip))
+    return networks->v4
+        .values[view_choice_find_v4(networks->v4_starts, networks->v4.count, (uint32_t)key.lo)];
+  return networks->v6.values[view_choice_find(networks->v6.starts, networks->v6.count, key)];
 }
 
 size_t networks_ranges(const networks_t *networks)

@@ -45,6 +45,11 @@ void responder_free(responder_t *responder)
   free(responder);
 }
 
+unsigned responder_worker(const responder_t *responder)
+{
+  return responder->worker;
+}
+
 void responder_log(responder_t *responder, query_ring_t *ring)
 {
   responder->ring = ring;
@@ -90,9 +95,18 @@ static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *pe
 size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
                answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap)
 {
-  size_t number;
+  snapshot_view_t chosen;
+  snapshot_choose(s, listener, peer, 1, &chosen);
+  return respond_chosen(responder, s, chosen, listener, peer, transport, msg, len, out, cap);
+}
+
+size_t respond_chosen(responder_t *responder, const snapshot_t *s, snapshot_view_t chosen, size_t listener,
+                      const ip_t *peer, answer_transport_t transport, const uint8_t *msg, size_t len,
+                      uint8_t *out, size_t cap)
+{
   answer_note_t note;
-  const view_t *view = snapshot_choose(s, listener, peer, &number);
+  const view_t *view = chosen.view;
+  size_t number = chosen.number;
   size_t n = answer(view, transport, msg, len, out, cap, &note);
   stats_t *counters = snapshot_stats(s, responder->worker, number);
   if (n == 0) {

@@ -17,9 +17,17 @@ typedef struct responder responder_t;
 int responder_new(unsigned worker, const cookie_secret_t *secret, responder_t **out);
 void responder_free(responder_t *responder);
 
+unsigned responder_worker(const responder_t *responder);
+
 /* Where answers are noted; NULL: nowhere. Before the worker starts. */
 void responder_log(responder_t *responder, query_ring_t *ring);
 
-/* out has room for cap bytes as answer() wants them. Returns the answer's length, 0: send nothing. */
+/* Answers a message of the client that the view was chosen for. out has room for cap bytes as answer() wants them. Returns
+ * the answer's length, 0: send nothing. */
+size_t respond_chosen(responder_t *responder, const snapshot_t *s, snapshot_view_t chosen, size_t listener,
+                      const ip_t *peer, answer_transport_t transport, const uint8_t *msg, size_t len,
+                      uint8_t *out, size_t cap);
+
+/* The same, chosen here. */
 size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
                answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap);

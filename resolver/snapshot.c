@@ -18,6 +18,12 @@ typedef struct listener {
   networks_t *networks; /* values are numbers of views */
 } listener_t;
 
+/* What a query needs to know of its view before it reads it. */
+typedef struct chosen {
+  const view_t *view;
+  uint32_t rate; /* answers a second to one network over UDP; 0: no limit */
+} chosen_t;
+
 struct snapshot {
   settings_t settings;
   unsigned workers;
@@ -26,6 +32,7 @@ struct snapshot {
   zone_t **zones;
   size_t zone_count;
   view_t **views;
+  chosen_t *chosen; /* [view_count], and one more for clients without a view */
   size_t view_count;
   stats_t *stats;           /* [worker][view_count + 1] */
   zone_stats_t *zone_stats; /* [worker][zone_stride] */
@@ -153,11 +160,14 @@ static int load_view(snapshot_t *s, const view_conf_t *v, view_t **out, diag_t *
 static int load_views(snapshot_t *s, diag_t *diag)
 {
   s->views = calloc(s->settings.views.count + 1, sizeof(view_t *));
-  if (s->views == NULL)
+  s->chosen = calloc(s->settings.views.count + 1, sizeof *s->chosen);
+  if (s->views == NULL || s->chosen == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = SMPL_OK;
   for (size_t i = 0; !err && i < s->settings.views.count; i++) {
-    err = load_view(s, settings_view_at(&s->settings, i), &s->views[i], diag);
+    const view_conf_t *v = settings_view_at(&s->settings, i);
+    err = load_view(s, v, &s->views[i], diag);
+    s->chosen[i] = (chosen_t){s->views[i], v->is_public ? (uint32_t)v->rate_limit : 0};
     s->view_count++;
   }
   return err;
@@ -233,6 +243,7 @@ void snapshot_free(snapshot_t *s)
     zone_free(s->zones[i]);
   free(s->listeners);
   free(s->views);
+  free(s->chosen);
   free(s->zones);
   free(s->stats);
   free(s->zone_stats);
@@ -291,19 +302,24 @@ const view_t *snapshot_view(const snapshot_t *s, size_t i)
   return s->views[i];
 }
 
-const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peer, size_t *number)
+void snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peers, size_t count,
+                     snapshot_view_t *out)
 {
-  uint32_t value = networks_find(s->listeners[listener].networks, peer);
-  *number = value == NETWORKS_NONE ? s->view_count : value;
-  return value == NETWORKS_NONE ? NULL : s->views[value];
+  const networks_t *networks = s->listeners[listener].networks;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t value = networks_find(networks, &peers[i]);
+    out[i].number = value == NETWORKS_NONE ? s->view_count : value;
+    __builtin_prefetch(&s->chosen[out[i].number]);
+  }
+  for (size_t i = 0; i < count; i++) {
+    out[i].view = s->chosen[out[i].number].view;
+    __builtin_prefetch(out[i].view);
+  }
 }
 
 uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view)
 {
-  if (view >= s->view_count)
-    return 0;
-  const view_conf_t *v = settings_view_at(&s->settings, view);
-  return v->is_public ? (uint32_t)v->rate_limit : 0;
+  return s->chosen[view].rate;
 }
 
 stats_t *snapshot_stats(const snapshot_t *s, unsigned worker, size_t view)

@@ -34,10 +34,17 @@ const zone_t *snapshot_zone(const snapshot_t *s, size_t i); /* in the order of t
 size_t snapshot_view_count(const snapshot_t *s);
 const view_t *snapshot_view(const snapshot_t *s, size_t i);
 
-/* Invariant 1: the view of a query, from the dns listener it came by and the peer's address, and from
- * nothing else. NULL when no network of the listener's views holds the address. *number is the view's, or
- * snapshot_view_count for none. */
-const view_t *snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peer, size_t *number);
+/* A client's view, NULL for none, and its number, then snapshot_view_count. */
+typedef struct snapshot_view {
+  const view_t *view;
+  size_t number;
+} snapshot_view_t;
+
+/* Invariant 1: the views of `count` clients, each from the dns listener it came by and its address, and from nothing
+ * else. None when no network of the listener's views holds the address. Those of a
+ * batch are chosen together, so that thousands of views cost no waiting for memory. */
+void snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peers, size_t count,
+                     snapshot_view_t *out);
 
 /* Answers a second that the view gives to one network over UDP; 0: as many as are asked for, as does no view
  * (snapshot_view_count). */

@@ -23,6 +23,9 @@ struct udp_batch {
   struct iovec rx_iov[UDP_BATCH];
   struct iovec tx_iov[UDP_BATCH];
   struct sockaddr_in6 names[UDP_BATCH]; /* fits sockaddr_in too */
+  bool known[UDP_BATCH];                /* names[i] is an address that peers[i] and chosen[i] are of */
+  ip_t peers[UDP_BATCH];
+  snapshot_view_t chosen[UDP_BATCH];
   _Alignas(struct cmsghdr) uint8_t control[UDP_BATCH][CONTROL_SIZE];
   uint8_t rx_data[UDP_BATCH][RX_SIZE];
   uint8_t tx_data[UDP_BATCH][TX_SIZE];
@@ -72,20 +75,32 @@ static void answer_from(struct msghdr *h)
   }
 }
 
+/* Of the first n datagrams: where they come from and which view that means. */
+static void choose_views(udp_batch_t *b, size_t n, const snapshot_t *s, const responder_t *responder,
+                         size_t listener)
+{
+  for (size_t i = 0; i < n; i++) {
+    endpoint_t peer = {.port = 0};
+    b->known[i] = endpoint_from_sockaddr((const struct sockaddr *)&b->names[i], &peer) == 0;
+    b->peers[i] = peer.ip;
+  }
+  snapshot_choose(s, listener, b->peers, n, b->chosen);
+  for (size_t i = 0; i < n; i++)
+    __builtin_prefetch(snapshot_stats(s, responder_worker(responder), b->chosen[i].number), 1);
+}
+
 /* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
  * malformed. */
 static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, responder_t *responder,
                           size_t listener)
 {
-  endpoint_t peer;
-  struct msghdr *h = &b->rx[i].msg_hdr;
-  if (endpoint_from_sockaddr((const struct sockaddr *)&b->names[i], &peer))
+  if (!b->known[i])
     return 0;
   size_t len = b->rx[i].msg_len;
-  if ((h->msg_flags & MSG_TRUNC) && len > DNS_HEADER_LEN)
+  if ((b->rx[i].msg_hdr.msg_flags & MSG_TRUNC) && len > DNS_HEADER_LEN)
     len = DNS_HEADER_LEN;
-  return respond(responder, s, listener, &peer.ip, ANSWER_UDP, b->rx_data[i], len, b->tx_data[tx],
-                 UDP_REPLY_MAX);
+  return respond_chosen(responder, s, b->chosen[i], listener, &b->peers[i], ANSWER_UDP, b->rx_data[i], len,
+                        b->tx_data[tx], UDP_REPLY_MAX);
 }
 
 /* Answers that the kernel has no room for are lost, as datagrams may be; waiting would hold up everybody. */
@@ -105,6 +120,7 @@ size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, respond
   int n = recvmmsg(fd, b->rx, UDP_BATCH, MSG_DONTWAIT, NULL);
   if (n <= 0)
     return 0;
+  choose_views(b, (size_t)n, snapshot, responder, listener);
   size_t replies = 0;
   for (size_t i = 0; i < (size_t)n; i++) {
     struct msghdr *h = &b->rx[i].msg_hdr;

@@ -11,13 +11,18 @@ typedef struct entry {
   const zone_t *zone; /* NULL: free */
 } entry_t;
 
+/* What a question needs of a view with one zone is one cache line: there may be thousands of views. */
+enum { VIEW_ALIGN = 64 };
+
 struct view {
-  char *name;
-  entry_t *table; /* a power of two, at most half full */
-  size_t mask;
-  size_t count;
   uint64_t depths[2]; /* bit n: some origin has n labels */
+  uint32_t mask;
+  uint32_t count;
+  char *name;
+  entry_t table[]; /* a power of two, at most half full */
 };
+_Static_assert(sizeof(struct view) + 2 * sizeof(entry_t) <= VIEW_ALIGN,
+               "a view with one zone is one cache line");
 
 static const zone_t *find(const view_t *v, const uint8_t *name, size_t len)
 {
@@ -48,19 +53,20 @@ static int add(view_t *v, const zone_t *zone)
 int view_new(const char *name, zone_t *const *zones, size_t count, view_t **out)
 {
   *out = NULL;
-  size_t size = 4;
+  size_t size = 2;
   while (size < count * 2)
     size *= 2;
-  view_t *v = calloc(1, sizeof *v);
-  int err = SMPL_ENOMEM;
+  if (size > UINT32_MAX / sizeof(entry_t))
+    return SMPL_ENOMEM;
+  size_t bytes = (sizeof(view_t) + size * sizeof(entry_t) + VIEW_ALIGN - 1) & ~(size_t)(VIEW_ALIGN - 1);
+  view_t *v = aligned_alloc(VIEW_ALIGN, bytes);
   if (v == NULL)
-    return err;
+    return SMPL_ENOMEM;
+  memset(v, 0, bytes);
   v->name = strdup(name);
-  v->table = calloc(size, sizeof *v->table);
-  v->mask = size - 1;
-  v->count = count;
-  if (v->name != NULL && v->table != NULL)
-    err = SMPL_OK;
+  v->mask = (uint32_t)size - 1;
+  v->count = (uint32_t)count;
+  int err = v->name != NULL ? SMPL_OK : SMPL_ENOMEM;
   for (size_t i = 0; !err && i < count; i++)
     err = add(v, zones[i]);
   if (err) {
@@ -76,7 +82,6 @@ void view_free(view_t *view)
   if (view == NULL)
     return;
   free(view->name);
-  free(view->table);
   free(view);
 }
 

@@ -30,3 +30,24 @@ size_t view_choice_find(const view_key_t *starts, size_t count, view_key_t key)
   //@ assert high == low + 1;
   return low;
 }
+
+size_t view_choice_find_v4(const uint32_t *starts, size_t count, uint32_t key)
+{
+  size_t low = 0;      /* starts[low] <= key */
+  size_t high = count; /* high == count or key < starts[high] */
+  /*@ loop invariant 0 <= low < high <= count;
+    @ loop invariant starts[low] <= key;
+    @ loop invariant high == count || key < starts[high];
+    @ loop assigns low, high;
+    @ loop variant high - low;
+    @*/
+  while (high - low > 1) {
+    size_t mid = low + (high - low) / 2;
+    if (starts[mid] <= key)
+      low = mid;
+    else
+      high = mid;
+  }
+  //@ assert high == low + 1;
+  return low;
+}

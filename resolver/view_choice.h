@@ -28,3 +28,15 @@ typedef struct view_key {
   @ ensures view_choice_holds(starts, count, \result, key);
   @*/
 size_t view_choice_find(const view_key_t *starts, size_t count, view_key_t key);
+
+/*@ // the same for IPv4, whose addresses are numbers of 32 bits: a quarter of the memory to look through
+  @ predicate view_choice_v4_holds{L}(uint32_t *starts, integer count, integer i, uint32_t key) =
+  @   0 <= i < count && starts[i] <= key && (i + 1 == count || key < starts[i + 1]);
+  @*/
+/*@ requires count >= 1;
+  @ requires \valid_read(starts + (0 .. count - 1));
+  @ requires starts[0] <= key;
+  @ assigns \nothing;
+  @ ensures view_choice_v4_holds(starts, count, \result, key);
+  @*/
+size_t view_choice_find_v4(const uint32_t *starts, size_t count, uint32_t key);

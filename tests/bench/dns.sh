@@ -1,6 +1,7 @@
 #!/bin/bash
 # Measures smpl-resolver against Debian's knot and nsd, and against an echo: server on CPU 0, generator on CPU 1, runs interleaved,
 # medians. usage: tests/bench/dns.sh [NAMES=100000] [SECONDS=3] [RUNS=3]
+# Then 2 views against 10,000, asked from so many networks, and whether refusals take the same time for every name.
 # Columns: queries a second and server CPU in us a query over UDP with 192 under way, over TCP with 4 connections of 50, and one
 # at a time; time from start to the first answer; memory (Pss).
 set -eu
@@ -13,7 +14,7 @@ pids=()
 cleanup() { [ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$T"; }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-for c in dnsblast dnsecho; do [ $tools/$c -nt tests/bench/$c.c ] || cc -O2 -D_GNU_SOURCE -o $tools/$c tests/bench/$c.c; done
+for c in dnsblast dnsecho dnstiming; do [ $tools/$c -nt tests/bench/$c.c ] || cc -O2 -D_GNU_SOURCE -o $tools/$c tests/bench/$c.c -lm; done
 [ -x $bin/smpl-resolver ] || { echo "dns.sh: $bin/smpl-resolver is not built; try: ./dev build" >&2; exit 1; }
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -132,3 +133,32 @@ for s in "${servers[@]}"; do
   done
   printf ' %9s %8s\n' ${ready[$s]} ${memory[$s]}
 done
+
+# --- many views: the same zone in each, every query from another network ---
+many=10000
+views_config() { # COUNT PORT: networks 127.64.0.0/24 and up in as many views as there are
+  echo "listeners:"; printf '  - {address: 127.0.0.1, port: %d, views: [' "$2"
+  seq -s, -f 'v%g' 0 $(($1 - 1)) | tr -d '\n'; echo "]}"
+  echo "views:"
+  awk -v n="$1" -v m=$many -v z=$zone 'BEGIN { if (n == 2) { printf "  - {name: v0, clients: [127.64.0.0/10], zones: [%s]}\n  - {name: v1, clients: [127.0.0.0/16], zones: [%s]}\n", z, z; exit }
+    for (i = 0; i < n; i++) printf "  - {name: v%d, clients: [127.%d.%d.0/24%s], zones: [%s]}\n", i, 64 + i / 256, i % 256, i ? "" : ", 127.0.0.0/16", z }'
+  printf 'zones:\n  - {name: %s, file: %s}\ncontrol: %s\nworkers: 1\n' $zone "$T/zone" "$T/views$1.sock"; }
+for v in 2 $many; do
+  p=$((21810 + (v > 2)))
+  views_config $v $p >"$T/views$v.yaml"
+  taskset -c 0 $bin/smpl-resolver -c "$T/views$v.yaml" >"$T/views$v.log" 2>&1 & pid[views$v]=$!; pids+=($!)
+  $tools/dnsblast -w -p $p -d "$T/last" >/dev/null || { cat "$T/views$v.log"; exit 1; }
+done
+port_of() { case $1 in views2) echo 21810;; *) echo 21811;; esac; }
+for _ in $(seq $((runs * 2))); do for v in 2 $many; do measure views$v udp -q 192 -b 32 -S $many; done; done
+printf '\n%-14s %9s %7s\n' views udp/s us
+for v in 2 $many; do printf '%-14s %9s %7s\n' $v "$(awk '{print $1}' "$T/views$v.udp" | median)" "$(awk '{print $2}' "$T/views$v.udp" | median)"; done
+
+# --- refusals: a name that exists for others, one that does not, one of a zone that nobody has; the first twice ---
+printf 'listeners:\n  - {address: 127.0.0.1, port: 21812, views: [in, out]}\nviews:\n  - {name: in, clients: [127.10.0.0/16], zones: [%s]}\n  - {name: out, clients: ["0.0.0.0/0"]}\nzones:\n  - {name: %s, file: %s}\ncontrol: %s\nworkers: 1\n' \
+  $zone $zone "$T/zone" "$T/timing.sock" >"$T/timing.yaml"
+taskset -c 0 $bin/smpl-resolver -c "$T/timing.yaml" >"$T/timing.log" 2>&1 & pids+=($!)
+sleep 1
+last=$(awk '{print $1}' "$T/last")
+printf '\nrefusals\n'
+taskset -c 1 $tools/dnstiming -p 21812 -s 127.20.0.9 "$last" "$last" "x${last#?}" "${last%local}locaz"

@@ -1,6 +1,7 @@
 /* A cheap generator of DNS load, one thread, cheaper a query than the servers it measures.
- * usage: dnsblast -p PORT -d FILE [-l SECONDS] [-q WINDOW] [-b BATCH] [-t CONNECTIONS] [-w]
+ * usage: dnsblast -p PORT -d FILE [-l SECONDS] [-q WINDOW] [-b BATCH] [-t CONNECTIONS] [-S NETWORKS] [-w]
  *   FILE has "name TYPE" a line (A, SRV). -q: queries under way, per connection with -t. -t: over TCP, pipelined.
+ *   -S: over UDP, each query from another of so many networks, 127.64.0.0/24 and up.
  *   -w: asks the first line every millisecond until it is answered, prints how long that took.
  * Asks 127.0.0.1, with EDNS. Prints: answered lost qps noerror nxdomain other avg_us */
 #include <errno.h>
@@ -21,6 +22,7 @@ enum {
   BATCH_MAX = 256,
   WINDOW_MAX = 4096,
   CONNS_MAX = 64,
+  NETWORKS_MAX = 1 << 14,
   QUERY_MAX = 300,
   REPLY_MAX = 2048,
   STREAM = 1 << 17
@@ -143,9 +145,30 @@ static void count(const uint8_t *reply)
 static uint8_t tx[BATCH_MAX][QUERY_MAX], rx[BATCH_MAX][REPLY_MAX];
 static struct mmsghdr tx_messages[BATCH_MAX], rx_messages[BATCH_MAX];
 static struct iovec tx_parts[BATCH_MAX], rx_parts[BATCH_MAX];
+static struct sockaddr_in server;
+static union {
+  struct cmsghdr head;
+  uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+} sources[BATCH_MAX]; /* with -S */
+static size_t networks;
 static uint16_t free_ids[WINDOW_MAX];
 static size_t free_count;
 static double sent_at[WINDOW_MAX]; /* 0: not under way */
+
+/* Datagram i comes from the next network; a step that is no divisor of their number goes through all of them. */
+static void choose_source(size_t i)
+{
+  static size_t at;
+  at = (at + 7919) % networks;
+  struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(0x7f400009u + (uint32_t)(at << 8))};
+  sources[i].head = (struct cmsghdr){CMSG_LEN(sizeof info), IPPROTO_IP, IP_PKTINFO};
+  memcpy(CMSG_DATA(&sources[i].head), &info, sizeof info);
+  struct msghdr *h = &tx_messages[i].msg_hdr;
+  h->msg_name = &server;
+  h->msg_namelen = sizeof server;
+  h->msg_control = &sources[i];
+  h->msg_controllen = sizeof sources[i];
+}
 
 static void send_batch(int fd, size_t batch, double t)
 {
@@ -156,6 +179,8 @@ static void send_batch(int fd, size_t batch, double t)
     tx[i][0] = (uint8_t)(id >> 8);
     tx[i][1] = (uint8_t)id;
     tx_parts[i] = (struct iovec){tx[i], q->len};
+    if (networks > 0)
+      choose_source(i);
     sent_at[id] = t;
   }
   for (size_t sent = 0; sent < batch;) {
@@ -164,6 +189,20 @@ static void send_batch(int fd, size_t batch, double t)
       die("sendmmsg");
     sent += (size_t)n;
   }
+}
+
+static int bind_anywhere(uint16_t port)
+{
+  struct sockaddr_in any = {.sin_family = AF_INET};
+  int size = 4 << 20;
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  server = (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons(port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) < 0 ||
+      bind(fd, (struct sockaddr *)&any, sizeof any) < 0)
+    die("bind");
+  return fd;
 }
 
 static void drop_lost(size_t window, double t)
@@ -196,7 +235,7 @@ static void receive_batch(int fd, size_t batch, size_t window)
 
 static void blast_udp(uint16_t port, double seconds, size_t window, size_t batch)
 {
-  int fd = dial(SOCK_DGRAM, port);
+  int fd = networks > 0 ? bind_anywhere(port) : dial(SOCK_DGRAM, port);
   struct timeval patience = {.tv_usec = 50000};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   for (size_t i = 0; i < BATCH_MAX; i++) {
@@ -312,7 +351,7 @@ int main(int argc, char **argv)
   const char *file = NULL;
   bool wait = false;
   int c;
-  while ((c = getopt(argc, argv, "p:d:l:q:b:t:w")) != -1) {
+  while ((c = getopt(argc, argv, "p:d:l:q:b:t:S:w")) != -1) {
     switch (c) {
     case 'p':
       port = (uint16_t)strtoul(optarg, NULL, 10);
@@ -332,6 +371,9 @@ int main(int argc, char **argv)
     case 't':
       conns = strtoul(optarg, NULL, 10);
       break;
+    case 'S':
+      networks = strtoul(optarg, NULL, 10);
+      break;
     case 'w':
       wait = true;
       break;
@@ -340,7 +382,7 @@ int main(int argc, char **argv)
     }
   }
   if (file == NULL || window < 1 || window > WINDOW_MAX || batch < 1 || batch > BATCH_MAX ||
-      conns > CONNS_MAX)
+      conns > CONNS_MAX || networks > NETWORKS_MAX)
     return 2;
   read_queries(file);
   if (wait)

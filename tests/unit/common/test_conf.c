@@ -212,16 +212,20 @@ static void broken_yaml_and_missing_files_are_one_line(void **state)
   assert_string_equal(diag.text, "/tmp/smpl-no-such-file: cannot be opened: No such file or directory");
 }
 
-static void a_nul_byte_is_refused(void **state)
+static void control_characters_are_refused(void **state)
 {
   (void)state;
-  static const char text[] = "views: [{name: \"a\\0b\", clients: [10.0.0.0/8]}]\n";
-  example_t e;
-  conf_t *conf = NULL;
-  diag_t diag = {{0}};
-  write_file(text, sizeof text - 1);
-  assert_int_not_equal(conf_load(path, &example_map, &e, &conf, &diag), SMPL_OK);
-  assert_non_null(strstr(diag.text, "NUL"));
+  static const char *const values[] = {"a\\0b", "a\\nb", "a\\x1fb", "a\\x7fb"};
+  for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+    char text[100];
+    example_t e;
+    conf_t *conf = NULL;
+    char message[DIAG_TEXT_MAX];
+    snprintf(text, sizeof text, "views: [{name: \"%s\", clients: [10.0.0.0/8]}]\n", values[i]);
+    assert_int_not_equal(load(text, &e, &conf, message), SMPL_OK);
+    assert_non_null(strstr(message, "1:17: name: a control character in the value: 'a"));
+    assert_null(strchr(message, '\n'));
+  }
 }
 
 static void a_secret_that_others_can_read_is_refused(void **state)
@@ -346,7 +350,7 @@ int main(void)
       cmocka_unit_test(a_good_file_is_decoded_with_defaults_and_places),
       cmocka_unit_test(every_mistake_names_its_place),
       cmocka_unit_test(broken_yaml_and_missing_files_are_one_line),
-      cmocka_unit_test(a_nul_byte_is_refused),
+      cmocka_unit_test(control_characters_are_refused),
       cmocka_unit_test(a_secret_that_others_can_read_is_refused),
       cmocka_unit_test(what_others_can_write_is_not_trusted),
       cmocka_unit_test(what_others_can_put_in_its_place_is_not_trusted),

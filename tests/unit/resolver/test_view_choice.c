@@ -95,6 +95,35 @@ static void all_triples_of_all_networks_choose_as_the_definition_says(void **sta
   }
 }
 
+static void networks_at_both_ends_of_ipv4_choose_as_the_definition_says(void **state)
+{
+  (void)state;
+  static const char *const nets_text[] = {"0.0.0.0/0",  "0.0.0.0/1",          "0.0.0.0/31",
+                                          "0.0.0.0/32", "128.0.0.0/1",        "255.255.255.254/31",
+                                          "0.0.0.1/32", "255.255.255.255/32", "255.0.0.0/8"};
+  static const char *const clients[] = {"0.0.0.0",   "0.0.0.1",   "0.0.0.2",         "127.255.255.255",
+                                        "128.0.0.0", "254.9.9.9", "255.255.255.254", "255.255.255.255"};
+  enum { COUNT = sizeof nets_text / sizeof *nets_text };
+  for (size_t i = 0; i < COUNT * COUNT * COUNT; i++) {
+    size_t of[3] = {i % COUNT, i / COUNT % COUNT, i / COUNT / COUNT};
+    network_t nets[3];
+    networks_t *n;
+    for (uint32_t j = 0; j < 3; j++) {
+      nets[j].value = j;
+      assert_int_equal(ip_net_parse(nets_text[of[j]], &nets[j].net), 0);
+    }
+    if (tied(nets, 3))
+      continue;
+    assert_int_equal(networks_flatten(nets, 3, &n, NULL, NULL), 0);
+    for (size_t j = 0; j < sizeof clients / sizeof *clients; j++) {
+      ip_t ip;
+      assert_int_equal(ip_parse(clients[j], &ip), 0);
+      assert_int_equal(networks_find(n, &ip), reference(nets, 3, &ip));
+    }
+    networks_free(n);
+  }
+}
+
 static void all_pairs_of_ipv6_networks_choose_as_the_definition_says(void **state)
 {
   (void)state;
@@ -255,6 +284,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(binary_search_agrees_with_a_linear_one_on_every_small_table),
       cmocka_unit_test(all_triples_of_all_networks_choose_as_the_definition_says),
+      cmocka_unit_test(networks_at_both_ends_of_ipv4_choose_as_the_definition_says),
       cmocka_unit_test(all_pairs_of_ipv6_networks_choose_as_the_definition_says),
       cmocka_unit_test(random_sets_of_small_networks_choose_as_the_definition_says),
       cmocka_unit_test(real_addresses_choose_as_the_definition_says),
