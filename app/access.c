@@ -203,6 +203,8 @@ void access_write(access_log_t *log, const access_line_t *line)
   out_string(&out, "client", line->client);
   out_string(&out, "verdict", line->verdict);
   out_string(&out, "reason", line->reason);
+  if (line->detail != NULL)
+    out_string(&out, "detail", line->detail);
   out_string(&out, "rule", line->rule);
   if (line->head != NULL)
     out_request_line(&out, line->head, line->head_len);

@@ -16,6 +16,7 @@ typedef struct access_line {
   const char *client;  /* "127.0.0.1:50190" */
   const char *verdict; /* "admitted", "refused", "closed" */
   const char *reason;  /* admit_reason, or why the connection was closed */
+  const char *detail;  /* more of the reason, in words; NULL for none */
   const char *rule;    /* the rule that matched, NULL if none */
   const uint8_t *head; /* as received, from its first byte: method and target are taken from the first line */
   size_t head_len;

@@ -124,6 +124,9 @@ static void print_listener(const listener_conf_t *listener)
          listener->admit.internal ? "internal" : "public");
   print_rules(listener);
   printf(": %zu route%s\n", count, count == 1 ? "" : "s");
+  if (listener->tls != NULL)
+    printf("    TLS: certificate of %s, good until %s%s\n", tls_subject(listener->tls),
+           tls_until(listener->tls), tls_days_left(listener->tls) < 0 ? "; warning: it has expired" : "");
   if (listener->client_count > 0) {
     printf("    clients:");
     for (size_t i = 0; i < listener->client_count; i++)

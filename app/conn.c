@@ -1,6 +1,5 @@
 #include "app/conn.h"
 
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -43,6 +42,8 @@ static void link_conn(conn_t *c)
 static uint64_t phase_ms(const front_limits_t *limits, phase_t phase)
 {
   switch (phase) {
+  case PHASE_HANDSHAKE:
+    return limits->handshake_ms;
   case PHASE_HEAD:
     return limits->head_ms;
   case PHASE_BODY:
@@ -57,7 +58,7 @@ static uint64_t phase_ms(const front_limits_t *limits, phase_t phase)
 }
 
 /* Moves to the end of the phase's list. One phase has one duration, so lists stay in the order of deadlines. */
-static void enter(conn_t *c, phase_t phase)
+void conn_enter(conn_t *c, phase_t phase)
 {
   unlink_conn(c);
   c->phase = phase;
@@ -68,7 +69,8 @@ static void enter(conn_t *c, phase_t phase)
 
 static bool wants_bytes(const conn_t *c)
 {
-  return !c->closing && (c->phase == PHASE_IDLE || c->phase == PHASE_HEAD || c->phase == PHASE_BODY);
+  return !c->closing && (c->phase == PHASE_HANDSHAKE || c->phase == PHASE_IDLE || c->phase == PHASE_HEAD ||
+                         c->phase == PHASE_BODY);
 }
 
 /* Logging and closing */
@@ -79,6 +81,7 @@ static void log_closed(const conn_t *c, const char *reason)
                         .client = c->client,
                         .verdict = "closed",
                         .reason = reason,
+                        .detail = c->tls_failure,
                         .head = c->phase == PHASE_HEAD ? c->in : NULL,
                         .head_len = c->in_len};
   access_write(c->listener->front->access, &line);
@@ -90,6 +93,7 @@ static void on_closed(uv_handle_t *handle)
   front_t *front = c->listener->front;
   c->listener->connections--;
   front->connections--;
+  tls_link_free(c->tls);
   free(c->in);
   free(c->out_head);
   free(c->out_owned);
@@ -143,7 +147,7 @@ static void start_reading(conn_t *c)
     conn_close(c);
 }
 
-static void stop_reading(conn_t *c)
+void conn_stop_reading(conn_t *c)
 {
   if (c->reading)
     uv_read_stop((uv_stream_t *)&c->tcp);
@@ -156,12 +160,16 @@ static void finish(conn_t *c)
   free(c->in);
   c->in = NULL;
   c->in_len = c->in_cap = 0;
+  if (c->tls != NULL) {
+    tls_bye(c->tls);
+    conn_flush_tls(c);
+  }
   c->shutdown.data = c;
   if (!c->drain || c->eof || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut) < 0) {
     conn_close(c);
     return;
   }
-  enter(c, PHASE_LINGER);
+  conn_enter(c, PHASE_LINGER);
   start_reading(c);
 }
 
@@ -170,7 +178,7 @@ static void finish(conn_t *c)
 static void resume(conn_t *c);
 
 /* The reply is on its way out whole. */
-static void after_reply(conn_t *c)
+void conn_after_reply(conn_t *c)
 {
   if (c->closing)
     return;
@@ -178,99 +186,23 @@ static void after_reply(conn_t *c)
     finish(c);
     return;
   }
-  enter(c, PHASE_IDLE);
+  conn_enter(c, PHASE_IDLE);
   if (!c->processing)
     resume(c);
 }
 
-static void on_written(uv_write_t *write, int status)
-{
-  conn_t *c = write->data;
-  free(c->out_head);
-  free(c->out_owned);
-  c->out_head = NULL;
-  c->out_owned = NULL;
-  if (c->closing)
-    return;
-  room_give_back(c, ROOM_REPLIES);
-  if (status < 0)
-    conn_close(c);
-  else
-    after_reply(c);
-}
-
-/* Bytes of the answer that the peer has not acknowledged: queued here or in the kernel. */
-static size_t unacknowledged(const conn_t *c)
-{
-  int fd = -1, queued = 0;
-  if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) < 0 || ioctl(fd, SIOCOUTQ, &queued) < 0 || queued < 0)
-    queued = 0;
-  return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) + (size_t)queued;
-}
-
-/* Queues what the socket did not take at once: `sent` bytes are gone already. */
-static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
-{
-  uv_buf_t bufs[2];
-  unsigned count = 0;
-  size_t head_sent = sent < answer->head_len ? sent : answer->head_len;
-  size_t head_left = answer->head_len - head_sent;
-  c->out_owned = answer->owned;
-  if (!room_take(c, ROOM_REPLIES, head_left + (answer->owned != NULL ? answer->body_len : 0))) {
-    conn_give_way(c, ROOM_REPLIES);
-    return;
-  }
-  if (head_left > 0) {
-    c->out_head = malloc(head_left);
-    if (c->out_head == NULL) {
-      conn_close(c);
-      return;
-    }
-    memcpy(c->out_head, answer->head + head_sent, head_left);
-    bufs[count++] = uv_buf_init(c->out_head, (unsigned)head_left);
-  }
-  size_t body_sent = sent - head_sent;
-  if (answer->body_len > body_sent)
-    bufs[count++] =
-        uv_buf_init((char *)(uintptr_t)answer->body + body_sent, (unsigned)(answer->body_len - body_sent));
-  c->write.data = c;
-  if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, count, on_written) < 0) {
-    conn_close(c);
-    return;
-  }
-  enter(c, PHASE_WRITE);
-  c->reply_deadline = c->since + c->listener->front->limits.reply_ms;
-  c->write_left = unacknowledged(c);
-  stop_reading(c);
-}
-
 void conn_answer(conn_t *c, const answer_t *answer)
 {
-  uv_buf_t bufs[2] = {uv_buf_init((char *)(uintptr_t)answer->head, (unsigned)answer->head_len),
-                      uv_buf_init((char *)(uintptr_t)answer->body, (unsigned)answer->body_len)};
-  size_t total = answer->head_len + answer->body_len;
   c->keep = answer->keep;
   if (c->request->body_have < c->request->head.length)
     c->drain = true; /* answered before its body was read */
   drop_body(c);
-  int n = uv_try_write((uv_stream_t *)&c->tcp, bufs, answer->body_len > 0 ? 2 : 1);
   front_request_free(c->request); /* answer->head and body are not the request's */
   c->request = NULL;
-  if (n < 0 && n != UV_EAGAIN) {
-    free(answer->owned);
-    conn_close(c);
-    return;
-  }
-  size_t sent = n < 0 ? 0 : (size_t)n;
-  if (sent < total) {
-    write_rest(c, answer, sent);
-    return;
-  }
-  free(answer->owned);
-  after_reply(c);
+  conn_send(c, answer);
 }
 
-static void out_of_memory(conn_t *c)
+void conn_out_of_memory(conn_t *c)
 {
   log_error("out of memory; a connection is closed");
   conn_close(c);
@@ -280,7 +212,7 @@ static int new_request(conn_t *c)
 {
   request_t *request = front_request_new(c->listener->front);
   if (request == NULL) {
-    out_of_memory(c);
+    conn_out_of_memory(c);
     return SMPL_ENOMEM;
   }
   request->conn = c;
@@ -332,7 +264,7 @@ static void dispatch(conn_t *c)
   front_t *front = c->listener->front;
   request_t *request = c->request;
   const route_match_t *match = &request->admit.match;
-  enter(c, PHASE_HANDLER);
+  conn_enter(c, PHASE_HANDLER);
   if (match->route->request_schema != NULL) {
     diag_t diag = {.text = ""};
     int err = request_parse_body(request, front->limits.values - front->values, &diag);
@@ -362,14 +294,12 @@ static void take_request_id(request_t *request)
 
 static void say_continue(conn_t *c)
 {
-  static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  uv_buf_t buf = uv_buf_init(text, sizeof text - 1);
-  uv_try_write((uv_stream_t *)&c->tcp, &buf, 1); /* a client that waits in vain sends its body anyway */
+  conn_say(c, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 static void await_body(conn_t *c)
 {
-  enter(c, PHASE_BODY);
+  conn_enter(c, PHASE_BODY);
   if (c->request->head.expect_continue && !c->request->more)
     say_continue(c);
 }
@@ -389,7 +319,7 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
     return;
   }
   if (request_take_head(request, head, len)) {
-    out_of_memory(c);
+    conn_out_of_memory(c);
     return;
   }
   take_request_id(request);
@@ -404,7 +334,7 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
   if (request->head.length == 0) {
     dispatch(c);
   } else if (match->guard != NULL) {
-    enter(c, PHASE_HANDLER);
+    conn_enter(c, PHASE_HANDLER);
     owe(request);
     match->guard(request, match->context);
   } else {
@@ -437,7 +367,7 @@ static bool grow_body(conn_t *c, size_t need)
   }
   uint8_t *grown = realloc(request->body_bytes, cap);
   if (grown == NULL) {
-    out_of_memory(c);
+    conn_out_of_memory(c);
     return false;
   }
   request->body_bytes = grown;
@@ -468,7 +398,7 @@ static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
   if (verdict == GATE_MORE) {
     c->scanned = len;
     if (c->phase == PHASE_IDLE)
-      enter(c, PHASE_HEAD);
+      conn_enter(c, PHASE_HEAD);
     return 0;
   }
   c->scanned = 0;
@@ -499,7 +429,7 @@ static void keep_rest(conn_t *c, const uint8_t *rest, size_t len)
     size_t cap = len + 1024;
     uint8_t *in = realloc(c->in, cap);
     if (in == NULL) {
-      out_of_memory(c);
+      conn_out_of_memory(c);
       return;
     }
     c->in = in;
@@ -526,7 +456,7 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
     return;
   keep_rest(c, bytes + at, len - at);
   if (!wants_bytes(c))
-    stop_reading(c);
+    conn_stop_reading(c);
 }
 
 /* Adds to what is kept; false when memory is short. */
@@ -545,12 +475,16 @@ static bool append(conn_t *c, const uint8_t *bytes, size_t len)
   return true;
 }
 
+static void on_end(conn_t *c, ssize_t nread);
+
 /* A reply went out later than the read that brought its request: what came behind that request is next. */
 static void resume(conn_t *c)
 {
   if (c->in != NULL && c->in_len > 0)
     consume(c, c->in, c->in_len);
-  if (wants_bytes(c))
+  if (wants_bytes(c) && c->tls_ended)
+    on_end(c, UV_EOF);
+  else if (wants_bytes(c))
     start_reading(c);
 }
 
@@ -568,7 +502,7 @@ static void on_end(conn_t *c, ssize_t nread)
 {
   c->eof = true;
   c->reading = false;
-  if (nread != UV_EOF || c->phase == PHASE_IDLE || c->phase == PHASE_LINGER) {
+  if (nread != UV_EOF || c->phase == PHASE_HANDSHAKE || c->phase == PHASE_IDLE || c->phase == PHASE_LINGER) {
     conn_close(c);
     return;
   }
@@ -582,28 +516,62 @@ static void on_end(conn_t *c, ssize_t nread)
   refuse_gate(c, GATE_MORE, c->in != NULL ? c->in : nothing, c->in_len);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+/* Bytes as HTTP has them. */
+static void take_bytes(conn_t *c, const uint8_t *bytes, size_t len)
 {
-  conn_t *c = stream->data;
-  if (nread == 0 || c->closing)
-    return;
-  if (nread < 0) {
-    on_end(c, nread);
-    return;
-  }
   if (c->phase == PHASE_LINGER) {
-    c->lingered += (size_t)nread;
+    c->lingered += len;
     if (c->lingered > LIMIT_LINGER_BYTES)
       conn_close(c);
     return;
   }
   if (c->in_len == 0) {
-    consume(c, (const uint8_t *)buf->base, (size_t)nread);
-  } else if (append(c, (const uint8_t *)buf->base, (size_t)nread)) {
+    consume(c, bytes, len);
+  } else if (append(c, bytes, len)) {
     consume(c, c->in, c->in_len);
   } else {
-    out_of_memory(c);
+    conn_out_of_memory(c);
   }
+}
+
+/* The handshake, then what comes out decrypted. */
+static void take_cipher(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  uint8_t *plain = c->listener->front->plain;
+  ssize_t n;
+  tls_feed(c->tls, bytes, len);
+  do {
+    n = tls_read(c->tls, plain, READ_BUFFER_SIZE);
+    conn_flush_tls(c);
+    if (c->phase == PHASE_HANDSHAKE && !c->closing && tls_established(c->tls))
+      conn_enter(c, PHASE_IDLE);
+    if (n > 0 && !c->closing)
+      take_bytes(c, plain, (size_t)n);
+  } while (n > 0 && !c->closing);
+  if (n >= 0 || c->closing)
+    return;
+  if (n != SMPL_ECLOSED) {
+    c->tls_failure = tls_reason(c->tls);
+    log_closed(c, c->phase == PHASE_HANDSHAKE ? "tls-handshake" : "tls-broken");
+    conn_close(c);
+    return;
+  }
+  c->tls_ended = true; /* heard only once the request under way is answered */
+  if (wants_bytes(c) || c->phase == PHASE_LINGER)
+    on_end(c, UV_EOF);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+  conn_t *c = stream->data;
+  if (nread == 0 || c->closing)
+    return;
+  if (nread < 0)
+    on_end(c, nread);
+  else if (c->tls != NULL)
+    take_cipher(c, (const uint8_t *)buf->base, (size_t)nread);
+  else
+    take_bytes(c, (const uint8_t *)buf->base, (size_t)nread);
 }
 
 /* Accepting */
@@ -660,7 +628,7 @@ static void accept_one(listener_t *listener, int fd)
     return;
   }
   c->listener = listener;
-  c->phase = PHASE_IDLE;
+  c->phase = listener->conf->tls != NULL ? PHASE_HANDSHAKE : PHASE_IDLE;
   c->tcp.data = c;
   if (uv_tcp_init(front->loop, &c->tcp) < 0) {
     if (fd >= 0)
@@ -671,13 +639,14 @@ static void accept_one(listener_t *listener, int fd)
   listener->connections++;
   front->connections++;
   link_conn(c);
-  enter(c, PHASE_IDLE);
+  conn_enter(c, c->phase);
   const char *reason = NULL;
   if (take_connection(c, fd) < 0 || read_peer(c))
     reason = "connection-gone";
   else if (!is_client(listener->conf, &c->peer.ip))
     reason = "client-not-admitted"; /* before a byte is read */
-  else if ((c->source = room_enter(front->room, &c->peer.ip)) == NULL)
+  else if ((c->source = room_enter(front->room, &c->peer.ip)) == NULL ||
+           (listener->conf->tls != NULL && (c->tls = tls_link_new(listener->conf->tls)) == NULL))
     reason = "out-of-memory";
   else if (front->draining || (listener->connections > front->limits.connections && !make_place(listener, c)))
     reason = "too-many-connections";
@@ -715,14 +684,16 @@ bool conn_has_unread(const conn_t *c)
 
 static void expire(conn_t *c)
 {
-  size_t left = c->phase == PHASE_WRITE ? unacknowledged(c) : 0;
+  size_t left = c->phase == PHASE_WRITE ? conn_unacknowledged(c) : 0;
   bool in_time = uv_now(c->listener->front->loop) < c->reply_deadline;
   if (c->phase == PHASE_WRITE && left < c->write_left && in_time) {
     c->write_left = left; /* slow, but taking */
-    enter(c, PHASE_WRITE);
+    conn_enter(c, PHASE_WRITE);
     return;
   }
-  if (c->phase == PHASE_HEAD)
+  if (c->phase == PHASE_HANDSHAKE)
+    log_closed(c, "handshake-timeout");
+  else if (c->phase == PHASE_HEAD)
     log_closed(c, "head-timeout");
   else if (c->phase == PHASE_BODY)
     log_closed(c, "body-timeout");

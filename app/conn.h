@@ -10,18 +10,20 @@
 #include "app/front.h"
 #include "app/request.h"
 #include "app/room.h"
+#include "app/tls.h"
 
 typedef struct conn conn_t;
 typedef struct listener listener_t;
 
 /* What a connection waits for. Each phase has its list, in the order of deadlines. */
 typedef enum phase {
-  PHASE_IDLE,    /* the first byte of a head */
-  PHASE_HEAD,    /* the rest of the head */
-  PHASE_BODY,    /* the rest of the body */
-  PHASE_HANDLER, /* a handler's or guard's word: no deadline, they bound their own waits */
-  PHASE_WRITE,   /* the peer to take our reply */
-  PHASE_LINGER,  /* the peer to close after we did */
+  PHASE_HANDSHAKE, /* the end of the TLS handshake */
+  PHASE_IDLE,      /* the first byte of a head */
+  PHASE_HEAD,      /* the rest of the head */
+  PHASE_BODY,      /* the rest of the body */
+  PHASE_HANDLER,   /* a handler's or guard's word: no deadline, they bound their own waits */
+  PHASE_WRITE,     /* the peer to take our reply */
+  PHASE_LINGER,    /* the peer to close after we did */
   PHASE_COUNT
 } phase_t;
 
@@ -71,6 +73,8 @@ struct front {
   size_t spare_count;
   size_t handles; /* uv handles of ours that are not closed yet */
   uint8_t read_buffer[READ_BUFFER_SIZE];
+  uint8_t plain[READ_BUFFER_SIZE]; /* decrypted out of it */
+  uint8_t piece[TLS_WRITE_MAX];    /* of an answer, before it is encrypted */
 };
 
 struct conn {
@@ -97,7 +101,12 @@ struct conn {
   uint64_t reply_deadline; /* of the reply being written, whole */
   size_t write_left;       /* bytes not acknowledged when last looked at */
   char *out_head;          /* malloc'ed while a write is under way */
-  void *out_owned;
+  void *out_owned;         /* the answer's body, if it is to be freed */
+  tls_link_t *tls;         /* NULL: plain HTTP */
+  const uint8_t *plain_at; /* with TLS: of the answer's body, what is not encrypted yet */
+  size_t plain_left;
+  bool tls_ended;          /* the peer has sent close_notify */
+  const char *tls_failure; /* OpenSSL's words */
   uv_tcp_t tcp;
   uv_write_t write;
   uv_shutdown_t shutdown;
@@ -125,6 +134,21 @@ typedef struct answer {
   void *owned; /* free()d when written; may be NULL */
   bool keep;   /* the connection may go on */
 } answer_t;
+
+/* Inside a connection: conn.c reads and decides, conn_write.c writes. */
+void conn_enter(conn_t *conn, phase_t phase);
+void conn_stop_reading(conn_t *conn);
+void conn_out_of_memory(conn_t *conn);
+/* The answer is on its way out whole. */
+void conn_after_reply(conn_t *conn);
+/* Takes over answer->owned. Leads to conn_after_reply, perhaps at once, or the connection is closed. */
+void conn_send(conn_t *conn, const answer_t *answer);
+/* Bytes of the answer that the peer has not acknowledged: queued here or in the kernel, or not encrypted yet. */
+size_t conn_unacknowledged(const conn_t *conn);
+/* An interim answer. */
+void conn_say(conn_t *conn, const char *text);
+/* Sends what TLS has to say by itself. */
+void conn_flush_tls(conn_t *conn);
 
 /* Sends the answer of conn->request and frees that request. */
 void conn_answer(conn_t *conn, const answer_t *answer);

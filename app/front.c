@@ -15,6 +15,7 @@ const front_limits_t front_limits_default = {
     .connections = LIMIT_CONNECTIONS,
     .held = {[ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
     .values = LIMIT_VALUES,
+    .handshake_ms = LIMIT_HANDSHAKE_MS,
     .head_ms = LIMIT_HEAD_MS,
     .body_ms = LIMIT_BODY_MS,
     .idle_ms = LIMIT_IDLE_MS,

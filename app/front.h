@@ -9,6 +9,7 @@
 #include "app/access.h"
 #include "app/admit.h"
 #include "app/room.h"
+#include "app/tls.h"
 #include "common/diag.h"
 #include "common/ip.h"
 
@@ -18,6 +19,7 @@ typedef struct listener_conf {
   const char *name;
   endpoint_t address;
   admit_conf_t admit;
+  tls_t *tls;              /* NULL: plain HTTP */
   const ip_net_t *clients; /* empty: everybody */
   size_t client_count;
 } listener_conf_t;
@@ -27,7 +29,7 @@ typedef struct front_limits {
   size_t connections;      /* of one listener */
   size_t held[ROOM_KINDS]; /* bytes, of all listeners together */
   size_t values;           /* parsed JSON values of all requests together */
-  uint64_t head_ms, body_ms, idle_ms, write_ms, reply_ms, linger_ms, drain_ms, tick_ms;
+  uint64_t handshake_ms, head_ms, body_ms, idle_ms, write_ms, reply_ms, linger_ms, drain_ms, tick_ms;
 } front_limits_t;
 
 extern const front_limits_t front_limits_default;

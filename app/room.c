@@ -138,7 +138,7 @@ void room_give_back(conn_t *c, room_kind_t kind)
 
 conn_t *room_crowder(const listener_t *listener, const source_t *newcomer)
 {
-  static const phase_t unfinished[] = {PHASE_HEAD, PHASE_BODY};
+  static const phase_t unfinished[] = {PHASE_HANDSHAKE, PHASE_HEAD, PHASE_BODY};
   conn_t *found = NULL;
   for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++) {
     conn_t *c = listener->lists[unfinished[i]].first;

@@ -42,8 +42,8 @@ bool room_take(struct conn *conn, room_kind_t kind, size_t bytes);
 /* The connection holds nothing of that kind any more. */
 void room_give_back(struct conn *conn, room_kind_t kind);
 
-/* The connection of the listener to be closed for a newcomer: of the ROOM_LOOK that have been in the middle of a request's
- * head or body for longest, the first whose source has the most connections. NULL if there is none, or if the newcomer's
+/* The connection of the listener to be closed for a newcomer: of the ROOM_LOOK that have been in the middle of a TLS handshake, a
+ * request's head or its body for longest, the first whose source has the most connections. NULL if there is none, or if the newcomer's
  * own source has still more. */
 struct conn *room_crowder(const struct listener *listener, const source_t *newcomer);
 

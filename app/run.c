@@ -15,7 +15,10 @@
 #include "common/lookup.h"
 #include "common/text.h"
 
-enum { SIGNAL_COUNT = 3 };
+enum {
+  SIGNAL_COUNT = 3,
+  TLS_LOOK_MS = 1000, /* between two looks at the files of certificates */
+};
 
 static const int signals[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -31,6 +34,7 @@ typedef struct runner {
   bool open; /* service->open succeeded */
   front_t *front;
   uv_signal_t signals[SIGNAL_COUNT];
+  uv_timer_t tls_timer;
   uint64_t files; /* that may be open */
   int status;
 } runner_t;
@@ -45,6 +49,7 @@ static void on_service_closed(void *ctx)
   r->lookup = NULL;
   for (size_t i = 0; i < SIGNAL_COUNT; i++)
     uv_close((uv_handle_t *)&r->signals[i], NULL);
+  uv_close((uv_handle_t *)&r->tls_timer, NULL);
 }
 
 static void on_drained(void *ctx, size_t abandoned)
@@ -69,6 +74,47 @@ static void end(runner_t *r, int status, uint64_t lag_ms)
     front_drain(r->front, lag_ms, on_drained, r);
   else
     on_drained(r, 0);
+}
+
+/* Certificates */
+
+static void warn_of_end(const listener_conf_t *listener)
+{
+  int days = tls_days_left(listener->tls);
+  if (days < TLS_WARN_DAYS)
+    log_warn("http listener %s: the certificate of %s %s %s", listener->name, tls_subject(listener->tls),
+             days < 0 ? "has expired at" : "expires at", tls_until(listener->tls));
+}
+
+static void refresh_certificates(runner_t *r)
+{
+  for (size_t i = 0; i < r->settings.listeners.count; i++) {
+    const listener_conf_t *listener = &r->listeners[i];
+    diag_t diag = {.text = ""};
+    int changed = listener->tls != NULL ? tls_refresh(listener->tls, &diag) : 0;
+    if (changed < 0)
+      log_error("http listener %s keeps its certificate: %s", listener->name, diag.text);
+    if (changed <= 0)
+      continue;
+    log_info("http listener %s: new certificate of %s, good until %s", listener->name,
+             tls_subject(listener->tls), tls_until(listener->tls));
+    warn_of_end(listener);
+  }
+}
+
+static void on_tls_timer(uv_timer_t *timer)
+{
+  refresh_certificates(timer->data);
+}
+
+static void watch_certificates(runner_t *r)
+{
+  for (size_t i = 0; i < r->settings.listeners.count; i++) {
+    if (r->listeners[i].tls == NULL)
+      continue;
+    warn_of_end(&r->listeners[i]);
+    uv_timer_start(&r->tls_timer, on_tls_timer, TLS_LOOK_MS, TLS_LOOK_MS);
+  }
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -184,6 +230,8 @@ static int start(runner_t *r, diag_t *diag)
     r->signals[i].data = r;
     uv_signal_start(&r->signals[i], on_signal, signals[i]);
   }
+  uv_timer_init(&r->loop, &r->tls_timer);
+  r->tls_timer.data = r;
   int err = open_lookup(r, diag);
   if (!err)
     err = open_service(r, diag);
@@ -196,7 +244,10 @@ static void say_ready(const runner_t *r)
   char address[ENDPOINT_TEXT_MAX];
   text_out_t out = {.buf = text, .cap = sizeof text - 1};
   for (size_t i = 0; i < r->settings.listeners.count; i++) {
-    OUT_LITERAL(&out, ", http ");
+    if (r->listeners[i].tls != NULL)
+      OUT_LITERAL(&out, ", https ");
+    else
+      OUT_LITERAL(&out, ", http ");
     out_text(&out, r->listeners[i].name);
     OUT_LITERAL(&out, " on ");
     out_text(&out, endpoint_format(&r->listeners[i].address, address));
@@ -231,6 +282,7 @@ int run(const char *path, const service_t *const *services)
     fprintf(stderr, "smpl-app: %s\n", diag.text);
     end(&r, 1, 0);
   } else {
+    watch_certificates(&r);
     say_ready(&r);
   }
   uv_run(&r.loop, UV_RUN_DEFAULT);

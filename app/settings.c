@@ -72,6 +72,12 @@ static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, 
 
 /* Tables */
 
+static const conf_field_t tls_fields[] = {
+    {"certificate", CONF_ONE, 0, .scalar = &conf_path, .required = true},
+    {"key", CONF_ONE, sizeof(const char *), .scalar = &conf_path, .required = true},
+};
+static const conf_map_t tls_map = {"tls", 2 * sizeof(const char *), tls_fields, CONF_COUNT(tls_fields), NULL};
+
 static const conf_field_t listener_fields[] = {
     {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name,
      .required = true},
@@ -81,6 +87,7 @@ static const conf_field_t listener_fields[] = {
     {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net,
      .max = LIMIT_CLIENTS},
     {"hosts", CONF_MANY, offsetof(listener_settings_t, hosts), .scalar = &scalar_host, .max = LIMIT_HOSTS},
+    {"tls", CONF_MAP, offsetof(listener_settings_t, tls), .map = &tls_map},
 };
 static const conf_map_t listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
                                         CONF_COUNT(listener_fields), NULL};
@@ -298,6 +305,17 @@ static int check_internal(const settings_t *settings, const listener_settings_t 
   return SMPL_OK;
 }
 
+static int open_tls(const settings_t *settings, const listener_settings_t *from, tls_t **out, diag_t *diag)
+{
+  diag_t why = {.text = ""};
+  if (from->tls.certificate == NULL)
+    return SMPL_OK;
+  if (tls_open(from->tls.certificate, from->tls.key, out, &why) == SMPL_OK)
+    return SMPL_OK;
+  return conf_fail(settings->conf, diag, &from->tls.certificate, "http listener %s: %s", from->name,
+                   why.text);
+}
+
 static int make_listener(const settings_t *settings, const listener_settings_t *from,
                          const route_source_t *sources, size_t source_count, listener_conf_t *out,
                          diag_t *diag)
@@ -322,7 +340,8 @@ static int make_listener(const settings_t *settings, const listener_settings_t *
       .clients = from->clients.items,
       .client_count = from->clients.count,
   };
-  return out->admit.internal ? check_internal(settings, from, diag) : SMPL_OK;
+  err = out->admit.internal ? check_internal(settings, from, diag) : SMPL_OK;
+  return err ? err : open_tls(settings, from, &out->tls, diag);
 }
 
 int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
@@ -344,7 +363,9 @@ int settings_listeners(const settings_t *settings, const route_source_t *sources
 
 void settings_listeners_free(listener_conf_t *listeners, size_t count)
 {
-  for (size_t i = 0; listeners != NULL && i < count; i++)
+  for (size_t i = 0; listeners != NULL && i < count; i++) {
     router_free((router_t *)(uintptr_t)listeners[i].admit.router);
+    tls_free(listeners[i].tls);
+  }
   free(listeners);
 }

@@ -17,6 +17,9 @@ typedef struct listener_settings {
   conf_list_t rules;   /* rule_t */
   conf_list_t clients; /* ip_net_t */
   conf_list_t hosts;   /* const char * */
+  struct {
+    const char *certificate, *key; /* NULL: plain HTTP */
+  } tls;
 } listener_settings_t;
 
 typedef struct settings {
@@ -40,8 +43,8 @@ typedef struct settings {
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
 void settings_free(settings_t *settings);
 
-/* Builds each listener's table from the sources and checks what follows from it (an internal listener's address, its
- * clients). *out has settings->listeners.count entries. */
+/* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal listener's
+ * address, its clients). *out has settings->listeners.count entries. */
 int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
                        listener_conf_t **out, diag_t *diag);
 void settings_listeners_free(listener_conf_t *listeners, size_t count);

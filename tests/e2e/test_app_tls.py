@@ -1,0 +1,313 @@
+"""TLS on the http listeners: what is spoken, certificates that change, clients that dawdle or speak something else."""
+
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import kit
+from test_app_front import ABSENT, CLIENT, ECHO, INTERNAL, MALFORMED, PUBLIC, SECRET, Answer, get, post
+
+NAME = "config.smplkit.test"
+
+
+def certificate(work, name="server", subject=NAME, kind="ec", days=30):
+    """A self-signed certificate and its key; returns their paths."""
+    cert, key = work / f"{name}.pem", work / f"{name}.key"
+    algorithm = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["-newkey", "rsa:2048"]}[kind]
+    done = kit.run(kit.tool("openssl"), "req", "-x509", *algorithm, "-nodes", "-days", days, "-subj", f"/CN={subject}",
+                   "-addext", f"subjectAltName=DNS:{subject}", "-keyout", key, "-out", cert)
+    assert done.returncode == 0, done.stderr
+    key.chmod(0o600)
+    return cert, key
+
+
+def settings(port, tls="{certificate: server.pem, key: server.key}", extra=""):
+    return ("service: accounts\nlisteners:\n"
+            f'  - {{name: public, address: "{PUBLIC}:{port}", rules: ["/api/v1/*"], tls: {tls}}}\n'
+            f'  - {{name: internal, address: "{INTERNAL}:{port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
+            f"     hosts: [{NAME}], tls: {tls}}}\n"
+            f"database: echo.db\n{extra}")
+
+
+class Front:
+    def __init__(self, work, spawn, extra="", kind="ec"):
+        self.work, self.port = work, kit.free_port(PUBLIC, INTERNAL)
+        certificate(work, kind=kind)
+        self.file = work / "echo.yaml"
+        self.file.write_text(settings(self.port, extra=extra))
+        self.program = spawn(ECHO, "-c", self.file).wait_ready()
+
+    def tcp(self, address=PUBLIC, timeout=20):
+        return socket.create_connection((address, self.port), timeout=timeout, source_address=(CLIENT, 0))
+
+    def connect(self, address=PUBLIC, **kw):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(kw.pop("ca", self.work / "server.pem"))
+        context.check_hostname = kw.pop("check", True)
+        for name, value in kw.items():
+            getattr(context, name)(value) if callable(getattr(context, name)) else setattr(context, name, value)
+        return context.wrap_socket(self.tcp(address), server_hostname=NAME, suppress_ragged_eofs=False)
+
+    def raw(self, data, address=PUBLIC):
+        """Sends bytes, returns what comes until the front says that this was all."""
+        with self.connect(address) as s:
+            try:
+                s.sendall(data)
+            except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
+                pass
+            return recv_all(s)
+
+
+def recv_all(s):
+    parts = []
+    while part := s.recv(65536):  # an end without close_notify raises
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def front(work, spawn):
+    return Front(work, spawn)
+
+
+LAST = b"Connection: close\r\n"
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_requests_are_served_on_either_listener(work, spawn, version, kind):
+    front = Front(work, spawn, kind=kind)
+    assert "https public on" in front.program.stderr
+    for address in (PUBLIC, INTERNAL):
+        with front.connect(address, maximum_version=ssl.TLSVersion[version], minimum_version=ssl.TLSVersion[version]) as s:
+            assert s.version() == version.replace("_", ".")
+            for i in range(3):
+                s.sendall(get(b"/api/v1/echo/%d" % i).replace(b"Host: h", b"Host: localhost"))
+                assert b'"word":"%d"' % i in s.recv(65536)
+            s.sendall(get(b"/api/v1/echo/x", LAST).replace(b"Host: h", b"Host: localhost"))
+            assert b"200 OK" in recv_all(s)
+    secret = front.raw(get(b"/internal/v1/secret", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL)
+    assert SECRET in secret
+    origin = get(b"/internal/v1/secret", LAST + b"Origin: https://localhost:8443\r\n").replace(b"Host: h", b"Host: localhost:8443")
+    assert b"200 OK" in front.raw(origin, INTERNAL)
+
+
+@pytest.mark.short
+def test_bodies_pipelines_and_slow_readers_work_encrypted(front):
+    body = b'{"a":"' + b"x" * ((1 << 20) - 8) + b'"}'
+    data = front.raw(post(b"Content-Length: %d\r\n" % len(body), body) + get(b"/api/v1/echo/later?ms=200") + get(b"/api/v1/echo/1") +
+                     post(b"Content-Length: 2\r\n", b"{}") + get(b"/api/v1/echo/last", LAST))
+    assert data.count(b"HTTP/1.1 200 OK") == 5 and data.endswith(b'"word":"last","query":{}}') and body[7:-2] in data
+    with front.connect() as s:
+        s.sendall(post(b"Content-Length: 2\r\nExpect: 100-continue\r\n" + LAST))
+        assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(b"{}")
+        assert b"200 OK" in recv_all(s)
+    with front.connect() as s:
+        s.sendall(get(b"/api/v1/echo/big?kb=20000", LAST))
+        time.sleep(0.5)
+        assert len(Answer(recv_all(s)).json["text"]) == 20000 * 1024
+    for _ in range(5):  # clients that leave in the middle
+        s = front.connect()
+        s.sendall(get(b"/api/v1/echo/big?kb=20000"))
+        s.recv(1000)
+        s.close()
+    assert b"200 OK" in front.raw(get(b"/api/v1/echo/x", LAST))
+
+
+def test_a_client_may_end_its_half_after_the_request(front):
+    """As `openssl s_client` does when its input ends: close_notify comes right behind the request."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cafile=front.work / "server.pem")
+    link = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with front.tcp() as s:
+        while True:
+            try:
+                link.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(outgoing.read())
+                incoming.write(s.recv(65536))
+        link.write(get(b"/api/v1/echo/later?ms=300"))
+        try:
+            link.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        for byte in outgoing.read():  # and all of it byte by byte
+            s.sendall(bytes([byte]))
+        data = b""
+        while part := s.recv(65536):
+            incoming.write(part)
+            try:
+                while piece := link.read():
+                    data += piece
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                pass
+        assert b"HTTP/1.1 200 OK" in data
+
+
+@pytest.mark.short
+def test_refusals_are_the_same_bytes_as_without_tls(front):
+    for requests, status in ((ABSENT, b"404"), (MALFORMED[:60], b"400")):
+        answers = {front.raw(request) for request in requests}
+        assert len(answers) == 1
+        answer = answers.pop()
+        assert answer.startswith(b"HTTP/1.1 " + status) and SECRET not in answer
+
+
+def test_only_tls_1_2_and_later_with_forward_secrecy_is_spoken(front):
+    openssl = kit.tool("openssl")
+
+    def handshake(*options):
+        return kit.run(openssl, "s_client", "-connect", f"{PUBLIC}:{front.port}", "-bind", CLIENT, "-servername", NAME, *options)
+
+    assert handshake("-tls1_2").returncode == 0 and handshake("-tls1_3").returncode == 0
+    assert handshake("-tls1_1", "-cipher", "ALL:@SECLEVEL=0").returncode != 0
+    assert handshake("-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-SHA").returncode != 0
+    assert handshake("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA").returncode != 0
+    assert "ALPN protocol: http/1.1" in handshake("-alpn", "h2,http/1.1").stdout
+    assert handshake("-alpn", "h2").returncode != 0
+    assert "Secure Renegotiation IS supported" in handshake("-tls1_2").stdout
+    with front.connect() as s:
+        resumed = s.session
+    assert resumed is not None
+    reasons = [line for line in front.program.out if '"tls-handshake"' in line]
+    assert any("unsupported protocol" in r for r in reasons) and any("no shared cipher" in r for r in reasons), reasons
+
+
+def test_what_speaks_something_else_is_closed_and_logged(front):
+    for garbage in (get(b"/api/v1/echo/x"), b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\xff\xff" + b"\x00" * 600, b"\x00" * 3000):
+        with front.tcp() as s:
+            s.sendall(garbage)
+            answer = kit.recv_all(s)
+            assert b"HTTP" not in answer and len(answer) < 20  # an alert at most
+    lines = kit.wait_until(lambda: [l for l in front.program.out if '"reason":"tls-handshake"' in l][3:], "their lines")
+    assert any('"detail":"http request"' in l for l in front.program.out), lines
+    front.tcp().close()  # a port scan is not worth a line
+    assert b"200 OK" in front.raw(get(b"/api/v1/echo/x", LAST))
+
+
+def test_a_certificate_that_changes_is_served_without_a_restart(front, work):
+    old = (work / "server.pem").read_bytes()
+    (work / "old.pem").write_bytes(old)
+    kept = front.connect()
+    certificate(work, "next", subject="next." + NAME)
+
+    def put(name, suffix, mode):
+        (work / "part").write_bytes((work / f"{name}.{suffix}").read_bytes())
+        (work / "part").chmod(mode)
+        os.replace(work / "part", work / f"server.{suffix}")
+
+    put("next", "pem", 0o644)  # the key is still the old one's
+    front.program.wait_line("keeps its certificate: .*server.key: not the key of the certificate")
+    front.connect(ca=work / "old.pem").close()
+    put("next", "key", 0o600)
+    front.program.wait_line(r"http listener public: new certificate of next\.config")
+    front.connect(check=False).close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        front.connect(ca=work / "old.pem")
+    kept.sendall(get(b"/api/v1/echo/x", LAST))  # who is connected notices nothing
+    assert b"200 OK" in recv_all(kept)
+    for bad, text in ((b"nonsense", "no certificate in PEM form"), (old[:200], "no certificate"), (b"", "no certificate")):
+        start = len(front.program.err)
+        (work / "server.pem").write_bytes(bad)
+        front.program.wait_line(text, start=start)
+        front.connect(ca=work / "next.pem", check=False).close()
+    start = len(front.program.err)
+    (work / "server.pem").unlink()
+    front.program.wait_line("server.pem: ", start=start)
+    front.connect(ca=work / "next.pem", check=False).close()
+    start = len(front.program.err)
+    put("next", "pem", 0o644)
+    front.program.wait_line("new certificate", start=start)
+
+
+def test_what_cannot_be_used_is_one_line_with_its_place(work):
+    certificate(work)
+    certificate(work, "other")
+    (work / "empty.pem").write_text("")
+    kit.run(kit.tool("openssl"), "ec", "-in", work / "server.key", "-aes128", "-passout", "pass:x", "-out", work / "locked.key")
+    (work / "locked.key").chmod(0o600)
+    (work / "open.key").write_bytes((work / "server.key").read_bytes())
+    (work / "open.key").chmod(0o640)
+    (work / "loose.pem").write_bytes((work / "server.pem").read_bytes())
+    (work / "loose.pem").chmod(0o666)
+    (work / "many.pem").write_bytes((work / "server.pem").read_bytes() * 17)
+    cases = {("server.pem", "other.key"): "other.key: not the key of the certificate",
+             ("empty.pem", "server.key"): "empty.pem: no certificate in PEM form",
+             ("server.key", "server.key"): "server.key: no certificate in PEM form",
+             ("server.pem", "server.pem"): "server.pem",
+             ("server.pem", "locked.key"): "locked.key: keys with a passphrase are not supported",
+             ("server.pem", "open.key"): "open.key",
+             ("loose.pem", "server.key"): "loose.pem",
+             ("many.pem", "server.key"): "more than 16 certificates",
+             ("server.pem", "none.key"): "none.key"}
+    file = work / "echo.yaml"
+    for (cert, key), text in cases.items():
+        file.write_text(settings(8000, f"{{certificate: {cert}, key: {key}}}"))
+        for argv in (("check", "-c", file), ("-c", file)):
+            done = kit.run(ECHO, *argv)
+            assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1, done
+            assert re.match(rf"smpl-app: {file}:3:\d+: http listener public: ", done.stderr) and text in done.stderr, done.stderr
+    file.write_text(settings(8000, "{certificate: server.pem}"))
+    done = kit.run(ECHO, "check", "-c", file)
+    assert done.returncode == 1 and "key" in done.stderr
+    (work / "many.pem").write_bytes((work / "server.pem").read_bytes() * 16)
+    file.write_text(settings(8000, "{certificate: many.pem, key: server.key}"))
+    assert kit.run(ECHO, "check", "-c", file).returncode == 0
+
+
+def test_check_says_whose_certificate_it_is_and_how_long_it_is_good(work):
+    certificate(work, days=5)
+    file = work / "echo.yaml"
+    file.write_text(settings(8000))
+    done = kit.run(ECHO, "check", "-c", file)
+    assert done.returncode == 0 and f"TLS: certificate of {NAME}, good until 20" in done.stdout, done
+
+
+@pytest.mark.full
+def test_a_slow_handshake_is_cut_off_and_disturbs_nobody(front):
+    slow = [front.tcp(timeout=40) for _ in range(50)]
+    start = time.monotonic()
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    for s in slow[:25]:
+        s.sendall(hello)
+
+    def dribble():
+        while time.monotonic() - start < 8:
+            for s in slow[:25]:
+                s.sendall(b"\x00")
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    assert b"200 OK" in front.raw(get(b"/api/v1/echo/x", LAST))
+    for s in slow:
+        assert len(kit.recv_all(s)) < 20
+    assert 8 < time.monotonic() - start < 10 + kit.PATIENCE
+    thread.join()
+    kit.wait_until(lambda: len([l for l in front.program.out if '"reason":"handshake-timeout"' in l]) == 50, "their log lines")
+
+
+@pytest.mark.short
+def test_requests_under_way_are_finished_on_sigterm(front):
+    idle, busy = front.connect(), front.connect()
+    idle.sendall(get(b"/api/v1/echo/x"))
+    assert b"200 OK" in idle.recv(4096)
+    busy.sendall(get(b"/api/v1/echo/later?ms=500"))
+    time.sleep(0.1)
+    front.program.signal(15)
+    assert Answer(recv_all(busy)).headers["connection"] == "close"
+    assert front.program.wait() == 0
+
+
+def test_curl_verifies_and_is_served(front):
+    done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "*", "--cacert", front.work / "server.pem", "--interface", CLIENT,
+                   "--resolve", f"{NAME}:{front.port}:{PUBLIC}", f"https://{NAME}:{front.port}/api/v1/echo/x")
+    assert done.returncode == 0 and '"word":"x"' in done.stdout, done
