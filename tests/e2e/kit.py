@@ -216,6 +216,15 @@ def recv_all(sock, limit=1 << 24):
     return data
 
 
+def closed_unread(address, port, source, timeout=PATIENCE):
+    """True if a connection from source ends before it was sent or answered anything."""
+    try:
+        with socket.create_connection((address, port), timeout=timeout, source_address=(source, 0)) as s:
+            return recv_all(s) == b""
+    except ConnectionResetError:  # as early as in connect
+        return True
+
+
 def keygen(path, kind="ed25519", comment="test"):
     """A throw-away SSH key pair without passphrase; returns (private, public) paths."""
     path = Path(path)

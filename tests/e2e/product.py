@@ -11,9 +11,17 @@ SERVICES = {"accounts": ("app", 10), "config": ("config", 11), "flags": ("flags"
 ADDRESSES = [f"127.{net}.1.{host}" for net in (10, 20) for _, host in SERVICES.values()]
 
 
+def internal_name(service):
+    return f"{SERVICES[service][0]}.internal.smplkit.local"
+
+
+def public_name(service):
+    return f"{SERVICES[service][0]}.smplkit.com"
+
+
 class Product:
     def __init__(self, work, spawn, services=("accounts", "config", "flags"), bastion=True):
-        self.work, self.spawn = work, spawn
+        self.work, self.spawn, self.services = work, spawn, list(services)
         self.dns = kit.free_port("127.0.0.1")
         self.http = kit.free_port(*ADDRESSES)
         self.ssh = kit.free_port("127.0.0.1")

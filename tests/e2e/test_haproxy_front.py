@@ -1,0 +1,336 @@
+"""The boundary suite of test_app_front.py against real HAProxies: the echo service, whose handlers dawdle and leak, has one
+internal listener and no public one."""
+
+import json
+import socket
+import time
+
+import pytest
+
+import kit
+import test_app_front as direct
+from balanced import instances, render, start_balancers, wait_up
+from boundary import ABSENT, HIDDEN, MALFORMED, OUTSIDE, SECRET, UNROUTED, get, post
+from test_app_front import (  # noqa: F401: tests that hold for any front
+    test_a_head_request_gets_the_refusal_without_its_body, test_a_request_may_come_byte_by_byte,
+    test_a_slow_reader_gets_a_big_answer_whole, test_after_a_refusal_nothing_more_is_read_as_a_request,
+    test_bodies_are_bounded_in_bytes_depth_and_values, test_connections_are_kept_or_closed_as_asked,
+    test_expect_continue_is_answered_before_the_body, test_head_is_get_without_its_body, test_pages_of_other_sites_are_refused_but_links_work,
+    test_parameters_headers_and_bodies_reach_the_handler_decoded, test_pipelined_requests_are_answered_in_order,
+    test_refusals_behind_a_public_route_say_what_is_wrong, test_request_ids_are_taken_over_if_well_formed,
+    test_the_handler_that_leaks_is_reached_on_the_internal_listener_alone, test_the_internal_listener_answers_for_its_own_hosts,
+    test_thousands_of_pipelined_requests_are_answered,
+    test_what_the_internal_listener_serves_is_kept_from_other_sites)
+
+pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="the front behind it is tested on the sanitizer build without it")
+
+PUBLIC, INTERNAL = direct.PUBLIC, direct.INTERNAL  # the balancers' addresses here
+INSTANCE = "127.44.4.1"
+SERVICES = """\
+public: {{listen: ["{public}:{port}"], from: 127.44.0.7}}
+internal: {{listen: ["{internal}:{port}"], clients: [127.44.0.0/16], from: 127.44.0.8}}
+services:
+  - name: echo
+    public: {{names: [h], address: {public}}}
+    internal: {{names: [app.internal.smplkit.local], address: {internal}}}
+    instances: ["{instance}:{port}"]
+"""
+
+
+class Balanced(direct.Front):
+    """Looks like the front itself, but its two addresses are the balancers'."""
+
+    def __init__(self, work, spawn):
+        self.port = kit.free_port(PUBLIC, INTERNAL, INSTANCE)
+        (work / "echo.yaml").write_text(
+            "service: accounts\n"
+            f'listeners: [{{name: internal, address: "{INSTANCE}:{self.port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
+            f"  hosts: [app.internal.smplkit.local, h, {PUBLIC}, {INTERNAL}]}}]\n"
+            "database: echo.db\n")
+        self.program = spawn(direct.ECHO, "-c", "echo.yaml").wait_ready()
+        self.folder = work / "haproxy"
+        (work / "balancers.yaml").write_text(SERVICES.format(port=self.port, public=PUBLIC, internal=INTERNAL, instance=INSTANCE))
+        done = render(work / "balancers.yaml", self.folder)
+        assert done.returncode == 0, done.stderr
+        self.balancers = start_balancers(spawn, self.folder)
+        wait_up(self.folder)
+
+    def raw(self, data, address=PUBLIC, half_close=False):
+        """As on the front itself; a connection that HAProxy keeps open after an answer is left after a moment."""
+        with self.connect(address) as s:
+            try:
+                s.sendall(data)
+                if half_close:
+                    s.shutdown(socket.SHUT_WR)
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+            answer = b""
+            while True:
+                if answer and b"connection: close" not in answer.lower():
+                    s.settimeout(0.5)
+                try:
+                    part = s.recv(65536)
+                except (ConnectionResetError, TimeoutError):
+                    return answer
+                if not part:
+                    return answer
+                answer += part
+
+    def ask_log(self, side="public"):
+        return [json.loads(line) for line in self.balancers[side].out if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def front():
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    work, programs = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp")), []
+
+    def spawn(*argv, **kw):
+        kw.setdefault("cwd", work)
+        programs.append(kit.Program(argv, **kw))
+        return programs[-1]
+
+    try:
+        yield Balanced(work, spawn)
+    finally:
+        for program in reversed(programs):
+            program.stop()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+# HAProxy's parser repairs these and passes on bytes of its own, so that nobody behind it reads them in another way. Each is
+# then an ordinary request below /api/v1/.
+REPAIRED = [
+    b"GET  /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /api/v1/echo/x  HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET\t/api/v1/echo/x\tHTTP/1.1\r\nHost: h\r\n\r\n", b"\r\nGET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /api/v1/echo/x HTTP/1.1\nHost: h\n\n", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\n\r\n",
+    get(b"/api/v1/echo/x", b"X: a\r\n b\r\n"), get(b"/api/v1/echo/x", b"X: a\r\n\tTransfer-Encoding: chunked\r\n"),
+    get(b"/api/v1/echo/x", b"Host: h\r\n"),
+    post(b"X: y\r\n Transfer-Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN),
+    post(b"Content-Length: 2\r\nContent-Length: 2\r\n", b"{}" + HIDDEN), post(b"Content-Length: 2, 2\r\n", b"{}" + HIDDEN),
+]
+
+
+def test_what_is_outside_the_rules_gets_the_same_404_and_is_closed(front):
+    direct.check_refusals(front, OUTSIDE, 404)
+    for request in UNROUTED:
+        answer = front.raw(request)
+        assert answer.startswith(b"HTTP/1.1 404 ") and SECRET not in answer
+
+
+def test_what_could_be_read_in_two_ways_gets_the_same_400_and_is_closed(front):
+    """HAProxy's parser and our rules say the same; only where the line Connection stands tells which of them refused."""
+    answers = {}
+    malformed = [r for r in MALFORMED if r not in REPAIRED]
+    assert len(MALFORMED) - len(malformed) == len(REPAIRED)
+    for request in malformed:
+        head, _, body = front.raw(request).partition(b"\r\n\r\n")
+        answers.setdefault((tuple(sorted(head.split(b"\r\n"))), body), []).append(request[:100])
+    assert len(answers) == 1, answers
+    (head, body), = answers
+    assert b"HTTP/1.1 400 Bad request" in head and b"Connection: close" in head and body.count(b"HTTP/1.1") == 0
+    assert len({front.raw(r) for r in malformed}) <= 2
+
+
+def test_a_request_cut_short_by_its_sender_reaches_nobody(front):
+    before = len(front.log())
+    for part in (b"GET /api/v1/ec", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n", post(b"Content-Length: 10\r\n", b"{}")):
+        answer = front.raw(part, half_close=True)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 Bad request"), part
+    assert not [line for line in front.log()[before:] if line.get("target", "").startswith("/api/")]
+
+
+def test_what_the_parser_repairs_arrives_clean_and_hides_no_second_request(front):
+    """A bare LF, a folded line or a doubled length that went on as sent could be read otherwise by the service."""
+    before = len(front.log())
+    for request in REPAIRED:
+        answer = front.raw(request)
+        assert SECRET not in answer and answer.count(b"HTTP/1.1") <= 2, (request, answer)
+        assert answer[9:12] in (b"200", b"400"), (request, answer)
+    reached = [line for line in front.log()[before:] if "/internal/v1/secret" in line.get("target", "")]
+    assert not reached, reached
+
+
+def test_a_refusal_takes_as_long_for_a_hidden_path_as_for_none(front):
+    """Neither is asked of the service: its access log does not know them."""
+    before = len(front.log())
+    for target in (b"/internal/v1/secret", b"/internal/v1/nothing", b"/nothing"):
+        front.raw(get(target))
+    assert [line for line in front.log()[before:] if line.get("target") not in ("/internal/v1/ready", None)] == []
+
+
+def test_a_foreign_network_is_closed_on_before_a_byte_is_read(front):
+    assert kit.closed_unread(INTERNAL, front.port, direct.STRANGER)
+    assert front.ask("/internal/v1/health", INTERNAL).status == 200
+
+
+def test_the_public_names_and_no_others_lead_somewhere(front):
+    assert front.ask("/api/v1/echo/x", host="h:8080").status == 200
+    for host in ("app.internal.smplkit.local", "localhost", "127.0.0.1", INSTANCE, INTERNAL, "g", "h.h", "h."):
+        answer = front.ask("/api/v1/echo/x", host=host)
+        assert answer.status == 404, host
+    answers = {front.raw(b"GET /api/v1/echo/x HTTP/1.1\r\nHost: " + h + b"\r\n\r\n") for h in (b"g", b"localhost", b"app.internal.smplkit.local")}
+    assert len(answers) == 1
+
+
+def test_what_a_client_says_about_itself_does_not_arrive(front, work, spawn):
+    """A service that believed X-Forwarded-For, X-Original-URL or X-HTTP-Method-Override would do what the client says."""
+    seen = []
+    port = kit.free_port(PUBLIC, INTERNAL, INSTANCE)
+    (work / "balancers.yaml").write_text(SERVICES.format(port=port, public=PUBLIC, internal=INTERNAL, instance=INSTANCE))
+    assert render(work / "balancers.yaml", work / "haproxy").returncode == 0
+    server = Recorder(INSTANCE, port, seen)
+    try:
+        start_balancers(spawn, work / "haproxy")
+        wait_up(work / "haproxy")
+        lies = ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: localhost", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /internal",
+                "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1", "X-Original-URL: /internal/v1/secret", "X-Rewrite-URL: /internal/v1/secret",
+                "X-HTTP-Method-Override: DELETE", "X-Host: localhost", "Proxy: http://127.0.0.1", "Via: 1.1 x", "Origin: http://h",
+                "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "X-Request-Id: mine-1"]
+        with socket.create_connection((PUBLIC, port), timeout=15, source_address=(direct.CLIENT, 0)) as s:
+            s.sendall(("GET http://h/api/v1/echo/x?a=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + "\r\n".join(lies) + "\r\n\r\n").encode())
+            assert b"200 OK" in kit.recv_all(s)
+        line, headers = [r for r in seen if "ready" not in r[0]][-1]
+        assert line == "GET /api/v1/echo/x?a=1 HTTP/1.1"  # never in absolute form
+        assert headers == {"host": "h", "x-forwarded-for": direct.CLIENT, "x-forwarded-host": "h", "x-forwarded-proto": "http",
+                           "x-forwarded-port": str(port), "x-request-id": "mine-1"}, headers
+    finally:
+        server.close()
+
+
+class Recorder(kit.HttpServer):
+    """Keeps the request line and the headers of every GET."""
+
+    def __init__(self, address, port, seen):
+        super().__init__(address, port, "ok")
+        handler, plain = self.server.RequestHandlerClass, self.server.RequestHandlerClass.do_GET
+
+        def do_GET(request):
+            seen.append((request.requestline, {k.lower(): v for k, v in request.headers.items()}))
+            plain(request)
+
+        handler.do_GET = do_GET
+
+
+def test_the_balancers_say_in_json_what_they_decided(front):
+    front.raw(get(b"/internal/v1/\"secret"))
+    front.raw(get(b"/internal/v1/logged"))
+    front.ask("/api/v1/echo/logged", headers=["X-Request-Id: log-1"])
+    lines = kit.wait_until(lambda: [line for line in front.ask_log() if line["id"] == "log-1"], "the line")
+    assert lines[0]["service"] == "echo" and lines[0]["instance"] == f"{INSTANCE}:{front.port}" and lines[0]["status"] == 200
+    assert kit.wait_until(lambda: [line for line in front.log() if line.get("id") == "log-1"], "the service's line has the same id")
+    refused = {line["target"]: line["reason"] for line in front.ask_log() if line["target"].startswith("/internal/v1/")}
+    assert refused["/internal/v1/logged"] == "no-rule" and refused['/internal/v1/"secret'] == "path"
+
+
+# Differential: what the rules admit, a backend that decodes, resolves and lower-cases must still find below /api/v1/.
+
+def readings(target):
+    """Every path that some server might take the target for."""
+    from urllib.parse import unquote
+
+    path = target.split("?")[0].split("#")[0]
+    if "://" in path.split("/api")[0]:
+        path = "/" + path.split("://", 1)[1].partition("/")[2]
+    todo, seen = {path}, set()
+    while todo:
+        p = todo.pop()
+        if p in seen:
+            continue
+        seen.add(p)
+        todo.add(unquote(p, errors="replace"))                                    # decodes (once, twice, ...)
+        todo.add(p.replace("\\", "/"))                                            # Windows
+        todo.add("/".join(part.split(";")[0] for part in p.split("/")))           # path parameters
+        todo.add("/" + "/".join(part for part in p.split("/") if part))           # merges slashes
+        todo.add(p.split("\0")[0].split("#")[0].split("?")[0])                    # stops at what C or a URL ends at
+        todo.add(p.encode(errors="replace").replace(b"\xc0\xae", b".").decode(errors="replace"))
+        out = []
+        for part in p.split("/")[1:]:
+            if part == "..":
+                out = out[:-1]
+            elif part != ".":
+                out.append(part)
+        todo.add("/" + "/".join(out))                                             # resolves dots
+    return seen
+
+
+def attacks():
+    """Paths that are internal in some reading, below a prefix that a naive rule admits."""
+    ups = ["..", "%2e%2e", ".%2e", "%2E.", "..;", "..;x=y", "%252e%252e", "..%00", "..%3b"]
+    joins = ["/", "%2f", "%2F", "\\", "%5c", "%252f", "//", "/./"]
+    return sorted({f"/api/v1/{up}{j}{up}{j}internal/v1/secret" for up in ups for j in joins}
+                  | {f"/api/v1/x/{up}{j}{up}{j}{up}{j}internal/v1/secret" for up in ups for j in joins})
+
+
+def test_nothing_that_the_rules_admit_is_internal_in_anybodys_reading(front):
+    def internal(target):
+        return any(p.lower().startswith("/internal") for p in readings(target))
+
+    targets = [t for t in attacks() if internal(t)]
+    assert len(targets) >= 100
+    for request in ABSENT + MALFORMED:
+        line = request.split(b"\r\n")[0].split(b" ")
+        if len(line) == 3 and line[1].startswith(b"/api/v1/"):
+            targets.append(line[1].decode("latin-1"))
+    passed = []
+    for target in targets:
+        answer = front.raw(get(target.encode("latin-1"), b"Connection: close\r\n"))
+        if not answer.startswith((b"HTTP/1.1 400 Bad request", b"HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.api+json\r\nContent-length: 50\r\n")):
+            passed.append(target)
+    assert not [t for t in passed if internal(t)], passed
+
+
+def test_a_naive_prefix_would_have_let_them_through(front, work, spawn):
+    """The same attacks against HAProxy with the one rule that comes to mind first: the test above can fail."""
+    port = kit.free_port(PUBLIC)
+    (work / "naive.cfg").write_text(f"""\
+global
+  stats socket unix@naive.sock mode 600 level admin
+defaults
+  mode http
+  timeout client 10s
+  timeout server 10s
+  timeout connect 2s
+frontend naive
+  bind {PUBLIC}:{port}
+  http-request deny deny_status 404 unless {{ path -m beg /api/v1/ }}
+  default_backend echo
+backend echo
+  source 127.44.0.7
+  server echo-1 {INSTANCE}:{front.port}
+""")
+    spawn(kit.tool("haproxy"), "-db", "-f", "naive.cfg", cwd=work, name="naive")
+    kit.wait_until(lambda: kit.port_open(PUBLIC, port), "the naive balancer listens")
+    leaked = []
+    for target in attacks():
+        if not any(p.lower().startswith("/internal") for p in readings(target)):
+            continue
+        with socket.create_connection((PUBLIC, port), timeout=15, source_address=(direct.CLIENT, 0)) as s:
+            s.sendall(get(target.encode("latin-1"), b"Connection: close\r\n"))
+            if not kit.recv_all(s).startswith((b"HTTP/1.1 404 Not Found\r\ncontent-length", b"HTTP/1.1 400 Bad request")):
+                leaked.append(target)  # it was passed on: that this service refuses it is this service's merit
+    assert len(leaked) >= 23, leaked
+
+
+# Bodies
+
+def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_sent(front):
+    answer = direct.Answer(front.raw(direct.put("hello", 1 << 20, b"Expect: 100-continue\r\n")))
+    assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_body_that_trickles_in_holds_no_instance(front):
+    with front.connect() as s:
+        s.sendall(post(b"Content-Length: 8\r\nConnection: close\r\n", b'{"a'))
+        time.sleep(0.3)
+        assert not [line for line in front.log() if line.get("verdict") and line.get("status") == 408]
+        s.sendall(b'": 1}')
+        assert direct.Answer(kit.recv_all(s)).json["body"] == {"a": 1}
+
+
+def test_both_balancers_see_the_instance(front):
+    for side in ("public", "internal"):
+        assert instances(front.folder / f"{side}.sock") == {f"{INSTANCE}:{front.port}": "UP"}
