@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bastion/base64.h"
 #include "common/error.h"
@@ -58,6 +59,88 @@ static bool is_option(const char *name, const char *s, size_t len)
 static const char *const needless[] = {"restrict", "no-pty", "no-agent-forwarding", "no-x11-forwarding",
                                        "no-user-rc"};
 
+/* The value of NAME=VALUE or NAME="VALUE"; NULL if it is another option. */
+static const char *option_value(const char *name, const char *s, size_t len, size_t *value_len)
+{
+  size_t name_len = strlen(name);
+  if (len <= name_len || s[name_len] != '=' || !is_option(name, s, name_len))
+    return NULL;
+  const char *value = s + name_len + 1;
+  *value_len = len - name_len - 1;
+  if (*value_len >= 2 && value[0] == '"' && value[*value_len - 1] == '"') {
+    value++;
+    *value_len -= 2;
+  }
+  return value;
+}
+
+static int digits(const char *s, size_t len, int most, int *out)
+{
+  uint64_t v;
+  int err = text_parse_u64(s, len, (uint64_t)most, &v);
+  if (!err)
+    *out = (int)v;
+  return err;
+}
+
+/* "YYYYMMDD", "YYYYMMDDHHMM" or "YYYYMMDDHHMMSS" in the machine's time zone, or with a Z behind it in UTC. A day alone is its
+ * beginning, as sshd has it. */
+static int parse_expiry(const char *s, size_t len, uint64_t *out)
+{
+  struct tm tm = {.tm_isdst = -1};
+  bool utc = len > 0 && s[len - 1] == 'Z';
+  len -= utc;
+  if ((len != 8 && len != 12 && len != 14) || digits(s, 4, 9999, &tm.tm_year) ||
+      digits(s + 4, 2, 12, &tm.tm_mon) || digits(s + 6, 2, 31, &tm.tm_mday) ||
+      (len > 8 && (digits(s + 8, 2, 23, &tm.tm_hour) || digits(s + 10, 2, 59, &tm.tm_min))) ||
+      (len > 12 && digits(s + 12, 2, 59, &tm.tm_sec)) || tm.tm_year < 1970 || tm.tm_mon == 0 ||
+      tm.tm_mday == 0)
+    return SMPL_EINVAL;
+  int day = tm.tm_mday, month = --tm.tm_mon;
+  tm.tm_year -= 1900;
+  time_t t = utc ? timegm(&tm) : mktime(&tm);
+  if (t <= 0 || tm.tm_mday != day || tm.tm_mon != month) /* the 31st of June */
+    return SMPL_EINVAL;
+  *out = (uint64_t)t;
+  return SMPL_OK;
+}
+
+/* Networks and addresses, with "!" before those that are taken out. Patterns with * and host names are sshd's and not ours. */
+static int parse_from(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
+{
+  bool positive = false;
+  if (key->from != NULL)
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: from= is there twice", l->where, l->number);
+  key->from = calloc(AUTHKEYS_FROM_MAX, sizeof *key->from);
+  if (key->from == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", l->where);
+  for (size_t at = 0; at <= len;) {
+    const char *comma = memchr(s + at, ',', len - at);
+    size_t stop = comma != NULL ? (size_t)(comma - s) : len;
+    bool negated = stop > at && s[at] == '!';
+    size_t start = at + negated;
+    char text[IP_NET_TEXT_MAX + 1];
+    if (key->from_count == AUTHKEYS_FROM_MAX)
+      return diag_fail(diag, SMPL_ELIMIT, "%s:%u: from= has more than %d networks", l->where, l->number,
+                       AUTHKEYS_FROM_MAX);
+    authkey_from_t *from = &key->from[key->from_count];
+    size_t n = stop - start < sizeof text ? stop - start : sizeof text - 1;
+    memcpy(text, s + start, n);
+    text[n] = '\0';
+    if (ip_net_parse(text, &from->net))
+      return diag_fail(diag, SMPL_EINVAL,
+                       "%s:%u: from= takes addresses and networks (10.0.0.0/8), got \"%s\"", l->where,
+                       l->number, text);
+    from->negated = negated;
+    positive = positive || !negated;
+    key->from_count++;
+    at = stop + 1;
+  }
+  return positive ? SMPL_OK
+                  : diag_fail(diag, SMPL_EINVAL, "%s:%u: from= only takes out: nobody could use the key",
+                              l->where, l->number);
+}
+
 static int take_option(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
 {
   for (size_t i = 0; i < sizeof needless / sizeof *needless; i++)
@@ -71,6 +154,16 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
     key->verify_required = true;
     return SMPL_OK;
   }
+  size_t value_len;
+  const char *value = option_value("expiry-time", s, len, &value_len);
+  if (value != NULL && parse_expiry(value, value_len, &key->expires))
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: expiry-time= is YYYYMMDD or YYYYMMDDHHMM[SS], with Z for UTC",
+                     l->where, l->number);
+  if (value != NULL)
+    return SMPL_OK;
+  value = option_value("from", s, len, &value_len);
+  if (value != NULL)
+    return parse_from(l, value, value_len, key, diag);
   if (is_option("cert-authority", s, len))
     return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where,
                      l->number);
@@ -206,6 +299,7 @@ static int add_line(line_t *l, authkeys_t *out, diag_t *diag)
     err = diag_fail(diag, SMPL_EEXIST, "%s:%u: the key of line %u again", l->where, l->number, twin->line);
   if (err) {
     userkey_free(key->key);
+    free(key->from);
     return err;
   }
   out->count++;
@@ -251,10 +345,25 @@ int authkeys_load(const char *path, authkeys_t *out, diag_t *diag)
 
 void authkeys_free(authkeys_t *keys)
 {
-  for (size_t i = 0; i < keys->count; i++)
+  for (size_t i = 0; i < keys->count; i++) {
     userkey_free(keys->keys[i].key);
+    free(keys->keys[i].from);
+  }
   free(keys->keys);
   *keys = (authkeys_t){NULL, 0};
+}
+
+bool authkeys_from(const authkey_t *key, const ip_t *source)
+{
+  bool listed = key->from_count == 0;
+  for (size_t i = 0; i < key->from_count; i++) {
+    if (!ip_net_contains(&key->from[i].net, source))
+      continue;
+    if (key->from[i].negated)
+      return false;
+    listed = true;
+  }
+  return listed;
 }
 
 const authkey_t *authkeys_find(const authkeys_t *keys, const uint8_t *blob, size_t len)

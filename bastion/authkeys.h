@@ -7,19 +7,29 @@
 
 #include "bastion/userkey.h"
 #include "common/diag.h"
+#include "common/ip.h"
 
 enum {
   AUTHKEYS_FILE_MAX = 1 << 20, /* bytes */
   AUTHKEYS_KEYS_MAX = 256,     /* keys of one user */
   AUTHKEYS_LINE_MAX = 16 << 10,
+  AUTHKEYS_FROM_MAX = 64,     /* networks of one key */
   AUTHKEYS_COMMENT_MAX = 128, /* bytes kept of a comment, escaped, with NUL */
 };
+
+typedef struct authkey_from {
+  ip_net_t net;
+  bool negated; /* "!10.1.0.0/16": not from there, whatever else is listed */
+} authkey_from_t;
 
 typedef struct authkey {
   userkey_t *key;
   unsigned line;
   bool no_touch_required; /* security keys only */
   bool verify_required;   /* the security key must have verified its user (PIN, finger) */
+  uint64_t expires;       /* expiry-time, seconds since 1970; 0: never */
+  authkey_from_t *from;   /* from=; NULL: from everywhere */
+  size_t from_count;
   char comment[AUTHKEYS_COMMENT_MAX];
 } authkey_t;
 
@@ -33,6 +43,9 @@ int authkeys_load(const char *path, authkeys_t *out, diag_t *diag);
 /* The same from text of len bytes; where stands in messages for the path. */
 int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag);
 void authkeys_free(authkeys_t *keys);
+
+/* Whether a source may use the key, by its from=. */
+bool authkeys_from(const authkey_t *key, const ip_t *source);
 
 /* NULL if the key is not on file. */
 const authkey_t *authkeys_find(const authkeys_t *keys, const uint8_t *blob, size_t len);

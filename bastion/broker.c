@@ -57,6 +57,15 @@ static void on_exited(void *ctx, uint64_t session, int status)
   session_exited(ctx, session, status);
 }
 
+static void on_died(void *ctx, int pid, int status, int signal)
+{
+  broker_t *b = ctx;
+  audit_append(b->audit,
+               json_pack("{s:s, s:i, s:i, s:i}", "event", "template-died", "pid", pid, "status", status,
+                         "signal", signal),
+               NULL, NULL);
+}
+
 /* The worker's executable stands beside our own. */
 static int find_worker(char *path, size_t cap, diag_t *diag)
 {
@@ -300,7 +309,7 @@ static void watch_signals(broker_t *b)
 static int start(broker_t *b, diag_t *diag)
 {
   char worker[PATH_CAP];
-  spawner_events_t events = {on_template, on_spawned, on_exited, b};
+  spawner_events_t events = {on_template, on_spawned, on_exited, on_died, b};
   int err = find_worker(worker, sizeof worker, diag);
   if (!err)
     err = config_load(b->config_path, &b->config, diag);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bastion/broker_state.h"
+#include "bastion/verify.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -556,6 +557,8 @@ static void sweep_one(session_t *s, uint64_t now)
   }
 }
 
+static reason_t judge_key(const session_t *s);
+
 /* Each minute, so that a clock that is set is followed. */
 static void judge_hours(broker_t *b)
 {
@@ -563,9 +566,12 @@ static void judge_hours(broker_t *b)
   if (minute == b->minute)
     return;
   b->minute = minute;
-  for (session_t *s = b->sessions; s != NULL; s = s->next)
+  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+    if (s->state == STATE_OPEN && judge_key(s) == REASON_KEY_EXPIRED)
+      session_end(s, REASON_KEY_EXPIRED, NULL);
     if (s->state == STATE_OPEN && s->hours_end != UINT64_MAX)
       end_of_hours(s);
+  }
 }
 
 void session_sweep(broker_t *b)
@@ -621,12 +627,19 @@ bool session_set_limits(session_t *s)
   return !first;
 }
 
+/* The key that signed in, and whether it still may. */
+static reason_t judge_key(const session_t *s)
+{
+  const user_conf_t *user = config_user(s->broker->config, s->user);
+  const authkey_t *key =
+      user != NULL ? authkeys_find(&user->keys, s->verified_key, s->verified_key_len) : NULL;
+  return key != NULL ? verify_usable(key, &s->source.ip, clock_wall_ms() / 1000) : REASON_UNKNOWN_KEY;
+}
+
 /* The user, the key that signed in, and every open connection must still be allowed. */
 static bool still_granted(session_t *s)
 {
-  const user_conf_t *user = config_user(s->broker->config, s->user);
-  return user != NULL && authkeys_find(&user->keys, s->verified_key, s->verified_key_len) != NULL &&
-         channel_all_granted(s) && !channel_over_limit(s);
+  return judge_key(s) == REASON_NONE && channel_all_granted(s) && !channel_over_limit(s);
 }
 
 size_t session_judge_all(broker_t *b)

@@ -70,6 +70,8 @@ void login_verify(session_t *s, const msg_t *m, bool refuse)
     verify_result_t r =
         verify_login(s->broker->config, (wire_slice_t){s->hash, s->hash_len}, m->verify.signature,
                      m->verify.signature_len, m->verify.data, m->verify.data_len);
+    if (r.reason == REASON_NONE)
+      r.reason = verify_usable(r.key, &s->source.ip, clock_wall_ms() / 1000);
     if (r.reason == REASON_NONE && r.blob.len <= sizeof s->verified_key) {
       s->verified = true;
       memcpy(s->verified_user, r.user, sizeof s->verified_user);
@@ -106,8 +108,10 @@ void login_probe(session_t *s, const msg_t *m, bool refuse)
     session_misbehaved(s, "probes more keys than it may");
     return;
   }
-  const userkey_t *key;
+  const authkey_t *key;
   reason_t reason = verify_known(s->broker->config, m->login.user, m->login.key, m->login.key_len, &key);
+  if (reason == REASON_NONE)
+    reason = verify_usable(key, &s->source.ip, clock_wall_ms() / 1000);
   if (reason != REASON_NONE)
     record_failure(s, m->login.user, m->login.key, m->login.key_len, reason, false);
   send_probed(s, m->h.request, reason);
@@ -176,6 +180,11 @@ static json_t *start_record(const session_t *s)
 {
   json_t *r = session_record(s, "session-start");
   json_object_set_new(r, "key", json_string(s->fingerprint));
+  const user_conf_t *user = config_user(s->broker->config, s->user);
+  const authkey_t *key =
+      user != NULL ? authkeys_find(&user->keys, s->verified_key, s->verified_key_len) : NULL;
+  if (key != NULL && key->comment[0] != '\0')
+    json_object_set_new(r, "key_comment", json_string(key->comment));
   json_object_set_new(r, "client", json_string(s->client_version));
   return r;
 }
@@ -195,7 +204,8 @@ void login_request(session_t *s, const msg_t *m)
   text_printable(s->client_version, sizeof s->client_version, l->client_version, strlen(l->client_version));
   userkey_fingerprint(l->key, l->key_len, s->fingerprint);
   const user_conf_t *user = config_user(s->broker->config, l->user);
-  if (user == NULL || authkeys_find(&user->keys, l->key, l->key_len) == NULL) {
+  const authkey_t *key = user != NULL ? authkeys_find(&user->keys, l->key, l->key_len) : NULL;
+  if (key == NULL || verify_usable(key, &s->source.ip, clock_wall_ms() / 1000) != REASON_NONE) {
     refuse_login(s, REASON_POLICY_CHANGED); /* reloaded since the signature */
     return;
   }

@@ -105,9 +105,11 @@ static void on_exit_process(uv_process_t *process, int64_t status, int signal)
   spawner_t *s = t->spawner;
   bool in_use = t == s->current || t == s->next;
   bool was_current = t == s->current;
-  if (in_use && !s->closing)
+  if (in_use && !s->closing) {
+    s->events.on_died(s->events.ctx, process->pid, (int)status, signal);
     log_error("the template process (pid %d) ended by itself (status %lld, signal %d); another is started",
               process->pid, (long long)status, signal);
+  }
   t->dead = true;
   unlink_tmpl(t);
   let_go(t);

@@ -23,6 +23,8 @@ typedef struct spawner_events {
   void (*on_spawned)(void *ctx, uint64_t session, int pid);
   /* status as waitpid gives it; -1 when the template died and with it what it knew. */
   void (*on_exited)(void *ctx, uint64_t session, int status);
+  /* A template that was in use ended by itself: with this status, or by this signal. */
+  void (*on_died)(void *ctx, int pid, int status, int signal);
   void *ctx;
 } spawner_events_t;
 

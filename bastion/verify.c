@@ -8,7 +8,7 @@
 #include "common/error.h"
 
 reason_t verify_known(const config_t *config, const char *name, const uint8_t *blob, size_t len,
-                      const userkey_t **key)
+                      const authkey_t **key)
 {
   *key = NULL;
   wire_t w = wire_of(blob, len);
@@ -21,8 +21,15 @@ reason_t verify_known(const config_t *config, const char *name, const uint8_t *b
   const authkey_t *found = authkeys_find(&user->keys, blob, len);
   if (found == NULL)
     return REASON_UNKNOWN_KEY;
-  *key = found->key;
+  *key = found;
   return REASON_NONE;
+}
+
+reason_t verify_usable(const authkey_t *key, const ip_t *source, uint64_t now_s)
+{
+  if (key->expires != 0 && now_s >= key->expires)
+    return REASON_KEY_EXPIRED;
+  return authkeys_from(key, source) ? REASON_NONE : REASON_SOURCE_NOT_ALLOWED;
 }
 
 static bool same_session(wire_slice_t a, wire_slice_t b)
@@ -48,10 +55,10 @@ static verify_result_t verify_plain(const config_t *config, wire_slice_t session
     return r;
   }
   /* A security key never signs the request itself: its signature comes in the other form. */
-  if (userkey_is_security_key(r.key))
+  if (userkey_is_security_key(r.key->key))
     return r;
-  if (userkey_verify(r.key, (const char *)req.algorithm.data, req.algorithm.len, signature, signature_len,
-                     data, data_len) == SMPL_OK)
+  if (userkey_verify(r.key->key, (const char *)req.algorithm.data, req.algorithm.len, signature,
+                     signature_len, data, data_len) == SMPL_OK)
     r.reason = REASON_NONE;
   return r;
 }
@@ -108,7 +115,7 @@ static verify_result_t verify_sk(const config_t *config, wire_slice_t session_ha
   if (key == NULL)
     return r;
   memcpy(r.user, owner->name, strlen(owner->name) + 1);
-  r.key = key->key;
+  r.key = key;
   r.blob.data = userkey_blob(key->key, &r.blob.len);
   if (!key->no_touch_required && (sk.flags & USERKEY_SK_TOUCHED) == 0)
     return r;

@@ -9,7 +9,7 @@
 typedef struct verify_result {
   reason_t reason;         /* REASON_NONE: the signature holds */
   char user[MSG_USER_MAX]; /* as claimed; "" if it cannot be read */
-  const userkey_t *key;    /* NULL unless on file */
+  const authkey_t *key;    /* NULL unless on file */
   wire_slice_t blob;       /* of the key as claimed, points into data; may be empty */
 } verify_result_t;
 
@@ -20,4 +20,8 @@ verify_result_t verify_login(const config_t *config, wire_slice_t session_hash, 
 
 /* Whether a key is on file for a user: REASON_NONE, REASON_UNKNOWN_USER, REASON_UNKNOWN_KEY, REASON_KEY_NOT_ACCEPTED. */
 reason_t verify_known(const config_t *config, const char *user, const uint8_t *blob, size_t len,
-                      const userkey_t **key);
+                      const authkey_t **key);
+
+/* Whether a key on file may be used from there and then (seconds since 1970): REASON_NONE, REASON_KEY_EXPIRED,
+ * REASON_SOURCE_NOT_ALLOWED. Pure. */
+reason_t verify_usable(const authkey_t *key, const ip_t *source, uint64_t now_s);

@@ -40,9 +40,11 @@ static bool kind_accepted(enum ssh_keytypes_e type)
   case SSH_KEYTYPE_ECDSA_P384:
   case SSH_KEYTYPE_ECDSA_P521:
   case SSH_KEYTYPE_RSA:
+  case SSH_KEYTYPE_SK_ED25519:
+  case SSH_KEYTYPE_SK_ECDSA:
     return true;
   default:
-    return false; /* certificates, of which libssh checks nothing, FIDO keys, DSA */
+    return false; /* certificates, of which libssh checks nothing, and DSA */
   }
 }
 

@@ -6,11 +6,6 @@
 #include "bastion/worker_sign.h"
 #include "common/diag.h"
 
-/* Key types that may sign in. FIDO keys are left out: the bytes they sign are not those that the broker
- * checks. */
-#define WORKER_KEY_TYPES                                                                                     \
-  "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
-
 typedef struct worker_ssh worker_ssh_t;
 
 /* Template: libraries warmed, no keys yet. */

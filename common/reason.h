@@ -24,6 +24,8 @@
   /* a login's refusal */                                                                                    \
   X(UNKNOWN_KEY, "unknown-key", "this key is not on file for this user")                                     \
   X(UNKNOWN_USER, "unknown-user", "no such user")                                                            \
+  X(KEY_EXPIRED, "key-expired", "this key has expired")                                                      \
+  X(SOURCE_NOT_ALLOWED, "source-not-allowed", "this key may not be used from this address")                  \
   X(KEY_NOT_ACCEPTED, "key-not-accepted", "this kind of key is not accepted")                                \
   X(BAD_SIGNATURE, "bad-signature", "the signature does not verify")                                         \
   X(METHOD_NOT_ACCEPTED, "method-not-accepted", "only public keys are accepted")                             \

@@ -181,6 +181,50 @@ static void every_kind_of_key_is_read(void **state)
   authkeys_free(&file);
 }
 
+static void take(const char *options, const kit_key_t *key, authkeys_t *file)
+{
+  char text[8192];
+  diag_t diag = {""};
+  snprintf(text, sizeof text, "%s %s c\n", options, key->line);
+  if (authkeys_parse("keys", text, strlen(text), file, &diag))
+    fail_msg("%s", diag.text);
+}
+
+static void a_key_may_end_and_be_bound_to_sources(void **state)
+{
+  (void)state;
+  kit_key_t ed;
+  authkeys_t file;
+  ip_t inside, taken_out, outside;
+  kit_key_new(&ed, "ssh-ed25519", 0);
+  ip_parse("10.2.3.4", &inside);
+  ip_parse("10.1.3.4", &taken_out);
+  ip_parse("192.0.2.1", &outside);
+  take("restrict,from=\"10.0.0.0/8,!10.1.0.0/16,fd00::/8\",Expiry-Time=\"20270102030405Z\"", &ed, &file);
+  const authkey_t *key = &file.keys[0];
+  assert_int_equal(key->expires, 1798859045);
+  assert_int_equal(verify_usable(key, &inside, 1798859044), REASON_NONE);
+  assert_int_equal(verify_usable(key, &inside, 1798859045), REASON_KEY_EXPIRED);
+  assert_int_equal(verify_usable(key, &taken_out, 1), REASON_SOURCE_NOT_ALLOWED);
+  assert_int_equal(verify_usable(key, &outside, 1), REASON_SOURCE_NOT_ALLOWED);
+  authkeys_free(&file);
+  take("expiry-time=20270102Z", &ed, &file);
+  assert_int_equal(file.keys[0].expires, 1798848000);
+  assert_int_equal(verify_usable(&file.keys[0], &outside, 1), REASON_NONE);
+  authkeys_free(&file);
+  take("expiry-time=\"202701020304Z\"", &ed, &file);
+  assert_int_equal(file.keys[0].expires, 1798859040);
+  authkeys_free(&file);
+  char options[AUTHKEYS_FROM_MAX * 16] = "from=\"10.0.0.1", many[sizeof options + 16];
+  for (size_t i = 1; i < AUTHKEYS_FROM_MAX; i++)
+    snprintf(options + strlen(options), sizeof options - strlen(options), ",10.0.0.1");
+  snprintf(many, sizeof many, "%s\"", options);
+  take(many, &ed, &file);
+  assert_int_equal(file.keys[0].from_count, AUTHKEYS_FROM_MAX);
+  authkeys_free(&file);
+  kit_key_free(&ed);
+}
+
 static void refuses_line(const char *line, const char *saying)
 {
   authkeys_t file;
@@ -201,7 +245,18 @@ static void lines_that_do_not_hold_a_key_of_ours_are_named(void **state)
   char line[8192];
   kit_key_new(&ed, "ssh-ed25519", 0);
   kit_key_new(&weak, "ssh-rsa", 1024);
-  static const char *const before[][2] = {{"from=\"10.0.0.1\"", "option \"from="},
+  static const char *const before[][2] = {{"from=\"*.example.com\"", "from= takes addresses"},
+                                          {"from=\"10.0.0.1/8\"", "from= takes addresses"},
+                                          {"from=\"\"", "from= takes addresses"},
+                                          {"from=\"!10.0.0.1\"", "nobody could use the key"},
+                                          {"from=\"10.0.0.1\",from=\"10.0.0.2\"", "twice"},
+                                          {"expiry-time=\"20261301\"", "expiry-time= is"},
+                                          {"expiry-time=\"20260230\"", "expiry-time= is"},
+                                          {"expiry-time=2026010", "expiry-time= is"},
+                                          {"expiry-time=\"2026010112\"", "expiry-time= is"},
+                                          {"expiry-time=\"202601012460Z\"", "expiry-time= is"},
+                                          {"expiry-time=\"tomorrow\"", "expiry-time= is"},
+                                          {"expiry-time", "option \"expiry-time"},
                                           {"command=\"a b\",restrict", "option \"command="},
                                           {"cert-authority", "certificates are not accepted"},
                                           {"restrict,,no-pty", "option \"\""},
@@ -504,6 +559,7 @@ int main(void)
       cmocka_unit_test(host_keys_that_will_not_do_are_refused_with_the_reason),
       cmocka_unit_test(damaged_host_keys_are_refused),
       cmocka_unit_test(every_kind_of_key_is_read),
+      cmocka_unit_test(a_key_may_end_and_be_bound_to_sources),
       cmocka_unit_test(lines_that_do_not_hold_a_key_of_ours_are_named),
       cmocka_unit_test(a_file_stops_at_its_limit_of_keys),
       cmocka_unit_test(a_signature_of_each_plain_kind_signs_in),

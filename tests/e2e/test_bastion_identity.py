@@ -1,0 +1,212 @@
+"""Who may sign in: several keys of a user, keys that expire or are bound to addresses, and security keys, which a software one
+behind an agent of ours stands in for. And what a bad signature costs."""
+
+import base64
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import kit
+import pytest
+
+from test_bastion_world import BASTION, world  # noqa: F401 (a fixture)
+
+APPLICATION = b"ssh:"
+
+
+def part(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def openssl(*argv, data=None):
+    return subprocess.run(["openssl", *[str(a) for a in argv]], input=data, check=True, capture_output=True).stdout
+
+
+def der_integers(der):
+    """r and s of an ECDSA signature."""
+    assert der[0] == 0x30
+    at, out = 2, []
+    for _ in range(2):
+        assert der[at] == 2
+        out.append(der[at + 2: at + 2 + der[at + 1]])
+        at += 2 + der[at + 1]
+    return out
+
+
+class SecurityKey:
+    """What a FIDO token does, in software: signs hash of the application, flags, counter, hash of the data."""
+
+    def __init__(self, folder, kind):
+        self.kind, self.pem, self.flags, self.counter, self.broken = kind, folder / f"sk-{kind}.pem", 1, 0, False
+        if kind == "ed25519":
+            openssl("genpkey", "-algorithm", "ed25519", "-out", self.pem)
+            point = openssl("pkey", "-in", self.pem, "-pubout", "-outform", "DER")[-32:]
+            self.name = b"sk-ssh-ed25519@openssh.com"
+            self.blob = part(self.name) + part(point) + part(APPLICATION)
+        else:
+            openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.pem)
+            point = openssl("pkey", "-in", self.pem, "-pubout", "-outform", "DER")[-65:]
+            self.name = b"sk-ecdsa-sha2-nistp256@openssh.com"
+            self.blob = part(self.name) + part(b"nistp256") + part(point) + part(APPLICATION)
+        self.line = f"{self.name.decode()} {base64.b64encode(self.blob).decode()} token"
+
+    def sign(self, data):
+        sha = lambda d: openssl("dgst", "-sha256", "-binary", data=d)
+        self.counter += 1
+        tail = bytes([self.flags]) + struct.pack(">I", self.counter)
+        signed = sha(APPLICATION) + tail + sha(data)
+        if self.broken:
+            signed = signed[:-1] + b"x"
+        path = self.pem.with_suffix(".data")
+        path.write_bytes(signed)
+        if self.kind == "ed25519":
+            raw = openssl("pkeyutl", "-sign", "-inkey", self.pem, "-rawin", "-in", path)
+        else:
+            raw = b"".join(part(i) for i in der_integers(openssl("dgst", "-sha256", "-sign", self.pem, path)))
+        return part(self.name) + part(raw) + tail
+
+
+class Agent:
+    """ssh-agent with one key (draft-miller-ssh-agent): lists it and signs."""
+
+    def __init__(self, path, key):
+        self.key, self.path = key, path
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        with connection, connection.makefile("rb") as f:
+            while head := f.read(4):
+                message = f.read(struct.unpack(">I", head)[0])
+                answer = b"\x05"  # SSH_AGENT_FAILURE
+                if message[0] == 11:
+                    answer = b"\x0c" + struct.pack(">I", 1) + part(self.key.blob) + part(b"token")
+                elif message[0] == 13:
+                    at = 5 + struct.unpack_from(">I", message, 1)[0]
+                    data = message[at + 4: at + 4 + struct.unpack_from(">I", message, at)[0]]
+                    answer = b"\x0e" + part(self.key.sign(data))
+                connection.sendall(part(answer))
+
+    def close(self):
+        self.server.close()
+
+
+@pytest.fixture
+def token(work):
+    agents = []
+
+    def make(kind):
+        agents.append(Agent(work / f"agent-{kind}", SecurityKey(work, kind)))
+        return agents[-1]
+
+    yield make
+    for agent in agents:
+        agent.close()
+
+
+def sign_in(w, agent):
+    """ssh with the agent's key alone, to a smpl-control that ends at once."""
+    return kit.run(kit.tool("ssh"), "-F", "none", "-p", w.ssh_port, "-o", f"IdentityAgent={agent.path}", "-o", "IdentityFile=none",
+                   "-o", f"UserKnownHostsFile={w.work}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-s",
+                   f"dev@{BASTION}", "smpl-control")
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_security_key_signs_in_with_its_touch_and_not_without(world, token, kind):
+    w = world()
+    agent = token(kind)
+    (w.work / "dev.pub").write_text(agent.key.line + "\n")
+    w.command("reload")
+    done = sign_in(w, agent)
+    assert done.returncode == 0, done.stderr
+    start, = w.records("session-start")
+    assert start["key"].startswith("SHA256:") and start["key_comment"] == "token"
+    agent.key.flags = 0  # nobody touched it
+    began = time.monotonic()
+    done = sign_in(w, agent)
+    assert done.returncode == 255 and "Permission denied (publickey)" in done.stderr
+    assert time.monotonic() - began < kit.PATIENCE / 2  # an answer, not silence
+    assert w.wait_record("login-failed", signed=True)["reason"] == "bad-signature"
+    (w.work / "dev.pub").write_text("no-touch-required " + agent.key.line + "\n")
+    w.command("reload")
+    assert sign_in(w, agent).returncode == 0
+    (w.work / "dev.pub").write_text("verify-required " + agent.key.line + "\n")
+    w.command("reload")
+    agent.key.flags = 1  # touched, but no PIN
+    assert sign_in(w, agent).returncode == 255
+    agent.key.flags = 5
+    assert sign_in(w, agent).returncode == 0
+    agent.key.broken = True  # a signature of something else
+    assert sign_in(w, agent).returncode == 255
+    assert len(w.records("session-start")) == 3
+
+
+def test_a_security_key_that_is_not_on_file_is_refused(world, token):
+    w = world()
+    done = sign_in(w, token("ed25519"))
+    assert done.returncode == 255
+    failed = w.wait_record("login-failed")
+    assert (failed["reason"], failed["signed"]) == ("unknown-key", False)
+
+
+@pytest.mark.short
+def test_each_key_of_a_user_has_its_own_conditions(world):
+    w = world()
+    keys = {}
+    for name in ("open", "expired", "afar", "here", "later"):
+        keys[name], _ = kit.keygen(w.work / name, comment=name)
+    line = lambda name: (w.work / f"{name}.pub").read_text()
+    (w.work / "dev.pub").write_text(
+        line("open") + 'expiry-time="20200101" ' + line("expired") + 'from="10.0.0.0/8,!127.0.0.0/8" ' + line("afar")
+        + 'from="127.0.0.0/8,::1" ' + line("here") + 'expiry-time="20990101Z",restrict ' + line("later"))
+    w.command("reload")
+    for name, reason in (("open", None), ("expired", "key-expired"), ("afar", "source-not-allowed"), ("here", None), ("later", None)):
+        done = w.ssh("-s", key=keys[name], command=["smpl-control"])
+        assert (done.returncode == 0) == (reason is None), (name, done.stderr)
+        if reason:
+            assert w.wait_record("login-failed", reason=reason)["user"] == "dev"
+    assert [r["key_comment"] for r in w.records("session-start")] == ["open", "here", "later"]
+
+
+def test_a_reload_ends_sessions_whose_key_may_not_be_used_any_more(world):
+    w = world()
+    control = w.control()
+    control.ask(cmd="whoami")
+    (w.work / "dev.pub").write_text('from="10.0.0.0/8" ' + (w.work / "dev.pub").read_text())
+    w.command("reload")
+    assert control.event("ending")["reason"] == "policy-changed"
+    assert w.wait_record("session-end")["reason"] == "policy-changed"
+
+
+@pytest.mark.full
+def test_a_session_ends_when_its_key_expires(world):
+    w = world()
+    soon = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 3))
+    (w.work / "dev.pub").write_text(f'expiry-time="{soon}" ' + (w.work / "dev.pub").read_text())
+    w.command("reload")
+    control = w.control()
+    control.ask(cmd="whoami")
+    record = kit.wait_until(lambda: w.records("session-end"), "the next minute ends it", timeout=90)[0]
+    assert record["reason"] == "key-expired"
+
+
+def test_certificates_are_refused(world):
+    w = world()
+    ca, _ = kit.keygen(w.work / "ca", comment="ca")
+    subprocess.run([kit.tool("ssh-keygen"), "-q", "-s", ca, "-I", "dev", "-n", "dev", f"{w.work}/dev.pub"], check=True)
+    done = w.ssh("-s", "-o", f"CertificateFile={w.work}/dev-cert.pub", "-o", "LogLevel=ERROR", command=["smpl-control"])
+    assert done.returncode in (0, 255)  # the plain key, if the client tries it after
+    assert any("cert" in r.get("what", "") for r in w.records("refused", reason="key-not-accepted"))
