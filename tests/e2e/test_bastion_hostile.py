@@ -1,0 +1,447 @@
+"""What an attacker sends to smpl-bastion: bytes that are no SSH, packets of every bad shape, floods of what is allowed. Each is
+ended or bounded, and the next developer signs in as if nothing had been."""
+
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import kit
+from test_bastion_world import BASTION, WEB, World
+
+paramiko = pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
+from paramiko import common  # noqa: E402
+from ssh_client import Client, Target, Wire, echo  # noqa: E402
+
+LIMITS = "login_grace: 1s, startups: '200:30:200', startups_per_source: 200, sessions_per_user: 64"
+
+
+@pytest.fixture
+def world(work, spawn):
+    w = World(work, spawn, start=False)
+    w.write(limits=LIMITS)
+    w.start()
+    yield w
+    w.close()
+
+
+def memory_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def cpu_ms(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 // os.sysconf("SC_CLK_TCK")
+
+
+def still_of_use(w):
+    """The broker lives, has nobody of the attack left, and lets the developer in."""
+    kit.wait_until(lambda: w.status()["connections"] == 0, "the attack's connections are gone")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    kit.wait_until(lambda: w.status()["connections"] == 0, "the session has ended")
+    w.check_chain()
+
+
+def connect(w, hello=b"SSH-2.0-attack\r\n"):
+    s = socket.create_connection((BASTION, w.ssh_port))
+    s.settimeout(kit.PATIENCE)
+    s.sendall(hello)
+    return s
+
+
+def packet(payload, length=None):
+    """A packet of before the keys (RFC 4253 §6); length overrides what stands in front."""
+    padding = 8 - (5 + len(payload)) % 8
+    padding += 8 if padding < 4 else 0
+    return struct.pack(">IB", 1 + len(payload) + padding if length is None else length, padding) + payload + bytes(padding)
+
+
+def text(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def kexinit(kex=b"curve25519-sha256", host=b"ssh-ed25519", cipher=b"aes128-ctr", mac=b"hmac-sha2-256-etm@openssh.com", follows=0):
+    lists = [kex, host, cipher, cipher, mac, mac, b"none", b"none", b"", b""]
+    return b"\x14" + os.urandom(16) + b"".join(text(one) for one in lists) + bytes([follows]) + bytes(4)
+
+
+STRICT = b"curve25519-sha256,kex-strict-c-v00@openssh.com"
+BEFORE_THE_KEYS = {
+    "no line's end": [b"x" * 100_000],
+    "a line of another protocol": [b"GET / HTTP/1.1\r\nHost: bastion\r\n\r\n"],
+    "another version": [b"SSH-1.5-old\r\n"],
+    "a version without end": [b"SSH-2.0-" + b"v" * 100_000],
+    "zeroes": [b"SSH-2.0-x\r\n", bytes(100_000)],
+    "ones": [b"SSH-2.0-x\r\n", b"\xff" * 100_000],
+    "noise": [b"SSH-2.0-x\r\n", os.urandom(100_000)],
+    "a length of four gigabytes": [b"SSH-2.0-x\r\n", packet(kexinit(), 0xFFFFFFFF)],
+    "a length just too long": [b"SSH-2.0-x\r\n", packet(kexinit(), 0x00FFFFFF), bytes(100_000)],
+    "a length of nothing": [b"SSH-2.0-x\r\n", packet(b"", 0)],
+    "padding longer than the packet": [b"SSH-2.0-x\r\n", struct.pack(">IB", 12, 255) + bytes(11)],
+    "an empty payload": [b"SSH-2.0-x\r\n", packet(b"")],
+    "lists that claim more than there is": [b"SSH-2.0-x\r\n", packet(b"\x14" + bytes(16) + struct.pack(">I", 0x7FFFFFFF) + b"curve")],
+    "lists of a hundred kilobytes": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"a," * 15_000 + b"curve25519-sha256"))],
+    "nothing in common": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"none"))],
+    "names with NULs and commas": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b",,,\0,curve25519-sha256\0"))],
+    "keys used before they are agreed": [b"SSH-2.0-x\r\n", packet(b"\x15")],
+    "a login before the keys": [b"SSH-2.0-x\r\n", packet(b"\x32" + text(b"dev") + text(b"ssh-connection") + text(b"none"))],
+    "a channel before the keys": [b"SSH-2.0-x\r\n", packet(b"\x5a" + text(b"session") + bytes(12))],
+    "the server's own answer": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1f" + text(b"key") + text(b"f") + text(b"sig"))],
+    "a point of small order": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(bytes(32)))],
+    "a point too short": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(b"x"))],
+    "a point too long": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(b"x" * 30_000))],
+    "an exponent of nothing": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b""))],
+    "an exponent below zero": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\xff" * 512))],
+    "an exponent of one": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\x01"))],
+    "an exponent too long": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\x01" + bytes(20_000)))],
+    "a message between, under strict rules": [b"SSH-2.0-x\r\n", packet(b"\x02" + text(b"ignored")), packet(kexinit(kex=STRICT))],
+    "a wrong guess, then silence": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"ecdh-sha2-nistp256,curve25519-sha256", follows=1))],
+    "two beginnings": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(kexinit())],
+    "types that nobody has": [b"SSH-2.0-x\r\n"] + [packet(bytes([t])) for t in range(192, 256)],
+}
+
+
+@pytest.mark.short
+def test_what_is_no_ssh_ends_its_connection_alone(world):
+    """All at once; each is ended at once or by the grace time."""
+    w, ended = world, {}
+
+    def attack(name):
+        with socket.create_connection((BASTION, w.ssh_port)) as s:
+            s.settimeout(kit.PATIENCE)
+            try:
+                for part in BEFORE_THE_KEYS[name]:
+                    s.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            kit.recv_all(s)
+        ended[name] = True
+
+    threads = [threading.Thread(target=attack, args=(name,)) for name in BEFORE_THE_KEYS]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(kit.PATIENCE)
+    assert not set(BEFORE_THE_KEYS) - set(ended)
+    assert not w.records("session-start")
+    for r in w.records("login-failed"):
+        assert r["reason"] in ("login-grace", "protocol-error"), r
+    still_of_use(w)
+
+
+def test_a_greeting_that_drips_is_ended_by_the_grace_time(world):
+    w = world
+    s = socket.create_connection((BASTION, w.ssh_port))
+    began = time.monotonic()
+    try:
+        while True:
+            s.sendall(b"S")
+            time.sleep(0.05)
+            assert time.monotonic() - began < 15
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert 0.9 < time.monotonic() - began < 15
+    assert w.wait_record("login-failed")["reason"] in ("login-grace", "protocol-error")
+    still_of_use(w)
+
+
+def test_a_flood_before_the_keys_costs_bounded_memory(world):
+    """Messages that are to be ignored, without end, within the grace time."""
+    w = world
+    s = connect(w)
+    ignore = packet(b"\x02" + text(bytes(30_000)))
+    began, worst = time.monotonic(), 0
+    try:
+        while time.monotonic() - began < 15:
+            for _ in range(20):
+                s.sendall(ignore)
+            for pid in kit.children(w.bastion.pid):
+                try:
+                    worst = max(worst, memory_kb(pid))
+                except (OSError, TypeError):
+                    pass
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert time.monotonic() - began < 15
+    assert worst < (30_000 if not kit.SANITIZED else 600_000)
+    still_of_use(w)
+
+
+def unsigned_in(w):
+    """A transport with its keys, before the login."""
+    t = paramiko.Transport(Wire(w.ssh_port))
+    t.start_client(timeout=kit.PATIENCE)
+    return t
+
+
+def message(*parts):
+    m = paramiko.Message()
+    for part in parts:
+        if isinstance(part, bytes):
+            m.add_bytes(part)
+        elif isinstance(part, str):
+            m.add_string(part)
+        elif isinstance(part, bool):
+            m.add_boolean(part)
+        else:
+            m.add_int(part)
+    return m
+
+
+def flood(transport, make, count):
+    """Sends count messages, as far as they are taken; returns how many."""
+    sent = 0
+    try:
+        for i in range(count):
+            transport._send_message(make(i))
+            sent += 1
+            if not transport.is_active():
+                break
+    except (OSError, EOFError, paramiko.SSHException):
+        pass
+    return sent
+
+
+ED25519 = text(b"ssh-ed25519") + text(b"k" * 32)
+BEFORE_THE_LOGIN = {
+    "channels": lambda i: message(b"\x5a", "direct-tcpip", i, 1 << 20, 1 << 15, WEB, 80, "x", 1),
+    "global requests": lambda i: message(b"\x50", "tcpip-forward", True, "0.0.0.0", 0),
+    "channel data": lambda i: message(b"\x5e", 0, "x" * 30_000),
+    "logins without a service": lambda i: message(b"\x32", "dev", "ssh-connection", "none"),
+    "services that nobody has": lambda i: message(b"\x05", "ssh-nothing"),
+    "users by the hundred": lambda i: message(b"\x32", f"user{i}", "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)),
+    "names of a hundred kilobytes": lambda i: message(b"\x32", "u" * 100_000, "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)),
+    "keys that are no keys": lambda i: message(b"\x32", "dev", "ssh-connection", "publickey", False, "ssh-ed25519", text(os.urandom(200))),
+    "signatures that are none": lambda i: message(b"\x32", "dev", "ssh-connection", "publickey", True, "ssh-ed25519", text(ED25519), text(os.urandom(80))),
+    "methods that nobody has": lambda i: message(b"\x32", "dev", "ssh-connection", "wishing", "x"),
+    "passwords": lambda i: message(b"\x32", "dev", "ssh-connection", "password", False, "secret"),
+    "another protocol's service": lambda i: message(b"\x32", "dev", "ssh-nothing", "none"),
+    "the answer to itself": lambda i: message(b"\x34"),
+    "messages cut short": lambda i: message(b"\x32", b"\0\0\0\xffdev"),
+}
+
+
+@pytest.mark.short
+def test_floods_before_the_login_are_bounded_and_let_nobody_in(world):
+    w, ended = world, {}
+
+    def attack(name):
+        t = unsigned_in(w)
+        if "service" not in name:
+            t._send_message(message(b"\x05", "ssh-userauth"))
+        flood(t, BEFORE_THE_LOGIN[name], 3000)
+        kit.wait_until(lambda: not t.is_active(), "it is ended, by the grace time at the latest")
+        t.close()
+        ended[name] = True
+
+    threads = [threading.Thread(target=attack, args=(name,)) for name in BEFORE_THE_LOGIN]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(2 * kit.PATIENCE)
+    assert not set(BEFORE_THE_LOGIN) - set(ended)
+    assert not w.records("session-start")
+    still_of_use(w)
+    assert len(w.audit()) < 400
+
+
+# --- signed in ---
+
+def worker_of(w):
+    return kit.wait_until(lambda: [s["pid"] for s in w.sessions()], "the session")[0]
+
+
+ODD_MESSAGES = {
+    "data for nobody": lambda c: message(b"\x5e", 4711, "x" * 1000),
+    "window for nobody": lambda c: message(b"\x5d", 4711, 0xFFFFFFFF),
+    "end for nobody": lambda c: message(b"\x60", 4711),
+    "close for nobody": lambda c: message(b"\x61", 4711),
+    "request for nobody": lambda c: message(b"\x62", 4711, "shell", True),
+    "window beyond 32 bits": lambda c: message(b"\x5d", c.remote_chanid, 0xFFFFFFFF),
+    "data cut short": lambda c: message(b"\x5e", c.remote_chanid, b"\x7f\xff\xff\xffx"),
+    "data on another stream": lambda c: message(b"\x5f", c.remote_chanid, 1, "x" * 100),
+    "a success that was not asked for": lambda c: message(b"\x63", c.remote_chanid),
+    "an opening that was not asked for": lambda c: message(b"\x5b", c.remote_chanid, 5, 5, 5),
+    "a channel of no kind": lambda c: message(b"\x5a", "", 9, 1, 1),
+    "a target of NULs": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "a\0b", 80, "x", 1),
+    "a target of escapes": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "\x1b[31m\r\n{\"event\":1}\n", 80, "\n\x00\x1b", 1),
+    "a target of sixty kilobytes": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "a" * 60_000, 80, "b" * 60_000, 1),
+    "a port beyond 16 bits": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, WEB, 0x10000 + 80, "x", 1),
+    "a target cut short": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, b"\xff\xff\xff\xff"),
+    "a second service": lambda c: message(b"\x05", "ssh-userauth"),
+    "a second login": lambda c: message(b"\x32", "root", "ssh-connection", "none"),
+    "types that nobody has": lambda c: message(b"\xf0", "x"),
+    "a debug message": lambda c: message(b"\x04", True, "\x1b[2J", ""),
+}
+
+
+@pytest.mark.short
+def test_odd_messages_of_one_session_are_its_own_trouble(world):
+    w = world
+    target = Target(WEB, echo)
+    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['{WEB}:*'], networks: [127.42.0.0/16]}}\n")
+    w.command("reload")
+    with Client(w) as other:
+        kept = other.open(WEB, target.port)
+        for name, odd in ODD_MESSAGES.items():
+            with Client(w) as client:
+                channel = client.open(WEB, target.port)
+                flood(client.transport, lambda i: odd(channel), 200)
+                for _ in range(5):
+                    kept.sendall(b"ping")
+                    assert kept.recv(4) == b"ping", name
+    target.close()
+    kit.wait_until(lambda: w.sessions() == [], "all have ended")
+    for line in (w.work / "audit.jsonl").read_bytes().splitlines():
+        assert all(b >= 0x20 for b in line)  # what others chose is escaped
+    assert {r["reason"] for r in w.records("session-end")} <= {"client-closed", "client-vanished", "protocol-error"}
+    w.check_chain()
+    w.check_ends()
+
+
+def test_data_after_the_close_of_a_channel_is_nobodys(world):
+    w = world
+    target = Target(WEB, echo)
+    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['{WEB}:*'], networks: [127.42.0.0/16]}}\n")
+    w.command("reload")
+    with Client(w) as client:
+        for _ in range(50):
+            channel = client.open(WEB, target.port)
+            number = channel.remote_chanid
+            for m in (message(b"\x60", number), message(b"\x61", number), message(b"\x5e", number, "x" * 1000),
+                      message(b"\x60", number), message(b"\x61", number), message(b"\x62", number, "shell", False)):
+                flood(client.transport, lambda i: m, 1)
+        last = client.open(WEB, target.port)
+        last.sendall(b"ping")
+        assert last.recv(4) == b"ping"
+    target.close()
+    w.check_chain()
+
+
+@pytest.mark.parametrize("most", [0, 1, 7])
+def test_a_channel_that_takes_packets_of_next_to_nothing_spins_nobody(world, most):
+    w = world
+    target = Target(WEB, lambda c: [c.sendall(bytes(1 << 16)) for _ in range(1000)])
+    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['{WEB}:*'], networks: [127.42.0.0/16]}}\n")
+    w.command("reload")
+    with Client(w) as client, Client(w) as other:
+        pid = worker_of(w)
+        flood(client.transport, lambda i: message(b"\x5a", "direct-tcpip", 77, 1 << 30, most, WEB, target.port, "x", 1), 1)
+        time.sleep(1)
+        before = time.monotonic()
+        other.open(WEB, target.port).close()
+        assert time.monotonic() - before < 5 and w.status()["ok"]
+        if most == 0:  # nothing can ever be sent
+            used = cpu_ms(pid) if kit.alive(pid) else 0
+            time.sleep(1)
+            assert not kit.alive(pid) or cpu_ms(pid) - used < 500
+        began = time.monotonic()
+        w.command("terminate", "--user", "dev")
+        kit.wait_until(lambda: w.sessions() == [], "they end whatever they do")
+        assert time.monotonic() - began < 5
+    target.close()
+
+
+def test_exchanges_of_keys_without_end_are_bounded(world):
+    w = world
+    target = Target(WEB, echo)
+    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['{WEB}:*'], networks: [127.42.0.0/16]}}\n")
+    w.command("reload")
+    with Client(w) as client, Client(w) as other:
+        kept = other.open(WEB, target.port)
+        done = 0
+        try:
+            for _ in range(50):
+                client.transport.renegotiate_keys()
+                done += 1
+        except (OSError, EOFError, paramiko.SSHException):
+            pass
+        for _ in range(5):
+            kept.sendall(b"ping")
+            assert kept.recv(4) == b"ping"
+        assert done >= 1
+    target.close()
+    assert w.bastion.stderr.count("a host signature was not given") <= 1
+    w.check_chain()
+
+
+# --- smpl-control and the control socket ---
+
+BAD_LINES = {
+    "a line without end": b"x" * 200_000,
+    "nesting": b"[" * 8000 + b"\n",
+    "nesting of objects": b'{"a":' * 3000 + b"\n",
+    "a number of a thousand digits": b'{"cmd":"whoami","id":' + b"9" * 1000 + b"}\n",
+    "bytes that are no UTF-8": b'{"cmd":"\xff\xfe"}\n',
+    "NULs": b'{"cmd":"whoami"\0}\n',
+    "nothing but ends of lines": b"\n" * 100_000,
+    "half a pair": b'{"cmd":"\\ud800"}\n',
+    "keys without end": b"{" + b",".join(b'"%d":1' % i for i in range(1500)) + b"}\n",
+    "a target of control characters": b'{"cmd":"why","target":"\\u001b[31m\\n"}\n',
+    "a port of another world": b'{"cmd":"resolve","target":"config.internal","port":1e999}\n',
+    "an id of sixteen kilobytes": b'{"cmd":"whoami","id":"' + b"x" * 16_000 + b'"}\n',
+}
+
+
+@pytest.mark.short
+def test_smpl_control_survives_what_is_no_question(world):
+    w = world
+    for name, line in BAD_LINES.items():
+        with Client(w) as client:
+            channel = client.transport.open_session()
+            channel.invoke_subsystem("smpl-control")
+            channel.settimeout(0.3)
+            try:
+                for _ in range(20):
+                    channel.sendall(line)
+                while channel.recv(65536):
+                    pass
+            except (OSError, socket.timeout):
+                pass
+            assert client.alive(), name
+            again = client.transport.open_session()
+            again.invoke_subsystem("smpl-control")
+            again.settimeout(kit.PATIENCE)
+            again.sendall(b'{"cmd":"whoami"}\n')
+            assert b'"dev"' in again.recv(65536), name
+    still_of_use(w)
+
+
+@pytest.mark.short
+def test_the_control_socket_survives_whoever_may_open_it(world):
+    w = world
+    path = str(w.work / "bastion.sock")
+
+    def opened():
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(2)
+        s.connect(path)
+        return s
+
+    held = []
+    try:
+        for _ in range(300):
+            held.append(opened())
+    except OSError:
+        pass  # full
+    for data in [b"\n", b"{}\n", b"[]\n", b"\xff" * 5000 + b"\n", b'{"cmd":' * 3000 + b"\n", b"x" * 1_000_000, b'{"cmd":"terminate"}\n',
+                 b'{"cmd":"terminate","id":"*"}\n', b'{"cmd":"sessions","json":[1]}\n', b'{"cmd":"status"}']:
+        try:
+            s = opened()
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            kit.recv_all(s)
+            s.close()
+        except OSError:
+            pass
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # developers do not care
+    for s in held:
+        s.close()
+    kit.wait_until(lambda: kit.run(kit.binary("smpl-bastion"), "status", "-c", "bastion.yaml", cwd=w.work).returncode == 0,
+                   "the socket is of use again")
+    still_of_use(w)
