@@ -1,0 +1,443 @@
+"""A lab of network namespaces: two networks, vpc and inet, and a host of its own for each program (see README.md)."""
+
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
+KIND = os.environ.get("SMPL_LAB", "lab")  # the tests have a lab of their own beside the one of ./dev lab up
+WORK = ROOT / "build" / KIND
+TAG = f"smpl-{KIND}-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # other checkouts have other namespaces
+
+VPC, INET = "vpc", "inet"
+NETWORKS = {VPC: ("10.20.0.0/16", "fd20::/64"), INET: ("203.0.113.0/24", "2001:db8:113::/64")}
+# host: addresses in each network it has a leg in; the IPv6 ones follow from these
+HOSTS = {
+    "resolver": {VPC: ["10.20.0.2"], INET: ["203.0.113.2"]},
+    "accounts-1": {VPC: ["10.20.2.10"]}, "accounts-2": {VPC: ["10.20.3.10"]},
+    "config-1": {VPC: ["10.20.2.11"]}, "config-2": {VPC: ["10.20.3.11"]},
+    "flags": {VPC: ["10.20.1.12"], INET: ["203.0.113.12"]},              # the one with a public listener of its own
+    "public": {VPC: ["10.20.0.7"], INET: ["203.0.113.10", "203.0.113.11"]},
+    "internal": {VPC: ["10.20.0.8", "10.20.0.10", "10.20.0.11"]},
+    "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]},
+    "insider": {VPC: ["10.20.0.9"]},
+    "laptop": {INET: ["203.0.113.50"]},
+    "attacker": {INET: ["203.0.113.66"]},
+}
+SERVICES = {"accounts": "app", "config": "config", "flags": "flags"}
+INSTANCES = {"accounts-1": "accounts", "accounts-2": "accounts", "config-1": "config", "config-2": "config", "flags": "flags"}
+PROGRAMS = ["resolver", *INSTANCES, "public", "internal", "bastion"]
+INTERNAL_NAMES = {"app": "10.20.0.10", "config": "10.20.0.11", "flags": "10.20.1.12", "bastion": "10.20.0.5"}
+PUBLIC_NAMES = {"app": "203.0.113.10", "config": "203.0.113.11", "flags": "203.0.113.12", "bastion": "203.0.113.5"}
+
+
+def v6(address):
+    """fd20::2:10 for 10.20.2.10, 2001:db8:113::50 for 203.0.113.50."""
+    a, b, c, d = address.split(".")
+    return f"fd20::{c}:{d}" if a == "10" else f"2001:db8:113::{d}"
+
+
+def netns(host):
+    return f"{TAG}-{host}"
+
+
+class LabError(Exception):
+    pass
+
+
+def run(*argv, check=True, **kw):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **kw)
+    if check and done.returncode != 0:
+        raise LabError(f"{' '.join(map(str, argv))}: {done.stderr.strip() or done.returncode}")
+    return done
+
+
+def enter(host, *argv):
+    """The command line that runs argv on a host: its network, and the resolver that it would have in /etc/resolv.conf."""
+    if not Path(f"/run/netns/{netns(host)}").exists():
+        raise LabError(f"there is no host {host}; ./dev lab up makes: {' '.join(HOSTS)}" if host not in HOSTS
+                       else "the lab is not up; first: ./dev lab up")
+    return ["nsenter", f"--net=/run/netns/{netns(host)}", "unshare", "--mount", "sh", "-c",
+            'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolv_conf(host)), *map(str, argv)]
+
+
+def on(host, *argv, **kw):
+    """Runs to the end on a host; output as text."""
+    kw.setdefault("timeout", 60)
+    kw.setdefault("check", False)
+    return run(*enter(host, *argv), **kw)
+
+
+def resolv_conf(host):
+    return WORK / ("resolv.conf.vpc" if VPC in HOSTS[host] else "resolv.conf.inet")
+
+
+# --- networks ---
+
+def existing():
+    names = [line.split()[0] for line in run("ip", "netns", "list").stdout.splitlines() if line.strip()]
+    return [n for n in names if n.startswith(TAG + "-")]
+
+
+def add_namespace(name):
+    run("ip", "netns", "add", name)
+    run("ip", "-n", name, "link", "set", "lo", "up")
+
+
+def connect(host, network, number):
+    """A leg: a veth pair from the host to the network's bridge."""
+    ns, bridge = netns(host), netns(network)
+    run("ip", "link", "add", network, "netns", ns, "type", "veth", "peer", "name", f"p{number}", "netns", bridge)
+    run("ip", "-n", bridge, "link", "set", f"p{number}", "master", "bridge", "up")
+    prefixes = [ipaddress.ip_network(n).prefixlen for n in NETWORKS[network]]
+    for address in HOSTS[host][network]:
+        run("ip", "-n", ns, "addr", "add", f"{address}/{prefixes[0]}", "dev", network)
+        run("ip", "-n", ns, "addr", "add", f"{v6(address)}/{prefixes[1]}", "dev", network, "nodad")
+    run("ip", "-n", ns, "link", "set", network, "up")
+
+
+def make_networks():
+    for network in NETWORKS:
+        add_namespace(netns(network))
+        run("ip", "-n", netns(network), "link", "add", "name", "bridge", "type", "bridge")
+        run("ip", "-n", netns(network), "link", "set", "bridge", "up")
+    for number, host in enumerate(HOSTS):
+        add_namespace(netns(host))
+        for network in HOSTS[host]:
+            connect(host, network, number)
+
+
+# --- configuration ---
+
+def write(path, text, mode=0o644):
+    path = WORK / path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def both(*addresses):
+    """The addresses and their IPv6 kin with port 80, as a YAML list."""
+    return json.dumps([f"{a}:80" for a in addresses] + [f"[{v6(a)}]:80" for a in addresses])
+
+
+def records(names):
+    return "".join(f"{n} A {a}\n{n} AAAA {v6(a)}\n" for n, a in names.items())
+
+
+def write_resolver():
+    services = "".join(f"_http._tcp PTR _http._tcp.{n}\n_http._tcp.{n} SRV 0 0 80 {n}\n" for n in SERVICES.values())
+    head = "$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\n"
+    write("resolver/internal.zone", head + records({"ns": "10.20.0.2", **INTERNAL_NAMES}) + services
+          + "secret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n")
+    write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES}))
+    listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, address in (("vpc", "10.20.0.2"), ("world", "203.0.113.2"))
+                        for a in (address, v6(address)))
+    write("resolver/resolver.yaml", f"""\
+listeners:
+{listeners}views:
+  - {{name: vpc, clients: {json.dumps(NETWORKS[VPC])}, zones: [internal.smplkit.local, smplkit.com]}}
+  - {{name: world, clients: ["0.0.0.0/0", "::/0"], zones: [smplkit.com], public: true, rate_limit: 100000}}
+zones:
+  - {{name: internal.smplkit.local, file: internal.zone}}
+  - {{name: smplkit.com, file: world.zone}}
+control: resolver.sock
+""")
+
+
+def write_service(host):
+    service = INSTANCES[host]
+    name, own = SERVICES[service], HOSTS[host][VPC][0]
+    hosts = [f"{name}.internal.smplkit.local", f"{name}.smplkit.com", INTERNAL_NAMES[name], PUBLIC_NAMES[name],
+             v6(INTERNAL_NAMES[name]), v6(PUBLIC_NAMES[name])]
+    listeners = [("internal", own, "/*", VPC)]
+    if INET in HOSTS[host]:
+        listeners += [("internal6", v6(own), "/*", VPC), ("public", HOSTS[host][INET][0], "/api/v1/*", INET),
+                      ("public6", v6(HOSTS[host][INET][0]), "/api/v1/*", INET)]
+    text = f"service: {service}\nlisteners:\n"
+    for listener, address, rule, network in listeners:
+        at = f"[{address}]:80" if ":" in address else f"{address}:80"
+        inside = f", clients: {json.dumps(NETWORKS[VPC])}, hosts: {json.dumps(hosts[:1] if INET in HOSTS[host] else hosts[:4])}"
+        text += f'  - {{name: {listener}, address: "{at}", rules: ["{rule}"]{inside if network == VPC else ""}}}\n'
+    text += f"database: ../{service}.db\ndrain: {{lag: 2s}}\nresolver: {{servers: [\"10.20.0.2:53\"], source: {own}}}\n"
+    if service == "accounts":
+        text += "sisters: [\"http://config.internal.smplkit.local\", \"http://flags.internal.smplkit.local\"]\n"
+    else:
+        text += "accounts: {url: \"http://app.internal.smplkit.local\"}\n"
+    write(f"{host}/service.yaml", text)
+
+
+def write_balancers():
+    text = (f"public: {{listen: {both(*HOSTS['public'][INET])}, from: {HOSTS['public'][VPC][0]}}}\n"
+            f"internal: {{listen: {both(*HOSTS['internal'][VPC][1:])}, clients: {json.dumps(NETWORKS[VPC])}, from: {HOSTS['internal'][VPC][0]}}}\n"
+            "services:\n")
+    for service in ("accounts", "config"):
+        name = SERVICES[service]
+        at = json.dumps([f"{HOSTS[h][VPC][0]}:80" for h, s in INSTANCES.items() if s == service])
+        sides = [f"{{names: [{name}.{tail}], address: {json.dumps([a, v6(a)])}}}" for tail, a in
+                 (("smplkit.com", PUBLIC_NAMES[name]), ("internal.smplkit.local", INTERNAL_NAMES[name]))]
+        text += f"  - {{name: {service}, public: {sides[0]}, internal: {sides[1]}, instances: {at}}}\n"
+    write("balancers.yaml", text)
+    for side in ("public", "internal"):  # a host of its own each, with nothing of the other's
+        (WORK / side).mkdir()
+        run("/usr/bin/python3", ROOT / "app" / "haproxy" / "render", "-c", WORK / "balancers.yaml", "-o", WORK / side, "--run-as", "haproxy")
+        (WORK / side / f"{'internal' if side == 'public' else 'public'}.cfg").unlink()
+
+
+def key(name, folder):
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", WORK / folder / name)
+
+
+def write_bastion():
+    for folder in ("bastion", "laptop", "attacker"):
+        (WORK / folder).mkdir(exist_ok=True)
+    key("host_ed25519", "bastion")
+    for name, folder in (("dev", "laptop"), ("night", "laptop"), ("stranger", "attacker")):
+        key(name, folder)
+    for name in ("dev", "night"):
+        shutil.copy(WORK / "laptop" / f"{name}.pub", WORK / "bastion" / f"{name}.pub")
+    networks = json.dumps(NETWORKS[VPC])
+    write("bastion/bastion.yaml", f"""\
+listen: ["203.0.113.5:22", "[2001:db8:113::5]:22"]
+host_keys: [host_ed25519]
+resolver: {{servers: ["10.20.0.2:53"], source: 10.20.0.5}}
+connect_from: [10.20.0.5, "fd20::5"]
+search: [smplkit.local]
+users:
+  - {{name: dev, keys: dev.pub, groups: [developers]}}
+  - {{name: night, keys: night.pub, groups: [night]}}
+grants:
+  - {{groups: [developers], targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80", "moving.internal.smplkit.local:80"], networks: {networks}}}
+  - {{groups: [night], targets: ["config.internal.smplkit.local:80"], networks: {networks}, hours: [{closed_hours()}]}}
+audit: audit.jsonl
+control: bastion.sock
+""")
+    host_key = " ".join((WORK / "bastion" / "host_ed25519.pub").read_text().split()[:2])
+    write("laptop/known_hosts", f"bastion.smplkit.com,203.0.113.5,2001:db8:113::5 {host_key}\n")
+    write("laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n")
+
+
+def closed_hours():
+    """Hours of a day that is not today, so that a key has no hours now."""
+    return ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][(time.localtime().tm_wday + 3) % 7] + " 03:00-04:00"
+
+
+def write_all():
+    write("resolv.conf.vpc", "nameserver 10.20.0.2\n")
+    write("resolv.conf.inet", "nameserver 203.0.113.2\n")
+    write_resolver()
+    for host in INSTANCES:
+        write_service(host)
+    write_balancers()
+    write_bastion()
+    (WORK / "insider").mkdir(exist_ok=True)
+
+
+# --- programs ---
+
+def command(host):
+    if host in INSTANCES:
+        return [BIN / "smpl-app", "-c", "service.yaml"]
+    if host in ("public", "internal"):
+        return [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-W", "-f", f"{host}.cfg"]
+    return [BIN / f"smpl-{host}", "-c", f"{host}.yaml"]
+
+
+def start(host):
+    """Starts a host's program; its log is build/lab/HOST/log."""
+    with open(WORK / host / "log", "ab") as log:
+        process = subprocess.Popen(enter(host, *command(host)), cwd=WORK / host, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   start_new_session=True)
+    (WORK / host / "pid").write_text(str(process.pid))
+    return process
+
+
+def ready(host):
+    if host in ("public", "internal"):
+        return (WORK / host / f"{host}.sock").exists() and balancer_up(host)
+    return " ready" in (WORK / host / "log").read_text(errors="replace")
+
+
+def balancer_up(side):
+    rows = [line.split(",") for line in ask_balancer(side, "show stat").splitlines() if line and line[0] != "#"]
+    seen = [r[17] for r in rows if r[1] not in ("FRONTEND", "BACKEND")]
+    return bool(seen) and all(s == "UP" for s in seen)
+
+
+def ask_balancer(side, text):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        try:
+            s.connect(os.path.relpath(WORK / side / f"{side}.sock"))
+            s.sendall(text.encode() + b"\n")
+            return s.makefile().read()
+        except OSError:
+            return ""
+
+
+def wait_ready(host, process=None, seconds=30):
+    end = time.monotonic() + seconds
+    while not ready(host):
+        if (process and process.poll() is not None) or time.monotonic() > end:
+            tail = (WORK / host / "log").read_text(errors="replace").splitlines()[-3:]
+            raise LabError(f"{host} did not start:\n  " + "\n  ".join(tail or ["it said nothing"]) + f"\n  its log: build/{KIND}/{host}/log")
+        time.sleep(0.05)
+
+
+def pids(host):
+    return [int(p) for p in run("ip", "netns", "pids", netns(host), check=False).stdout.split()]
+
+
+def end_processes(host, number=signal.SIGTERM):
+    for pid in pids(host):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+# --- verbs ---
+
+def up():
+    down()
+    WORK.mkdir(parents=True)
+    WORK.chmod(0o755)
+    write_all()
+    make_networks()
+    for host in PROGRAMS:
+        wait = start(host)
+        if host in ("resolver", "bastion"):
+            wait_ready(host, wait)
+    for host in PROGRAMS:
+        wait_ready(host)
+    customer()
+
+
+def customer():
+    """An account with a key, made as a sister would."""
+    done = on("insider", "curl", "-sS", "--max-time", "10", "-H", "Content-Type: application/json", "-d",
+              '{"data":{"type":"account","attributes":{"name":"Lab"}}}', "http://app.internal.smplkit.local/internal/v1/accounts")
+    if '"sk_api_' not in done.stdout:
+        raise LabError(f"the account service did not make an account: {done.stdout}{done.stderr}")
+    write("laptop/api_key", "sk_api_" + done.stdout.split('"sk_api_')[1].split('"')[0] + "\n", 0o600)
+
+
+def down():
+    """Ends what runs in our namespaces, removes them and all that was written. Fine when nothing or only half of it is there."""
+    names = existing()
+    hosts = [n[len(TAG) + 1:] for n in names]
+    for number, patience in ((signal.SIGTERM, 4), (signal.SIGKILL, 4)):
+        for host in hosts:
+            end_processes(host, number)
+        end = time.monotonic() + patience
+        while any(pids(h) for h in hosts) and time.monotonic() < end:
+            time.sleep(0.05)
+    for name in names:
+        run("ip", "netns", "del", name)
+    shutil.rmtree(WORK, ignore_errors=True)
+    return bool(names)
+
+
+def describe():
+    lines = []
+    for host, legs in HOSTS.items():
+        where = "  ".join(f"{n} {', '.join(a)}" for n, a in legs.items())
+        running = "up" if host not in PROGRAMS else "up" if pids(host) else "down"
+        lines.append((host, where, running))
+    return lines
+
+
+def show():
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    bold, dim, end = ("\033[1m", "\033[2m", "\033[0m") if colour else ("", "", "")
+    print(f"\n{bold}the lab is up{end}  {dim}vpc {' '.join(NETWORKS[VPC])}, inet {' '.join(NETWORKS[INET])}; no forwarding between them{end}\n")
+    for host, where, running in describe():
+        note = {"laptop": "a developer's", "attacker": "anybody's", "insider": "a bare host inside"}.get(host, f"build/{KIND}/{host}/log" if running == "up" else "DOWN")
+        print(f"  {host:<11} {where:<52} {dim}{note}{end}")
+    print(f"""
+{bold}Try{end}
+  ./dev lab shell laptop       {dim}# smpl-tunnel 8080:config.internal &   curl http://localhost:8080/internal/v1/health{end}
+  ./dev lab shell attacker     {dim}# dig config.internal.smplkit.local    curl http://config.smplkit.com/internal/v1/health{end}
+  ./dev lab shell insider      {dim}# dig config.internal.smplkit.local    curl http://config.internal.smplkit.local/docs{end}
+  ./dev lab test               {dim}# every attack, and what it would have gained{end}
+  ./dev lab down
+""")
+
+
+def status():
+    if not existing():
+        print("the lab is not up")
+        return 1
+    broken = 0
+    for host, where, running in describe():
+        broken |= running != "up"
+        print(f"{host:<11} {running:<5} {where}")
+    return int(broken)
+
+
+def shell(host, argv):
+    if host not in HOSTS:
+        raise LabError(f"there is no host '{host}'; there are: {' '.join(HOSTS)}")
+    folder = WORK / host
+    environment = dict(os.environ, PATH=f"{BIN}:{os.environ.get('PATH', '')}", PS1=f"{host} $ ", debian_chroot=host)
+    if host == "laptop":
+        environment |= {"SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"), "SMPLKIT_API_KEY": (folder / "api_key").read_text().strip()}
+    line = enter(host, *(argv or ["bash", "--norc", "-i"]))
+    os.chdir(folder)
+    os.execvpe(line[0], line, environment)
+
+
+USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | test [full] | down"
+
+
+def main(argv):
+    verb = argv[0] if argv else ""
+    if verb not in ("up", "status", "shell", "down") or (verb != "shell" and len(argv) > 1) or (verb == "shell" and len(argv) < 2):
+        print(f"lab: {'what shall be done?' if not argv else 'not understood: ' + ' '.join(argv)}\n     {USAGE}", file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        print(f"lab: network namespaces need root\n     sudo ./dev lab {' '.join(argv)}", file=sys.stderr)
+        return 1
+    try:
+        if verb == "shell":
+            shell(argv[1], argv[2:])
+        if verb == "status":
+            return status()
+        (ROOT / "build").mkdir(exist_ok=True)
+        with open(ROOT / "build" / f".{KIND}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if verb == "down":
+                print("the lab is down" if down() else "there was no lab")
+            else:
+                try:
+                    up()
+                except BaseException:
+                    if "SMPL_LAB_KEEP" not in os.environ:
+                        keep = {h: (WORK / h / "log").read_text(errors="replace") for h in PROGRAMS if (WORK / h / "log").exists()}
+                        down()
+                        for host, text in keep.items():  # what a failed start said
+                            write(f"{host}/log", text)
+                    raise
+                show()
+    except LabError as e:
+        print(f"lab: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who reads what we say has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
