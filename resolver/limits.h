@@ -56,8 +56,5 @@ enum {
 
   /* questions of the operator */
   MATRIX_QUESTIONS_MAX = 200000, /* names and types times views of one table */
-  METRICS_CLIENTS_MAX = 16,      /* connections to the metrics server; more are closed */
-  METRICS_REQUEST_MAX = 8192,    /* bytes of a request's head, with a NUL */
-  METRICS_TIMEOUT_MS = 5000,     /* for the request to come and the answer to be taken */
   EXPECT_FILE_MAX = 64 << 20,    /* bytes of a table to compare with */
 };

@@ -1,4 +1,4 @@
-#include "resolver/notify.h"
+#include "common/notify.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,11 +1,11 @@
+#include "common/metrics_http.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/error.h"
-#include "resolver/limits.h"
-#include "resolver/metrics.h"
 
 enum { HEAD_MAX = 256 };
 
