@@ -158,7 +158,7 @@ for v in 2 $many; do printf '%-14s %9s %7s\n' $v "$(awk '{print $1}' "$T/views$v
 printf 'listeners:\n  - {address: 127.0.0.1, port: 21812, views: [in, out]}\nviews:\n  - {name: in, clients: [127.10.0.0/16], zones: [%s]}\n  - {name: out, clients: ["0.0.0.0/0"]}\nzones:\n  - {name: %s, file: %s}\ncontrol: %s\nworkers: 1\n' \
   $zone $zone "$T/zone" "$T/timing.sock" >"$T/timing.yaml"
 taskset -c 0 $bin/smpl-resolver -c "$T/timing.yaml" >"$T/timing.log" 2>&1 & pids+=($!)
-sleep 1
+$tools/dnsblast -w -p 21812 -d "$T/last" >/dev/null || { cat "$T/timing.log"; exit 1; }
 last=$(awk '{print $1}' "$T/last")
 printf '\nrefusals\n'
 taskset -c 1 $tools/dnstiming -p 21812 -s 127.20.0.9 "$last" "$last" "x${last#?}" "${last%local}locaz"
