@@ -388,16 +388,28 @@ def status():
 def shell(host, argv):
     if host not in HOSTS:
         raise LabError(f"there is no host '{host}'; there are: {' '.join(HOSTS)}")
+    line = enter(host, *(argv or ["bash", "--norc", "-i"]))
     folder = WORK / host
     environment = dict(os.environ, PATH=f"{BIN}:{os.environ.get('PATH', '')}", PS1=f"{host} $ ", debian_chroot=host)
     if host == "laptop":
         environment |= {"SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"), "SMPLKIT_API_KEY": (folder / "api_key").read_text().strip()}
-    line = enter(host, *(argv or ["bash", "--norc", "-i"]))
     os.chdir(folder)
     os.execvpe(line[0], line, environment)
 
 
 USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | test [full] | down"
+
+
+def restart(host, number=signal.SIGTERM):
+    """Ends a host's program and starts it anew; what it logged before is gone."""
+    end_processes(host, number)
+    end = time.monotonic() + 20
+    while pids(host):
+        if time.monotonic() > end:
+            raise LabError(f"{host} does not end")
+        time.sleep(0.02)
+    (WORK / host / "log").write_text("")
+    wait_ready(host, start(host))
 
 
 def main(argv):

@@ -1,0 +1,63 @@
+"""A lab for the tests, made once, and ways to act on its hosts."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("SMPL_LAB", "lab-test")
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e")]
+import lab as the_lab  # noqa: E402
+
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "short: of the end-to-end tests, whose helpers are used here")
+    config.addinivalue_line("markers", "full: takes long; run by ./dev lab test full and ./dev test full only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("SMPL_TEST_FULL") != "1":
+        left_out = [i for i in items if i.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [i for i in items if i not in left_out]
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="network namespaces need root"))
+
+
+def set_namespace(path):
+    with open(path) as f:
+        if libc.setns(f.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {path}")
+
+
+@contextlib.contextmanager
+def inside(host):
+    """Sockets made and programs started here by this thread belong to that host. Names are looked up outside: give addresses."""
+    home = f"/proc/{os.getpid()}/task/{libc.gettid()}/ns/net"
+    back = os.open(home, os.O_RDONLY)
+    try:
+        set_namespace(f"/run/netns/{the_lab.netns(host)}")
+        yield
+    finally:
+        if libc.setns(back, CLONE_NEWNET) != 0:
+            os._exit(70)  # a test that went on elsewhere would prove nothing
+        os.close(back)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    with open(the_lab.ROOT / "build" / f".{the_lab.KIND}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            the_lab.up()
+            yield the_lab
+        finally:
+            the_lab.down()

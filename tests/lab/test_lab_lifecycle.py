@@ -1,0 +1,70 @@
+"""./dev lab as its user: what up makes, what a killed one leaves, what down leaves behind."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import kit
+
+ENVIRONMENT = dict(os.environ, SMPL_LAB="lab-life")  # a third lab, beside that of the tests and that of ./dev lab up
+ROOT = kit.ROOT
+
+
+def verb(*argv, timeout=60):
+    return subprocess.run(["./dev", "lab", *argv], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+
+
+def start(*argv):
+    return subprocess.Popen(["/usr/bin/python3", "tests/lab/lab.py", *argv], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def traces():
+    names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+    here = [line for line in names.splitlines() if "smpl-lab-life-" in line]
+    running = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                running += [entry.name] if os.readlink(entry / "cwd").startswith(str(ROOT / "build" / "lab-life")) else []
+            except OSError:
+                pass
+    return here + running + (["build/lab-life"] if (ROOT / "build" / "lab-life").exists() else [])
+
+
+def test_up_down_and_everything_between_leaves_nothing():
+    assert traces() == []
+    try:
+        assert verb("status").returncode == 1 and "not up" in verb("status").stdout
+        assert verb("shell", "laptop").returncode == 1
+        # killed on its way, twice, at different moments
+        for moment in (0.4, 1.5):
+            up = start("up")
+            time.sleep(moment)
+            up.send_signal(signal.SIGKILL)
+            up.wait()
+        assert traces()
+        done = verb("up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "shell attacker" in done.stdout and "203.0.113.66" in done.stdout
+        status = verb("status")
+        assert status.returncode == 0 and status.stdout.count(" up ") == 12, status.stdout
+        # a prompt with tools, names and tunnel ready
+        done = verb("shell", "laptop", "sh", "-c", "dig +short config.smplkit.com; echo key ${#SMPLKIT_API_KEY}; smpl-tunnel -q 8080:config.internal & "
+                    "curl -s --retry 40 --retry-connrefused --retry-delay 0 http://localhost:8080/internal/v1/health; kill $!; wait")
+        assert done.stdout.startswith("203.0.113.11\nkey 43\n") and '"service":"config"' in done.stdout, done
+        unknown = verb("shell", "printer")
+        assert unknown.returncode == 1 and "there is no host 'printer'" in unknown.stderr and "laptop" in unknown.stderr
+        assert verb("shell").returncode == 2 and verb("dance").returncode == 2
+        # what dies is shown
+        pid = int(subprocess.run(["ip", "netns", "pids", next(line.split()[0] for line in traces() if "bastion" in line)],
+                                 capture_output=True, text=True).stdout.split()[0])
+        os.kill(pid, signal.SIGKILL)
+        kit.wait_until(lambda: verb("status").returncode == 1, "status tells of the dead one")
+    finally:
+        done = verb("down")
+    assert done.returncode == 0 and done.stdout == "the lab is down\n", done.stdout + done.stderr
+    assert traces() == []
+    assert "resolv.conf" not in Path("/proc/mounts").read_text() or str(ROOT) not in Path("/proc/mounts").read_text()
+    assert verb("down").stdout == "there was no lab\n"
