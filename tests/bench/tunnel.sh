@@ -203,7 +203,7 @@ measure_bulk() {
 measure_requests() {
   local kind n v a b c d rate p50 p99 count errors
   for _ in $(seq "$runs"); do
-    for kind in keep1 keep32 new32; do
+    for kind in keep1 keep32 new32 end32; do
       n=${kind##*[a-z]}
       for v in $variants; do
         a=$(cpu_ms "${server[$(server_of "$v")]}") c=$(cpu_ms "${running[$v]}")
@@ -357,6 +357,7 @@ done
 ratio_row "small requests/s on 32 connections" "$(m ssh-bastion-gcm keep32)" "$(m ssh-sshd-gcm keep32)" "" at-least 1.1
 [ "$(m ssh-sshd-gcm keep32.cpu)" = - ] || echo "| server CPU us a request | $(m ssh-sshd-gcm keep32.cpu) | $(m ssh-bastion-gcm keep32.cpu) | $(div "$(m ssh-bastion-gcm keep32.cpu)" "$(m ssh-sshd-gcm keep32.cpu)") | | |"
 ratio_row "a new connection a request, requests/s" "$(m ssh-bastion-gcm new32)" "$(m ssh-sshd-gcm new32)" "" at-least 1.2
+ratio_row "the same, each read to its end" "$(m ssh-bastion-gcm end32)" "$(m ssh-sshd-gcm end32)" "" at-least 1.2
 [ "$(m ssh-sshd-gcm new32.cpu)" = - ] || echo "| server CPU us a request | $(m ssh-sshd-gcm new32.cpu) | $(m ssh-bastion-gcm new32.cpu) | $(div "$(m ssh-bastion-gcm new32.cpu)" "$(m ssh-sshd-gcm new32.cpu)") | | |"
 if [ "$(m bastion sessions)" != - ]; then
   o=$(m bastion sessions.total)
@@ -376,6 +377,7 @@ absolute_row "p99 of small requests, one connection, ms" keep1.p99 at-most 0.6
 absolute_row "p99 on 32 connections, ms" keep32.p99 at-most 2.5
 relative_row "requests/s on 32 connections" keep32 1.1
 relative_row "a new connection a request, requests/s" new32 1.2
+relative_row "the same, each read to its end" end32 1.2
 if [ "$(m tunnel-bastion first)" != - ]; then
   o=$(m tunnel-bastion first)
   echo "| start to first byte, ms (the second with curve25519) | $(m ssh-sshd first) | $(m ssh-sshd-curve first) | $(m dbclient-dropbear first) | $o | at-most 12 | $(verdict "$o" at-most 12) |"

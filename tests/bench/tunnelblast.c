@@ -3,7 +3,8 @@
  *
  *   tunnelblast serve PORT                      the server: answers GET, takes what follows a U, gives without end after a D
  *   tunnelblast bulk PORT up|down N SECONDS [S] N streams, S of them stalled: "Mbit/s bytes", the stalled ones not counted
- *   tunnelblast requests PORT N SECONDS keep|new  N connections, each a request after the other, kept or new each time:
+ *   tunnelblast requests PORT N SECONDS keep|new|end  N connections, each a request after the other: on the same, or on
+ *                                               a new one that is closed when the answer is whole, or read to its end:
  *                                               "requests/s p50_us p99_us requests errors"
  *   tunnelblast first PORT RUNS CMD...          from the start of CMD to the first byte through PORT: "median_ms cpu_ms"
  *   tunnelblast hold PORT N                     N connections that have had an answer, held until standard input ends */
@@ -230,7 +231,7 @@ typedef struct caller {
 typedef struct load {
   struct sockaddr_in to;
   int epoll;
-  bool keep;
+  bool keep, to_the_end;
   size_t reply_len;
   uint32_t *us;
   size_t count, cap;
@@ -269,13 +270,13 @@ static void note(load_t *l, uint64_t us)
   l->us[l->count++] = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-/* A connection that serves one request is closed when its answer is whole, as HTTP clients do, not when the end arrives. */
+/* A connection that serves one request is closed when its answer is whole, as most HTTP clients do, or at its end. */
 static void hear(load_t *l, caller_t *c, bool counts)
 {
   ssize_t n = recv(c->fd, chunk, sizeof chunk, 0);
   c->got += n > 0 ? (size_t)n : 0;
   bool whole = c->got == l->reply_len;
-  if (n > 0 && !whole)
+  if (n > 0 && (!whole || l->to_the_end))
     return;
   if (whole && counts)
     note(l, now_us() - c->began);
@@ -297,7 +298,10 @@ static int by_size(const void *a, const void *b)
 static int requests(char **argv)
 {
   char reply[1024];
-  load_t l = {.to = loopback(argv[0]), .epoll = epoll_create1(0), .keep = strcmp(argv[3], "keep") == 0};
+  load_t l = {.to = loopback(argv[0]),
+              .epoll = epoll_create1(0),
+              .keep = strcmp(argv[3], "keep") == 0,
+              .to_the_end = strcmp(argv[3], "end") == 0};
   l.reply_len = make_reply(reply, sizeof reply);
   long n = number(argv[1], 4096), seconds = number(argv[2], 3600);
   caller_t *callers = calloc((size_t)n, sizeof *callers);
