@@ -109,6 +109,11 @@ void access_flush(access_log_t *log)
   log->lost = lost > 0 ? log->lost + lost : 0;
 }
 
+uint64_t access_lost(const access_log_t *log)
+{
+  return log->lost;
+}
+
 /* As a JSON string of what common/text.h's text_escape gives: \xNN for what is not printable. */
 static void out_escaped(text_out_t *out, const uint8_t *bytes, size_t len)
 {
@@ -201,6 +206,7 @@ void access_write(access_log_t *log, const access_line_t *line)
   out_time(log, &out);
   out_string(&out, "listener", line->listener);
   out_string(&out, "client", line->client);
+  out_string(&out, "class", line->class);
   out_string(&out, "verdict", line->verdict);
   out_string(&out, "reason", line->reason);
   if (line->detail != NULL)

@@ -14,6 +14,7 @@ typedef struct access_log access_log_t;
 typedef struct access_line {
   const char *listener;
   const char *client;  /* "127.0.0.1:50190" */
+  const char *class;   /* admit_class; NULL for a connection closed without a request */
   const char *verdict; /* "admitted", "refused", "closed" */
   const char *reason;  /* admit_reason, or why the connection was closed */
   const char *detail;  /* more of the reason, in words; NULL for none */
@@ -37,5 +38,7 @@ int access_open(const char *path, access_log_t **out, diag_t *diag);
 int access_reopen(access_log_t *log, diag_t *diag);
 void access_write(access_log_t *log, const access_line_t *line);
 void access_flush(access_log_t *log);
+/* Bytes lost since the log was written last; 0 while it is. */
+uint64_t access_lost(const access_log_t *log);
 /* Flushes; NULL allowed. */
 void access_close(access_log_t *log);

@@ -222,6 +222,38 @@ const char *admit_reason(const admit_t *admit)
   return admit->verdict == ADMIT_GATE ? gate_reason(admit->gate) : verdicts[admit->verdict].reason;
 }
 
+const char *admit_class(const admit_t *admit)
+{
+  if (admit->verdict != ADMIT_GATE)
+    return "compliant";
+  switch (admit->gate) {
+  case GATE_ADMIT:
+    return "compliant";
+  case GATE_HEAD_SIZE:
+  case GATE_TARGET_SIZE:
+  case GATE_HEADER_COUNT:
+  case GATE_TRAILING_SLASH:
+    return "acceptable";
+  case GATE_AUTHORITY:
+  case GATE_PATH_BYTE:
+  case GATE_PATH_ESCAPE:
+  case GATE_PATH_UTF8:
+  case GATE_EMPTY_SEGMENT:
+  case GATE_DOT_SEGMENT:
+  case GATE_QUERY_BYTE:
+  case GATE_QUERY_ESCAPE:
+  case GATE_QUERY_UTF8:
+  case GATE_HEADER_NEAR_MISS:
+  case GATE_TRANSFER_ENCODING:
+  case GATE_UPGRADE:
+  case GATE_EXPECT:
+  case GATE_BODY:
+    return "ambiguous";
+  default:
+    return "severe";
+  }
+}
+
 const char *admit_text(const admit_t *admit)
 {
   return admit->verdict == ADMIT_GATE ? gate_text(admit->gate) : verdicts[admit->verdict].text;

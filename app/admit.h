@@ -66,5 +66,8 @@ void admit_decide(const admit_conf_t *conf, const uint8_t *bytes, size_t len, ga
 /* True if the public listener answers this refusal with its one 404 or 400, whose bytes never differ. */
 bool admit_is_plain(admit_verdict_t verdict);
 const char *admit_reason(const admit_t *admit);
+/* How far from unmistakable the request was, in the four classes of desync mitigation: "compliant", "acceptable" (above a
+ * limit, or merely odd), "ambiguous" (readers differ), "severe" (no HTTP). */
+const char *admit_class(const admit_t *admit);
 const char *admit_text(const admit_t *admit);
 int admit_status(const admit_t *admit);

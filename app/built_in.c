@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/metrics.h"
 #include "app/openapi.h"
 #include "app/reply.h"
 #include "common/error.h"
@@ -98,6 +99,14 @@ static void handle_ready(request_t *request, void *context)
                                           : NULL);
 }
 
+static void handle_metrics(request_t *request, void *context)
+{
+  const built_in_t *b = context;
+  size_t len = 0;
+  char *text = metrics_text(b->service, b->program, &len);
+  reply_text(request, "text/plain; version=0.0.4; charset=utf-8", text, len);
+}
+
 static void handle_root(request_t *request, void *context)
 {
   (void)context;
@@ -150,6 +159,7 @@ static const route_t routes[] = {
          "503 from the moment the service is told to end; it goes on serving for a configured time.",
      .tag = "Health",
      .responses = ready_responses},
+    {.method = METHOD_GET, .path = "/internal/v1/metrics", .tier = TIER_INTERNAL, .handle = handle_metrics},
     {.method = METHOD_GET, .path = "/", .tier = TIER_INTERNAL, .handle = handle_root},
     PAGE("/docs"),
     PAGE("/docs/swagger-initializer.js"),

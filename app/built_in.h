@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "app/front.h"
 #include "app/handler.h"
 #include "app/router.h"
 
@@ -12,7 +13,8 @@ typedef struct built_in built_in_t;
 /* What the built-in routes tell of the running program, read when a request is served. */
 typedef struct program {
   void *service; /* its state; NULL until it is open */
-  bool leaving;  /* told to end: no load balancer should send requests any more */
+  const front_t *front;
+  bool leaving; /* told to end: no load balancer should send requests any more */
 } program_t;
 
 /* Prepares /internal/v1/health, /internal/v1/ready, /openapi.json, /docs and its files, and / for the service. program is

@@ -75,8 +75,9 @@ static bool wants_bytes(const conn_t *c)
 
 /* Logging and closing */
 
-static void log_closed(const conn_t *c, const char *reason)
+static void log_closed(conn_t *c, const char *reason)
 {
+  metrics_count_closed(&c->listener->stats, reason);
   access_line_t line = {.listener = c->listener->conf->name,
                         .client = c->client,
                         .verdict = "closed",
@@ -637,6 +638,7 @@ static void accept_one(listener_t *listener, int fd)
     return;
   }
   listener->connections++;
+  listener->stats.accepted++;
   front->connections++;
   link_conn(c);
   conn_enter(c, c->phase);

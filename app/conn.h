@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "app/front.h"
+#include "app/metrics.h"
 #include "app/request.h"
 #include "app/room.h"
 #include "app/tls.h"
@@ -37,6 +38,7 @@ struct listener {
   uv_tcp_t tcp;
   bool open;
   size_t connections;
+  listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
 

@@ -90,6 +90,10 @@ typedef struct service {
   void (*guard)(request_t *request, void *service);
   /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
   int (*check)(void *state, diag_t *diag);
+  /* Asked by /internal/v1/metrics: calls say for each number of its own, named "smpl_app_..." with a sentence. May be
+   * NULL. */
+  void (*gauges)(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
+                 void *ctx);
 } service_t;
 
 /* Path parameter by the name in the route's pattern, percent-decoded, NUL-terminated; NULL if the route has none so

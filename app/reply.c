@@ -105,9 +105,12 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
                         size_t bytes)
 {
   bool admitted = request->admit.verdict == ADMIT_OK;
+  uint64_t us = request->started_us > 0 ? clock_mono_us() - request->started_us : 0;
+  metrics_count(&request->listener->stats, &request->admit, status, bytes, us);
   access_line_t line = {
       .listener = request->listener->conf->name,
       .client = request->client,
+      .class = admit_class(&request->admit),
       .verdict = admitted ? "admitted" : "refused",
       .reason = admit_reason(&request->admit),
       .rule = request->admit.rule != NULL ? request->admit.rule->text : NULL,
@@ -115,7 +118,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
       .head_len = head_len,
       .status = status,
       .bytes = bytes,
-      .us = request->started_us > 0 ? clock_mono_us() - request->started_us : 0,
+      .us = us,
       .id = request->id[0] != '\0' ? request->id : NULL,
   };
   access_write(request->front->access, &line);
@@ -414,6 +417,22 @@ void reply_static(request_t *request, const reply_static_t *what)
     reply = (reply_t){.status = 304, .etag = what->etag, .cache = "no-cache", .body = ""};
   if (begin_reply(request))
     send_reply(request, &reply);
+}
+
+void reply_text(request_t *request, const char *content_type, char *text, size_t len)
+{
+  reply_t reply = {.status = 200,
+                   .content_type = content_type,
+                   .cache = "no-store",
+                   .body = text,
+                   .len = len,
+                   .owned = text};
+  if (text == NULL)
+    reply = (reply_t){.status = 500, .cache = "no-store", .body = ""};
+  if (begin_reply(request))
+    send_reply(request, &reply);
+  else
+    free(text);
 }
 
 void reply_redirect(request_t *request, const char *location)

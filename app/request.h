@@ -24,8 +24,8 @@ typedef struct memory_block memory_block_t;
 struct request {
   struct conn *conn; /* NULL once the client has gone */
   struct front *front;
-  const struct listener *listener; /* for the log and the reply's headers; no handler sees it */
-  char client[ENDPOINT_TEXT_MAX];  /* the peer, for the log: outlives the connection */
+  struct listener *listener;      /* for the log and the reply's headers; no handler sees it */
+  char client[ENDPOINT_TEXT_MAX]; /* the peer, for the log: outlives the connection */
   struct request *next_free;
   uint8_t *bytes; /* copy of the head; names and values in it are cut with NULs */
   size_t length;

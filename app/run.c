@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/lookup.h"
+#include "common/notify.h"
 #include "common/text.h"
 
 enum {
@@ -34,8 +35,9 @@ typedef struct runner {
   bool open; /* service->open succeeded */
   front_t *front;
   uv_signal_t signals[SIGNAL_COUNT];
-  uv_timer_t tls_timer;
-  uint64_t files; /* that may be open */
+  uv_timer_t tls_timer, alive_timer;
+  notify_t *notify; /* NULL: nobody asked to be told */
+  uint64_t files;   /* that may be open */
   int status;
 } runner_t;
 
@@ -50,6 +52,7 @@ static void on_service_closed(void *ctx)
   for (size_t i = 0; i < SIGNAL_COUNT; i++)
     uv_close((uv_handle_t *)&r->signals[i], NULL);
   uv_close((uv_handle_t *)&r->tls_timer, NULL);
+  uv_close((uv_handle_t *)&r->alive_timer, NULL);
 }
 
 static void on_drained(void *ctx, size_t abandoned)
@@ -133,6 +136,7 @@ static void on_signal(uv_signal_t *handle, int signum)
     access_flush(r->access);
     _exit(1);
   }
+  notify_stopping(r->notify);
   char lag[32];
   if (r->settings.drain_lag_ms > 0)
     log_info("ending: still serving for %s, then finishing open connections (%zu now)",
@@ -220,7 +224,9 @@ static int open_front(runner_t *r, diag_t *diag)
                        .limits = front_limits_default};
   conf.limits.drain_ms = r->settings.drain_finish_ms;
   bound_connections(&conf.limits, r->files, conf.listener_count);
-  return front_open(&r->loop, &conf, &r->front, diag);
+  err = front_open(&r->loop, &conf, &r->front, diag);
+  r->program.front = r->front;
+  return err;
 }
 
 static int start(runner_t *r, diag_t *diag)
@@ -232,13 +238,30 @@ static int start(runner_t *r, diag_t *diag)
   }
   uv_timer_init(&r->loop, &r->tls_timer);
   r->tls_timer.data = r;
+  uv_timer_init(&r->loop, &r->alive_timer);
+  r->alive_timer.data = r;
   int err = open_lookup(r, diag);
   if (!err)
     err = open_service(r, diag);
   return err ? err : open_front(r, diag);
 }
 
-static void say_ready(const runner_t *r)
+static void on_alive(uv_timer_t *timer)
+{
+  const runner_t *r = timer->data;
+  notify_alive(r->notify);
+}
+
+/* The service manager hears that we serve, and from now on, if it asked for it, that the loop still turns. */
+static void tell_manager(runner_t *r, const char *status)
+{
+  notify_ready(r->notify, status);
+  uint64_t watchdog = notify_watchdog_ms(r->notify);
+  if (watchdog > 0)
+    uv_timer_start(&r->alive_timer, on_alive, watchdog / 2, watchdog / 2);
+}
+
+static void say_ready(runner_t *r)
 {
   char text[LOG_LINE_MAX / 2];
   char address[ENDPOINT_TEXT_MAX];
@@ -254,10 +277,12 @@ static void say_ready(const runner_t *r)
   }
   text[out.len] = '\0';
   log_info("ready: %s service%s", r->settings.service->name, text);
+  tell_manager(r, text + 2);
 }
 
 static void release(runner_t *r)
 {
+  notify_close(r->notify);
   front_free(r->front);
   settings_listeners_free(r->listeners, r->settings.listeners.count);
   access_close(r->access);
@@ -270,6 +295,7 @@ int run(const char *path, const service_t *const *services)
   diag_t diag = {.text = ""};
   runner_t r = {.status = 0};
   r.files = raise_descriptor_limit();
+  r.notify = notify_open();
   int err = prepare(&r, path, services, &diag);
   if (!err && uv_loop_init(&r.loop) < 0)
     err = diag_fail(&diag, SMPL_ESYS, "no event loop");

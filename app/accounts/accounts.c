@@ -256,6 +256,14 @@ static void close_service(void *state, void (*done)(void *ctx), void *ctx)
   outbox_stop(a->outbox, on_outbox_stopped, a);
 }
 
+static void say_gauges(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
+                       void *ctx)
+{
+  const accounts_t *a = state;
+  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
+      (double)storage_pending(a->storage));
+}
+
 const service_t accounts_service = {
     .name = "accounts",
     .title = "Smpl Accounts",
@@ -267,4 +275,5 @@ const service_t accounts_service = {
     .close = close_service,
     .check = check_service,
     .guard = api_keys_judge,
+    .gauges = say_gauges,
 };

@@ -148,4 +148,5 @@ const service_t config_service = {
     .close = product_close,
     .check = product_check,
     .guard = product_judge,
+    .gauges = product_gauges,
 };

@@ -190,4 +190,5 @@ const service_t flags_service = {
     .close = product_close,
     .check = product_check,
     .guard = product_judge,
+    .gauges = product_gauges,
 };

@@ -101,6 +101,20 @@ int product_check(void *state, diag_t *diag)
   return storage_check(p->storage, diag);
 }
 
+void product_gauges(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
+                    void *ctx)
+{
+  const product_t *p = state;
+  size_t active, refused, waiting;
+  keycheck_counts(p->keycheck, &active, &refused, &waiting);
+  say(ctx, "smpl_app_keys_active", "API keys cached as active.", (double)active);
+  say(ctx, "smpl_app_keys_refused", "API keys cached as refused.", (double)refused);
+  say(ctx, "smpl_app_keys_waiting", "Requests that wait for the account service's word on a key.",
+      (double)waiting);
+  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
+      (double)storage_pending(p->storage));
+}
+
 static void go_on(request_t *request, void *state, const caller_t *caller)
 {
   (void)state;

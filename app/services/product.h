@@ -38,6 +38,10 @@ int product_check(void *state, diag_t *diag);
 /* service_t.guard. */
 void product_judge(request_t *request, void *state);
 
+/* service_t.gauges. */
+void product_gauges(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
+                    void *ctx);
+
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);
 /* The same for reads, which take turns. */

@@ -242,6 +242,11 @@ int storage_write(storage_t *s, storage_job_t *job)
   return SMPL_OK;
 }
 
+size_t storage_pending(const storage_t *s)
+{
+  return s->pending;
+}
+
 int storage_check(storage_t *storage, diag_t *diag)
 {
   int64_t tables;

@@ -59,6 +59,9 @@ struct storage_job {
 /* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. */
 int storage_write(storage_t *storage, storage_job_t *job);
 
+/* Writes queued and not reported back yet. Loop's thread. */
+size_t storage_pending(const storage_t *storage);
+
 /* Arguments ?1, ?2, ... of a statement. Text and blobs are copied. A NULL text is NULL. */
 typedef struct storage_arg {
   enum { STORAGE_ARG_INT, STORAGE_ARG_TEXT, STORAGE_ARG_BLOB, STORAGE_ARG_NULL } kind;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -451,6 +452,52 @@ def test_health_tells_the_service_and_the_page_is_linked_from_the_root(front):
     assert root.status == 307 and root.headers["location"] == "/docs"
 
 
+def metrics(front):
+    answer = front.ask("/internal/v1/metrics", INTERNAL)
+    assert answer.status == 200 and answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
+
+
+def test_metrics_count_what_prometheus_wants_to_know(front):
+    assert front.ask("/internal/v1/metrics").status == 404
+    for _ in range(3):
+        front.ask("/api/v1/echo/x")
+    front.raw(get(b"/api/v1/../internal/v1/secret"))
+    front.ask("/internal/v1/secret")
+    front.ask("/api/v1/missing/it")
+    with front.connect(INTERNAL, STRANGER) as s:
+        assert kit.recv_all(s) == b""
+    got = metrics(front)
+    assert got['smpl_app_requests_total{listener="public",code="200"}'] == "3"
+    assert got['smpl_app_requests_total{listener="public",code="404"}'] == "3"
+    assert got['smpl_app_refused_total{listener="public",class="ambiguous",reason="dot-segment"}'] == "1"
+    assert got['smpl_app_refused_total{listener="public",class="compliant",reason="no-rule"}'] == "2"
+    assert got['smpl_app_closed_total{listener="internal",reason="client-not-admitted"}'] == "1"
+    assert got['smpl_app_request_seconds_count{listener="public"}'] == "4"
+    assert got['smpl_app_request_seconds_bucket{listener="public",le="+Inf"}'] == "4"
+    assert got['smpl_app_connections{listener="internal"}'] == "1" and int(got['smpl_app_accepted_total{listener="public"}']) == 7
+    assert got["smpl_app_draining"] == "0" and float(got["process_cpu_seconds_total"]) >= 0
+    assert int(got["process_resident_memory_bytes"]) > 1 << 20
+    for name in got:  # text format: name, labels, nothing else
+        assert re.fullmatch(r'[a-z_]+(\{[a-z]+="[^"\\\n]*"(,[a-z]+="[^"\\\n]*")*\})?', name), name
+
+
+def test_the_service_manager_is_told(work, spawn):
+    path = str(work / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(kit.PATIENCE)
+        front = Front(work, lambda *argv: spawn(*argv, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}))
+        ready = manager.recv(4096).decode()
+        assert ready.startswith("READY=1\nSTATUS=http public on"), ready
+        assert manager.recv(4096) == b"WATCHDOG=1" and manager.recv(4096) == b"WATCHDOG=1"
+        front.program.signal(15)
+        while (said := manager.recv(4096)) == b"WATCHDOG=1":
+            pass
+        assert said == b"STOPPING=1"
+        assert front.program.wait() == 0
+
+
 # Limits
 
 def test_slow_heads_are_cut_off_while_others_are_served(front):
@@ -535,6 +582,7 @@ def test_the_access_log_has_one_json_line_a_request(front):
     assert first["listener"] == "public" and first["client"].startswith(CLIENT + ":") and first["verdict"] == "admitted"
     assert first["rule"] == "/api/v1/*" and first["method"] == "GET" and first["target"] == "/api/v1/echo/x?a=%22"
     assert first["status"] == 200 and first["id"] == "my-id" and first["bytes"] > 0 and first["ms"] >= 0
+    assert first["class"] == "compliant" and second["class"] == "ambiguous" and third["class"] == "severe"
     assert second["reason"] == "path-byte" and second["target"] == '/"\\\\\\xff\\x80' and second["status"] == 400
     assert third["reason"] == "control-byte" and third["method"] == "" and third["target"] == "\\x16\\x03\\x01\\x00\\xee"
     assert fourth["reason"] == "no-rule" and len(fourth["target"]) == 1024
