@@ -6,6 +6,10 @@ target_compile_options(smpl_flags INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror)
 target_include_directories(smpl_flags INTERFACE ${PROJECT_SOURCE_DIR})
 
+if(SMPL_FUZZ)
+  target_compile_definitions(smpl_flags INTERFACE SMPL_FUZZ=1)
+endif()
+
 if(SMPL_SANITIZE)
   add_compile_options(-fsanitize=${SMPL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SMPL_SANITIZE})
