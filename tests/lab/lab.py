@@ -32,8 +32,10 @@ HOSTS = {
     "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]},
     "insider": {VPC: ["10.20.0.9"]},
     "laptop": {INET: ["203.0.113.50"]},
+    "far": {INET: ["203.0.113.51"]},                                     # a laptop behind a link that delays, loses and breaks
     "attacker": {INET: ["203.0.113.66"]},
 }
+LINKED = "far"
 SERVICES = {"accounts": "app", "config": "config", "flags": "flags"}
 INSTANCES = {"accounts-1": "accounts", "accounts-2": "accounts", "config-1": "config", "config-2": "config", "flags": "flags"}
 PROGRAMS = ["resolver", *INSTANCES, "public", "internal", "bastion"]
@@ -97,13 +99,43 @@ def add_namespace(name):
 def connect(host, network, number):
     """A leg: a veth pair from the host to the network's bridge."""
     ns, bridge = netns(host), netns(network)
-    run("ip", "link", "add", network, "netns", ns, "type", "veth", "peer", "name", f"p{number}", "netns", bridge)
+    if host == LINKED:
+        start_link(network, number)
+    else:
+        run("ip", "link", "add", network, "netns", ns, "type", "veth", "peer", "name", f"p{number}", "netns", bridge)
     run("ip", "-n", bridge, "link", "set", f"p{number}", "master", "bridge", "up")
     prefixes = [ipaddress.ip_network(n).prefixlen for n in NETWORKS[network]]
     for address in HOSTS[host][network]:
         run("ip", "-n", ns, "addr", "add", f"{address}/{prefixes[0]}", "dev", network)
         run("ip", "-n", ns, "addr", "add", f"{v6(address)}/{prefixes[1]}", "dev", network, "nodad")
     run("ip", "-n", ns, "link", "set", network, "up")
+
+
+def start_link(network, number):
+    """The linked host's leg: two TAP interfaces and a program between them, which lives on that host's side."""
+    with open(WORK / LINKED / "link.log", "wb") as log:
+        process = subprocess.Popen(enter(LINKED, BIN.parent / "tests" / "smpl-lab-link", f"/run/netns/{netns(LINKED)}", network,
+                                         f"/run/netns/{netns(network)}", f"p{number}", "link.sock"),
+                                   cwd=WORK / LINKED, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    end = time.monotonic() + 10
+    while "ready" not in (WORK / LINKED / "link.log").read_text():
+        if process.poll() is not None or time.monotonic() > end:
+            raise LabError("the link does not run: " + (WORK / LINKED / "link.log").read_text())
+        time.sleep(0.02)
+
+
+def link(word, value):
+    """delay MS, loss PERMILLE, cut none|ab|ba|both (a is the far laptop)."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        try:
+            s.connect(os.path.relpath(WORK / LINKED / "link.sock"))
+            s.sendall(f"{word} {value}\n".encode())
+            answer = s.recv(200).decode().strip()
+        except OSError as e:
+            raise LabError(f"the link does not answer ({e.strerror}); is the lab up?")
+    if answer != "ok":
+        raise LabError(f"link {word} {value}: {answer}")
 
 
 def make_networks():
@@ -139,7 +171,7 @@ def write_resolver():
     services = "".join(f"_http._tcp PTR _http._tcp.{n}\n_http._tcp.{n} SRV 0 0 80 {n}\n" for n in SERVICES.values())
     head = "$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\n"
     write("resolver/internal.zone", head + records({"ns": "10.20.0.2", **INTERNAL_NAMES}) + services
-          + "secret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n")
+          + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n")
     write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES}))
     listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, address in (("vpc", "10.20.0.2"), ("world", "203.0.113.2"))
                         for a in (address, v6(address)))
@@ -199,7 +231,7 @@ def key(name, folder):
 
 
 def write_bastion():
-    for folder in ("bastion", "laptop", "attacker"):
+    for folder in ("bastion", "laptop", "attacker", "far"):
         (WORK / folder).mkdir(exist_ok=True)
     key("host_ed25519", "bastion")
     for name, folder in (("dev", "laptop"), ("night", "laptop"), ("stranger", "attacker")):
@@ -217,7 +249,7 @@ users:
   - {{name: dev, keys: dev.pub, groups: [developers]}}
   - {{name: night, keys: night.pub, groups: [night]}}
 grants:
-  - {{groups: [developers], targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80", "moving.internal.smplkit.local:80"], networks: {networks}}}
+  - {{groups: [developers], targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80", "moving.internal.smplkit.local:80", "bulk.internal.smplkit.local:80"], networks: {networks}}}
   - {{groups: [night], targets: ["config.internal.smplkit.local:80"], networks: {networks}, hours: [{closed_hours()}]}}
 audit: audit.jsonl
 control: bastion.sock
@@ -225,6 +257,8 @@ control: bastion.sock
     host_key = " ".join((WORK / "bastion" / "host_ed25519.pub").read_text().split()[:2])
     write("laptop/known_hosts", f"bastion.smplkit.com,203.0.113.5,2001:db8:113::5 {host_key}\n")
     write("laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n")
+    for name in ("dev", "dev.pub", "known_hosts", "tunnel.yaml"):
+        shutil.copy(WORK / "laptop" / name, WORK / "far" / name)
 
 
 def closed_hours():
@@ -362,7 +396,7 @@ def show():
     bold, dim, end = ("\033[1m", "\033[2m", "\033[0m") if colour else ("", "", "")
     print(f"\n{bold}the lab is up{end}  {dim}vpc {' '.join(NETWORKS[VPC])}, inet {' '.join(NETWORKS[INET])}; no forwarding between them{end}\n")
     for host, where, running in describe():
-        note = {"laptop": "a developer's", "attacker": "anybody's", "insider": "a bare host inside"}.get(host, f"build/{KIND}/{host}/log" if running == "up" else "DOWN")
+        note = {"laptop": "a developer's", "far": "the same far away: ./dev lab link", "attacker": "anybody's", "insider": "a bare host inside"}.get(host, f"build/{KIND}/{host}/log" if running == "up" else "DOWN")
         print(f"  {host:<11} {where:<52} {dim}{note}{end}")
     print(f"""
 {bold}Try{end}
@@ -391,13 +425,15 @@ def shell(host, argv):
     line = enter(host, *(argv or ["bash", "--norc", "-i"]))
     folder = WORK / host
     environment = dict(os.environ, PATH=f"{BIN}:{os.environ.get('PATH', '')}", PS1=f"{host} $ ", debian_chroot=host)
-    if host == "laptop":
-        environment |= {"SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"), "SMPLKIT_API_KEY": (folder / "api_key").read_text().strip()}
+    if host in ("laptop", "far"):
+        environment |= {"SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"),
+                        "SMPLKIT_API_KEY": (WORK / "laptop" / "api_key").read_text().strip()}
     os.chdir(folder)
     os.execvpe(line[0], line, environment)
 
 
-USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | test [full] | down"
+USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|loss PERMILLE|cut none|ab|ba|both | test [full] | soak [SECONDS] | down"
+VERBS = {"up": (0, 0), "status": (0, 0), "down": (0, 0), "link": (2, 2), "shell": (1, 1000)}
 
 
 def restart(host, number=signal.SIGTERM):
@@ -414,7 +450,8 @@ def restart(host, number=signal.SIGTERM):
 
 def main(argv):
     verb = argv[0] if argv else ""
-    if verb not in ("up", "status", "shell", "down") or (verb != "shell" and len(argv) > 1) or (verb == "shell" and len(argv) < 2):
+    least, most = VERBS.get(verb, (1, 0))
+    if not least <= len(argv) - 1 <= most:
         print(f"lab: {'what shall be done?' if not argv else 'not understood: ' + ' '.join(argv)}\n     {USAGE}", file=sys.stderr)
         return 2
     if os.geteuid() != 0:
@@ -425,6 +462,9 @@ def main(argv):
             shell(argv[1], argv[2:])
         if verb == "status":
             return status()
+        if verb == "link":
+            link(argv[1], argv[2])
+            return 0
         (ROOT / "build").mkdir(exist_ok=True)
         with open(ROOT / "build" / f".{KIND}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
