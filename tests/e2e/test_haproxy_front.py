@@ -322,15 +322,6 @@ def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_sent(front):
     assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_body_that_trickles_in_holds_no_instance(front):
-    with front.connect() as s:
-        s.sendall(post(b"Content-Length: 8\r\nConnection: close\r\n", b'{"a'))
-        time.sleep(0.3)
-        assert not [line for line in front.log() if line.get("verdict") and line.get("status") == 408]
-        s.sendall(b'": 1}')
-        assert direct.Answer(kit.recv_all(s)).json["body"] == {"a": 1}
-
-
 def test_both_balancers_see_the_instance(front):
     for side in ("public", "internal"):
         assert instances(front.folder / f"{side}.sock") == {f"{INSTANCE}:{front.port}": "UP"}

@@ -40,6 +40,7 @@ def test_the_public_balancer_knows_nothing_of_a_service_without_public_names(wor
     assert render(work / "list.yaml", work / "out").returncode == 0
     public, internal = ((work / "out" / f"{s}.cfg").read_text() for s in ("public", "internal"))
     assert "two" not in public.replace("read in two ways", "") and "fd00::1" not in public
+    assert (work / "out/rules/public.names").read_text() == "one.example one\n127.48.1.1 one\n"
     assert "backend two" in internal and "server fd00::1.8000 [fd00::1]:8000" in internal
     assert "one.internal" not in public.replace("hdr Host one.internal", "")  # but in the health check, which asks as an insider
     assert not re.search(r"^ *default_backend", public, re.M)
@@ -53,7 +54,7 @@ def test_every_rule_of_the_public_balancer_is_above_the_first_route(work):
     assert front.rindex("http-request deny") < front.index("use_backend")
     for line in front.splitlines():
         if "use_backend" in line:
-            assert line.endswith(" below_rule") and "||" not in line, line
+            assert line == "  use_backend %[var(txn.service)] if below_rule", line
 
 
 def test_what_edits_break_is_said_with_line_and_column_and_changes_nothing(work):
@@ -113,6 +114,22 @@ def test_lists_are_bounded(work):
         for n, status in ((0, 1), (least, 0), (most, 0), (most + 1, 1)):
             done = check(work, make(n))
             assert done.returncode == status, (n, done.stderr)
+
+
+def test_the_biggest_list_is_taken_by_haproxy(work):
+    """64 services with 16 names a side, 64 addresses on each balancer, 64 networks: no line grows with them."""
+    text = "public: {listen: [" + ", ".join(f'"127.48.1.{i}:80"' for i in range(64)) + "], from: 127.48.0.7}\n"
+    text += "internal: {listen: [" + ", ".join(f'"127.48.2.{i}:80"' for i in range(64)) + "], from: 127.48.0.8, clients: ["
+    text += ", ".join(f"10.{i}.0.0/16" for i in range(64)) + "]}\nservices:\n"
+    for s in range(64):
+        sides = [f"{side}: {{names: [{', '.join(f's{s}n{n}.{side}' for n in range(16))}]" + (f", address: [{', '.join(f'127.48.{net}.{i}' for i in range(16))}]}}" if s == 0 else "}")
+                 for side, net in (("public", 1), ("internal", 2))]
+        text += f"  - {{name: s{s}, {', '.join(sides)}, instances: [\"127.48.3.{s}:8000\"]}}\n"
+    done = check(work, text)
+    assert done.returncode == 0, done.stderr
+    assert len((work / "out/rules/public.names").read_text().splitlines()) == 64 * 16 + 16
+    done = check(work, text.replace("10.63.0.0/16]", "10.63.0.0/16, 10.64.0.0/16]"))
+    assert done.returncode == 1 and "list.yaml:2:" in done.stderr and "1 to 64 entries, not 65" in done.stderr
 
 
 def test_a_missing_file_and_wrong_options_are_one_line(work):

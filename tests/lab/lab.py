@@ -223,7 +223,8 @@ def write_balancers():
     for side in ("public", "internal"):  # a host of its own each, with nothing of the other's
         (WORK / side).mkdir()
         run("/usr/bin/python3", ROOT / "app" / "haproxy" / "render", "-c", WORK / "balancers.yaml", "-o", WORK / side, "--run-as", "haproxy")
-        (WORK / side / f"{'internal' if side == 'public' else 'public'}.cfg").unlink()
+        for path in [p for p in (WORK / side).rglob(f"{'internal' if side == 'public' else 'public'}.*") if p.is_file()]:
+            path.unlink()
 
 
 def key(name, folder):
