@@ -1,25 +1,186 @@
 #include "tunnel/agent.h"
 
+#include <openssl/evp.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/error.h"
+#include "common/text.h"
+#include "tunnel/trust.h"
+
+/* draft-miller-ssh-agent, section 5.1 */
+enum { MESSAGE_FAILURE = 5, MESSAGE_LIST = 11, MESSAGE_KEYS = 12, COMMENT_MAX = 64 };
+
 struct agent {
-  int fd;
-  int watched; /* a duplicate: libssh closes the other one when it likes */
+  int fd;      /* to the agent */
+  int ours;    /* the relay's end */
+  int libsshs; /* the other; -1 once taken */
   bool running;
-  bool done;
   pthread_t thread;
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
+  uint8_t *keys; /* the list that is shown to libssh */
+  size_t keys_len;
+  char names[AGENT_NAMES_MAX];
+  atomic_bool failed;
 };
+
+/* ---- the reader ---- */
+
+typedef struct cursor {
+  const uint8_t *at;
+  size_t left;
+} cursor_t;
+
+static bool take_u32(cursor_t *c, uint32_t *out)
+{
+  if (c->left < 4)
+    return false;
+  *out = (uint32_t)c->at[0] << 24 | (uint32_t)c->at[1] << 16 | (uint32_t)c->at[2] << 8 | c->at[3];
+  c->at += 4;
+  c->left -= 4;
+  return true;
+}
+
+static bool take_string(cursor_t *c, cursor_t *out)
+{
+  uint32_t len;
+  if (!take_u32(c, &len) || len > c->left)
+    return false;
+  *out = (cursor_t){c->at, len};
+  c->at += len;
+  c->left -= len;
+  return true;
+}
+
+static void put_u32(uint8_t *out, uint32_t value)
+{
+  for (int i = 0; i < 4; i++)
+    out[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* NULL for a kind that libssh does not know. */
+static ssh_key import(cursor_t blob)
+{
+  cursor_t rest = blob;
+  cursor_t type;
+  char name[64];
+  ssh_key key = NULL;
+  if (!take_string(&rest, &type) || type.left >= sizeof name)
+    return NULL;
+  memcpy(name, type.at, type.left);
+  name[type.left] = '\0';
+  char *text = malloc(blob.left / 3 * 4 + 8);
+  if (text && EVP_EncodeBlock((unsigned char *)text, blob.at, (int)blob.left) > 0 &&
+      ssh_pki_import_pubkey_base64(text, ssh_key_type_from_name(name), &key) != SSH_OK)
+    key = NULL;
+  free(text);
+  return key;
+}
+
+static bool is_wanted(ssh_key key, const ssh_key *only, size_t only_count)
+{
+  for (size_t i = 0; key && i < only_count; i++) {
+    if (ssh_key_cmp(key, only[i], SSH_KEY_CMP_PUBLIC) == 0)
+      return true;
+  }
+  return only == NULL;
+}
+
+static void add_name(char *names, ssh_key key, cursor_t comment)
+{
+  char print[TRUST_FINGERPRINT_MAX] = "";
+  char shown[COMMENT_MAX];
+  size_t used = strlen(names);
+  const char *kind = key ? ssh_key_type_to_char(ssh_key_type(key)) : NULL;
+  if (key)
+    trust_fingerprint(key, print);
+  text_escape(shown, sizeof shown, comment.at, comment.left);
+  snprintf(names + used, AGENT_NAMES_MAX - used, "%sagent key %s%s%s%s%s%s", used ? ", " : "",
+           kind ? kind : "", kind ? " " : "", print, shown[0] ? " (" : "", shown, shown[0] ? ")" : "");
+}
+
+size_t agent_filter(const uint8_t *answer, size_t len, const ssh_key *only, size_t only_count, uint8_t *out,
+                    char *names, uint32_t *count)
+{
+  cursor_t c = {answer, len};
+  uint32_t all;
+  *count = 0;
+  names[0] = '\0';
+  if (c.left < 1 || c.at[0] != MESSAGE_KEYS)
+    return 0;
+  c.at++;
+  c.left--;
+  if (!take_u32(&c, &all))
+    return 0;
+  size_t used = 5;
+  for (uint32_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
+    const uint8_t *start = c.at;
+    cursor_t blob;
+    cursor_t comment;
+    if (!take_string(&c, &blob) || !take_string(&c, &comment))
+      return 0;
+    ssh_key key = import(blob);
+    if (is_wanted(key, only, only_count)) {
+      memcpy(out + used, start, (size_t)(c.at - start));
+      used += (size_t)(c.at - start);
+      add_name(names, key, comment);
+      ++*count;
+    }
+    ssh_key_free(key);
+  }
+  out[0] = MESSAGE_KEYS;
+  put_u32(out + 1, *count);
+  return used;
+}
+
+/* ---- messages ---- */
+
+static bool send_all(int fd, const void *data, size_t len)
+{
+  const uint8_t *at = data;
+  while (len > 0) {
+    ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+    if (n <= 0)
+      return false;
+    at += n;
+    len -= (size_t)n;
+  }
+  return true;
+}
+
+static bool send_message(int fd, const uint8_t *body, size_t len)
+{
+  uint8_t head[4];
+  put_u32(head, (uint32_t)len);
+  return send_all(fd, head, sizeof head) && send_all(fd, body, len);
+}
+
+/* Into body of AGENT_MESSAGE_MAX bytes. Returns its length, 0 when there is none. */
+static size_t receive_message(int fd, uint8_t *body)
+{
+  uint8_t head[4];
+  uint32_t len;
+  if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
+    return 0;
+  cursor_t c = {head, sizeof head};
+  take_u32(&c, &len);
+  if (len == 0 || len > AGENT_MESSAGE_MAX || recv(fd, body, len, MSG_WAITALL) != (ssize_t)len)
+    return 0;
+  return len;
+}
+
+static void set_limit(int fd, int ms)
+{
+  struct timeval limit = {ms / 1000, ms % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
 
 static int connect_agent(const char *path)
 {
@@ -28,104 +189,126 @@ static int connect_agent(const char *path)
     return -1;
   memcpy(sa.sun_path, path, strlen(path) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct timeval limit = {AGENT_LIST_MS / 1000, AGENT_LIST_MS % 1000 * 1000};
-  if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
-                  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-                  connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)) {
+  if (fd < 0)
+    return -1;
+  set_limit(fd, AGENT_LIST_MS);
+  if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
     close(fd);
     return -1;
   }
   return fd;
 }
 
-/* SSH_AGENTC_REQUEST_IDENTITIES (11), answered by SSH_AGENT_IDENTITIES_ANSWER (12) and their number: the
- * number of keys, or -1 when the agent does not answer so. The rest of the answer stays unread; the
- * connection is not used again. */
-static int64_t count_keys(int fd)
+/* ---- the relay ---- */
+
+/* False when there is nothing more to answer. */
+static bool answer_one(agent_t *a, uint8_t *body)
 {
-  static const uint8_t question[] = {0, 0, 0, 1, 11};
-  uint8_t answer[9];
-  if (send(fd, question, sizeof question, MSG_NOSIGNAL) != (ssize_t)sizeof question ||
-      recv(fd, answer, sizeof answer, MSG_WAITALL) != (ssize_t)sizeof answer || answer[4] != 12)
-    return -1;
-  return (int64_t)answer[5] << 24 | answer[6] << 16 | answer[7] << 8 | answer[8];
+  size_t len = receive_message(a->ours, body);
+  if (len == 0)
+    return false;
+  if (body[0] == MESSAGE_LIST)
+    return send_message(a->ours, a->keys, a->keys_len);
+  static const uint8_t failure = MESSAGE_FAILURE;
+  size_t got = !a->failed && send_message(a->fd, body, len) ? receive_message(a->fd, body) : 0;
+  if (got > 0)
+    return send_message(a->ours, body, got);
+  a->failed = true; /* what it answers later would be taken for the answer to something else */
+  return send_message(a->ours, &failure, 1);
 }
 
-agent_t *agent_open(const char **why)
+static void *relay(void *arg)
 {
-  *why = NULL;
-  const char *path = getenv("SSH_AUTH_SOCK");
-  if (!path || !path[0])
-    return NULL;
-  int fd = connect_agent(path);
-  if (fd < 0) {
-    *why = "the agent at $SSH_AUTH_SOCK cannot be reached";
-    return NULL;
-  }
-  int64_t keys = count_keys(fd);
-  close(fd);
-  if (keys <= 0) {
-    *why = keys == 0 ? "the agent has no keys" : "the agent at $SSH_AUTH_SOCK does not answer";
-    return NULL;
-  }
-  agent_t *agent = calloc(1, sizeof *agent);
-  if (!agent)
-    return NULL;
-  agent->fd = connect_agent(path);
-  agent->watched = agent->fd < 0 ? -1 : dup(agent->fd);
-  if (agent->watched < 0) {
-    if (agent->fd >= 0)
-      close(agent->fd);
-    free(agent);
-    return NULL;
-  }
-  return agent;
-}
-
-/* Ends the connection when the time is over: whoever waits for an answer gets its end. */
-static void *watch(void *arg)
-{
-  agent_t *agent = arg;
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += AGENT_SIGN_MS / 1000;
-  pthread_mutex_lock(&agent->lock);
-  int rc = 0;
-  while (!agent->done && rc == 0)
-    rc = pthread_cond_timedwait(&agent->changed, &agent->lock, &until);
-  if (!agent->done)
-    shutdown(agent->watched, SHUT_RDWR);
-  pthread_mutex_unlock(&agent->lock);
+  agent_t *a = arg;
+  uint8_t *body = malloc(AGENT_MESSAGE_MAX);
+  while (body && answer_one(a, body))
+    ;
+  free(body);
+  shutdown(a->ours, SHUT_RDWR);
   return NULL;
 }
 
-int agent_take_fd(agent_t *agent)
+static const char *list_keys(agent_t *a, const ssh_key *only, size_t only_count, bool *failed)
 {
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_mutex_init(&agent->lock, NULL);
-  pthread_cond_init(&agent->changed, &attr);
-  pthread_condattr_destroy(&attr);
-  agent->running = pthread_create(&agent->thread, NULL, watch, agent) == 0;
-  int fd = agent->fd;
-  agent->fd = -1;
+  static const uint8_t question = MESSAGE_LIST;
+  uint8_t *body = malloc(AGENT_MESSAGE_MAX);
+  uint32_t count = 0;
+  size_t len = body && send_message(a->fd, &question, 1) ? receive_message(a->fd, body) : 0;
+  a->keys = len ? malloc(len + 5) : NULL;
+  if (a->keys)
+    a->keys_len = agent_filter(body, len, only, only_count, a->keys, a->names, &count);
+  free(body);
+  *failed = a->keys_len == 0;
+  if (a->keys_len == 0)
+    return "the agent does not answer";
+  if (count == 0)
+    return only ? "the agent has none of the keys of the identity files, and IdentitiesOnly leaves out the "
+                  "others"
+                : "the agent has no keys";
+  return NULL;
+}
+
+agent_t *agent_open(const char *path, const ssh_key *only, size_t only_count, const char **why, bool *failed)
+{
+  *why = NULL;
+  *failed = false;
+  if (!path)
+    path = getenv("SSH_AUTH_SOCK");
+  if (!path || !path[0] || strcmp(path, "none") == 0)
+    return NULL;
+  agent_t *a = calloc(1, sizeof *a);
+  int ends[2] = {-1, -1};
+  if (!a)
+    return NULL;
+  a->ours = a->libsshs = -1;
+  a->fd = connect_agent(path);
+  if (a->fd < 0)
+    *why = "the agent cannot be reached";
+  else
+    *why = list_keys(a, only, only_count, failed);
+  if (!*why && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
+    a->ours = ends[0];
+    a->libsshs = ends[1];
+    set_limit(a->fd, AGENT_SIGN_MS);
+    a->running = pthread_create(&a->thread, NULL, relay, a) == 0;
+  }
+  if (a->running)
+    return a;
+  agent_close(a);
+  return NULL;
+}
+
+int agent_take_fd(agent_t *a)
+{
+  int fd = a->libsshs;
+  a->libsshs = -1;
   return fd;
 }
 
-void agent_close(agent_t *agent)
+const char *agent_names(const agent_t *a)
 {
-  if (!agent)
+  return a->names;
+}
+
+bool agent_failed(const agent_t *a)
+{
+  return a->failed;
+}
+
+void agent_close(agent_t *a)
+{
+  if (!a)
     return;
-  if (agent->running) {
-    pthread_mutex_lock(&agent->lock);
-    agent->done = true;
-    pthread_cond_signal(&agent->changed);
-    pthread_mutex_unlock(&agent->lock);
-    pthread_join(agent->thread, NULL);
+  if (a->running) {
+    shutdown(a->fd, SHUT_RDWR);
+    shutdown(a->ours, SHUT_RDWR);
+    pthread_join(a->thread, NULL);
   }
-  if (agent->fd >= 0)
-    close(agent->fd);
-  close(agent->watched);
-  free(agent);
+  const int fds[] = {a->fd, a->ours, a->libsshs};
+  for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+    if (fds[i] >= 0)
+      close(fds[i]);
+  }
+  free(a->keys);
+  free(a);
 }

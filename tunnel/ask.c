@@ -58,21 +58,21 @@ static void drop(ask_t *ask, question_t *q)
   free(q);
 }
 
-void ask_free(ask_t *ask)
-{
-  if (!ask)
-    return;
-  while (ask->first)
-    drop(ask, ask->first);
-  free(ask);
-}
-
 static void answer(ask_t *ask, question_t *q, const json_t *reply)
 {
   ask_answer_cb cb = q->cb;
   void *ctx = q->ctx;
   drop(ask, q);
   cb(ctx, reply);
+}
+
+void ask_free(ask_t *ask)
+{
+  if (!ask)
+    return;
+  while (ask->first)
+    answer(ask, ask->first, NULL);
+  free(ask);
 }
 
 /* The answer that a question with this id waits for. */
@@ -180,6 +180,11 @@ void ask_step(ask_t *ask)
 ask_state_t ask_state(const ask_t *ask)
 {
   return ask->state;
+}
+
+bool ask_busy(const ask_t *ask)
+{
+  return ask->state == ASK_OPENING || ask->count > 0;
 }
 
 int ask_question(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx)

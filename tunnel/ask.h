@@ -26,10 +26,12 @@ typedef enum ask_state { ASK_OPENING, ASK_READY, ASK_ABSENT } ask_state_t;
 
 /* The channel opens while ask_step is called. NULL when out of memory. */
 ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, void *ctx);
-/* After the pump. Waiting questions are not answered any more. NULL allowed. */
+/* After the pump. Waiting questions are answered with nothing. NULL allowed. */
 void ask_free(ask_t *ask);
 /* After every turn of the pump: opening, time limits. */
 void ask_step(ask_t *ask);
 ask_state_t ask_state(const ask_t *ask);
+/* Whether ask_step has time limits to look at. */
+bool ask_busy(const ask_t *ask);
 /* Takes over body. The answer may come at once (ASK_ABSENT). SMPL_ELIMIT: too many wait. */
 int ask_question(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx);

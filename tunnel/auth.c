@@ -8,28 +8,41 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/text.h"
 #include "tunnel/agent.h"
-#include "tunnel/interrupt.h"
+#include "tunnel/certificate.h"
 #include "tunnel/session.h"
 #include "tunnel/trust.h"
 
-enum { PASSPHRASE_MAX = 1024, TRIED_MAX = 700, PASSPHRASE_TRIES = 3 };
+enum { PASSPHRASE_MAX = 1024, TRIED_MAX = 800, PASSPHRASE_TRIES = 3 };
 
 typedef struct attempt {
   ssh_session session;
-  const options_t *options;
-  const say_t *say;
+  const settings_t *options;
+  session_memory_t *memory;
+  say_t *say;
+  bool agent_failed;
   char tried[TRIED_MAX];               /* what was offered, for the message when nothing was accepted */
   bool locked[OPTIONS_IDENTITIES_MAX]; /* needs a passphrase */
 } attempt_t;
 
 typedef enum outcome { ACCEPTED, DENIED, LOST } outcome_t;
 
-static void add_tried(attempt_t *a, const char *fmt, const char *what)
+/* Cut where there is no more room. */
+static void add_tried(attempt_t *a, const char *what, const char *more)
 {
   size_t used = strlen(a->tried);
-  if (used + 2 < sizeof a->tried)
-    snprintf(a->tried + used, sizeof a->tried - used, fmt, used ? ", " : "", what);
+  int n = snprintf(a->tried + used, sizeof a->tried - used, "%s%s%s", used ? ", " : "", what, more);
+  if (n < 0)
+    a->tried[used] = '\0';
+}
+
+static void add_tried_key(attempt_t *a, const char *path, ssh_key key)
+{
+  char print[TRUST_FINGERPRINT_MAX];
+  char what[OPTIONS_PATH_MAX + TRUST_FINGERPRINT_MAX + 8];
+  snprintf(what, sizeof what, "%s (%s)", path, trust_fingerprint(key, print));
+  add_tried(a, what, "");
 }
 
 static outcome_t outcome_of(attempt_t *a, int rc)
@@ -80,6 +93,39 @@ static ssh_key load_key(const char *path, const char *passphrase, bool *locked, 
   return key;
 }
 
+/* The key with its certificate, if there is one, and then by itself. Takes over key: what was accepted is kept for the
+ * next session. */
+static outcome_t offer_file(attempt_t *a, const char *path, ssh_key key)
+{
+  outcome_t outcome = DENIED;
+  ssh_key cert = certificate_find(a->options, path, key);
+  ssh_key both = cert ? ssh_key_dup(key) : NULL;
+  if (both && ssh_pki_copy_cert_to_privkey(cert, both) == SSH_OK) {
+    say_step(a->say, "offering %s with its certificate", path);
+    add_tried(a, path, " (with its certificate)");
+    outcome = offer_key(a, both);
+  }
+  ssh_key_free(cert);
+  if (outcome == ACCEPTED) {
+    ssh_key_free(key);
+    key = both;
+    both = NULL;
+  } else if (outcome == DENIED) {
+    say_step(a->say, "offering %s", path);
+    add_tried_key(a, path, key);
+    outcome = offer_key(a, key);
+  }
+  ssh_key_free(both);
+  if (outcome == ACCEPTED) {
+    ssh_key_free(a->memory->key);
+    a->memory->key = key;
+    text_copy(a->memory->key_path, sizeof a->memory->key_path, path);
+  } else {
+    ssh_key_free(key);
+  }
+  return outcome;
+}
+
 /* A public key given where the private one belongs. */
 static bool is_public(const char *path)
 {
@@ -107,24 +153,56 @@ static outcome_t try_file(attempt_t *a, size_t i)
       say_note(a->say, "%s", diag.text);
     return DENIED;
   }
-  say_step(a->say, "offering %s", path);
-  add_tried(a, "%s%s", path);
-  outcome_t outcome = offer_key(a, key);
-  ssh_key_free(key);
-  return outcome;
+  return offer_file(a, path, key);
+}
+
+/* The public half of an identity file: from the file beside it, or from itself. */
+static ssh_key public_half(const char *path)
+{
+  char pub[OPTIONS_PATH_MAX];
+  ssh_key key = NULL;
+  int n = snprintf(pub, sizeof pub, "%s.pub", path);
+  if (n > 0 && (size_t)n < sizeof pub && ssh_pki_import_pubkey_file(pub, &key) == SSH_OK)
+    return key;
+  if (ssh_pki_import_pubkey_file(path, &key) == SSH_OK)
+    return key;
+  bool locked;
+  diag_t diag = {0};
+  ssh_key private = access(path, F_OK) == 0 ? load_key(path, NULL, &locked, &diag) : NULL;
+  if (private && ssh_pki_export_privkey_to_pubkey(private, &key) != SSH_OK)
+    key = NULL;
+  ssh_key_free(private);
+  return key;
+}
+
+/* IdentitiesOnly: of the agent's keys those of the identity files. */
+static agent_t *open_agent(attempt_t *a, const char **why)
+{
+  ssh_key only[OPTIONS_IDENTITIES_MAX];
+  size_t count = 0;
+  const settings_t *o = a->options;
+  for (size_t i = 0; o->identities_only && i < o->identity_count; i++) {
+    ssh_key key = public_half(o->identities[i]);
+    if (key)
+      only[count++] = key;
+  }
+  agent_t *agent = agent_open(o->agent, o->identities_only ? only : NULL, count, why, &a->agent_failed);
+  for (size_t i = 0; i < count; i++)
+    ssh_key_free(only[i]);
+  return agent;
 }
 
 static outcome_t try_agent(attempt_t *a)
 {
   const char *why;
-  agent_t *agent = agent_open(&why);
+  agent_t *agent = open_agent(a, &why);
   if (!agent) {
     if (why)
       say_step(a->say, "%s", why);
     return DENIED;
   }
-  say_step(a->say, "offering the agent's keys");
-  add_tried(a, "%s%s", "the agent's keys");
+  say_step(a->say, "offering %s", agent_names(agent));
+  add_tried(a, agent_names(agent), "");
   outcome_t outcome = DENIED;
   if (ssh_set_agent_socket(a->session, agent_take_fd(agent)) == SSH_OK) {
     uint64_t until = clock_mono_ms() + AGENT_SIGN_MS + SESSION_STEP_MS;
@@ -136,6 +214,10 @@ static outcome_t try_agent(attempt_t *a)
     outcome = rc == SSH_AUTH_AGAIN ? LOST : outcome_of(a, rc);
     if (outcome == LOST && ssh_is_connected(a->session))
       outcome = DENIED; /* the agent failed, not the session */
+  }
+  if (outcome != ACCEPTED && agent_failed(agent)) {
+    a->agent_failed = true;
+    say_note(a->say, "the agent did not sign (is it locked, or waiting for a touch?)");
   }
   agent_close(agent);
   return outcome;
@@ -162,16 +244,18 @@ static bool wanted(attempt_t *a, const char *path)
 
 static outcome_t try_locked(attempt_t *a, const char *path)
 {
-  add_tried(a, "%s%s", path);
-  if (!wanted(a, path))
+  if (!wanted(a, path)) {
+    add_tried(a, path, "");
     return DENIED;
+  }
   char question[OPTIONS_PATH_MAX + 32];
   char passphrase[PASSPHRASE_MAX];
   snprintf(question, sizeof question, "Passphrase for %s: ", path);
   outcome_t outcome = DENIED;
   ssh_key key = NULL;
   for (int i = 0; i < PASSPHRASE_TRIES && !key; i++) {
-    if (interrupt_prompt(question, passphrase, sizeof passphrase, 1) <= 0) {
+    if (a->memory->again ||
+        prompt_ask(&a->memory->prompt, question, passphrase, sizeof passphrase, true) <= 0) {
       say_note(a->say,
                "%s needs its passphrase, and there is no terminal to ask on: load it into an agent (ssh-add)",
                path);
@@ -185,15 +269,20 @@ static outcome_t try_locked(attempt_t *a, const char *path)
   }
   explicit_bzero(passphrase, sizeof passphrase);
   if (key)
-    outcome = offer_key(a, key);
-  ssh_key_free(key);
+    outcome = offer_file(a, path, key);
+  else
+    add_tried(a, path, "");
   return outcome;
 }
 
 static outcome_t try_all(attempt_t *a)
 {
-  const options_t *o = a->options;
+  const settings_t *o = a->options;
   outcome_t outcome = DENIED;
+  if (a->memory->key) { /* it opened the last session */
+    say_step(a->say, "offering %s", a->memory->key_path);
+    outcome = offer_key(a, a->memory->key);
+  }
   for (size_t i = 0; i < o->identity_count && outcome == DENIED; i++)
     outcome = try_file(a, i);
   if (outcome == DENIED)
@@ -206,7 +295,7 @@ static outcome_t try_all(attempt_t *a)
 }
 
 /* Nothing was offered: what was looked for, and what to do. */
-static void explain_no_key(const options_t *o, diag_t *diag)
+static void explain_no_key(const settings_t *o, diag_t *diag)
 {
   char files[TRIED_MAX] = "";
   size_t used = 0;
@@ -221,10 +310,13 @@ static void explain_no_key(const options_t *o, diag_t *diag)
             o->user, o->host, files);
 }
 
-exit_code_t session_sign_in(ssh_session session, const options_t *options, const say_t *say, diag_t *diag)
+exit_code_t session_sign_in(session_t *s, session_memory_t *memory, say_t *say, diag_t *diag)
 {
-  attempt_t a = {.session = session, .options = options, .say = say};
+  ssh_session session = s->ssh;
+  const settings_t *options = &s->settings;
+  attempt_t a = {.session = session, .options = options, .memory = memory, .say = say};
   outcome_t outcome = try_all(&a);
+  s->may_pass = outcome == LOST || a.agent_failed;
   if (outcome == ACCEPTED) {
     say_step(say, "signed in as %s", options->user);
     char *banner = ssh_get_issue_banner(session);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 #include "common/error.h"
 #include "common/ip.h"
 #include "common/ssh_pump.h"
+
+extern char **environ;
 
 enum { USER_TIMEOUT_MS = 20000 };
 
@@ -171,4 +175,33 @@ int dial(const char *host, uint16_t port, int *fd, diag_t *diag)
                          : "");
   }
   return SMPL_OK;
+}
+
+int dial_proxy(const char *command, pid_t *pid, int *fd, diag_t *diag)
+{
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    return diag_fail_errno(diag, "ProxyCommand");
+  const char *argv[] = {"sh", "-c", command, NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attr;
+  sigset_t pipe_signal;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  posix_spawnattr_init(&attr);
+  posix_spawnattr_setsigdefault(&attr, &pipe_signal);
+  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], 0);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+  int error = posix_spawn(pid, "/bin/sh", &actions, &attr, (char *const *)argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attr);
+  close(ends[1]);
+  if (error == 0 && ssh_pump_prepare_socket(ends[0], 0) == SMPL_OK) {
+    *fd = ends[0];
+    return SMPL_OK;
+  }
+  close(ends[0]);
+  return diag_fail(diag, SMPL_ESYS, "ProxyCommand %s cannot be run: %s", command, strerror(error));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/diag.h"
 
@@ -14,3 +15,7 @@ enum {
 
 /* A nonblocking connected socket with TCP_NODELAY. Negative error and a message that says what was tried. */
 int dial(const char *host, uint16_t port, int *fd, diag_t *diag);
+
+/* The same through a program that connects its standard input and output to the bastion: a shell's command line.
+ * *pid is the caller's to end. */
+int dial_proxy(const char *command, pid_t *pid, int *fd, diag_t *diag);

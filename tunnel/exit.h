@@ -12,4 +12,5 @@ typedef enum exit_code {
   EXIT_REFUSED = 7,          /* the target, by policy */
   EXIT_UNREACHABLE = 8,      /* the target itself */
   EXIT_ENDED_BY_BASTION = 9, /* a limit or an administrator */
+  EXIT_FOR_COMMAND = 125, /* any of these but the first, when there is a program to run: it has the others */
 } exit_code_t;

@@ -60,10 +60,7 @@ static int parse_bind(const char *text, const part_t *part, forward_t *out, diag
   }
   if (ip_parse(part->text, &out->bind) != SMPL_OK)
     return diag_fail(diag, SMPL_EINVAL, "'%s': '%s' is not an address to listen on", text, part->text);
-  if (!ip_is_loopback(&out->bind))
-    return diag_fail(diag, SMPL_EDENIED,
-                     "'%s': %s is not a loopback address; the grant is to you, not to your network", text,
-                     part->text);
+  out->wide = !ip_is_loopback(&out->bind);
   return SMPL_OK;
 }
 
@@ -83,10 +80,40 @@ static int parse_target(const char *text, const part_t *part, forward_t *out, di
   return text_copy(out->target, sizeof out->target, part->text);
 }
 
+/* parts[at...]: TARGET[:PORT] */
+static int parse_end(const char *text, const part_t *parts, size_t count, forward_t *out, diag_t *diag)
+{
+  int err = parse_target(text, &parts[0], out, diag);
+  if (!err && count > 1)
+    err = parse_port(text, &parts[1], false, &out->target_port, diag);
+  return err;
+}
+
+/* PATH:TARGET[:PORT]: a path has a slash before its first colon, which no port or address has. */
+static int parse_socket(const char *text, size_t len, forward_t *out, diag_t *diag)
+{
+  part_t parts[PARTS_MAX];
+  out->kind = FORWARD_SOCKET;
+  if (len >= sizeof out->path)
+    return diag_fail(diag, SMPL_EINVAL, "'%s': a unix socket's path has at most %d bytes", text,
+                     FORWARD_PATH_MAX - 1);
+  memcpy(out->path, text, len);
+  out->path[len] = '\0';
+  size_t count = text[len] == ':' ? split(text + len + 1, parts) : 0;
+  if (count < 1 || count > 2 || out->path[len - 1] == '/')
+    return diag_fail(
+        diag, SMPL_EINVAL,
+        "'%s' is not a forward; the form is PATH:TARGET[:PORT], as in /tmp/x.sock:config.internal", text);
+  return parse_end(text, parts, count, out, diag);
+}
+
 int forward_parse(const char *text, forward_t *out, diag_t *diag)
 {
   *out = (forward_t){0};
   part_t parts[PARTS_MAX];
+  size_t first = strcspn(text, ":");
+  if (memchr(text, '/', first) && !(text[first] == ':' && strncmp(text + first, "://", 3) == 0))
+    return parse_socket(text, first, out, diag);
   size_t count = split(text, parts);
   if (count < 2)
     return diag_fail(
@@ -99,8 +126,27 @@ int forward_parse(const char *text, forward_t *out, diag_t *diag)
   if (!err)
     err = parse_port(text, &parts[at], true, &out->port, diag);
   if (!err)
-    err = parse_target(text, &parts[at + 1], out, diag);
-  if (!err && at + 2 < count)
-    err = parse_port(text, &parts[at + 2], false, &out->target_port, diag);
+    err = parse_end(text, &parts[at + 1], count - at - 1, out, diag);
   return err;
+}
+
+int forward_parse_socks(const char *text, forward_t *out, diag_t *diag)
+{
+  *out = (forward_t){.kind = FORWARD_SOCKS};
+  part_t parts[PARTS_MAX];
+  size_t count = split(text, parts);
+  if (count < 1 || count > 2)
+    return diag_fail(diag, SMPL_EINVAL, "'%s': expected [BIND:]PORT, as in -D 1080", text);
+  int err = count == 2 ? parse_bind(text, &parts[0], out, diag) : SMPL_OK;
+  return err ? err : parse_port(text, &parts[count - 1], true, &out->port, diag);
+}
+
+int forward_parse_target(const char *text, forward_t *out, diag_t *diag)
+{
+  *out = (forward_t){0};
+  part_t parts[PARTS_MAX];
+  size_t count = split(text, parts);
+  if (count < 1 || count > 2)
+    return diag_fail(diag, SMPL_EINVAL, "'%s': expected TARGET[:PORT], as in config.internal", text);
+  return parse_end(text, parts, count, out, diag);
 }

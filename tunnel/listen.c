@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/text.h"
 #include "tunnel/system.h"
 
 enum { FREE_PORT_TRIES = 16 };
@@ -70,9 +73,62 @@ static int open_localhost(uint16_t port, listen_sockets_t *out, endpoint_t *ep)
   return 0;
 }
 
-int listen_open(const forward_t *forward, listen_sockets_t *out, diag_t *diag)
+/* Whether nobody listens on the unix socket at sa any more: its file was left behind. */
+static bool is_left_behind(const struct sockaddr_un *sa)
 {
-  *out = (listen_sockets_t){{-1, -1}, 0, 0};
+  struct stat st;
+  if (lstat(sa->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
+    return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof *sa) < 0 && errno == ECONNREFUSED;
+  if (fd >= 0)
+    close(fd);
+  return dead;
+}
+
+/* Its file is made for the owner alone before anybody can connect. */
+static int bind_socket(int fd, const struct sockaddr_un *sa, bool any_user)
+{
+  mode_t before = umask(any_user ? 0111 : 0177);
+  int rc = bind(fd, (const struct sockaddr *)sa, sizeof *sa);
+  int error = errno;
+  umask(before);
+  errno = error;
+  return rc;
+}
+
+static int open_socket(const char *path, bool any_user, listen_sockets_t *out, diag_t *diag)
+{
+  struct sockaddr_un sa = {.sun_family = AF_UNIX};
+  struct stat st;
+  text_copy(sa.sun_path, sizeof sa.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return diag_fail_errno(diag, "%s: cannot listen", path);
+  int rc = bind_socket(fd, &sa, any_user);
+  if (rc < 0 && errno == EADDRINUSE && is_left_behind(&sa)) {
+    unlink(path);
+    rc = bind_socket(fd, &sa, any_user);
+  }
+  if (rc == 0 && lstat(path, &st) == 0 && listen(fd, LISTEN_BACKLOG) == 0) {
+    out->fds[out->count++] = fd;
+    out->device = st.st_dev;
+    out->inode = st.st_ino;
+    return text_copy(out->path, sizeof out->path, path);
+  }
+  int error = errno;
+  close(fd);
+  if (error == EADDRINUSE)
+    return diag_fail(diag, SMPL_EBUSY, "%s: the file is there already, and is no socket that was left behind",
+                     path);
+  return diag_fail(diag, SMPL_ESYS, "%s: cannot listen: %s", path, strerror(error));
+}
+
+int listen_open(const forward_t *forward, bool any_user, listen_sockets_t *out, diag_t *diag)
+{
+  *out = (listen_sockets_t){.fds = {-1, -1}};
+  if (forward->kind == FORWARD_SOCKET)
+    return open_socket(forward->path, any_user, out, diag);
   endpoint_t ep = {forward->bind, forward->port};
   int error = 0;
   if (forward->bind_given) {
@@ -96,7 +152,12 @@ int listen_open(const forward_t *forward, listen_sockets_t *out, diag_t *diag)
 
 void listen_close(listen_sockets_t *sockets)
 {
+  struct stat st;
   for (size_t i = 0; i < sockets->count; i++)
     close(sockets->fds[i]);
   sockets->count = 0;
+  if (sockets->path[0] && lstat(sockets->path, &st) == 0 && st.st_dev == sockets->device &&
+      st.st_ino == sockets->inode)
+    unlink(sockets->path);
+  sockets->path[0] = '\0';
 }

@@ -17,7 +17,29 @@ enum {
   OPTIONS_PATH_MAX = 4096,
 };
 
+enum {
+  OPTIONS_WORDS_MAX = 16, /* behind a command */
+  OPTIONS_SETS_MAX = 64,  /* in tunnel.yaml */
+};
+
+/* The first word, when it has no colon. */
+typedef enum command {
+  COMMAND_FORWARD, /* none: forwards follow */
+  COMMAND_UP,      /* the same, with forwards of tunnel.yaml */
+  COMMAND_LS,
+  COMMAND_WHOAMI,
+  COMMAND_WHY,
+  COMMAND_STATUS,
+  COMMAND_STOP,
+  COMMAND_COMPLETION,
+} command_t;
+
 typedef struct options {
+  command_t command;
+  const char *words[OPTIONS_WORDS_MAX]; /* what follows the command */
+  size_t word_count;
+  const char *sets[OPTIONS_SETS_MAX]; /* the names of those in tunnel.yaml */
+  size_t set_count;
   forward_t forwards[FORWARDS_MAX];
   size_t forward_count;
   char host[OPTIONS_HOST_MAX]; /* the bastion's; lower case */
@@ -28,6 +50,15 @@ typedef struct options {
   bool identities_given;                            /* else the usual ones under ~/.ssh */
   const char *known_hosts[OPTIONS_KNOWN_HOSTS_MAX]; /* the first is the one that is written to */
   size_t known_hosts_count;
+  bool port_given; /* these stand above ssh_config */
+  bool user_given;
+  bool known_hosts_given;
+  const char *ssh_config; /* -F; NULL: the usual ones, "none": none */
+  bool any_user;          /* local connections of other users are served too */
+  bool gateway;           /* listeners may be reached from other machines */
+  bool stdio;             /* one connection over standard input and output; forwards[0] is its target */
+  const char *open;       /* the path to open in a browser; NULL: none */
+  char **exec;            /* a program to run and its arguments, NULL at the end; NULL: none */
   bool quiet;
   unsigned verbose;
   bool json;
@@ -48,3 +79,5 @@ int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *d
 void options_free(options_t *options);
 
 const char *options_usage(void);
+/* The words that are commands, NULL at the end. */
+const char *const *options_commands(void);

@@ -2,16 +2,17 @@
 
 #include <libssh/callbacks.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/ssh_pump.h"
 #include "tunnel/dial.h"
-#include "tunnel/interrupt.h"
 #include "tunnel/trust.h"
 
 /* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
@@ -45,7 +46,21 @@ const char *session_last_words(ssh_session session)
   return words ? words + 1 : "";
 }
 
-static bool set_options(ssh_session session, const options_t *o, const trust_t *trust, int fd)
+void session_memory_init(session_memory_t *memory)
+{
+  *memory = (session_memory_t){0};
+  prompt_init(&memory->prompt);
+}
+
+void session_memory_clear(session_memory_t *memory)
+{
+  ssh_key_free(memory->key);
+  ssh_key_free(memory->host_key);
+  memory->key = NULL;
+  memory->host_key = NULL;
+}
+
+static bool set_options(ssh_session session, const settings_t *o, const trust_t *trust, int fd)
 {
   bool no = false;
   unsigned port = o->port;
@@ -89,7 +104,7 @@ static void listen_to_preface(preface_t *p)
 }
 
 /* Why there is no session. Before its version the server has only its preface to say it with. */
-static int no_session(ssh_session session, const options_t *o, const preface_t *preface, diag_t *diag)
+static int no_session(ssh_session session, const settings_t *o, const preface_t *preface, diag_t *diag)
 {
   if (ssh_get_serverbanner(session))
     return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
@@ -105,7 +120,7 @@ static int no_session(ssh_session session, const options_t *o, const preface_t *
                    ssh_get_error(session));
 }
 
-static exit_code_t exchange_keys(ssh_session session, const options_t *o, const preface_t *preface,
+static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const preface_t *preface,
                                  diag_t *diag)
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
@@ -132,20 +147,22 @@ static exit_code_t exchange_keys(ssh_session session, const options_t *o, const 
 typedef enum consent { CONSENT_YES, CONSENT_NO, CONSENT_NOBODY_THERE } consent_t;
 
 /* Somebody at the terminal reads the fingerprint and says yes. */
-static consent_t ask(const trust_t *trust, const char *kind, const char *print)
+static consent_t ask(session_memory_t *memory, const trust_t *trust, const char *kind, const char *print)
 {
   char question[1024];
   char answer[TRUST_FINGERPRINT_MAX + 8];
+  if (memory->again)
+    return CONSENT_NOBODY_THERE;
   snprintf(question, sizeof question,
            "The bastion %s is not known here yet.\nIts %s key has the fingerprint %s.\n"
            "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
            trust_host(trust), kind, print);
-  if (interrupt_prompt(question, answer, sizeof answer, 0) < 0)
+  if (prompt_ask(&memory->prompt, question, answer, sizeof answer, false) < 0)
     return CONSENT_NOBODY_THERE;
   return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0 ? CONSENT_YES : CONSENT_NO;
 }
 
-static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_verdict_t verdict,
+static exit_code_t untrusted(const settings_t *o, const trust_t *trust, trust_verdict_t verdict,
                              const char *kind, const char *print, diag_t *diag)
 {
   char known[DIAG_TEXT_MAX / 2];
@@ -167,24 +184,30 @@ static exit_code_t untrusted(const options_t *o, const trust_t *trust, trust_ver
     diag_fail(diag, SMPL_EDENIED,
               "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add "
               "the key to %s "
-              "(ssh-keyscan -p %u %s)",
-              trust_host(trust), kind, print, file, o->port, o->host);
+              "(ssh-keyscan -p %u %s)%s",
+              trust_host(trust), kind, print, file, o->port, o->host,
+              trust_has_authority(trust)
+                  ? "; its @cert-authority cannot vouch for it here, since host certificates are "
+                    "beyond the SSH library: the key itself has to be on file"
+                  : "");
   return EXIT_NOT_TRUSTED;
 }
 
-static exit_code_t check_key(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust,
+static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *memory, const trust_t *trust,
                              ssh_key key, diag_t *diag)
 {
   char print[TRUST_FINGERPRINT_MAX];
   const char *kind = ssh_key_type_to_char(ssh_key_type(key));
   trust_fingerprint(key, print);
-  (void)session;
   trust_verdict_t verdict = trust_judge(trust, key);
+  if (verdict == TRUST_UNKNOWN && memory->host_key &&
+      ssh_key_cmp(memory->host_key, key, SSH_KEY_CMP_PUBLIC) == 0)
+    verdict = TRUST_KNOWN;
   if (verdict == TRUST_KNOWN) {
     say_step(say, "host key %s %s is known", kind, print);
     return EXIT_ENDED;
   }
-  consent_t consent = verdict == TRUST_UNKNOWN ? ask(trust, kind, print) : CONSENT_NOBODY_THERE;
+  consent_t consent = verdict == TRUST_UNKNOWN ? ask(memory, trust, kind, print) : CONSENT_NOBODY_THERE;
   if (consent == CONSENT_NO) {
     diag_fail(diag, SMPL_EDENIED,
               "the key of %s was not confirmed with 'yes' or its fingerprint: not connecting",
@@ -194,6 +217,8 @@ static exit_code_t check_key(ssh_session session, const options_t *o, const say_
   if (consent == CONSENT_NOBODY_THERE)
     return untrusted(o, trust, verdict, kind, print, diag);
   diag_t inner = {0};
+  ssh_key_free(memory->host_key);
+  memory->host_key = ssh_key_dup(key);
   if (o->known_hosts_count && trust_remember(trust, o->known_hosts[0], key, &inner) == SMPL_OK)
     say_note(say, "the key of %s is written to %s", trust_host(trust), o->known_hosts[0]);
   else
@@ -201,60 +226,98 @@ static exit_code_t check_key(ssh_session session, const options_t *o, const say_
   return EXIT_ENDED;
 }
 
-static exit_code_t establish(ssh_session session, const options_t *o, const say_t *say, const trust_t *trust,
-                             int fd, diag_t *diag)
+static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory, const trust_t *trust,
+                             diag_t *diag)
 {
-  if (!set_options(session, o, trust, fd)) {
-    diag_fail(diag, SMPL_EINVAL, "libssh: %s", ssh_get_error(session));
+  const settings_t *o = &s->settings;
+  if (!set_options(s->ssh, o, trust, s->fd)) {
+    diag_fail(diag, SMPL_EINVAL, "libssh: %s", ssh_get_error(s->ssh));
     return EXIT_OTHER;
   }
-  ssh_set_blocking(session, 0);
+  ssh_set_blocking(s->ssh, 0);
   preface_t preface = {0};
   listen_to_preface(&preface);
-  exit_code_t code = exchange_keys(session, o, &preface, diag);
+  exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);
   listen_to_preface(NULL);
+  s->may_pass = code != EXIT_ENDED;
   if (code)
     return code;
-  say_step(say, "key exchange %s, cipher %s", ssh_get_kex_algo(session), ssh_get_cipher_out(session));
+  say_step(say, "key exchange %s, cipher %s", ssh_get_kex_algo(s->ssh), ssh_get_cipher_out(s->ssh));
   ssh_key key = NULL;
-  if (ssh_get_server_publickey(session, &key) != SSH_OK) {
-    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(session));
+  if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK) {
+    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(s->ssh));
     return EXIT_NOT_TRUSTED;
   }
-  code = check_key(session, o, say, trust, key, diag);
+  code = check_key(o, say, memory, trust, key, diag);
   ssh_key_free(key);
-  return code ? code : session_sign_in(session, o, say, diag);
+  return code ? code : session_sign_in(s, memory, say, diag);
 }
 
-exit_code_t session_open(const options_t *o, const say_t *say, ssh_session *out, int *fd, diag_t *diag)
+static exit_code_t connect_and_sign_in(session_t *s, say_t *say, session_memory_t *memory,
+                                       const trust_t *trust, diag_t *diag)
 {
-  *out = NULL;
-  *fd = -1;
-  trust_t *trust = NULL;
-  if (trust_load(o->known_hosts, o->known_hosts_count, o->host, o->port, &trust, diag) != SMPL_OK)
-    return EXIT_NOT_TRUSTED;
-  exit_code_t code = EXIT_NO_BASTION;
-  ssh_session session = NULL;
-  if (dial(o->host, o->port, fd, diag) != SMPL_OK)
-    goto out;
-  say_step(say, "connected to %s port %u", o->host, o->port);
-  session = ssh_new();
-  if (!session) {
+  const settings_t *o = &s->settings;
+  int err = o->proxy_command ? dial_proxy(o->proxy_command, &s->proxy, &s->fd, diag)
+                             : dial(o->host, o->port, &s->fd, diag);
+  s->may_pass = true;
+  if (err)
+    return EXIT_NO_BASTION;
+  if (o->proxy_command)
+    say_step(say, "connected by: %s", o->proxy_command);
+  else
+    say_step(say, "connected to %s port %u", o->host, o->port);
+  s->may_pass = false;
+  s->ssh = ssh_new();
+  if (!s->ssh) {
     diag_fail(diag, SMPL_ENOMEM, "out of memory");
-    code = EXIT_OTHER;
-    goto out;
+    return EXIT_OTHER;
   }
-  code = establish(session, o, say, trust, *fd, diag);
-out:
+  return establish(s, say, memory, trust, diag);
+}
+
+exit_code_t session_open(const options_t *options, say_t *say, session_memory_t *memory, session_t *out,
+                         diag_t *diag)
+{
+  *out = (session_t){.fd = -1};
+  if (settings_load(options, &out->settings, diag) != SMPL_OK)
+    return EXIT_OTHER;
+  const settings_t *o = &out->settings;
+  trust_t *trust = NULL;
+  if (trust_load(o->known_hosts, o->known_hosts_count, o->key_name, o->port, &trust, diag) != SMPL_OK)
+    return EXIT_NOT_TRUSTED;
+  exit_code_t code = connect_and_sign_in(out, say, memory, trust, diag);
   trust_free(trust);
-  if (code && session) {
-    ssh_free(session);
-    session = NULL;
-  }
-  if (code && *fd >= 0) {
-    close(*fd);
-    *fd = -1;
-  }
-  *out = session;
+  if (code == EXIT_ENDED)
+    memory->again = true;
   return code;
+}
+
+/* It ends by itself when its end of the connection is closed; it is not waited for longer than this. */
+static void end_proxy(pid_t pid)
+{
+  enum { STEPS = 20, STEP_MS = 5 };
+  int status;
+  kill(pid, SIGTERM);
+  for (int i = 0; i < STEPS; i++) {
+    if (waitpid(pid, &status, WNOHANG) != 0)
+      return;
+    poll(NULL, 0, STEP_MS);
+  }
+  kill(pid, SIGKILL);
+  waitpid(pid, &status, 0);
+}
+
+void session_close(session_t *s)
+{
+  if (!s)
+    return;
+  if (s->ssh && ssh_is_connected(s->ssh))
+    ssh_disconnect(s->ssh);
+  ssh_free(s->ssh);
+  if (s->fd >= 0)
+    close(s->fd);
+  if (s->proxy)
+    end_proxy(s->proxy);
+  settings_free(&s->settings);
+  *s = (session_t){.fd = -1};
 }

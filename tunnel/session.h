@@ -2,23 +2,49 @@
 #pragma once
 
 #include <libssh/libssh.h>
+#include <sys/types.h>
 
 #include "common/diag.h"
 #include "tunnel/exit.h"
 #include "tunnel/options.h"
+#include "tunnel/prompt.h"
 #include "tunnel/say.h"
+#include "tunnel/settings.h"
 
 enum {
   SESSION_STEP_MS = 20000,    /* for the key exchange, and for each answer to a login request */
   SESSION_PEM_MAX = 64 << 10, /* bytes of an identity file */
 };
 
-/* EXIT_ENDED (0) and a nonblocking session on *fd (the caller's: close it after ssh_free), or how to exit and
- * why. */
-exit_code_t session_open(const options_t *options, const say_t *say, ssh_session *out, int *fd, diag_t *diag);
+/* What outlives a session, so that the next one asks nobody anything: the key that was accepted, and the host key
+ * that was confirmed but could not be written down. One thread at a time. */
+typedef struct session_memory {
+  prompt_t prompt;
+  ssh_key key;
+  char key_path[OPTIONS_PATH_MAX];
+  ssh_key host_key;
+  bool again; /* a session has stood before: nobody is asked anything, the user may not be there */
+} session_memory_t;
+
+void session_memory_init(session_memory_t *memory);
+void session_memory_clear(session_memory_t *memory);
+
+typedef struct session {
+  ssh_session ssh;     /* NULL: none */
+  int fd;              /* -1: none */
+  pid_t proxy;         /* of ProxyCommand; 0: none */
+  settings_t settings; /* with which it was made */
+  bool may_pass;       /* when it failed: another try may fare better */
+} session_t;
+
+/* EXIT_ENDED (0) and a nonblocking session, or how to exit and why. session_close afterwards in any case. options
+ * and say are shared with other threads, memory is not. */
+exit_code_t session_open(const options_t *options, say_t *say, session_memory_t *memory, session_t *out,
+                         diag_t *diag);
+void session_close(session_t *session);
 
 /* auth.c: signs in with the identity files and the agent. */
-exit_code_t session_sign_in(ssh_session session, const options_t *options, const say_t *say, diag_t *diag);
+exit_code_t session_sign_in(session_t *session, session_memory_t *memory, say_t *say, diag_t *diag);
 
 /* Waits until the session's socket is ready for libssh, at most until the monotonic time until. 0 or
  * SMPL_ETIMEOUT. */

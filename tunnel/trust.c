@@ -26,6 +26,7 @@ struct trust {
   char algorithms[ALGORITHMS_MAX];
   known_t keys[TRUST_KEYS_MAX];
   size_t count;
+  bool authority; /* a @cert-authority line is about this host */
 };
 
 /* Best first. The name of a key's type in known_hosts, and what to ask for when such a key is on file. */
@@ -80,6 +81,20 @@ static bool settle_patterns(char *hosts, size_t len, bool revoked)
   return revoked;
 }
 
+/* @cert-authority: libssh cannot ask for host certificates, so the line makes no key trusted; that it is there is worth
+ * telling. */
+static void note_authority(trust_t *trust, const char *line)
+{
+  struct ssh_knownhosts_entry *entry = NULL;
+  line += strcspn(line, " ");
+  line += strspn(line, " ");
+  if (memchr(line, '!', strcspn(line, " ")) ||
+      ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
+    return;
+  trust->authority = true;
+  ssh_knownhosts_entry_free(entry);
+}
+
 /* One line, without its newline. What cannot be understood says nothing. SMPL_ELIMIT: it revokes a key, and
  * there is no room to keep that in mind. */
 static int read_line(trust_t *trust, char *line, const char *file, unsigned number, diag_t *diag)
@@ -93,6 +108,8 @@ static int read_line(trust_t *trust, char *line, const char *file, unsigned numb
   if (revoked)
     line += strcspn(line, " ");
   line += strspn(line, " ");
+  if (!revoked && strncmp(line, "@cert-authority ", 16) == 0)
+    note_authority(trust, line);
   if (*line == '#' || *line == '@' || *line == '\0' || !settle_patterns(line, strcspn(line, " "), revoked))
     return SMPL_OK;
   struct ssh_knownhosts_entry *entry = NULL;
@@ -186,6 +203,11 @@ const char *trust_host(const trust_t *trust)
 const char *trust_algorithms(const trust_t *trust)
 {
   return trust->algorithms;
+}
+
+bool trust_has_authority(const trust_t *trust)
+{
+  return trust->authority;
 }
 
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)

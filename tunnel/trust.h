@@ -1,9 +1,10 @@
 /* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh;
- * @revoked keys are refused, @cert-authority lines do not apply (no host certificates here). Strict: what is
+ * @revoked keys are refused, @cert-authority lines make no key trusted (libssh knows no host certificates). Strict: what is
  * not known is not trusted. */
 #pragma once
 
 #include <libssh/libssh.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ const char *trust_host(const trust_t *trust);
 
 /* Host key algorithms to ask for, those first that are on file. Borrowed. */
 const char *trust_algorithms(const trust_t *trust);
+
+/* Whether this host's keys are to be vouched for by a @cert-authority, which cannot be checked here. */
+bool trust_has_authority(const trust_t *trust);
 
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key);
 

@@ -1,5 +1,5 @@
-/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections
- * until a signal or the session's end. */
+/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections until it is
+ * told to end. A session that is lost is replaced by another behind the same local ports. */
 #pragma once
 
 #include "tunnel/exit.h"
@@ -8,11 +8,11 @@
 
 enum {
   TUNNEL_CONNECTIONS_MAX = 2048, /* at once; more wait in the listeners' backlog */
-  TUNNEL_OPEN_MS = 30000,        /* for the bastion to open a connection to the target */
-  TUNNEL_KEEPALIVE_MS = 5000,    /* without a byte from the bastion before it is asked for a sign of life */
-  TUNNEL_DEAD_MS = 15000,        /* without a byte from the bastion before the path counts as dead */
-  TUNNEL_REPEAT_MS = 10000,      /* the same refusal is said once in so long */
+  TUNNEL_HELD_MAX = 256,    /* local connections that wait for the bastion to come back; more are reset */
+  TUNNEL_OPEN_MS = 30000,   /* for the bastion to open a connection to the target */
+  TUNNEL_REPEAT_MS = 10000, /* the same refusal is said once in so long */
+  TUNNEL_SLEPT_MS = 3000,   /* a wait that took so much longer than asked: the machine or we have slept */
 };
 
 /* Prints how it ended; returns the exit status. */
-exit_code_t tunnel_run(const options_t *options, const say_t *say);
+int tunnel_run(const options_t *options, say_t *say);

@@ -80,13 +80,10 @@ def test_kill_9_of_one_program_loses_nothing_that_was_acknowledged(product, vict
     product.programs[victim].kill9()
     if victim == "bastion":
         kit.wait_until(lambda: not any(kit.alive(p) for p in workers), "the bastion's processes end with it")
-        assert tunnel.wait() in (4, 9), tunnel.stderr
+        tunnel.wait_line("local ports stay")
     product.start(victim)
     status, reply = product.api("GET", "127.20.1.11", "/api/v1/configs/web", key=key)
     assert status == 200 and reply["data"]["attributes"]["items"]["colour"]["value"] == "blue"
-    if victim == "bastion":
-        tunnel = product.tunnel(f"{port}:config.internal")
-        tunnel.wait_line("http://localhost", stream="out")
     assert kit.wait_until(lambda: product.curl("127.0.0.1", "/internal/v1/health", source="127.0.0.1", port=port)[0] == 200,
                           "the tunnel carries again")
 

@@ -4,100 +4,16 @@ import hashlib
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import signal
 import socket
-import subprocess
 import threading
 import time
 
 import kit
 import pytest
 
-ADDRESS = "127.43.1.1"
-TARGET = "127.43.1.2"
-EMPTY_ENV = {"SMPL_BASTION": "", "SMPL_TUNNEL_CONFIG": "", "SSH_AUTH_SOCK": "", "XDG_CONFIG_HOME": "/nonexistent"}
-
-
-class Sshd:
-    """A plain sshd with throw-away keys that lets the present user in."""
-
-    def __init__(self, folder, *options):
-        self.folder = pathlib.Path(folder) / "sshd"
-        self.folder.mkdir(mode=0o700)
-        self.port = kit.free_port(ADDRESS)
-        self.host_key, host_public = kit.keygen(self.folder / "host")
-        self.identity, public = kit.keygen(self.folder / "id")
-        (self.folder / "authorized").write_text(public.read_text())
-        self.known_hosts = self.folder / "known_hosts"
-        self.host_line = host_public.read_text().rsplit(" ", 1)[0]
-        self.known_hosts.write_text(f"[{ADDRESS}]:{self.port} {self.host_line}\n")
-        lines = [f"ListenAddress {ADDRESS}:{self.port}", f"HostKey {self.host_key}", "StrictModes no", "UsePAM no",
-                 f"AuthorizedKeysFile {self.folder / 'authorized'}", f"PidFile {self.folder / 'pid'}",
-                 "PermitRootLogin yes", "MaxStartups 100", "MaxSessions 100", *options]
-        (self.folder / "config").write_text("\n".join(lines) + "\n")
-        if os.geteuid() == 0:
-            pathlib.Path("/run/sshd").mkdir(exist_ok=True)
-        self.process = subprocess.Popen([kit.tool("sshd"), "-D", "-e", "-f", self.folder / "config"],
-                                        stderr=subprocess.DEVNULL)
-        kit.wait_until(lambda: kit.port_open(ADDRESS, self.port), "sshd listens")
-
-    def arguments(self):
-        user = pathlib.Path.home().owner() if os.geteuid() else "root"
-        return ["--bastion", f"{user}@{ADDRESS}:{self.port}", "-i", self.identity, "--known-hosts", self.known_hosts]
-
-    def sessions(self):
-        return [pid for pid in kit.children(self.process.pid)]
-
-    def close(self):
-        for pid in kit.children(self.process.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.process.kill()
-        self.process.wait()
-
-
-class Server:
-    """A TCP server in this process: handler(connection) in a thread each."""
-
-    def __init__(self, handler):
-        self.listener = socket.create_server((TARGET, 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        self.handler = handler
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
-
-    def one(self, connection):
-        with connection:
-            try:
-                self.handler(connection)
-            except OSError:
-                pass
-
-
-def echo(connection):
-    while data := connection.recv(65536):
-        connection.sendall(data)
-
-
-def digest_then_answer(connection):
-    """Reads to the end, and only then answers: needs a half-close that arrives."""
-    state, size = hashlib.sha256(), 0
-    while data := connection.recv(262144):
-        state.update(data)
-        size += len(data)
-    connection.sendall(f"{size} {state.hexdigest()}".encode())
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, digest_then_answer, echo
 
 
 @pytest.fixture
@@ -349,31 +265,6 @@ def test_ctrl_c_ends_at_once_while_the_bastion_has_stalled_in_mid_transfer(tunne
                 os.kill(pid, signal.SIGCONT)
 
 
-def test_a_session_cut_without_a_word_is_a_lost_bastion(tunnel, sshd):
-    server = Server(echo)
-    program, _ = tunnel(server.port)
-    for pid in sshd.sessions():
-        os.kill(pid, signal.SIGKILL)
-    assert program.wait() == 4
-    assert "the connection to the bastion broke" in program.stderr
-
-
-def test_a_path_that_goes_dead_is_noticed(tunnel, sshd):
-    server = Server(echo)
-    program, _ = tunnel(server.port)
-    start = time.monotonic()
-    stopped = sshd.sessions()
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        assert program.wait(30) == 4
-        assert 10 < time.monotonic() - start < 25
-        assert "no sign of life" in program.stderr
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
-
-
 def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
     server = Server(echo)
     program, port = tunnel(server.port)
@@ -405,8 +296,17 @@ def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
     (["8080:config.internal"], "no bastion is known"),
     (["0.0.0.0:8080:config.internal"], "not a loopback address"),
     (["--bastion", "h:0", "8080:x"], "not a port"),
-    (["-D", "1080"], "not supported yet"),
-    (["-F", "x", "8080:x"], "not supported yet"),
+    (["-D", "x"], "'x' is not a port"),
+    (["-W", "x"], "--stdio TARGET"),
+    (["up"], "which set"),
+    (["why"], "one target"),
+    (["ls", "x"], "no words behind it"),
+    (["ls", "--", "true"], "forwards nothing"),
+    (["8080:x", "--"], "the command to run is missing"),
+    (["up", "x"], "there is no"),
+    (["--open=docs", "8080:x"], "a path begins with '/'"),
+    (["--stdio", "x", "8080:x"], "'8080:x' is too much"),
+    (["/tmp/x"], "neither a forward"),
     (["--nonsense"], "option --nonsense is unknown"),
     (["-z"], "option -z is unknown"),
 ])
@@ -571,31 +471,6 @@ def test_status_5_a_key_that_is_not_confirmed(sshd, work):
     terminal.until(b"was not confirmed")
     assert terminal.end() == 5
     assert not known.exists()
-
-
-class Terminal:
-    """smpl-tunnel on a terminal of its own."""
-
-    def __init__(self, *argv):
-        self.seen, self.at = b"", 0
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.execvpe(kit.binary("smpl-tunnel"), ["smpl-tunnel", *map(str, argv)], dict(os.environ, **EMPTY_ENV))
-
-    def until(self, words):
-        """Reads until these words come after those waited for last."""
-        while words not in self.seen[self.at:]:
-            assert select.select([self.master], [], [], kit.PATIENCE)[0], (words, self.seen)
-            self.seen += os.read(self.master, 4096)
-        self.at = self.seen.index(words, self.at) + len(words)
-
-    def type(self, text):
-        os.write(self.master, text)
-
-    def end(self):
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.master)
-        return status
 
 
 def test_a_terminal_is_asked_for_a_passphrase_that_does_not_show(sshd):

@@ -189,21 +189,66 @@ def test_an_administrator_ends_the_session_and_the_tunnel_says_so(place):
     assert "maintenance tonight" in program.stderr and len(program.err) == 1
 
 
-def test_a_bastion_that_stops_says_so(place):
+def answers(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+        s.sendall(b"there?")
+        return s.recv(6) == b"there?"
+
+
+@pytest.mark.short
+def test_a_bastion_that_is_restarted_is_found_again_on_the_same_port(place):
     program = place.tunnel("0:config.internal")
-    local_port(program)
+    port = local_port(program)
     assert place.programs["bastion"].stop() == 0
-    assert program.wait() == 9
-    assert "stopping" in program.stderr
+    program.wait_line("the bastion is stopping; connecting again, the local ports stay")
+    place.start("bastion")
+    assert answers(port)
+    program.wait_line("connected again")
 
 
-def test_a_bastion_that_is_killed_is_a_lost_connection(place):
+def test_a_bastion_that_is_killed_is_found_again(place):
     program = place.tunnel("0:config.internal")
-    local_port(program)
+    port = local_port(program)
     workers = kit.children(place.programs["bastion"].pid)
     place.programs["bastion"].kill9()
-    assert program.wait() == 4
+    program.wait_line("the connection to the bastion broke")
     kit.wait_until(lambda: not any(kit.alive(pid) for pid in workers), "template and workers end")
+    place.start("bastion")
+    assert answers(port)
+
+
+def test_a_port_that_changes_in_dns_is_learnt_again(place):
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+    place.target.close()
+    place.programs["bastion"].stop()
+    config = place.work / "bastion.yaml"
+    old, place.http = place.http, kit.free_port(*product.ADDRESSES)
+    config.write_text(config.read_text().replace(f"smplkit.local:{old}", f"smplkit.local:{place.http}"))
+    (place.work / "internal.zone").write_text(place.zone())
+    place.reload_resolver()
+    place.target = Target("127.10.1.11", place.http, echo)
+    place.start("bastion")
+    program.wait_line("connected again")
+    kit.wait_until(lambda: quietly(answers, port), "the new port is used")
+
+
+def quietly(function, *arguments):
+    try:
+        return function(*arguments)
+    except ConnectionResetError:
+        return False
+
+
+def test_a_grant_that_is_taken_away_ends_it_for_good(place):
+    program = place.tunnel("0:config.internal")
+    local_port(program)
+    place.programs["bastion"].stop()
+    config = place.work / "bastion.yaml"
+    config.write_text(config.read_text().replace(f'"config.internal.smplkit.local:{place.http}", ', ""))
+    place.start("bastion")
+    assert program.wait() == 7
+    assert "no grant covers this target" in program.stderr
 
 
 def test_an_unknown_key_is_not_let_in(place):

@@ -64,14 +64,76 @@ static void test_ports_at_their_limits(void **state)
   expect_error("99999999999999999999999:x", SMPL_EINVAL, "is not a port");
 }
 
-static void test_only_loopback_is_listened_on(void **state)
+static void test_addresses_that_others_reach_are_marked(void **state)
 {
   (void)state;
-  expect_error("0.0.0.0:80:x", SMPL_EDENIED, "not a loopback address");
-  expect_error("[::]:80:x", SMPL_EDENIED, "not a loopback address");
-  expect_error("192.168.1.1:80:x", SMPL_EDENIED, "not a loopback address");
+  static const char *const wide[] = {"0.0.0.0:80:x", "[::]:80:x", "192.168.1.1:80:x"};
+  forward_t f;
+  for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+    assert_int_equal(forward_parse(wide[i], &f, NULL), SMPL_OK);
+    assert_true(f.wide);
+  }
+  assert_int_equal(forward_parse("127.9.9.9:80:x", &f, NULL), SMPL_OK);
+  assert_false(f.wide);
   expect_error("*:80:x", SMPL_EINVAL, "not an address");
   expect_error("127.1:80:x", SMPL_EINVAL, "not an address");
+}
+
+static void expect_socket(const char *text, const char *path, const char *target, unsigned port)
+{
+  forward_t f;
+  assert_int_equal(forward_parse(text, &f, NULL), SMPL_OK);
+  assert_int_equal(f.kind, FORWARD_SOCKET);
+  assert_string_equal(f.path, path);
+  assert_string_equal(f.target, target);
+  assert_int_equal(f.target_port, port);
+}
+
+static void test_unix_sockets(void **state)
+{
+  (void)state;
+  expect_socket("/tmp/x.sock:config.internal", "/tmp/x.sock", "config.internal", 0);
+  expect_socket("./x:config.internal:80", "./x", "config.internal", 80);
+  expect_socket("/tmp/x:[fd00::5]:80", "/tmp/x", "fd00::5", 80);
+  expect_error("/tmp/x.sock", SMPL_EINVAL, "PATH:TARGET");
+  expect_error("/tmp/x.sock:", SMPL_EINVAL, "PATH:TARGET");
+  expect_error("/tmp/:x", SMPL_EINVAL, "PATH:TARGET");
+  expect_error("/tmp/x:a:1:2", SMPL_EINVAL, "PATH:TARGET");
+  char text[200];
+  memset(text, 'a', sizeof text);
+  text[0] = '/';
+  memcpy(text + FORWARD_PATH_MAX - 1, ":x", 3);
+  forward_t f;
+  assert_int_equal(forward_parse(text, &f, NULL), SMPL_OK);
+  assert_int_equal(strlen(f.path), FORWARD_PATH_MAX - 1);
+  memcpy(text + FORWARD_PATH_MAX - 1, "a:x", 4);
+  expect_error(text, SMPL_EINVAL, "at most");
+}
+
+static void test_the_local_end_of_socks(void **state)
+{
+  (void)state;
+  forward_t f;
+  assert_int_equal(forward_parse_socks("1080", &f, NULL), SMPL_OK);
+  assert_true(f.kind == FORWARD_SOCKS && f.port == 1080 && !f.bind_given);
+  assert_int_equal(forward_parse_socks("[::1]:0", &f, NULL), SMPL_OK);
+  assert_true(f.bind_given && f.port == 0);
+  static const char *const bad[] = {"", "x", "1080:x:1", ":1080", "1080:", "x:1080", "65536"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_int_equal(forward_parse_socks(bad[i], &f, NULL), SMPL_EINVAL);
+}
+
+static void test_a_target_alone(void **state)
+{
+  (void)state;
+  forward_t f;
+  assert_int_equal(forward_parse_target("config.internal", &f, NULL), SMPL_OK);
+  assert_int_equal(f.target_port, 0);
+  assert_int_equal(forward_parse_target("[fd00::5]:80", &f, NULL), SMPL_OK);
+  assert_int_equal(f.target_port, 80);
+  assert_int_equal(forward_parse_target("a:b:1", &f, NULL), SMPL_EINVAL);
+  assert_int_equal(forward_parse_target("a:0", &f, NULL), SMPL_EINVAL);
+  assert_int_equal(forward_parse_target("", &f, NULL), SMPL_EINVAL);
 }
 
 static void test_nonsense_is_named(void **state)
@@ -109,7 +171,10 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_form),
       cmocka_unit_test(test_ports_at_their_limits),
-      cmocka_unit_test(test_only_loopback_is_listened_on),
+      cmocka_unit_test(test_addresses_that_others_reach_are_marked),
+      cmocka_unit_test(test_unix_sockets),
+      cmocka_unit_test(test_the_local_end_of_socks),
+      cmocka_unit_test(test_a_target_alone),
       cmocka_unit_test(test_nonsense_is_named),
       cmocka_unit_test(test_a_name_may_be_so_long_and_no_longer),
   };

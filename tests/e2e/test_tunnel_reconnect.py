@@ -1,0 +1,304 @@
+"""smpl-tunnel is never dead but listening: lost sessions are replaced behind the same local ports."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import kit
+import pytest
+
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, echo
+
+OTHER = "127.43.1.3"
+
+
+@pytest.fixture
+def sshd(work):
+    server = Sshd(work)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def tunnel(spawn, sshd):
+    """tunnel(target port) -> (program, local port), once it is ready."""
+
+    def start(port, *more, bastion=None, argv=()):
+        arguments = (bastion or sshd).arguments()
+        program = spawn(*argv, kit.binary("smpl-tunnel"), *arguments, *more, f"0:{TARGET}:{port}", env=EMPTY_ENV)
+        line = program.wait_line(r"^http://|ready", stream="out")
+        return program, int(re.search(r"localhost:(\d+)", line)[1])
+
+    return start
+
+
+def answers(port, patience=kit.PATIENCE):
+    with socket.create_connection(("127.0.0.1", port), timeout=patience) as s:
+        s.sendall(b"there?")
+        return s.recv(6) == b"there?"
+
+
+def kill(pids, number=signal.SIGKILL):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+@pytest.mark.short
+def test_a_session_that_is_cut_is_replaced_behind_the_same_port(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as cut:
+        cut.sendall(b"x")
+        assert cut.recv(1) == b"x"
+        kill(sshd.sessions())
+        with pytest.raises(ConnectionResetError):  # cut in the middle: it must not look like an end
+            cut.recv(1)
+    assert answers(port)
+    program.wait_line("connected again")
+    assert "the connection to the bastion broke" in program.stderr and "local ports stay" in program.stderr
+
+
+def test_local_connections_are_held_while_the_bastion_is_away(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    program.wait_line("connecting again")
+    held = [socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) for _ in range(20)]
+    for s in held:
+        s.sendall(b"wait")
+    time.sleep(1.5)
+    sshd.start()
+    for s in held:
+        assert s.recv(4) == b"wait"
+        s.close()
+    assert program.running()
+
+
+def test_no_more_than_the_limit_are_held(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    program.wait_line("connecting again")
+    held = []
+    for _ in range(256):  # TUNNEL_HELD_MAX
+        held.append(socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE))
+    held[-1].setblocking(False)
+    time.sleep(0.3)
+    with pytest.raises(BlockingIOError):
+        held[-1].recv(1)
+    with pytest.raises(ConnectionResetError):
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as above:
+            above.recv(1)
+    program.wait_line("no more local connections are held")
+    for s in held[:10]:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        s.close()  # they give up: room again
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as late:
+        late.sendall(b"late")
+        sshd.start()
+        assert late.recv(4) == b"late"
+    for s in held:
+        s.close()
+
+
+def test_a_path_that_goes_dead_is_noticed_in_time_and_replaced(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    start = time.monotonic()
+    stopped = sshd.sessions()
+    kill(stopped, signal.SIGSTOP)
+    try:
+        program.wait_line("no sign of life", timeout=30)
+        assert 9 < time.monotonic() - start < 20
+        assert answers(port)
+    finally:
+        kill(stopped, signal.SIGCONT)
+
+
+def test_after_sleep_a_dead_path_is_noticed_at_once(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    stopped = sshd.sessions()
+    kill(stopped, signal.SIGSTOP)
+    program.signal(signal.SIGSTOP)
+    time.sleep(1)
+    try:
+        start = time.monotonic()
+        program.signal(signal.SIGCONT)
+        program.wait_line("no sign of life", timeout=30)
+        assert time.monotonic() - start < 8, "not the usual 15 s"
+        assert answers(port)
+    finally:
+        kill(stopped, signal.SIGCONT)
+
+
+def test_after_sleep_a_session_that_was_cut_meanwhile_is_replaced_at_once(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    program.signal(signal.SIGSTOP)
+    kill(sshd.sessions())
+    time.sleep(1)
+    program.signal(signal.SIGCONT)
+    assert answers(port)
+    program.wait_line("connected again")
+
+
+def test_a_bastion_that_was_restarted_is_found_again(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    for _ in range(2):
+        sshd.close()
+        sshd.start()
+        assert answers(port)
+    kit.wait_until(lambda: program.stderr.count("connected again") == 2, "two new sessions")
+
+
+def test_a_target_that_was_restarted_is_reached_again(tunnel):
+    server = Server(echo)
+    program, port = tunnel(server.port)
+    server.listener.shutdown(socket.SHUT_RDWR)
+    server.listener.close()
+    with pytest.raises(ConnectionResetError):
+        answers(port)
+    program.wait_line(f"{TARGET}:{server.port}: Connection refused")
+    server.listener = socket.create_server((TARGET, server.port))
+    threading.Thread(target=server.serve, daemon=True).start()
+    assert answers(port)
+    assert "connecting again" not in program.stderr
+
+
+def two_addresses(work):
+    """Servers on two addresses and one port, with the same host key and user key."""
+    first = Sshd(work)
+    config = (first.folder / "config").read_text()
+    (first.folder / "config2").write_text(config.replace(f"{ADDRESS}:", f"{OTHER}:").replace("/pid", "/pid2"))
+    second = subprocess.Popen([kit.tool("sshd"), "-D", "-e", "-f", first.folder / "config2"], stderr=subprocess.DEVNULL)
+    kit.wait_until(lambda: kit.port_open(OTHER, first.port), "the second sshd listens")
+    first.known_hosts.write_text(f"* {first.host_line}\n")
+    return first, second
+
+
+def test_an_address_that_ssh_config_changes_is_followed(work, spawn):
+    first, second = two_addresses(work)
+    try:
+        config = work / "ssh_config"
+        config.write_text(f"Host here\n HostName {ADDRESS}\n Port {first.port}\n IdentityFile {first.identity}\n")
+        user = first.arguments()[1].split("@")[0]
+        program = spawn(kit.binary("smpl-tunnel"), "-v", "-F", config, "--bastion", f"{user}@here", "--known-hosts",
+                        first.known_hosts, f"0:{TARGET}:{Server(echo).port}", env=EMPTY_ENV)
+        port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
+        program.wait_line(f"connected to {ADDRESS} port {first.port}")
+        config.write_text(config.read_text().replace(ADDRESS, OTHER))
+        first.close()
+        assert answers(port)
+        program.wait_line(f"connected to {OTHER} port {first.port}")
+    finally:
+        first.close()
+        second.kill()
+        second.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have an /etc/hosts of its own")
+def test_an_address_that_changes_in_the_name_service_is_followed(work, spawn):
+    first, second = two_addresses(work)
+    try:
+        hosts = work / "hosts"
+        hosts.write_text(f"{ADDRESS} moving.test\n")
+        user = first.arguments()[1].split("@")[0]
+        program = spawn("unshare", "-m", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh",
+                        kit.binary("smpl-tunnel"), "-v", "--bastion", f"{user}@moving.test:{first.port}", "-i",
+                        first.identity, "--known-hosts", first.known_hosts, f"0:{TARGET}:{Server(echo).port}",
+                        env=EMPTY_ENV)
+        port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
+        hosts.write_text(f"{OTHER} moving.test\n")
+        first.close()
+        assert answers(port)
+        assert program.wait_line("connected again")
+    finally:
+        first.close()
+        second.kill()
+        second.wait()
+
+
+# ---- giving up ----
+
+
+def test_another_host_key_after_a_restart_is_refused_for_good(tunnel, sshd, work):
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    other, _ = kit.keygen(work / "other")
+    sshd.host_key.write_text(other.read_text())
+    sshd.start()
+    assert program.wait() == 5
+    assert "CHANGED" in program.stderr
+
+
+def test_a_key_that_is_taken_away_is_refused_for_good(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    (sshd.folder / "authorized").write_text("")
+    kill(sshd.sessions())
+    assert program.wait() == 6
+    assert str(sshd.identity) in program.stderr
+
+
+@pytest.mark.short
+def test_ctrl_c_ends_at_once_while_it_waits_for_the_bastion(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    program.wait_line("Connection refused")
+    start = time.monotonic()
+    program.signal(signal.SIGINT)
+    assert program.wait() == 0
+    assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_before_it_was_ever_ready_it_does_not_try_again(sshd, spawn):
+    closed = kit.free_port(ADDRESS)
+    done = kit.run(kit.binary("smpl-tunnel"), *sshd.arguments(), "--bastion", f"u@{ADDRESS}:{closed}", f"0:{TARGET}:80",
+                   env={**os.environ, **EMPTY_ENV})
+    assert done.returncode == 4 and done.stderr.count("\n") == 1
+
+
+def test_a_key_with_a_passphrase_is_asked_for_once(sshd):
+    assert kit.run("ssh-keygen", "-q", "-p", "-N", "secret words", "-f", sshd.identity).returncode == 0
+    terminal = Terminal(*sshd.arguments(), f"0:{TARGET}:{Server(echo).port}")
+    terminal.until(b"Passphrase for")
+    terminal.type(b"secret words\n")
+    terminal.until(b"http://localhost:")
+    kill(sshd.sessions())
+    terminal.until(b"connected again")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+    assert terminal.seen.count(b"Passphrase") == 1
+
+
+def test_json_tells_each_change(tunnel, sshd):
+    program, port = tunnel(Server(echo).port, "--json")
+    kill(sshd.sessions())
+    kit.wait_until(lambda: any('"restored"' in line for line in program.out), "restored")
+    events = [json.loads(line)["event"] for line in program.out]
+    assert events[0] == "ready" and events.index("lost") < events.index("waiting") < events.index("restored")
+
+
+def test_a_bastion_that_stays_away_is_not_hammered(tunnel, sshd):
+    """Each try is a connection; the server that accepts and closes counts them."""
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    tries = []
+    with socket.create_server((ADDRESS, sshd.port)) as deaf:
+        deaf.settimeout(0.2)
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            try:
+                deaf.accept()[0].close()
+                tries.append(time.monotonic())
+            except TimeoutError:
+                pass
+    assert 2 <= len(tries) <= 8
+    assert program.running()
+    said = [line for line in program.err if "without a word" in line]
+    assert len(said) <= 2, "the same words are said once"

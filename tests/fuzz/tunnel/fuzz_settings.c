@@ -1,0 +1,29 @@
+/* Lines of ssh -G's report: whatever they hold, every list keeps its bounds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/settings.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  static const options_t options;
+  settings_t s = {0};
+  char *text = malloc(size + 1);
+  memcpy(text, data, size);
+  text[size] = '\0';
+  for (char *line = text; line;) {
+    char *end = strchr(line, '\n');
+    if (end)
+      *end = '\0';
+    settings_take_line(&options, &s, line);
+    line = end ? end + 1 : NULL;
+  }
+  if (s.identity_count > OPTIONS_IDENTITIES_MAX || s.certificate_count > OPTIONS_IDENTITIES_MAX ||
+      s.known_hosts_count > OPTIONS_KNOWN_HOSTS_MAX || s.string_count > SETTINGS_STRINGS_MAX)
+    abort();
+  settings_free(&s);
+  free(text);
+  return 0;
+}

@@ -1,0 +1,285 @@
+/* What the bastion says of targets: their names and ports before ready, reasons of refusals, events. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/reason.h"
+#include "common/text.h"
+#include "tunnel/tunnel_state.h"
+
+/* ---- refusals ---- */
+
+/* Whether it is the policy that says no, or the target that cannot be reached. */
+static exit_code_t code_of(reason_t reason)
+{
+  switch (reason) {
+  case REASON_UNKNOWN_NAME:
+  case REASON_NO_ADDRESS:
+  case REASON_RESOLVER_FAILED:
+  case REASON_CONNECTION_REFUSED:
+  case REASON_CONNECT_TIMEOUT:
+  case REASON_TARGET_UNREACHABLE:
+  case REASON_NO_SERVICE_PORT:
+    return EXIT_UNREACHABLE;
+  default:
+    return EXIT_REFUSED;
+  }
+}
+
+void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t port, exit_code_t code,
+                   const char *reason, const char *text)
+{
+  uint64_t now = clock_mono_ms();
+  char line[DIAG_TEXT_MAX];
+  if (!t->ready || t->options->stdio) {
+    if (strstr(text, route->forward->target)) /* the bastion's own words name the target */
+      snprintf(line, sizeof line, "%s", text);
+    else if (port)
+      snprintf(line, sizeof line, "%s:%u: %s", target, port, text);
+    else
+      snprintf(line, sizeof line, "%s: %s", target, text);
+    tunnel_fail(t, code, reason, line);
+    return;
+  }
+  int n = snprintf(line, sizeof route->told, "%s:%u %s", target, port, text); /* as much of it as is kept */
+  if (n < 0 || (strcmp(route->told, line) == 0 && now - route->told_at < TUNNEL_REPEAT_MS))
+    return;
+  text_copy(route->told, sizeof route->told, line);
+  route->told_at = now;
+  say_refused(t->say, target, port, reason, text);
+}
+
+typedef struct refusal {
+  tunnel_t *tunnel;
+  route_t *route;
+  exit_code_t code; /* as the SSH server's own answer has it */
+  char text[256];
+  char host[FORWARD_TARGET_MAX + 1];
+  uint16_t port;
+  bool again; /* after ready: asked once more, where things may have moved */
+} refusal_t;
+
+exit_code_t learn_read_refusal(ssh_session session, char *text, size_t cap)
+{
+  /* "... error (CODE) TEXT"; RFC 4254 §5.1: 1 is prohibited, 2 connect failed. */
+  const char *error = ssh_get_error(session);
+  const char *number = strstr(error, "error (");
+  const char *words = number ? strchr(number, ')') : NULL;
+  bool forbidden = number && number[7] == '1';
+  while (words && (*words == ')' || *words == ' '))
+    words++;
+  if (!words || !*words)
+    words = forbidden ? "" : "the target cannot be reached";
+  if (forbidden)
+    snprintf(text, cap, "the server does not allow it%s%s; its administrator has to allow forwarding there",
+             *words ? ": " : "", words);
+  else
+    snprintf(text, cap, "%s", words);
+  return forbidden ? EXIT_REFUSED : EXIT_UNREACHABLE;
+}
+
+/* The bastion's words, and the name that may have been meant. */
+static const char *with_nearest(const json_t *reply, const char *text, char *buf, size_t cap)
+{
+  const char *nearest = json_string_value(json_object_get(reply, "nearest"));
+  if (!nearest)
+    return text;
+  snprintf(buf, cap, "%s; did you mean %s?", text, nearest);
+  return buf;
+}
+
+static void on_resolved(void *ctx, const json_t *reply);
+
+static void resolve(tunnel_t *t, route_t *route, bool again)
+{
+  refusal_t *r = calloc(1, sizeof *r);
+  json_t *body = json_pack("{s:s, s:s}", "cmd", "resolve", "target", route->forward->target);
+  if (!r || !body) {
+    free(r);
+    json_decref(body);
+    return;
+  }
+  *r = (refusal_t){.tunnel = t, .route = route, .again = again};
+  if (route->forward->target_port)
+    json_object_set_new(body, "port", json_integer(route->forward->target_port));
+  if (!again)
+    t->asking++;
+  if (ask_question(t->ask, body, on_resolved, r) != SMPL_OK)
+    on_resolved(r, NULL);
+}
+
+static void on_why(void *ctx, const json_t *reply)
+{
+  refusal_t *r = ctx;
+  tunnel_t *t = r->tunnel;
+  const json_t *last = json_object_get(reply, "last"); /* why this very target was refused a moment ago */
+  const json_t *from = json_is_object(last) ? last : reply;
+  const char *name = json_string_value(json_object_get(from, "reason"));
+  const char *text = json_string_value(json_object_get(from, "text"));
+  char buf[DIAG_TEXT_MAX];
+  reason_t reason = name ? reason_from_name(name) : REASON_NONE;
+  if (t->state == TUNNEL_LEARNING)
+    t->asking--;
+  /* Granted, not refused by the broker, and yet not let in: the one refusal that the session makes itself. */
+  if (reason == REASON_NONE && json_is_true(json_object_get(reply, "allowed"))) {
+    reason = REASON_TOO_MANY_CHANNELS;
+    text = NULL;
+  }
+  if (reason != REASON_NONE)
+    learn_refused(t, r->route, r->host, r->port, code_of(reason), reason_name(reason),
+                  with_nearest(reply, text ? text : reason_text(reason), buf, sizeof buf));
+  else
+    learn_refused(t, r->route, r->host, r->port, r->code, NULL, r->text);
+  free(r);
+}
+
+void learn_why(tunnel_t *t, route_t *route, const char *host, uint16_t port)
+{
+  refusal_t *r = calloc(1, sizeof *r);
+  if (!r)
+    return;
+  r->tunnel = t;
+  r->route = route;
+  r->port = port;
+  snprintf(r->host, sizeof r->host, "%s", strcmp(host, route->host) == 0 ? route->name : host);
+  r->code = learn_read_refusal(t->session.ssh, r->text, sizeof r->text);
+  if (t->state == TUNNEL_LEARNING)
+    t->asking++;
+  json_t *body = json_pack("{s:s, s:s, s:i}", "cmd", "why", "target", host, "port", (int)port);
+  if (ask_question(t->ask, body, on_why, r) != SMPL_OK)
+    on_why(r, NULL);
+  /* A port that was learnt may have changed since. */
+  if (t->ready && host == route->host && route->forward->target_port == 0)
+    resolve(t, route, true);
+}
+
+/* ---- names and ports ---- */
+
+static void take_resolved(route_t *route, const json_t *reply)
+{
+  const char *name = json_string_value(json_object_get(reply, "name"));
+  const char *host = json_string_value(json_object_get(reply, "host"));
+  json_int_t port = json_integer_value(json_object_get(reply, "port"));
+  if (name && strlen(name) < sizeof route->name)
+    snprintf(route->name, sizeof route->name, "%s", name);
+  if (host && host[0] && strlen(host) < sizeof route->host)
+    snprintf(route->host, sizeof route->host, "%s", host);
+  if (!route->forward->target_port && port > 0 && port <= UINT16_MAX)
+    route->port = (uint16_t)port;
+}
+
+/* After a new session: one target that is not granted any more leaves the others; all of them are the end. */
+static void judge_denied(tunnel_t *t)
+{
+  size_t denied = 0;
+  for (size_t i = 0; i < t->route_count; i++)
+    denied += t->routes[i].denied;
+  if (denied == t->route_count && !t->options->stdio)
+    tunnel_fail(t, EXIT_REFUSED, reason_name(REASON_NOT_GRANTED), "none of the targets is granted any more");
+}
+
+static void on_resolved(void *ctx, const json_t *reply)
+{
+  refusal_t *r = ctx;
+  tunnel_t *t = r->tunnel;
+  route_t *route = r->route;
+  bool again = r->again;
+  char buf[DIAG_TEXT_MAX];
+  free(r);
+  if (!again)
+    t->asking--;
+  if (!reply)
+    return; /* a plain SSH server, or the session is over */
+  if (json_is_true(json_object_get(reply, "ok"))) {
+    route->denied = false;
+    take_resolved(route, reply);
+    return;
+  }
+  const char *reason = json_string_value(json_object_get(reply, "reason"));
+  const char *text = json_string_value(json_object_get(reply, "text"));
+  reason_t known = reason ? reason_from_name(reason) : REASON_NONE;
+  route->denied = code_of(known) == EXIT_REFUSED && known != REASON_NONE;
+  learn_refused(t, route, route->name, route->port, code_of(known), reason,
+                with_nearest(reply, text ? text : reason_text(known), buf, sizeof buf));
+  if (t->ready)
+    judge_denied(t);
+}
+
+void learn_resolve(tunnel_t *t)
+{
+  for (size_t i = 0; i < t->route_count; i++) {
+    route_t *r = &t->routes[i];
+    if (r->forward->kind == FORWARD_SOCKS)
+      continue;
+    resolve(t, r, t->ready);
+    if (r->forward->target_port && !t->ready && !t->options->stdio)
+      carry_check(t, r); /* all that is needed is known */
+  }
+}
+
+static void fail_without_port(tunnel_t *t, const route_t *r)
+{
+  char text[DIAG_TEXT_MAX];
+  char local[FORWARD_PATH_MAX + 16];
+  bool asked = ask_state(t->ask) == ASK_READY;
+  if (t->options->stdio)
+    snprintf(local, sizeof local, "--stdio ");
+  else if (r->forward->kind == FORWARD_SOCKET)
+    snprintf(local, sizeof local, "%s:", r->forward->path);
+  else
+    snprintf(local, sizeof local, "%u:", r->sockets.port);
+  snprintf(text, sizeof text,
+           asked ? "the bastion does not know the port of %s: say it, as in %s%s:PORT"
+                 : "the server is no smplkit bastion and cannot be asked for the port of %s: say it, as in "
+                   "%s%s:PORT",
+           r->forward->target, local, r->forward->target);
+  tunnel_fail(t, asked ? EXIT_UNREACHABLE : EXIT_USAGE, reason_name(REASON_NO_SERVICE_PORT), text);
+}
+
+void learn_step(tunnel_t *t)
+{
+  if (t->asking > 0 || t->state != TUNNEL_LEARNING || t->checked)
+    return;
+  t->checked = true;
+  for (size_t i = 0; i < t->route_count && t->state == TUNNEL_LEARNING; i++) {
+    route_t *r = &t->routes[i];
+    if (r->forward->kind == FORWARD_SOCKS || r->checking)
+      continue;
+    if (!r->port)
+      fail_without_port(t, r);
+    else if (!t->options->stdio) /* there the first connection is the check */
+      carry_check(t, r);
+  }
+}
+
+/* ---- events ---- */
+
+static void on_expiring(tunnel_t *t, const json_t *event)
+{
+  const char *reason = json_string_value(json_object_get(event, "reason"));
+  json_int_t left = json_integer_value(json_object_get(event, "left_s"));
+  bool idle = reason && strcmp(reason, reason_name(REASON_IDLE)) == 0;
+  say_event(
+      t->say, "expiring", json_pack("{s:s?, s:I}", "reason", reason, "left_s", left),
+      idle ? "nothing has been carried for long: the bastion ends the session in %lld s unless something is"
+           : "the session's time is nearly over: the bastion ends it in %lld s",
+      (long long)left);
+}
+
+void learn_event(void *ctx, const json_t *event)
+{
+  tunnel_t *t = ctx;
+  const char *name = json_string_value(json_object_get(event, "event"));
+  const char *text = json_string_value(json_object_get(event, "text"));
+  const char *reason = json_string_value(json_object_get(event, "reason"));
+  if (name && strcmp(name, "ending") == 0) {
+    snprintf(t->last_event, sizeof t->last_event, "%s", text ? text : reason ? reason : "");
+    snprintf(t->last_reason, sizeof t->last_reason, "%s", reason ? reason : "");
+  } else if (name && strcmp(name, "expiring") == 0) {
+    on_expiring(t, event);
+  } else if (text) {
+    say_note(t->say, "%s", text);
+  }
+}
