@@ -419,6 +419,25 @@ void reply_static(request_t *request, const reply_static_t *what)
     send_reply(request, &reply);
 }
 
+void reply_words(request_t *request, int status, const char *text, size_t len)
+{
+  char *copy = malloc(len);
+  reply_t reply = {.status = status,
+                   .content_type = "application/json",
+                   .cache = "no-store",
+                   .body = copy,
+                   .len = len,
+                   .owned = copy};
+  if (copy == NULL)
+    reply = (reply_t){.status = 500, .cache = "no-store", .body = ""};
+  else
+    memcpy(copy, text, len);
+  if (begin_reply(request))
+    send_reply(request, &reply);
+  else
+    free(copy);
+}
+
 void reply_text(request_t *request, const char *content_type, char *text, size_t len)
 {
   reply_t reply = {.status = 200,

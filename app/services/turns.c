@@ -41,7 +41,7 @@ static void run(turns_t *t, turn_t *turn)
   turn->run(turn);
   uint64_t took = clock_mono_us() - started;
   owed(slot);
-  slot->owed_us += took;
+  slot->owed_us += took > TURNS_CHEAP_US ? took : 0;
 }
 
 /* One a turn of the loop. */

@@ -9,6 +9,8 @@
 #include "app/services/keys.h"
 
 enum {
+  TURNS_CHEAP_US =
+      200, /* a read this short is not counted: however many come, connections take turns anyway */
   TURNS_FREE_US = 20000, /* of the loop's time that an account may have used and still be served at once */
   TURNS_SHARE = 4,       /* one in so many: the share of the loop's time that counts as paid back meanwhile */
   TURNS_QUEUED_MAX = 1024, /* reads waiting for their turn */

@@ -119,9 +119,24 @@ static void the_queue_takes_its_limit_and_not_one_more(void **state)
   assert_int_equal(r[TURNS_QUEUED_MAX + 1].runs, 0);
 }
 
+static void cheap_reads_are_never_counted(void **state)
+{
+  (void)state;
+  read_t r;
+  for (int i = 0; i < 10 * TURNS_FREE_US / TURNS_CHEAP_US; i++) {
+    assert_int_equal(take(&r, "cheap", TURNS_CHEAP_US), SMPL_OK);
+    assert_int_equal(r.runs, 1);
+  }
+  for (int i = 0; i <= 2 * TURNS_FREE_US / TURNS_CHEAP_US; i++)
+    assert_int_equal(take(&r, "cheap", TURNS_CHEAP_US + 1), SMPL_OK);
+  assert_int_equal(r.runs, 0); /* one more than that is */
+  uv_run(&loop, UV_RUN_DEFAULT);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(cheap_reads_are_never_counted, set_up, tear_down),
       cmocka_unit_test_setup_teardown(short_reads_run_at_once, set_up, tear_down),
       cmocka_unit_test_setup_teardown(long_reads_of_one_account_run_one_a_turn_and_others_at_once, set_up,
                                       tear_down),
