@@ -1,6 +1,7 @@
 """Mixed load for minutes in a lab of its own, with reloads going on: ./dev lab soak [SECONDS]. Ends with a verdict and a page,
 build/report/soak.html: rates, latencies, memory and descriptors over time."""
 
+import fcntl
 import html
 import http.client
 import json
@@ -312,6 +313,13 @@ def main(argv):
     if os.geteuid() != 0:
         print("soak: network namespaces need root\n     sudo ./dev lab soak", file=sys.stderr)
         return 1
+    (lab.ROOT / "build").mkdir(exist_ok=True)
+    lock = open(lab.ROOT / "build" / f".{lab.KIND}.lock", "w")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("soak: waiting for another one in this folder", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         lab.up()
         zone = lab.WORK / "resolver" / "internal.zone"

@@ -1,4 +1,4 @@
-"""Faults across the network: a slow and lossy link, a resolver restarted, a service killed, a link
+"""Faults across the network: a slow and lossy link, a bastion out of reach, a resolver restarted, a service killed, a link
 cut one way, and limits of a day shortened to seconds."""
 
 import json
@@ -117,6 +117,26 @@ def test_a_link_that_is_cut_for_a_while_and_then_heals(lab, link, tunnel, cut):
     assert not t.works()
     link("cut", "none")
     kit.wait_until(t.works, "it works again on the same port", timeout=60, step=0.5)
+    assert t.end() == 0
+
+
+def test_a_bastion_that_is_killed_and_comes_back(lab, tunnel):
+    t = tunnel("laptop", "8080:config.internal").ready()
+    assert t.works()
+    lab.restart("bastion", signal.SIGKILL)
+    kit.wait_until(t.works, "the tunnel has found it again", timeout=30, step=0.5)
+    assert t.end() == 0
+
+
+@pytest.mark.full
+def test_the_bastion_out_of_reach_for_half_a_minute(lab, link, tunnel):
+    t = tunnel("far", "8080:config.internal").ready()
+    link("cut", "both")
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        assert t.get(seconds=3)[0] != 200 and t.program.running()
+    link("cut", "none")
+    kit.wait_until(t.works, "it works again on the same port", timeout=90, step=0.5)
     assert t.end() == 0
 
 
