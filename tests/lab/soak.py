@@ -20,6 +20,7 @@ from pathlib import Path
 if __name__ == "__main__":
     os.environ["SMPL_LAB"] = "lab-soak"
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e")]
+import kit  # noqa: E402
 import lab  # noqa: E402
 from conftest import set_namespace  # noqa: E402
 
@@ -194,7 +195,8 @@ class Soak:
         row = {}
         for host in lab.PROGRAMS:
             rss = files = 0
-            for pid in lab.pids(host):
+            own = lab.pids(host)
+            for pid in {*own, *(child for p in own for child in kit.children(p))}:  # a bastion's workers have networks of their own
                 try:
                     status = Path(f"/proc/{pid}/status").read_text()
                     rss += int(status.split("VmRSS:")[1].split()[0]) if "VmRSS:" in status else 0
