@@ -1,0 +1,90 @@
+"""Slow and idle clients against the public listener: slowhttptest's three attacks, and ten thousand kept connections."""
+
+import http.client
+import resource
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+import kit
+from test_app_front import CLIENT, ECHO, PUBLIC, Front, get
+
+IDLE = 10000
+
+
+@pytest.fixture
+def front(work, spawn):
+    return Front(work, spawn)
+
+
+def resident_mib(pid):
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(kit.SANITIZED, reason="measures memory")
+def test_ten_thousand_idle_connections_take_less_than_100_mib(work, spawn):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < IDLE + 1000:
+        pytest.skip(f"only {hard} open files are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    front, kept = Front.__new__(Front), []  # with one listener, which then has all the open files that there are
+    front.port = kit.free_port(PUBLIC)
+    (work / "one.yaml").write_text('service: accounts\ndatabase: echo.db\nlisteners:\n'
+                                   f'  - {{name: public, address: "{PUBLIC}:{front.port}", rules: ["/api/v1/*"]}}\n')
+    front.program = spawn(ECHO, "-c", "one.yaml").wait_ready()
+    try:
+        for i in range(IDLE):
+            s = socket.create_connection((PUBLIC, front.port), timeout=20, source_address=(f"127.44.9.{i % 4 + 1}", 0))
+            s.sendall(get(b"/api/v1/echo/x"))
+            kept.append(s)
+        for s in kept:
+            assert b"200 OK" in s.recv(4096)
+        assert resident_mib(front.program.pid) < 100
+        print(f"{resident_mib(front.program.pid):.0f} MiB with {IDLE} idle connections")
+        assert front.ask("/api/v1/echo/x").status == 200
+        for s in kept[::100]:  # they are kept indeed
+            s.sendall(get(b"/api/v1/echo/again"))
+            assert b"200 OK" in s.recv(4096)
+    finally:
+        for s in kept:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def p99_ms(front, seconds):
+    """The 99th percentile of a customer's request on one kept connection."""
+    times, end = [], time.monotonic() + seconds
+    connection = http.client.HTTPConnection(PUBLIC, front.port, timeout=20, source_address=(CLIENT, 0))
+    while time.monotonic() < end:
+        started = time.monotonic()
+        connection.request("GET", "/api/v1/echo/x")
+        response = connection.getresponse()
+        response.read()
+        times.append(time.monotonic() - started)
+        assert response.status == 200
+        time.sleep(0.001)
+    connection.close()
+    return sorted(times)[int(len(times) * 0.99)] * 1000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("attack", ["-H", "-B", "-X"])
+def test_slowhttptest_leaves_other_clients_alone(front, spawn, attack):
+    """Slow heads, slow bodies, slow readers; the bound is twice the time without them, and never tighter than 10 ms."""
+    before = p99_ms(front, 3)
+    target = "/api/v1/echo/big?kb=100" if attack == "-X" else "/api/v1/echo"
+    spawn(kit.tool("slowhttptest"), attack, "-c", "500", "-r", "250", "-l", "15", "-i", "1", "-x", "24", "-p", "5", "-k", "1",
+          "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-t", "POST" if attack == "-B" else "GET",
+          "-f", "application/json", "-u", f"http://{PUBLIC}:{front.port}{target}")
+    kit.wait_until(lambda: connections(front) > 100, "the attack is under way")
+    during = p99_ms(front, 8)
+    assert during < max(2 * before, 10), (before, during)
+
+
+def connections(front):
+    """Of the attack: established ones of the listener, as the kernel counts them."""
+    port = f"{front.port:04X}"
+    return sum(1 for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+               if line.split()[1].endswith(":" + port) and line.split()[3] == "01")
