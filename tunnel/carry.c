@@ -116,8 +116,9 @@ static void hold(connection_t *c)
   if (t->lists[CONNECTION_HELD].count > TUNNEL_HELD_MAX) {
     route_t *r = c->route;
     carry_free(c);
-    learn_refused(t, r, r->name, r->port, EXIT_NO_BASTION, NULL,
-                  "there is no connection to the bastion, and no more local connections are held");
+    if (t->ready)
+      learn_refused(t, r, r->name, r->port, EXIT_NO_BASTION, NULL,
+                    "there is no connection to the bastion, and no more local connections are held");
   }
 }
 

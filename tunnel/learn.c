@@ -259,13 +259,19 @@ void learn_step(tunnel_t *t)
 static void on_expiring(tunnel_t *t, const json_t *event)
 {
   const char *reason = json_string_value(json_object_get(event, "reason"));
-  json_int_t left = json_integer_value(json_object_get(event, "left_s"));
-  bool idle = reason && strcmp(reason, reason_name(REASON_IDLE)) == 0;
-  say_event(
-      t->say, "expiring", json_pack("{s:s?, s:I}", "reason", reason, "left_s", left),
-      idle ? "nothing has been carried for long: the bastion ends the session in %lld s unless something is"
-           : "the session's time is nearly over: the bastion ends it in %lld s",
-      (long long)left);
+  const char *text = json_string_value(json_object_get(event, "text"));
+  reason_t known = reason ? reason_from_name(reason) : REASON_NONE;
+  long long left = json_integer_value(json_object_get(event, "left_s"));
+  json_t *more = json_pack("{s:s?, s:I}", "reason", reason, "left_s", (json_int_t)left);
+  if (known == REASON_IDLE)
+    say_event(t->say, "expiring", more,
+              "nothing has been carried for long: the bastion ends the session in %lld s unless something is",
+              left);
+  else if (known == REASON_SESSION_LIMIT)
+    say_event(t->say, "expiring", more, "the session's time is nearly over: the bastion ends it in %lld s",
+              left);
+  else
+    say_event(t->say, "expiring", more, "%s (in %lld s)", text ? text : "the bastion ends the session", left);
 }
 
 void learn_event(void *ctx, const json_t *event)

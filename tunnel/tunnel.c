@@ -80,8 +80,8 @@ static void lose(tunnel_t *t, const char *text)
 {
   uint64_t now = clock_mono_ms();
   t->lost_at = now;
-  if (now - t->up_at >= BACKOFF_SETTLED_MS)
-    t->tries = 0;
+  /* One that is lost at once, again and again, is not sought at once again and again. */
+  t->tries = now - t->up_at >= BACKOFF_SETTLED_MS ? 0 : t->tries + 1;
   say_event(t->say, "lost", NULL, "%s; connecting again, the local ports stay", text);
   drop_session(t);
   t->last_failure[0] = '\0';
@@ -441,7 +441,7 @@ static tunnel_t *new_tunnel(const options_t *options, say_t *say)
   t->job = job_of(options->command);
   say->ready_to_error = options->stdio || options->exec;
   session_memory_init(&t->memory);
-  uv_timer_t *timers[] = {&t->retry, &t->second, &t->accept};
+  uv_timer_t *timers[] = {&t->retry, &t->second, &t->accept, &t->stopping};
   for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
     uv_timer_init(&t->loop, timers[i]);
     timers[i]->data = t;
@@ -506,8 +506,8 @@ int tunnel_run(const options_t *options, say_t *say)
     start_opener(t);
   while (t->state != TUNNEL_OVER) {
     turn(t);
-    if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->retry))
-      uv_timer_start(&t->retry, on_stop, STOP_MS, 0);
+    if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->stopping))
+      uv_timer_start(&t->stopping, on_stop, STOP_MS, 0);
   }
   bool opening = t->memory_taken;
   exit_code_t code = t->code;

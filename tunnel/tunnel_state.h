@@ -90,9 +90,10 @@ struct tunnel {
   say_t *say;
   uv_loop_t loop;
   uv_signal_t signals[6];
-  uv_timer_t retry;  /* WAITING: the next try */
-  uv_timer_t second; /* while the live line is shown, or somebody speaks SOCKS */
-  uv_timer_t accept; /* descriptors had run out */
+  uv_timer_t retry;    /* WAITING: the next try */
+  uv_timer_t second;   /* while the live line is shown, or somebody speaks SOCKS */
+  uv_timer_t stopping; /* told to over the control socket: the answer is written first */
+  uv_timer_t accept;   /* descriptors had run out */
   tunnel_state_t state;
   bool ready; /* it has been UP */
   route_t routes[FORWARDS_MAX];

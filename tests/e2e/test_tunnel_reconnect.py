@@ -284,6 +284,26 @@ def test_json_tells_each_change(tunnel, sshd):
     assert events[0] == "ready" and events.index("lost") < events.index("waiting") < events.index("restored")
 
 
+def test_a_tunnel_that_waits_can_be_stopped_at_once(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    sshd.close()
+    program.wait_line("Connection refused")
+    time.sleep(2)  # the tries have become rare
+    start = time.monotonic()
+    done = kit.run(kit.binary("smpl-tunnel"), "stop", program.pid, env={**os.environ, **EMPTY_ENV})
+    assert done.returncode == 0 and program.wait() == 0
+    assert time.monotonic() - start < (1 if not kit.SANITIZED else 4)
+
+
+def test_sessions_that_are_lost_at_once_are_not_sought_without_end(tunnel, sshd):
+    program, port = tunnel(Server(echo).port)
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        kill(sshd.sessions())
+        time.sleep(0.05)
+    assert program.running() and program.stderr.count("ports stay") <= 8
+
+
 def test_a_bastion_that_stays_away_is_not_hammered(tunnel, sshd):
     """Each try is a connection; the server that accepts and closes counts them."""
     program, port = tunnel(Server(echo).port)

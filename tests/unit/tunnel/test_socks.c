@@ -44,7 +44,8 @@ static void test_every_kind_of_address(void **state)
   (void)state;
   static const uint8_t v4[] = {5, 1, 0, 5, 1, 0, 1, 10, 0, 0, 1, 0x1f, 0x90};
   static const uint8_t name[] = {5, 2, 2, 0, 5, 1, 0, 3, 3, 'a', '.', 'b', 0, 80};
-  static const uint8_t v6[] = {5, 1, 0, 5, 1, 0, 4, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0xff, 0xff};
+  static const uint8_t v6[] = {5, 1, 0, 5, 1, 0, 4, 0xfd, 0, 0, 0,    0,   0,
+                               0, 0, 0, 0, 0, 0, 0, 0,    0, 5, 0xff, 0xff};
   expect_target(v4, sizeof v4, "10.0.0.1", 8080);
   expect_target(name, sizeof name, "a.b", 80);
   expect_target(v6, sizeof v6, "fd00::5", 65535);
