@@ -53,11 +53,32 @@ static void cmd_sessions(broker_t *b, control_request_t *request)
 
 /* ---- terminate ---- */
 
-static bool chosen(const session_t *s, const char *id, const char *user)
+/* What a session may be chosen by: one of them. */
+typedef struct choice {
+  const char *id, *user, *target;
+  char host[MSG_HOST_MAX]; /* of the target */
+  uint16_t port;           /* 0: any */
+} choice_t;
+
+/* By the name, the address or the target as it was asked for. */
+static bool has_target(const session_t *s, const choice_t *by)
+{
+  char address[IP_TEXT_MAX];
+  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    if (c->state == CHANNEL_LIVE && (by->port == 0 || by->port == c->port) &&
+        (text_equal_nocase(c->name, by->host) || text_equal_nocase(c->host, by->host) ||
+         strcmp(ip_format(&c->address.ip, address), by->host) == 0))
+      return true;
+  return false;
+}
+
+static bool chosen(const session_t *s, const choice_t *by)
 {
   if (!s->signed_in)
     return false;
-  return id != NULL ? strncmp(s->id, id, strlen(id)) == 0 : strcmp(s->user, user) == 0;
+  if (by->target != NULL)
+    return has_target(s, by);
+  return by->id != NULL ? strncmp(s->id, by->id, strlen(by->id)) == 0 : strcmp(s->user, by->user) == 0;
 }
 
 static void terminate_one(session_t *s, const control_peer_t *peer, const char *reason)
@@ -77,34 +98,48 @@ static void terminate_one(session_t *s, const control_peer_t *peer, const char *
     session_end(s, REASON_TERMINATED, words);
 }
 
+/* False, and the client is told, if it is not one good choice. */
+static bool take_choice(control_request_t *request, const json_t *body, choice_t *by)
+{
+  diag_t diag = {""};
+  *by = (choice_t){.id = json_string_value(json_object_get(body, "id")),
+                   .user = json_string_value(json_object_get(body, "user")),
+                   .target = json_string_value(json_object_get(body, "target"))};
+  if ((by->id != NULL) + (by->user != NULL) + (by->target != NULL) != 1)
+    control_reply_error(request, "terminate needs one of a session's id, a user, a target");
+  else if (by->id != NULL && strlen(by->id) < ID_PREFIX_MIN)
+    control_reply_error(request, "'%s': at least %d characters of the session's id", by->id, ID_PREFIX_MIN);
+  else if (by->target != NULL && explain_split(by->target, by->host, sizeof by->host, &by->port, &diag))
+    control_reply_error(request, "%s", diag.text);
+  else
+    return true;
+  return false;
+}
+
 static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer,
                           const json_t *body)
 {
-  const char *id = json_string_value(json_object_get(body, "id"));
-  const char *user = json_string_value(json_object_get(body, "user"));
   const char *reason = json_string_value(json_object_get(body, "reason"));
-  if ((id == NULL) == (user == NULL)) {
-    control_reply_error(request, "terminate needs a session's id or a user");
+  choice_t by;
+  if (!take_choice(request, body, &by))
     return;
-  }
-  if (id != NULL && strlen(id) < ID_PREFIX_MIN) {
-    control_reply_error(request, "'%s': at least %d characters of the session's id", id, ID_PREFIX_MIN);
-    return;
-  }
   size_t found = 0;
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
-    found += chosen(s, id, user);
-  if (found == 0 || (id != NULL && found > 1)) {
+    found += chosen(s, &by);
+  if (found == 0 || (by.id != NULL && found > 1)) {
     control_reply_error(request,
-                        found > 1    ? "'%s': several sessions begin so"
-                        : id != NULL ? "'%s': no such session"
-                                     : "'%s' has no session",
-                        id != NULL ? id : user);
+                        found > 1         ? "'%s': several sessions begin so"
+                        : by.id != NULL   ? "'%s': no such session"
+                        : by.user != NULL ? "'%s' has no session"
+                                          : "'%s': no session has a connection to it",
+                        by.id != NULL     ? by.id
+                        : by.user != NULL ? by.user
+                                          : by.target);
     return;
   }
   json_t *ended = json_array();
   for (session_t *s = b->sessions; s != NULL; s = s->next) {
-    if (!chosen(s, id, user))
+    if (!chosen(s, &by))
       continue;
     json_array_append_new(ended, json_string(s->id));
     terminate_one(s, peer, reason != NULL ? reason : "");
@@ -147,7 +182,8 @@ static json_t *audit_json(broker_t *b)
 
 static json_t *counts_json(const broker_t *b)
 {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)b->accepted, "dropped",
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "dropped_by_penalty",
+                   (json_int_t)b->dropped_by_penalty, "accepted", (json_int_t)b->accepted, "dropped",
                    (json_int_t)b->dropped, "dropped_of_source", (json_int_t)b->dropped_of_source, "logins",
                    (json_int_t)b->logins, "login_failures", (json_int_t)b->login_failures, "channels",
                    (json_int_t)b->channels, "channels_refused", (json_int_t)b->channel_refusals,
@@ -211,12 +247,40 @@ static void cmd_explain(broker_t *b, control_request_t *request, const json_t *b
     control_reply(request, explain_decision(b->config, user, host, port));
 }
 
+/* ---- who may what ---- */
+
+static const struct {
+  const char *name;
+  role_t needs;
+} commands[] = {{"sessions", ROLE_READ},
+                {"status", ROLE_READ},
+                {"explain", ROLE_READ},
+                {"terminate", ROLE_TERMINATE},
+                {"reload", ROLE_TERMINATE}};
+
+/* False, and peer and log are told, if it may not. */
+static bool may(const broker_t *b, control_request_t *request, const control_peer_t *peer, const char *cmd)
+{
+  role_t has = roles_of(&b->config->roles, peer);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(cmd, commands[i].name) != 0 || has >= commands[i].needs)
+      continue;
+    log_warn("control: uid %u (role %s) may not %s", (unsigned)peer->uid, role_name(has), cmd);
+    control_reply_error(request, "%s needs the role %s (roles in %s)", cmd, role_name(commands[i].needs),
+                        conf_path_of(b->config->conf));
+    return false;
+  }
+  return true;
+}
+
 void admin_handle(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
   broker_t *b = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   if (cmd == NULL)
     control_reply_error(request, "\"cmd\" is missing");
+  else if (!may(b, request, peer, cmd))
+    return;
   else if (strcmp(cmd, "sessions") == 0)
     cmd_sessions(b, request);
   else if (strcmp(cmd, "terminate") == 0)

@@ -47,6 +47,7 @@ struct audit {
   queue_t done; /* callbacks to run on the loop */
   uint64_t waiting;
   bool stop;
+  bool finished; /* the thread has been joined */
   bool failing;
   uint64_t seq;
   char head[AUDIT_HASH_TEXT];
@@ -562,15 +563,23 @@ static void on_closed(uv_handle_t *handle)
   free(a);
 }
 
-void audit_close(audit_t *a)
+void audit_finish(audit_t *a)
 {
-  if (a == NULL)
+  if (a->finished)
     return;
   pthread_mutex_lock(&a->lock);
   a->stop = true;
   pthread_cond_signal(&a->work);
   pthread_mutex_unlock(&a->lock);
   pthread_join(a->thread, NULL);
+  a->finished = true;
+}
+
+void audit_close(audit_t *a)
+{
+  if (a == NULL)
+    return;
+  audit_finish(a);
   uint64_t lost = 0;
   for (entry_t *e; (e = queue_take(&a->todo)) != NULL; lost++)
     entry_free(e);

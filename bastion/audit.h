@@ -44,6 +44,8 @@ int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag);
 /* Writes what waits (once; what fails is lost and logged), stops the thread, frees. Callbacks that did not run are
  * dropped. The loop must run once more for its handle. NULL allowed. */
 void audit_close(audit_t *audit);
+/* The first half of that, once: writes what waits and stops the thread; audit_status tells the last head afterwards. */
+void audit_finish(audit_t *audit);
 
 /* Takes over the reference to record: an object whose first key is "event". Time, sequence number and hash are put before
  * it. cb may be NULL. SMPL_ELIMIT when the queue is full (cb is not called then), SMPL_ENOMEM. */

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bastion/audit_file.h"
 #include "bastion/broker_state.h"
 #include "bastion/listener.h"
+#include "bastion/metrics.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -35,6 +37,7 @@ static void say_ready(broker_t *b)
   }
   log_info("ready: ssh on %s, host key %s", list, hostkey_fingerprint(b->config->keys[0]));
   b->ready_said = true;
+  notify_ready(b->notify, list);
 }
 
 static void on_template(void *ctx, bool ready)
@@ -95,18 +98,25 @@ static void on_stop_timeout(uv_timer_t *timer)
   stop_now(timer->data);
 }
 
-static void begin_stop(broker_t *b, const char *why)
+/* drain_ms: what open connections are left to finish. */
+static void begin_stop(broker_t *b, const char *why, uint64_t drain_ms)
 {
   if (b->stopping) { /* asked twice: no more patience */
+    b->drained_by = 0;
     stop_now(b);
     return;
   }
   b->stopping = true;
+  b->drained_by = clock_mono_ms() + drain_ms;
   log_info("%s: ending %zu connections", why, b->connections);
+  notify_stopping(b->notify);
   listener_accept(b, false);
   listener_close_others(b, NULL);
   for (session_t *s = b->sessions; s != NULL; s = s->next)
-    session_end(s, REASON_SHUTDOWN, NULL);
+    if (s->state == STATE_OPEN && s->channel_count > 0 && drain_ms > 0)
+      events_stopping(s, drain_ms); /* the sweep ends it when its connections have, or the time is over */
+    else
+      session_end(s, REASON_SHUTDOWN, NULL);
   if (b->sessions == NULL)
     stop_now(b);
 }
@@ -115,7 +125,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
   broker_t *b = handle->data;
   if (signum != SIGHUP) {
-    begin_stop(b, signum == SIGINT ? "interrupted" : "told to stop");
+    if (signum == SIGINT)
+      begin_stop(b, "interrupted", 0);
+    else
+      begin_stop(b, "told to stop", b->config->limits.drain_ms);
     return;
   }
   diag_t diag = {""};
@@ -126,10 +139,21 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 /* ---- time ---- */
 
+static void tell_alive(broker_t *b)
+{
+  uint64_t every = notify_watchdog_ms(b->notify) / 4, now = clock_mono_ms();
+  if (every == 0 || now - b->alive_at < every)
+    return;
+  b->alive_at = now;
+  notify_alive(b->notify);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
   broker_t *b = timer->data;
   session_sweep(b);
+  headsink_tell(b->sink, b->audit, false);
+  tell_alive(b);
   uint64_t age = clock_mono_ms() - b->started_at;
   if (!b->ready_said && age > READY_MS && !b->stopping) {
     log_error("%s does not get ready; see its messages above", worker_name);
@@ -212,6 +236,12 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
     return conf_fail(next->conf, diag, &next->audit, "audit: another file needs a restart");
   if (strcmp(now->control, next->control) != 0)
     return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
+  if (memcmp(&now->audit_sink, &next->audit_sink, sizeof now->audit_sink) != 0)
+    return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
+  if (now->metrics.port != next->metrics.port || !ip_equal(&now->metrics.ip, &next->metrics.ip))
+    return conf_fail(next->conf, diag, &next->metrics, "metrics: another address needs a restart");
+  if (roles_given(&now->roles) != roles_given(&next->roles))
+    return conf_fail(next->conf, diag, &next->roles, "roles: the first and the last need a restart");
   return SMPL_OK;
 }
 
@@ -251,7 +281,7 @@ static void rotate_audit(broker_t *b)
   }
 }
 
-int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
+static int reload(broker_t *b, size_t *ended, diag_t *diag)
 {
   config_t *next;
   lookup_t *lookup = NULL;
@@ -276,6 +306,19 @@ int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
            config_grant_count(next), *ended);
   audit_append(b->audit, json_pack("{s:s, s:I}", "event", "reload", "ended", (json_int_t)*ended), NULL, NULL);
   return SMPL_OK;
+}
+
+int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
+{
+  notify_reloading(b->notify);
+  int err = reload(b, ended, diag);
+  notify_ready(b->notify,
+               err ? "the configuration before is in force: the new one has an error" : "reloaded");
+  if (err)
+    b->reloads_failed++;
+  else
+    b->reloads++;
+  return err;
 }
 
 /* ---- start and end ---- */
@@ -306,6 +349,19 @@ static void watch_signals(broker_t *b)
   b->watching = true;
 }
 
+static char *on_metrics(void *ctx, size_t *len)
+{
+  return metrics_text(ctx, len);
+}
+
+/* With roles the socket lets everybody in whom its folder does: the roles decide then. */
+static int open_control_to_roles(const broker_t *b, diag_t *diag)
+{
+  if (roles_given(&b->config->roles) && chmod(b->config->control, 0666) < 0)
+    return diag_fail_errno(diag, "%s: cannot be opened to those with roles", b->config->control);
+  return SMPL_OK;
+}
+
 static int start(broker_t *b, diag_t *diag)
 {
   char worker[PATH_CAP];
@@ -322,9 +378,15 @@ static int start(broker_t *b, diag_t *diag)
   if (!err)
     err = control_server_open(b->loop, b->config->control, admin_handle, b, &b->control, diag);
   if (!err)
+    err = open_control_to_roles(b, diag);
+  if (!err && b->config->metrics.port != 0)
+    err = metrics_server_open(b->loop, &b->config->metrics, on_metrics, b, &b->metrics, diag);
+  if (!err)
     err = spawner_new(b->loop, worker, b->config, &events, &b->spawner, diag);
   if (err)
     return err;
+  b->notify = notify_open();
+  b->sink = headsink_new(&b->config->audit_sink, b->config->audit);
   b->world = (finder_world_t){b->loop, b->config, b->lookup};
   if (catalog_new(&b->world, &b->catalog))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
@@ -338,11 +400,18 @@ static void stop(broker_t *b)
   uv_timer_t patience;
   listener_close_others(b, NULL);
   control_server_close(b->control);
+  metrics_server_close(b->metrics);
   session_force_all(b);
   if (b->audit != NULL)
     session_tell_repeats(b, true);
   spawner_close(b->spawner);
+  if (b->audit != NULL) {
+    audit_finish(b->audit);
+    headsink_tell(b->sink, b->audit, true);
+  }
   audit_close(b->audit);
+  headsink_free(b->sink);
+  notify_close(b->notify);
   catalog_free(b->catalog);
   lookup_free(b->lookup);
   if (b->watching) {
@@ -356,6 +425,7 @@ static void stop(broker_t *b)
   uv_timer_start(&patience, on_stop_timeout, 500, 0);
   uv_unref((uv_handle_t *)&patience);
   uv_run(b->loop, UV_RUN_DEFAULT);
+  penalty_free(b->penalties);
   config_free(b->config);
 }
 
@@ -374,7 +444,10 @@ int broker_run(const char *config_path)
   b->loop = &loop;
   b->config_path = config_path;
   b->started_at = clock_mono_ms();
-  if (start(b, &diag)) {
+  b->penalties = penalty_new();
+  if (b->penalties == NULL)
+    diag_fail(&diag, SMPL_ENOMEM, "out of memory");
+  if (b->penalties == NULL || start(b, &diag)) {
     fprintf(stderr, "smpl-bastion: %s\n", diag.text);
     b->exit_status = 1;
   } else {

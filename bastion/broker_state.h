@@ -11,14 +11,18 @@
 #include "bastion/catalog.h"
 #include "bastion/config.h"
 #include "bastion/finder.h"
+#include "bastion/headsink.h"
 #include "bastion/msg.h"
 #include "bastion/opening.h"
 #include "bastion/peer.h"
+#include "bastion/penalty.h"
 #include "bastion/repeats.h"
 #include "bastion/signedreq.h"
 #include "bastion/spawner.h"
 #include "bastion/state.h"
 #include "common/control.h"
+#include "common/metrics_http.h"
+#include "common/notify.h"
 
 enum {
   SESSION_AUTH_FAILURES_MAX = 6, /* signed attempts that fail */
@@ -124,8 +128,9 @@ struct session {
   rate_t sign_rate;
   rate_t message_rate;
   uint32_t failures, probes, notes;
-  bool unsigned_told; /* that a host signature was not given is in the log; once */
-  bool verified;      /* verified_* are of a signature that held */
+  uint32_t refused_keys; /* offered and not on file, or not to be used */
+  bool unsigned_told;    /* that a host signature was not given is in the log; once */
+  bool verified;         /* verified_* are of a signature that held */
   char verified_user[MSG_USER_MAX];
   uint8_t verified_key[MSG_KEY_MAX];
   size_t verified_key_len;
@@ -167,12 +172,19 @@ struct broker {
   audit_t *audit;
   spawner_t *spawner;
   control_server_t *control;
+  metrics_server_t *metrics;
+  headsink_t *sink; /* NULL without one */
+  notify_t *notify;
+  uint64_t alive_at; /* when the service manager was told last */
+  penalty_t *penalties;
   struct listener *listeners;
   bool accepting;
   session_t *sessions;
   size_t connections;
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
+  uint64_t dropped_by_penalty, misbehaved, workers_died, reloads, reloads_failed;
+  uint64_t bytes_up, bytes_down;
   uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
   repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
   unsigned minute;         /* of the week, when hours were judged last */
@@ -184,6 +196,7 @@ struct broker {
   bool watching; /* sweeps and signals are started */
   bool ready_said;
   bool stopping;
+  uint64_t drained_by; /* stopping: sessions with open connections are ended then */
   int exit_status;
 };
 
@@ -273,6 +286,8 @@ unsigned targets_distance(const char *a, const char *b);
 void events_warn(session_t *s, uint64_t now);
 /* Tells the client that the session is being ended, before the worker is told to. */
 void events_ending(session_t *s);
+/* Tells the client that the bastion stops, and when. */
+void events_stopping(session_t *s, uint64_t left_ms);
 /* What is left until the idle time and until the session's time (hours count into it) are over, in ms. */
 uint64_t events_idle_left(const session_t *s, uint64_t now);
 uint64_t events_session_left(const session_t *s, uint64_t now);

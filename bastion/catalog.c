@@ -175,8 +175,18 @@ static void lower(uint32_t *ttl, uint32_t other)
     *ttl = other;
 }
 
+static int by_name(const void *a, const void *b)
+{
+  const catalog_name_t *x = a, *y = b;
+  int order = strcmp(x->name, y->name);
+  return order != 0 ? order : (int)x->port - (int)y->port;
+}
+
+/* DNS gives a set in any order. */
 static void finish(entry_t *e)
 {
+  if (e->count > 0)
+    qsort(e->names, e->count, sizeof *e->names, by_name);
   uint64_t keep = (uint64_t)e->ttl * 1000;
   if (keep < CATALOG_KEEP_MIN_MS)
     keep = CATALOG_KEEP_MIN_MS;

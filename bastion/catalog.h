@@ -42,5 +42,5 @@ void catalog_gather(catalog_t *catalog, const char *const *domains, size_t count
 /* cb will not be called. NULL allowed. */
 void catalog_cancel(catalog_gather_t *gather);
 
-/* In the order of the answer; NULL and 0 if the domain is not known. */
+/* In the order of their names; NULL and 0 if the domain is not known. */
 const catalog_name_t *catalog_names(const catalog_t *catalog, const char *domain, size_t *count);

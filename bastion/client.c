@@ -3,7 +3,9 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "bastion/audit_verify.h"
 #include "bastion/explain.h"
 #include "bastion/history.h"
 #include "common/clock.h"
@@ -86,7 +88,7 @@ static void print_session(const json_t *s)
   printf("%s\n", json_is_true(json_object_get(s, "ending")) ? "  (ending)" : "");
 }
 
-int client_sessions(const client_args_t *args, diag_t *diag)
+static int sessions_once(const client_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args, json_pack("{s:s}", "cmd", "sessions"), &reply, diag);
@@ -109,6 +111,23 @@ int client_sessions(const client_args_t *args, diag_t *diag)
   }
   json_decref(reply);
   return SMPL_OK;
+}
+
+/* A table that stands: the screen is cleared before each, where there is one. Ends with Ctrl-C, or when the bastion does. */
+int client_sessions(const client_args_t *args, diag_t *diag)
+{
+  for (;;) {
+    if (args->watch_s > 0 && !args->json && isatty(STDOUT_FILENO))
+      fputs("\033[H\033[2J", stdout);
+    int err = sessions_once(args, diag);
+    if (err || args->watch_s == 0)
+      return err;
+    if (!args->json)
+      printf("\n%s, every %u s; Ctrl-C ends it\n", args->socket, args->watch_s);
+    if (fflush(stdout) != 0)
+      return SMPL_OK; /* nobody reads it any more */
+    sleep(args->watch_s);
+  }
 }
 
 static void print_list(const char *label, const json_t *list)
@@ -142,9 +161,11 @@ static void print_status(const json_t *r)
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",
          json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN",
          num(audit, "records"), num(audit, "waiting"), str(audit, "file"));
-  printf("%-16s%lld accepted, %lld dropped (%lld by startups_per_source), %lld logins, %lld failed logins\n",
-         "connections", num(n, "accepted"), num(n, "dropped"), num(n, "dropped_of_source"), num(n, "logins"),
-         num(n, "login_failures"));
+  printf("%-16s%lld accepted, %lld dropped (%lld by startups_per_source, %lld by penalties), %lld logins, "
+         "%lld failed "
+         "logins\n",
+         "connections", num(n, "accepted"), num(n, "dropped"), num(n, "dropped_of_source"),
+         num(n, "dropped_by_penalty"), num(n, "logins"), num(n, "login_failures"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
 }
@@ -167,8 +188,8 @@ int client_terminate(const client_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args,
-                 json_pack("{s:s, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user", args->user,
-                           "reason", args->reason),
+                 json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user",
+                           args->user, "target", args->target, "reason", args->reason),
                  &reply, diag);
   if (err)
     return err;
@@ -242,18 +263,63 @@ static void print_row(const json_t *row)
   putchar('\n');
 }
 
+int client_verify(const client_args_t *args, const char *head, char *const *files, int count, diag_t *diag)
+{
+  audit_verify_t v = {.wanted = head};
+  int err = SMPL_OK;
+  for (int i = 0; i < (count > 0 ? count : 1) && !err; i++)
+    err = audit_verify_file(&v, count > 0 ? files[i] : args->audit, diag);
+  if (!err && head != NULL && v.wanted_seq == 0)
+    err =
+        diag_fail(diag, SMPL_EINVAL,
+                  "no record has the hash %s: the end of the audit was cut off or written anew (it has %llu "
+                  "records, head %s)",
+                  head, (unsigned long long)v.last, v.head);
+  if (err)
+    return err;
+  if (args->json) {
+    json_t *reply = json_pack("{s:b, s:I, s:I, s:s}", "ok", 1, "first", (json_int_t)v.first, "last",
+                              (json_int_t)v.last, "head", v.head);
+    if (head != NULL)
+      json_object_set_new(reply, "head_found_at", json_integer((json_int_t)v.wanted_seq));
+    print_json(reply);
+    json_decref(reply);
+    return SMPL_OK;
+  }
+  if (v.last == 0)
+    puts("ok: no record yet");
+  else
+    printf("ok: records %llu to %llu, head %s\n", (unsigned long long)v.first, (unsigned long long)v.last,
+           v.head);
+  if (head != NULL)
+    printf("the head that was asked for is record %llu; %llu records follow it\n",
+           (unsigned long long)v.wanted_seq, (unsigned long long)(v.last - v.wanted_seq));
+  return SMPL_OK;
+}
+
+static int take_time(const char *option, const char *text, char *buf, size_t cap, const char **out,
+                     diag_t *diag)
+{
+  if (text == NULL)
+    return SMPL_OK;
+  if (history_since(text, clock_wall_ms(), buf, cap))
+    return diag_fail(diag, SMPL_EINVAL, "%s %s: expected a duration (2h) or a UTC time (2026-11-23T03:25)",
+                     option, text);
+  *out = buf;
+  return SMPL_OK;
+}
+
 int client_history(const client_args_t *args, diag_t *diag)
 {
-  char since[CLOCK_ISO_MAX];
-  history_filter_t filter = {args->user, NULL};
-  if (args->since != NULL) {
-    if (history_since(args->since, clock_wall_ms(), since, sizeof since))
-      return diag_fail(diag, SMPL_EINVAL,
-                       "--since %s: expected a duration (2h) or a UTC time (2026-11-23T03:25)", args->since);
-    filter.since = since;
-  }
+  char since[CLOCK_ISO_MAX], until[CLOCK_ISO_MAX];
+  history_filter_t filter = {.user = args->user, .target = args->target};
+  int err = take_time("--since", args->since, since, sizeof since, &filter.since, diag);
+  if (!err)
+    err = take_time("--until", args->until, until, sizeof until, &filter.until, diag);
+  if (err)
+    return err;
   json_t *rows;
-  int err = history_read(args->audit, &filter, &rows, diag);
+  err = history_read(args->audit, &filter, &rows, diag);
   if (err)
     return err;
   size_t i;

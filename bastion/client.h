@@ -9,9 +9,11 @@ typedef struct client_args {
   const char *audit; /* history only */
   const char *user;
   const char *since;
+  const char *until;
   const char *reason;
   const char *id;
   const char *target;
+  unsigned watch_s; /* sessions: again every so many seconds; 0: once */
   bool json;
 } client_args_t;
 
@@ -20,6 +22,8 @@ int client_sessions(const client_args_t *args, diag_t *diag);
 int client_status(const client_args_t *args, diag_t *diag);
 int client_terminate(const client_args_t *args, diag_t *diag);
 int client_reload(const client_args_t *args, diag_t *diag);
+/* audit verify: files of the audit in order, or args->audit without any; head may be NULL. */
+int client_verify(const client_args_t *args, const char *head, char *const *files, int count, diag_t *diag);
 int client_history(const client_args_t *args, diag_t *diag);
 /* *allowed is the decision. */
 int client_explain(const client_args_t *args, bool *allowed, diag_t *diag);

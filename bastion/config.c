@@ -101,6 +101,15 @@ static int parse_description(conf_t *conf, const char *text, size_t len, void *o
 static const conf_scalar_t scalar_description = {"one line of up to 200 bytes", sizeof(const char *),
                                                  parse_description};
 
+static int parse_sink(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  return headsink_parse(text, len, out);
+}
+
+static const conf_scalar_t scalar_sink = {"syslog, journald, or one of them with :PATH of its socket",
+                                          sizeof(headsink_conf_t), parse_sink};
+
 static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
 {
   (void)conf;
@@ -176,11 +185,13 @@ static const conf_field_t limits_fields[] = {
      .min = 1, .max = CONFIG_CONNECTIONS_MAX},
     {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CHANNELS_MAX},
+    {"drain", CONF_ONE, offsetof(limits_conf_t, drain_ms), .scalar = &conf_duration, .max = 60 * MINUTE_MS},
 };
 
 static void limits_defaults(void *out)
 {
-  *(limits_conf_t *)out = (limits_conf_t){30 * 1000, {10, 30, 100}, CONFIG_STARTUPS_PER_SOURCE, 512, 16, 256};
+  *(limits_conf_t *)out =
+      (limits_conf_t){30 * 1000, {10, 30, 100}, CONFIG_STARTUPS_PER_SOURCE, 512, 16, 256, CONFIG_DRAIN_MS};
 }
 
 static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,
@@ -193,6 +204,26 @@ static const conf_field_t resolver_fields[] = {
 };
 static const conf_map_t resolver_map = {"resolver", sizeof(resolver_conf_t), resolver_fields,
                                         CONF_COUNT(resolver_fields), NULL};
+
+static const conf_field_t penalties_fields[] = {
+    {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool},
+    {"exempt", CONF_MANY, offsetof(penalties_conf_t, exempt), .scalar = &conf_ip_net, .allow_empty = true,
+     .max = 256},
+};
+static void penalties_defaults(void *out)
+{
+  ((penalties_conf_t *)out)->enabled = true;
+}
+
+static const conf_map_t penalties_map = {"penalties", sizeof(penalties_conf_t), penalties_fields,
+                                         CONF_COUNT(penalties_fields), penalties_defaults};
+
+static const conf_field_t roles_fields[] = {
+    {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .max = 256},
+    {"terminate", CONF_MANY, offsetof(roles_t, terminate), .scalar = &roles_scalar, .allow_empty = true,
+     .max = 256},
+};
+static const conf_map_t roles_map = {"roles", sizeof(roles_t), roles_fields, CONF_COUNT(roles_fields), NULL};
 
 static const conf_field_t config_fields[] = {
     {"listen", CONF_MANY, offsetof(config_t, listen), .scalar = &conf_endpoint, .required = true,
@@ -208,13 +239,18 @@ static const conf_field_t config_fields[] = {
     {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
      .allow_empty = true, .max = CONFIG_GRANTS_MAX},
     {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
+    {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
+    {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
+    {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
+    {"metrics", CONF_ONE, offsetof(config_t, metrics), .scalar = &conf_endpoint},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
 };
 
 static void config_defaults(void *out)
 {
   limits_defaults(&((config_t *)out)->limits);
+  penalties_defaults(&((config_t *)out)->penalties);
 }
 
 static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,
@@ -236,6 +272,8 @@ static int check_endpoints(const config_t *c, diag_t *diag)
   for (size_t i = 0; i < c->resolver.servers.count; i++)
     if (servers[i].port == 0)
       return conf_fail(c->conf, diag, &servers[i], "resolver: a server's port cannot be 0");
+  if (conf_given(c->conf, &c->metrics) && c->metrics.port == 0)
+    return conf_fail(c->conf, diag, &c->metrics, "metrics: the port is missing (9222)");
   return SMPL_OK;
 }
 
@@ -450,6 +488,19 @@ const user_conf_t *config_user(const config_t *c, const char *name)
 grant_subject_t config_subject(const user_conf_t *user)
 {
   return (grant_subject_t){user->name, user->groups.items, user->groups.count, hours_now(NULL)};
+}
+
+bool config_is_exempt(const config_t *c, const ip_t *source)
+{
+  const ip_net_t *nets = c->penalties.exempt.items;
+  if (!c->penalties.enabled)
+    return true;
+  if (!conf_given(c->conf, &c->penalties.exempt))
+    return ip_is_loopback(source);
+  for (size_t i = 0; i < c->penalties.exempt.count; i++)
+    if (ip_net_contains(&nets[i], source))
+      return true;
+  return false;
 }
 
 bool config_is_own(const config_t *c, const ip_t *ip, uint16_t port)

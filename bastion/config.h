@@ -6,7 +6,9 @@
 
 #include "bastion/authkeys.h"
 #include "bastion/grant.h"
+#include "bastion/headsink.h"
 #include "bastion/hostkey.h"
+#include "bastion/roles.h"
 #include "common/conf.h"
 #include "common/ip.h"
 
@@ -22,7 +24,8 @@ enum {
   CONFIG_HOURS_LEN_MAX = 64,       /* bytes of one window as written */
   CONFIG_HOURS_TEXT_MAX = HOURS_WINDOWS_MAX * (CONFIG_HOURS_LEN_MAX + 2),
   CONFIG_DESCRIPTION_MAX = 200, /* bytes */
-  CONFIG_OWN_MAX = 256,         /* endpoints that the ssh listeners stand at */
+  CONFIG_DRAIN_MS = 5000,
+  CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
 };
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, new ones are dropped with `rate` percent,
@@ -70,7 +73,13 @@ typedef struct limits_conf {
   uint64_t connections;
   uint64_t sessions_per_user;
   uint64_t channels;
+  uint64_t drain_ms; /* that SIGTERM leaves open connections */
 } limits_conf_t;
+
+typedef struct penalties_conf {
+  bool enabled;
+  conf_list_t exempt; /* ip_net_t */
+} penalties_conf_t;
 
 typedef struct resolver_conf {
   conf_list_t servers; /* endpoint_t */
@@ -88,8 +97,12 @@ typedef struct config {
   conf_list_t users;        /* user_conf_t */
   conf_list_t grant_confs;  /* grant_conf_t */
   limits_conf_t limits;
+  penalties_conf_t penalties;
+  roles_t roles;
   const char *audit;
+  headsink_conf_t audit_sink;
   const char *control;
+  endpoint_t metrics; /* port 0: none */
   /* what follows from it */
   grant_t *grants; /* in the order of grant_confs */
   hostkey_t *keys[MSG_HOST_KEYS_MAX];
@@ -109,6 +122,8 @@ void config_free(config_t *config);
 const user_conf_t *config_user(const config_t *config, const char *name);
 /* Whether one of our own ssh listeners stands there. */
 bool config_is_own(const config_t *config, const ip_t *ip, uint16_t port);
+/* Whether a source is never penalised. */
+bool config_is_exempt(const config_t *config, const ip_t *source);
 /* The user now, on the machine's clock. */
 grant_subject_t config_subject(const user_conf_t *user);
 size_t config_grant_count(const config_t *config);

@@ -13,6 +13,8 @@
 
 enum { TARGETS_SHOWN_MAX = 8 };
 
+#define MATCHED "matched" /* of a row while it is read: its session had the target */
+
 typedef struct reading {
   const history_filter_t *filter;
   json_t *rows;
@@ -104,11 +106,80 @@ static void end_row(json_t *row, const json_t *record)
   json_object_set_new(row, "ended", copy_of(record, "time"));
 }
 
+/* "config.internal", "config.internal.smplkit.local:8000": as asked or as found. */
+static bool is_target(const char *wanted, const json_t *record)
+{
+  static const char *const keys[] = {"name", "target"};
+  char with_port[512];
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    const char *name = json_string_value(json_object_get(record, keys[i]));
+    if (name == NULL)
+      continue;
+    snprintf(with_port, sizeof with_port, "%s:%lld", name,
+             (long long)json_integer_value(json_object_get(record, "port")));
+    if (text_equal_nocase(wanted, name) || text_equal_nocase(wanted, with_port))
+      return true;
+  }
+  return false;
+}
+
+static void note_target(const reading_t *r, json_t *row, const json_t *record)
+{
+  if (r->filter->target != NULL && is_target(r->filter->target, record))
+    json_object_set_new(row, MATCHED, json_true());
+}
+
+static void keep_matched(json_t *rows)
+{
+  size_t kept = 0, count = json_array_size(rows);
+  for (size_t i = 0; i < count; i++) {
+    json_t *row = json_array_get(rows, i);
+    if (json_object_get(row, MATCHED) == NULL)
+      continue;
+    json_object_del(row, MATCHED);
+    json_array_set(rows, kept++, row);
+  }
+  while (json_array_size(rows) > kept)
+    json_array_remove(rows, json_array_size(rows) - 1);
+}
+
+/* The value of a string that stands in a line as it is: no quote can stand in a value unescaped, so this finds a key and
+ * nothing else. NULL without; *len is its length. */
+static const char *raw_value(const char *line, size_t len, const char *key, size_t *value_len)
+{
+  const char *at = memmem(line, len, key, strlen(key));
+  if (at == NULL)
+    return NULL;
+  at += strlen(key);
+  const char *end = memchr(at, '"', len - (size_t)(at - line));
+  *value_len = end != NULL ? (size_t)(end - at) : 0;
+  return end != NULL ? at : NULL;
+}
+
+/* Most lines can be told from the few that are wanted without being parsed. */
+static bool worth_parsing(const reading_t *r, const char *line, size_t len)
+{
+  enum { FRONT = 256 }; /* number, hash, time and event stand there */
+  size_t n, front = len < FRONT ? len : FRONT;
+  const char *event = raw_value(line, front, "\"event\":\"", &n);
+  if (event != NULL && n == sizeof "channel-end" - 1 && memcmp(event, "channel-end", n) == 0)
+    return false;
+  const char *time = raw_value(line, front, "\"time\":\"", &n);
+  if (r->filter->since != NULL && time != NULL && strncmp(time, r->filter->since, n) < 0)
+    return false;
+  const char *user = r->filter->user != NULL ? raw_value(line, len, "\"user\":\"", &n) : NULL;
+  return user == NULL || (n == strlen(r->filter->user) && memcmp(user, r->filter->user, n) == 0) ||
+         memchr(user, '\\', n) != NULL;
+}
+
 static bool wanted(const reading_t *r, const json_t *record)
 {
   const char *user = json_string_value(json_object_get(record, "user"));
   const char *time = json_string_value(json_object_get(record, "time"));
   if (r->filter->user != NULL && (user == NULL || strcmp(user, r->filter->user) != 0))
+    return false;
+  const char *until = r->filter->until;
+  if (until != NULL && (time == NULL || strncmp(time, until, strlen(until)) > 0))
     return false;
   return r->filter->since == NULL || (time != NULL && strcmp(time, r->filter->since) >= 0);
 }
@@ -135,8 +206,10 @@ static void take(reading_t *r, const json_t *record)
   } else if (strcmp(event, "channel-open") == 0) {
     add(row, "channels", 1);
     add_target(row, record);
+    note_target(r, row, record);
   } else if (strcmp(event, "channel-refused") == 0 || strcmp(event, "refused") == 0) {
     add(row, "refused", times(record));
+    note_target(r, row, record);
   } else if (strcmp(event, "session-end") == 0) {
     end_row(row, record);
     json_object_del(r->by_session, id);
@@ -146,6 +219,8 @@ static void take(reading_t *r, const json_t *record)
 static int take_line(void *ctx, const char *line, size_t len, uint64_t number)
 {
   (void)number;
+  if (!worth_parsing(ctx, line, len))
+    return SMPL_OK;
   json_t *record = json_loadb(line, len, 0, NULL);
   if (record != NULL)
     take(ctx, record);
@@ -167,6 +242,8 @@ int history_read(const char *path, const history_filter_t *filter, json_t **out,
   if (fd >= 0)
     close(fd);
   json_decref(r.by_session);
+  if (filter->target != NULL)
+    keep_matched(r.rows);
   if (err)
     json_decref(r.rows);
   else

@@ -7,8 +7,10 @@
 #include "common/diag.h"
 
 typedef struct history_filter {
-  const char *user;  /* NULL: all */
-  const char *since; /* ISO time in UTC or a prefix of one; NULL: all */
+  const char *user;   /* NULL: all */
+  const char *since;  /* of the session's start: ISO time in UTC or a prefix of one; NULL: all */
+  const char *until;  /* the same; a prefix means the last moment that begins so */
+  const char *target; /* sessions that asked for or reached it, NAME or NAME:PORT; NULL: all */
 } history_filter_t;
 
 /* "2h" (ago), "2026-11-23" or "2026-11-23T03:25:59Z" into out of cap bytes. SMPL_EINVAL. */

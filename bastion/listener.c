@@ -49,6 +49,14 @@ static bool source_is_full(broker_t *b, const ip_t *source)
   return true;
 }
 
+static bool is_penalised(broker_t *b, const ip_t *source)
+{
+  if (config_is_exempt(b->config, source) || penalty_left(b->penalties, source, clock_mono_ms()) == 0)
+    return false;
+  b->dropped_by_penalty++;
+  return true;
+}
+
 static bool must_drop(const broker_t *b)
 {
   uint16_t random = 0;
@@ -59,11 +67,10 @@ static bool must_drop(const broker_t *b)
 }
 
 /* A line before the version string is allowed (RFC 4253 §4.2); ssh -v shows it. */
-static void drop(broker_t *b, int fd, const endpoint_t *from)
+static void drop(broker_t *b, int fd, const endpoint_t *from, const char *words)
 {
-  static const char words[] = "smplkit bastion: too many connections, try again later\r\n";
   char text[ENDPOINT_TEXT_MAX];
-  ssize_t ignored = send(fd, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  ssize_t ignored = send(fd, words, strlen(words), MSG_DONTWAIT | MSG_NOSIGNAL);
   (void)ignored;
   close(fd);
   b->dropped++;
@@ -99,8 +106,10 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
       continue;
     }
     b->accepted++;
-    if (source_is_full(b, &from.ip) || must_drop(b))
-      drop(b, fd, &from);
+    if (is_penalised(b, &from.ip))
+      drop(b, fd, &from, "smplkit bastion: too many failed logins from here, try again later\r\n");
+    else if (source_is_full(b, &from.ip) || must_drop(b))
+      drop(b, fd, &from, "smplkit bastion: too many connections, try again later\r\n");
     else
       session_start(b, fd, &from);
   }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bastion/audit.h"
 #include "bastion/broker.h"
 #include "bastion/client.h"
 #include "bastion/config.h"
@@ -11,18 +12,23 @@
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
+#include "common/text.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { WATCH_S = 2 };
 
 static const char usage_text[] =
     "smpl-bastion -c FILE                      run in the foreground\n"
     "smpl-bastion check -c FILE                validate the configuration and the keys it names\n"
     "smpl-bastion explain USER TARGET[:PORT]   the decision and its reason; with -c FILE without a running "
     "bastion\n"
-    "smpl-bastion sessions [--json]            live sessions\n"
-    "smpl-bastion history [--user U] [--since T] [--json]\n"
+    "smpl-bastion sessions [--watch[=SECONDS]] [--json]\n"
+    "                                          live sessions\n"
+    "smpl-bastion history [--user U] [--target T] [--since T] [--until T] [--json]\n"
     "                                          sessions and failed logins of the audit; T: 2h, 2026-11-23\n"
-    "smpl-bastion terminate ID|--user U [--reason TEXT]\n"
+    "smpl-bastion audit verify [--head HASH] [FILE...] [--json]\n"
+    "                                          check the audit's chain; HASH: one that was kept elsewhere\n"
+    "smpl-bastion terminate ID|--user U|--target T[:PORT] [--reason TEXT]\n"
     "                                          end sessions now\n"
     "smpl-bastion status [--json]              walls, counts, audit\n"
     "smpl-bastion reload                       read the configuration again; live sessions are judged by it\n"
@@ -35,17 +41,39 @@ static const char usage_text[] =
 typedef struct options {
   const char *config;
   bool verbose;
+  const char *head;
   client_args_t client;
 } options_t;
 
-enum { OPT_SOCKET = 256, OPT_JSON, OPT_USER, OPT_SINCE, OPT_REASON, OPT_HELP, OPT_VERSION };
+enum {
+  OPT_SOCKET = 256,
+  OPT_JSON,
+  OPT_USER,
+  OPT_SINCE,
+  OPT_REASON,
+  OPT_TARGET,
+  OPT_UNTIL,
+  OPT_WATCH,
+  OPT_HEAD,
+  OPT_HELP,
+  OPT_VERSION
+};
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},      {"socket", required_argument, NULL, OPT_SOCKET},
-    {"json", no_argument, NULL, OPT_JSON},         {"user", required_argument, NULL, OPT_USER},
-    {"since", required_argument, NULL, OPT_SINCE}, {"reason", required_argument, NULL, OPT_REASON},
-    {"verbose", no_argument, NULL, 'v'},           {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},   {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"user", required_argument, NULL, OPT_USER},
+    {"since", required_argument, NULL, OPT_SINCE},
+    {"reason", required_argument, NULL, OPT_REASON},
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"until", required_argument, NULL, OPT_UNTIL},
+    {"watch", optional_argument, NULL, OPT_WATCH},
+    {"head", required_argument, NULL, OPT_HEAD},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 static int fail_usage(const char *text)
@@ -174,8 +202,8 @@ static int run_client(const command_t *command, options_t *o, int argc, char **a
     return fail_usage("too many arguments");
   if (command->takes_id) {
     o->client.id = argc == 1 ? argv[0] : NULL;
-    if ((o->client.id == NULL) == (o->client.user == NULL))
-      return fail_usage("terminate needs either a session's id or --user U");
+    if ((o->client.id != NULL) + (o->client.user != NULL) + (o->client.target != NULL) != 1)
+      return fail_usage("terminate needs one of a session's id, --user U and --target T");
   }
   if (o->config != NULL && config_load_paths(o->config, &c, &diag))
     return fail(&diag);
@@ -187,7 +215,37 @@ static int run_client(const command_t *command, options_t *o, int argc, char **a
   return err ? fail(&diag) : EXIT_FINE;
 }
 
+static bool is_hash(const char *text)
+{
+  return strlen(text) == AUDIT_HASH_TEXT - 1 && strspn(text, "0123456789abcdefABCDEF") == AUDIT_HASH_TEXT - 1;
+}
+
+static int run_audit(options_t *o, int argc, char **argv)
+{
+  diag_t diag = {""};
+  config_t *c = NULL;
+  if (argc < 1 || strcmp(argv[0], "verify") != 0)
+    return fail_usage("audit verify is all that audit can do");
+  if (o->head != NULL && !is_hash(o->head))
+    return fail_usage("--head takes a SHA-256 in hex, such as status --json and the metrics tell it");
+  if (o->config != NULL && argc == 1 && config_load_paths(o->config, &c, &diag))
+    return fail(&diag);
+  o->client.audit = c != NULL ? c->audit : "audit.jsonl";
+  int err = client_verify(&o->client, o->head, argv + 1, argc - 1, &diag);
+  config_free(c);
+  return err ? fail(&diag) : EXIT_FINE;
+}
+
 /* ---- options ---- */
+
+static int take_watch(options_t *o, const char *text)
+{
+  uint64_t seconds = WATCH_S;
+  if (text != NULL && (text_parse_u64(text, strlen(text), 3600, &seconds) || seconds == 0))
+    return fail_usage("--watch takes seconds, from 1 to 3600");
+  o->client.watch_s = (unsigned)seconds;
+  return -1;
+}
 
 /* -1: go on; else the exit status. */
 static int take_option(options_t *o, int option)
@@ -211,6 +269,17 @@ static int take_option(options_t *o, int option)
   case OPT_SINCE:
     o->client.since = optarg;
     return -1;
+  case OPT_TARGET:
+    o->client.target = optarg;
+    return -1;
+  case OPT_UNTIL:
+    o->client.until = optarg;
+    return -1;
+  case OPT_HEAD:
+    o->head = optarg;
+    return -1;
+  case OPT_WATCH:
+    return take_watch(o, optarg);
   case OPT_REASON:
     o->client.reason = optarg;
     return -1;
@@ -232,6 +301,8 @@ static int run_command(options_t *o, int argc, char **argv)
     return argc == 1 ? run_check(o) : fail_usage("check takes no argument but -c FILE");
   if (strcmp(argv[0], "explain") == 0)
     return run_explain(o, argc - 1, argv + 1);
+  if (strcmp(argv[0], "audit") == 0)
+    return run_audit(o, argc - 1, argv + 1);
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
     if (strcmp(argv[0], commands[i].name) == 0)
       return run_client(&commands[i], o, argc - 1, argv + 1);

@@ -207,6 +207,25 @@ static void set_death(session_t *s)
   set_reason(s, REASON_WORKER_DIED, text);
 }
 
+/* What the source has to wait for, for what this connection of its did. */
+static void penalise(const session_t *s)
+{
+  broker_t *b = s->broker;
+  uint64_t ms = 0;
+  if (s->reason == REASON_WORKER_DIED || s->reason == REASON_WORKER_MISBEHAVED)
+    ms = PENALTY_CRASH_MS;
+  else if (s->signed_in || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
+    ms = 0;
+  else if (s->reason == REASON_LOGIN_GRACE)
+    ms = PENALTY_GRACE_MS;
+  else
+    ms = s->refused_keys > 0 || s->failures > 0 ? PENALTY_AUTH_MS : PENALTY_NOAUTH_MS;
+  b->misbehaved += s->reason == REASON_WORKER_MISBEHAVED;
+  b->workers_died += s->reason == REASON_WORKER_DIED;
+  if (ms > 0 && b->penalties != NULL && !config_is_exempt(b->config, &s->source.ip))
+    penalty_add(b->penalties, &s->source.ip, ms, clock_mono_ms());
+}
+
 /* The end, whoever wanted it and however it came: after this nothing of the session can pass a byte or run on, and its
  * records are complete. Called by the sweep alone, and at the program's end. */
 static void finish(session_t *s)
@@ -227,6 +246,7 @@ static void finish(session_t *s)
   channel_finish_all(s);
   repeats_flush(&s->repeats, tell_of_session, s);
   record_end(s);
+  penalise(s);
   if (s->started)
     log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
   else
@@ -543,6 +563,8 @@ static void sweep_one(session_t *s, uint64_t now)
 {
   if (s->state == STATE_ENDING) {
     sweep_ending(s, now);
+  } else if (s->broker->stopping && (s->channel_count == 0 || now >= s->broker->drained_by)) {
+    session_end(s, REASON_SHUTDOWN, NULL);
   } else if (s->state != STATE_OPEN) {
     if (now >= s->login_by)
       session_end(s, REASON_LOGIN_GRACE, NULL);

@@ -277,6 +277,10 @@ void channel_open(session_t *s, const msg_t *m, bool refused)
     send_refused(s, m->h.request, REASON_SESSION_ENDED);
     return;
   }
+  if (s->broker->stopping) {
+    refuse(c, REASON_SHUTDOWN);
+    return;
+  }
   if (s->channel_count > s->broker->config->limits.channels) {
     refuse(c, REASON_TOO_MANY_CHANNELS);
     return;
@@ -309,6 +313,8 @@ static bool take_bytes(session_t *s, channel_t *c, const msg_traffic_t *t)
   c->bytes_down = t->bytes_down;
   s->bytes_up += up;
   s->bytes_down += down;
+  s->broker->bytes_up += up;
+  s->broker->bytes_down += down;
   if (up > 0 || down > 0)
     s->active_at = clock_mono_ms();
   return true;

@@ -55,6 +55,16 @@ static void warn(session_t *s, reason_t reason, uint64_t left_ms)
   say(s, words);
 }
 
+void events_stopping(session_t *s, uint64_t left_ms)
+{
+  char words[MSG_TEXT_MAX];
+  unsigned long long left_s = (left_ms + 999) / 1000;
+  snprintf(words, sizeof words, "session %s ends in %llu s: %s", s->id, left_s, reason_text(REASON_SHUTDOWN));
+  send_event(s, json_pack("{s:s, s:s, s:I, s:s}", "event", "expiring", "reason", reason_name(REASON_SHUTDOWN),
+                          "left_s", (json_int_t)left_s, "text", words));
+  say(s, words);
+}
+
 void events_warn(session_t *s, uint64_t now)
 {
   uint64_t idle = events_idle_left(s, now), session = events_session_left(s, now);

@@ -59,6 +59,7 @@ static void record_failure(session_t *s, const char *user, const uint8_t *key, s
   json_object_set_new(r, "signed", json_boolean(signed_attempt));
   session_append_refusal(s, r, "login-failed", "", 0, reason);
   s->broker->login_failures++;
+  s->refused_keys++;
 }
 
 void login_verify(session_t *s, const msg_t *m, bool refuse)

@@ -303,7 +303,7 @@ def test_the_audit_rotates_at_a_reload_and_the_chain_goes_on(world):
     continued = w.wait_record("audit-continued")
     assert w.wait_record("session-continued")["session"] == session["id"]
     assert w.get(local).stdout == "hello from inside"
-    ssh.signal(signal.SIGTERM)
+    ssh.kill9()  # a client may miss a SIGTERM that comes while it is busy
     w.wait_record("session-end", session=session["id"])
     before = (w.work / "audit.1").read_bytes().splitlines()
     assert continued["before"] == "moved" and continued["seq"] == len(before) + 1
@@ -458,7 +458,7 @@ def test_one_source_does_not_lock_the_others_out(world):
     assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # from another address
     counts = w.status()["counts"]
     assert (counts["dropped"], counts["dropped_of_source"]) == (20, 20)
-    assert "20 dropped (20 by startups_per_source)" in w.command("status").stdout
+    assert "20 dropped (20 by startups_per_source," in w.command("status").stdout
     held.pop().close()
     kit.wait_until(lambda: w.status()["connections"] == 2, "one has gone")
     with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) as again:

@@ -76,7 +76,7 @@ control: resolver.sock
         if start:
             self.start()
 
-    def write(self, *, grants=None, limits="", users=None):
+    def write(self, *, grants=None, limits="", users=None, extra=""):
         if grants is None:
             grants = f"""\
   - groups: [developers]
@@ -93,12 +93,12 @@ search: [smplkit.local]
 users:
 {users}grants:
 {grants}limits: {{{limits}}}
-audit: audit.jsonl
+{extra}audit: audit.jsonl
 control: bastion.sock
 """)
 
-    def start(self):
-        self.bastion = self.spawn(kit.binary("smpl-bastion"), "-v", "-c", "bastion.yaml").wait_ready()
+    def start(self, **kw):
+        self.bastion = self.spawn(kit.binary("smpl-bastion"), "-v", "-c", "bastion.yaml", **kw).wait_ready()
         return self.bastion
 
     def close(self):

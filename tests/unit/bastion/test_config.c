@@ -120,8 +120,18 @@ static void every_mistake_is_named_with_its_place(void **state)
   (void)state;
   fails_with("search:", "serch:", "bastion.yaml:5:1: unknown key 'serch'");
   fails_with("audit: audit.jsonl\n", "", "audit");
-  fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:9222",
-             "unknown key 'metrics'");
+  fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:0",
+             "metrics: the port is missing");
+  fails_with("control: bastion.sock", "control: bastion.sock\nmetrcs: 127.0.0.1:1", "unknown key 'metrcs'");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\naudit_sink: syslogd",
+             "audit_sink: expected syslog, journald");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\naudit_sink: \"syslog:relative\"",
+             "audit_sink: expected");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\nroles: {read: [no-such-account-here]}",
+             "read: expected an account");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {exempt: [10.0.0.1/8]}", "exempt");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {enabled: maybe}", "enabled");
+  fails_with("channels: 7", "drain: 2h", "drain");
   fails_with("127.0.0.1:2222", "127.0.0.1", "bastion.yaml:1:11: listen");
   fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
   fails_with("\"[::1]:2222\"", "\"127.0.0.1:2222\"", "the same address twice");

@@ -1,0 +1,101 @@
+#include "bastion/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+
+static void put(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+  fprintf(f, "# HELP smpl_bastion_%s %s\n# TYPE smpl_bastion_%s %s\nsmpl_bastion_%s %llu\n", name, help, name,
+          type, name, (unsigned long long)value);
+}
+
+static void put_dropped(FILE *f, const broker_t *b)
+{
+  static const char name[] = "smpl_bastion_connections_dropped_total";
+  fprintf(f, "# HELP %s Connections that were dropped before a worker had them.\n# TYPE %s counter\n", name,
+          name);
+  fprintf(f, "%s{reason=\"limits\"} %llu\n", name,
+          (unsigned long long)(b->dropped - b->dropped_of_source - b->dropped_by_penalty));
+  fprintf(f, "%s{reason=\"source\"} %llu\n", name, (unsigned long long)b->dropped_of_source);
+  fprintf(f, "%s{reason=\"penalty\"} %llu\n", name, (unsigned long long)b->dropped_by_penalty);
+}
+
+static void put_bytes(FILE *f, const broker_t *b)
+{
+  static const char name[] = "smpl_bastion_forwarded_bytes_total";
+  fprintf(f, "# HELP %s Bytes forwarded; up is from the client to the target.\n# TYPE %s counter\n", name,
+          name);
+  fprintf(f, "%s{direction=\"up\"} %llu\n", name, (unsigned long long)b->bytes_up);
+  fprintf(f, "%s{direction=\"down\"} %llu\n", name, (unsigned long long)b->bytes_down);
+}
+
+static void put_sessions(FILE *f, const broker_t *b)
+{
+  uint64_t sessions = 0, channels = 0;
+  for (const session_t *s = b->sessions; s != NULL; s = s->next) {
+    sessions += s->started;
+    for (const channel_t *c = s->channels; c != NULL; c = c->next)
+      channels += c->state == CHANNEL_LIVE;
+  }
+  put(f, "sessions", "gauge", "Sessions that are signed in.", sessions);
+  put(f, "connections", "gauge", "Connections, those included that have not signed in.", b->connections);
+  put(f, "channels", "gauge", "Forwarded connections that are open.", channels);
+}
+
+static void put_audit(FILE *f, broker_t *b)
+{
+  static const char head[] = "smpl_bastion_audit_head";
+  audit_status_t a;
+  audit_status(b->audit, &a);
+  put(f, "audit_writable", "gauge", "1 while records can be written; at 0 nobody gets in.", !a.failing);
+  put(f, "audit_waiting", "gauge", "Records that wait for the disk.", a.waiting);
+  put(f, "audit_records_total", "counter", "Number of the last record.", a.written);
+  fprintf(f, "# HELP %s Number of the last record, its SHA-256 in the label: for audit verify --head.\n",
+          head);
+  fprintf(f, "# TYPE %s gauge\n%s{hash=\"%s\"} %llu\n", head, head, a.head, (unsigned long long)a.written);
+  if (b->sink != NULL)
+    put(f, "audit_sink_works", "gauge", "1 while the second sink takes the audit's head.",
+        headsink_works(b->sink));
+}
+
+static void put_all(FILE *f, broker_t *b)
+{
+  spawner_status_t t;
+  spawner_status(b->spawner, &t);
+  put(f, "start_time_seconds", "gauge", "When it started, in seconds since 1970.",
+      (clock_wall_ms() - (clock_mono_ms() - b->started_at)) / 1000);
+  put_sessions(f, b);
+  put(f, "connections_accepted_total", "counter", "Connections that were accepted.", b->accepted);
+  put_dropped(f, b);
+  put(f, "logins_total", "counter", "Sessions that started.", b->logins);
+  put(f, "login_failures_total", "counter", "Keys and signatures that were refused.", b->login_failures);
+  put(f, "channels_opened_total", "counter", "Forwarded connections that were opened.", b->channels);
+  put(f, "channels_refused_total", "counter", "Forwarded connections that were refused.",
+      b->channel_refusals);
+  put(f, "requests_refused_total", "counter", "Shells, commands and the like that were refused.", b->refused);
+  put(f, "workers_misbehaved_total", "counter", "Workers that broke their contract, and were killed.",
+      b->misbehaved);
+  put(f, "workers_died_total", "counter", "Workers that died by themselves.", b->workers_died);
+  put_bytes(f, b);
+  put(f, "template_ready", "gauge", "1 while connections can be taken.", t.ready);
+  put(f, "templates_started_total", "counter", "Template processes that were started.", t.started);
+  put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->penalties));
+  put(f, "reloads_total", "counter", "Configurations put in force since the start.", b->reloads);
+  put(f, "reloads_failed_total", "counter", "Configurations that were refused.", b->reloads_failed);
+  put_audit(f, b);
+}
+
+char *metrics_text(broker_t *b, size_t *len)
+{
+  char *text = NULL;
+  FILE *f = open_memstream(&text, len);
+  if (f == NULL)
+    return NULL;
+  put_all(f, b);
+  if (fclose(f) == 0)
+    return text;
+  free(text);
+  return NULL;
+}

@@ -1,0 +1,81 @@
+#include "bastion/roles.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/error.h"
+#include "common/text.h"
+
+enum { GROUPS_MAX = 256 };
+
+static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  role_member_t m = {.is_group = len > 0 && text[0] == '@'};
+  const char *name = text + m.is_group;
+  uint64_t number;
+  const struct passwd *pw = m.is_group ? NULL : getpwnam(name);
+  const struct group *gr = m.is_group ? getgrnam(name) : NULL;
+  if (pw != NULL)
+    m.id = pw->pw_uid;
+  else if (gr != NULL)
+    m.id = gr->gr_gid;
+  else if (text_parse_u64(name, len - m.is_group, UINT32_MAX - 1, &number) == SMPL_OK)
+    m.id = (unsigned)number;
+  else
+    return SMPL_EINVAL;
+  memcpy(out, &m, sizeof m);
+  return SMPL_OK;
+}
+
+const conf_scalar_t roles_scalar = {"an account of this system, its number, or @GROUP", sizeof(role_member_t),
+                                    parse_member};
+
+bool roles_given(const roles_t *roles)
+{
+  return roles->read.count > 0 || roles->terminate.count > 0;
+}
+
+static bool member_of(const conf_list_t *list, unsigned uid, const unsigned *groups, size_t group_count)
+{
+  const role_member_t *members = list->items;
+  for (size_t i = 0; i < list->count; i++) {
+    if (!members[i].is_group && members[i].id == uid)
+      return true;
+    for (size_t g = 0; members[i].is_group && g < group_count; g++)
+      if (groups[g] == members[i].id)
+        return true;
+  }
+  return false;
+}
+
+role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, size_t group_count)
+{
+  if (!roles_given(roles) || member_of(&roles->terminate, uid, groups, group_count))
+    return ROLE_TERMINATE;
+  return member_of(&roles->read, uid, groups, group_count) ? ROLE_READ : ROLE_NONE;
+}
+
+role_t roles_of(const roles_t *roles, const control_peer_t *peer)
+{
+  gid_t groups[GROUPS_MAX];
+  int count = 0;
+  if (peer->uid == 0 || peer->uid == geteuid())
+    return ROLE_TERMINATE;
+  const struct passwd *pw = getpwuid(peer->uid);
+  if (pw != NULL) {
+    count = GROUPS_MAX;
+    if (getgrouplist(pw->pw_name, peer->gid, groups, &count) < 0)
+      count = GROUPS_MAX; /* filled up to there */
+  }
+  if (count == 0)
+    groups[count++] = peer->gid;
+  return roles_decide(roles, peer->uid, groups, (size_t)count);
+}
+
+const char *role_name(role_t role)
+{
+  return role == ROLE_TERMINATE ? "terminate" : role == ROLE_READ ? "read" : "none";
+}

@@ -1,0 +1,30 @@
+/* Who may do what over the control socket: `read` looks, `terminate` ends sessions and reloads too. Accounts and groups of
+ * the system, by the peer's credentials (SO_PEERCRED). root and the bastion's own account may everything; without roles in
+ * the configuration so may everybody whom the socket's mode lets in. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/conf.h"
+#include "common/control.h"
+
+typedef enum role { ROLE_NONE, ROLE_READ, ROLE_TERMINATE } role_t;
+
+typedef struct role_member {
+  bool is_group;
+  unsigned id;
+} role_member_t;
+
+typedef struct roles {
+  conf_list_t read;      /* role_member_t */
+  conf_list_t terminate; /* role_member_t */
+} roles_t;
+
+/* "alice", "1000", or "@adm" for a group. */
+extern const conf_scalar_t roles_scalar;
+
+bool roles_given(const roles_t *roles);
+role_t roles_of(const roles_t *roles, const control_peer_t *peer);
+/* Pure: the decision, with the groups that the peer is in. */
+role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, size_t group_count);
+const char *role_name(role_t role);

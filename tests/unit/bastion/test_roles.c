@@ -1,0 +1,73 @@
+/* Roles at the control socket: every combination of a small universe. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "bastion/roles.h"
+
+static void every_peer_gets_the_highest_role_that_names_it(void **state)
+{
+  (void)state;
+  for (unsigned read_user = 0; read_user < 2; read_user++)
+    for (unsigned read_group = 0; read_group < 2; read_group++)
+      for (unsigned end_user = 0; end_user < 2; end_user++)
+        for (unsigned end_group = 0; end_group < 2; end_group++)
+          for (unsigned uid = 10; uid < 12; uid++)
+            for (unsigned gid = 10; gid < 12; gid++) {
+              role_member_t read[2], end[2];
+              roles_t roles = {{read, 0}, {end, 0}};
+              if (read_user)
+                read[roles.read.count++] = (role_member_t){false, 10};
+              if (read_group)
+                read[roles.read.count++] = (role_member_t){true, 10};
+              if (end_user)
+                end[roles.terminate.count++] = (role_member_t){false, 10};
+              if (end_group)
+                end[roles.terminate.count++] = (role_member_t){true, 10};
+              bool none = roles.read.count + roles.terminate.count == 0;
+              bool ends = (end_user && uid == 10) || (end_group && gid == 10);
+              bool reads = (read_user && uid == 10) || (read_group && gid == 10);
+              role_t want = none || ends ? ROLE_TERMINATE : reads ? ROLE_READ : ROLE_NONE;
+              unsigned groups[2] = {99, gid};
+              assert_int_equal(roles_decide(&roles, uid, groups, 2), want);
+            }
+}
+
+static void root_and_the_bastions_own_account_may_everything(void **state)
+{
+  (void)state;
+  role_member_t somebody = {false, 4242};
+  roles_t roles = {{&somebody, 1}, {NULL, 0}};
+  assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 0, .gid = 0}), ROLE_TERMINATE);
+  assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = geteuid(), .gid = getegid()}), ROLE_TERMINATE);
+  assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 4242, .gid = 4242}), ROLE_READ);
+  assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 4243, .gid = 4243}), ROLE_NONE);
+}
+
+static void accounts_are_named_or_numbered(void **state)
+{
+  (void)state;
+  role_member_t m;
+  assert_int_equal(roles_scalar.parse(NULL, "root", 4, &m), 0);
+  assert_true(!m.is_group && m.id == 0);
+  assert_int_equal(roles_scalar.parse(NULL, "@root", 5, &m), 0);
+  assert_true(m.is_group && m.id == 0);
+  assert_int_equal(roles_scalar.parse(NULL, "@1234", 5, &m), 0);
+  assert_true(m.is_group && m.id == 1234);
+  assert_true(roles_scalar.parse(NULL, "no-such-account", 15, &m) < 0);
+  assert_true(roles_scalar.parse(NULL, "@", 1, &m) < 0);
+  assert_true(roles_scalar.parse(NULL, "-1", 2, &m) < 0);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_peer_gets_the_highest_role_that_names_it),
+      cmocka_unit_test(root_and_the_bastions_own_account_may_everything),
+      cmocka_unit_test(accounts_are_named_or_numbered),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
