@@ -156,11 +156,15 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
   }
   size_t value_len;
   const char *value = option_value("expiry-time", s, len, &value_len);
-  if (value != NULL && parse_expiry(value, value_len, &key->expires))
+  uint64_t expires = 0;
+  if (value != NULL && parse_expiry(value, value_len, &expires))
     return diag_fail(diag, SMPL_EINVAL, "%s:%u: expiry-time= is YYYYMMDD or YYYYMMDDHHMM[SS], with Z for UTC",
                      l->where, l->number);
-  if (value != NULL)
+  if (value != NULL) { /* the earliest of several, as sshd has it */
+    if (key->expires == 0 || expires < key->expires)
+      key->expires = expires;
     return SMPL_OK;
+  }
   value = option_value("from", s, len, &value_len);
   if (value != NULL)
     return parse_from(l, value, value_len, key, diag);

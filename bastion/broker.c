@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bastion/audit_file.h"
@@ -240,8 +239,6 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
     return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
   if (now->metrics.port != next->metrics.port || !ip_equal(&now->metrics.ip, &next->metrics.ip))
     return conf_fail(next->conf, diag, &next->metrics, "metrics: another address needs a restart");
-  if (roles_given(&now->roles) != roles_given(&next->roles))
-    return conf_fail(next->conf, diag, &next->roles, "roles: the first and the last need a restart");
   return SMPL_OK;
 }
 
@@ -310,6 +307,9 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
 
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
 {
+  *ended = 0;
+  if (b->stopping)
+    return diag_fail(diag, SMPL_ECLOSED, "the bastion is stopping");
   notify_reloading(b->notify);
   int err = reload(b, ended, diag);
   notify_ready(b->notify,
@@ -354,14 +354,6 @@ static char *on_metrics(void *ctx, size_t *len)
   return metrics_text(ctx, len);
 }
 
-/* With roles the socket lets everybody in whom its folder does: the roles decide then. */
-static int open_control_to_roles(const broker_t *b, diag_t *diag)
-{
-  if (roles_given(&b->config->roles) && chmod(b->config->control, 0666) < 0)
-    return diag_fail_errno(diag, "%s: cannot be opened to those with roles", b->config->control);
-  return SMPL_OK;
-}
-
 static int start(broker_t *b, diag_t *diag)
 {
   char worker[PATH_CAP];
@@ -377,8 +369,6 @@ static int start(broker_t *b, diag_t *diag)
     err = new_lookup(b, b->config, &b->lookup, diag);
   if (!err)
     err = control_server_open(b->loop, b->config->control, admin_handle, b, &b->control, diag);
-  if (!err)
-    err = open_control_to_roles(b, diag);
   if (!err && b->config->metrics.port != 0)
     err = metrics_server_open(b->loop, &b->config->metrics, on_metrics, b, &b->metrics, diag);
   if (!err)

@@ -35,6 +35,8 @@ enum {
   SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
   SESSION_MESSAGE_BURST = 20000, /* messages from one worker at once */
   SESSION_MESSAGE_PER_SECOND = 20000,
+  SESSION_QUESTION_BURST = 200, /* smpl-control questions at once */
+  SESSION_QUESTION_PER_SECOND = 50,
   SESSION_END_MS = 2000,         /* for the worker to say goodbye to its client */
   SESSION_EXIT_MS = 1000,        /* between the end of the pair and the word how the worker ended */
   SESSION_UNGRANTED_MS = 600000, /* idle and session time of a user without any grant */
@@ -127,6 +129,7 @@ struct session {
   size_t hash_len;
   rate_t sign_rate;
   rate_t message_rate;
+  rate_t question_rate;
   uint32_t failures, probes, notes;
   uint32_t refused_keys; /* offered and not on file, or not to be used */
   bool unsigned_told;    /* that a host signature was not given is in the log; once */
@@ -134,6 +137,7 @@ struct session {
   char verified_user[MSG_USER_MAX];
   uint8_t verified_key[MSG_KEY_MAX];
   size_t verified_key_len;
+  bool proven; /* a signature of a key on file held, whatever came of it */
   bool signed_in;
   bool started; /* its start is on record */
   uint32_t login_request;

@@ -212,10 +212,10 @@ static void penalise(const session_t *s)
 {
   broker_t *b = s->broker;
   uint64_t ms = 0;
-  if (s->reason == REASON_WORKER_DIED || s->reason == REASON_WORKER_MISBEHAVED)
+  if (s->proven || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
+    ms = 0; /* somebody known; and what happens to them is not always their doing */
+  else if (s->reason == REASON_WORKER_DIED || s->reason == REASON_WORKER_MISBEHAVED)
     ms = PENALTY_CRASH_MS;
-  else if (s->signed_in || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
-    ms = 0;
   else if (s->reason == REASON_LOGIN_GRACE)
     ms = PENALTY_GRACE_MS;
   else
@@ -580,6 +580,7 @@ static void sweep_one(session_t *s, uint64_t now)
 }
 
 static reason_t judge_key(const session_t *s);
+static size_t judge_limits(broker_t *b, reason_t reason, const char *text);
 
 /* Each minute, so that a clock that is set is followed. */
 static void judge_hours(broker_t *b)
@@ -594,6 +595,7 @@ static void judge_hours(broker_t *b)
     if (s->state == STATE_OPEN && s->hours_end != UINT64_MAX)
       end_of_hours(s);
   }
+  judge_limits(b, REASON_TOO_MANY_SESSIONS, NULL); /* another grant may have taken over what hours ended */
 }
 
 void session_sweep(broker_t *b)
@@ -661,7 +663,21 @@ static reason_t judge_key(const session_t *s)
 /* The user, the key that signed in, and every open connection must still be allowed. */
 static bool still_granted(session_t *s)
 {
-  return judge_key(s) == REASON_NONE && channel_all_granted(s) && !channel_over_limit(s);
+  return judge_key(s) == REASON_NONE && channel_all_granted(s);
+}
+
+/* Once all connections are judged anew, and know the numbers of their grants: ends sessions above max_sessions, the newest
+ * first. */
+static size_t judge_limits(broker_t *b, reason_t reason, const char *text)
+{
+  size_t ended = 0;
+  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+    if (s->state != STATE_OPEN || !channel_over_limit(s))
+      continue;
+    session_end(s, reason, text);
+    ended++;
+  }
+  return ended;
 }
 
 size_t session_judge_all(broker_t *b)
@@ -677,5 +693,5 @@ size_t session_judge_all(broker_t *b)
     session_end(s, REASON_POLICY_CHANGED, NULL);
     ended++;
   }
-  return ended;
+  return ended + judge_limits(b, REASON_POLICY_CHANGED, NULL);
 }

@@ -362,7 +362,9 @@ void question_ask(session_t *s, const msg_t *m)
   json_t *body = json_loadb(m->json.json, m->json.len, JSON_REJECT_DUPLICATES, NULL);
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   json_t *id = json_object_get(body, "id");
-  if (!json_is_object(body))
+  if (!rate_take(&s->question_rate, SESSION_QUESTION_BURST, SESSION_QUESTION_PER_SECOND, clock_mono_ms()))
+    answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
+  else if (!json_is_object(body))
     answer(s, m->h.request, m->json.control, NULL, failure("none", "expected a JSON object on one line"));
   else if (cmd == NULL)
     answer(s, m->h.request, m->json.control, id, failure("none", "\"cmd\" is missing: " COMMANDS));

@@ -7,7 +7,10 @@
 #include "common/error.h"
 #include "common/text.h"
 
-enum { WARN_MS = 60000 };
+enum {
+  WARN_MS = 60000,
+  AVERTED_MS = 1000, /* that the time left has grown by */
+};
 
 uint64_t events_idle_left(const session_t *s, uint64_t now)
 {
@@ -71,13 +74,15 @@ void events_warn(session_t *s, uint64_t now)
   reason_t reason = idle < session ? REASON_IDLE : REASON_SESSION_LIMIT;
   uint64_t left = idle < session ? idle : session;
   uint64_t limit = idle < session ? s->idle_ms : s->session_ms;
-  uint64_t near = limit < WARN_MS ? limit : WARN_MS;
   warning_t *w = &s->warning;
+  if (w->given && left > w->lowest + AVERTED_MS)
+    *w = (warning_t){.again = true};
   if (w->given && left < w->lowest)
     w->lowest = left;
-  if (w->given && left >= w->lowest + near / 2)
-    *w = (warning_t){.again = true};
-  if (w->given || left > (w->again && near < WARN_MS ? near / 2 : near))
+  /* The first time at once where the limit is short; after that only when half of it is over, lest each byte be followed by
+   * a warning. */
+  uint64_t near = w->again && limit / 2 < WARN_MS ? limit / 2 : WARN_MS;
+  if (w->given || left > near)
     return;
   *w = (warning_t){true, w->again, left};
   warn(s, reason, left);

@@ -74,7 +74,7 @@ void login_verify(session_t *s, const msg_t *m, bool refuse)
     if (r.reason == REASON_NONE)
       r.reason = verify_usable(r.key, &s->source.ip, clock_wall_ms() / 1000);
     if (r.reason == REASON_NONE && r.blob.len <= sizeof s->verified_key) {
-      s->verified = true;
+      s->verified = s->proven = true;
       memcpy(s->verified_user, r.user, sizeof s->verified_user);
       memcpy(s->verified_key, r.blob.data, r.blob.len);
       s->verified_key_len = r.blob.len;

@@ -19,15 +19,16 @@ enum {
 
 /* ---- the user's grants ---- */
 
-/* Calls with each target pattern of a grant of the user's, in order, until it returns false. */
+/* Calls with each target pattern of a grant of the user's, in order, until it returns false. False if there are more than
+ * ROWS_MAX. */
 typedef bool (*row_cb)(void *ctx, size_t grant, const target_conf_t *target);
 
-static void each_row(const session_t *s, row_cb cb, void *ctx)
+static bool each_row(const session_t *s, row_cb cb, void *ctx)
 {
   const config_t *c = s->broker->config;
   const user_conf_t *user = config_user(c, s->user);
   if (user == NULL)
-    return;
+    return true;
   grant_subject_t subject = config_subject(user);
   const grant_conf_t *confs = c->grant_confs.items;
   size_t rows = 0;
@@ -35,8 +36,9 @@ static void each_row(const session_t *s, row_cb cb, void *ctx)
     const target_conf_t *targets = confs[g].targets.items;
     for (size_t t = 0; grant_covers_subject(&c->grants[g], &subject) && t < confs[g].targets.count; t++)
       if (rows++ == ROWS_MAX || !cb(ctx, g, &targets[t]))
-        return;
+        return rows <= ROWS_MAX;
   }
+  return true;
 }
 
 static bool is_wild(const grant_pattern_t *p)
@@ -94,7 +96,9 @@ static bool is_granted(const session_t *s, const char *name, uint16_t port)
   return reason == REASON_NONE || reason == REASON_OUTSIDE_HOURS;
 }
 
-static void each_name(const session_t *s, const target_conf_t *row, name_cb cb, void *ctx)
+/* maybe, if not NULL, tells the few names that cb wants at all before they are judged. */
+static void each_name(const session_t *s, const target_conf_t *row,
+                      bool (*maybe)(void *ctx, const char *name), name_cb cb, void *ctx)
 {
   const grant_pattern_t *p = &row->pattern;
   char text[IP_TEXT_MAX];
@@ -110,7 +114,8 @@ static void each_name(const session_t *s, const target_conf_t *row, name_cb cb, 
   const catalog_name_t *names = catalog_names(s->broker->catalog, p->suffix, &count);
   for (size_t i = 0; i < count; i++) {
     const catalog_name_t *n = &names[i];
-    if (in_row(p, n->name, n->port) && is_granted(s, n->target, n->port) && !cb(ctx, n->name, n->port))
+    if ((maybe == NULL || maybe(ctx, n->name)) && in_row(p, n->name, n->port) &&
+        is_granted(s, n->target, n->port) && !cb(ctx, n->name, n->port))
       return;
   }
 }
@@ -168,7 +173,7 @@ static bool list_row(void *ctx, size_t grant, const target_conf_t *row)
   for (size_t i = 0; i < row->pattern.port_count; i++)
     json_array_append_new(ports, json_integer(row->pattern.ports[i]));
   l->names = json_array();
-  each_name(l->session, row, list_name, l);
+  each_name(l->session, row, NULL, list_name, l);
   json_array_append_new(l->rows,
                         json_pack("{s:s, s:o, s:b, s:o, s:I, s:I, s:o, s:b, s:o}", "target", pattern, "ports",
                                   ports, "any_port", row->pattern.port_count == 0, "description",
@@ -182,7 +187,8 @@ static bool list_row(void *ctx, size_t grant, const target_conf_t *row)
 json_t *targets_list(const session_t *s)
 {
   listing_t l = {.session = s, .rows = json_array(), .left = BUDGET};
-  each_row(s, list_row, &l);
+  if (!each_row(s, list_row, &l))
+    l.truncated = true;
   json_t *reply = json_pack("{s:b, s:o}", "ok", 1, "targets", l.rows);
   if (l.truncated)
     json_object_set_new(reply, "truncated", json_true());
@@ -221,19 +227,25 @@ unsigned targets_distance(const char *a, const char *b)
   return rows[la % 3][lb];
 }
 
+static bool is_near(void *ctx, const char *name)
+{
+  const search_t *search = ctx;
+  size_t a = strlen(search->asked), b = strlen(name);
+  if (a > b + NEAR_MAX || b > a + NEAR_MAX)
+    return false;
+  unsigned distance = targets_distance(search->asked, name);
+  return distance > 0 && distance < search->distance;
+}
+
 static bool compare_name(void *ctx, const char *name, uint16_t port)
 {
   (void)port;
   search_t *search = ctx;
-  size_t a = strlen(search->asked), b = strlen(name);
-  if (a > b + NEAR_MAX || b > a + NEAR_MAX)
+  if (!is_near(search, name))
     return true;
-  unsigned distance = targets_distance(search->asked, name);
-  if (distance == 0 || distance >= search->distance)
-    return true;
-  search->distance = distance;
+  search->distance = targets_distance(search->asked, name);
   snprintf(search->best, GRANT_NAME_MAX, "%s", name);
-  return distance > 1;
+  return search->distance > 1;
 }
 
 static bool compare_row(void *ctx, size_t grant, const target_conf_t *row)
@@ -241,7 +253,7 @@ static bool compare_row(void *ctx, size_t grant, const target_conf_t *row)
   (void)grant;
   search_t *search = ctx;
   if (!row->pattern.is_ip)
-    each_name(search->session, row, compare_name, search);
+    each_name(search->session, row, is_near, compare_name, search);
   return search->distance > 1;
 }
 

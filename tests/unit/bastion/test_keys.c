@@ -208,7 +208,7 @@ static void a_key_may_end_and_be_bound_to_sources(void **state)
   assert_int_equal(verify_usable(key, &taken_out, 1), REASON_SOURCE_NOT_ALLOWED);
   assert_int_equal(verify_usable(key, &outside, 1), REASON_SOURCE_NOT_ALLOWED);
   authkeys_free(&file);
-  take("expiry-time=20270102Z", &ed, &file);
+  take("expiry-time=20270102Z,expiry-time=20280102Z", &ed, &file);
   assert_int_equal(file.keys[0].expires, 1798848000);
   assert_int_equal(verify_usable(&file.keys[0], &outside, 1), REASON_NONE);
   authkeys_free(&file);
