@@ -42,21 +42,22 @@ cpu_ms() { # user and system time: to the nanosecond of what lives, in clock tic
   cat "${files[@]}" 2>/dev/null | awk -v t=$ticks '{ns += $1} END {printf "%.0f", ns / 1e6 + t * 10}'
 }
 pss_kb() {
-  local p s=0 k
-  for p in $(tree "$@"); do
-    k=$(awk '/^Pss:/ {print $2; exit}' "/proc/$p/smaps_rollup" 2>/dev/null) || continue
-    s=$((s + ${k:-0}))
-  done
-  echo $s
+  local p files=()
+  for p in $(tree "$@"); do files+=("/proc/$p/smaps_rollup"); done
+  cat "${files[@]}" 2>/dev/null | awk '/^Pss:/ {s += $2} END {print s + 0}'
 }
 start() { "$@" </dev/null >"$T/log.$((${#pids[@]} + 1))" 2>&1 & pid=$!; pids+=($!); }
+living() { # of the pids given, those that run and are no zombies
+  local p files=()
+  for p in "$@"; do files+=("/proc/$p/stat"); done
+  cat "${files[@]}" 2>/dev/null | sed -n 's/^\([0-9]*\) (.*) [^ZX] .*/\1/p'
+}
 stop() { # PID...: with all below them
-  local all p left
+  local all left=
   all=$(tree "$@")
-  kill "$@" 2>/dev/null || true
+  kill $all 2>/dev/null || true
   for _ in $(seq 100); do
-    left=
-    for p in $all; do [ -d "/proc/$p" ] && ! grep -qs '^State:.Z' "/proc/$p/status" && left+="$p "; done
+    left=$(living $all)
     [ -n "$left" ] || break
     sleep 0.05
   done
@@ -267,7 +268,7 @@ measure_sessions() {
   local v
   for v in "${running[@]}"; do stop "$v"; done
   running=()
-  for _ in $(seq $((runs > 1 ? 2 : 1))); do
+  for _ in $(seq $(((runs + 2) / 3))); do
     measure_sessions_of sshd $sshd_port "$me"
     stop "${server[sshd]}"
     start_sshd
