@@ -179,7 +179,8 @@ static noreturn void serve(worker_t *w)
     int timeout = w->pump && ssh_pump_live(w->pump) > 0 ? TRAFFIC_MS : -1;
     int err = ssh_pump_turn(w->pump, &broker, 1, timeout);
     if (err == SMPL_EPROTO)
-      worker_end(w, REASON_PROTOCOL_ERROR, "more bytes than the channel's window allows");
+      worker_end(w, REASON_PROTOCOL_ERROR,
+                 "more bytes than the channel's window allows, or answers that it does not read");
     if (err)
       lost(w);
     check_login_error(w);

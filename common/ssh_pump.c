@@ -19,7 +19,8 @@ enum {
   DISPATCHES_A_TURN = 32,
   READS_A_TURN = 1, /* of SSH_PUMP_READ_SIZE, per channel: the others come first */
   LINGER_CHECK_MS = 100,
-  REKEY_CHECK_MS = 10, /* a new key exchange that ends inside a write gives no event to wait for */
+  PACKET_OVERHEAD_MAX = 64, /* length, padding and authentication */
+  REKEY_CHECK_MS = 10,      /* a new key exchange that ends inside a write gives no event to wait for */
 };
 
 struct ssh_pump_channel {
@@ -61,10 +62,14 @@ struct ssh_pump {
       scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels: what was just read, or the line at hand */
   ssh_pump_hook_t before_sweep;
   void *before_sweep_ctx;
-  bool work;                          /* something was queued outside a channel's step: do not sleep */
-  struct ssh_counter_struct received; /* libssh counts what it reads */
-  uint64_t received_by;               /* in_bytes at the end of the last turn */
-  bool abuse;                         /* set by callbacks, acted on after libssh has returned */
+  bool work; /* something was queued outside a channel's step: do not sleep */
+  struct ssh_counter_struct
+      received;                   /* libssh counts what it reads from the socket, and what it writes there */
+  struct ssh_counter_struct made; /* and the packets it makes */
+  uint64_t flushed_made;          /* bytes_made and bytes written when libssh last had nothing to send */
+  uint64_t flushed_written;
+  uint64_t received_by; /* in_bytes at the end of the last turn */
+  bool abuse;           /* set by callbacks, acted on after libssh has returned */
 };
 
 /* ---- callbacks: queue and mark, nothing else ---- */
@@ -145,7 +150,7 @@ int ssh_pump_new(ssh_session session, ssh_pump_t **out)
     free(pump);
     return SMPL_ECLOSED;
   }
-  ssh_set_counters(session, &pump->received, NULL);
+  ssh_set_counters(session, &pump->received, &pump->made);
   *out = pump;
   return SMPL_OK;
 }
@@ -633,6 +638,26 @@ static int fill_polls(ssh_pump_t *pump, const struct pollfd *extra, size_t extra
   return SMPL_OK;
 }
 
+/* At most; what a packet has beside its payload depends on the cipher. */
+static uint64_t bytes_made(const ssh_pump_t *pump)
+{
+  return pump->made.out_bytes + pump->made.out_packets * PACKET_OVERHEAD_MAX;
+}
+
+/* libssh answers what the peer asks at once, and keeps what the socket does not take without a limit. A peer that asks
+ * and reads no answer would fill the memory. */
+static bool unsent_too_much(ssh_pump_t *pump)
+{
+  if (!session_busy(pump)) {
+    pump->flushed_made = bytes_made(pump);
+    pump->flushed_written = pump->received.out_bytes;
+    return false;
+  }
+  uint64_t made = bytes_made(pump) - pump->flushed_made;
+  uint64_t written = pump->received.out_bytes - pump->flushed_written;
+  return made > written && made - written > SSH_PUMP_UNSENT_MAX;
+}
+
 /* Lets libssh read and write. SMPL_ECLOSED when the session is over. */
 static int dispatch(ssh_pump_t *pump)
 {
@@ -665,6 +690,8 @@ int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, in
     extra[i].revents = pump->polls[1 + i].revents;
   if (pump->polls[0].revents)
     err = dispatch(pump);
+  if (err == SMPL_OK && unsent_too_much(pump))
+    pump->abuse = true;
   for (size_t i = 0; i < count && err == SMPL_OK && !pump->abuse; i++) {
     size_t at = (pump->first + i) % count;
     err = step_channel(pump->channels[at], pump->polls[1 + extra_count + at].revents);

@@ -23,6 +23,7 @@ enum {
   SSH_PUMP_QUEUE_MAX = 256 << 10, /* bytes queued toward a socket before libssh keeps the rest */
   SSH_PUMP_UNREAD_MAX =
       2 << 20, /* bytes left in libssh; it grants 1.28 MB, so more is a peer that ignores windows */
+  SSH_PUMP_UNSENT_MAX = 8 << 20, /* bytes of answers that the peer does not read */
   SSH_PUMP_CHANNEL_MEMORY = SSH_PUMP_QUEUE_MAX + 2 * SSH_PUMP_UNREAD_MAX,
   SSH_PUMP_LINE_MAX = 16383,            /* bytes of a line on a line channel, without the newline */
   SSH_PUMP_LINES_QUEUE_MAX = 128 << 10, /* bytes of lines that wait for the peer's window */
@@ -104,7 +105,7 @@ void *ssh_pump_context(const ssh_pump_channel_t *ch);
 
 /* Waits at most timeout_ms (-1: no limit) for anything to do, does it, and returns. extra are the caller's
  * descriptors: their revents are set. Returns 0, SMPL_ECLOSED when the session is over, SMPL_EPROTO when the
- * peer ignores windows, SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends the wait early. */
+ * peer ignores windows or reads no answers, SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends the wait early. */
 int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, int timeout_ms);
 
 /* Writes out what the session has buffered, at most for timeout_ms; channels stand still meanwhile. For last

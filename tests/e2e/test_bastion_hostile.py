@@ -347,6 +347,35 @@ def test_a_channel_that_takes_packets_of_next_to_nothing_spins_nobody(world, mos
     target.close()
 
 
+@pytest.mark.full
+def test_answers_that_nobody_reads_are_bounded(world):
+    """Requests are answered: a client that asks and asks and reads nothing must not fill the worker's memory with answers."""
+    w = world
+    with Client(w, receive_buffer=4096) as client:
+        pid = worker_of(w)
+        before, most = memory_kb(pid), [0]
+
+        def watch():
+            while kit.alive(pid):
+                try:
+                    most[0] = max(most[0], memory_kb(pid))
+                except (OSError, TypeError):
+                    return
+                time.sleep(0.02)
+
+        client.wire.deaf.set()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        ask = message(b"\x50", "keepalive@openssh.com", True)
+        sent = flood(client.transport, lambda i: ask, 1_000_000)
+        watcher.join(kit.PATIENCE)
+        assert sent < 1_000_000 and not kit.alive(pid)  # SSH_PUMP_UNSENT_MAX is 8 MB
+        assert kit.SANITIZED or most[0] - before < 20_000, (before, most, sent)
+    end = w.wait_record("session-end")
+    assert end["reason"] == "protocol-error" and "does not read" in end["text"]
+    still_of_use(w)
+
+
 def test_exchanges_of_keys_without_end_are_bounded(world):
     w = world
     target = Target(WEB, echo)
