@@ -196,6 +196,15 @@ def test_plink_forwards_and_is_refused_what_is_not_granted(world, plink):
     assert program.running()
 
 
+def test_plink_carries_transfers_both_ways(world, plink):
+    w, port = world, kit.free_port(LOCAL)
+    target = serve_transfers(w)
+    program = w.spawn(*plink("-N", "-L", f"{LOCAL}:{port}:{WEB}:{target.port}"), env={"HOME": str(w.work)})
+    listening(w, program, port)
+    transfer.both_ways(lambda: socket.create_connection((LOCAL, port), timeout=60), 16)
+    target.close()
+
+
 # --- dropbear ---
 
 @pytest.fixture
