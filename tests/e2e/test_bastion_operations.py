@@ -296,3 +296,33 @@ def test_sigterm_waits_no_longer_than_drain(world):
         kit.recv_all(held)
         assert w.bastion.wait() == 0 and 0.7 < time.monotonic() - began < 10
     assert w.wait_record("session-end")["reason"] == "shutdown"
+
+
+# --- seen from outside ---
+
+@pytest.mark.full
+def test_ssh_audit_finds_nothing_to_warn_of(world):
+    w = world()
+    done = kit.run(kit.tool("ssh-audit"), "-n", "-p", w.ssh_port, BASTION)
+    assert "(kex) curve25519-sha256" in done.stdout, done.stderr
+    told = [line for line in done.stdout.splitlines() if "[fail]" in line or "[warn]" in line]
+    strict = [line for line in told if "kex-strict-s-v00@openssh.com" in line and "unknown algorithm" in line]
+    assert told == strict, done.stdout  # Debian's ssh-audit is older than strict kex, and does not know its name
+    assert "kex-strict-s-v00@openssh.com" in done.stdout
+
+
+def test_the_host_key_is_rotated_as_the_readme_says(world):
+    """Clients learn the new key beside the old one first; the bastion then changes with a reload."""
+    w = world()
+    kit.keygen(w.work / "next", comment="next")
+    known = w.work / "known_hosts"
+    new = " ".join((w.work / "next.pub").read_text().split()[:2])
+    known.write_text(known.read_text() + f"[{BASTION}]:{w.ssh_port} {new}\n")
+    assert w.ssh("-s", command=["smpl-control"]).returncode == 0  # before
+    ssh, local = w.forward()
+    (w.work / "next").rename(w.work / "host")
+    w.command("reload")
+    assert w.ssh("-s", command=["smpl-control"]).returncode == 0  # after
+    assert w.get(local).returncode == 0  # what was open goes on
+    known.write_text(f"[{BASTION}]:{w.ssh_port} {new}\n")
+    assert w.ssh("-s", command=["smpl-control"]).returncode == 0
