@@ -582,6 +582,7 @@ def test_killed_templates_and_workers_under_load_cost_their_sessions_only(place)
         end = w.wait_record("session-end", session=session["id"])
         assert end["reason"] == "worker-died"
         kit.wait_until(lambda: w.template() not in (0, template), "another template")
+        w.wait_record("template-died", pid=template)
         ping(kept)
     assert {s["id"] for s in w.sessions()} == {keeper_id}
     w.check_chain()
