@@ -383,7 +383,8 @@ def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, 
     assert ops.pop(third.strip('"')) == "0" and set(ops.values()) == {"2"}, "the new one is down until its check, the others go on"
     new = spawn(kit.tool("haproxy"), "-db", "-f", "public.cfg", "-x", "public.sock", "-sf", old.pid, cwd=product.folder, name="haproxy-public")
     assert old.wait() == 0, new.stderr
-    assert new.running() and list(instances(product.folder / "public.sock").values()).count("UP") == 4
+    kit.wait_until(lambda: list(instances(product.folder / "public.sock").values()).count("UP") == 4, "the four known ones are up")
+    assert new.running()
     load.more()
     assert load.end() == []
 
