@@ -111,7 +111,9 @@ static int no_passphrase(char *buf, int size, int rw, void *ctx)
   return -1;
 }
 
-static int use_key(SSL_CTX *ctx, const char *path, diag_t *diag)
+/* OpenSSL compares a key only with a certificate of its own kind, so that an RSA certificate would take an EC key: hence a
+ * comparison of our own. */
+static int use_key(SSL_CTX *ctx, const X509 *certificate, const char *path, diag_t *diag)
 {
   char *text = NULL;
   size_t len = 0;
@@ -124,7 +126,7 @@ static int use_key(SSL_CTX *ctx, const char *path, diag_t *diag)
   if (key == NULL)
     err = encrypted ? diag_fail(diag, SMPL_EINVAL, "%s: keys with a passphrase are not supported", path)
                     : fail_ssl(diag, path, "no private key in PEM form");
-  else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
+  else if (X509_check_private_key(certificate, key) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
     err = fail_ssl(diag, path, "not the key of the certificate");
   EVP_PKEY_free(key);
   BIO_free(bio);
@@ -192,7 +194,7 @@ static int use_certificate(tls_t *tls, SSL_CTX *ctx, diag_t *diag)
   err = bio != NULL ? read_chain(ctx, bio, tls->certificate, &first, diag)
                     : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
-    err = use_key(ctx, tls->key, diag);
+    err = use_key(ctx, first, tls->key, diag);
   if (!err)
     describe(tls, first);
   X509_free(first);

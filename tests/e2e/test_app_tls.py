@@ -193,11 +193,12 @@ def test_what_speaks_something_else_is_closed_and_logged(front):
     assert b"200 OK" in front.raw(get(b"/api/v1/echo/x", LAST))
 
 
-def test_a_certificate_that_changes_is_served_without_a_restart(front, work):
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+def test_a_certificate_that_changes_is_served_without_a_restart(front, work, kind):
     old = (work / "server.pem").read_bytes()
     (work / "old.pem").write_bytes(old)
     kept = front.connect()
-    certificate(work, "next", subject="next." + NAME)
+    certificate(work, "next", subject="next." + NAME, kind=kind)
 
     def put(name, suffix, mode):
         (work / "part").write_bytes((work / f"{name}.{suffix}").read_bytes())
@@ -231,6 +232,7 @@ def test_a_certificate_that_changes_is_served_without_a_restart(front, work):
 def test_what_cannot_be_used_is_one_line_with_its_place(work):
     certificate(work)
     certificate(work, "other")
+    certificate(work, "another", kind="rsa")
     (work / "empty.pem").write_text("")
     kit.run(kit.tool("openssl"), "ec", "-in", work / "server.key", "-aes128", "-passout", "pass:x", "-out", work / "locked.key")
     (work / "locked.key").chmod(0o600)
@@ -240,6 +242,8 @@ def test_what_cannot_be_used_is_one_line_with_its_place(work):
     (work / "loose.pem").chmod(0o666)
     (work / "many.pem").write_bytes((work / "server.pem").read_bytes() * 17)
     cases = {("server.pem", "other.key"): "other.key: not the key of the certificate",
+             ("server.pem", "another.key"): "another.key: not the key of the certificate",
+             ("another.pem", "server.key"): "server.key: not the key of the certificate",
              ("empty.pem", "server.key"): "empty.pem: no certificate in PEM form",
              ("server.key", "server.key"): "server.key: no certificate in PEM form",
              ("server.pem", "server.pem"): "server.pem",
