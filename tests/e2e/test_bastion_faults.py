@@ -525,6 +525,19 @@ def test_a_client_that_vanishes_without_a_word_is_given_up_while_bytes_are_under
         program.kill9()
 
 
+@pytest.mark.full
+def test_a_client_that_vanishes_while_nothing_flows_is_given_up_too(place, far):
+    """KEEPALIVE_IDLE_S and the probes after it, which USER_TIMEOUT_MS cuts short: within two minutes."""
+    w = place.world
+    w.write(grants=GRANT)
+    ssh = far_ssh(place, far, "-N")
+    session = kit.wait_until(w.sessions, "the session")[0]
+    place.cut()
+    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=200, step=1)
+    assert w.records("session-end")[-1]["reason"] == "client-vanished"
+    ssh.kill9()
+
+
 # --- processes ---
 
 @pytest.mark.short
