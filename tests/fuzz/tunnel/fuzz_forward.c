@@ -7,6 +7,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What others than this machine can reach is marked as such: that is what -g is asked for. */
+static bool is_told_wide(const forward_t *forward)
+{
+  return !forward->bind_given || forward->wide == !ip_is_loopback(&forward->bind);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   char *text = malloc(size + 1);
@@ -14,8 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   text[size] = '\0';
   diag_t diag = {0};
   forward_t forward;
-  if (forward_parse(text, &forward, &diag) == 0 &&
-      (forward.target[0] == '\0' || (forward.bind_given && !ip_is_loopback(&forward.bind))))
+  if (forward_parse(text, &forward, &diag) == 0 && (forward.target[0] == '\0' || !is_told_wide(&forward)))
+    abort();
+  if (forward_parse_socks(text, &forward, &diag) == 0 && !is_told_wide(&forward))
     abort();
   char user[OPTIONS_USER_MAX];
   char host[OPTIONS_HOST_MAX];
