@@ -202,11 +202,21 @@ static void opened(connection_t *c)
   carry_free(c);
 }
 
+static void ask_for(connection_t *c);
+
+/* A session keeps one error, which may be of another question by now, such as a subsystem that the server does not have:
+ * then this one is asked again, once. */
 static void not_opened(connection_t *c, bool in_time)
 {
   tunnel_t *t = c->tunnel;
   char text[256];
   exit_code_t code = in_time ? learn_read_refusal(t->session.ssh, text, sizeof text) : EXIT_UNREACHABLE;
+  if (in_time && !c->asked_twice && !learn_has_refusal(t->session.ssh)) {
+    c->asked_twice = true;
+    ssh_channel_free(c->channel);
+    ask_for(c);
+    return;
+  }
   end_check(c);
   if (c->socks) {
     answer_socks(c, code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED

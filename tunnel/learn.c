@@ -61,6 +61,11 @@ typedef struct refusal {
   bool again; /* after ready: asked once more, where things may have moved */
 } refusal_t;
 
+bool learn_has_refusal(ssh_session session)
+{
+  return strstr(ssh_get_error(session), "error (") != NULL;
+}
+
 exit_code_t learn_read_refusal(ssh_session session, char *text, size_t cap)
 {
   /* "... error (CODE) TEXT"; RFC 4254 §5.1: 1 is prohibited, 2 connect failed. */

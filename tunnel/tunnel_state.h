@@ -64,6 +64,7 @@ struct connection {
   connection_state_t state;
   int fd;        /* -1: the check before ready, and nothing else */
   bool is_check; /* ready waits for it */
+  bool asked_twice;
   ssh_channel channel;
   uint64_t until;
   socks_t *socks;  /* while it says its target, and until that is answered */
@@ -194,3 +195,5 @@ void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t por
 void learn_event(void *ctx, const json_t *event);
 /* libssh has put the server's answer into one text; EXIT_REFUSED or EXIT_UNREACHABLE. */
 exit_code_t learn_read_refusal(ssh_session session, char *text, size_t cap);
+/* False when the text is of something else: a later answer has taken its place. */
+bool learn_has_refusal(ssh_session session);
