@@ -1,5 +1,6 @@
 """Two instances behind the balancers: one is killed, drained, slow to become ready or joins, under load."""
 
+import contextlib
 import http.client
 import http.server
 import json
@@ -249,7 +250,7 @@ services:
 """)
     assert render(work / "balancers.yaml", p.folder).returncode == 0
     p.first, p.second = Instance(ONE, p.port), Instance(TWO, p.port, ready=False)
-    start_balancers(spawn, p.folder, ["public"])
+    p.balancer = start_balancers(spawn, p.folder, ["public"])["public"]
     kit.wait_until(lambda: instances(p.folder / "public.sock")[f"{ONE}:{p.port}"] == "UP", "the first instance is up")
     yield p
     p.first.close()
@@ -370,7 +371,11 @@ services:
 
 # Adding an instance to a running balancer
 
-@pytest.mark.full
+def reloaded(spawn, folder, old):
+    """The public balancer anew over what was rendered, taking the listeners over; the one before finishes what it has."""
+    return spawn(kit.tool("haproxy"), "-db", "-f", "public.cfg", "-x", "public.sock", "-sf", old.pid, cwd=folder, name="haproxy-public")
+
+
 def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, product):
     customer = seed(product)
     load = Load(product, customer.key, ("GET", "POST"), customers=4)
@@ -382,12 +387,33 @@ def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, 
     assert render(list_file, product.folder).returncode == 0
     ops = {line.split()[3]: line.split()[5] for line in (product.folder / "public.state").read_text().splitlines()[2:]}
     assert ops.pop(third.strip('"')) == "0" and set(ops.values()) == {"2"}, "the new one is down until its check, the others go on"
-    new = spawn(kit.tool("haproxy"), "-db", "-f", "public.cfg", "-x", "public.sock", "-sf", old.pid, cwd=product.folder, name="haproxy-public")
+    new = reloaded(spawn, product.folder, old)
     assert old.wait() == 0, new.stderr
     kit.wait_until(lambda: list(instances(product.folder / "public.sock").values()).count("UP") == 4, "the four known ones are up")
     assert new.running()
     load.more()
     assert load.end() == []
+
+
+def test_a_kept_connection_outlives_a_reload_by_one_answer_that_says_so(pair, spawn):
+    """Closing it while a request is on its way loses that request, and a POST may not be sent again (RFC 9112, 9.3.1)."""
+    pair.both_up()
+    kept = http.client.HTTPConnection(PUBLIC, pair.port, timeout=15)
+    fresh = http.client.HTTPConnection(PUBLIC, pair.port, timeout=15)  # connected ahead of its first request
+    with contextlib.closing(kept), contextlib.closing(fresh):
+        fresh.connect()
+        kept.request("POST", "/api/v1/x", b"{}", {"Host": "h"})
+        reply = kept.getresponse()
+        assert reply.status == 200 and reply.read() == b"ok" and reply.getheader("Connection") is None
+        new = reloaded(spawn, pair.folder, pair.balancer)
+        pair.balancer.wait_line("Proxy public stopped")
+        for connection in (kept, fresh):
+            assert pair.balancer.running()
+            connection.request("POST", "/api/v1/x", b"{}", {"Host": "h"})
+            reply = connection.getresponse()
+            assert reply.status == 200 and reply.read() == b"ok" and reply.getheader("Connection") == "close"
+        assert pair.balancer.wait() == 0 and new.running()
+    assert pair.call("POST", b"{}") == 200
 
 
 def test_sigusr1_lets_a_balancer_finish_what_it_has(pair, spawn):
