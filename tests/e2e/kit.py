@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
 SANITIZED = "asan" in str(BIN)
-PATIENCE = 40.0 if SANITIZED else 20.0  # seconds that anything may take before it counts as hanging
+COUNTED = "coverage" in str(BIN)  # by ./dev coverage
+PATIENCE = 40.0 if SANITIZED or COUNTED else 20.0  # seconds that anything may take before it counts as hanging
 
 
 def binary(name):

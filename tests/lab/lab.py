@@ -171,7 +171,8 @@ def write_resolver():
     services = "".join(f"_http._tcp PTR _http._tcp.{n}\n_http._tcp.{n} SRV 0 0 80 {n}\n" for n in SERVICES.values())
     head = "$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\n"
     write("resolver/internal.zone", head + records({"ns": "10.20.0.2", **INTERNAL_NAMES}) + services
-          + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n")
+          + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n"
+          + f"other A {INTERNAL_NAMES['config']}\nother AAAA {v6(INTERNAL_NAMES['config'])}\n")
     write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES}))
     listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, address in (("vpc", "10.20.0.2"), ("world", "203.0.113.2"))
                         for a in (address, v6(address)))
@@ -235,10 +236,10 @@ def write_bastion():
     for folder in ("bastion", "laptop", "attacker", "far"):
         (WORK / folder).mkdir(exist_ok=True)
     key("host_ed25519", "bastion")
-    for name, folder in (("dev", "laptop"), ("night", "laptop"), ("stranger", "attacker")):
+    for name, folder in (("dev", "laptop"), ("night", "laptop"), ("late", "laptop"), ("stranger", "attacker")):
         key(name, folder)
-    for name in ("dev", "night"):
-        shutil.copy(WORK / "laptop" / f"{name}.pub", WORK / "bastion" / f"{name}.pub")
+    for name, options in (("dev", ""), ("night", ""), ("late", 'expiry-time="20200101" ')):
+        write(f"bastion/{name}.pub", options + (WORK / "laptop" / f"{name}.pub").read_text())
     networks = json.dumps(NETWORKS[VPC])
     write("bastion/bastion.yaml", f"""\
 listen: ["203.0.113.5:22", "[2001:db8:113::5]:22"]
@@ -249,6 +250,7 @@ search: [smplkit.local]
 users:
   - {{name: dev, keys: dev.pub, groups: [developers]}}
   - {{name: night, keys: night.pub, groups: [night]}}
+  - {{name: late, keys: late.pub, groups: [developers]}}
 grants:
   - {{groups: [developers], targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80", "moving.internal.smplkit.local:80", "bulk.internal.smplkit.local:80"], networks: {networks}}}
   - {{groups: [night], targets: ["config.internal.smplkit.local:80"], networks: {networks}, hours: [{closed_hours()}]}}

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -78,12 +79,25 @@ def that_connect(addresses, port=80, seconds=1.0):
 
 @pytest.mark.parametrize("host,view", [("insider", "vpc"), ("laptop", "world"), ("attacker", "world")])
 def test_dig_tells_each_side_its_own_names(lab, host, view):
+    """Where each internal service is, and that it is."""
     expected = {"vpc": ("10.20.0.11", "fd20::11"), "world": ("", "")}[view]
     for rtype, value in zip(("A", "AAAA"), expected):
         assert lab.on(host, "dig", "+short", "config.internal.smplkit.local", rtype).stdout.strip() == value
         assert lab.on(host, "dig", "+short", "config.smplkit.com", rtype).stdout.strip() == {"A": "203.0.113.11", "AAAA": "2001:db8:113::11"}[rtype]
     if view == "world":
         assert "status: REFUSED" in lab.on(host, "dig", "config.internal.smplkit.local").stdout
+
+
+@pytest.mark.parametrize("protocol", ["+notcp", "+tcp"])
+def test_the_listener_decides_and_not_the_address_that_is_asked_from(lab, protocol):
+    """A private source at the outer listener: whoever can send such a packet would have the inside view."""
+    asked = {}
+    for server, source in itertools.product((INNER_DNS, OUTER_DNS), ("10.20.0.5", "203.0.113.5")):  # both are the bastion's own
+        done = lab.on("bastion", "dig", "+tries=2", "+time=2", protocol, "-b", source, f"@{server}", "config.internal.smplkit.local")
+        asked[server, source] = re.search(r"status: (\w+)", done.stdout)[1]
+        assert ("10.20.0.11" in done.stdout) == (asked[server, source] == "NOERROR"), done.stdout
+    assert asked == {(INNER_DNS, "10.20.0.5"): "NOERROR", (INNER_DNS, "203.0.113.5"): "REFUSED",
+                     (OUTER_DNS, "10.20.0.5"): "REFUSED", (OUTER_DNS, "203.0.113.5"): "REFUSED"}
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -206,36 +220,69 @@ def test_a_route_toward_vpc_leads_nowhere(lab, routes_to_vpc, gateway):
                     pass
 
 
+# what each host of inet offers there; everything else is closed
 EXPECTED = {"203.0.113.2": {53}, "203.0.113.5": {22}, "203.0.113.10": {80}, "203.0.113.11": {80}, "203.0.113.12": {80}, "203.0.113.50": set(), "203.0.113.51": set()}
+EXPECTED_UDP = {address: {53} if address == OUTER_DNS else set() for address in EXPECTED}
 
 
-def nmap(lab, ports, *targets, v6=False):
-    done = lab.on("attacker", "nmap", "-n", "-Pn", "-sS", "-T5", "--max-retries", "2", "--min-rate", "2000", "-p", ports, "-oG", "-", *(["-6"] if v6 else []), *targets, timeout=300)
+def nmap(lab, kind, ports, *targets, v6=False):
+    """{address: ports that are not closed}"""
+    done = lab.on("attacker", "nmap", "-n", "-Pn", kind, "-T5", "--max-retries", "3", "--min-rate", "2000", "-p", ports, "-oG", "-", *(["-6"] if v6 else []), *targets, timeout=600)
     assert done.returncode == 0, done.stderr
     found = {}
     for line in done.stdout.splitlines():
         match = re.match(r"Host: (\S+) ", line)
-        if match:
-            found.setdefault(match[1], set()).update(int(p) for p in re.findall(r"(\d+)/open/", line))
+        if match:  # open|filtered is what nmap says of silence on UDP
+            found.setdefault(match[1], set()).update(int(p) for p in re.findall(r"(\d+)/open(?:\|filtered)?/", line))
     return found
 
 
-def scan(lab, ports):
-    assert nmap(lab, ports, *EXPECTED) == EXPECTED
-    expected6 = {lab.v6(a): p for a, p in EXPECTED.items()}
-    assert nmap(lab, ports, *expected6, v6=True) == expected6
+def scan(lab, kind, ports, expected):
+    assert nmap(lab, kind, ports, *expected) == expected
+    expected6 = {lab.v6(a): p for a, p in expected.items()}
+    assert nmap(lab, kind, ports, *expected6, v6=True) == expected6
+
+
+@pytest.fixture
+def closed_ports_that_answer(lab):
+    """A host says a thousandth as often as it is asked that a UDP port is closed, and silence is what an open one may give:
+    without that limit each port of each host is seen as what it is."""
+    files = ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit", "ipv4/icmp_msgs_per_sec", "ipv4/icmp_msgs_burst"]
+    hosts = [h for h, legs in lab.HOSTS.items() if "inet" in legs]
+    before = {}
+    for host, name in itertools.product(hosts, files):
+        with inside(host):
+            path = f"/proc/sys/net/{name}"
+            before[host, path] = open(path).read()
+            open(path, "w").write("0\n" if name.endswith("ratelimit") else "1000000\n")
+    yield
+    for (host, path), value in before.items():
+        with inside(host):
+            open(path, "w").write(value)
 
 
 def test_nmap_finds_what_is_offered_and_nothing_else(lab):
     """A metrics page, a control socket, an instance's port: each more is one to attack."""
-    scan(lab, "1-1024,2222,5300,8000-8100,9000-9400")
+    scan(lab, "-sS", "1-1024,2222,5300,8000-8100,9000-9400", EXPECTED)
     assert set(re.findall(r"Host: (\S+)", lab.on("attacker", "nmap", "-n", "-sn", "-oG", "-", "203.0.113.0/24").stdout)) == \
         {*EXPECTED, "203.0.113.66"}  # and no host that we do not know
 
 
+def test_nmap_finds_no_udp_service_but_the_resolver(lab, closed_ports_that_answer):
+    """A second DNS port that takes everybody for an insider, or a program's own socket that hears strangers' answers."""
+    with inside("laptop"):
+        canary = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        canary.bind(("203.0.113.50", 5300))
+    with canary:  # a silent one would be seen
+        assert nmap(lab, "-sU", "5299-5301", "203.0.113.50") == {"203.0.113.50": {5300}}
+    scan(lab, "-sU", "1-200,2222,5300,5353,8000-8100,9000-9100", EXPECTED_UDP)
+
+
 @pytest.mark.full
-def test_nmap_finds_nothing_on_any_port_of_either_family(lab):
-    scan(lab, "1-65535")
+@pytest.mark.parametrize("kind,expected", [("-sS", EXPECTED), ("-sU", EXPECTED_UDP)])
+def test_nmap_finds_nothing_on_any_port_of_either_family(lab, closed_ports_that_answer, kind, expected):
+    """The same on the ports that nobody thought of."""
+    scan(lab, kind, "1-65535", expected)
 
 
 # --- the boundary, both fronts ---
@@ -297,6 +344,11 @@ def audit(lab):
     return [json.loads(line) for line in (lab.WORK / "bastion" / "audit.jsonl").read_text().splitlines()]
 
 
+def reload_bastion(lab):
+    done = lab.on("bastion", lab.BIN / "smpl-bastion", "reload", "-c", lab.WORK / "bastion" / "bastion.yaml")
+    assert done.returncode == 0, done.stderr
+
+
 def wait_reason(lab, before, reason):
     kit.wait_until(lambda: reason in [r.get("reason") for r in audit(lab)[before:]], f"{reason} is audited; there is {audit(lab)[before:]}")
 
@@ -317,6 +369,23 @@ def test_a_key_outside_its_hours_opens_nothing(lab):
     wait_reason(lab, before, "outside-hours")
 
 
+def test_an_expired_key_opens_nothing(lab):
+    """What a former contractor still has in his folder."""
+    before = len(audit(lab))
+    keys = lab.WORK / "bastion" / "late.pub"
+    text = keys.read_text()
+    assert ssh(lab, "-W", "config.internal:80", user="late", key="late").returncode == 255
+    wait_reason(lab, before, "key-expired")
+    try:
+        keys.write_text(text.replace("20200101", "20990101"))
+        reload_bastion(lab)
+        assert ssh(lab, "-W", "config.internal:80", user="late", key="late").returncode == 0  # the date alone was it
+    finally:
+        keys.write_text(text)
+        reload_bastion(lab)
+    assert ssh(lab, "-W", "config.internal:80", user="late", key="late").returncode == 255
+
+
 def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
     """Somebody who left the company."""
     before = len(audit(lab))
@@ -327,7 +396,7 @@ def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
     try:
         assert "http://localhost" in tunnel.stdout.readline()
         keys.write_text((lab.WORK / "bastion" / "night.pub").read_text())
-        assert lab.on("bastion", lab.BIN / "smpl-bastion", "reload", "-c", lab.WORK / "bastion" / "bastion.yaml").returncode == 0
+        reload_bastion(lab)
         assert tunnel.wait(20) != 0
         wait_reason(lab, before, "policy-changed")
         before = len(audit(lab))
@@ -335,7 +404,7 @@ def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
         wait_reason(lab, before, "unknown-key")
     finally:
         keys.write_text(text)
-        lab.on("bastion", lab.BIN / "smpl-bastion", "reload", "-c", lab.WORK / "bastion" / "bastion.yaml", check=True)
+        reload_bastion(lab)
         if tunnel.poll() is None:
             tunnel.terminate()
         tunnel.communicate()
@@ -346,10 +415,13 @@ def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
     ("flags.internal:80", "not-granted"),                       # a service without a grant
     ("config.internal:22", "port-not-granted"),                 # another port of a granted one
     ("10.20.0.11:80", "not-granted"),                           # the address behind a granted name
-    ("alias.internal:80", "not-granted"),                       # another name of the same address
+    ("alias.internal:80", "not-granted"),                       # other names of the same address: a CNAME,
+    ("other.internal:80", "not-granted"),                       # an address record,
+    ("config.smplkit.com:80", "not-granted"), ("config:80", "not-granted"), ("11.0.20.10.in-addr.arpa:80", "not-granted"),
     ("secret.internal:80", "not-granted"),
     ("[fd20::11]:80", "not-granted"),                           # its IPv6 address
-    ("[::ffff:10.20.0.11]:80", "not-granted"),                  # the address in IPv6 clothes
+    ("[::ffff:10.20.0.11]:80", "not-granted"), ("[::ffff:a14:b]:80", "not-granted"),  # the address in IPv6 clothes
+    ("[0:0:0:0:0:ffff:10.20.0.11]:80", "not-granted"),
     ("[::10.20.0.11]:80", "not-granted"), ("[64:ff9b::10.20.0.11]:80", "not-granted"),
     ("0x0a14000b:80", "not-granted"), ("169082891:80", "not-granted"), ("10.20.11:80", "not-granted"),  # and in those of inet_aton
     ("10.20.0.2:53", "not-granted"),                            # the resolver, as an insider
@@ -364,6 +436,11 @@ def test_the_bastion_opens_what_is_granted_and_nothing_else(lab, target, reason)
     assert not [r for r in audit(lab)[before:] if r.get("event") == "channel-open"]
 
 
+# outside the grant's networks, as IPv4 and in IPv6 clothes
+FORBIDDEN = ("203.0.113.66", "127.0.0.1", "169.254.169.254", "2001:db8:113::66", "::1", "::ffff:203.0.113.66", "::ffff:127.0.0.1",
+             "64:ff9b::203.0.113.66", "2002:cb00:7142::1")
+
+
 def test_a_name_that_is_pointed_elsewhere_after_the_check_leads_nowhere_else(lab):
     """DNS rebinding: a granted name whose TTL is 0 is answered with an address that may be reached, then with one that may not."""
     zone = lab.WORK / "resolver" / "internal.zone"
@@ -375,9 +452,9 @@ def test_a_name_that_is_pointed_elsewhere_after_the_check_leads_nowhere_else(lab
     before, outcomes = len(audit(lab)), set()
     with trap:
         try:
-            for n in range(12):
-                address = ("10.20.0.11", "203.0.113.66", "127.0.0.1", "10.20.0.5")[n % 4]
-                zone.write_text(text.replace("SOA ns hostmaster 1 ", f"SOA ns hostmaster {n + 2} ") + f"moving 0 A {address}\n")
+            for n, address in enumerate(("10.20.0.11", *FORBIDDEN, "fd20::11", "10.20.0.5", *FORBIDDEN, "10.20.0.11")):
+                kind = "AAAA" if ":" in address else "A"
+                zone.write_text(text.replace("SOA ns hostmaster 1 ", f"SOA ns hostmaster {n + 2} ") + f"moving 0 {kind} {address}\n")
                 assert subprocess.run(reload, capture_output=True).returncode == 0
                 done = ssh(lab, "-W", "moving.internal:80")
                 outcomes.add((address, done.returncode == 0))
@@ -386,9 +463,61 @@ def test_a_name_that_is_pointed_elsewhere_after_the_check_leads_nowhere_else(lab
             subprocess.run(reload, capture_output=True)
         with pytest.raises(TimeoutError):
             trap.accept()
-    assert ("10.20.0.11", True) in outcomes and ("203.0.113.66", False) in outcomes and ("127.0.0.1", False) in outcomes
+    assert outcomes == {(a, False) for a in FORBIDDEN} | {("10.20.0.11", True), ("fd20::11", True), ("10.20.0.5", False)}
     opened = {r["address"] for r in audit(lab)[before:] if r.get("event") == "channel-open"}
-    assert opened == {"10.20.0.11:80"}, opened  # 10.20.0.5:80 is granted, and closed: nothing was opened there
+    assert opened == {"10.20.0.11:80", "[fd20::11]:80"}, opened  # 10.20.0.5:80 is granted, and closed: nothing was opened there
+
+
+class FlippingDns:
+    """A name server on a host inside that answers each question for an address with the next of its answers, TTL 0."""
+
+    def __init__(self, address, answers):
+        self.answers, self.asked = answers, 0
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 53))
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                message, peer = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            end = message.index(b"\0", 12) + 5
+            records = []
+            if message[end - 4:end] == b"\0\1\0\1":
+                records = self.answers[self.asked % len(self.answers)]
+                self.asked += 1
+            body = b"".join(struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(a) for a in records)
+            self.socket.sendto(message[:2] + struct.pack(">HHHHH", 0x8580, 1, len(records), 0, 0) + message[12:end] + body, peer)
+
+    def close(self):
+        self.socket.close()
+
+
+def test_a_name_that_changes_between_two_questions_is_asked_once(lab):
+    """Checked with one answer, connected to with the next: any host of vpc, or the bastion's own loopback."""
+    policy = lab.WORK / "bastion" / "bastion.yaml"
+    text = policy.read_text()
+    with inside("attacker"):
+        trap = socket.create_server(("203.0.113.66", 80))
+        trap.settimeout(0.1)
+    with inside("insider"):
+        dns = FlippingDns("10.20.0.9", [["10.20.0.11"], ["203.0.113.66"], ["10.20.0.11"], ["127.0.0.1"], ["10.20.0.11", "203.0.113.66"]])
+    before = len(audit(lab))
+    try:
+        policy.write_text(text.replace('servers: ["10.20.0.2:53"]', 'servers: ["10.20.0.9:53"]'))
+        reload_bastion(lab)
+        worked = [ssh(lab, "-W", "moving.internal:80").returncode == 0 for _ in range(10)]
+        with pytest.raises(TimeoutError):
+            trap.accept()
+    finally:
+        policy.write_text(text)
+        reload_bastion(lab)
+        dns.close()
+        trap.close()
+    assert worked == [True, False, True, False, False] * 2 and dns.asked == 10
+    assert [r["address"] for r in audit(lab)[before:] if r.get("event") == "channel-open"] == ["10.20.0.11:80"] * 4
 
 
 # --- what is allowed works ---
