@@ -22,7 +22,6 @@ extern const char docs_license[], docs_license_end[];
 
 enum {
   ETAG_MAX = 2 + 32 + 1,
-  STATE_MAX = 256,
   HEALTH_FRESH_MS = 100, /* how long the storage's answer to "are you there?" counts */
 };
 
@@ -59,27 +58,27 @@ struct built_in {
   char *index;    /* docs/index.html with the service's title */
   char *document; /* the OpenAPI document as text */
   page_t pages[ASSET_COUNT + 1];
-  uint64_t storage_asked; /* monotonic ms */
-  int storage_err;        /* what it said then, and in words */
+  shared_t *healthy, *ready; /* what is said when all is well */
+  uint64_t storage_asked;    /* monotonic ms */
+  int storage_err;           /* what it said then, and in words */
   diag_t storage_diag;
 };
 
-/* Replies with the status, which is 503 unless fine, the service and what is wrong with its storage, if anything. */
-static void reply_state(request_t *request, const built_in_t *b, bool fine, const char *status,
-                        const char *wrong)
+/* The usual case is asked for all the time, and is the same each time: {"status":"ok","service":"config","version":"1.0",...}. */
+static shared_t *make_fine(const service_t *service, const char *status)
 {
-  char text[STATE_MAX];
-  if (!fine && wrong != NULL) {
-    request_reply(request, 503,
-                  json_pack("{s:s,s:s,s:s,s:s}", "status", status, "service", b->service->name, "version",
-                            SMPL_VERSION, "storage", wrong));
-    return;
-  }
-  /* The usual case is asked for all the time, and every part of it is a word of ours. */
-  int n = snprintf(text, sizeof text, "{\"status\":\"%s\",\"service\":\"%s\",\"version\":\"%s\"%s}", status,
-                   b->service->name, SMPL_VERSION,
-                   fine && b->service->check != NULL ? ",\"storage\":\"ok\"" : "");
-  reply_words(request, fine ? 200 : 503, text, (size_t)n);
+  char *text = NULL;
+  int n = asprintf(&text, "{\"status\":\"%s\",\"service\":\"%s\",\"version\":\"%s\"%s}", status,
+                   service->name, SMPL_VERSION, service->check != NULL ? ",\"storage\":\"ok\"" : "");
+  return n < 0 ? NULL : shared_new(text, (size_t)n);
+}
+
+/* 503 with the service and what is wrong with its storage, if anything. */
+static void reply_unfit(request_t *request, const built_in_t *b, const char *status, const char *wrong)
+{
+  request_reply(request, 503,
+                json_pack("{s:s,s:s,s:s,s:s*}", "status", status, "service", b->service->name, "version",
+                          SMPL_VERSION, "storage", wrong));
 }
 
 /* NULL, or why the service's storage does not answer. An answer counts for HEALTH_FRESH_MS: many balancers and monitors ask
@@ -103,7 +102,10 @@ static void handle_health(request_t *request, void *context)
 {
   built_in_t *b = context;
   const char *wrong = ask_storage(b);
-  reply_state(request, b, wrong == NULL, wrong == NULL ? "ok" : "failing", wrong);
+  if (wrong == NULL)
+    request_reply_kept(request, b->healthy);
+  else
+    reply_unfit(request, b, "failing", wrong);
 }
 
 /* What a load balancer asks before it sends requests here: no, once the program is told to end. */
@@ -111,11 +113,14 @@ static void handle_ready(request_t *request, void *context)
 {
   built_in_t *b = context;
   if (b->program->leaving) {
-    reply_state(request, b, false, "draining", NULL);
+    reply_unfit(request, b, "draining", NULL);
     return;
   }
   const char *wrong = ask_storage(b);
-  reply_state(request, b, wrong == NULL, wrong == NULL ? "ready" : "failing", wrong);
+  if (wrong == NULL)
+    request_reply_kept(request, b->ready);
+  else
+    reply_unfit(request, b, "failing", wrong);
 }
 
 static void handle_metrics(request_t *request, void *context)
@@ -254,7 +259,9 @@ int built_in_new(const service_t *service, const program_t *program, built_in_t 
   if (!err) {
     b->document = json_dumps(document, JSON_COMPACT);
     b->index = write_index(service->title);
-    if (b->document == NULL || b->index == NULL)
+    b->healthy = make_fine(service, "ok");
+    b->ready = make_fine(service, "ready");
+    if (b->document == NULL || b->index == NULL || b->healthy == NULL || b->ready == NULL)
       err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   json_decref(document);
@@ -273,6 +280,8 @@ void built_in_free(built_in_t *built_in)
     return;
   free(built_in->index);
   free(built_in->document);
+  shared_drop(built_in->healthy);
+  shared_drop(built_in->ready);
   free(built_in);
 }
 

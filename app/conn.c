@@ -97,7 +97,7 @@ static void on_closed(uv_handle_t *handle)
   tls_link_free(c->tls);
   free(c->in);
   free(c->out_head);
-  free(c->out_owned);
+  shared_drop(c->out_owned);
   free(c);
   front_check_drained(front);
 }

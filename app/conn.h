@@ -11,6 +11,7 @@
 #include "app/metrics.h"
 #include "app/request.h"
 #include "app/room.h"
+#include "app/shared.h"
 #include "app/tls.h"
 
 typedef struct conn conn_t;
@@ -103,7 +104,7 @@ struct conn {
   uint64_t reply_deadline; /* of the reply being written, whole */
   size_t write_left;       /* bytes not acknowledged when last looked at */
   char *out_head;          /* malloc'ed while a write is under way */
-  void *out_owned;         /* the answer's body, if it is to be freed */
+  shared_t *out_owned;     /* the answer's body, unless it is static */
   tls_link_t *tls;         /* NULL: plain HTTP */
   const uint8_t *plain_at; /* with TLS: of the answer's body, what is not encrypted yet */
   size_t plain_left;
@@ -131,10 +132,10 @@ void conn_sweep(listener_t *listener, uint64_t now);
 typedef struct answer {
   const char *head; /* copied as needed */
   size_t head_len;
-  const void *body; /* valid until written: static, or owned */
+  const void *body; /* valid until written: static, or of owned */
   size_t body_len;
-  void *owned; /* free()d when written; may be NULL */
-  bool keep;   /* the connection may go on */
+  shared_t *owned; /* dropped when written; may be NULL */
+  bool keep;       /* the connection may go on */
 } answer_t;
 
 /* Inside a connection: conn.c reads and decides, conn_write.c writes. */

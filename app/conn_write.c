@@ -27,7 +27,7 @@ static bool hold(conn_t *c, size_t bytes)
 /* The answer was handed to the system whole. */
 static void all_gone(conn_t *c)
 {
-  free(c->out_owned);
+  shared_drop(c->out_owned);
   c->out_owned = NULL;
   room_give_back(c, ROOM_REPLIES);
   conn_after_reply(c);

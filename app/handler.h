@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/shared.h"
 #include "common/diag.h"
 #include "common/ip.h"
 
@@ -90,8 +91,8 @@ typedef struct service {
   void (*guard)(request_t *request, void *service);
   /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
   int (*check)(void *state, diag_t *diag);
-  /* Asked by /internal/v1/metrics: calls say for each number of its own, named "smpl_app_..." with a sentence. May be
-   * NULL. */
+  /* Asked by /internal/v1/metrics: calls say for each number of its own, named "smpl_app_..." ("..._total" if it only grows) with
+   * a sentence. May be NULL. */
   void (*gauges)(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
                  void *ctx);
 } service_t;
@@ -104,6 +105,8 @@ const char *request_query(const request_t *request, const char *name);
 /* Calls each for every query parameter, in order; stops when it returns non-zero and returns that. */
 int request_query_each(const request_t *request, int (*each)(void *ctx, const char *name, const char *value),
                        void *ctx);
+/* Path and query as sent: requests of one route that have the same ask the same. */
+const char *request_target(const request_t *request, size_t *len);
 /* Header value by lower-case name; NULL if absent. */
 const char *request_header(const request_t *request, const char *name);
 /* The Bearer token of Authorization; NULL if there is none. */
@@ -122,6 +125,11 @@ void *request_alloc(request_t *request, size_t size);
  * the internal one. */
 void request_reply(request_t *request, int status, json_t *json);
 void request_reply_empty(request_t *request, int status); /* 204 */
+/* If the reply turns out to be 200 with a body and without headers of the handler's own, keep is called with the body before it is
+ * sent (borrowed; to keep it, shared_take): it may answer other requests by request_reply_kept. */
+void request_keep_body(request_t *request, void (*keep)(void *ctx, shared_t *body), void *ctx);
+/* 200 with a body that was kept: byte for byte what request_reply made of it then. */
+void request_reply_kept(request_t *request, shared_t *body);
 /* JSON:API error (https://jsonapi.org/format/1.1/#errors). pointer ("/data/attributes/name") or parameter may be NULL. */
 void request_reply_error(request_t *request, int status, const char *title, const char *pointer,
                          const char *parameter, const char *fmt, ...) __attribute__((format(printf, 6, 7)));

@@ -179,9 +179,13 @@ static void put_process(FILE *f)
               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 }
 
-static void put_gauge(void *ctx, const char *name, const char *help, double value)
+/* What only grows is named so (https://prometheus.io/docs/practices/naming/). */
+static void put_number(void *ctx, const char *name, const char *help, double value)
 {
-  plain(ctx, name, "gauge", help, value);
+  static const char total[] = "_total";
+  size_t len = strlen(name), tail = sizeof total - 1;
+  bool counter = len > tail && strcmp(name + len - tail, total) == 0;
+  plain(ctx, name, counter ? "counter" : "gauge", help, value);
 }
 
 char *metrics_text(const service_t *service, const program_t *program, size_t *len)
@@ -196,7 +200,7 @@ char *metrics_text(const service_t *service, const program_t *program, size_t *l
   if (program->front != NULL)
     put_front(f, program->front);
   if (service->gauges != NULL && program->service != NULL)
-    service->gauges(program->service, put_gauge, f);
+    service->gauges(program->service, put_number, f);
   put_process(f);
   if (fclose(f) != 0) {
     free(text);

@@ -132,7 +132,7 @@ static void deliver(request_t *request, const answer_t *answer)
     return;
   }
   front_t *front = request->front;
-  free(answer->owned);
+  shared_drop(answer->owned);
   front_request_free(request);
   front_check_drained(front);
 }
@@ -145,7 +145,7 @@ typedef struct reply {
   const char *cache;
   const void *body;
   size_t len;
-  void *owned;
+  shared_t *owned; /* whose body it is; NULL: static */
   bool close;
 } reply_t;
 
@@ -238,22 +238,37 @@ static const char *media_type(const request_t *request)
   return route != NULL && route->tier == TIER_INTERNAL ? "application/json" : "application/vnd.api+json";
 }
 
-static void reply_json(request_t *request, int status, json_t *json, const char *content_type, bool close)
+/* Answers with those bytes, taken over. NULL: they could not be made, 500. */
+static void reply_bytes(request_t *request, int status, const char *content_type, char *text, size_t len,
+                        bool close)
 {
-  char *text = json_text(json);
-  json_decref(json);
-  reply_t reply = {.status = status, .content_type = content_type, .cache = "no-store", .close = close};
   static const char failed[] = "{\"errors\":[{\"status\":\"500\",\"title\":\"Internal Server Error\"}]}";
-  if (text == NULL || status_text(status) == NULL) {
+  shared_t *body = text != NULL ? shared_new(text, len) : NULL;
+  reply_t reply = {.status = status,
+                   .content_type = content_type,
+                   .cache = "no-store",
+                   .body = failed,
+                   .len = sizeof failed - 1,
+                   .owned = body,
+                   .close = close};
+  if (body != NULL) {
+    reply.body = body->bytes;
+    reply.len = body->len;
+  } else {
     log_error("request %s: no answer could be composed (status %d)", request->id, status);
     reply.status = 500;
-    free(text);
-    text = NULL;
+    reply.content_type = media_type(request);
   }
-  reply.body = text != NULL ? text : failed;
-  reply.len = strlen(reply.body);
-  reply.owned = text;
+  if (body != NULL && request->keep != NULL && status == 200 && request->reply_headers_len == 0)
+    request->keep(request->keep_ctx, body);
   send_reply(request, &reply);
+}
+
+static void reply_json(request_t *request, int status, json_t *json, const char *content_type, bool close)
+{
+  char *text = status_text(status) != NULL ? json_text(json) : NULL;
+  json_decref(json);
+  reply_bytes(request, status, content_type, text, text != NULL ? strlen(text) : 0, close);
 }
 
 void request_reply(request_t *request, int status, json_t *json)
@@ -262,6 +277,25 @@ void request_reply(request_t *request, int status, json_t *json)
     reply_json(request, status, json, media_type(request), false);
   else
     json_decref(json);
+}
+
+void request_keep_body(request_t *request, void (*keep)(void *ctx, shared_t *body), void *ctx)
+{
+  request->keep = keep;
+  request->keep_ctx = ctx;
+}
+
+void request_reply_kept(request_t *request, shared_t *body)
+{
+  reply_t reply = {.status = 200,
+                   .content_type = media_type(request),
+                   .cache = "no-store",
+                   .body = body->bytes,
+                   .len = body->len};
+  if (!begin_reply(request))
+    return;
+  reply.owned = shared_take(body);
+  send_reply(request, &reply);
 }
 
 void request_reply_empty(request_t *request, int status)
@@ -419,37 +453,10 @@ void reply_static(request_t *request, const reply_static_t *what)
     send_reply(request, &reply);
 }
 
-void reply_words(request_t *request, int status, const char *text, size_t len)
-{
-  char *copy = malloc(len);
-  reply_t reply = {.status = status,
-                   .content_type = "application/json",
-                   .cache = "no-store",
-                   .body = copy,
-                   .len = len,
-                   .owned = copy};
-  if (copy == NULL)
-    reply = (reply_t){.status = 500, .cache = "no-store", .body = ""};
-  else
-    memcpy(copy, text, len);
-  if (begin_reply(request))
-    send_reply(request, &reply);
-  else
-    free(copy);
-}
-
 void reply_text(request_t *request, const char *content_type, char *text, size_t len)
 {
-  reply_t reply = {.status = 200,
-                   .content_type = content_type,
-                   .cache = "no-store",
-                   .body = text,
-                   .len = len,
-                   .owned = text};
-  if (text == NULL)
-    reply = (reply_t){.status = 500, .cache = "no-store", .body = ""};
   if (begin_reply(request))
-    send_reply(request, &reply);
+    reply_bytes(request, 200, content_type, text, len, false);
   else
     free(text);
 }

@@ -20,8 +20,6 @@ typedef struct reply_static {
 } reply_static_t;
 
 void reply_static(request_t *request, const reply_static_t *what);
-/* JSON that is valid until this returns. */
-void reply_words(request_t *request, int status, const char *text, size_t len);
 /* text is taken over; NULL: out of memory, 500. */
 void reply_text(request_t *request, const char *content_type, char *text, size_t len);
 void reply_redirect(request_t *request, const char *location);

@@ -281,6 +281,13 @@ int request_query_each(const request_t *request, int (*each)(void *ctx, const ch
   return 0;
 }
 
+const char *request_target(const request_t *request, size_t *len)
+{
+  const gate_head_t *head = &request->head;
+  *len = head->query.len > 0 ? head->query.at + head->query.len - head->path.at : head->path.len;
+  return (const char *)request->bytes + head->path.at;
+}
+
 const char *request_header(const request_t *request, const char *name)
 {
   for (uint32_t i = 0; i < request->head.header_count; i++) {

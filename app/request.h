@@ -44,6 +44,8 @@ struct request {
   bool more;           /* bytes came behind the head at once: no need to ask for the body */
   char *reply_headers; /* "Name: value\r\n" ... */
   size_t reply_headers_len;
+  void (*keep)(void *ctx, shared_t *body); /* hears of the answer's body; NULL: nobody */
+  void *keep_ctx;
   size_t memory_used;
   memory_block_t *blocks;
   size_t first_used;

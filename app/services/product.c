@@ -33,6 +33,8 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
     err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
   if (!err && keycheck_new(ask_account_service, p, &p->keycheck))
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err && (p->answers = answers_new()) == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && turns_new(env->loop, &p->turns))
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
@@ -57,6 +59,7 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
   if (err) {
     if (p->turns != NULL)
       turns_close(p->turns, ignore_closed, NULL);
+    answers_free(p->answers);
     keycheck_free(p->keycheck);
     free(p);
   } else {
@@ -70,6 +73,7 @@ static void on_turns_closed(void *ctx)
   product_t *p = ctx;
   void (*closed)(void *) = p->closed;
   void *closed_ctx = p->closed_ctx;
+  answers_free(p->answers);
   keycheck_free(p->keycheck);
   free(p);
   closed(closed_ctx);
@@ -111,6 +115,11 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
   say(ctx, "smpl_app_keys_refused", "API keys cached as refused.", (double)refused);
   say(ctx, "smpl_app_keys_waiting", "Requests that wait for the account service's word on a key.",
       (double)waiting);
+  answers_counts_t answers = answers_counts(p->answers);
+  say(ctx, "smpl_app_answers_kept", "Answers to reads that are kept ready.", (double)answers.kept);
+  say(ctx, "smpl_app_answers_kept_bytes", "Bytes of their bodies.", (double)answers.bytes);
+  say(ctx, "smpl_app_answers_used_total", "Reads that were answered by a kept answer, since the start.",
+      (double)answers.used);
   say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
       (double)storage_pending(p->storage));
 }
@@ -133,17 +142,51 @@ void product_guard(product_t *p, request_t *request, caller_cb cb)
   keycheck_guard(p->keycheck, request, cb, p);
 }
 
+/* A read under way: lives in its request until that is replied to. */
 typedef struct read {
   turn_t turn; /* first */
   product_t *product;
   request_t *request;
   caller_t caller;
   caller_cb cb;
+  storage_stamp_t stamp; /* of the database before the read began */
 } read_t;
+
+static answers_key_t key_of(const read_t *r)
+{
+  answers_key_t key = {.account = r->caller.account};
+  key.target = request_target(r->request, &key.target_len);
+  return key;
+}
+
+/* Answers by what is kept: true if it has. */
+static bool reply_kept(read_t *r)
+{
+  answers_key_t key = key_of(r);
+  shared_t *body = NULL;
+  if (storage_stamp(r->product->storage, &r->stamp))
+    body = answers_find(r->product->answers, &r->stamp, &key);
+  if (body != NULL)
+    request_reply_kept(r->request, body);
+  return body != NULL;
+}
+
+/* Keeps an answer if the database has stayed as it was all the while. */
+static void keep_answer(void *ctx, shared_t *body)
+{
+  const read_t *r = ctx;
+  answers_key_t key = key_of(r);
+  storage_stamp_t now;
+  if (storage_stamp(r->product->storage, &now) && storage_stamp_equal(&now, &r->stamp))
+    answers_keep(r->product->answers, &now, &key, body);
+}
 
 static void run_read(turn_t *turn)
 {
-  read_t *r = (read_t *)turn; /* lives in the request, until it is replied to */
+  read_t *r = (read_t *)turn;
+  if (reply_kept(r)) /* while it waited for its turn, another one has made it */
+    return;
+  request_keep_body(r->request, keep_answer, r);
   r->cb(r->request, r->product, &r->caller);
 }
 
@@ -151,7 +194,7 @@ static void queue_read(request_t *request, void *ctx, const caller_t *caller)
 {
   read_t *r = ctx;
   r->caller = *caller;
-  if (turns_take(r->product->turns, &r->turn, caller->account))
+  if (!reply_kept(r) && turns_take(r->product->turns, &r->turn, caller->account))
     reply_unavailable(request, "too many reads are waiting; try again");
 }
 

@@ -2,6 +2,7 @@
  * that it told us of ("tenants"). */
 #pragma once
 
+#include "app/services/answers.h"
 #include "app/services/caller.h"
 #include "app/services/change.h"
 #include "app/services/keycheck.h"
@@ -17,6 +18,7 @@ typedef struct product {
   sisters_t *sisters;
   keycheck_t *keycheck;
   turns_t *turns;
+  answers_t *answers;
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
   void (*closed)(void *ctx);
@@ -44,7 +46,8 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
 
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);
-/* The same for reads, which take turns. */
+/* The same for reads, which take turns: cb replies before it returns, from the storage's reader and nothing else, so that its
+ * answer can be kept for as long as the database stays as it is. */
 void product_guard_read(product_t *product, request_t *request, caller_cb cb);
 
 /* 1 if the account service told of this account, 0 if not (yet), negative on error. Any thread, with its connection. */

@@ -227,6 +227,11 @@ storage_db_t *storage_reader(storage_t *s)
   return s->reader;
 }
 
+bool storage_stamp(storage_t *s, storage_stamp_t *out)
+{
+  return storage_db_stamp(s->reader, out);
+}
+
 int storage_write(storage_t *s, storage_job_t *job)
 {
   if (s->closed != NULL)

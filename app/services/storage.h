@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <uv.h>
 
 #include "common/diag.h"
@@ -44,6 +45,20 @@ void storage_close(storage_t *storage, void (*done)(void *ctx), void *ctx);
 
 /* The reading connection; loop's thread only. */
 storage_db_t *storage_reader(storage_t *storage);
+
+/* Which state of the file readers find. Two stamps are equal only if nothing was committed between them, by whatever process:
+ * what was read before the one still holds at the other. */
+typedef struct storage_stamp {
+  uint32_t words[12];
+} storage_stamp_t;
+
+/* Loop's thread; costs no system call. False if it cannot be told now. */
+bool storage_stamp(storage_t *storage, storage_stamp_t *out);
+
+static inline bool storage_stamp_equal(const storage_stamp_t *a, const storage_stamp_t *b)
+{
+  return memcmp(a->words, b->words, sizeof a->words) == 0;
+}
 
 /* One write. Embed it in your own struct, which must live until done was called. */
 typedef struct storage_job storage_job_t;

@@ -28,10 +28,11 @@ struct storage_stmt {
 struct storage_db {
   sqlite3 *handle;
   char *path;
-  uint64_t ends_at;     /* monotonic ms: when what runs now has taken too long; 0 for never */
-  bool reading;         /* the statement under way writes nothing */
-  uint64_t busy_since;  /* monotonic ms: when the wait for another process began */
-  int64_t data_version; /* changes when another connection has written */
+  uint64_t ends_at;      /* monotonic ms: when what runs now has taken too long; 0 for never */
+  bool reading;          /* the statement under way writes nothing */
+  uint64_t busy_since;   /* monotonic ms: when the wait for another process began */
+  int64_t data_version;  /* changes when another connection has written */
+  const uint32_t *index; /* the WAL's index, shared with all processes; NULL until it is known */
   size_t count;
   storage_stmt_t stmts[STORAGE_STMTS_MAX];
 };
@@ -288,6 +289,44 @@ bool storage_db_others_wrote(storage_db_t *db)
   if (storage_number(db, "PRAGMA data_version", STORAGE_NO_ARGS, &db->data_version))
     return false;
   return before != 0 && before != db->data_version;
+}
+
+/* SQLite keeps an index of the WAL in memory that all processes share. It begins with a header, twice: version, a counter of
+ * commits, the WAL's length, its running checksum and salts (https://www.sqlite.org/walformat.html). A commit writes the
+ * second copy, then the first, before COMMIT returns; every reader begins by reading both, and what it has in its cache stays
+ * valid if they are as they were. We do the same. */
+enum {
+  INDEX_REGION = 32 << 10, /* bytes: the file's first part */
+  INDEX_FORMAT = 3007000,
+  HEADER_WORDS = sizeof(storage_stamp_t) / sizeof(uint32_t),
+};
+
+/* Mapped by SQLite until the connection is closed. */
+static const uint32_t *find_index(storage_db_t *db)
+{
+  sqlite3_file *file = NULL;
+  volatile void *at = NULL;
+  int64_t version;
+  if (number_of(db, "PRAGMA user_version", &version)) /* it has read: the index is there */
+    return NULL;
+  if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == NULL || file->pMethods == NULL || file->pMethods->iVersion < 2 ||
+      file->pMethods->xShmMap == NULL || file->pMethods->xShmMap(file, 0, INDEX_REGION, 0, &at) != SQLITE_OK)
+    return NULL;
+  return (const uint32_t *)(uintptr_t)at;
+}
+
+bool storage_db_stamp(storage_db_t *db, storage_stamp_t *out)
+{
+  storage_stamp_t second;
+  if (db->index == NULL && (db->index = find_index(db)) == NULL)
+    return false;
+  for (size_t i = 0; i < HEADER_WORDS; i++)
+    out->words[i] = __atomic_load_n(&db->index[i], __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  for (size_t i = 0; i < HEADER_WORDS; i++)
+    second.words[i] = __atomic_load_n(&db->index[HEADER_WORDS + i], __ATOMIC_RELAXED);
+  return out->words[0] == INDEX_FORMAT && storage_stamp_equal(out, &second);
 }
 
 static storage_stmt_t *find_stmt(storage_db_t *db, const char *sql)

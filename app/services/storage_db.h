@@ -18,5 +18,7 @@ int storage_db_command(storage_db_t *db, const char *sql);
 void storage_db_limit(storage_db_t *db, uint64_t ms);
 /* True if another connection, of whatever process, has written since this was asked last. */
 bool storage_db_others_wrote(storage_db_t *db);
+/* storage_stamp of this connection, which has read before. */
+bool storage_db_stamp(storage_db_t *db, storage_stamp_t *out);
 /* False once SQLite has ended the transaction by itself (disk full, I/O error). */
 bool storage_db_in_transaction(storage_db_t *db);

@@ -150,6 +150,24 @@ const char *request_bearer(const request_t *r)
   return r->bearer;
 }
 
+const char *request_target(const request_t *r, size_t *len)
+{
+  *len = strlen(r->id);
+  return r->id;
+}
+
+void request_keep_body(request_t *r, void (*keep)(void *ctx, shared_t *body), void *ctx)
+{
+  (void)r;
+  (void)keep;
+  (void)ctx;
+}
+
+void request_reply_kept(request_t *r, shared_t *body)
+{
+  request_reply(r, 200, json_loadb(body->bytes, body->len, 0, NULL));
+}
+
 const json_t *request_body(const request_t *r)
 {
   return r->body;

@@ -34,6 +34,7 @@ typedef struct write_one {
   int fail_with; /* after the write */
   int done, err;
   bool seen; /* by the reading connection when done was called */
+  const storage_stamp_t *stamp;
 } write_one_t;
 
 static int run_write(storage_db_t *db, storage_job_t *job)
@@ -431,6 +432,178 @@ static void what_was_reported_survives_kill_9_at_any_instant(void **state)
   }
 }
 
+/* A stamp changes with each commit of whatever connection or process, before the commit is reported. */
+static bool moved(storage_t *s, storage_stamp_t *stamp)
+{
+  storage_stamp_t old = *stamp;
+  assert_true(storage_stamp(s, stamp));
+  return !storage_stamp_equal(&old, stamp);
+}
+
+static void on_done_moved(storage_job_t *job, int err)
+{
+  write_one_t *w = (write_one_t *)job;
+  storage_stamp_t now;
+  w->done++;
+  w->err = err;
+  w->seen = storage_stamp(w->storage, &now) && !storage_stamp_equal(&now, w->stamp);
+}
+
+static void a_stamp_changes_with_a_commit_and_not_with_a_read(void **state)
+{
+  uv_loop_t loop;
+  write_one_t w;
+  storage_stamp_t stamp = {{0}};
+  int64_t n;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  assert_true(moved(s, &stamp)); /* known at all */
+  assert_false(moved(s, &stamp));
+  assert_int_equal(storage_number(storage_reader(s), "SELECT count(*) FROM t", STORAGE_NO_ARGS, &n), SMPL_OK);
+  assert_false(moved(s, &stamp));
+  for (int i = 1; i <= 50; i++) {
+    enqueue(s, &w, i, 0);
+    w.job.done = on_done_moved;
+    w.stamp = &stamp;
+    run_until(&loop, &w);
+    assert_true(w.err == SMPL_OK && w.seen);
+    assert_true(moved(s, &stamp));
+  }
+  close_it(&loop, s);
+}
+
+/* Other processes with the file. SQLite's state must not be taken over by fork: a launcher that was forked before the file was
+ * opened here forks each of them. */
+typedef struct order {
+  char sql[256];
+  enum {
+    ORDER_ONCE,
+    ORDER_CRASH,
+    ORDER_REPEAT
+  } kind; /* crash: ends without closing the file; repeat: until killed */
+} order_t;
+
+typedef struct launcher {
+  pid_t pid;
+  int orders, replies;
+} launcher_t;
+
+static void obey(const order_t *order, int replies)
+{
+  storage_db_t *db = NULL;
+  int err = storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL);
+  pid_t self = getpid();
+  if (order->kind == ORDER_REPEAT && write(replies, &self, sizeof self) != sizeof self)
+    _exit(1);
+  do
+    err = err ? err : storage_db_command(db, order->sql);
+  while (!err && order->kind == ORDER_REPEAT);
+  if (order->kind == ORDER_ONCE)
+    storage_db_close(db);
+  if (!err && write(replies, &self, sizeof self) != sizeof self)
+    _exit(1);
+  _exit(0);
+}
+
+static launcher_t start_launcher(void)
+{
+  int orders[2], replies[2];
+  order_t order;
+  assert_true(pipe(orders) == 0 && pipe(replies) == 0);
+  launcher_t l = {.pid = fork(), .orders = orders[1], .replies = replies[0]};
+  close(l.pid == 0 ? orders[1] : orders[0]);
+  close(l.pid == 0 ? replies[0] : replies[1]);
+  if (l.pid != 0)
+    return l;
+  while (read(orders[0], &order, sizeof order) == sizeof order) {
+    pid_t child = fork();
+    if (child == 0)
+      obey(&order, replies[1]);
+    waitpid(child, NULL, 0);
+  }
+  _exit(0);
+}
+
+static pid_t elsewhere(const launcher_t *l, int kind, const char *sql)
+{
+  pid_t pid = 0;
+  order_t order = {.kind = kind};
+  snprintf(order.sql, sizeof order.sql, "%s", sql);
+  assert_int_equal(write(l->orders, &order, sizeof order), sizeof order);
+  assert_int_equal(read(l->replies, &pid, sizeof pid), sizeof pid);
+  return pid;
+}
+
+static void stop_launcher(const launcher_t *l)
+{
+  close(l->orders);
+  close(l->replies);
+  waitpid(l->pid, NULL, 0);
+}
+
+static void a_stamp_changes_with_other_processes_commits_too(void **state)
+{
+  uv_loop_t loop;
+  storage_stamp_t stamp = {{0}};
+  (void)state;
+  launcher_t l = start_launcher();
+  storage_t *s = open_it(&loop, &one);
+  assert_true(moved(s, &stamp));
+  for (int i = 0; i < 10; i++) {
+    char sql[64];
+    snprintf(sql, sizeof sql, "INSERT INTO t (n) VALUES (%d)", i);
+    elsewhere(&l, i % 2 == 0 ? ORDER_ONCE : ORDER_CRASH, sql);
+    assert_true(moved(s, &stamp));
+    assert_true(stored(s, i));
+    assert_false(moved(s, &stamp));
+  }
+  elsewhere(&l, ORDER_CRASH, "BEGIN IMMEDIATE; INSERT INTO t (n) VALUES (99)");
+  assert_false(stored(s, 99));
+  assert_false(moved(s, &stamp));
+  elsewhere(&l, ORDER_ONCE,
+            "UPDATE t SET text = 'x'; PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t (n) VALUES (100)");
+  assert_true(moved(s, &stamp));
+  assert_true(stored(s, 100));
+  close_it(&loop, s);
+  stop_launcher(&l);
+}
+
+/* What two equal stamps promise: that the file reads the same at both. A reader looks for a breach while another process never
+ * rests, and is killed in the end. */
+static void what_was_read_between_equal_stamps_still_holds(void **state)
+{
+  static const char sql[] = "SELECT CAST(text AS INTEGER) FROM t";
+  uv_loop_t loop;
+  int held = 0, changed = 0;
+  int64_t last = 0;
+  (void)state;
+  launcher_t l = start_launcher();
+  storage_t *s = open_it(&loop, &one);
+  elsewhere(&l, ORDER_ONCE, "INSERT INTO t (n, text) VALUES (1, '0')");
+  pid_t writer = elsewhere(&l, ORDER_REPEAT, "UPDATE t SET text = CAST(text AS INTEGER) + 1");
+  uint64_t until = clock_mono_ms() + 700;
+  while (clock_mono_ms() < until) {
+    storage_stamp_t before, after;
+    int64_t was = 0, is = 0;
+    if (!storage_stamp(s, &before))
+      continue;
+    if (storage_number(storage_reader(s), sql, STORAGE_NO_ARGS, &was) ||
+        storage_number(storage_reader(s), sql, STORAGE_NO_ARGS, &is) || !storage_stamp(s, &after))
+      continue;
+    assert_true(was >= last && is >= was);
+    held += storage_stamp_equal(&before, &after);
+    changed += is > last;
+    if (storage_stamp_equal(&before, &after))
+      assert_int_equal(was, is);
+    last = is;
+  }
+  kill(writer, SIGKILL);
+  print_message("%d reads between equal stamps, %d changes seen\n", held, changed);
+  assert_true(held > 0 && changed > 0);
+  close_it(&loop, s);
+  stop_launcher(&l);
+}
+
 static void a_connection_keeps_its_limit_of_statements(void **state)
 {
   static char texts[STORAGE_STMTS_MAX + 1][32];
@@ -463,6 +636,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_corrupt_file_is_one_clear_error, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_connection_keeps_its_limit_of_statements, set_up, tear_down),
       cmocka_unit_test_setup_teardown(two_processes_can_write_the_same_file, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_stamp_changes_with_a_commit_and_not_with_a_read, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_stamp_changes_with_other_processes_commits_too, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_was_read_between_equal_stamps_still_holds, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_was_reported_survives_kill_9_at_any_instant, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

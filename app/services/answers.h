@@ -1,0 +1,43 @@
+/* Answers to reads, kept ready for whoever asks the same again: an account, a path and a query. All of them are of one state of
+ * the database, told by its stamp (storage.h); one commit, by whatever process, and none of them is used any more. So a read that
+ * begins after a write was acknowledged finds it. Who asks was checked before; nothing here knows of keys. Loop's thread. */
+#pragma once
+
+#include "app/services/ident.h"
+#include "app/services/storage.h"
+#include "app/shared.h"
+
+enum {
+  ANSWERS_MAX = 4096,           /* answers kept; the longest unused goes first */
+  ANSWERS_BYTES_MAX = 32 << 20, /* of their bodies; the same */
+  ANSWERS_ONE_MAX = 2 << 20,    /* bytes of one; a bigger one is not kept */
+  ANSWERS_TARGET_MAX = 512,     /* bytes of path and query; what is asked for at greater length is not kept */
+  ANSWERS_CHAIN_MAX = 8,        /* answers whose hash is the same: nobody can make looking one up slow */
+};
+
+typedef struct answers answers_t;
+
+/* What an answer belongs to. target: path and query as sent. */
+typedef struct answers_key {
+  const char *account;
+  const char *target;
+  size_t target_len;
+} answers_key_t;
+
+/* NULL when out of memory. */
+answers_t *answers_new(void);
+/* NULL allowed. */
+void answers_free(answers_t *answers);
+
+/* The answer given to that when the database was as it is now; borrowed until the next call. NULL if there is none. */
+shared_t *answers_find(answers_t *answers, const storage_stamp_t *now, const answers_key_t *key);
+/* Keeps body, counting itself in, if it fits: the database was in the state told by stamp from before the first to after
+ * the last read that it was made of. */
+void answers_keep(answers_t *answers, const storage_stamp_t *stamp, const answers_key_t *key, shared_t *body);
+
+typedef struct answers_counts {
+  size_t kept, bytes; /* now */
+  uint64_t used;      /* how often one was found, since the start */
+} answers_counts_t;
+
+answers_counts_t answers_counts(const answers_t *answers);
