@@ -439,14 +439,19 @@ USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|
 VERBS = {"up": (0, 0), "status": (0, 0), "down": (0, 0), "link": (2, 2), "shell": (1, 1000)}
 
 
-def restart(host, number=signal.SIGTERM):
-    """Ends a host's program and starts it anew; what it logged before is gone."""
+def stop(host, number=signal.SIGTERM):
+    """Ends a host's program; returns once it has gone."""
     end_processes(host, number)
     end = time.monotonic() + 20
     while pids(host):
         if time.monotonic() > end:
             raise LabError(f"{host} does not end")
         time.sleep(0.02)
+
+
+def restart(host, number=signal.SIGTERM):
+    """Ends a host's program and starts it anew; what it logged before is gone."""
+    stop(host, number)
     (WORK / host / "log").write_text("")
     wait_ready(host, start(host))
 
