@@ -19,7 +19,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "short: of the end-to-end tests, whose helpers are used here")
+    config.addinivalue_line("markers", "short: run by ./dev test too")
     config.addinivalue_line("markers", "full: takes long; run by ./dev lab test full and ./dev test full only")
 
 
@@ -34,7 +34,8 @@ def not_here():
 
 def pytest_collection_modifyitems(config, items):
     if os.environ.get("SMPL_TEST_FULL") != "1":
-        left_out = [i for i in items if i.get_closest_marker("full")]
+        short = os.environ.get("SMPL_LAB_SHORT") == "1"
+        left_out = [i for i in items if i.get_closest_marker("full") or (short and not i.get_closest_marker("short"))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [i for i in items if i not in left_out]
     missing = not_here()

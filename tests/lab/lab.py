@@ -373,7 +373,7 @@ def down():
     """Ends what runs in our namespaces, removes them and all that was written. Fine when nothing or only half of it is there."""
     names = existing()
     hosts = [n[len(TAG) + 1:] for n in names]
-    for number, patience in ((signal.SIGTERM, 4), (signal.SIGKILL, 4)):
+    for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 4)):  # nobody is left for whom a service would linger
         for host in hosts:
             end_processes(host, number)
         end = time.monotonic() + patience

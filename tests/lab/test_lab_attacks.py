@@ -77,6 +77,7 @@ def that_connect(addresses, port=80, seconds=1.0):
 
 # --- names ---
 
+@pytest.mark.short
 @pytest.mark.parametrize("host,view", [("insider", "vpc"), ("laptop", "world"), ("attacker", "world")])
 def test_dig_tells_each_side_its_own_names(lab, host, view):
     """Where each internal service is, and that it is."""
@@ -88,6 +89,7 @@ def test_dig_tells_each_side_its_own_names(lab, host, view):
         assert "status: REFUSED" in lab.on(host, "dig", "config.internal.smplkit.local").stdout
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("protocol", ["+notcp", "+tcp"])
 def test_the_listener_decides_and_not_the_address_that_is_asked_from(lab, protocol):
     """A private source at the outer listener: whoever can send such a packet would have the inside view."""
@@ -100,6 +102,7 @@ def test_the_listener_decides_and_not_the_address_that_is_asked_from(lab, protoc
                      (OUTER_DNS, "10.20.0.5"): "REFUSED", (OUTER_DNS, "203.0.113.5"): "REFUSED"}
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("tcp", [False, True])
 @pytest.mark.parametrize("server", [OUTER_DNS, "2001:db8:113::2"])
 def test_outside_every_private_name_gets_one_refusal_byte_for_byte(lab, server, tcp):
@@ -114,6 +117,7 @@ def test_outside_every_private_name_gets_one_refusal_byte_for_byte(lab, server, 
     assert len(seen) == 1
 
 
+@pytest.mark.short
 def test_the_leak_catalogue(lab):
     """ECS, transfers, updates and answers to others' questions have each given inside data to outsiders elsewhere."""
     ecs = struct.pack(">HHHBB", 8, 7, 1, 24, 0) + socket.inet_aton("10.20.0.9")[:3]
@@ -167,6 +171,7 @@ def routes_to_vpc(lab):
         lab.run("ip", line[0], "-n", lab.netns("attacker"), "route", "del", line[3], check=False)
 
 
+@pytest.mark.short
 def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc):
     """Being taken for 10.20.0.9: the inside view's answers, if they came back this way."""
     routes_to_vpc(OUTER_DNS)
@@ -199,7 +204,7 @@ def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc):
         assert len(heard) >= len(asked)  # the ear works: it has heard what was sent
 
 
-@pytest.mark.parametrize("gateway", ["203.0.113.2", "203.0.113.5", "203.0.113.10", "203.0.113.12"])
+@pytest.mark.parametrize("gateway", ["203.0.113.2", "203.0.113.5", "203.0.113.10", pytest.param("203.0.113.12", marks=pytest.mark.short)])
 def test_a_route_toward_vpc_leads_nowhere(lab, routes_to_vpc, gateway):
     """A host with two legs that forwards, or answers strangers on its inner address, is the way in."""
     targets = {x for legs in lab.HOSTS.values() for a in legs.get("vpc", []) for x in (a, lab.v6(a))}
@@ -261,6 +266,7 @@ def closed_ports_that_answer(lab):
             open(path, "w").write(value)
 
 
+@pytest.mark.short
 def test_nmap_finds_what_is_offered_and_nothing_else(lab):
     """A metrics page, a control socket, an instance's port: each more is one to attack."""
     scan(lab, "-sS", "1-1024,2222,5300,8000-8100,9000-9400", EXPECTED)
@@ -268,6 +274,7 @@ def test_nmap_finds_what_is_offered_and_nothing_else(lab):
         {*EXPECTED, "203.0.113.66"}  # and no host that we do not know
 
 
+@pytest.mark.short
 def test_nmap_finds_no_udp_service_but_the_resolver(lab, closed_ports_that_answer):
     """A second DNS port that takes everybody for an insider, or a program's own socket that hears strangers' answers."""
     with inside("laptop"):
@@ -300,7 +307,7 @@ def send(address, request):
         while True:
             try:
                 if answer and b"connection: close" not in answer.lower():
-                    s.settimeout(0.3)
+                    s.settimeout(0.15)
                 part = s.recv(65536)
             except (ConnectionResetError, TimeoutError):
                 return answer
@@ -309,8 +316,9 @@ def send(address, request):
             answer += part
 
 
-@pytest.mark.parametrize("front,address,name", [("listener", "203.0.113.12", "flags.smplkit.com"), ("listener", "2001:db8:113::12", "flags.smplkit.com"),
-                                                ("haproxy", "203.0.113.11", "config.smplkit.com"), ("haproxy", "2001:db8:113::11", "config.smplkit.com")])
+@pytest.mark.parametrize("front,address,name", [
+    pytest.param("listener", "203.0.113.12", "flags.smplkit.com", marks=pytest.mark.short), ("listener", "2001:db8:113::12", "flags.smplkit.com"),
+    pytest.param("haproxy", "203.0.113.11", "config.smplkit.com", marks=pytest.mark.short), ("haproxy", "2001:db8:113::11", "config.smplkit.com")])
 def test_the_boundary_suite_against_both_fronts(lab, front, address, name):
     """An internal call made from the internet: every customer's data."""
     def aim(request):
@@ -353,6 +361,7 @@ def wait_reason(lab, before, reason):
     kit.wait_until(lambda: reason in [r.get("reason") for r in audit(lab)[before:]], f"{reason} is audited; there is {audit(lab)[before:]}")
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("address", ["203.0.113.5", "2001:db8:113::5"])
 def test_a_wrong_key_is_refused(lab, address):
     """The whole internal tier that a developer has."""
@@ -361,6 +370,7 @@ def test_a_wrong_key_is_refused(lab, address):
     wait_reason(lab, before, "unknown-key")
 
 
+@pytest.mark.short
 def test_a_key_outside_its_hours_opens_nothing(lab):
     """A key that was lent for a night, or left in a script, would work for ever."""
     before = len(audit(lab))
@@ -369,6 +379,7 @@ def test_a_key_outside_its_hours_opens_nothing(lab):
     wait_reason(lab, before, "outside-hours")
 
 
+@pytest.mark.short
 def test_an_expired_key_opens_nothing(lab):
     """What a former contractor still has in his folder."""
     before = len(audit(lab))
@@ -386,6 +397,7 @@ def test_an_expired_key_opens_nothing(lab):
     assert ssh(lab, "-W", "config.internal:80", user="late", key="late").returncode == 255
 
 
+@pytest.mark.short
 def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
     """Somebody who left the company."""
     before = len(audit(lab))
@@ -411,6 +423,7 @@ def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
     assert ssh(lab, "-W", "config.internal:80").returncode == 0
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("target,reason", [
     ("flags.internal:80", "not-granted"),                       # a service without a grant
     ("config.internal:22", "port-not-granted"),                 # another port of a granted one
@@ -441,6 +454,7 @@ FORBIDDEN = ("203.0.113.66", "127.0.0.1", "169.254.169.254", "2001:db8:113::66",
              "64:ff9b::203.0.113.66", "2002:cb00:7142::1")
 
 
+@pytest.mark.short
 def test_a_name_that_is_pointed_elsewhere_after_the_check_leads_nowhere_else(lab):
     """DNS rebinding: a granted name whose TTL is 0 is answered with an address that may be reached, then with one that may not."""
     zone = lab.WORK / "resolver" / "internal.zone"
@@ -452,7 +466,7 @@ def test_a_name_that_is_pointed_elsewhere_after_the_check_leads_nowhere_else(lab
     before, outcomes = len(audit(lab)), set()
     with trap:
         try:
-            for n, address in enumerate(("10.20.0.11", *FORBIDDEN, "fd20::11", "10.20.0.5", *FORBIDDEN, "10.20.0.11")):
+            for n, address in enumerate(("10.20.0.11", *FORBIDDEN, "fd20::11", "10.20.0.5", "10.20.0.11", "127.0.0.1")):
                 kind = "AAAA" if ":" in address else "A"
                 zone.write_text(text.replace("SOA ns hostmaster 1 ", f"SOA ns hostmaster {n + 2} ") + f"moving 0 {kind} {address}\n")
                 assert subprocess.run(reload, capture_output=True).returncode == 0
@@ -495,6 +509,7 @@ class FlippingDns:
         self.socket.close()
 
 
+@pytest.mark.short
 def test_a_name_that_changes_between_two_questions_is_asked_once(lab):
     """Checked with one answer, connected to with the next: any host of vpc, or the bastion's own loopback."""
     policy = lab.WORK / "bastion" / "bastion.yaml"
@@ -554,6 +569,7 @@ def test_docs_in_a_browser_on_the_laptop_through_the_tunnel(lab, tmp_path):
     assert tunnel.returncode == 0
 
 
+@pytest.mark.short
 def test_a_customer_and_a_developer_get_what_is_theirs(lab):
     key = (lab.WORK / "laptop" / "api_key").read_text().strip()
     for family, name in itertools.product(("-4", "-6"), ("config", "flags")):
@@ -563,6 +579,7 @@ def test_a_customer_and_a_developer_get_what_is_theirs(lab):
 
 # --- the lab itself ---
 
+@pytest.mark.short
 def test_nothing_forwards_between_the_networks(lab):
     for host, legs in lab.HOSTS.items():
         for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):

@@ -92,6 +92,7 @@ def bulk(lab):
     server.close()
 
 
+@pytest.mark.short
 def test_a_slow_and_lossy_link(lab, link, tunnel):
     """100 ms there and back, 2 % of the frames lost each way."""
     link("delay", 50)
@@ -176,7 +177,7 @@ def test_a_short_break_costs_no_session(lab, link, tunnel, cut):
     assert t.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.short)])
 def test_a_bastion_that_ends_and_comes_back(lab, tunnel, number):
     t = tunnel("laptop", "8080:config.internal", options=("--json",)).ready()
     assert t.works()

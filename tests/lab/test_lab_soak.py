@@ -26,6 +26,7 @@ def test_five_minutes_of_it_with_flat_memory_and_descriptors():
     soak(300)
 
 
+@pytest.mark.short
 def test_what_is_wrong_fails_the_soak():
     """The judge itself: growth, a missing kind of load."""
     import soak as judge
@@ -37,6 +38,7 @@ def test_what_is_wrong_fails_the_soak():
     assert s.not_flat() == []
 
 
+@pytest.mark.short
 def test_bad_arguments_are_refused():
     for argv in (["x"], ["4"], ["90000"], ["5", "6"]):
         done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", *argv], cwd=kit.ROOT, capture_output=True, text=True, timeout=20)
