@@ -13,6 +13,7 @@
 #include "common/byte_queue.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/ssh_wire.h"
 
 enum {
   /* libssh reads 4 KiB a dispatch; this many before the sockets get their turn. */
@@ -51,6 +52,7 @@ struct ssh_pump_channel {
 
 struct ssh_pump {
   ssh_session session;
+  ssh_wire_t *wire;
   ssh_event event;
   ssh_pump_channel_t **channels;
   size_t count;
@@ -145,14 +147,22 @@ int ssh_pump_new(ssh_session session, ssh_pump_t **out)
     free(pump);
     return SMPL_ENOMEM;
   }
-  if (ssh_event_add_session(pump->event, session) != SSH_OK) {
+  int err = ssh_event_add_session(pump->event, session) == SSH_OK ? SMPL_OK : SMPL_ECLOSED;
+  if (!err && (err = ssh_wire_new(session, &pump->wire)))
+    ssh_event_remove_session(pump->event, session);
+  if (err) {
     ssh_event_free(pump->event);
     free(pump);
-    return SMPL_ECLOSED;
+    return err;
   }
   ssh_set_counters(session, &pump->received, &pump->made);
   *out = pump;
   return SMPL_OK;
+}
+
+int ssh_pump_read_ahead(ssh_pump_t *pump)
+{
+  return ssh_wire_read_ahead(pump->wire, SSH_PUMP_READ_AHEAD);
 }
 
 void ssh_pump_before_sweep(ssh_pump_t *pump, ssh_pump_hook_t hook, void *ctx)
@@ -202,6 +212,7 @@ void ssh_pump_free(ssh_pump_t *pump)
   ssh_set_counters(pump->session, NULL, NULL);
   ssh_event_remove_session(pump->event, pump->session);
   ssh_event_free(pump->event);
+  ssh_wire_free(pump->wire);
   free(pump->channels);
   free(pump->polls);
   free(pump->scratch);
@@ -437,7 +448,7 @@ static int move_in(ssh_pump_channel_t *ch)
 
 static bool session_busy(const ssh_pump_t *pump)
 {
-  return ssh_get_status(pump->session) & SSH_WRITE_PENDING;
+  return (ssh_get_status(pump->session) & SSH_WRITE_PENDING) || ssh_wire_stuck(pump->wire);
 }
 
 /* How many bytes the channel takes now without buffering more than one read. */
@@ -681,7 +692,7 @@ int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, in
   if (err)
     return err;
   size_t count = pump->count; /* callbacks may add channels: those have no poll entry yet */
-  int ready = poll(pump->polls, 1 + extra_count + count, timeout_ms);
+  int ready = ssh_wire_wait(pump->wire, pump->polls, 1 + extra_count + count, timeout_ms);
   if (ready < 0 && errno != EINTR)
     return SMPL_ESYS;
   if (ready < 0)
@@ -704,20 +715,25 @@ int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, in
     err = SMPL_ECLOSED;
   if (err == SMPL_OK)
     sweep(pump);
+  ssh_wire_flush(pump->wire);
   return err;
 }
 
 void ssh_pump_flush(ssh_pump_t *pump, int timeout_ms)
 {
   uint64_t until = clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-  /* The flag that libssh waits for POLLOUT stays up after its last send: only then does the next packet go
-   * out at once, and ssh_disconnect closes without waiting. */
-  while (ssh_is_connected(pump->session) && (ssh_get_poll_flags(pump->session) & SSH_WRITE_PENDING)) {
+  for (;;) {
+    ssh_wire_flush(pump->wire);
+    /* The flag that libssh waits for POLLOUT stays up after its last send: only then does the next packet go
+     * out at once, and ssh_disconnect closes without waiting. */
+    bool waits = ssh_get_poll_flags(pump->session) & SSH_WRITE_PENDING;
+    if (!ssh_is_connected(pump->session) || (!waits && !ssh_wire_stuck(pump->wire)))
+      return;
     uint64_t now = clock_mono_ms();
     struct pollfd p = {ssh_get_fd(pump->session), POLLOUT, 0};
-    if (now >= until || poll(&p, 1, (int)(until - now)) <= 0)
+    if (now >= until || ssh_wire_wait(pump->wire, &p, 1, (int)(until - now)) <= 0)
       return;
-    if (ssh_event_dopoll(pump->event, 0) == SSH_ERROR)
+    if (waits && ssh_event_dopoll(pump->event, 0) == SSH_ERROR)
       return;
   }
 }

@@ -27,7 +27,8 @@ enum {
   SSH_PUMP_CHANNEL_MEMORY = SSH_PUMP_QUEUE_MAX + 2 * SSH_PUMP_UNREAD_MAX,
   SSH_PUMP_LINE_MAX = 16383,            /* bytes of a line on a line channel, without the newline */
   SSH_PUMP_LINES_QUEUE_MAX = 128 << 10, /* bytes of lines that wait for the peer's window */
-  SSH_PUMP_LINGER_MS = 10000, /* to deliver what is queued after the other side has closed for good */
+  SSH_PUMP_READ_AHEAD = 128 << 10, /* bytes read from the session's socket at once, where this is asked for */
+  SSH_PUMP_LINGER_MS = 10000,      /* to deliver what is queued after the other side has closed for good */
 };
 
 typedef struct ssh_pump ssh_pump_t;
@@ -69,6 +70,9 @@ int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms);
 /* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive
  * the pump. SMPL_ENOMEM, SMPL_ECLOSED. */
 int ssh_pump_new(ssh_session session, ssh_pump_t **out);
+/* Reads the session's socket in larger pieces than libssh does (ssh_wire.h): less to do a byte, for SSH_PUMP_READ_AHEAD bytes
+ * more memory. SMPL_ENOMEM. */
+int ssh_pump_read_ahead(ssh_pump_t *pump);
 /* Ends every channel with SSH_PUMP_END_SESSION. The session is disconnected and freed afterwards, never
  * before. NULL allowed. */
 void ssh_pump_free(ssh_pump_t *pump);

@@ -44,6 +44,7 @@ typedef struct file_conf {
   conf_list_t identities;
   const char *known_hosts;
   const char *ssh_config;
+  bool read_ahead;
   conf_list_t sets;
 } file_conf_t;
 
@@ -162,11 +163,19 @@ static const conf_field_t file_fields[] = {
      .max = OPTIONS_IDENTITIES_MAX},
     {"known_hosts", CONF_ONE, offsetof(file_conf_t, known_hosts), .scalar = &path_scalar},
     {"ssh_config", CONF_ONE, offsetof(file_conf_t, ssh_config), .scalar = &path_scalar},
+    {"read_ahead", CONF_ONE, offsetof(file_conf_t, read_ahead), .scalar = &conf_bool},
     {"sets", CONF_MAPS, offsetof(file_conf_t, sets), .map = &set_map, .allow_empty = true,
      .max = OPTIONS_SETS_MAX},
 };
+
+static void file_defaults(void *out)
+{
+  file_conf_t *file = out;
+  file->read_ahead = true;
+}
+
 static const conf_map_t file_map = {"tunnel.yaml", sizeof(file_conf_t), file_fields, CONF_COUNT(file_fields),
-                                    NULL};
+                                    file_defaults};
 
 /* tunnel.yaml's path. A file that was named must exist; the usual one need not. */
 static int config_path(char *path, size_t cap, bool *named)
@@ -394,6 +403,7 @@ static int from_file(options_t *o, bool *in_file, diag_t *diag)
   o->known_hosts_given = o->known_hosts_count > 0;
   if (!o->ssh_config)
     o->ssh_config = file.ssh_config;
+  o->read_ahead = file.read_ahead;
   err = take_sets(o, &file, in_file, diag);
   if (!err)
     *in_file = false;
@@ -650,7 +660,7 @@ static bool needs_bastion(const options_t *o)
 
 int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *diag)
 {
-  *out = (options_t){0};
+  *out = (options_t){.read_ahead = true};
   *in_file = false;
   int err = from_arguments(argc, argv, out, diag);
   if (!err && out->command == COMMAND_COMPLETION && from_file(out, in_file, NULL) != SMPL_OK)

@@ -54,6 +54,7 @@ typedef struct options {
   bool user_given;
   bool known_hosts_given;
   const char *ssh_config; /* -F; NULL: the usual ones, "none": none */
+  bool read_ahead;        /* the session's socket is read in large pieces */
   bool any_user;          /* local connections of other users are served too */
   bool gateway;           /* listeners may be reached from other machines */
   bool stdio;             /* one connection over standard input and output; forwards[0] is its target */

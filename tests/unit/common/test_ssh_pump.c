@@ -1,7 +1,8 @@
-/* The pump between a libssh client and a libssh server in one process, over a socket pair. The module is
- * included whole: one limit can only be reached by calling a callback as a hostile peer would make libssh do.
- */
+/* The pump between a libssh client and a libssh server in one process, over a socket pair; the client reads ahead, as the
+ * tunnel does, the server does not, as the bastion. The modules are included whole: one limit can only be reached by calling
+ * a callback as a hostile peer would make libssh do, and what a wire holds is seen from within alone. */
 #include "common/ssh_pump.c"
+#include "common/ssh_wire.c"
 
 #include <libssh/server.h>
 #include <setjmp.h>
@@ -114,6 +115,7 @@ static link_t *connect_link(uint64_t rekey_bytes)
   }
   assert_int_equal(rc, SSH_AUTH_SUCCESS);
   assert_int_equal(ssh_pump_new(l->client, &l->client_pump), SMPL_OK);
+  assert_int_equal(ssh_pump_read_ahead(l->client_pump), SMPL_OK);
   assert_int_equal(ssh_pump_new(l->server, &l->server_pump), SMPL_OK);
   return l;
 }
@@ -577,7 +579,9 @@ static void on_line_that_reads(void *ctx, ssh_pump_channel_t *ch, const char *li
     memset(more, 'x', sizeof more);
     assert_int_equal(ssh_channel_write(o->peer, more, sizeof more), (int)sizeof more);
     for (int i = 0; i < 100; i++) {
+      struct pollfd p = {ssh_get_fd(o->link->server), POLLIN, 0};
       ssh_pump_flush(o->link->client_pump, 10);
+      ssh_wire_wait(ch->pump->wire, &p, 1, 0);
       ssh_event_dopoll(ch->pump->event, 0);
     }
     assert_true(ch->in.len >= sizeof more);
@@ -599,6 +603,100 @@ static void test_a_line_stands_while_its_owner_lets_more_bytes_arrive(void **sta
   for (int i = 0; i < TURNS_MAX && owner.lines < 2; i++)
     turn(l);
   assert_int_equal(owner.lines, 2);
+  disconnect_link(l);
+}
+
+static ssize_t arrived(link_t *l)
+{
+  static uint8_t block[1 << 16];
+  return recvfrom(ssh_get_fd(l->server), block, sizeof block, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+}
+
+static void test_packets_of_a_turn_leave_together(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  ssh_channel client[2];
+  ssh_channel server[2];
+  size_t gathered = 0;
+  open_channels(l, &client[0], &server[0]);
+  open_channels(l, &client[1], &server[1]);
+  turns(l, 10);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(ssh_channel_write(client[i], "hello", 5), 5);
+    assert_true(l->client_pump->wire->gathered > gathered);
+    gathered = l->client_pump->wire->gathered;
+    assert_int_equal(arrived(l), -1);
+  }
+  assert_int_equal(ssh_pump_turn(l->client_pump, NULL, 0, 0), SMPL_OK);
+  assert_int_equal(l->client_pump->wire->gathered, 0);
+  assert_int_equal(arrived(l), gathered);
+  disconnect_link(l);
+}
+
+/* The client's socket takes no more, and the server stands still. */
+static size_t fill_wire(link_t *l, pipe_ends_t *p)
+{
+  int small = 4096;
+  size_t sent = 0;
+  assert_int_equal(setsockopt(l->client_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+  for (int i = 0; i < 1000; i++) {
+    sent = feed(p->near, sent, 1 << 20);
+    assert_int_equal(ssh_pump_turn(l->client_pump, NULL, 0, 0), SMPL_OK);
+    assert_true(l->client_pump->wire->gathered <= SSH_WIRE_GATHER_MAX);
+  }
+  assert_true(ssh_wire_stuck(l->client_pump->wire));
+  assert_int_equal(room(p->client_channel), 0);
+  return sent;
+}
+
+static void test_a_socket_that_takes_no_more_holds_up_and_loses_nothing(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  pipe_ends_t *p = open_pipe(l);
+  size_t sent = fill_wire(l, p);
+  size_t got = 0;
+  bool end = false;
+  for (int i = 0; i < TURNS_MAX && got < 1 << 20; i++) {
+    sent = feed(p->near, sent, 1 << 20);
+    turn(l);
+    got = eat(p->far, got, &end);
+  }
+  assert_int_equal(got, 1 << 20);
+  assert_false(ssh_wire_stuck(l->client_pump->wire));
+  disconnect_link(l);
+  free_pipe(p);
+}
+
+static void test_nothing_is_sent_behind_a_gap(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  pipe_ends_t *p = open_pipe(l);
+  fill_wire(l, p);
+  ssh_pump_free(l->client_pump);
+  l->client_pump = NULL;
+  assert_int_equal(send(l->client_fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT), -1);
+  assert_int_equal(errno, EPIPE);
+  disconnect_link(l);
+  free_pipe(p);
+}
+
+static void test_a_socket_that_libssh_has_closed_is_nobodys(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  int fd = ssh_get_fd(l->client);
+  assert_ptr_equal(find(fd), l->client_pump->wire);
+  ssh_pump_free(l->server_pump);
+  l->server_pump = NULL;
+  ssh_disconnect(l->server);
+  int err = SMPL_OK;
+  for (int i = 0; i < 100 && !err; i++)
+    err = ssh_pump_turn(l->client_pump, NULL, 0, 10);
+  assert_int_equal(err, SMPL_ECLOSED);
+  assert_null(find(fd));
   disconnect_link(l);
 }
 
@@ -637,6 +735,10 @@ int main(void)
       cmocka_unit_test(test_lines_go_both_ways_and_an_end_waits_for_the_answer),
       cmocka_unit_test(test_a_line_may_be_so_long_and_no_longer),
       cmocka_unit_test(test_a_line_stands_while_its_owner_lets_more_bytes_arrive),
+      cmocka_unit_test(test_packets_of_a_turn_leave_together),
+      cmocka_unit_test(test_a_socket_that_takes_no_more_holds_up_and_loses_nothing),
+      cmocka_unit_test(test_nothing_is_sent_behind_a_gap),
+      cmocka_unit_test(test_a_socket_that_libssh_has_closed_is_nobodys),
       cmocka_unit_test(test_lines_that_nobody_takes_are_refused_at_the_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,32 @@ static void test_the_usual_files_are_the_default(void **state)
   options_free(&o);
 }
 
+static void test_reading_ahead_can_be_turned_off(void **state)
+{
+  (void)state;
+  options_t o;
+  bool in_file;
+  diag_t diag = {0};
+  static const struct {
+    const char *text;
+    bool on;
+  } cases[] = {{"bastion: h\n", true}, {"bastion: h\nread_ahead: false\n", false}};
+  for (size_t i = 0; i < 2; i++) {
+    write_file(cases[i].text);
+    assert_int_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
+    assert_int_equal(o.read_ahead, cases[i].on);
+    options_free(&o);
+  }
+  write_file("bastion: h\nread_ahead: maybe\n");
+  assert_int_not_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
+  assert_non_null(strstr(diag.text, "tunnel.yaml:2:13"));
+  options_free(&o);
+  unsetenv("SMPL_TUNNEL_CONFIG");
+  assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "h", "80:x", NULL), SMPL_OK);
+  assert_true(o.read_ahead);
+  options_free(&o);
+}
+
 static void test_faults_in_the_file_are_told_from_faults_of_the_command_line(void **state)
 {
   (void)state;
@@ -239,6 +265,7 @@ int main(void)
       cmocka_unit_test_setup(test_the_environment_stands_above_the_file, setup),
       cmocka_unit_test_setup(test_l_stands_above_the_user_in_the_bastions_name, setup),
       cmocka_unit_test_setup(test_the_usual_files_are_the_default, setup),
+      cmocka_unit_test_setup(test_reading_ahead_can_be_turned_off, setup),
       cmocka_unit_test_setup(test_faults_in_the_file_are_told_from_faults_of_the_command_line, setup),
       cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
       cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
