@@ -12,23 +12,36 @@
 #include "common/error.h"
 #include "common/text.h"
 
+/* One connect that is under way. Freed when its handle has closed. */
+typedef struct attempt {
+  uv_poll_t poll;
+  struct opening *opening;
+  endpoint_t address;
+  int fd;
+  uint64_t give_up; /* monotonic ms; only while another address is left to try */
+} attempt_t;
+
 struct opening {
   const finder_world_t *world;
   char user[CONFIG_NAME_MAX];
   finder_t *finder;
   finder_result_t found;
-  size_t at;
+  ip_t addrs[LOOKUP_ADDRS_MAX]; /* the checked ones, in the order of trying */
+  size_t at;                    /* the next of them */
+  attempt_t *attempts[OPENING_ATTEMPTS_MAX];
+  size_t running;
   uint64_t deadline; /* monotonic ms */
-  uv_poll_t *poll;   /* of the socket that is connecting */
+  uint64_t next_at;  /* when the next address is tried, whatever becomes of those before */
+  reason_t failed;   /* why the last attempt did */
   uv_timer_t timer;
   opening_cb cb;
   void *ctx;
   opening_result_t result;
 };
 
-static void free_handle(uv_handle_t *handle)
+static void free_attempt(uv_handle_t *poll)
 {
-  free(handle);
+  free(poll->data);
 }
 
 static void free_opening(uv_handle_t *timer)
@@ -36,35 +49,38 @@ static void free_opening(uv_handle_t *timer)
   free(timer->data);
 }
 
-/* Stops the attempt under way; its socket stays open. */
-static void stop_attempt(opening_t *o)
+/* Stops an attempt and takes its socket out: the caller's. */
+static int stop_attempt(opening_t *o, size_t i)
 {
-  uv_timer_stop(&o->timer);
-  if (o->poll != NULL) {
-    uv_poll_stop(o->poll);
-    uv_close((uv_handle_t *)o->poll, free_handle);
-    o->poll = NULL;
-  }
+  attempt_t *a = o->attempts[i];
+  int fd = a->fd;
+  uv_poll_stop(&a->poll);
+  uv_close((uv_handle_t *)&a->poll, free_attempt);
+  o->running--;
+  memmove(&o->attempts[i], &o->attempts[i + 1], (o->running - i) * sizeof *o->attempts);
+  return fd;
 }
 
-static void close_socket(opening_t *o)
+static void stop_all(opening_t *o)
 {
-  if (o->result.fd >= 0)
-    close(o->result.fd);
-  o->result.fd = -1;
+  uv_timer_stop(&o->timer);
+  while (o->running > 0)
+    close(stop_attempt(o, 0));
 }
 
 static void dispose(opening_t *o)
 {
-  stop_attempt(o);
+  stop_all(o);
   uv_close((uv_handle_t *)&o->timer, free_opening);
 }
 
 static void finish(opening_t *o, reason_t reason)
 {
-  stop_attempt(o);
-  if (reason != REASON_NONE)
-    close_socket(o);
+  stop_all(o);
+  if (reason != REASON_NONE && o->result.fd >= 0) {
+    close(o->result.fd);
+    o->result.fd = -1;
+  }
   o->result.reason = reason;
   o->cb(o->ctx, &o->result);
   dispose(o);
@@ -91,97 +107,155 @@ static bool source_for(const config_t *c, const ip_t *target, endpoint_t *source
   return c->connect_from.count == 0;
 }
 
-/* 0 or errno. The socket is in o->result.fd. */
-static int begin_connect(opening_t *o, const endpoint_t *to)
+/* 0 or errno. */
+static int prepare_socket(int fd, const endpoint_t *source, bool bind_it)
+{
+  int on = 1;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
+    return errno;
+  if (!bind_it)
+    return 0;
+  struct sockaddr_storage from;
+  socklen_t from_len = endpoint_to_sockaddr(source, &from);
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  return bind(fd, (struct sockaddr *)&from, from_len) < 0 ? errno : 0;
+}
+
+/* 0 or errno. The socket is in *fd, or none is. */
+static int begin_connect(const opening_t *o, const endpoint_t *to, int *fd)
 {
   endpoint_t source;
   bool bind_it;
-  int on = 1;
   struct sockaddr_storage sa;
+  *fd = -1;
   if (!source_for(o->world->config, &to->ip, &source, &bind_it))
     return EADDRNOTAVAIL;
   socklen_t len = endpoint_to_sockaddr(to, &sa);
-  o->result.fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (o->result.fd < 0)
+  *fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (*fd < 0)
     return errno;
-  if (setsockopt(o->result.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
-    return errno;
-  if (bind_it) {
-    struct sockaddr_storage from;
-    socklen_t from_len = endpoint_to_sockaddr(&source, &from);
-    setsockopt(o->result.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    if (bind(o->result.fd, (struct sockaddr *)&from, from_len) < 0)
-      return errno;
+  int error = prepare_socket(*fd, &source, bind_it);
+  if (error == 0 && connect(*fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
+    error = errno;
+  if (error != 0) {
+    close(*fd);
+    *fd = -1;
   }
-  if (connect(o->result.fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
-    return errno;
-  return 0;
+  return error;
 }
 
-static void try_next(opening_t *o, reason_t reason);
+static void go_on(opening_t *o);
 
-static void on_timeout(uv_timer_t *timer)
-{
-  opening_t *o = timer->data;
-  try_next(o, REASON_CONNECT_TIMEOUT);
-}
-
-/* The policy may have changed while the target took its time. */
-static void connected(opening_t *o)
-{
-  const opening_result_t *r = &o->result;
-  finish(o, finder_judge_address(o->world->config, o->user, r->is_ip, r->name, &r->address).reason);
-}
-
+/* The first that stands is taken, the others are closed. The policy may have changed while the target took its time. */
 static void on_writable(uv_poll_t *poll, int status, int events)
 {
   (void)events;
-  opening_t *o = poll->data;
+  attempt_t *a = poll->data;
+  opening_t *o = a->opening;
+  size_t i = 0;
   int error = 0;
   socklen_t len = sizeof error;
   /* A refused connection comes as an error of the poll: the socket knows better. */
-  if (getsockopt(o->result.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || (status < 0 && error == 0))
+  if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || (status < 0 && error == 0))
     error = ECONNABORTED;
-  if (error == 0)
-    connected(o);
-  else
-    try_next(o, reason_of(error));
+  while (o->attempts[i] != a)
+    i++;
+  endpoint_t address = a->address;
+  int fd = stop_attempt(o, i);
+  if (error == 0) {
+    o->result.address = address;
+    o->result.fd = fd;
+    finish(o,
+           finder_judge_address(o->world->config, o->user, o->result.is_ip, o->result.name, &address).reason);
+    return;
+  }
+  close(fd);
+  o->result.address = address;
+  o->failed = reason_of(error);
+  o->next_at = 0; /* no need to wait for the next */
+  go_on(o);
 }
 
-static bool watch(opening_t *o)
+/* False: this address is of no use, and o->failed says why. */
+static bool start_attempt(opening_t *o, const endpoint_t *to, uint64_t now)
 {
-  o->poll = calloc(1, sizeof *o->poll);
-  if (o->poll == NULL)
-    return false;
-  if (uv_poll_init(o->world->loop, o->poll, o->result.fd) != 0) {
-    free(o->poll);
-    o->poll = NULL;
+  int fd;
+  o->result.address = *to;
+  int error = begin_connect(o, to, &fd);
+  attempt_t *a = error == 0 ? calloc(1, sizeof *a) : NULL;
+  if (a == NULL || uv_poll_init(o->world->loop, &a->poll, fd) != 0) {
+    free(a);
+    if (fd >= 0)
+      close(fd);
+    o->failed = error == 0 ? REASON_TARGET_UNREACHABLE : reason_of(error);
     return false;
   }
-  o->poll->data = o;
-  return uv_poll_start(o->poll, UV_WRITABLE, on_writable) == 0;
+  a->poll.data = a;
+  a->opening = o;
+  a->address = *to;
+  a->fd = fd;
+  a->give_up = now + OPENING_ADDRESS_MS;
+  o->attempts[o->running++] = a;
+  uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
+  return true;
 }
 
-/* reason: why the one before failed. */
-static void try_next(opening_t *o, reason_t reason)
+static void on_timer(uv_timer_t *timer)
 {
-  for (;;) {
-    stop_attempt(o);
-    close_socket(o);
-    uint64_t now = clock_mono_ms();
-    if (o->at == o->found.count || now >= o->deadline) {
-      finish(o, reason);
-      return;
-    }
-    o->result.address = (endpoint_t){o->found.addrs[o->at++], o->found.port};
-    int error = begin_connect(o, &o->result.address);
-    if (error == 0 && watch(o)) {
-      uint64_t left = o->deadline - now;
-      uint64_t wait = o->at < o->found.count && left > OPENING_ADDRESS_MS ? OPENING_ADDRESS_MS : left;
-      uv_timer_start(&o->timer, on_timeout, wait, 0);
-      return;
-    }
-    reason = error == 0 ? REASON_TARGET_UNREACHABLE : reason_of(error);
+  go_on(timer->data);
+}
+
+/* While addresses are left that were not tried, none holds a place for longer than its time. */
+static void give_up_old(opening_t *o, uint64_t now)
+{
+  while (o->at < o->found.count && o->running > 0 && now >= o->attempts[0]->give_up) {
+    close(stop_attempt(o, 0));
+    o->failed = REASON_CONNECT_TIMEOUT;
+  }
+}
+
+static bool may_start(const opening_t *o, uint64_t now)
+{
+  return o->at < o->found.count && o->running < OPENING_ATTEMPTS_MAX &&
+         (now >= o->next_at || o->running == 0);
+}
+
+/* Starts what is due, and sleeps until something is again (RFC 8305 section 5). */
+static void go_on(opening_t *o)
+{
+  uint64_t now = clock_mono_ms();
+  if (now >= o->deadline) {
+    finish(o, o->running > 0 ? REASON_CONNECT_TIMEOUT : o->failed);
+    return;
+  }
+  give_up_old(o, now);
+  while (may_start(o, now)) {
+    endpoint_t to = {o->addrs[o->at++], o->found.port};
+    if (start_attempt(o, &to, now))
+      o->next_at = now + OPENING_STAGGER_MS;
+  }
+  if (o->running == 0) {
+    finish(o, o->failed);
+    return;
+  }
+  uint64_t until = o->deadline;
+  if (o->at < o->found.count) {
+    uint64_t due = o->running < OPENING_ATTEMPTS_MAX ? o->next_at : o->attempts[0]->give_up;
+    until = due < until ? due : until;
+  }
+  uv_timer_start(&o->timer, on_timer, until - now, 0);
+}
+
+void opening_order(const ip_t *in, size_t count, ip_t *out)
+{
+  bool v4 = count > 0 && ip_is_v4(&in[0]); /* the family whose turn it is */
+  size_t next[2] = {0, 0};                 /* where each family's search goes on: IPv6, IPv4 */
+  for (size_t n = 0; n < count; v4 = !v4) {
+    size_t *at = &next[v4];
+    while (*at < count && ip_is_v4(&in[*at]) != v4)
+      ++*at;
+    if (*at < count)
+      out[n++] = in[(*at)++];
   }
 }
 
@@ -197,8 +271,10 @@ static void on_found(void *ctx, const finder_result_t *found)
     finish(o, found->reason);
     return;
   }
+  opening_order(found->addrs, found->count, o->addrs);
   o->deadline = clock_mono_ms() + OPENING_TOTAL_MS;
-  try_next(o, REASON_TARGET_UNREACHABLE);
+  o->failed = REASON_TARGET_UNREACHABLE;
+  go_on(o);
 }
 
 void opening_start(const finder_world_t *world, const char *user, const char *host, uint16_t port,
@@ -226,7 +302,5 @@ void opening_cancel(opening_t *o)
   if (o == NULL)
     return;
   finder_cancel(o->finder);
-  stop_attempt(o);
-  close_socket(o);
   dispose(o);
 }

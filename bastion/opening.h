@@ -1,11 +1,14 @@
-/* From what a client wrote to a connected socket: found by finder.h, connected to the checked addresses in their order,
- * from the configured source, and judged once more by the policy in force when the connection stands. */
+/* From what a client wrote to a connected socket: found by finder.h, connected to the checked addresses from the configured
+ * source, and judged once more by the policy in force when the connection stands. Several addresses race as RFC 8305 has
+ * it: one that fails is followed by the next at once, one that is silent after a moment; the first that stands is taken. */
 #pragma once
 
 #include "bastion/finder.h"
 
 enum {
-  OPENING_ADDRESS_MS = 5000, /* for one address while there is another */
+  OPENING_STAGGER_MS = 250,  /* between the start of one address and of the next */
+  OPENING_ATTEMPTS_MAX = 4,  /* connects of one opening at once */
+  OPENING_ADDRESS_MS = 5000, /* for one address while there is one that was not tried */
   OPENING_TOTAL_MS = 15000,  /* for all, lookups not counted */
 };
 
@@ -25,3 +28,6 @@ void opening_start(const finder_world_t *world, const char *user, const char *ho
                    opening_cb cb, void *ctx, opening_t **out);
 /* cb will not be called. NULL allowed. */
 void opening_cancel(opening_t *opening);
+/* Pure: the order in which addresses are tried, the families by turns, the first one's first (RFC 8305 section 4). out has
+ * room for count. */
+void opening_order(const ip_t *in, size_t count, ip_t *out);

@@ -86,17 +86,18 @@ class Target:
     """A TCP server on an address of the private network; handler(connection) runs in a thread each. It stays reachable in
     `connections`, whatever the handler does with it."""
 
-    def __init__(self, address, handler, receive_buffer=None):
-        self.listener = socket.socket()
+    def __init__(self, address, handler, receive_buffer=None, port=0):
+        self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.listener.bind((address, 0))
+        self.listener.bind((address, port))
         self.listener.listen(1024)
         self.port = self.listener.getsockname()[1]
         self.handler = handler
         self.connections = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
 
     def _serve(self):
         while True:
@@ -114,8 +115,16 @@ class Target:
             pass
 
     def close(self):
+        """Nothing of it goes on waiting: a thread that still waits in accept() for a descriptor that is closed, and whose
+        number the next listener gets, would take that one's connections."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(kit.PATIENCE)
         self.listener.close()
         for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # closed by its handler, or by the peer
+                pass
             connection.close()
 
 

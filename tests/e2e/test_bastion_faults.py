@@ -567,6 +567,7 @@ def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
         for c in clients:
             c.close()
         w.start()
+        kit.wait_until(lambda: w.status()["audit"]["waiting"] == 0, "what the next start adds is written")
         w.check_chain()
         w.check_ends()
         channel_of = lambda r: (r["session"], r["channel"])
@@ -577,7 +578,6 @@ def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
         ping(channel)
 
 
-@pytest.mark.full
 def test_killed_templates_and_workers_under_load_cost_their_sessions_only(place):
     w = place.start(limits="sessions_per_user: 64")
     lively = place.target(echo)

@@ -46,6 +46,10 @@ unspecified A 0.0.0.0
 empty TXT "no address"
 self A {bastion}
 down A 127.42.1.99
+pair A {web}
+pair A 127.42.1.12
+twofold A {web}
+twofold AAAA ::1
 """
 
 
