@@ -8,8 +8,6 @@
 #include "common/error.h"
 #include "common/text.h"
 
-enum { GROUPS_MAX = 256 };
-
 static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
 {
   (void)conf;
@@ -60,19 +58,11 @@ role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, 
 
 role_t roles_of(const roles_t *roles, const control_peer_t *peer)
 {
-  gid_t groups[GROUPS_MAX];
-  int count = 0;
   if (peer->uid == 0 || peer->uid == geteuid())
     return ROLE_TERMINATE;
-  const struct passwd *pw = getpwuid(peer->uid);
-  if (pw != NULL) {
-    count = GROUPS_MAX;
-    if (getgrouplist(pw->pw_name, peer->gid, groups, &count) < 0)
-      count = GROUPS_MAX; /* filled up to there */
-  }
-  if (count == 0)
-    groups[count++] = peer->gid;
-  return roles_decide(roles, peer->uid, groups, (size_t)count);
+  role_t by_main = roles_decide(roles, peer->uid, &peer->gid, 1);
+  role_t by_others = roles_decide(roles, peer->uid, peer->groups, peer->group_count);
+  return by_main > by_others ? by_main : by_others;
 }
 
 const char *role_name(role_t role)

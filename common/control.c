@@ -37,6 +37,7 @@ typedef struct client {
   uv_write_t write;
   char *line;
   size_t used;
+  struct ucred cred; /* of who connected */
   char *reply;
   unsigned handles; /* of pipe and timer, still open */
   bool asked;       /* the handler owes a reply */
@@ -138,17 +139,40 @@ void control_reply_error(control_request_t *request, const char *fmt, ...)
   control_reply(request, json_pack("{s:b, s:s}", "ok", 0, "error", text));
 }
 
+/* The groups of the process that connected, from the kernel: no name service is asked. *groups is malloc'ed. */
+static int peer_groups(int fd, gid_t **groups, size_t *count)
+{
+  gid_t few[64], *many = NULL;
+  socklen_t len = sizeof few;
+  int rc = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len);
+  if (rc < 0 && errno != ERANGE)
+    return SMPL_ESYS;
+  if (len > CONTROL_GROUPS_MAX * sizeof *few)
+    return SMPL_ELIMIT;
+  many = malloc(len > 0 ? len : 1);
+  if (many == NULL)
+    return SMPL_ENOMEM;
+  if (rc == 0)
+    memcpy(many, few, len);
+  else if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len) < 0) {
+    free(many);
+    return SMPL_ESYS;
+  }
+  *groups = many;
+  *count = len / sizeof *many;
+  return SMPL_OK;
+}
+
 static void handle_line(client_t *c, size_t len)
 {
-  struct ucred cred;
-  socklen_t cred_len = sizeof cred;
+  gid_t *groups = NULL;
+  size_t group_count = 0;
   int fd = -1;
   uv_read_stop((uv_stream_t *)&c->pipe);
   uv_timer_stop(&c->timer);
   c->asked = true;
   control_request_t *request = (control_request_t *)c;
-  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) < 0) {
+  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 || peer_groups(fd, &groups, &group_count)) {
     control_reply_error(request, "the peer's identity is unknown");
     return;
   }
@@ -157,11 +181,13 @@ static void handle_line(client_t *c, size_t len)
   if (!json_is_object(body)) {
     control_reply_error(request, "the request is not one JSON object on a line");
     json_decref(body);
+    free(groups);
     return;
   }
-  control_peer_t peer = {cred.uid, cred.gid, cred.pid};
+  control_peer_t peer = {c->cred.uid, c->cred.gid, c->cred.pid, groups, group_count};
   c->server->handler(c->server->ctx, request, &peer, body);
   json_decref(body);
+  free(groups);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -187,6 +213,35 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     handle_line(c, (size_t)(newline - c->line));
 }
 
+static bool is_privileged(uid_t uid)
+{
+  return uid == 0 || uid == geteuid();
+}
+
+/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one. */
+static bool has_place(const control_server_t *s, const client_t *c)
+{
+  size_t same = 0, others = 0;
+  if (s->clients > CONTROL_CLIENTS_MAX)
+    return false;
+  for (const client_t *o = s->first; o != NULL; o = o->next) {
+    same += o->cred.uid == c->cred.uid;
+    others += !is_privileged(o->cred.uid);
+  }
+  return is_privileged(c->cred.uid) || (same <= CONTROL_CLIENTS_OF_UID && others <= CONTROL_CLIENTS_OTHERS);
+}
+
+/* SMPL_ESYS if the kernel does not say who it is. */
+static int learn_peer(client_t *c)
+{
+  int fd = -1;
+  socklen_t len = sizeof c->cred;
+  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &len) < 0)
+    return SMPL_ESYS;
+  return SMPL_OK;
+}
+
 static void client_new(control_server_t *s)
 {
   control_request_t *request = calloc(1, sizeof *request);
@@ -200,14 +255,15 @@ static void client_new(control_server_t *s)
   c->pipe.data = c;
   c->timer.data = c;
   c->handles = 2;
+  c->cred.uid = (uid_t)-1;
   c->server = s;
   c->next = s->first;
   if (s->first != NULL)
     s->first->prev = c;
   s->first = c;
   s->clients++;
-  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 ||
-      s->clients > CONTROL_CLIENTS_MAX || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
+  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 || learn_peer(c) ||
+      !has_place(s, c) || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
       uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
     client_close(c);
 }

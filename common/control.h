@@ -15,7 +15,11 @@ enum {
   CONTROL_REQUEST_MAX = 64 << 10, /* bytes of a request line */
   CONTROL_REPLY_MAX = 64 << 20,   /* bytes of an answer that the client accepts */
   CONTROL_CLIENTS_MAX = 32,       /* connections at once; more are closed */
-  CONTROL_TIMEOUT_MS = 10000,     /* for the request to arrive whole, and for the answer to be taken */
+  CONTROL_CLIENTS_OF_UID = 8,     /* of one account at once, root and our own aside */
+  CONTROL_CLIENTS_OTHERS =
+      24, /* of all accounts together but root and our own, for which the rest stays free */
+  CONTROL_GROUPS_MAX = 65536, /* groups of a peer: as many as the kernel has (NGROUPS_MAX) */
+  CONTROL_TIMEOUT_MS = 10000, /* for the request to arrive whole, and for the answer to be taken */
 };
 
 typedef struct control_server control_server_t;
@@ -25,6 +29,9 @@ typedef struct control_peer {
   uid_t uid;
   gid_t gid;
   pid_t pid;
+  const gid_t
+      *groups; /* its supplementary ones, as the kernel knows them (SO_PEERGROUPS); borrowed for the call */
+  size_t group_count;
 } control_peer_t;
 
 /* Called once a request with its parsed body (borrowed for the call). Must lead to exactly one control_reply, now or

@@ -47,6 +47,24 @@ static void root_and_the_bastions_own_account_may_everything(void **state)
   assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 4243, .gid = 4243}), ROLE_NONE);
 }
 
+static void the_main_group_and_every_other_one_count(void **state)
+{
+  (void)state;
+  role_member_t readers = {true, 4300}, enders = {true, 4400};
+  roles_t roles = {{&readers, 1}, {&enders, 1}};
+  static const gid_t none[] = {1, 2}, reads[] = {1, 4300}, ends[] = {4300, 4400};
+  control_peer_t peer = {.uid = 4242, .gid = 7, .groups = none, .group_count = 2};
+  assert_int_equal(roles_of(&roles, &peer), ROLE_NONE);
+  peer.groups = reads;
+  assert_int_equal(roles_of(&roles, &peer), ROLE_READ);
+  peer.groups = ends;
+  assert_int_equal(roles_of(&roles, &peer), ROLE_TERMINATE);
+  peer.group_count = 0;
+  assert_int_equal(roles_of(&roles, &peer), ROLE_NONE);
+  peer.gid = 4400;
+  assert_int_equal(roles_of(&roles, &peer), ROLE_TERMINATE);
+}
+
 static void accounts_are_named_or_numbered(void **state)
 {
   (void)state;
@@ -67,6 +85,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_peer_gets_the_highest_role_that_names_it),
       cmocka_unit_test(root_and_the_bastions_own_account_may_everything),
+      cmocka_unit_test(the_main_group_and_every_other_one_count),
       cmocka_unit_test(accounts_are_named_or_numbered),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,6 @@
 /* common/control.h: both ends over a real socket, the server's loop on a thread of its own. */
+#include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,6 +23,8 @@
 static char dir[] = "/tmp/smpl-ctl-XXXXXX";
 static char path[64];
 
+enum { GROUPS_TESTED = 200 };
+
 typedef struct fixture {
   uv_loop_t loop;
   uv_async_t stop;
@@ -28,6 +33,7 @@ typedef struct fixture {
   control_request_t *held;
   pthread_t thread;
   control_peer_t peer;
+  gid_t groups[GROUPS_TESTED];
 } fixture_t;
 
 static void on_later(uv_timer_t *timer)
@@ -41,6 +47,9 @@ static void on_request(void *ctx, control_request_t *request, const control_peer
   fixture_t *f = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   f->peer = *peer;
+  f->peer.groups = NULL;
+  for (size_t i = 0; i < peer->group_count && i < GROUPS_TESTED; i++)
+    f->groups[i] = peer->groups[i];
   if (cmd != NULL && strcmp(cmd, "echo") == 0) {
     json_t *reply = json_copy(body);
     json_object_set_new(reply, "ok", json_true());
@@ -198,6 +207,95 @@ static void connections_above_the_limit_are_closed_and_the_rest_served(void **st
     close(fds[i]);
 }
 
+/* ---- other accounts: what the bound of each is, and which groups are seen ---- */
+
+/* How many of so many connections of this account stay open; they stay until the pipe is closed. */
+static pid_t fill_as(uid_t uid, int wanted, const int *hold, int report)
+{
+  pid_t pid = fork();
+  if (pid != 0)
+    return pid;
+  if (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0)
+    _exit(2);
+  uint8_t open = 0;
+  char c;
+  close(hold[1]);
+  for (int i = 0; i < wanted; i++) {
+    int fd = dial();
+    struct pollfd p = {fd, POLLIN, 0};
+    if (poll(&p, 1, 100) == 0)
+      open++;
+  }
+  if (write(report, &open, 1) != 1)
+    _exit(3);
+  _exit(read(hold[0], &c, 1) == 0 ? 0 : 4);
+}
+
+static void one_account_cannot_take_the_places_of_the_others_nor_all_those_of_root(void **state)
+{
+  (void)state;
+  if (geteuid() != 0)
+    skip();
+  int hold[2], report[2];
+  pid_t pids[5];
+  json_t *reply;
+  diag_t diag;
+  unsigned total = 0;
+  uint8_t open = 0;
+  assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
+  assert_int_equal(pipe(hold) | pipe(report), 0);
+  for (unsigned i = 0; i < 5; i++) {
+    pids[i] = fill_as(60001 + i, CONTROL_CLIENTS_OF_UID + 2, hold, report[1]);
+    assert_int_equal(read(report[0], &open, 1), 1);
+    assert_true(open <= CONTROL_CLIENTS_OF_UID);
+    if (i == 0)
+      assert_int_equal(open, CONTROL_CLIENTS_OF_UID);
+    total += open;
+  }
+  assert_int_equal(total, CONTROL_CLIENTS_OTHERS);
+  assert_int_equal(call("echo", &reply, &diag), 0);
+  json_decref(reply);
+  close(hold[1]);
+  for (unsigned i = 0; i < 5; i++) {
+    int status;
+    assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+    assert_int_equal(status, 0);
+  }
+  for (int i = 0; i < 2; i++)
+    close(report[i]);
+  close(hold[0]);
+}
+
+static void groups_come_from_the_kernel_few_or_many(void **state)
+{
+  fixture_t *f = *state;
+  if (geteuid() != 0)
+    skip();
+  assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
+  static const size_t counts[] = {0, 1, 64, 65, GROUPS_TESTED};
+  for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+    gid_t groups[GROUPS_TESTED];
+    for (size_t i = 0; i < counts[n]; i++)
+      groups[i] = (gid_t)(70000 + i);
+    pid_t pid = fork();
+    if (pid == 0) {
+      json_t *reply;
+      diag_t diag;
+      if (setgroups(counts[n], groups) != 0 || setgid(60002) != 0 || setuid(60001) != 0)
+        _exit(2);
+      _exit(call("echo", &reply, &diag) == 0 ? 0 : 3);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(f->peer.uid, 60001);
+    assert_int_equal(f->peer.gid, 60002);
+    assert_int_equal(f->peer.group_count, counts[n]);
+    for (size_t i = 0; i < counts[n]; i++)
+      assert_int_equal(f->groups[i], 70000 + i);
+  }
+}
+
 static void the_socket_is_closed_to_others_and_not_taken_from_a_living_server(void **state)
 {
   (void)state;
@@ -268,6 +366,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_request_above_the_limit_or_without_json_is_refused, start, stop),
       cmocka_unit_test_setup_teardown(connections_above_the_limit_are_closed_and_the_rest_served, start,
                                       stop),
+      cmocka_unit_test_setup_teardown(one_account_cannot_take_the_places_of_the_others_nor_all_those_of_root,
+                                      start, stop),
+      cmocka_unit_test_setup_teardown(groups_come_from_the_kernel_few_or_many, start, stop),
       cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server,
                                       start, stop),
       cmocka_unit_test(without_a_server_the_caller_is_told_so),
