@@ -106,7 +106,7 @@ struct conn {
   char *out_head;          /* malloc'ed while a write is under way */
   shared_t *out_owned;     /* the answer's body, unless it is static */
   tls_link_t *tls;         /* NULL: plain HTTP */
-  const uint8_t *plain_at; /* with TLS: of the answer's body, what is not encrypted yet */
+  const uint8_t *plain_at; /* of the answer's body, what is not handed to the system or to TLS yet */
   size_t plain_left;
   bool tls_ended;          /* the peer has sent close_notify */
   const char *tls_failure; /* OpenSSL's words */

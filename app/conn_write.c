@@ -70,38 +70,53 @@ static ssize_t try_write(conn_t *c, const uv_buf_t *bufs, unsigned count)
   return n == UV_EAGAIN ? 0 : n;
 }
 
-/* Plain */
+/* Plain: the body in slices, so that the loop turns to others in the middle of a big answer. */
 
-/* Queues what the socket did not take: `sent` bytes are gone already. */
-static void write_rest(conn_t *c, const answer_t *answer, size_t sent)
+/* The next slice of the body as a buffer, taken off it. */
+static uv_buf_t next_slice(conn_t *c)
+{
+  size_t len = c->plain_left < LIMIT_SLICE ? c->plain_left : LIMIT_SLICE;
+  uv_buf_t buf = uv_buf_init((char *)(uintptr_t)c->plain_at, (unsigned)len);
+  if (len > 0)
+    c->plain_at += len;
+  c->plain_left -= len;
+  return buf;
+}
+
+/* Queues the rest of the answer, of which the socket has taken nothing: head[0..head_left) and the body. */
+static void write_rest(conn_t *c, const char *head, size_t head_left)
 {
   uv_buf_t bufs[2];
   unsigned count = 0;
-  size_t head_sent = sent < answer->head_len ? sent : answer->head_len;
-  size_t head_left = answer->head_len - head_sent;
-  size_t body_sent = sent - head_sent;
-  if (!hold(c, head_left + (answer->owned != NULL ? answer->body_len : 0)))
+  if (!hold(c, head_left + (c->out_owned != NULL ? c->plain_left : 0)))
     return;
   if (head_left > 0) {
-    if (!keep_copy(c, answer->head + head_sent, head_left))
+    if (!keep_copy(c, head, head_left))
       return;
     bufs[count++] = uv_buf_init(c->out_head, (unsigned)head_left);
   }
-  if (answer->body_len > body_sent)
-    bufs[count++] =
-        uv_buf_init((char *)(uintptr_t)answer->body + body_sent, (unsigned)(answer->body_len - body_sent));
+  if (c->plain_left > 0)
+    bufs[count++] = next_slice(c);
   wait_for_peer(c, bufs, count);
 }
 
 static void answer_plain(conn_t *c, const answer_t *answer)
 {
   uv_buf_t bufs[2] = {uv_buf_init((char *)(uintptr_t)answer->head, (unsigned)answer->head_len),
-                      uv_buf_init((char *)(uintptr_t)answer->body, (unsigned)answer->body_len)};
-  ssize_t sent = try_write(c, bufs, answer->body_len > 0 ? 2 : 1);
-  if (sent < 0)
+                      next_slice(c)};
+  ssize_t sent = try_write(c, bufs, bufs[1].len > 0 ? 2 : 1);
+  if (sent < 0) {
     conn_close(c);
-  else if ((size_t)sent < answer->head_len + answer->body_len)
-    write_rest(c, answer, (size_t)sent);
+    return;
+  }
+  size_t head_sent = (size_t)sent < answer->head_len ? (size_t)sent : answer->head_len;
+  size_t unsent = bufs[1].len - ((size_t)sent - head_sent);
+  if (unsent > 0) {
+    c->plain_at -= unsent;
+    c->plain_left += unsent;
+  }
+  if (head_sent < answer->head_len || c->plain_left > 0)
+    write_rest(c, answer->head + head_sent, answer->head_len - head_sent);
   else
     all_gone(c);
 }
@@ -129,6 +144,7 @@ static size_t next_piece(conn_t *c, const char *head, size_t head_len, const uin
 
 static void pump(conn_t *c, const char *head, size_t head_len)
 {
+  size_t slice = LIMIT_SLICE;
   do {
     const uint8_t *piece, *cipher;
     size_t cipher_len;
@@ -137,7 +153,10 @@ static void pump(conn_t *c, const char *head, size_t head_len)
     int err = tls_write(c->tls, piece, len);
     tls_take_output(c->tls, &cipher, &cipher_len);
     uv_buf_t buf = uv_buf_init((char *)(uintptr_t)cipher, (unsigned)cipher_len);
-    ssize_t sent = err ? err : try_write(c, &buf, 1);
+    bool last = len >= slice &&
+                c->plain_left > 0; /* of this turn: it is queued, so that the rest comes in the next */
+    slice -= len < slice ? len : slice;
+    ssize_t sent = err ? err : last ? 0 : try_write(c, &buf, 1);
     if (sent < 0) {
       conn_close(c);
       return;
@@ -165,16 +184,19 @@ static void on_written(uv_write_t *write, int status)
     conn_close(c);
     return;
   }
-  if (c->plain_left > 0) {
+  if (c->plain_left == 0)
+    all_gone(c);
+  else if (c->tls != NULL)
     pump(c, NULL, 0);
-    return;
-  }
-  all_gone(c);
+  else
+    write_rest(c, NULL, 0);
 }
 
 void conn_send(conn_t *c, const answer_t *answer)
 {
   c->out_owned = answer->owned;
+  c->plain_at = answer->body;
+  c->plain_left = answer->body_len;
   if (c->tls == NULL) {
     answer_plain(c, answer);
     return;
@@ -184,8 +206,6 @@ void conn_send(conn_t *c, const answer_t *answer)
     conn_close(c);
     return;
   }
-  c->plain_at = answer->body;
-  c->plain_left = answer->body_len;
   pump(c, answer->head, answer->head_len);
 }
 

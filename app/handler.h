@@ -124,6 +124,8 @@ void *request_alloc(request_t *request, size_t size);
 /* Replies. json's reference is taken over. Content-Type is application/vnd.api+json on the api tier, application/json on
  * the internal one. */
 void request_reply(request_t *request, int status, json_t *json);
+/* The same with JSON that is text already: malloc'ed, and taken over. NULL: 500. */
+void request_reply_text(request_t *request, int status, char *json);
 void request_reply_empty(request_t *request, int status); /* 204 */
 /* If the reply turns out to be 200 with a body and without headers of the handler's own, keep is called with the body before it is
  * sent (borrowed; to keep it, shared_take): it may answer other requests by request_reply_kept. */

@@ -279,6 +279,14 @@ void request_reply(request_t *request, int status, json_t *json)
     json_decref(json);
 }
 
+void request_reply_text(request_t *request, int status, char *json)
+{
+  if (begin_reply(request))
+    reply_bytes(request, status, media_type(request), json, json != NULL ? strlen(json) : 0, false);
+  else
+    free(json);
+}
+
 void request_keep_body(request_t *request, void (*keep)(void *ctx, shared_t *body), void *ctx)
 {
   request->keep = keep;

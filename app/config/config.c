@@ -55,35 +55,46 @@ static void delete_one(request_t *request, void *service, const caller_t *caller
   change_start(p->storage, c);
 }
 
-static void get(request_t *request, void *service, const caller_t *caller)
+static int run_get(storage_db_t *db, read_t *r)
 {
-  product_t *p = service;
   json_t *resource = NULL;
-  const char *id = request_parameter(request, "id");
-  int err = config_get(storage_reader(p->storage), caller->account, id, &resource);
+  const char *id = request_parameter(r->request, "id");
+  int err = config_get(db, r->caller.account, id, &resource);
   if (!err)
-    jsonapi_reply(request, 200, jsonapi_document(resource));
-  else if (err != SMPL_ENOENT)
-    reply_storage_error(request, err);
-  else if (tenants_confirm(p, request, caller->account))
-    reply_not_found(request, "config", id);
+    r->document = jsonapi_document(resource);
+  else if (err == SMPL_ENOENT && (err = tenants_require(db, r->caller.account, &r->problem)) == SMPL_OK)
+    err = problem_at(&r->problem, 404, NULL, "there is no config '%s' in this account", id);
+  return err;
 }
 
-static void list(request_t *request, void *service, const caller_t *caller)
-{
-  product_t *p = service;
+typedef struct list_read {
+  read_t read; /* first */
   jsonapi_list_t asked;
+  int managed;
+} list_read_t;
+
+static bool prepare_list(read_t *r)
+{
+  list_read_t *l = (list_read_t *)r;
+  return jsonapi_list_read(r->request, &config_list_spec, &l->asked) &&
+         rows_bool_filter(r->request, "filter[managed]", l->asked.filters[CONFIG_FILTER_MANAGED],
+                          &l->managed);
+}
+
+static int run_list(storage_db_t *db, read_t *r)
+{
+  const list_read_t *l = (const list_read_t *)r;
+  jsonapi_list_t list = l->asked;
   json_t *data = NULL;
   int64_t total = 0;
-  int managed;
-  if (!jsonapi_list_read(request, &config_list_spec, &asked) ||
-      !rows_bool_filter(request, "filter[managed]", asked.filters[CONFIG_FILTER_MANAGED], &managed))
-    return;
-  int err = config_list(storage_reader(p->storage), caller->account, &asked, managed, &data, &total);
-  if (!err && json_array_size(data) == 0 && !tenants_confirm(p, request, caller->account))
-    json_decref(data);
+  int err = config_list(db, r->caller.account, &list, l->managed, &data, &total);
+  if (!err && json_array_size(data) == 0)
+    err = tenants_require(db, r->caller.account, &r->problem);
+  if (!err)
+    r->document = jsonapi_list_document(data, &list, total);
   else
-    rows_reply(request, err, data, &asked, total);
+    json_decref(data);
+  return err;
 }
 
 static void on_create(request_t *request, void *service)
@@ -93,12 +104,14 @@ static void on_create(request_t *request, void *service)
 
 static void on_list(request_t *request, void *service)
 {
-  product_guard_read(service, request, list);
+  static const read_kind_t list = {sizeof(list_read_t), prepare_list, run_list};
+  product_read(service, request, &list);
 }
 
 static void on_get(request_t *request, void *service)
 {
-  product_guard_read(service, request, get);
+  static const read_kind_t get = {sizeof(read_t), NULL, run_get};
+  product_read(service, request, &get);
 }
 
 static void on_replace(request_t *request, void *service)

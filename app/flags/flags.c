@@ -53,18 +53,16 @@ static void delete_one(request_t *request, void *service, const caller_t *caller
   change_start(p->storage, c);
 }
 
-static void get(request_t *request, void *service, const caller_t *caller)
+static int run_get(storage_db_t *db, read_t *r)
 {
-  product_t *p = service;
   json_t *resource = NULL;
-  const char *id = request_parameter(request, "id");
-  int err = flag_get(storage_reader(p->storage), caller->account, id, &resource);
+  const char *id = request_parameter(r->request, "id");
+  int err = flag_get(db, r->caller.account, id, &resource);
   if (!err)
-    jsonapi_reply(request, 200, jsonapi_document(resource));
-  else if (err != SMPL_ENOENT)
-    reply_storage_error(request, err);
-  else if (tenants_confirm(p, request, caller->account))
-    reply_not_found(request, "flag", id);
+    r->document = jsonapi_document(resource);
+  else if (err == SMPL_ENOENT && (err = tenants_require(db, r->caller.account, &r->problem)) == SMPL_OK)
+    err = problem_at(&r->problem, 404, NULL, "there is no flag '%s' in this account", id);
+  return err;
 }
 
 static bool refuse(request_t *request, const char *parameter, const char *detail)
@@ -105,27 +103,41 @@ static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *t
   return true;
 }
 
-static void list(request_t *request, void *service, const caller_t *caller)
-{
-  product_t *p = service;
+typedef struct list_read {
+  read_t read; /* first */
   jsonapi_list_t asked;
   flag_filter_t filter;
   char context_type[JSONAPI_SEARCH_MAX + 1];
+} list_read_t;
+
+static bool prepare_list(read_t *r)
+{
+  list_read_t *l = (list_read_t *)r;
+  return jsonapi_list_read(r->request, &flag_list_spec, &l->asked) &&
+         read_filter(r->request, &l->asked, l->context_type, &l->filter);
+}
+
+static int run_list(storage_db_t *db, read_t *r)
+{
+  const list_read_t *l = (const list_read_t *)r;
+  jsonapi_list_t list = l->asked;
   json_t *data = NULL;
   int64_t total = 0;
-  if (!jsonapi_list_read(request, &flag_list_spec, &asked) ||
-      !read_filter(request, &asked, context_type, &filter))
-    return;
-  int err = flag_list(storage_reader(p->storage), caller->account, &asked, &filter, &data, &total);
-  if (!err && json_array_size(data) == 0 && !tenants_confirm(p, request, caller->account))
-    json_decref(data);
-  else if (err == SMPL_ELIMIT)
-    refuse(request,
-           asked.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
-                                                      : "filter[references_context_type]",
-           "too many rules to look through; narrow the list with filter[type] or filter[search]");
+  int err = flag_list(db, r->caller.account, &list, &l->filter, &data, &total);
+  if (!err && json_array_size(data) == 0)
+    err = tenants_require(db, r->caller.account, &r->problem);
+  if (err == SMPL_ELIMIT) {
+    r->parameter = list.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
+                                                             : "filter[references_context_type]";
+    problem_at(&r->problem, 400, NULL,
+               "too many rules to look through; narrow the list with filter[type] or filter[search]");
+    r->problem.title = "Invalid query parameter";
+  }
+  if (!err)
+    r->document = jsonapi_list_document(data, &list, total);
   else
-    rows_reply(request, err, data, &asked, total);
+    json_decref(data);
+  return err;
 }
 
 static void on_create(request_t *request, void *service)
@@ -135,12 +147,14 @@ static void on_create(request_t *request, void *service)
 
 static void on_list(request_t *request, void *service)
 {
-  product_guard_read(service, request, list);
+  static const read_kind_t list = {sizeof(list_read_t), prepare_list, run_list};
+  product_read(service, request, &list);
 }
 
 static void on_get(request_t *request, void *service)
 {
-  product_guard_read(service, request, get);
+  static const read_kind_t get = {sizeof(read_t), NULL, run_get};
+  product_read(service, request, &get);
 }
 
 static void on_replace(request_t *request, void *service)

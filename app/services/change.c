@@ -1,5 +1,8 @@
 #include "app/services/change.h"
 
+#include <stdlib.h>
+
+#include "app/json_text.h"
 #include "app/services/jsonapi.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -26,6 +29,8 @@ static int run(storage_db_t *db, storage_job_t *job)
   /* No commit without a reply to tell of it. */
   if (!err && c->status != 204 && c->document == NULL)
     err = SMPL_ENOMEM;
+  if (!err && c->document != NULL && c->committed == NULL && (c->text = json_text(c->document)) == NULL)
+    err = SMPL_ENOMEM;
   return err;
 }
 
@@ -33,8 +38,10 @@ static void done(storage_job_t *job, int err)
 {
   change_t *c = (change_t *)job;
   json_t *document = c->document;
+  char *text = c->text;
   c->document = NULL;
   if (err) {
+    free(text);
     json_decref(document);
     if (c->problem.status != 0)
       problem_reply(c->request, &c->problem);
@@ -46,7 +53,8 @@ static void done(storage_job_t *job, int err)
   } else if (document == NULL) {
     request_reply_empty(c->request, c->status);
   } else {
-    request_reply(c->request, c->status, document);
+    json_decref(document);
+    request_reply_text(c->request, c->status, text);
   }
 }
 

@@ -25,6 +25,7 @@ struct change {
 
   int status; /* of success: 200, 201 or 204 */
   json_t *document;
+  char *text; /* of the document, made on the writer thread; change.c's own */
   problem_t problem;
 };
 

@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "app/json_text.h"
 #include "app/services/jsonapi.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -23,6 +25,14 @@ static void ignore_closed(void *ctx)
   (void)ctx;
 }
 
+static void free_product(product_t *p)
+{
+  shares_free(p->shares);
+  answers_free(p->answers);
+  keycheck_free(p->keycheck);
+  free(p);
+}
+
 static int open_parts(product_t *p, const service_env_t *env, const storage_schema_t *schema, diag_t *diag)
 {
   sister_url_t url;
@@ -35,7 +45,7 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && (p->answers = answers_new()) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (!err && turns_new(env->loop, &p->turns))
+  if (!err && (p->shares = shares_new()) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
     err = storage_open(env->loop, env->database, schema, &p->storage, diag);
@@ -55,34 +65,23 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
   if (p == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   p->provision = provision;
+  p->last_read = &p->first_read;
   int err = open_parts(p, env, schema, diag);
   if (err) {
-    if (p->turns != NULL)
-      turns_close(p->turns, ignore_closed, NULL);
-    answers_free(p->answers);
-    keycheck_free(p->keycheck);
-    free(p);
+    free_product(p);
   } else {
     *state = p;
   }
   return err;
 }
 
-static void on_turns_closed(void *ctx)
+static void on_storage_closed(void *ctx)
 {
   product_t *p = ctx;
   void (*closed)(void *) = p->closed;
   void *closed_ctx = p->closed_ctx;
-  answers_free(p->answers);
-  keycheck_free(p->keycheck);
-  free(p);
+  free_product(p);
   closed(closed_ctx);
-}
-
-static void on_storage_closed(void *ctx)
-{
-  product_t *p = ctx;
-  turns_close(p->turns, on_turns_closed, p);
 }
 
 static void on_sisters_closed(void *ctx)
@@ -120,6 +119,7 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
   say(ctx, "smpl_app_answers_kept_bytes", "Bytes of their bodies.", (double)answers.bytes);
   say(ctx, "smpl_app_answers_used_total", "Reads that were answered by a kept answer, since the start.",
       (double)answers.used);
+  say(ctx, "smpl_app_reads_waiting", "Long reads queued and not answered.", (double)p->reads);
   say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
       (double)storage_pending(p->storage));
 }
@@ -142,69 +142,182 @@ void product_guard(product_t *p, request_t *request, caller_cb cb)
   keycheck_guard(p->keycheck, request, cb, p);
 }
 
-/* A read under way: lives in its request until that is replied to. */
-typedef struct read {
-  turn_t turn; /* first */
-  product_t *product;
-  request_t *request;
-  caller_t caller;
-  caller_cb cb;
-  storage_stamp_t stamp; /* of the database before the read began */
-} read_t;
-
-static answers_key_t key_of(const read_t *r)
+static answers_key_t key_of(const request_t *request, const caller_t *caller)
 {
-  answers_key_t key = {.account = r->caller.account};
-  key.target = request_target(r->request, &key.target_len);
+  answers_key_t key = {.account = caller->account};
+  key.target = request_target(request, &key.target_len);
   return key;
-}
-
-/* Answers by what is kept: true if it has. */
-static bool reply_kept(read_t *r)
-{
-  answers_key_t key = key_of(r);
-  shared_t *body = NULL;
-  if (storage_stamp(r->product->storage, &r->stamp))
-    body = answers_find(r->product->answers, &r->stamp, &key);
-  if (body != NULL)
-    request_reply_kept(r->request, body);
-  return body != NULL;
 }
 
 /* Keeps an answer if the database has stayed as it was all the while. */
 static void keep_answer(void *ctx, shared_t *body)
 {
   const read_t *r = ctx;
-  answers_key_t key = key_of(r);
+  answers_key_t key = key_of(r->request, &r->caller);
   storage_stamp_t now;
   if (storage_stamp(r->product->storage, &now) && storage_stamp_equal(&now, &r->stamp))
     answers_keep(r->product->answers, &now, &key, body);
 }
 
-static void run_read(turn_t *turn)
+static void reply_problem(const read_t *r)
 {
-  read_t *r = (read_t *)turn;
-  if (reply_kept(r)) /* while it waited for its turn, another one has made it */
+  const problem_t *problem = &r->problem;
+  if (r->parameter != NULL)
+    request_reply_error(r->request, problem->status, problem->title, NULL, r->parameter, "%s",
+                        problem->detail);
+  else
+    problem_reply(r->request, problem);
+}
+
+/* The read is over, wherever it ran. Loop's thread. */
+static void answer(read_t *r, int err)
+{
+  char *text = r->text;
+  shared_t *kept = r->kept;
+  r->text = NULL;
+  if (kept != NULL) {
+    request_reply_kept(r->request, kept);
+    shared_drop(kept);
     return;
-  request_keep_body(r->request, keep_answer, r);
-  r->cb(r->request, r->product, &r->caller);
+  }
+  if (!err) {
+    request_keep_body(r->request, keep_answer, r);
+    request_reply_text(r->request, 200, text);
+    return;
+  }
+  free(text);
+  if (r->problem.status != 0)
+    reply_problem(r);
+  else if (err == SMPL_ETIMEOUT)
+    reply_unavailable(r->request, "this read took too long and was given up; try again");
+  else
+    reply_storage_error(r->request, err);
 }
 
-static void queue_read(request_t *request, void *ctx, const caller_t *caller)
+/* With whichever connection; leaves text or an error. */
+static int make(storage_db_t *db, read_t *r)
 {
-  read_t *r = ctx;
-  r->caller = *caller;
-  if (!reply_kept(r) && turns_take(r->product->turns, &r->turn, caller->account))
-    reply_unavailable(request, "too many reads are waiting; try again");
+  r->problem.status = 0;
+  r->parameter = NULL;
+  r->document = NULL;
+  int err = r->kind->run(db, r);
+  if (!err && (r->text = json_text(r->document)) == NULL)
+    err = SMPL_ENOMEM;
+  json_decref(r->document);
+  r->document = NULL;
+  return err;
 }
 
-void product_guard_read(product_t *p, request_t *request, caller_cb cb)
+/* The kept answer to that in the present state, if there is one, and that state. */
+static shared_t *find_kept(const product_t *p, const request_t *request, const caller_t *caller,
+                           storage_stamp_t *stamp)
 {
-  read_t *r = request_alloc(request, sizeof *r);
+  answers_key_t key = key_of(request, caller);
+  return storage_stamp(p->storage, stamp) ? answers_find(p->answers, stamp, &key) : NULL;
+}
+
+/* On the reading thread. Those that the first of them has answered go there and back too, so that the loop answers one a turn. */
+static int run_there(storage_db_t *db, storage_job_t *job)
+{
+  read_t *r = (read_t *)job;
+  return r->kept != NULL ? SMPL_OK : make(db, r);
+}
+
+static void done_there(storage_job_t *job, int err);
+
+static void start_next(product_t *p)
+{
+  read_t *r = p->first_read;
+  if (r == NULL)
+    return;
+  p->first_read = r->next;
+  if (p->first_read == NULL)
+    p->last_read = &p->first_read;
+  shared_t *kept = find_kept(p, r->request, &r->caller, &r->stamp);
+  r->kept = kept != NULL ? shared_take(kept) : NULL;
+  r->job = (storage_job_t){.run = run_there, .done = done_there};
+  int err = storage_read(p->storage, &r->job);
+  if (err)
+    done_there(&r->job, err);
+}
+
+static void done_there(storage_job_t *job, int err)
+{
+  read_t *r = (read_t *)job; /* gone once it is answered */
+  product_t *p = r->product;
+  answer(r, err);
+  p->reads--;
+  start_next(p);
+}
+
+/* False: too many wait. */
+static bool queue_read(read_t *r)
+{
+  product_t *p = r->product;
+  if (p->reads == PRODUCT_READS_MAX)
+    return false;
+  r->next = NULL;
+  *p->last_read = r;
+  p->last_read = &r->next;
+  if (p->reads++ == 0)
+    start_next(p);
+  return true;
+}
+
+/* On the loop, if it is a short one; false if not. */
+static bool run_here(read_t *r)
+{
+  product_t *p = r->product;
+  if (shares_used_up(p->shares, r->caller.account))
+    return false;
+  uint64_t started = clock_mono_us();
+  int err = make(storage_reader_bounded(p->storage), r);
+  shares_count(p->shares, r->caller.account, clock_mono_us() - started);
+  if (err == SMPL_EAGAIN)
+    return false;
+  answer(r, err);
+  return true;
+}
+
+/* What a request that waits for its key to be checked remembers. */
+typedef struct intent {
+  product_t *product;
+  const read_kind_t *kind;
+} intent_t;
+
+static void start_read(request_t *request, void *ctx, const caller_t *caller)
+{
+  const intent_t *intent = ctx;
+  product_t *p = intent->product;
+  storage_stamp_t stamp = {{0}};
+  shared_t *body = find_kept(p, request, caller, &stamp);
+  if (body != NULL) {
+    request_reply_kept(request, body);
+    return;
+  }
+  read_t *r = request_alloc(request, intent->kind->size);
   if (r == NULL) {
     reply_storage_error(request, SMPL_ENOMEM);
     return;
   }
-  *r = (read_t){.turn = {.run = run_read}, .product = p, .request = request, .cb = cb};
-  keycheck_guard(p->keycheck, request, queue_read, r);
+  r->kind = intent->kind;
+  r->product = p;
+  r->stamp = stamp;
+  r->caller = *caller;
+  r->request = request;
+  if (r->kind->prepare != NULL && !r->kind->prepare(r))
+    return;
+  if (!run_here(r) && !queue_read(r))
+    reply_unavailable(request, "too many reads are waiting; try again");
+}
+
+void product_read(product_t *p, request_t *request, const read_kind_t *kind)
+{
+  intent_t *intent = request_alloc(request, sizeof *intent);
+  if (intent == NULL) {
+    reply_storage_error(request, SMPL_ENOMEM);
+    return;
+  }
+  *intent = (intent_t){p, kind};
+  keycheck_guard(p->keycheck, request, start_read, intent);
 }

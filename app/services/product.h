@@ -6,19 +6,25 @@
 #include "app/services/caller.h"
 #include "app/services/change.h"
 #include "app/services/keycheck.h"
+#include "app/services/shares.h"
 #include "app/services/sister.h"
 #include "app/services/storage.h"
-#include "app/services/turns.h"
 
 /* Writer thread: rows that every new account begins with. */
 typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t now);
+
+enum { PRODUCT_READS_MAX = 1024 /* long reads waiting for the reading thread; more are 503 */ };
+
+struct read;
 
 typedef struct product {
   storage_t *storage;
   sisters_t *sisters;
   keycheck_t *keycheck;
-  turns_t *turns;
+  shares_t *shares;
   answers_t *answers;
+  struct read *first_read, **last_read; /* that wait for the reading thread, which has one at a time */
+  size_t reads;                         /* with that one */
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
   void (*closed)(void *ctx);
@@ -46,16 +52,44 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
 
 /* Goes on with the caller, or replies. */
 void product_guard(product_t *product, request_t *request, caller_cb cb);
-/* The same for reads, which take turns: cb replies before it returns, from the storage's reader and nothing else, so that its
- * answer can be kept for as long as the database stays as it is. */
-void product_guard_read(product_t *product, request_t *request, caller_cb cb);
+
+/* One request that reads. Embed it at the beginning of your own struct. */
+typedef struct read read_t;
+
+/* A kind of read. Its answer is made of the database and of the request's account, path and query, and of nothing else, so that it can
+ * be kept for as long as the database stays as it is. */
+typedef struct read_kind {
+  size_t size; /* of the struct that a read_t begins */
+  /* Loop's thread: reads the query. False: it has replied. May be NULL. */
+  bool (*prepare)(read_t *read);
+  /* Loop's or reading thread, with its connection; may be called twice, first there, then here. 0 with *document, or
+   * negative: with problem.status set that is the reply, without it the reply follows from the error. SMPL_EAGAIN and
+   * SMPL_ETIMEOUT are the storage's. */
+  int (*run)(storage_db_t *db, read_t *read);
+} read_kind_t;
+
+struct read {
+  storage_job_t job; /* first: product.c's own, as what follows up to caller */
+  const read_kind_t *kind;
+  product_t *product;
+  storage_stamp_t stamp; /* of the database before the read began */
+  char *text;            /* of the document */
+  shared_t *kept;        /* while it waited, another one has made its answer */
+  read_t *next;
+  caller_t caller;
+  request_t *request;
+  json_t *document;
+  problem_t problem;
+  const char *parameter; /* of the query, that the problem is about; NULL for none */
+};
+
+/* Answers a read whose key is good: by a kept answer, at once, or after the reading thread had it. */
+void product_read(product_t *product, request_t *request, const read_kind_t *kind);
 
 /* 1 if the account service told of this account, 0 if not (yet), negative on error. Any thread, with its connection. */
 int tenants_known(storage_db_t *db, const char *account);
-/* For jobs: SMPL_OK, or an error with the problem filled. */
+/* For jobs, and for reads that found nothing: SMPL_OK, or an error with the problem filled. */
 int tenants_require(storage_db_t *db, const char *account, problem_t *problem);
-/* For reads that found nothing: true if the account is known; else replies 503. */
-bool tenants_confirm(product_t *product, request_t *request, const char *account);
 
 /* Handlers of PUT and GET /internal/v1/accounts/{id}. */
 void tenants_put(request_t *request, void *service);

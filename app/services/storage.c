@@ -1,27 +1,38 @@
 #include "app/services/storage.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "app/services/storage_db.h"
 #include "common/error.h"
+
+enum { READER_NICE = 5 };
 
 typedef struct queue {
   storage_job_t *first, **last;
   size_t count;
 } queue_t;
 
+/* A thread with its own connection, which is its alone from its start to its end. */
+typedef struct worker {
+  storage_t *storage;
+  storage_db_t *db;
+  uv_thread_t thread;
+  uv_cond_t wake;
+  queue_t waiting; /* under the storage's lock */
+  size_t pending;  /* loop's thread: queued and not yet reported */
+} worker_t;
+
 struct storage {
   storage_db_t *reader; /* loop's thread */
-  storage_db_t *writer; /* writer thread, from its start to its end */
-  uv_async_t async;     /* says: something is in `finished` */
-  uv_thread_t thread;
+  worker_t writer, readers;
+  uv_async_t async; /* says: something is in `finished` */
 
   uv_mutex_t lock;
-  uv_cond_t wake;
-  queue_t waiting, finished; /* under the lock */
-  bool ending;               /* the same */
+  queue_t finished; /* under the lock */
+  bool ending;      /* the same */
 
-  size_t pending; /* loop's thread: queued and not yet reported; STORAGE_QUEUE_MAX at most */
   void (*closed)(void *ctx);
   void *closed_ctx;
 };
@@ -84,32 +95,53 @@ static void run_group(storage_db_t *db, queue_t *group)
 }
 
 /* Waits for work; false when there is none and none will come. */
-static bool take_group(storage_t *s, queue_t *group)
+static bool take_group(worker_t *w, size_t most, queue_t *group)
 {
+  storage_t *s = w->storage;
   queue_clear(group);
   uv_mutex_lock(&s->lock);
-  while (s->waiting.count == 0 && !s->ending)
-    uv_cond_wait(&s->wake, &s->lock);
-  while (s->waiting.count > 0 && group->count < STORAGE_GROUP_MAX)
-    queue_push(group, queue_pop(&s->waiting));
+  while (w->waiting.count == 0 && !s->ending)
+    uv_cond_wait(&w->wake, &s->lock);
+  while (w->waiting.count > 0 && group->count < most)
+    queue_push(group, queue_pop(&w->waiting));
   uv_mutex_unlock(&s->lock);
   return group->count > 0;
 }
 
+static void hand_back(storage_t *s, queue_t *group)
+{
+  uv_mutex_lock(&s->lock);
+  for (storage_job_t *job; (job = queue_pop(group)) != NULL;)
+    queue_push(&s->finished, job);
+  uv_mutex_unlock(&s->lock);
+  uv_async_send(&s->async);
+}
+
 static void writer_main(void *arg)
 {
-  storage_t *s = arg;
+  worker_t *w = arg;
   queue_t group;
-  while (take_group(s, &group)) {
-    run_group(s->writer, &group);
-    bool shared = storage_db_others_wrote(s->writer);
-    uv_mutex_lock(&s->lock);
-    for (storage_job_t *job; (job = queue_pop(&group)) != NULL;)
-      queue_push(&s->finished, job);
-    uv_mutex_unlock(&s->lock);
-    uv_async_send(&s->async);
+  while (take_group(w, STORAGE_GROUP_MAX, &group)) {
+    run_group(w->db, &group);
+    bool shared = storage_db_others_wrote(w->db);
+    hand_back(w->storage, &group);
     if (shared)
       uv_sleep(STORAGE_SHARE_MS);
+  }
+}
+
+/* Long reads give way to everything else where there is not a processor for each thread. */
+static void reader_main(void *arg)
+{
+  worker_t *w = arg;
+  queue_t one;
+  setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE);
+  while (take_group(w, 1, &one)) {
+    storage_job_t *job = one.first;
+    storage_db_limit(w->db, STORAGE_JOB_MS);
+    job->err = job->run(w->db, job);
+    storage_db_limit(w->db, 0);
+    hand_back(w->storage, &one);
   }
 }
 
@@ -122,7 +154,7 @@ static void report_finished(storage_t *s)
     queue_push(&finished, job);
   uv_mutex_unlock(&s->lock);
   for (storage_job_t *job; (job = queue_pop(&finished)) != NULL;) {
-    s->pending--;
+    (job->reads ? &s->readers : &s->writer)->pending--;
     job->done(job, job->err);
   }
 }
@@ -135,17 +167,20 @@ static void on_async(uv_async_t *async)
 static void free_storage(storage_t *s)
 {
   storage_db_close(s->reader);
-  storage_db_close(s->writer);
+  storage_db_close(s->readers.db);
+  storage_db_close(s->writer.db);
   free(s);
 }
 
 static int open_files(storage_t *s, const char *path, const storage_schema_t *schema, diag_t *diag)
 {
-  int err = storage_db_open(path, STORAGE_WRITES, &s->writer, diag);
+  int err = storage_db_open(path, STORAGE_WRITES, &s->writer.db, diag);
   if (!err)
-    err = storage_db_prepare(s->writer, path, schema, diag);
+    err = storage_db_prepare(s->writer.db, path, schema, diag);
   if (!err)
     err = storage_db_open(path, STORAGE_READS, &s->reader, diag);
+  if (!err)
+    err = storage_db_open(path, STORAGE_READS, &s->readers.db, diag);
   return err;
 }
 
@@ -154,8 +189,29 @@ static void on_start_failed(uv_handle_t *handle)
   free_storage(handle->data);
 }
 
+static int start_worker(worker_t *w, void (*run)(void *arg))
+{
+  if (uv_cond_init(&w->wake) != 0)
+    return SMPL_ESYS;
+  if (uv_thread_create(&w->thread, run, w) == 0)
+    return SMPL_OK;
+  uv_cond_destroy(&w->wake);
+  return SMPL_ESYS;
+}
+
+/* Runs what is queued first. */
+static void end_worker(worker_t *w)
+{
+  uv_mutex_lock(&w->storage->lock);
+  w->storage->ending = true;
+  uv_cond_signal(&w->wake);
+  uv_mutex_unlock(&w->storage->lock);
+  uv_thread_join(&w->thread);
+  uv_cond_destroy(&w->wake);
+}
+
 /* From here on the loop knows us: failures free by a close callback. */
-static int start_writer(uv_loop_t *loop, storage_t *s, diag_t *diag)
+static int start_threads(uv_loop_t *loop, storage_t *s, diag_t *diag)
 {
   int code = uv_async_init(loop, &s->async, on_async);
   if (code != 0) {
@@ -165,17 +221,16 @@ static int start_writer(uv_loop_t *loop, storage_t *s, diag_t *diag)
   s->async.data = s;
   if (uv_mutex_init(&s->lock) != 0)
     goto no_lock;
-  if (uv_cond_init(&s->wake) != 0)
-    goto no_cond;
-  code = uv_thread_create(&s->thread, writer_main, s);
-  if (code == 0)
+  if (start_worker(&s->writer, writer_main))
+    goto no_writer;
+  if (start_worker(&s->readers, reader_main) == SMPL_OK)
     return SMPL_OK;
-  uv_cond_destroy(&s->wake);
-no_cond:
+  end_worker(&s->writer);
+no_writer:
   uv_mutex_destroy(&s->lock);
 no_lock:
   uv_close((uv_handle_t *)&s->async, on_start_failed);
-  return diag_fail(diag, SMPL_ESYS, "cannot start the writer thread");
+  return diag_fail(diag, SMPL_ESYS, "cannot start the database's threads");
 }
 
 int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
@@ -185,14 +240,16 @@ int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *sche
   storage_t *s = calloc(1, sizeof *s);
   if (s == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  queue_clear(&s->waiting);
+  s->writer.storage = s->readers.storage = s;
+  queue_clear(&s->writer.waiting);
+  queue_clear(&s->readers.waiting);
   queue_clear(&s->finished);
   int err = open_files(s, path, schema, diag);
   if (err) {
     free_storage(s);
     return err;
   }
-  err = start_writer(loop, s, diag);
+  err = start_threads(loop, s, diag);
   if (!err)
     *out = s;
   return err;
@@ -203,7 +260,6 @@ static void on_closed(uv_handle_t *handle)
   storage_t *s = handle->data;
   void (*closed)(void *) = s->closed;
   void *ctx = s->closed_ctx;
-  uv_cond_destroy(&s->wake);
   uv_mutex_destroy(&s->lock);
   free_storage(s);
   closed(ctx);
@@ -213,17 +269,21 @@ void storage_close(storage_t *s, void (*done)(void *ctx), void *ctx)
 {
   s->closed = done;
   s->closed_ctx = ctx;
-  uv_mutex_lock(&s->lock);
-  s->ending = true;
-  uv_cond_signal(&s->wake);
-  uv_mutex_unlock(&s->lock);
-  uv_thread_join(&s->thread);
+  end_worker(&s->readers);
+  end_worker(&s->writer);
   report_finished(s);
   uv_close((uv_handle_t *)&s->async, on_closed);
 }
 
 storage_db_t *storage_reader(storage_t *s)
 {
+  storage_db_bound(s->reader, 0, 0);
+  return s->reader;
+}
+
+storage_db_t *storage_reader_bounded(storage_t *s)
+{
+  storage_db_bound(s->reader, STORAGE_LOOP_MS, STORAGE_LOOP_BYTES);
   return s->reader;
 }
 
@@ -232,24 +292,37 @@ bool storage_stamp(storage_t *s, storage_stamp_t *out)
   return storage_db_stamp(s->reader, out);
 }
 
-int storage_write(storage_t *s, storage_job_t *job)
+static int enqueue(worker_t *w, size_t most, storage_job_t *job)
 {
+  storage_t *s = w->storage;
   if (s->closed != NULL)
     return SMPL_ECLOSED;
-  if (s->pending == STORAGE_QUEUE_MAX)
+  if (w->pending == most)
     return SMPL_ELIMIT;
-  s->pending++;
+  w->pending++;
   job->err = SMPL_OK;
   uv_mutex_lock(&s->lock);
-  queue_push(&s->waiting, job);
-  uv_cond_signal(&s->wake);
+  queue_push(&w->waiting, job);
+  uv_cond_signal(&w->wake);
   uv_mutex_unlock(&s->lock);
   return SMPL_OK;
 }
 
+int storage_write(storage_t *s, storage_job_t *job)
+{
+  job->reads = false;
+  return enqueue(&s->writer, STORAGE_QUEUE_MAX, job);
+}
+
+int storage_read(storage_t *s, storage_job_t *job)
+{
+  job->reads = true;
+  return enqueue(&s->readers, STORAGE_READS_MAX, job);
+}
+
 size_t storage_pending(const storage_t *s)
 {
-  return s->pending;
+  return s->writer.pending;
 }
 
 int storage_check(storage_t *storage, diag_t *diag)

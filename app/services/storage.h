@@ -1,8 +1,9 @@
 /* One service's data in one SQLite file (WAL, synchronous=FULL): what was acknowledged survives kill -9 (invariant 7).
  *
- * Reads run on the loop's thread, on a connection of their own. Writes are jobs: queued, run by one writer thread in
- * groups (one transaction, a savepoint each, so that a failing job undoes only itself), and reported back on the loop's
- * thread after COMMIT has returned, never before. Several processes may have the same file open on one machine.
+ * Short reads run on the loop's thread, on a connection of their own; long ones are jobs of a reading thread, one after the other.
+ * Writes are jobs: queued, run by one writer thread in groups (one transaction, a savepoint each, so that a failing job
+ * undoes only itself), and reported back on the loop's thread after COMMIT has returned, never before. Several processes
+ * may have the same file open on one machine.
  *
  * SQL texts are string literals or other memory that lives as long as the storage: statements are kept by address. */
 #pragma once
@@ -16,18 +17,21 @@
 #include "common/diag.h"
 
 enum {
-  STORAGE_QUEUE_MAX = 1024,     /* jobs waiting or running; more are SMPL_ELIMIT */
-  STORAGE_GROUP_MAX = 256,      /* jobs in one transaction */
-  STORAGE_JOB_MS = 2000,        /* one job may take that long; the others wait for it */
-  STORAGE_STMTS_MAX = 96,       /* prepared statements a connection */
-  STORAGE_WRITE_BUSY_MS = 5000, /* wait for another process's transaction */
-  STORAGE_READ_BUSY_MS = 100,   /* the same on the loop's thread */
-  STORAGE_SHARE_MS = 1,         /* left to others between two transactions, while they write too */
-  STORAGE_CHECK_MAX = 64 << 20, /* bytes; the pages of a bigger file are not all checked at start */
+  STORAGE_QUEUE_MAX = 1024,      /* jobs waiting or running; more are SMPL_ELIMIT */
+  STORAGE_READS_MAX = 1024,      /* the same of long reads */
+  STORAGE_LOOP_MS = 2,           /* a read may keep the loop that long */
+  STORAGE_LOOP_BYTES = 32 << 10, /* and give it so much text, which somebody there will take apart */
+  STORAGE_GROUP_MAX = 256,       /* jobs in one transaction */
+  STORAGE_JOB_MS = 2000,         /* one job may take that long; the others wait for it */
+  STORAGE_STMTS_MAX = 96,        /* prepared statements a connection */
+  STORAGE_WRITE_BUSY_MS = 5000,  /* wait for another process's transaction */
+  STORAGE_READ_BUSY_MS = 100,    /* the same on the loop's thread */
+  STORAGE_SHARE_MS = 1,          /* left to others between two transactions, while they write too */
+  STORAGE_CHECK_MAX = 64 << 20,  /* bytes; the pages of a bigger file are not all checked at start */
 };
 
 typedef struct storage storage_t;
-typedef struct storage_db storage_db_t;     /* a connection: the reader's, or the one a job is given */
+typedef struct storage_db storage_db_t;     /* a connection: the loop's, or the one a job is given */
 typedef struct storage_stmt storage_stmt_t; /* a statement under way */
 
 /* What the file holds. Migration n leads from version n to n + 1; the list ends with NULL and only ever grows. */
@@ -45,6 +49,9 @@ void storage_close(storage_t *storage, void (*done)(void *ctx), void *ctx);
 
 /* The reading connection; loop's thread only. */
 storage_db_t *storage_reader(storage_t *storage);
+/* The same for a read of unknown length: what is read until storage_reader is called again ends with SMPL_EAGAIN when it
+ * passes STORAGE_LOOP_MS or STORAGE_LOOP_BYTES. Then it is one for storage_read. */
+storage_db_t *storage_reader_bounded(storage_t *storage);
 
 /* Which state of the file readers find. Two stamps are equal only if nothing was committed between them, by whatever process:
  * what was read before the one still holds at the other. */
@@ -60,19 +67,22 @@ static inline bool storage_stamp_equal(const storage_stamp_t *a, const storage_s
   return memcmp(a->words, b->words, sizeof a->words) == 0;
 }
 
-/* One write. Embed it in your own struct, which must live until done was called. */
+/* One write or long read. Embed it in your own struct, which must live until done was called. */
 typedef struct storage_job storage_job_t;
 struct storage_job {
-  /* Writer thread. A negative result undoes what this job wrote and is handed to done. */
+  /* Writer or reading thread. A negative result undoes what this job wrote and is handed to done. */
   int (*run)(storage_db_t *db, storage_job_t *job);
   /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_EFULL, SMPL_ESERVER when the transaction failed as a whole. */
   void (*done)(storage_job_t *job, int err);
   storage_job_t *next; /* storage.c's own */
   int err;             /* the same */
+  bool reads;          /* the same */
 };
 
 /* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. */
 int storage_write(storage_t *storage, storage_job_t *job);
+/* The same for a read, which may take STORAGE_JOB_MS (SMPL_ETIMEOUT). */
+int storage_read(storage_t *storage, storage_job_t *job);
 
 /* Writes queued and not reported back yet. Loop's thread. */
 size_t storage_pending(const storage_t *storage);

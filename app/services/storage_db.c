@@ -29,6 +29,8 @@ struct storage_db {
   sqlite3 *handle;
   char *path;
   uint64_t ends_at;      /* monotonic ms: when what runs now has taken too long; 0 for never */
+  size_t bytes_left;     /* of text that may be read, if bounded */
+  bool bounded;          /* by storage_db_bound */
   bool reading;          /* the statement under way writes nothing */
   uint64_t busy_since;   /* monotonic ms: when the wait for another process began */
   int64_t data_version;  /* changes when another connection has written */
@@ -50,7 +52,7 @@ static int fail(storage_db_t *db, int code)
   case SQLITE_NOMEM:
     return SMPL_ENOMEM;
   case SQLITE_INTERRUPT:
-    return SMPL_ETIMEOUT;
+    return db->bounded ? SMPL_EAGAIN : SMPL_ETIMEOUT;
   case SQLITE_FULL:
     log_error("%s: no room left on the disk", db->path);
     return SMPL_EFULL;
@@ -155,6 +157,13 @@ int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, d
   }
   *out = db;
   return SMPL_OK;
+}
+
+void storage_db_bound(storage_db_t *db, uint64_t ms, size_t bytes)
+{
+  storage_db_limit(db, ms);
+  db->bounded = ms != 0;
+  db->bytes_left = bytes;
 }
 
 void storage_db_limit(storage_db_t *db, uint64_t ms)
@@ -381,14 +390,31 @@ storage_stmt_t *storage_query(storage_db_t *db, const char *sql, const storage_a
   return stmt;
 }
 
+/* Takes the row's texts off what may still be read. */
+static bool within_bytes(storage_stmt_t *stmt)
+{
+  storage_db_t *db = stmt->db;
+  for (int i = 0; db->bounded && i < sqlite3_data_count(stmt->handle); i++) {
+    int type = sqlite3_column_type(stmt->handle, i);
+    size_t len =
+        type == SQLITE_TEXT || type == SQLITE_BLOB ? (size_t)sqlite3_column_bytes(stmt->handle, i) : 0;
+    if (len > db->bytes_left)
+      return false;
+    db->bytes_left -= len;
+  }
+  return true;
+}
+
 int storage_step(storage_stmt_t *stmt)
 {
   if (stmt == NULL)
     return SMPL_ESERVER;
   stmt->db->reading = sqlite3_stmt_readonly(stmt->handle) != 0;
   int code = is_late(stmt->db) ? SQLITE_INTERRUPT : sqlite3_step(stmt->handle);
-  if (code == SQLITE_ROW)
+  if (code == SQLITE_ROW && within_bytes(stmt))
     return 1;
+  if (code == SQLITE_ROW)
+    code = SQLITE_INTERRUPT;
   int err = code == SQLITE_DONE ? SMPL_OK : fail(stmt->db, code);
   storage_finish(stmt);
   return err;

@@ -47,19 +47,6 @@ int tenants_require(storage_db_t *db, const char *account, problem_t *problem)
   return known < 0 ? known : known == 1 ? SMPL_OK : not_provisioned(problem);
 }
 
-bool tenants_confirm(product_t *p, request_t *request, const char *account)
-{
-  problem_t problem = {0};
-  int err = tenants_require(storage_reader(p->storage), account, &problem);
-  if (!err)
-    return true;
-  if (problem.status != 0)
-    problem_reply(request, &problem);
-  else
-    reply_storage_error(request, err);
-  return false;
-}
-
 /* The row as a document; *err is SMPL_ENOENT if there is none. */
 static json_t *document_of(storage_db_t *db, const char *id, int *err)
 {

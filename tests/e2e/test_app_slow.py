@@ -1,14 +1,17 @@
 """Slow and idle clients against the public listener: slowhttptest's three attacks, and ten thousand kept connections."""
 
 import http.client
+import json
 import resource
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import kit
+from app_client import Customer, config, services
 from test_app_front import CLIENT, ECHO, PUBLIC, Front, get
 
 IDLE = 10000
@@ -53,13 +56,14 @@ def test_ten_thousand_idle_connections_take_less_than_100_mib(work, spawn):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def p99_ms(front, seconds):
+def p99_ms(address, port, seconds, path="/api/v1/echo/x", key=None):
     """The 99th percentile of a customer's request on one kept connection."""
     times, end = [], time.monotonic() + seconds
-    connection = http.client.HTTPConnection(PUBLIC, front.port, timeout=20, source_address=(CLIENT, 0))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    connection = http.client.HTTPConnection(address, port, timeout=20, source_address=(CLIENT, 0))
     while time.monotonic() < end:
         started = time.monotonic()
-        connection.request("GET", "/api/v1/echo/x")
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         response.read()
         times.append(time.monotonic() - started)
@@ -69,22 +73,58 @@ def p99_ms(front, seconds):
     return sorted(times)[int(len(times) * 0.99)] * 1000
 
 
+def attack_with(spawn, kind, url, *argv):
+    return spawn(kit.tool("slowhttptest"), kind, "-c", "500", "-r", "250", "-l", "15", "-i", "1", "-x", "24", "-p", "5", "-k", "1",
+                 "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-u", url, *argv)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("attack", ["-H", "-B", "-X"])
 def test_slowhttptest_leaves_other_clients_alone(front, spawn, attack):
     """Slow heads, slow bodies, slow readers; the bound is twice the time without them, and never tighter than 10 ms."""
-    before = p99_ms(front, 3)
+    before = p99_ms(PUBLIC, front.port, 3)
     target = "/api/v1/echo/big?kb=100" if attack == "-X" else "/api/v1/echo"
-    spawn(kit.tool("slowhttptest"), attack, "-c", "500", "-r", "250", "-l", "15", "-i", "1", "-x", "24", "-p", "5", "-k", "1",
-          "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-t", "POST" if attack == "-B" else "GET",
-          "-f", "application/json", "-u", f"http://{PUBLIC}:{front.port}{target}")
-    kit.wait_until(lambda: connections(front) > 100, "the attack is under way")
-    during = p99_ms(front, 8)
+    attack_with(spawn, attack, f"http://{PUBLIC}:{front.port}{target}", "-t", "POST" if attack == "-B" else "GET", "-f", "application/json")
+    kit.wait_until(lambda: connections(front.port) > 100, "the attack is under way")
+    during = p99_ms(PUBLIC, front.port, 8)
     assert during < max(2 * before, 10), (before, during)
 
 
-def connections(front):
+@pytest.mark.full
+@pytest.mark.parametrize("changing", [False, True])
+def test_slow_readers_of_big_answers_leave_other_customers_alone(work, spawn, changing):
+    """Five hundred slow readers of 1 MB each, with a good key. Where the database changes all the while, no kept answer helps: the
+    big ones are made again and again, on the reading thread."""
+    product = services(work, spawn)
+    heavy, other = Customer(product, "Heavy"), Customer(product, "Other")
+    assert heavy("POST", "config", "/configs", config("big", items={"a": {"value": "x" * 1000000, "type": "STRING"}})).status == 201
+    public, ending = "127.20.1.11", threading.Event()
+
+    def change():
+        while not ending.is_set():
+            assert heavy("PUT", "config", "/configs/common", config(name="Common")).status == 200
+            ending.wait(0.05)
+
+    before = p99_ms(public, product.http, 3, "/api/v1/configs/common", other.key)
+    attack_with(spawn, "-X", f"http://{public}:{product.http}/api/v1/configs/big", "-j", f"a=b\r\nAuthorization: Bearer {heavy.key}")
+    kit.wait_until(lambda: connections(product.http) > 100, "the attack is under way")
+    writer = threading.Thread(target=change)
+    if changing:
+        writer.start()
+    try:
+        during = p99_ms(public, product.http, 8, "/api/v1/configs/common", other.key)
+    finally:
+        ending.set()
+    if changing:
+        writer.join()
+    print(f"p99 {before:.1f} ms before, {during:.1f} ms during")
+    log = [json.loads(line) for line in product.programs["config"].stdout.splitlines() if '"target":"/api/v1/configs/big"' in line]
+    assert sum(1 for line in log if line["status"] == 200 and line["bytes"] > 1000000) > 100, log[-3:]
+    assert during < max(2 * before, 25 if changing else 10), (before, during)
+
+
+def connections(port):
     """Of the attack: established ones of the listener, as the kernel counts them."""
-    port = f"{front.port:04X}"
+    port = f"{port:04X}"
     return sum(1 for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
                if line.split()[1].endswith(":" + port) and line.split()[3] == "01")

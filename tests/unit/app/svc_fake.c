@@ -201,6 +201,12 @@ void request_reply(request_t *r, int status, json_t *json)
   r->json = json;
 }
 
+void request_reply_text(request_t *r, int status, char *json)
+{
+  request_reply(r, status, json_loads(json, 0, NULL));
+  free(json);
+}
+
 void request_reply_empty(request_t *r, int status)
 {
   request_reply(r, status, NULL);

@@ -478,6 +478,36 @@ static size_t read_out(fixture_t *f, int fd)
   return got;
 }
 
+/* A big answer to a peer that takes all of it: in slices, with turns of the loop for others between them. */
+static void a_big_answer_goes_out_in_slices(void **state)
+{
+  enum { KB = 4096, WINDOW = 16 << 20 };
+  static char buffer[1 << 18];
+  fixture_t *f = *state;
+  int fd = dial(f), window = WINDOW;
+  size_t got = 0, most = 0, turns = 0;
+  static const char request[] = "GET /api/v1/echo/big?kb=4096 HTTP/1.1\r\nHost: h\r\n\r\n";
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
+  assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+  for (uint64_t last = clock_mono_ms(); got < KB * 1024u && clock_mono_ms() - last < WAIT_MS;) {
+    size_t in_turn = 0;
+    ssize_t n;
+    while ((n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
+      in_turn += (size_t)n;
+    if (in_turn > 0) {
+      last = clock_mono_ms();
+      turns++;
+    }
+    got += in_turn;
+    most = in_turn > most ? in_turn : most;
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+  }
+  assert_true(got > KB * 1024u);
+  assert_in_range(most, 1, 10 * LIMIT_SLICE + 4096);
+  assert_true(turns >= KB * 1024u / (10 * LIMIT_SLICE));
+  close(fd);
+}
+
 static void replies_not_taken_are_bounded_together(void **state)
 {
   fixture_t *f = *state;
@@ -574,6 +604,7 @@ int main(void)
                                       tear_down),
       cmocka_unit_test_setup_teardown(an_abandoned_body_gives_its_room_back, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(parsed_values_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_big_answer_goes_out_in_slices, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(replies_not_taken_are_bounded_together, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(the_source_with_most_bytes_not_taken_gives_way, set_up_patient,
                                       tear_down),

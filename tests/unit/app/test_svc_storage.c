@@ -604,6 +604,84 @@ static void what_was_read_between_equal_stamps_still_holds(void **state)
   stop_launcher(&l);
 }
 
+static const char pick_sql[] = "SELECT text FROM t WHERE n <= ?1 ORDER BY n";
+static const char slow_sql[] =
+    "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000000)"
+    " SELECT max(n) FROM c";
+
+static int read_all(storage_db_t *db, int64_t n)
+{
+  int row;
+  storage_stmt_t *stmt = storage_query(db, pick_sql, STORAGE_ARGS(STORAGE_INT(n)));
+  while ((row = storage_step(stmt)) == 1)
+    ;
+  return row;
+}
+
+static void a_bounded_read_ends_at_its_bytes_and_at_its_time(void **state)
+{
+  uv_loop_t loop;
+  int64_t n;
+  char sql[128];
+  (void)state;
+  launcher_t l = start_launcher();
+  storage_t *s = open_it(&loop, &one);
+  snprintf(sql, sizeof sql, "INSERT INTO t VALUES (1, printf('%%*s', %d, 'x')), (2, 'y')",
+           STORAGE_LOOP_BYTES);
+  elsewhere(&l, ORDER_ONCE, sql);
+  assert_int_equal(read_all(storage_reader_bounded(s), 1), SMPL_OK);
+  assert_int_equal(read_all(storage_reader_bounded(s), 2), SMPL_EAGAIN);
+  assert_int_equal(read_all(storage_reader(s), 2), SMPL_OK);
+  assert_int_equal(storage_number(storage_reader_bounded(s), slow_sql, STORAGE_NO_ARGS, &n), SMPL_EAGAIN);
+  assert_int_equal(read_all(storage_reader_bounded(s), 1), SMPL_OK);
+  close_it(&loop, s);
+  stop_launcher(&l);
+}
+
+typedef struct read_one {
+  storage_job_t job; /* first */
+  const char *sql;
+  int done, err;
+} read_one_t;
+
+static int run_read(storage_db_t *db, storage_job_t *job)
+{
+  int64_t n;
+  return storage_number(db, ((read_one_t *)job)->sql, STORAGE_NO_ARGS, &n);
+}
+
+static void on_read(storage_job_t *job, int err)
+{
+  read_one_t *r = (read_one_t *)job;
+  r->done++;
+  r->err = err;
+}
+
+static void long_reads_hold_up_nobody_and_are_bounded(void **state)
+{
+  static read_one_t reads[STORAGE_READS_MAX + 1];
+  uv_loop_t loop;
+  write_one_t w;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  for (int i = 0; i <= STORAGE_READS_MAX; i++) {
+    reads[i] = (read_one_t){.job = {.run = run_read, .done = on_read}, .sql = i == 0 ? slow_sql : "SELECT 1"};
+    assert_int_equal(storage_read(s, &reads[i].job), i < STORAGE_READS_MAX ? SMPL_OK : SMPL_ELIMIT);
+  }
+  enqueue(s, &w, 1, 0);
+  run_until(&loop, &w);
+  assert_true(w.err == SMPL_OK && w.seen);
+  assert_int_equal(reads[0].done, 0);
+  while (reads[STORAGE_READS_MAX - 1].done == 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  assert_int_equal(reads[0].err, SMPL_ETIMEOUT);
+  assert_int_equal(reads[1].err, SMPL_OK);
+  assert_int_equal(reads[STORAGE_READS_MAX].done, 0);
+  assert_int_equal(storage_read(s, &reads[0].job), SMPL_OK); /* there is room again; closing waits for it */
+  close_it(&loop, s);
+  assert_int_equal(reads[0].done, 2);
+}
+
 static void a_connection_keeps_its_limit_of_statements(void **state)
 {
   static char texts[STORAGE_STMTS_MAX + 1][32];
@@ -639,6 +717,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_stamp_changes_with_a_commit_and_not_with_a_read, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_stamp_changes_with_other_processes_commits_too, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_was_read_between_equal_stamps_still_holds, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_bounded_read_ends_at_its_bytes_and_at_its_time, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(long_reads_hold_up_nobody_and_are_bounded, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_was_reported_survives_kill_9_at_any_instant, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

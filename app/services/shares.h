@@ -1,0 +1,26 @@
+/* How much of the loop's time each account's reads have used lately. Whose reads used more than their share has the next ones run on the
+ * storage's reading thread, so that the requests of others do not wait for them. Loop's thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+  SHARES_CHEAP_US =
+      200, /* a read this short is not counted: however many come, connections take turns anyway */
+  SHARES_FREE_US = 20000, /* of the loop's time that an account may have used and still be served on it */
+  SHARES_PART = 4,        /* one in so many: the part of the loop's time that counts as paid back meanwhile */
+  SHARES_SLOTS = 256,     /* accounts are told apart by a hash; two that have the same one share their time */
+};
+
+typedef struct shares shares_t;
+
+/* NULL when out of memory. */
+shares_t *shares_new(void);
+/* NULL allowed. */
+void shares_free(shares_t *shares);
+
+/* True if the account has used up its share. */
+bool shares_used_up(shares_t *shares, const char *account);
+/* One of its reads took that long. */
+void shares_count(shares_t *shares, const char *account, uint64_t us);
