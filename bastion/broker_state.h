@@ -192,6 +192,7 @@ struct broker {
   uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
   repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
   unsigned minute;         /* of the week, when hours were judged last */
+  bool rejudged;           /* by this sweep: other grants may have taken over what hours ended */
   uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;

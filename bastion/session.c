@@ -527,10 +527,15 @@ static void end_long(session_t *s)
   session_end(s, REASON_SESSION_LIMIT, text);
 }
 
-/* Another grant, or hours that follow, may go on with it. */
-static void end_of_hours(session_t *s)
+/* Another grant, or hours that follow, may go on with it. Whether it does so within that grant's max_sessions, the sweep asks
+ * once all sessions are judged. */
+static void judge_hours_of(session_t *s)
 {
-  if (!channel_all_granted(s) || !session_set_limits(s))
+  bool had_end = s->hours_end != UINT64_MAX;
+  bool granted = channel_all_granted(s);
+  bool in_force = session_set_limits(s) || !had_end; /* a user without any grant has its own short time */
+  s->broker->rejudged = true;
+  if (!granted || !in_force)
     session_end(s, REASON_OUTSIDE_HOURS, "the grant's hours are over");
 }
 
@@ -571,7 +576,7 @@ static void sweep_one(session_t *s, uint64_t now)
   } else if (now - s->opened_at >= s->session_ms) {
     end_long(s);
   } else if (now >= s->hours_end) {
-    end_of_hours(s);
+    judge_hours_of(s);
   } else if (now - s->active_at >= s->idle_ms) {
     end_idle(s);
   } else {
@@ -582,20 +587,29 @@ static void sweep_one(session_t *s, uint64_t now)
 static reason_t judge_key(const session_t *s);
 static size_t judge_limits(broker_t *b, reason_t reason, const char *text);
 
-/* Each minute, so that a clock that is set is followed. */
+static bool any_hours(const config_t *c)
+{
+  for (size_t g = 0; g < config_grant_count(c); g++)
+    if (c->grants[g].hour_count > 0)
+      return true;
+  return false;
+}
+
+/* Each minute, so that a clock that is set is followed. Also those that hours do not end: another grant may count now for
+ * their connections, with limits of its own. */
 static void judge_hours(broker_t *b)
 {
   unsigned minute = hours_now(NULL);
   if (minute == b->minute)
     return;
   b->minute = minute;
+  bool hours = any_hours(b->config);
   for (session_t *s = b->sessions; s != NULL; s = s->next) {
     if (s->state == STATE_OPEN && judge_key(s) == REASON_KEY_EXPIRED)
       session_end(s, REASON_KEY_EXPIRED, NULL);
-    if (s->state == STATE_OPEN && s->hours_end != UINT64_MAX)
-      end_of_hours(s);
+    if (s->state == STATE_OPEN && hours)
+      judge_hours_of(s);
   }
-  judge_limits(b, REASON_TOO_MANY_SESSIONS, NULL); /* another grant may have taken over what hours ended */
 }
 
 void session_sweep(broker_t *b)
@@ -606,6 +620,10 @@ void session_sweep(broker_t *b)
   for (session_t *s = b->sessions, *next; s != NULL; s = next) {
     next = s->next;
     sweep_one(s, now);
+  }
+  if (b->rejudged) {
+    b->rejudged = false;
+    judge_limits(b, REASON_TOO_MANY_SESSIONS, NULL);
   }
 }
 

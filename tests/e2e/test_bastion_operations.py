@@ -280,6 +280,9 @@ def test_sigterm_lets_open_connections_finish_and_tells_their_clients(world):
     assert held.recv(65536)  # goes on
     assert control.ask(cmd="limits")["channels_open"] == 1
     assert w.get(local).returncode != 0  # nothing new
+    w.bastion.signal(signal.SIGHUP)
+    assert "the bastion is stopping" in w.command("reload", status=1).stderr
+    assert not kit.port_open(BASTION, w.ssh_port)  # a reload opens no listener again
     held.close()
     assert control.event("ending")["reason"] == "shutdown"
     assert w.bastion.wait() == 0
