@@ -119,6 +119,7 @@ void conn_close(conn_t *c)
   if (c->request != NULL)
     drop_body(c);
   room_give_back(c, ROOM_REPLIES);
+  room_end_handshake(c);
   room_leave(c->listener->front->room, c->source);
   c->source = NULL;
   if (c->request != NULL && c->phase == PHASE_HANDLER)
@@ -544,8 +545,10 @@ static void take_cipher(conn_t *c, const uint8_t *bytes, size_t len)
   do {
     n = tls_read(c->tls, plain, READ_BUFFER_SIZE);
     conn_flush_tls(c);
-    if (c->phase == PHASE_HANDSHAKE && !c->closing && tls_established(c->tls))
+    if (c->phase == PHASE_HANDSHAKE && !c->closing && tls_established(c->tls)) {
+      room_end_handshake(c);
       conn_enter(c, PHASE_IDLE);
+    }
     if (n > 0 && !c->closing)
       take_bytes(c, plain, (size_t)n);
   } while (n > 0 && !c->closing);
@@ -599,6 +602,20 @@ static bool make_place(listener_t *listener, const conn_t *newcomer)
   return true;
 }
 
+/* TLS for the newcomer; an older handshake gives way if there are too many. */
+static bool begin_handshake(conn_t *c)
+{
+  conn_t *victim = room_handshake_victim(c->listener, c->source);
+  if (victim != NULL) {
+    log_closed(victim, "too-many-handshakes");
+    conn_close(victim);
+  }
+  c->tls = tls_link_new(c->listener->conf->tls);
+  if (c->tls != NULL)
+    room_begin_handshake(c);
+  return c->tls != NULL;
+}
+
 static int read_peer(conn_t *c)
 {
   struct sockaddr_storage sa;
@@ -648,7 +665,7 @@ static void accept_one(listener_t *listener, int fd)
   else if (!is_client(listener->conf, &c->peer.ip))
     reason = "client-not-admitted"; /* before a byte is read */
   else if ((c->source = room_enter(front->room, &c->peer.ip)) == NULL ||
-           (listener->conf->tls != NULL && (c->tls = tls_link_new(listener->conf->tls)) == NULL))
+           (listener->conf->tls != NULL && !begin_handshake(c)))
     reason = "out-of-memory";
   else if (front->draining || (listener->connections > front->limits.connections && !make_place(listener, c)))
     reason = "too-many-connections";

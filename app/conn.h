@@ -39,6 +39,7 @@ struct listener {
   uv_tcp_t tcp;
   bool open;
   size_t connections;
+  size_t handshakes; /* TLS handshakes under way */
   listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
@@ -94,9 +95,10 @@ struct conn {
   bool processing; /* consume() is on the stack: it goes on by itself */
   bool reading;
   bool eof;
-  bool keep;   /* the connection goes on after the reply being written */
-  bool drain;  /* before closing, read what the peer still sends */
-  uint8_t *in; /* bytes received and not consumed yet; NULL while there are none */
+  bool shaking; /* its TLS handshake is counted */
+  bool keep;    /* the connection goes on after the reply being written */
+  bool drain;   /* before closing, read what the peer still sends */
+  uint8_t *in;  /* bytes received and not consumed yet; NULL while there are none */
   size_t in_len, in_cap;
   size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */

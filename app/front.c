@@ -13,6 +13,8 @@
 
 const front_limits_t front_limits_default = {
     .connections = LIMIT_CONNECTIONS,
+    .handshakes = LIMIT_HANDSHAKES,
+    .source_handshakes = LIMIT_HANDSHAKES_SOURCE,
     .held = {[ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
     .values = LIMIT_VALUES,
     .handshake_ms = LIMIT_HANDSHAKE_MS,

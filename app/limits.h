@@ -18,14 +18,16 @@ enum {
   LIMIT_REPLY_HEADERS = 2048,     /* bytes of headers that a handler adds to one reply */
   LIMIT_REQUEST_ID = 64,          /* bytes of a client's X-Request-Id that is taken over */
 
-  LIMIT_LISTENERS = 16,        /* http listeners of one process */
-  LIMIT_RULES = 64,            /* rules of one listener */
-  LIMIT_RULE = 255,            /* bytes of one rule */
-  LIMIT_CLIENTS = 1024,        /* networks in one listener's clients */
-  LIMIT_HOSTS = 64,            /* names in one listener's hosts */
-  LIMIT_SISTERS = 16,          /* base URLs in sisters */
-  LIMIT_CONNECTIONS = 16384,   /* open connections of one listener */
-  LIMIT_FILES_KEPT = 384,      /* open files kept for everything but connections of clients */
+  LIMIT_LISTENERS = 16,          /* http listeners of one process */
+  LIMIT_RULES = 64,              /* rules of one listener */
+  LIMIT_RULE = 255,              /* bytes of one rule */
+  LIMIT_CLIENTS = 1024,          /* networks in one listener's clients */
+  LIMIT_HOSTS = 64,              /* names in one listener's hosts */
+  LIMIT_SISTERS = 16,            /* base URLs in sisters */
+  LIMIT_CONNECTIONS = 16384,     /* open connections of one listener */
+  LIMIT_HANDSHAKES = 1024,       /* TLS handshakes under way at one listener: 43 KB each */
+  LIMIT_HANDSHAKES_SOURCE = 256, /* of them, of one source */
+  LIMIT_FILES_KEPT = 384,        /* open files kept for everything but connections of clients */
   LIMIT_TRIM_VALUES = 5000,    /* values of a request after which freed memory is given back to the system */
   LIMIT_BODIES = 64 << 20,     /* bytes of all bodies that are still coming */
   LIMIT_BODY_FIRST = 16 << 10, /* bytes that a body gets before it has come; doubled as it comes */

@@ -118,6 +118,12 @@ static void put_bytes(FILE *f, const listener_t *l)
   fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.bytes);
 }
 
+static void put_handshakes(FILE *f, const listener_t *l)
+{
+  if (l->conf->tls != NULL)
+    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", l->conf->name, l->handshakes);
+}
+
 static void put_certificate(FILE *f, const listener_t *l)
 {
   if (l->conf->tls != NULL)
@@ -139,6 +145,7 @@ static const family_t families[] = {
     {"smpl_app_sent_bytes_total", "counter", "Bytes of bodies of answers.", put_bytes},
     {"smpl_app_accepted_total", "counter", "Connections accepted.", put_accepted},
     {"smpl_app_connections", "gauge", "Connections open.", put_connections},
+    {"smpl_app_handshakes", "gauge", "TLS handshakes under way.", put_handshakes},
     {"smpl_app_certificate_days", "gauge",
      "Whole days that the certificate is good for; -1 if it has expired.", put_certificate},
 };

@@ -12,6 +12,7 @@ struct source {
   source_t *next;
   ip_t ip;
   size_t connections;
+  size_t handshakes;
   size_t held[ROOM_KINDS];
 };
 
@@ -134,6 +135,39 @@ void room_give_back(conn_t *c, room_kind_t kind)
   c->source->held[kind] -= c->held[kind];
   c->listener->front->room->held[kind] -= c->held[kind];
   c->held[kind] = 0;
+}
+
+void room_begin_handshake(conn_t *c)
+{
+  c->shaking = true;
+  c->source->handshakes++;
+  c->listener->handshakes++;
+}
+
+void room_end_handshake(conn_t *c)
+{
+  if (!c->shaking)
+    return;
+  c->shaking = false;
+  c->source->handshakes--;
+  c->listener->handshakes--;
+}
+
+conn_t *room_handshake_victim(const listener_t *listener, const source_t *newcomer)
+{
+  const front_limits_t *limits = &listener->front->limits;
+  bool own = newcomer->handshakes >= limits->source_handshakes;
+  conn_t *found = NULL;
+  if (!own && listener->handshakes < limits->handshakes)
+    return NULL;
+  conn_t *c = listener->lists[PHASE_HANDSHAKE].first;
+  for (size_t n = 0; c != NULL && (own || n < ROOM_LOOK); c = c->next, n++) {
+    if (own && c->shaking && c->source == newcomer)
+      return c;
+    if (!own && c->shaking && (found == NULL || c->source->handshakes > found->source->handshakes))
+      found = c;
+  }
+  return found;
 }
 
 conn_t *room_crowder(const listener_t *listener, const source_t *newcomer)

@@ -42,6 +42,14 @@ bool room_take(struct conn *conn, room_kind_t kind, size_t bytes);
 /* The connection holds nothing of that kind any more. */
 void room_give_back(struct conn *conn, room_kind_t kind);
 
+/* A TLS handshake more of the connection, and one less when it is over; the second may be called for any connection. */
+void room_begin_handshake(struct conn *conn);
+void room_end_handshake(struct conn *conn);
+/* The handshake to be given up before another one of that source begins: if the source has its limit of them at this listener,
+ * its oldest; else, if the listener has, the oldest of the source with the most, among the ROOM_LOOK oldest. NULL if there is
+ * room. */
+struct conn *room_handshake_victim(const struct listener *listener, const source_t *newcomer);
+
 /* The connection of the listener to be closed for a newcomer: of the ROOM_LOOK that have been in the middle of a TLS handshake, a
  * request's head or its body for longest, the first whose source has the most connections. NULL if there is none, or if the newcomer's
  * own source has still more. */

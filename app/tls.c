@@ -27,6 +27,7 @@ struct tls {
   char *certificate, *key; /* paths */
   SSL_CTX *ctx;
   stamp_t stamps[2]; /* of the two files when they were looked at last */
+  bool again;        /* they could not be read for want of something that may come back: files, memory */
   char subject[TLS_SUBJECT_MAX];
   char until[CLOCK_ISO_MAX];
   time_t ends;
@@ -95,10 +96,11 @@ static BIO_METHOD *make_method(void)
 
 static int fail_ssl(diag_t *diag, const char *path, const char *what)
 {
-  const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+  unsigned long code = ERR_peek_last_error();
+  const char *reason = ERR_reason_error_string(code);
   ERR_clear_error();
-  return diag_fail(diag, SMPL_EINVAL, "%s: %s%s%s", path, what, reason != NULL ? ": " : "",
-                   reason != NULL ? reason : "");
+  return diag_fail(diag, ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE ? SMPL_ENOMEM : SMPL_EINVAL,
+                   "%s: %s%s%s", path, what, reason != NULL ? ": " : "", reason != NULL ? reason : "");
 }
 
 /* Never asks on the terminal. */
@@ -315,9 +317,13 @@ void tls_free(tls_t *tls)
 
 int tls_refresh(tls_t *tls, diag_t *diag)
 {
-  if (!notice_change(tls))
+  bool changed = notice_change(tls), again = tls->again;
+  if (!changed && !again)
     return 0;
   int err = load(tls, diag);
+  tls->again = err == SMPL_ESYS || err == SMPL_ENOMEM;
+  if (tls->again && again && !changed)
+    return 0; /* was said */
   return err ? err : 1;
 }
 

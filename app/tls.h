@@ -30,7 +30,8 @@ void tls_free(tls_t *tls);
 
 /* Looks whether the files are others than those looked at last; if so reads them. 1: a new certificate serves new
  * connections; 0: nothing has changed; negative: what is there now cannot be used, diag says why, and the old one stays
- * until they change again. */
+ * until they change again; where it was for want of open files, memory or the like, they are tried again at each call, and
+ * that is said once. */
 int tls_refresh(tls_t *tls, diag_t *diag);
 
 /* "CN=config.smplkit.com" or its first name, and the last day it is good for ("2027-01-31T10:00:00Z"). */

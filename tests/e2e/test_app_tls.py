@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import select
 import socket
 import ssl
 import threading
@@ -227,6 +229,78 @@ def test_a_certificate_that_changes_is_served_without_a_restart(front, work, kin
     start = len(front.program.err)
     put("next", "pem", 0o644)
     front.program.wait_line("new certificate", start=start)
+
+
+def test_a_new_certificate_that_cannot_be_opened_for_now_is_tried_again(front, work):
+    """No file is left to open: nothing changes later but that there are some again."""
+    soft, hard = resource.prlimit(front.program.pid, resource.RLIMIT_NOFILE)
+    certificate(work, "next", subject="next." + NAME)
+    resource.prlimit(front.program.pid, resource.RLIMIT_NOFILE, (1, hard))
+    os.replace(work / "next.key", work / "server.key")
+    os.replace(work / "next.pem", work / "server.pem")
+    front.program.wait_line("keeps its certificate: .*: Too many open files")
+    time.sleep(1.2)  # it is tried again, and that is not said each time
+    resource.prlimit(front.program.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    front.program.wait_line(r"http listener public: new certificate of next\.config")
+    assert len([line for line in front.program.err if "public keeps its certificate" in line]) <= 2  # of key and certificate, at most
+    with front.connect(ca=work / "server.pem", check=False) as s:
+        s.sendall(get(b"/api/v1/echo/x", LAST))
+        assert b"200 OK" in recv_all(s)
+
+
+def closed(sockets):
+    """Those of them that the front has closed."""
+    poll, by_number = select.poll(), {s.fileno(): s for s in sockets}
+    for s in sockets:
+        poll.register(s, select.POLLIN)
+    readable = {number for number, _ in poll.poll(0)}
+    return [s for number, s in by_number.items() if number in readable and s.recv(1, socket.MSG_PEEK) == b""]
+
+
+SOURCE_HANDSHAKES, HANDSHAKES = 256, 1024  # app/limits.h
+
+
+def test_handshakes_under_way_are_bounded_for_each_source_and_for_all(front):
+    """Connections that say nothing: 43 KB each once they do."""
+    def dial(source, count):
+        return [socket.create_connection((PUBLIC, front.port), timeout=20, source_address=(source, 0)) for _ in range(count)]
+
+    def served(source):
+        context = ssl._create_unverified_context()
+        with context.wrap_socket(dial(source, 1)[0], suppress_ragged_eofs=False) as s:
+            s.sendall(get(b"/api/v1/echo/x", LAST))
+            return b"200 OK" in recv_all(s)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    flood = []
+    try:
+        flood += dial("127.44.9.1", SOURCE_HANDSHAKES)
+        assert front.program.running() and not closed(flood)
+        flood += dial("127.44.9.1", 5)
+        kit.wait_until(lambda: len(closed(flood)) == 5, "the source's oldest gave way")
+        assert closed(flood) == flood[:5]
+        assert served("127.44.9.1")  # its own newcomer is served in place of the oldest
+        assert closed(flood) == flood[:6]
+        for i in (2, 3, 4):
+            flood += dial(f"127.44.9.{i}", SOURCE_HANDSHAKES)
+        kit.wait_until(lambda: front_number(front, "smpl_app_handshakes") == HANDSHAKES - 1, "all are counted")
+        assert len(closed(flood)) == 6
+        other = dial("127.44.9.9", 2)
+        kit.wait_until(lambda: len(closed(flood)) == 7, "one of those with the most gave way")
+        assert not closed(other) and served("127.44.9.10")
+        assert sum('"reason":"too-many-handshakes"' in line for line in front.program.out) == len(closed(flood))
+    finally:
+        for s in flood:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    kit.wait_until(lambda: front_number(front, "smpl_app_handshakes") <= 2, "they are counted off")
+
+
+def front_number(front, name):
+    """One of the public listener's numbers in the metrics."""
+    text = front.raw(get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL).decode()
+    return int(re.search(rf'^{name}{{listener="public"}} (\d+)$', text, re.M).group(1))
 
 
 def test_what_cannot_be_used_is_one_line_with_its_place(work):
