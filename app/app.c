@@ -153,6 +153,8 @@ static int check(const char *path, const service_t *const *services)
     return fail(&diag);
   built_in_sources(NULL, settings.service, NULL, sources);
   int err = settings_listeners(&settings, sources, SERVICE_SOURCES, &listeners, &diag);
+  if (!err)
+    err = settings_check_database(&settings, &diag);
   if (!err) {
     printf("%s: ok, %s (%s service)\n", path, settings.service->title, settings.service->name);
     for (size_t i = 0; i < settings.listeners.count; i++)

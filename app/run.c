@@ -205,6 +205,8 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   built_in_sources(r->built_in, r->settings.service, NULL, sources);
   err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
   if (!err)
+    err = settings_check_database(&r->settings, diag);
+  if (!err)
     err = access_open(r->settings.access_log, &r->access, diag);
   return err;
 }

@@ -1,8 +1,13 @@
 #include "app/settings.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/gate.h"
 #include "app/rules.h"
@@ -210,6 +215,44 @@ static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
   return SMPL_OK;
 }
 
+/* The host of "http://host[:port]" if it is an address. */
+static bool literal_host(const char *url, ip_t *ip)
+{
+  char host[IP_TEXT_MAX];
+  const char *at = strstr(url, "://") + 3;
+  bool bracket = at[0] == '[';
+  at += bracket;
+  size_t len = strcspn(at, bracket ? "]" : ":");
+  if (len >= sizeof host)
+    return false;
+  memcpy(host, at, len);
+  host[len] = '\0';
+  return ip_parse(host, ip) == SMPL_OK;
+}
+
+/* Who is called is private: a name's addresses are judged when it is called, an address is here. */
+static int check_private(const conf_t *conf, const void *field, const char *url, diag_t *diag)
+{
+  ip_t ip;
+  if (!literal_host(url, &ip) || ip_is_private(&ip))
+    return SMPL_OK;
+  return conf_fail(
+      conf, diag, field,
+      "'%s': services are called at private addresses only (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)",
+      url);
+}
+
+static int check_called(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  const char *const *sisters = file->sisters.items;
+  int err = conf_given_map(conf, &file->accounts)
+                ? check_private(conf, &file->accounts.url, file->accounts.url, diag)
+                : SMPL_OK;
+  for (size_t i = 0; !err && i < file->sisters.count; i++)
+    err = check_private(conf, &sisters[i], sisters[i], diag);
+  return err;
+}
+
 static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
 {
   const listener_settings_t *all = file->listeners.items;
@@ -233,6 +276,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->service_name = file->service;
   out->listeners = file->listeners;
   out->database = file->database;
+  conf_place(out->conf, &file->database, out->database_place, sizeof out->database_place);
   out->accounts_url = file->accounts.url;
   out->sisters = file->sisters;
   out->resolvers = file->resolver.servers;
@@ -260,12 +304,40 @@ int settings_load(const char *path, const service_t *const *services, settings_t
   if (!err)
     err = check_calls(out->conf, &file, diag);
   if (!err)
+    err = check_called(out->conf, &file, diag);
+  if (!err)
     err = check_listeners(out->conf, &file, diag);
   if (!err)
     err = take(&file, out, diag);
   if (err)
     settings_free(out);
   return err;
+}
+
+int settings_check_database(const settings_t *settings, diag_t *diag)
+{
+  const char *path = settings->database, *slash = strrchr(path, '/');
+  char folder[PATH_MAX];
+  int len = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+  snprintf(folder, sizeof folder, "%.*s", len, slash == NULL ? "." : path);
+  struct stat st;
+  const char *why = NULL;
+  if (stat(folder, &st) != 0)
+    why = strerror(errno);
+  else if (!S_ISDIR(st.st_mode))
+    why = "not a folder";
+  else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+    why = strerror(errno);
+  if (why != NULL)
+    return diag_fail(diag, SMPL_EINVAL,
+                     "%s: the database's folder must be there and be writable, for its journal too: %s: %s",
+                     settings->database_place, folder, why);
+  if (stat(path, &st) == 0 &&
+      (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0))
+    return diag_fail(diag, SMPL_EINVAL, "%s: the database must be a file that can be written: %s: %s",
+                     settings->database_place, path,
+                     S_ISREG(st.st_mode) ? strerror(errno) : "not a regular file");
+  return SMPL_OK;
 }
 
 void settings_free(settings_t *settings)

@@ -1,6 +1,7 @@
 /* The configuration file of smpl-app: read, checked, and turned into what the http listeners need. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -28,10 +29,11 @@ typedef struct settings {
   const service_t *service;
   conf_list_t listeners; /* listener_settings_t */
   const char *database;
-  const char *accounts_url; /* NULL unless given */
-  conf_list_t sisters;      /* const char * */
-  const char **sister_urls; /* the same, ending with NULL */
-  conf_list_t resolvers;    /* endpoint_t */
+  char database_place[PATH_MAX]; /* where the file says so: "file:line:col" */
+  const char *accounts_url;      /* NULL unless given */
+  conf_list_t sisters;           /* const char * */
+  const char **sister_urls;      /* the same, ending with NULL */
+  conf_list_t resolvers;         /* endpoint_t */
   bool has_source;
   ip_t source;
   const char *access_log;   /* NULL: standard output */
@@ -41,6 +43,8 @@ typedef struct settings {
 
 /* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
+/* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
+int settings_check_database(const settings_t *settings, diag_t *diag);
 void settings_free(settings_t *settings);
 
 /* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal listener's

@@ -9,6 +9,11 @@
 #include "app/services/rows.h"
 #include "common/error.h"
 
+#define BYTES(row)                                                                                           \
+  "(" TENANTS_TEXT_BYTES(row "id") " + " TENANTS_TEXT_BYTES(row "name") " + " TENANTS_TEXT_BYTES(            \
+      row                                                                                                    \
+      "description") " + " TENANTS_TEXT_BYTES(row "items") " + " TENANTS_TEXT_BYTES(row "environments") ")"
+
 static const char *const migrations[] = {
     TENANTS_SQL "CREATE TABLE configs (account TEXT NOT NULL REFERENCES tenants (id), id TEXT NOT NULL, name "
                 "TEXT NOT NULL,"
@@ -19,6 +24,7 @@ static const char *const migrations[] = {
     CONFIG_OVERRIDES_SQL
     /* All that a list sorts and filters by: it is walked instead of the rows with their big texts. */
     "CREATE INDEX configs_heads ON configs (account, id, name, parent, managed, created_at, updated_at);",
+    TENANTS_BYTES_SQL("configs", BYTES),
     NULL,
 };
 
@@ -122,13 +128,18 @@ static int save(storage_db_t *db, change_t *c, const char *id, const char *store
 {
   config_line_t line;
   json_t *items = NULL, *resource = NULL;
+  int64_t bytes = 0;
   int err = config_line_read(db, c, id, stored_parent, &line);
+  if (!err)
+    err = tenants_bytes(db, c->caller.account, &bytes);
   if (!err)
     err = config_type_items(c->attributes, line.own, line.inherited, &items, &c->problem);
   if (!err)
     err = config_check_overrides(c->attributes, items, line.inherited, &c->problem);
   if (!err)
     err = write_row(db, c, id, items, managed);
+  if (!err)
+    err = tenants_check_bytes(db, c->caller.account, bytes, &c->problem);
   if (!err)
     err = config_line_write(db, c, id, &line, items);
   if (!err)

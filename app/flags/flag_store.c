@@ -9,6 +9,18 @@
 #include "app/services/rows.h"
 #include "common/error.h"
 
+#define BYTES(row)                                                                                           \
+  "(" TENANTS_TEXT_BYTES(row "id") " + " TENANTS_TEXT_BYTES(row "name") " + " TENANTS_TEXT_BYTES(            \
+      row                                                                                                    \
+      "descr"                                                                                                \
+      "iptio"                                                                                                \
+      "n") " + " TENANTS_TEXT_BYTES(row                                                                      \
+                                    "fallback") " + " TENANTS_TEXT_BYTES(row                                 \
+                                                                         "choices") " +"                     \
+                                                                                    " " TENANTS_TEXT_BYTES(  \
+                                                                                        row                  \
+                                                                                        "environments") ")"
+
 static const char *const migrations[] = {
     TENANTS_SQL
     "CREATE TABLE flags (account TEXT NOT NULL REFERENCES tenants (id), id TEXT NOT NULL, name TEXT NOT NULL,"
@@ -17,6 +29,7 @@ static const char *const migrations[] = {
     "(account, id));",
     /* All that a list sorts and filters by: it is walked instead of the rows with their big texts. */
     "CREATE INDEX flags_heads ON flags (account, id, name, type, managed, created_at, updated_at);",
+    TENANTS_BYTES_SQL("flags", BYTES),
     NULL,
 };
 
@@ -210,9 +223,14 @@ static int write_row(storage_db_t *db, const change_t *c, const char *from, cons
 static int save(storage_db_t *db, change_t *c, const char *from, const char *id, int managed)
 {
   json_t *resource = NULL;
-  int err = write_row(db, c, from, id, managed);
+  int64_t bytes = 0;
+  int err = tenants_bytes(db, c->caller.account, &bytes);
+  if (!err)
+    err = write_row(db, c, from, id, managed);
   if (err == SMPL_EEXIST)
     return problem_at(&c->problem, 409, PLACE_MEMBER(&place_data, "id"), "there is a flag '%s' already", id);
+  if (!err)
+    err = tenants_check_bytes(db, c->caller.account, bytes, &c->problem);
   if (!err)
     err = flag_get(db, c->caller.account, id, &resource);
   if (!err)

@@ -13,7 +13,11 @@
 /* Writer thread: rows that every new account begins with. */
 typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t now);
 
-enum { PRODUCT_READS_MAX = 1024 /* long reads waiting for the reading thread; more are 503 */ };
+enum {
+  PRODUCT_READS_MAX = 1024, /* long reads waiting for the reading thread; more are 503 */
+  TENANT_BYTES_MAX =
+      64 << 20 /* that an account may have stored in one product; writes that would add to more are 409 */
+};
 
 struct read;
 
@@ -35,6 +39,24 @@ typedef struct product {
 #define TENANTS_SQL                                                                                          \
   "CREATE TABLE tenants (id TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT, created_at INTEGER NOT NULL,"    \
   " updated_at INTEGER NOT NULL) WITHOUT ROWID;"
+
+/* How many bytes each tenant has stored in a table, kept by triggers: to be part of a migration that comes after TENANTS_SQL's. table
+ * has a column account; size(row) is an SQL expression of a row's bytes, row being "NEW.", "OLD." or "". */
+#define TENANTS_BYTES_SQL(table, size)                                                                       \
+  "ALTER TABLE tenants ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"                                         \
+  "UPDATE tenants SET bytes = (SELECT coalesce(sum(" size(                                                   \
+      "") "), 0) FROM " table " WHERE account = tenants.id);"                                                \
+          "CREATE TRIGGER " table "_bytes_insert AFTER INSERT ON " table                                     \
+          " BEGIN UPDATE tenants SET bytes = bytes + " size(                                                 \
+              "NEW.") " WHERE id = NEW.account; END;"                                                        \
+                      "CREATE TRIGGER " table "_bytes_update AFTER UPDATE ON " table                         \
+                      " BEGIN UPDATE tenants SET bytes = bytes + " size("NEW.") " - " size(                  \
+                          "OLD.") " WHERE id = NEW.account; END;"                                            \
+                                  "CREATE TRIGGER " table "_bytes_delete AFTER DELETE ON " table             \
+                                  " BEGIN UPDATE tenants SET bytes = bytes - " size(                         \
+                                      "OLD.") " WHERE id = OLD.account; END;"
+/* Bytes of a text column. */
+#define TENANTS_TEXT_BYTES(column) "coalesce(length(CAST(" column " AS BLOB)), 0)"
 
 /* service_t.open and close: *state is a product_t, and the service pointer of every handler. */
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
@@ -90,6 +112,11 @@ void product_read(product_t *product, request_t *request, const read_kind_t *kin
 int tenants_known(storage_db_t *db, const char *account);
 /* For jobs, and for reads that found nothing: SMPL_OK, or an error with the problem filled. */
 int tenants_require(storage_db_t *db, const char *account, problem_t *problem);
+
+/* Of a job, before it writes: how many bytes the account has stored. */
+int tenants_bytes(storage_db_t *db, const char *account, int64_t *bytes);
+/* After it wrote: problem, if it has added to what is more than TENANT_BYTES_MAX now. */
+int tenants_check_bytes(storage_db_t *db, const char *account, int64_t before, problem_t *problem);
 
 /* Handlers of PUT and GET /internal/v1/accounts/{id}. */
 void tenants_put(request_t *request, void *service);

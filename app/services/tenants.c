@@ -24,6 +24,7 @@ static const jsonapi_field_t fields[] = {
 };
 
 static const char select_known[] = "SELECT 1 FROM tenants WHERE id = ?1";
+static const char select_bytes[] = "SELECT bytes FROM tenants WHERE id = ?1";
 static const char select_one[] = "SELECT name, key, created_at, updated_at FROM tenants WHERE id = ?1";
 
 int tenants_known(storage_db_t *db, const char *account)
@@ -39,6 +40,22 @@ static int not_provisioned(problem_t *problem)
 {
   problem_at(problem, 503, NULL, "this account is not known here yet; try again");
   return SMPL_ENOENT;
+}
+
+int tenants_bytes(storage_db_t *db, const char *account, int64_t *bytes)
+{
+  return storage_number(db, select_bytes, STORAGE_ARGS(STORAGE_TEXT(account)), bytes);
+}
+
+int tenants_check_bytes(storage_db_t *db, const char *account, int64_t before, problem_t *problem)
+{
+  int64_t after = 0;
+  int err = tenants_bytes(db, account, &after);
+  if (!err && after > TENANT_BYTES_MAX && after > before)
+    return problem_at(problem, 409, NULL,
+                      "this account would have %lld bytes stored here; the most it can have is %d",
+                      (long long)after, TENANT_BYTES_MAX);
+  return err;
 }
 
 int tenants_require(storage_db_t *db, const char *account, problem_t *problem)

@@ -17,9 +17,12 @@ storage_db_t *change_db_open(const storage_schema_t *schema)
   fake_folder();
   assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, &diag), SMPL_OK);
   assert_int_equal(storage_db_prepare(db, fake_path("t.db"), schema, &diag), SMPL_OK);
-  assert_int_equal(storage_db_command(db, "INSERT INTO tenants VALUES ('" TENANT "', 'T', 't', 0, 0);"
-                                          "INSERT INTO tenants VALUES ('" OTHER "', 'O', 'o', 0, 0)"),
-                   SMPL_OK);
+  assert_int_equal(
+      storage_db_command(db, "INSERT INTO tenants (id, name, key, created_at, updated_at) VALUES ('" TENANT
+                             "', 'T', 't', 0, 0);"
+                             "INSERT INTO tenants (id, name, key, created_at, updated_at) VALUES ('" OTHER
+                             "', 'O', 'o', 0, 0)"),
+      SMPL_OK);
   return db;
 }
 

@@ -9,6 +9,7 @@
 
 #include "app/config/config_rules.h"
 #include "app/config/config_store.h"
+#include "app/services/product.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "tests/unit/app/svc_change.h"
@@ -568,6 +569,67 @@ static void an_account_has_at_most_10000_configs(void **state)
   expect(config_create, "more", "{\"name\": \"x\"}", 409, "");
 }
 
+static int64_t stored_bytes(void)
+{
+  int64_t bytes = 0;
+  assert_int_equal(tenants_bytes(db, TENANT, &bytes), SMPL_OK);
+  return bytes;
+}
+
+/* A row of that many bytes more than its id, without the service's checks. */
+static void put_ballast(const char *id, int64_t bytes)
+{
+  char sql[512];
+  snprintf(sql, sizeof sql,
+           "DELETE FROM configs WHERE id = '%s'; INSERT INTO configs (account, id, name, items, "
+           "environments, managed, created_at, updated_at)"
+           " VALUES ('" TENANT "', '%s', 'x', printf('%%*s', %d, ''), '{}', 1, 0, 0)",
+           id, id, (int)bytes);
+  assert_int_equal(storage_db_command(db, sql), SMPL_OK);
+}
+
+static void an_account_has_at_most_64_mib_stored(void **state)
+{
+  (void)state;
+  int64_t others = stored_bytes();
+  create("a", "{\"name\": \"12345\"}");
+  int64_t small = stored_bytes() - others;
+  assert_in_range(small, 10, 200);
+  put_ballast("ballast", 1000);
+  int64_t overhead = stored_bytes() - small - others - 1000;
+  put_ballast("ballast", TENANT_BYTES_MAX - others - small - overhead - small);
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX - small);
+  create("b", "{\"name\": \"12345\"}"); /* the last that fits */
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX);
+  expect(config_create, "c", "{\"name\": \"1\"}", 409, "");
+  expect(config_replace, "a", "{\"name\": \"123456\"}", 409, "");
+  expect(config_replace, "a", "{\"name\": \"54321\"}", 200, ""); /* nothing is added */
+  expect(config_replace, "a", "{\"name\": \"1234\"}", 200, "");
+  expect(config_remove, "b", NULL, 204, "");
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX - small - 1);
+  put_ballast("ballast", TENANT_BYTES_MAX); /* as it may have been before there was a limit */
+  expect(config_replace, "a", "{\"name\": \"1\"}", 200, "");
+  expect(config_create, "d", "{\"name\": \"1\"}", 409, "");
+}
+
+static void the_bytes_of_an_older_file_are_counted_when_it_is_opened(void **state)
+{
+  const char *older[8] = {NULL};
+  (void)state;
+  int count = 0;
+  while (config_schema.migrations[count] != NULL)
+    count++;
+  for (int i = 0; i < count - 1; i++) /* the last one counts */
+    older[i] = config_schema.migrations[i];
+  change_db_close(db);
+  db = change_db_open(&(storage_schema_t){config_schema.owner, older});
+  put_ballast("old", 12345);
+  storage_db_close(db);
+  assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL), SMPL_OK);
+  assert_int_equal(storage_db_prepare(db, fake_path("t.db"), &config_schema, NULL), SMPL_OK);
+  assert_in_range(stored_bytes(), 12345 + 3, 12345 + 20);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -594,6 +656,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_config_above_a_page_is_a_page_of_its_own, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_thousand_small_configs_are_one_page, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_configs, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_account_has_at_most_64_mib_stored, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_bytes_of_an_older_file_are_counted_when_it_is_opened, set_up,
+                                      tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,10 @@
 
 #include "app/flags/flag_rules.h"
 #include "app/flags/flag_store.h"
+#include "app/services/product.h"
 #include "common/error.h"
 #include "tests/unit/app/svc_change.h"
+#include "tests/unit/app/svc_fake.h"
 
 #define AT "/data/attributes"
 
@@ -303,6 +305,81 @@ static void an_account_has_at_most_10000_flags(void **state)
   assert_int_equal(apply(flag_create, OTHER, NULL, "more", PLAIN), 201);
 }
 
+/* Expects a status and, of a refusal, its pointer. */
+static void expect(int (*run)(storage_db_t *, change_t *), const char *id, const char *attributes, int status,
+                   const char *pointer)
+{
+  change_t c;
+  bool create = run == flag_create;
+  int got = change_apply(db, run, TENANT, create ? NULL : id, create ? id : NULL, attributes, &c);
+  if (got != status || strcmp(c.problem.pointer, pointer) != 0)
+    fail_msg("%s: status %d at '%s': %s", id, got, c.problem.pointer, c.problem.detail);
+  json_decref(c.document);
+}
+
+static int64_t stored_bytes(void)
+{
+  int64_t bytes = 0;
+  assert_int_equal(tenants_bytes(db, TENANT, &bytes), SMPL_OK);
+  return bytes;
+}
+
+/* A row of that many bytes more than its id, without the service's checks. */
+static void put_ballast(const char *id, int64_t bytes)
+{
+  char sql[512];
+  snprintf(sql, sizeof sql,
+           "DELETE FROM flags WHERE id = '%s'; INSERT INTO flags (account, id, name, type, fallback, "
+           "environments, managed, created_at, updated_at)"
+           " VALUES ('" TENANT "', '%s', 'x', 'STRING', printf('%%*s', %d, ''), '{}', 1, 0, 0)",
+           id, id, (int)bytes);
+  assert_int_equal(storage_db_command(db, sql), SMPL_OK);
+}
+
+static void an_account_has_at_most_64_mib_stored(void **state)
+{
+  (void)state;
+  int64_t others = stored_bytes();
+  expect(flag_create, "a", "{\"name\": \"12345\", \"type\": \"BOOLEAN\", \"default\": false}", 201, "");
+  int64_t small = stored_bytes() - others;
+  assert_in_range(small, 10, 200);
+  put_ballast("ballast", 1000);
+  int64_t overhead = stored_bytes() - small - others - 1000;
+  put_ballast("ballast", TENANT_BYTES_MAX - others - small - overhead - small);
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX - small);
+  expect(flag_create, "b", "{\"name\": \"12345\", \"type\": \"BOOLEAN\", \"default\": false}", 201,
+         ""); /* the last that fits */
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX);
+  expect(flag_create, "c", "{\"name\": \"1\", \"type\": \"BOOLEAN\", \"default\": false}", 409, "");
+  expect(flag_replace, "a", "{\"name\": \"123456\", \"type\": \"BOOLEAN\", \"default\": false}", 409, "");
+  expect(flag_replace, "a", "{\"name\": \"54321\", \"type\": \"BOOLEAN\", \"default\": false}", 200,
+         ""); /* nothing is added */
+  expect(flag_replace, "a", "{\"name\": \"1234\", \"type\": \"BOOLEAN\", \"default\": false}", 200, "");
+  expect(flag_remove, "b", NULL, 204, "");
+  assert_int_equal(stored_bytes(), TENANT_BYTES_MAX - small - 1);
+  put_ballast("ballast", TENANT_BYTES_MAX); /* as it may have been before there was a limit */
+  expect(flag_replace, "a", "{\"name\": \"1\", \"type\": \"BOOLEAN\", \"default\": false}", 200, "");
+  expect(flag_create, "d", "{\"name\": \"1\", \"type\": \"BOOLEAN\", \"default\": false}", 409, "");
+}
+
+static void the_bytes_of_an_older_file_are_counted_when_it_is_opened(void **state)
+{
+  const char *older[8] = {NULL};
+  (void)state;
+  int count = 0;
+  while (flag_schema.migrations[count] != NULL)
+    count++;
+  for (int i = 0; i < count - 1; i++) /* the last one counts */
+    older[i] = flag_schema.migrations[i];
+  change_db_close(db);
+  db = change_db_open(&(storage_schema_t){flag_schema.owner, older});
+  put_ballast("old", 12345);
+  storage_db_close(db);
+  assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL), SMPL_OK);
+  assert_int_equal(storage_db_prepare(db, fake_path("t.db"), &flag_schema, NULL), SMPL_OK);
+  assert_in_range(stored_bytes(), 12345 + 3, 12345 + 20);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -313,6 +390,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(accounts_do_not_see_each_other, set_up, tear_down),
       cmocka_unit_test_setup_teardown(environments_come_back_whole, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_account_has_at_most_10000_flags, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_account_has_at_most_64_mib_stored, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_bytes_of_an_older_file_are_counted_when_it_is_opened, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(lists_narrowed_to_a_context_are_paged_too, set_up, tear_down),
       cmocka_unit_test_setup_teardown(lists_of_a_context_look_through_so_much_and_no_more, set_up, tear_down),
   };
