@@ -236,10 +236,8 @@ static int check_private(const conf_t *conf, const void *field, const char *url,
   ip_t ip;
   if (!literal_host(url, &ip) || ip_is_private(&ip))
     return SMPL_OK;
-  return conf_fail(
-      conf, diag, field,
-      "'%s': services are called at private addresses only (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)",
-      url);
+  return conf_fail(conf, diag, field,
+                   "'%s': not a private address (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)", url);
 }
 
 static int check_called(const conf_t *conf, const file_t *file, diag_t *diag)
