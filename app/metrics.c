@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/conn.h"
+#include "common/prom_text.h"
 
 /* Microseconds, upper bounds. */
 static const uint64_t bounds[METRICS_BUCKETS] = {100,   250,   500,    1000,   2500,    5000,   10000,
@@ -41,17 +42,6 @@ void metrics_count_closed(listener_stats_t *stats, const char *reason)
       return;
     }
   }
-}
-
-static void head(FILE *f, const char *name, const char *type, const char *help)
-{
-  fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void plain(FILE *f, const char *name, const char *type, const char *help, double value)
-{
-  head(f, name, type, help);
-  fprintf(f, "%s %.15g\n", name, value);
 }
 
 /* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
@@ -153,21 +143,23 @@ static const family_t families[] = {
 static void put_front(FILE *f, const front_t *front)
 {
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-    head(f, families[i].name, families[i].type, families[i].help);
+    prom_head(f, families[i].name, families[i].type, families[i].help);
     for (size_t j = 0; j < front->listener_count; j++)
       families[i].put(f, &front->listeners[j]);
   }
-  plain(f, "smpl_app_connections_max", "gauge", "Connections that each http listener may have.",
-        (double)front->limits.connections);
-  plain(f, "smpl_app_requests_under_way", "gauge", "Requests that a handler has not answered yet.",
-        (double)front->owed);
-  head(f, "smpl_app_held_bytes", "gauge", "Bytes held for slow peers: unfinished bodies, answers not taken.");
+  prom_number(f, "smpl_app_connections_max", "gauge", "Connections that each http listener may have.",
+              (double)front->limits.connections);
+  prom_number(f, "smpl_app_requests_under_way", "gauge", "Requests that a handler has not answered yet.",
+              (double)front->owed);
+  prom_head(f, "smpl_app_held_bytes", "gauge",
+            "Bytes held for slow peers: unfinished bodies, answers not taken.");
   fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
           room_held(front->room, ROOM_BODIES), room_held(front->room, ROOM_REPLIES));
-  plain(f, "smpl_app_json_values", "gauge", "Parsed JSON values of all requests under way.",
-        (double)front->values);
-  plain(f, "smpl_app_access_log_lost_bytes", "gauge",
-        "Bytes that the access log has lost since it was written last.", (double)access_lost(front->access));
+  prom_number(f, "smpl_app_json_values", "gauge", "Parsed JSON values of all requests under way.",
+              (double)front->values);
+  prom_number(f, "smpl_app_access_log_lost_bytes", "gauge",
+              "Bytes that the access log has lost since it was written last.",
+              (double)access_lost(front->access));
 }
 
 static void put_process(FILE *f)
@@ -176,14 +168,14 @@ static void put_process(FILE *f)
   long pages = 0;
   FILE *statm = fopen("/proc/self/statm", "re");
   if (statm != NULL && fscanf(statm, "%*d %ld", &pages) == 1)
-    plain(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
-          (double)pages * (double)sysconf(_SC_PAGESIZE));
+    prom_number(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                (double)pages * (double)sysconf(_SC_PAGESIZE));
   if (statm != NULL)
     fclose(statm);
   if (getrusage(RUSAGE_SELF, &usage) == 0)
-    plain(f, "process_cpu_seconds_total", "counter", "Time on the processor.",
-          (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-              (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    prom_number(f, "process_cpu_seconds_total", "counter", "Time on the processor.",
+                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 }
 
 /* What only grows is named so (https://prometheus.io/docs/practices/naming/). */
@@ -192,7 +184,7 @@ static void put_number(void *ctx, const char *name, const char *help, double val
   static const char total[] = "_total";
   size_t len = strlen(name), tail = sizeof total - 1;
   bool counter = len > tail && strcmp(name + len - tail, total) == 0;
-  plain(ctx, name, counter ? "counter" : "gauge", help, value);
+  prom_number(ctx, name, counter ? "counter" : "gauge", help, value);
 }
 
 char *metrics_text(const service_t *service, const program_t *program, size_t *len)
@@ -201,9 +193,9 @@ char *metrics_text(const service_t *service, const program_t *program, size_t *l
   FILE *f = open_memstream(&text, len);
   if (f == NULL)
     return NULL;
-  head(f, "smpl_app_info", "gauge", "Which service and version runs.");
+  prom_head(f, "smpl_app_info", "gauge", "Which service and version runs.");
   fprintf(f, "smpl_app_info{service=\"%s\",version=\"%s\"} 1\n", service->name, SMPL_VERSION);
-  plain(f, "smpl_app_draining", "gauge", "1 once the service is told to end.", program->leaving);
+  prom_number(f, "smpl_app_draining", "gauge", "1 once the service is told to end.", program->leaving);
   if (program->front != NULL)
     put_front(f, program->front);
   if (service->gauges != NULL && program->service != NULL)

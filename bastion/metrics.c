@@ -4,18 +4,21 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/prom_text.h"
+
+enum { NAME_MAX_BYTES = 96 };
 
 static void put(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
 {
-  fprintf(f, "# HELP smpl_bastion_%s %s\n# TYPE smpl_bastion_%s %s\nsmpl_bastion_%s %llu\n", name, help, name,
-          type, name, (unsigned long long)value);
+  char whole[NAME_MAX_BYTES];
+  snprintf(whole, sizeof whole, "smpl_bastion_%s", name);
+  prom_count(f, whole, type, help, value);
 }
 
 static void put_dropped(FILE *f, const broker_t *b)
 {
   static const char name[] = "smpl_bastion_connections_dropped_total";
-  fprintf(f, "# HELP %s Connections that were dropped before a worker had them.\n# TYPE %s counter\n", name,
-          name);
+  prom_head(f, name, "counter", "Connections that were dropped before a worker had them.");
   fprintf(f, "%s{reason=\"limits\"} %llu\n", name,
           (unsigned long long)(b->dropped - b->dropped_of_source - b->dropped_by_penalty));
   fprintf(f, "%s{reason=\"source\"} %llu\n", name, (unsigned long long)b->dropped_of_source);
@@ -25,8 +28,7 @@ static void put_dropped(FILE *f, const broker_t *b)
 static void put_bytes(FILE *f, const broker_t *b)
 {
   static const char name[] = "smpl_bastion_forwarded_bytes_total";
-  fprintf(f, "# HELP %s Bytes forwarded; up is from the client to the target.\n# TYPE %s counter\n", name,
-          name);
+  prom_head(f, name, "counter", "Bytes forwarded; up is from the client to the target.");
   fprintf(f, "%s{direction=\"up\"} %llu\n", name, (unsigned long long)b->bytes_up);
   fprintf(f, "%s{direction=\"down\"} %llu\n", name, (unsigned long long)b->bytes_down);
 }
@@ -52,9 +54,9 @@ static void put_audit(FILE *f, broker_t *b)
   put(f, "audit_writable", "gauge", "1 while records can be written; at 0 nobody gets in.", !a.failing);
   put(f, "audit_waiting", "gauge", "Records that wait for the disk.", a.waiting);
   put(f, "audit_records_total", "counter", "Number of the last record.", a.written);
-  fprintf(f, "# HELP %s Number of the last record, its SHA-256 in the label: for audit verify --head.\n",
-          head);
-  fprintf(f, "# TYPE %s gauge\n%s{hash=\"%s\"} %llu\n", head, head, a.head, (unsigned long long)a.written);
+  prom_head(f, head, "gauge",
+            "Number of the last record, its SHA-256 in the label: for audit verify --head.");
+  fprintf(f, "%s{hash=\"%s\"} %llu\n", head, a.head, (unsigned long long)a.written);
   if (b->sink != NULL)
     put(f, "audit_sink_works", "gauge", "1 while the second sink takes the audit's head.",
         headsink_works(b->sink));

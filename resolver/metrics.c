@@ -4,38 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void head(FILE *f, const char *name, const char *type, const char *help)
-{
-  fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void plain(FILE *f, const char *name, const char *type, const char *help, double value)
-{
-  head(f, name, type, help);
-  fprintf(f, "%s %.15g\n", name, value);
-}
-
-/* A label's value, escaped as the format asks for. */
-static void put_value(FILE *f, const char *text)
-{
-  fputc('"', f);
-  for (; *text != '\0'; text++) {
-    if (*text == '\\' || *text == '"')
-      fputc('\\', f);
-    if (*text == '\n')
-      fputs("\\n", f);
-    else
-      fputc(*text, f);
-  }
-  fputc('"', f);
-}
+#include "common/prom_text.h"
 
 /* name{view="vpc",label="value"} n */
 static void by_view(FILE *f, const char *name, const char *view, const char *label, const char *value,
                     uint64_t n)
 {
   fprintf(f, "%s{view=", name);
-  put_value(f, view != NULL ? view : "");
+  prom_label(f, view != NULL ? view : "");
   if (label != NULL)
     fprintf(f, ",%s=\"%s\"", label, value);
   fprintf(f, "} %" PRIu64 "\n", n);
@@ -73,53 +49,53 @@ static void put_limited(void *ctx, const char *view, const stats_sum_t *sum)
 
 static void put_views(FILE *f, const admin_state_t *a)
 {
-  head(f, "smpl_resolver_queries_total", "counter",
-       "Queries answered, by view (empty: clients without one) and transport.");
+  prom_head(f, "smpl_resolver_queries_total", "counter",
+            "Queries answered, by view (empty: clients without one) and transport.");
   admin_each_view(a, put_queries, f);
-  head(f, "smpl_resolver_answers_total", "counter", "Answers by view and rcode.");
+  prom_head(f, "smpl_resolver_answers_total", "counter", "Answers by view and rcode.");
   admin_each_view(a, put_answers, f);
-  head(f, "smpl_resolver_dropped_total", "counter", "Messages that got no answer.");
+  prom_head(f, "smpl_resolver_dropped_total", "counter", "Messages that got no answer.");
   admin_each_view(a, put_dropped, f);
-  head(f, "smpl_resolver_truncated_total", "counter", "Answers with the TC bit.");
+  prom_head(f, "smpl_resolver_truncated_total", "counter", "Answers with the TC bit.");
   admin_each_view(a, put_truncated, f);
-  head(f, "smpl_resolver_limited_total", "counter",
-       "Queries above a public view's rate: dropped or answered short.");
+  prom_head(f, "smpl_resolver_limited_total", "counter",
+            "Queries above a public view's rate: dropped or answered short.");
   admin_each_view(a, put_limited, f);
 }
 
 static void put_zones(FILE *f, const snapshot_t *s)
 {
-  plain(f, "smpl_resolver_views", "gauge", "Views.", (double)snapshot_view_count(s));
-  plain(f, "smpl_resolver_zones", "gauge", "Zones.", (double)snapshot_zone_count(s));
-  head(f, "smpl_resolver_zone_serial", "gauge", "The serial of each zone's SOA record.");
+  prom_number(f, "smpl_resolver_views", "gauge", "Views.", (double)snapshot_view_count(s));
+  prom_number(f, "smpl_resolver_zones", "gauge", "Zones.", (double)snapshot_zone_count(s));
+  prom_head(f, "smpl_resolver_zone_serial", "gauge", "The serial of each zone's SOA record.");
   double records = 0;
   double bytes = 0;
   for (size_t i = 0; i < snapshot_zone_count(s); i++) {
     const zone_t *z = snapshot_zone(s, i);
     zone_facts_t facts = zone_facts(z);
     fputs("smpl_resolver_zone_serial{zone=", f);
-    put_value(f, zone_name(z));
+    prom_label(f, zone_name(z));
     fprintf(f, "} %" PRIu32 "\n", facts.serial);
     records += facts.records;
     bytes += (double)facts.bytes;
   }
-  head(f, "smpl_resolver_zone_queries_total", "counter",
-       "Queries for names of each zone, by any view; an overlay counts what it takes from its base.");
+  prom_head(f, "smpl_resolver_zone_queries_total", "counter",
+            "Queries for names of each zone, by any view; an overlay counts what it takes from its base.");
   for (size_t i = 0; i < snapshot_zone_count(s); i++) {
     fputs("smpl_resolver_zone_queries_total{zone=", f);
-    put_value(f, zone_name(snapshot_zone(s, i)));
+    prom_label(f, zone_name(snapshot_zone(s, i)));
     fprintf(f, "} %" PRIu64 "\n", snapshot_zone_queries(s, i));
   }
-  plain(f, "smpl_resolver_records", "gauge", "Records of all zones.", records);
-  plain(f, "smpl_resolver_zone_bytes", "gauge", "Memory of all zones.", bytes);
+  prom_number(f, "smpl_resolver_records", "gauge", "Records of all zones.", records);
+  prom_number(f, "smpl_resolver_zone_bytes", "gauge", "Memory of all zones.", bytes);
 }
 
 static void put_latency(FILE *f, const latency_sum_t *l)
 {
   static const char name[] = "smpl_resolver_udp_batch_seconds";
   uint64_t total = 0;
-  head(f, name, "histogram",
-       "For each datagram, the time from taking its batch to the batch's answers being sent.");
+  prom_head(f, name, "histogram",
+            "For each datagram, the time from taking its batch to the batch's answers being sent.");
   for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
     total += l->n[i];
     if (i < LATENCY_BUCKETS - 1)
@@ -138,22 +114,23 @@ char *metrics_text(const admin_state_t *a, size_t *len)
     return NULL;
   put_views(f, a);
   put_zones(f, a->snapshot);
-  head(f, "smpl_resolver_reloads_total", "counter", "Reloads by result.");
+  prom_head(f, "smpl_resolver_reloads_total", "counter", "Reloads by result.");
   fprintf(f, "smpl_resolver_reloads_total{result=\"ok\"} %" PRIu64 "\n", a->reloads);
   fprintf(f, "smpl_resolver_reloads_total{result=\"failed\"} %" PRIu64 "\n", a->failed_reloads);
-  plain(f, "smpl_resolver_last_reload_failed", "gauge",
-        "1 when the last reload changed nothing because of an error.", a->last_error[0] != '\0');
-  plain(f, "smpl_resolver_loaded_timestamp_seconds", "gauge", "When the data in force was loaded.",
-        (double)a->loaded_wall_ms / 1e3);
-  plain(f, "smpl_resolver_start_timestamp_seconds", "gauge", "When the process started to serve.",
-        (double)a->started_wall_ms / 1e3);
-  plain(f, "smpl_resolver_tcp_connections", "gauge", "Open TCP connections.", (double)a->tcp_connections);
-  plain(f, "smpl_resolver_workers", "gauge", "Worker threads.", (double)snapshot_workers(a->snapshot));
+  prom_number(f, "smpl_resolver_last_reload_failed", "gauge",
+              "1 when the last reload changed nothing because of an error.", a->last_error[0] != '\0');
+  prom_number(f, "smpl_resolver_loaded_timestamp_seconds", "gauge", "When the data in force was loaded.",
+              (double)a->loaded_wall_ms / 1e3);
+  prom_number(f, "smpl_resolver_start_timestamp_seconds", "gauge", "When the process started to serve.",
+              (double)a->started_wall_ms / 1e3);
+  prom_number(f, "smpl_resolver_tcp_connections", "gauge", "Open TCP connections.",
+              (double)a->tcp_connections);
+  prom_number(f, "smpl_resolver_workers", "gauge", "Worker threads.", (double)snapshot_workers(a->snapshot));
   if (a->query_log != NULL) {
-    plain(f, "smpl_resolver_query_log_lines_total", "counter", "Lines of the query log written.",
-          (double)query_log_written(a->query_log));
-    plain(f, "smpl_resolver_query_log_dropped_total", "counter", "Lines of the query log that found no room.",
-          (double)query_log_dropped(a->query_log));
+    prom_number(f, "smpl_resolver_query_log_lines_total", "counter", "Lines of the query log written.",
+                (double)query_log_written(a->query_log));
+    prom_number(f, "smpl_resolver_query_log_dropped_total", "counter",
+                "Lines of the query log that found no room.", (double)query_log_dropped(a->query_log));
   }
   put_latency(f, &a->latency);
   bool bad = ferror(f) != 0;

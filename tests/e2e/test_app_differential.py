@@ -59,7 +59,14 @@ class Backend:
     def __init__(self, port):
         self.targets = []
         self.listener = socket.create_server((BACKEND, port))
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        """accept() must have ended before the descriptor's number can be another's."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
 
     def accept(self):
         while True:
@@ -187,7 +194,7 @@ def fronts(work, spawn):
     start_nginx(work, spawn, backend_port, nginx_port)
     start_haproxy(work, spawn, backend_port, haproxy_port)
     yield Front(work, spawn), backend, {"nginx": (NGINX, nginx_port), "haproxy": (HAPROXY, haproxy_port)}
-    backend.listener.close()
+    backend.close()
 
 
 def test_nothing_is_admitted_that_a_backend_of_nginx_or_haproxy_would_take_for_internal(fronts):
