@@ -210,13 +210,13 @@ static void cmd_status(broker_t *b, control_request_t *request)
   json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
                            "started", (json_int_t)t.started);
   control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
-                          "version", SMPL_VERSION, "pid", (int)getpid(), "uptime_ms",
-                          (json_int_t)(clock_mono_ms() - b->started_at), "listen", listen_json(b), "host_key",
-                          hostkey_fingerprint(b->config->keys[0]), "sessions", (json_int_t)sessions,
-                          "connections", (json_int_t)b->connections, "template", tmpl, "template_walls",
-                          walls_json(t.walls), "worker_walls", walls_json(b->worker_walls), "audit",
-                          audit_json(b), "counts", counts_json(b)));
+                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
+                          "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
+                          "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at), "listen",
+                          listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]), "sessions",
+                          (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
+                          "template_walls", walls_json(t.walls), "worker_walls", walls_json(b->worker_walls),
+                          "audit", audit_json(b), "counts", counts_json(b)));
 }
 
 /* ---- the rest ---- */

@@ -8,8 +8,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bastion/account.h"
 #include "bastion/audit_file.h"
 #include "bastion/broker_state.h"
+#include "bastion/launcher.h"
 #include "bastion/listener.h"
 #include "bastion/metrics.h"
 #include "common/clock.h"
@@ -66,6 +68,16 @@ static void on_died(void *ctx, int pid, int status, int signal)
                json_pack("{s:s, s:i, s:i, s:i}", "event", "template-died", "pid", pid, "status", status,
                          "signal", signal),
                NULL, NULL);
+}
+
+static void stop_now(broker_t *b);
+
+/* Without the launcher a template that dies is not replaced, and no worker can be killed: better begun anew. */
+static void on_lost(void *ctx)
+{
+  broker_t *b = ctx;
+  b->exit_status = 1;
+  stop_now(b);
 }
 
 /* The worker's executable stands beside our own. */
@@ -237,6 +249,9 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
     return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
   if (memcmp(&now->audit_sink, &next->audit_sink, sizeof now->audit_sink) != 0)
     return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
+  if ((now->user == NULL) != (next->user == NULL) ||
+      (now->user != NULL && strcmp(now->user, next->user) != 0))
+    return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
   if (now->metrics.port != next->metrics.port || !ip_equal(&now->metrics.ip, &next->metrics.ip))
     return conf_fail(next->conf, diag, &next->metrics, "metrics: another address needs a restart");
   return SMPL_OK;
@@ -354,15 +369,39 @@ static char *on_metrics(void *ctx, size_t *len)
   return metrics_text(ctx, len);
 }
 
-static int start(broker_t *b, diag_t *diag)
+/* As root with `user`: binds, becomes that user, and only then reads keys and all that is secret, as every reload will. */
+static int load_as_user(broker_t *b, diag_t *diag)
 {
-  char worker[PATH_CAP];
-  spawner_events_t events = {on_template, on_spawned, on_exited, on_died, b};
-  int err = find_worker(worker, sizeof worker, diag);
+  config_t *first;
+  int err = config_load_paths(b->config_path, &first, diag);
+  if (err)
+    return err;
+  if (first->user != NULL)
+    err = listener_open_all(b, first, diag);
+  if (!err)
+    err = account_become(first, diag);
   if (!err)
     err = config_load(b->config_path, &b->config, diag);
   if (!err)
+    err = account_can_write(b->config, diag);
+  if (!err)
     err = listener_open_all(b, b->config, diag);
+  if (!err)
+    listener_close_others(b, b->config);
+  config_free(first);
+  return err;
+}
+
+static int start(broker_t *b, diag_t *diag)
+{
+  char worker[PATH_CAP];
+  int launcher = -1;
+  spawner_events_t events = {on_template, on_spawned, on_exited, on_died, on_lost, b};
+  int err = find_worker(worker, sizeof worker, diag);
+  if (!err)
+    err = launcher_fork(worker, &launcher, diag);
+  if (!err)
+    err = load_as_user(b, diag);
   if (!err)
     err = audit_open(b->loop, b->config->audit, &b->audit, diag);
   if (!err)
@@ -372,7 +411,9 @@ static int start(broker_t *b, diag_t *diag)
   if (!err && b->config->metrics.port != 0)
     err = metrics_server_open(b->loop, &b->config->metrics, on_metrics, b, &b->metrics, diag);
   if (!err)
-    err = spawner_new(b->loop, worker, b->config, &events, &b->spawner, diag);
+    err = spawner_new(b->loop, worker, launcher, b->config, &events, &b->spawner, diag);
+  else if (launcher >= 0)
+    close(launcher);
   if (err)
     return err;
   b->notify = notify_open();

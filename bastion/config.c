@@ -241,6 +241,7 @@ static const conf_field_t config_fields[] = {
     {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
     {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
+    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
     {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
     {"metrics", CONF_ONE, offsetof(config_t, metrics), .scalar = &conf_endpoint},
@@ -426,6 +427,8 @@ int config_load_paths(const char *path, config_t **out, diag_t *diag)
   if (c == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = conf_load(path, &config_map, c, &c->conf, diag);
+  if (!err)
+    err = check_endpoints(c, diag);
   if (err)
     config_free(c);
   else

@@ -99,6 +99,7 @@ typedef struct config {
   limits_conf_t limits;
   penalties_conf_t penalties;
   roles_t roles;
+  const char *user; /* to become once started as root; NULL: stays who it is */
   const char *audit;
   headsink_conf_t audit_sink;
   const char *control;

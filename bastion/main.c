@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bastion/account.h"
 #include "bastion/audit.h"
 #include "bastion/broker.h"
 #include "bastion/client.h"
@@ -124,17 +125,39 @@ static void print_checked(const config_t *c)
     puts("  no grants: nobody can reach anything");
 }
 
+/* As the account that will serve, where this process may become it. */
+static int load_to_check(const char *path, config_t **out, bool *as_served, diag_t *diag)
+{
+  config_t *first;
+  int err = config_load_paths(path, &first, diag);
+  if (err)
+    return err;
+  err = account_check(first, as_served, diag);
+  if (!err && *as_served)
+    err = account_become(first, diag);
+  config_free(first);
+  return err ? err : config_load(path, out, diag);
+}
+
 static int run_check(const options_t *o)
 {
   diag_t diag = {""};
-  config_t *c;
+  config_t *c = NULL;
+  bool as_served;
   if (o->config == NULL)
     return fail_usage("check needs -c FILE");
-  if (config_load(o->config, &c, &diag))
-    return fail(&diag);
-  print_checked(c);
+  int err = load_to_check(o->config, &c, &as_served, &diag);
+  if (!err && as_served)
+    err = account_can_write(c, &diag);
+  if (!err) {
+    print_checked(c);
+    if (c->user != NULL)
+      printf(as_served ? "  user       %s, who can read and write what it needs\n"
+                       : "  note       only root can tell whether user %s can read and write what it needs\n",
+             c->user);
+  }
   config_free(c);
-  return EXIT_FINE;
+  return err ? fail(&diag) : EXIT_FINE;
 }
 
 static int explain_offline(const options_t *o)

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "bastion/launcher.h"
 #include "bastion/peer.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -23,7 +25,7 @@ typedef struct child {
 typedef struct tmpl {
   struct tmpl *next;
   spawner_t *spawner;
-  uv_process_t process;
+  int pid;
   peer_t *peer;
   uv_pipe_t log;
   char line[LOG_BUF];
@@ -33,13 +35,12 @@ typedef struct tmpl {
   size_t spawned;
   uint32_t walls;
   bool ready;
-  bool dead;
-  unsigned handles; /* that must be closed before this is freed */
 } tmpl_t;
 
 struct spawner {
   uv_loop_t *loop;
   char *program;
+  launcher_t *launcher;
   const config_t *config;
   spawner_events_t events;
   tmpl_t *all;
@@ -55,12 +56,9 @@ struct spawner {
 
 /* ---- one template ---- */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_log_closed(uv_handle_t *handle)
 {
-  tmpl_t *t = handle->data;
-  if (--t->handles > 0)
-    return;
-  free(t);
+  free(handle->data);
 }
 
 static void unlink_tmpl(tmpl_t *t)
@@ -78,7 +76,7 @@ static void unlink_tmpl(tmpl_t *t)
     s->next = NULL;
 }
 
-/* Everything but the process handle is let go; that one waits for the exit. */
+/* It ends with its socket, and is kept until the launcher says that it has. */
 static void let_go(tmpl_t *t)
 {
   peer_close(t->peer);
@@ -99,28 +97,44 @@ static void report_orphans(tmpl_t *t)
 
 static void start_later(spawner_t *s);
 
-static void on_exit_process(uv_process_t *process, int64_t status, int signal)
+static void on_tmpl_exited(tmpl_t *t, int status)
 {
-  tmpl_t *t = process->data;
   spawner_t *s = t->spawner;
   bool in_use = t == s->current || t == s->next;
   bool was_current = t == s->current;
-  if (in_use && !s->closing) {
-    s->events.on_died(s->events.ctx, process->pid, (int)status, signal);
-    log_error("the template process (pid %d) ended by itself (status %lld, signal %d); another is started",
-              process->pid, (long long)status, signal);
+  if (in_use) {
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+        signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    s->events.on_died(s->events.ctx, t->pid, code, signal);
+    log_error("the template process (pid %d) ended by itself (status %d, signal %d); another is started",
+              t->pid, code, signal);
   }
-  t->dead = true;
   unlink_tmpl(t);
   let_go(t);
-  if (was_current && !s->closing)
+  if (was_current)
     s->events.on_ready(s->events.ctx, false);
   report_orphans(t);
-  uv_close((uv_handle_t *)&t->process, on_handle_closed);
-  if (!uv_is_closing((uv_handle_t *)&t->log))
-    uv_close((uv_handle_t *)&t->log, on_handle_closed);
-  if (in_use && !s->closing && s->next == NULL)
+  uv_close((uv_handle_t *)&t->log, on_log_closed);
+  if (in_use && s->next == NULL)
     start_later(s);
+}
+
+static void on_exited(void *ctx, int pid, int status)
+{
+  spawner_t *s = ctx;
+  for (tmpl_t *t = s->all; t != NULL; t = t->next) {
+    if (t->pid != pid)
+      continue;
+    on_tmpl_exited(t, status);
+    return;
+  }
+}
+
+static void on_launcher_gone(void *ctx)
+{
+  spawner_t *s = ctx;
+  log_error("the launcher process ended by itself: no worker can be started any more");
+  s->events.on_lost(s->events.ctx);
 }
 
 /* ---- what it and its workers say ---- */
@@ -219,9 +233,9 @@ static void on_gone(void *ctx, int err)
 {
   tmpl_t *t = ctx;
   if (err == SMPL_ECLOSED)
-    return; /* its exit is told by the process handle */
-  log_error("the template process (pid %d) sent what is no message; it is ended", t->process.pid);
-  uv_process_kill(&t->process, SIGKILL);
+    return; /* the launcher tells of its exit */
+  log_error("the template process (pid %d) sent what is no message; it is ended", t->pid);
+  launcher_kill(t->spawner->launcher, t->pid);
 }
 
 /* ---- starting one ---- */
@@ -239,34 +253,6 @@ static int send_keys(tmpl_t *t)
       return err;
   }
   return SMPL_OK;
-}
-
-/* A session of its own, so that Ctrl-C on the terminal reaches the broker alone; nothing of the environment but a tuning
- * of memcpy, worth half the upload speed of AES-GCM. */
-static int run(tmpl_t *t, int sock, int log_fd)
-{
-  spawner_t *s = t->spawner;
-  char *args[] = {s->program, NULL};
-  char *env[] = {"GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=100000000",
-#ifdef SMPL_SANITIZER
-                 "ASAN_OPTIONS=detect_leaks=0", /* it reads /proc, which an empty root has not */
-#endif
-                 NULL};
-  uv_stdio_container_t stdio[4] = {
-      {.flags = UV_IGNORE},
-      {.flags = UV_IGNORE},
-      {.flags = UV_INHERIT_FD, .data.fd = log_fd},
-      {.flags = UV_INHERIT_FD, .data.fd = sock},
-  };
-  uv_process_options_t options = {.exit_cb = on_exit_process,
-                                  .file = s->program,
-                                  .args = args,
-                                  .env = env,
-                                  .cwd = "/",
-                                  .flags = UV_PROCESS_DETACHED,
-                                  .stdio_count = 4,
-                                  .stdio = stdio};
-  return uv_spawn(s->loop, &t->process, &options);
 }
 
 static int start(spawner_t *s, diag_t *diag)
@@ -287,17 +273,15 @@ static int start(spawner_t *s, diag_t *diag)
   }
   uv_pipe_init(s->loop, &t->log, 0);
   t->log.data = t;
-  t->process.data = t;
-  t->handles = 2;
-  int rc = run(t, pair[1], log_pipe[1]);
+  int why, err = launcher_launch(s->launcher, pair[1], log_pipe[1], &t->pid, &why);
   close(pair[1]);
   close(log_pipe[1]);
-  if (rc != 0 || uv_pipe_open(&t->log, log_pipe[0]) != 0) {
+  if (err || uv_pipe_open(&t->log, log_pipe[0]) != 0) {
     close(pair[0]);
     close(log_pipe[0]);
-    uv_close((uv_handle_t *)&t->log, on_handle_closed);
-    uv_close((uv_handle_t *)&t->process, on_handle_closed);
-    return diag_fail(diag, SMPL_ESYS, "%s: cannot be executed: %s", s->program, uv_strerror(rc));
+    uv_close((uv_handle_t *)&t->log, on_log_closed);
+    return diag_fail(diag, SMPL_ESYS, "%s: cannot be executed: %s", s->program,
+                     why != 0 ? strerror(why) : smpl_strerror(err));
   }
   t->next = s->all;
   s->all = t;
@@ -305,10 +289,10 @@ static int start(spawner_t *s, diag_t *diag)
   s->started++;
   uv_read_start((uv_stream_t *)&t->log, on_log_alloc, on_log_read);
   peer_handlers_t handlers = {on_message, on_gone, t};
-  int err = peer_new(s->loop, pair[0], MSG_FROM_TEMPLATE, &handlers, &t->peer);
+  err = peer_new(s->loop, pair[0], MSG_FROM_TEMPLATE, &handlers, &t->peer);
   if (!err)
     err = send_keys(t);
-  if (err) { /* it ends with its socket; the exit callback cleans up */
+  if (err) { /* it ends with its socket, and its exit cleans up */
     let_go(t);
     return diag_fail(diag, err, "%s: cannot be told the host keys", s->program);
   }
@@ -336,15 +320,19 @@ static void start_later(spawner_t *s)
 
 /* ---- public ---- */
 
-int spawner_new(uv_loop_t *loop, const char *program, const config_t *config, const spawner_events_t *events,
-                spawner_t **out, diag_t *diag)
+int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const config_t *config,
+                const spawner_events_t *events, spawner_t **out, diag_t *diag)
 {
   *out = NULL;
   spawner_t *s = calloc(1, sizeof *s);
-  if (s == NULL || (s->program = strdup(program)) == NULL) {
+  launcher_t *launcher;
+  if (launcher_new(loop, launcher_sock, &launcher) || s == NULL || (s->program = strdup(program)) == NULL) {
+    launcher_close(launcher);
     free(s);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
+  s->launcher = launcher;
+  launcher_listen(launcher, &(launcher_events_t){on_exited, on_launcher_gone, s});
   s->loop = loop;
   s->config = config;
   s->events = *events;
@@ -407,7 +395,7 @@ int spawner_spawn(spawner_t *s, uint64_t session, int client, int pair)
     msg_init(&m, MSG_SPAWN_PAIR, 0, session);
     err = peer_send(t->peer, &m, pair);
     if (err) /* half a request cannot be taken back */
-      uv_process_kill(&t->process, SIGKILL);
+      launcher_kill(s->launcher, t->pid);
   }
   if (err)
     forget_child(t, session);
@@ -425,7 +413,7 @@ void spawner_kill(spawner_t *s, uint64_t session)
       msg_t m;
       msg_init(&m, MSG_KILL, 0, session);
       if (peer_send(t->peer, &m, -1))
-        uv_process_kill(&t->process, SIGKILL);
+        launcher_kill(s->launcher, t->pid);
       return;
     }
   }
@@ -435,7 +423,7 @@ void spawner_status(const spawner_t *s, spawner_status_t *out)
 {
   *out = (spawner_status_t){.ready = s->current != NULL, .started = s->started};
   if (s->current != NULL) {
-    out->pid = s->current->process.pid;
+    out->pid = s->current->pid;
     out->walls = s->current->walls;
   }
   for (const tmpl_t *t = s->all; t != NULL; t = t->next)
@@ -449,7 +437,7 @@ static void on_retry_closed(uv_handle_t *handle)
   free(s);
 }
 
-/* Their process handles go with them: nobody waits for their exit any more. */
+/* Nobody waits for the templates' exit any more. */
 void spawner_close(spawner_t *s)
 {
   if (s == NULL)
@@ -460,8 +448,8 @@ void spawner_close(spawner_t *s)
     unlink_tmpl(t);
     let_go(t);
     report_orphans(t);
-    uv_close((uv_handle_t *)&t->process, on_handle_closed);
-    uv_close((uv_handle_t *)&t->log, on_handle_closed);
+    uv_close((uv_handle_t *)&t->log, on_log_closed);
   }
+  launcher_close(s->launcher);
   uv_close((uv_handle_t *)&s->retry, on_retry_closed);
 }

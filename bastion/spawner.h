@@ -25,6 +25,8 @@ typedef struct spawner_events {
   void (*on_exited)(void *ctx, uint64_t session, int status);
   /* A template that was in use ended by itself: with this status, or by this signal. */
   void (*on_died)(void *ctx, int pid, int status, int signal);
+  /* The launcher ended by itself: there will be no other template, and nobody to kill a worker. */
+  void (*on_lost)(void *ctx);
   void *ctx;
 } spawner_events_t;
 
@@ -36,9 +38,10 @@ typedef struct spawner_status {
   uint64_t started;   /* since the broker started */
 } spawner_status_t;
 
-/* program is the path of smpl-bastion-worker. config is borrowed until the next spawner_renew. */
-int spawner_new(uv_loop_t *loop, const char *program, const config_t *config, const spawner_events_t *events,
-                spawner_t **out, diag_t *diag);
+/* program is the path of smpl-bastion-worker, for messages. launcher_sock (launcher_fork) is taken over, also on failure.
+ * config is borrowed until the next spawner_renew. */
+int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const config_t *config,
+                const spawner_events_t *events, spawner_t **out, diag_t *diag);
 /* Fresh template with this configuration's host keys. The old one serves until the new one is ready, unless the keys are
  * others now: then none serves until then. */
 void spawner_renew(spawner_t *spawner, const config_t *config, bool other_keys);
