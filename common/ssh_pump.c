@@ -219,6 +219,18 @@ void ssh_pump_free(ssh_pump_t *pump)
   free(pump);
 }
 
+/* libssh opens a channel with a window of 64 KB, or 32 KB where it accepts one, and widens it when the first bytes have come:
+ * a round trip late. Asked to read more than the window holds, it widens it now. */
+static void widen(ssh_pump_channel_t *ch)
+{
+  ssh_pump_t *pump = ch->pump;
+  if (ch->fd < 0 || !ssh_is_connected(pump->session) || ssh_channel_is_closed(ch->ssh))
+    return;
+  int got = ssh_channel_read_timeout(ch->ssh, pump->scratch, SSH_PUMP_READ_SIZE, 0, 0);
+  if (got > 0 && byte_queue_add(&ch->in, pump->scratch, (size_t)got) != SMPL_OK)
+    ch->drop = true;
+}
+
 static int add(ssh_pump_t *pump, ssh_pump_channel_t seed, ssh_pump_channel_t **out)
 {
   if (out)
@@ -242,12 +254,14 @@ static int add(ssh_pump_t *pump, ssh_pump_channel_t seed, ssh_pump_channel_t **o
   }
   *ch = seed;
   ch->pump = pump;
+  widen(ch);
   ch->callbacks.userdata = ch;
   ch->callbacks.channel_data_function = on_data;
   ch->callbacks.channel_eof_function = on_eof;
   ch->callbacks.channel_close_function = on_close;
   ssh_callbacks_init(&ch->callbacks);
   if (ssh_set_channel_callbacks(ch->ssh, &ch->callbacks) != SSH_OK) {
+    byte_queue_free(&ch->in);
     free(ch);
     return SMPL_ENOMEM;
   }

@@ -252,6 +252,21 @@ static void transfer(link_t *l, int from, int to, size_t total)
   assert_int_equal(got, total);
 }
 
+/* More than libssh's first window, though the reader's side has not been heard since the channel was opened. */
+static void test_a_channel_begins_with_its_whole_window(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  pipe_ends_t *p = open_pipe(l);
+  turn(l);
+  turn(l);
+  assert_true(ssh_channel_window_size(p->client_channel->ssh) >= 1 << 20);
+  assert_true(ssh_channel_window_size(p->server_channel->ssh) >= 1 << 20);
+  transfer(l, p->near, p->far, 100000);
+  disconnect_link(l);
+  free_pipe(p);
+}
+
 static void test_bytes_arrive_in_both_directions(void **state)
 {
   (void)state;
@@ -723,6 +738,7 @@ static void test_lines_that_nobody_takes_are_refused_at_the_limit(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_channel_begins_with_its_whole_window),
       cmocka_unit_test(test_bytes_arrive_in_both_directions),
       cmocka_unit_test(test_an_end_of_one_direction_leaves_the_other),
       cmocka_unit_test(test_an_end_comes_after_the_bytes_before_it_however_slow_the_reader),
