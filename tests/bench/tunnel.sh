@@ -21,6 +21,11 @@ M=$(mktemp -d /dev/shm/smpl-bench.XXXXXX) # a disk that syncs at once
 pids=()
 ulimit -n "$(ulimit -Hn)"
 me=$(id -un)
+# What the clients find of a user; here and not by env(1) before them, whose own start would count as theirs.
+unset SMPL_BASTION SSH_AUTH_SOCK
+export HOME=$T/home SMPL_TUNNEL_CONFIG= XDG_CONFIG_HOME=$T/home XDG_CACHE_HOME=$T/home
+mkdir -p "$T/home/.ssh"
+chmod 700 "$T/home" "$T/home/.ssh"
 
 # --- processes ---
 
@@ -128,8 +133,6 @@ C
   wait_port "$2"
 }
 start_dropbear() { # its keys are looked for at the user's home: root gets another for it alone
-  mkdir -p "$T/home/.ssh"
-  chmod 700 "$T/home" "$T/home/.ssh"
   dropbearkey -t ed25519 -f "$T/db_host" >/dev/null 2>&1
   dropbearkey -t ed25519 -f "$T/db_id" 2>/dev/null | grep ^ssh-ed25519 >"$T/home/.ssh/authorized_keys"
   chmod 600 "$T/home/.ssh/authorized_keys"
@@ -149,8 +152,8 @@ client() { # VARIANT PORT: forwards PORT to the target
   ssh-sshd-curve) echo "ssh $ssh_options $N $gcm -o KexAlgorithms=curve25519-sha256 $L -p $sshd_port $me@127.0.0.1" ;;
   ssh-sshd-gcm) echo "ssh $ssh_options $N $gcm $L -p $sshd_port $me@127.0.0.1" ;;
   ssh-bastion-gcm) echo "ssh $ssh_options $N $gcm $L -p $bastion_port dev@127.0.0.1" ;;
-  dbclient-dropbear) echo "env HOME=$T/home dbclient -N -y -y -i $T/db_id $L -p $dropbear_port $me@127.0.0.1" ;;
-  tunnel-bastion) echo "env -u SMPL_BASTION -u SSH_AUTH_SOCK SMPL_TUNNEL_CONFIG= XDG_CONFIG_HOME=$T/none HOME=$T/none $bin/smpl-tunnel -q -i $T/id --known-hosts $T/known_hosts --bastion dev@127.0.0.1:$bastion_port 127.0.0.1:$2:127.0.0.1:$target" ;;
+  dbclient-dropbear) echo "dbclient -N -y -y -i $T/db_id $L -p $dropbear_port $me@127.0.0.1" ;;
+  tunnel-bastion) echo "$bin/smpl-tunnel -q -i $T/id --known-hosts $T/known_hosts --bastion dev@127.0.0.1:$bastion_port 127.0.0.1:$2:127.0.0.1:$target" ;;
   esac
 }
 server_of() { case $1 in *bastion*) echo bastion ;; *dropbear) echo dropbear ;; *) echo sshd ;; esac; }
