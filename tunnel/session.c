@@ -235,6 +235,7 @@ static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory,
     return EXIT_OTHER;
   }
   ssh_set_blocking(s->ssh, 0);
+  s->fd = -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon another's */
   preface_t preface = {0};
   listen_to_preface(&preface);
   exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);

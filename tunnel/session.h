@@ -31,7 +31,7 @@ void session_memory_clear(session_memory_t *memory);
 
 typedef struct session {
   ssh_session ssh;     /* NULL: none */
-  int fd;              /* -1: none */
+  int fd;              /* until libssh has it; -1: none */
   pid_t proxy;         /* of ProxyCommand; 0: none */
   settings_t settings; /* with which it was made */
   bool may_pass;       /* when it failed: another try may fare better */
