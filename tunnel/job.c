@@ -126,7 +126,7 @@ static void print_whoami(tunnel_t *t, const json_t *reply)
       used += n > 0 ? (size_t)n : 0;
     }
     say_answer(t->say, "user      %s", text_of(reply, "user"));
-    say_answer(t->say, "groups    %s", list);
+    say_answer(t->say, "groups    %s", list[0] ? list : "none");
     say_answer(t->say, "key       %s", text_of(reply, "key"));
     say_answer(t->say, "seen from %s", text_of(reply, "source"));
     say_answer(t->say, "bastion   %s", t->bastion);

@@ -15,6 +15,8 @@ import kit
 import product
 import pytest
 
+from test_bastion_identity import token  # noqa: F401 (a fixture)
+
 
 class Target:
     """A TCP server on a private address."""
@@ -334,6 +336,72 @@ def test_a_new_connection_a_request_hundreds_of_times(place):
             assert s.recv(2) == b"hi"
     worker = kit.children(place.programs["bastion"].pid)[-1]
     kit.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= 5, "the worker gives all descriptors back")
+
+
+def test_thirty_at_once_are_served_while_one_of_them_stalls(place):
+    """As a browser opens them: none waits for another."""
+    release = threading.Event()
+
+    def handler(connection):
+        if connection.recv(4) == b"hang":
+            release.wait(kit.PATIENCE)
+        connection.sendall(b"answer")
+
+    place.target.handler = handler
+    port = local_port(place.tunnel("0:config.internal"))
+    connections = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(30)]
+    connections[0].sendall(b"hang")
+    for s in connections[1:]:
+        s.sendall(b"good")
+    for s in connections[1:]:
+        assert kit.recv_all(s) == b"answer"
+    release.set()
+    assert kit.recv_all(connections[0]) == b"answer"
+    for s in connections:
+        s.close()
+
+
+@pytest.mark.full
+def test_thousands_of_short_connections_are_all_served(place):
+    """How many a second is printed, not judged."""
+    port = local_port(place.tunnel("0:config.internal"))
+    served = []
+
+    def run():
+        for i in range(625):
+            with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+                s.sendall(b"hi")
+                assert s.recv(2) == b"hi"
+            served.append(i)
+
+    threads = [threading.Thread(target=run) for _ in range(16)]
+    start = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    print(f"{len(served) / (time.monotonic() - start):.0f} connections/s")
+    assert len(served) == 10_000
+    kit.wait_until(lambda: sum(r["event"] == "channel-end" for r in audit(place)) >= 10_000, "each has its end on record")
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_security_key_signs_through_the_agent(place, token, kind):
+    """A software one behind an agent of ours: libssh passes its flags and counter on, and the bastion checks the touch."""
+    agent = token(kind)
+    (place.work / "dev.pub").write_text(agent.key.line + "\n")
+    bastion(place, "reload")
+    (place.work / "tunnel.yaml").write_text(f"bastion: dev@127.0.0.1:{place.ssh}\nknown_hosts: known_hosts\n")
+    env = {"SSH_AUTH_SOCK": str(agent.path)}
+    program = place.tunnel("-v", "0:config.internal", env=env)
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+        s.sendall(b"touched")
+        assert s.recv(7) == b"touched"
+    assert re.search(r"offering agent key \S+ SHA256:\S+ \(token\)", program.stderr)
+    agent.key.flags = 0  # nobody touched it
+    program = place.tunnel("0:config.internal", env=env)
+    assert program.wait() == 6
+    assert re.search(r"agent key \S+ SHA256:\S+ \(token\)", program.stderr)
 
 
 def test_connections_above_the_limit_are_refused_with_their_reason_and_the_rest_go_on(place):

@@ -219,7 +219,7 @@ key = {key!r}
 s = socket.socket(socket.AF_UNIX); s.bind({str(work / 'agent')!r}); s.listen()
 body = b"\\x0c" + struct.pack("!I", 1) + struct.pack("!I", len(key)) + key + struct.pack("!I", 0)
 def serve(c):
-    while head := c.recv(5):
+    while head := c.recv(5, socket.MSG_WAITALL):
         if head[4] == 11:
             c.sendall(struct.pack("!I", len(body)) + body)
         else:
