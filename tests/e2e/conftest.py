@@ -30,8 +30,7 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="walls are tested on the release build"))
 
 
-@pytest.fixture
-def work():
+def folder():
     """A fresh folder with a short path (unix sockets have at most 107 bytes), removed afterwards."""
     path = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
     path.chmod(0o755)
@@ -39,13 +38,13 @@ def work():
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
-def spawn(work):
-    """spawn(argv...) -> kit.Program, ended after the test. A sanitizer's report fails the test."""
+def starter(cwd):
+    """spawn(argv...) -> kit.Program, ended after the test. A sanitizer's report fails the test, and so does a worker that
+    needed a system call which it may not make."""
     programs = []
 
     def start(*argv, **kw):
-        kw.setdefault("cwd", work)
+        kw.setdefault("cwd", cwd)
         program = kit.Program(argv, **kw)
         programs.append(program)
         return program
@@ -60,3 +59,26 @@ def spawn(work):
         assert "AddressSanitizer" not in program.stderr, program.stderr
         assert "LeakSanitizer" not in program.stderr, program.stderr
         assert "runtime error:" not in program.stderr, program.stderr
+        assert program.rogue or "was killed for a system call" not in program.stderr, program.stderr
+
+
+@pytest.fixture
+def work():
+    yield from folder()
+
+
+@pytest.fixture
+def spawn(work):
+    yield from starter(work)
+
+
+# The same for programs that all tests of a file share.
+
+@pytest.fixture(scope="module")
+def shared_work():
+    yield from folder()
+
+
+@pytest.fixture(scope="module")
+def shared_spawn(shared_work):
+    yield from starter(shared_work)

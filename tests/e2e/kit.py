@@ -94,6 +94,8 @@ def run(*argv, timeout=PATIENCE, **kw):
 class Program:
     """A running program of ours (or a client). Standard error is collected line by line; standard output too."""
 
+    rogue = False  # its workers are told to misbehave
+
     def __init__(self, argv, cwd=None, env=None, name=None):
         self.argv = [str(a) for a in argv]
         self.name = name or Path(self.argv[0]).name

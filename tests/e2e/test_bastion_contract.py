@@ -2,6 +2,7 @@
 stands in the audit; nothing that was not proven is believed."""
 
 import base64
+import concurrent.futures
 import json
 import os
 import shutil
@@ -28,9 +29,10 @@ class Fake:
         self.bin = work / "bin"
         (self.bin / "lib").mkdir(parents=True)
         shutil.copy(kit.binary("smpl-bastion"), self.bin / "smpl-bastion")
-        shutil.copy(E2E / "test_bastion_fake_worker.py", self.bin / "smpl-bastion-worker")
+        shutil.copy(E2E / "fake_worker.py", self.bin / "smpl-bastion-worker")
         shutil.copy(E2E / "fake_broker.py", self.bin / "lib" / "fake_broker.py")
         (self.bin / "smpl-bastion-worker").chmod(0o755)
+        self.plays = 0  # each is one session
         self.use_pem_key()
 
     def use_pem_key(self):
@@ -43,11 +45,15 @@ class Fake:
         (self.bin / "dev.blob").write_text(blob)
         (self.world.work / "dev.pub").write_text(f"ssh-ed25519 {blob}\n")
 
-    def play(self, scenario):
+    def play(self, scenario, more=False):
+        """One session more of the one broker; `seen` begins anew unless there is to be more of it."""
         (self.bin / "scenario").write_text(scenario)
-        (self.bin / "seen").write_text("")
+        if not more:
+            (self.bin / "seen").write_text("")
+        self.plays += 1
         w = self.world
-        w.bastion = w.spawn(self.bin / "smpl-bastion", "-v", "-c", "bastion.yaml").wait_ready()
+        if not hasattr(w, "bastion"):
+            w.bastion = w.spawn(self.bin / "smpl-bastion", "-v", "-c", "bastion.yaml").wait_ready()
         self.client = socket.create_connection((BASTION, w.ssh_port))
         self.client.settimeout(kit.PATIENCE)
 
@@ -59,11 +65,20 @@ class Fake:
         return kit.wait_until(found, f"the worker sees {what}: {self.seen()}")
 
 
+@pytest.fixture(scope="module")
+def stage(shared_work, shared_spawn):
+    f = Fake(shared_work, shared_spawn)
+    yield f
+    f.world.check_chain()
+    f.world.close()
+
+
 @pytest.fixture
 def fake(work, spawn):
     f = Fake(work, spawn)
     yield f
     assert not [s for s in f.seen() if "error" in s], f.seen()
+    f.world.bastion.signal(signal.SIGINT)  # all at once: workers that sleep are not waited for
     f.world.close()
 
 
@@ -135,17 +150,18 @@ BREACHES = {
 
 
 @pytest.mark.parametrize("name", BREACHES)
-def test_a_breach_of_the_contract_ends_the_session_and_is_written_down(fake, name):
+def test_a_breach_of_the_contract_ends_the_session_and_is_written_down(stage, name):
     scenario, what = BREACHES[name]
-    fake.play(scenario.replace("{web}", WEB).replace("{port}", str(fake.world.port)))
-    assert kit.recv_all(fake.client) == b""  # cut
-    record = kit.wait_until(lambda: fake.world.records("session-end") + fake.world.records("login-failed", reason="worker-misbehaved"),
-                            f"the breach is on record: {fake.world.bastion.stderr}")[-1]
-    assert record["reason"] == "worker-misbehaved" and what in record["text"], record
-    fake.wait_seen(killed=1)
-    kit.wait_until(lambda: what in fake.world.bastion.stderr, "the log says it")
-    assert fake.world.status()["ok"]
-    fake.world.check_chain()
+    w, before = stage.world, len(stage.world.audit())
+    stage.play(scenario.replace("{web}", WEB).replace("{port}", str(w.port)))
+    assert kit.recv_all(stage.client) == b""  # cut
+    ends = lambda: [r for r in w.audit()[before:] if r["event"] in ("session-end", "login-failed") and r["reason"] == "worker-misbehaved"]
+    record, = kit.wait_until(ends, f"the breach is on record: {w.bastion.stderr}")
+    assert what in record["text"], record
+    stage.wait_seen(killed=stage.plays)
+    kit.wait_until(lambda: f"session {record['session']}: its worker" in w.bastion.stderr, "the log says it")
+    assert w.status()["ok"]
+    assert not [s for s in stage.seen() if "error" in s], stage.seen()
 
 
 def test_what_is_not_granted_gets_no_descriptor_even_when_the_worker_asks(fake):
@@ -258,18 +274,26 @@ PROLONGINGS = {
 }
 
 
-@pytest.mark.parametrize("kind", PROLONGINGS)
-def test_no_message_of_an_ending_worker_moves_its_end(fake, target, kind):
-    """SESSION_END_MS is 2 s; the worker would go on for 30."""
-    fake.play(target.opening + f"w.send(fb.BYE, struct.pack('=I', 1)); up = 0\nfor i in range(75): {PROLONGINGS[kind]}; time.sleep(0.4)")
-    with target.accept() as connection:
-        fake.wait_seen(kept=True)
-        began = time.monotonic()
+def test_no_message_of_an_ending_worker_moves_its_end(fake, target):
+    """SESSION_END_MS is 2 s; each worker would go on for 30."""
+    def watch(connection, client, began):
         assert kit.recv_all(connection) == b""
-        assert kit.recv_all(fake.client) == b""
-    assert time.monotonic() - began < 6
-    fake.wait_seen(killed=1)
-    assert fake.world.wait_record("session-end")["reason"] == "client-closed"
+        assert kit.recv_all(client) == b""
+        return time.monotonic() - began
+
+    with concurrent.futures.ThreadPoolExecutor(len(PROLONGINGS)) as pool:
+        ends = []
+        for words in PROLONGINGS.values():
+            began = time.monotonic()
+            fake.play(target.opening + f"w.send(fb.BYE, struct.pack('=I', 1)); up = 0\nfor i in range(75): {words}; time.sleep(0.4)",
+                      more=len(ends) > 0)
+            ends.append(pool.submit(watch, target.accept(), fake.client, began))
+            kit.wait_until(lambda: len([s for s in fake.seen() if "kept" in s]) == len(ends), "it has its connection")
+        assert all(end.result() < 6 for end in ends)
+    records = kit.wait_until(lambda: len(fake.world.records("session-end")) == len(ends) and fake.world.records("session-end"), "all have ended")
+    assert {r["reason"] for r in records} == {"client-closed"}
+    for number in range(1, 1 + len(ends)):
+        fake.wait_seen(killed=number)
     fake.world.check_ends()
 
 

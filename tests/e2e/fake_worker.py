@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Holds no test: stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and the worker does
-what the file `scenario` beside it says. It keeps to the contract until the scenario breaks it, and writes what it sees to
-the file `seen`."""
+"""Stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and each worker does
+what the file `scenario` beside it says when it is forked. It keeps to the contract until the scenario breaks it, and writes
+what it sees to the file `seen`. It has no walls: for those see test_bastion_rogue.py, whose worker is the product's."""
 
 import json
 import os
@@ -24,31 +24,20 @@ def say(**what):
         seen.write(json.dumps(what) + "\n")
 
 
-class Worker:
-    """The worker's side of a pair, with the calls a scenario is made of."""
+class Contract:
+    """What a worker says to the broker; put() sends a packet, receive() gives the next one's kind and body."""
 
-    def __init__(self, pair, number, client):
-        self.pair, self.number, self.client, self.request = pair, number, client, 0
+    number, request = 0, 0
 
     def send(self, kind, body=b"", *, version=fb.VERSION, number=None, raw=None, fds=()):
+        self.put(self.packet(kind, body, version=version, number=number) if raw is None else raw, fds)
+
+    def packet(self, kind, body=b"", *, version=fb.VERSION, number=None):
         self.request += 1
         size = SIZES.get(kind, len(body))
         message = fb.HEADER.pack(version, kind, self.request, self.number if number is None else number)
         message += body + bytes(size - len(body))
-        message += bytes(-len(message) % 8)
-        if raw is not None:
-            message = raw
-        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
-        self.pair.sendmsg([message], anc)
-
-    def receive(self):
-        message, anc, _, _ = self.pair.recvmsg(65536, 1024)
-        if not message:
-            say(pair="closed")
-            return None, b""
-        kind = fb.HEADER.unpack_from(message)[1]
-        say(got=kind, fds=len(anc))
-        return kind, message[fb.HEADER.size:]
+        return message + bytes(-len(message) % 8)
 
     def hello(self, walls=3):
         self.send(fb.HELLO, struct.pack("=I", walls))
@@ -68,14 +57,34 @@ class Worker:
         return self.receive()
 
     def open(self, host, port):
-        self.send(fb.OPEN, fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1))
+        ask_open(self, host, port)
         return self.receive()
 
     def traffic(self, channel, up, down, kind=fb.TRAFFIC):
         self.send(kind, struct.pack("=IIQQ", channel, 0, up, down))
 
+
+class Worker(Contract):
+    """The worker's side of a pair, with the calls a scenario is made of."""
+
+    def __init__(self, pair, number, client):
+        self.pair, self.number, self.client = pair, number, client
+
+    def put(self, message, fds):
+        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+        self.pair.sendmsg([message], anc)
+
+    def receive(self):
+        message, anc, _, _ = self.pair.recvmsg(65536, 1024)
+        if not message:
+            say(pair="closed")
+            return None, b""
+        kind = fb.HEADER.unpack_from(message)[1]
+        say(got=kind, fds=len(anc))
+        return kind, message[fb.HEADER.size:]
+
     def wait_end(self):
-        while self.receive()[0] is not None:
+        while self.receive()[0] not in (None, fb.END):
             pass
 
 
@@ -135,7 +144,6 @@ def main():
     template = socket.socket(fileno=3)
     template.setblocking(True)
     template.send(fb.HEADER.pack(1, fb.TEMPLATE_READY, 0, 0) + struct.pack("=Ixxxx", 0))
-    scenario = compile((HERE / "scenario").read_text(), "scenario", "exec")
     client, number, children = None, None, {}
     while True:
         message, anc, _, _ = template.recvmsg(65536, 64)
@@ -155,6 +163,7 @@ def main():
                 w.pair.setblocking(True)
                 assert w.receive()[0] == fb.START
                 try:
+                    scenario = compile((HERE / "scenario").read_text(), "scenario", "exec")
                     exec(scenario, {**globals(), "w": w})
                     w.wait_end()
                 except (BrokenPipeError, ConnectionResetError):
