@@ -1,6 +1,7 @@
 #include "bastion/msg.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -236,6 +237,13 @@ static bool fds_ok(const msg_t *m, size_t count, bool truncated)
   return m->h.type == MSG_OPENED && count == 0 && truncated;
 }
 
+/* Nothing was received: the end, or an empty packet. */
+static bool hung_up(int sock)
+{
+  struct pollfd p = {sock, POLLRDHUP, 0};
+  return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
 int msg_receive(int sock, msg_t *m, msg_from_t from, int *fd)
 {
   *fd = -1;
@@ -260,7 +268,7 @@ int msg_receive(int sock, msg_t *m, msg_from_t from, int *fd)
   size_t count = take_fds(&hdr, fds);
   bool truncated = (hdr.msg_flags & MSG_CTRUNC) != 0;
   int err = SMPL_OK;
-  if (n == 0 && count == 0 && !truncated)
+  if (n == 0 && count == 0 && !truncated && hung_up(sock))
     err = SMPL_ECLOSED;
   else if ((hdr.msg_flags & MSG_TRUNC) != 0 || msg_check(m, (size_t)n, from) || !fds_ok(m, count, truncated))
     err = SMPL_EPROTO;

@@ -198,6 +198,20 @@ static void close_pair(const int *pair)
   close(pair[1]);
 }
 
+static void tells_an_empty_packet_from_the_end(void **state)
+{
+  (void)state;
+  static msg_t got;
+  int pair[2], fd;
+  open_pair(pair);
+  assert_int_equal(send(pair[0], "", 0, 0), 0);
+  assert_int_equal(msg_receive(pair[1], &got, MSG_FROM_WORKER, &fd), SMPL_EPROTO);
+  assert_int_equal(msg_receive(pair[1], &got, MSG_FROM_WORKER, &fd), SMPL_EAGAIN);
+  close(pair[0]);
+  assert_int_equal(msg_receive(pair[1], &got, MSG_FROM_WORKER, &fd), SMPL_ECLOSED);
+  close(pair[1]);
+}
+
 static void carries_a_message_and_its_descriptor(void **state)
 {
   (void)state;
@@ -333,6 +347,7 @@ int main(void)
       cmocka_unit_test(refuses_text_without_end),
       cmocka_unit_test(refuses_numbers_above_their_limits),
       cmocka_unit_test(json_is_exactly_as_long_as_it_says),
+      cmocka_unit_test(tells_an_empty_packet_from_the_end),
       cmocka_unit_test(carries_a_message_and_its_descriptor),
       cmocka_unit_test(says_when_the_queue_is_full),
       cmocka_unit_test(closes_descriptors_that_do_not_belong),
