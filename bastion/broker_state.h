@@ -132,7 +132,7 @@ struct session {
   rate_t question_rate;
   uint32_t failures, probes, notes;
   uint32_t refused_keys; /* offered and not on file, or not to be used */
-  bool unsigned_told;    /* that a host signature was not given is in the log; once */
+  bool unsigned_told;    /* that a host signature was not given is on record; once */
   bool verified;         /* verified_* are of a signature that held */
   char verified_user[MSG_USER_MAX];
   uint8_t verified_key[MSG_KEY_MAX];
@@ -247,8 +247,9 @@ void session_tell_repeats(broker_t *b, bool all);
 /* ---- session_login.c ---- */
 
 void login_sign(session_t *s, const msg_t *m);
-void login_verify(session_t *s, const msg_t *m, bool refuse);
-void login_probe(session_t *s, const msg_t *m, bool refuse);
+/* late: the user has signed in. */
+void login_verify(session_t *s, const msg_t *m, bool late);
+void login_probe(session_t *s, const msg_t *m, bool late);
 void login_request(session_t *s, const msg_t *m);
 
 /* ---- session_channel.c ---- */

@@ -8,6 +8,20 @@
 #include "common/log.h"
 #include "common/text.h"
 
+/* What a sound worker asks for only when its client sends more than it may. The end of a session that is ending says it
+ * all. */
+static void refuse(session_t *s, const char *what)
+{
+  if (s->state == STATE_ENDING)
+    return;
+  json_t *r = session_record(s, "refused");
+  json_object_set_new(r, "reason", json_string(reason_name(REASON_PROTOCOL_ERROR)));
+  json_object_set_new(r, "what", json_string(what));
+  s->broker->refused++;
+  if (session_append_refusal(s, r, "refused", what, 0, REASON_PROTOCOL_ERROR))
+    log_warn("session %s: refused: %s", s->id, what);
+}
+
 /* ---- the host key ---- */
 
 /* Lengths of exchange hashes of the key exchanges that are offered. */
@@ -34,7 +48,7 @@ void login_sign(session_t *s, const msg_t *m)
     reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
   } else if (!s->unsigned_told) {
     s->unsigned_told = true;
-    log_warn("session %s: a host signature was not given", s->id);
+    refuse(s, "a host signature was not given");
   }
   if (s->state == STATE_KEX) {
     memcpy(s->hash, m->sign.data, m->sign.len);
@@ -62,12 +76,14 @@ static void record_failure(session_t *s, const char *user, const uint8_t *key, s
   s->refused_keys++;
 }
 
-void login_verify(session_t *s, const msg_t *m, bool refuse)
+void login_verify(session_t *s, const msg_t *m, bool late)
 {
   msg_t reply;
   msg_init(&reply, MSG_VERIFIED, m->h.request, s->number);
   s->verified = false;
-  if (!refuse) {
+  if (late) {
+    refuse(s, "a signature after the login");
+  } else {
     verify_result_t r =
         verify_login(s->broker->config, (wire_slice_t){s->hash, s->hash_len}, m->verify.signature,
                      m->verify.signature_len, m->verify.data, m->verify.data_len);
@@ -99,9 +115,11 @@ static void send_probed(session_t *s, uint32_t request, reason_t reason)
   session_send(s, &reply, -1);
 }
 
-void login_probe(session_t *s, const msg_t *m, bool refuse)
+void login_probe(session_t *s, const msg_t *m, bool late)
 {
-  if (refuse || m->login.key_len == 0) {
+  if (late)
+    refuse(s, "a key offered after the login");
+  if (late || m->login.key_len == 0) {
     send_probed(s, m->h.request, REASON_METHOD_NOT_ACCEPTED);
     return;
   }
