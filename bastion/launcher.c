@@ -110,12 +110,14 @@ static void keep_few_capabilities(void)
 }
 
 /* A session of its own, so that Ctrl-C on the terminal reaches the broker alone; nothing of the environment but a tuning
- * of memcpy, worth half the upload speed of AES-GCM. Returns on failure alone, with errno. */
+ * of memcpy, worth half the upload speed of AES-GCM, and the one arena of malloc: where memory ends it would read files to
+ * see whether a second one helps. Returns on failure alone, with errno. */
 static void execute(const char *program, int sock, int log_fd)
 {
   char *args[] = {(char *)(uintptr_t)program, NULL};
   char *env[] = {
-      (char *)(uintptr_t) "GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=100000000",
+      (char *)(uintptr_t) "GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=100000000:glibc.malloc.arena_max="
+                          "1",
 #ifdef SMPL_SANITIZER
       (char *)(uintptr_t) "ASAN_OPTIONS=detect_leaks=0", /* it reads /proc, which an empty root has not */
 #endif
