@@ -489,17 +489,14 @@ class FlippingDns:
         self.answers, self.asked = answers, 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, 53))
-        self.socket.settimeout(0.1)
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self.run, daemon=True).start()
 
     def run(self):
-        while not self.ending.is_set():
+        while True:
             try:
                 message, peer = self.socket.recvfrom(4096)
-            except TimeoutError:
-                continue
+            except OSError:
+                return
             end = message.index(b"\0", 12) + 5
             records = []
             if message[end - 4:end] == b"\0\1\0\1":
@@ -509,8 +506,6 @@ class FlippingDns:
             self.socket.sendto(message[:2] + struct.pack(">HHHHH", 0x8580, 1, len(records), 0, 0) + message[12:end] + body, peer)
 
     def close(self):
-        self.ending.set()
-        self.thread.join()
         self.socket.close()
 
 
