@@ -62,6 +62,7 @@ def test_openssh_socks_reaches_what_is_granted_by_name_and_nothing_else(world):
     assert get(f"http://{WEB}:{w.port}/").stdout == "hello from inside"
     for url in (f"http://secret.smplkit.local:{w.port}/", f"http://127.0.0.1:{w.ssh_port}/", "http://config.internal.smplkit.local:22/"):
         assert get(url).returncode != 0
+    kit.wait_until(lambda: len(w.records("channel-refused")) == 3, "each refusal is on record")  # written without waiting
     assert {r["reason"] for r in w.records("channel-refused")} == {"not-granted", "port-not-granted"}
     assert ssh.running()
 
