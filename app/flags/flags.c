@@ -5,64 +5,15 @@
 #include "app/flags/flag_rules.h"
 #include "app/flags/flag_store.h"
 #include "app/services/doc.h"
-#include "app/services/jsonapi.h"
-#include "app/services/product.h"
+#include "app/services/resource.h"
 #include "app/services/rows.h"
 #include "app/services/services.h"
 #include "common/error.h"
 
-/* Checks the body, which tells all there is to check, and queues the change. */
-static void write_flag(request_t *request, product_t *p, const caller_t *caller,
-                       int (*run)(storage_db_t *, change_t *), jsonapi_id_t rule)
+static int check(change_t *c)
 {
-  change_t *c = change_new(request, sizeof *c, p, caller);
-  if (c == NULL)
-    return;
-  c->run = run;
-  c->id = request_parameter(request, "id");
-  int err = jsonapi_body(request_body(request), "flag", rule, &c->new_id, &c->attributes, &c->problem);
-  if (!err && c->new_id != NULL && !resource_id_valid(c->new_id))
-    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_data, "id"),
-                          "expected 1 to %d of A-Z a-z 0-9 . _ ~ -", RESOURCE_ID_MAX);
-  if (!err)
-    err = flag_check(c->attributes, &c->problem);
-  if (err)
-    problem_reply(request, &c->problem);
-  else
-    change_start(p->storage, c);
-}
-
-static void create(request_t *request, void *service, const caller_t *caller)
-{
-  write_flag(request, service, caller, flag_create, JSONAPI_ID_REQUIRED);
-}
-
-static void replace(request_t *request, void *service, const caller_t *caller)
-{
-  write_flag(request, service, caller, flag_replace, JSONAPI_ID_OPTIONAL);
-}
-
-static void delete_one(request_t *request, void *service, const caller_t *caller)
-{
-  product_t *p = service;
-  change_t *c = change_new(request, sizeof *c, service, caller);
-  if (c == NULL)
-    return;
-  c->run = flag_remove;
-  c->id = request_parameter(request, "id");
-  change_start(p->storage, c);
-}
-
-static int run_get(storage_db_t *db, read_t *r)
-{
-  json_t *resource = NULL;
-  const char *id = request_parameter(r->request, "id");
-  int err = flag_get(db, r->caller.account, id, &resource);
-  if (!err)
-    r->document = jsonapi_document(resource);
-  else if (err == SMPL_ENOENT && (err = tenants_require(db, r->caller.account, &r->problem)) == SMPL_OK)
-    err = problem_at(&r->problem, 404, NULL, "there is no flag '%s' in this account", id);
-  return err;
+  int err = c->new_id != NULL ? resource_check_id(c) : SMPL_OK;
+  return err ? err : flag_check(c->attributes, &c->problem);
 }
 
 static bool refuse(request_t *request, const char *parameter, const char *detail)
@@ -124,8 +75,6 @@ static int run_list(storage_db_t *db, read_t *r)
   json_t *data = NULL;
   int64_t total = 0;
   int err = flag_list(db, r->caller.account, &list, &l->filter, &data, &total);
-  if (!err && json_array_size(data) == 0)
-    err = tenants_require(db, r->caller.account, &r->problem);
   if (err == SMPL_ELIMIT) {
     r->parameter = list.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
                                                              : "filter[references_context_type]";
@@ -133,55 +82,34 @@ static int run_list(storage_db_t *db, read_t *r)
                "too many rules to look through; narrow the list with filter[type] or filter[search]");
     r->problem.title = "Invalid query parameter";
   }
-  if (!err)
-    r->document = jsonapi_list_document(data, &list, total);
-  else
-    json_decref(data);
-  return err;
+  return resource_page(db, r, err, data, &list, total);
 }
 
-static void on_create(request_t *request, void *service)
-{
-  product_guard(service, request, create);
-}
-
-static void on_list(request_t *request, void *service)
-{
-  static const read_kind_t list = {sizeof(list_read_t), prepare_list, run_list};
-  product_read(service, request, &list);
-}
-
-static void on_get(request_t *request, void *service)
-{
-  static const read_kind_t get = {sizeof(read_t), NULL, run_get};
-  product_read(service, request, &get);
-}
-
-static void on_replace(request_t *request, void *service)
-{
-  product_guard(service, request, replace);
-}
-
-static void on_delete(request_t *request, void *service)
-{
-  product_guard(service, request, delete_one);
-}
+static const resource_kind_t kind = {
+    .type = "flag",
+    .check = check,
+    .create = flag_create,
+    .replace = flag_replace,
+    .remove = flag_remove,
+    .get = flag_get,
+    .list = {sizeof(list_read_t), prepare_list, run_list},
+};
 
 /* clang-format off */
 static const route_t routes[] = {
-  {METHOD_POST, "/api/v1/flags", TIER_API, on_create, "create_flag", "Create Flag",
+  {METHOD_POST, "/api/v1/flags", TIER_API, resource_create, "create_flag", "Create Flag",
    "Create a new feature flag. The caller chooses its key, data.id.",
    "Flags", 1, "FlagCreateRequest", flag_create_example, NULL, flag_create_responses},
-  {METHOD_GET, "/api/v1/flags", TIER_API, on_list, "list_flags", "List Flags",
+  {METHOD_GET, "/api/v1/flags", TIER_API, resource_list, "list_flags", "List Flags",
    "List feature flags for this account, by key unless sort says otherwise.",
    "Flags", 1, NULL, NULL, flag_list_parameters, flag_list_responses},
-  {METHOD_GET, "/api/v1/flags/{id}", TIER_API, on_get, "get_flag", "Get Flag",
+  {METHOD_GET, "/api/v1/flags/{id}", TIER_API, resource_get, "get_flag", "Get Flag",
    "Retrieve a feature flag by its key.",
    "Flags", 1, NULL, NULL, flag_id_parameters, flag_get_responses},
-  {METHOD_PUT, "/api/v1/flags/{id}", TIER_API, on_replace, "update_flag", "Update Flag",
+  {METHOD_PUT, "/api/v1/flags/{id}", TIER_API, resource_replace, "update_flag", "Update Flag",
    "Replace a feature flag entirely. Every writable field is overwritten; another data.id renames it.",
    "Flags", 1, "FlagRequest", flag_replace_example, flag_id_parameters, flag_replace_responses},
-  {METHOD_DELETE, "/api/v1/flags/{id}", TIER_API, on_delete, "delete_flag", "Delete Flag",
+  {METHOD_DELETE, "/api/v1/flags/{id}", TIER_API, resource_delete, "delete_flag", "Delete Flag",
    "Delete a feature flag by its key.",
    "Flags", 1, NULL, NULL, flag_id_parameters, flag_delete_responses},
   DOC_ROUTES_TENANT,
@@ -190,7 +118,7 @@ static const route_t routes[] = {
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
-  return product_open(env, &flag_schema, NULL, state, diag);
+  return product_open(env, &flag_schema, NULL, &kind, state, diag);
 }
 
 const service_t flags_service = {

@@ -58,13 +58,14 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
 }
 
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
-                 void **state, diag_t *diag)
+                 const struct resource_kind *kind, void **state, diag_t *diag)
 {
   *state = NULL;
   product_t *p = calloc(1, sizeof *p);
   if (p == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   p->provision = provision;
+  p->kind = kind;
   p->last_read = &p->first_read;
   int err = open_parts(p, env, schema, diag);
   if (err) {

@@ -20,6 +20,7 @@ enum {
 };
 
 struct read;
+struct resource_kind;
 
 typedef struct product {
   storage_t *storage;
@@ -31,6 +32,7 @@ typedef struct product {
   size_t reads;                         /* with that one */
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
+  const struct resource_kind *kind;
   void (*closed)(void *ctx);
   void *closed_ctx;
 } product_t;
@@ -60,7 +62,7 @@ typedef struct product {
 
 /* service_t.open and close: *state is a product_t, and the service pointer of every handler. */
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
-                 void **state, diag_t *diag);
+                 const struct resource_kind *kind, void **state, diag_t *diag);
 void product_close(void *state, void (*done)(void *ctx), void *ctx);
 /* service_t.check. */
 int product_check(void *state, diag_t *diag);
