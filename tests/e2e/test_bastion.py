@@ -416,6 +416,36 @@ def test_explain_and_check_need_no_running_bastion(world):
     assert done.returncode == 0 and done.stdout.startswith("allowed: ")
 
 
+def test_explain_tells_all_of_the_grant_that_decides_or_comes_nearest(world):
+    w = world(start=False)
+    w.write(grants=f"""\
+  - groups: [developers]
+    targets: ["**.internal.smplkit.local:{w.port}"]
+    networks: [127.42.0.0/16, 10.0.0.0/8]
+    description: Internal tier
+    hours: ["Mon-Sun 00:00-24:00"]
+    max_sessions: 3
+    idle: 5m
+    session: 2h
+  - {{users: [dev], targets: ["10.0.0.1:80"], networks: [10.0.0.0/8]}}
+""", users="  - {name: dev, keys: dev.pub, groups: [developers]}\n")
+    text = w.command("explain", "dev", f"config.internal:{w.port}").stdout
+    for line in ("by grant 1 (bastion.yaml:", "described as: Internal tier", "must lie in 127.42.0.0/16, 10.0.0.0/8",
+                 "idle 5m, session 2h, at most 3 sessions of one user at once", "in these hours: Mon-Sun 00:00-24:00"):
+        assert line in text
+    denied = w.command("explain", "dev", "config.internal:22", status=1).stdout
+    assert "nearest to it is grant 1" in denied and "described as: Internal tier" in denied
+    plain = w.command("explain", "dev", "10.0.0.1:80").stdout
+    assert "by grant 2" in plain and "in force at any hour" in plain and "described" not in plain and "at most" not in plain
+    told = json.loads(w.command("explain", "dev", f"config.internal:{w.port}", "--json").stdout)
+    assert told["grant"]["description"] == "Internal tier" and told["grant"]["max_sessions"] == 3 and told["nearest"] is None
+    assert told["grant"]["hours"] == "Mon-Sun 00:00-24:00" and told["grant"]["idle"] == "5m" and told["grant"]["session"] == "2h"
+    told = json.loads(w.command("explain", "dev", "10.0.0.1:80", "--json").stdout)["grant"]
+    assert told["description"] is told["hours"] is told["max_sessions"] is None
+    told = json.loads(w.command("explain", "dev", "elsewhere.local.", "--json", status=1).stdout)
+    assert told["grant"] is told["nearest"] is None
+
+
 @pytest.mark.parametrize("argv, status, saying", [
     ((), 2, "a configuration is needed"),
     (("dance",), 2, "unknown command 'dance'"),
