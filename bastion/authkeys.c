@@ -6,7 +6,6 @@
 
 #include "bastion/base64.h"
 #include "common/error.h"
-#include "common/file.h"
 #include "common/text.h"
 
 /* What is left of the line that is being read. */
@@ -332,19 +331,6 @@ int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *
   if (out->count == 0)
     return diag_fail(diag, SMPL_EINVAL, "%s: no key in the file", where);
   return SMPL_OK;
-}
-
-int authkeys_load(const char *path, authkeys_t *out, diag_t *diag)
-{
-  char *text;
-  size_t len;
-  *out = (authkeys_t){NULL, 0};
-  int err = file_read_trusted(path, AUTHKEYS_FILE_MAX, &text, &len, diag);
-  if (err)
-    return err;
-  err = authkeys_parse(path, text, len, out, diag);
-  free(text);
-  return err;
 }
 
 void authkeys_free(authkeys_t *keys)

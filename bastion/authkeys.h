@@ -38,9 +38,7 @@ typedef struct authkeys {
   size_t count;
 } authkeys_t;
 
-/* diag says "path:line: what is wrong". A file that others can write is refused. On error out is empty. */
-int authkeys_load(const char *path, authkeys_t *out, diag_t *diag);
-/* The same from text of len bytes; where stands in messages for the path. */
+/* text of len bytes; where stands in messages for the path: "path:line: what is wrong". On error out is empty. */
 int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag);
 void authkeys_free(authkeys_t *keys);
 

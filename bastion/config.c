@@ -1,11 +1,14 @@
 #include "bastion/config.h"
 
 #include <ifaddrs.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "common/error.h"
+#include "common/file.h"
 #include "common/lookup.h"
 #include "common/text.h"
 
@@ -278,6 +281,19 @@ static int check_endpoints(const config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
+static int check_paths(const config_t *c, diag_t *diag)
+{
+  enum { SOCKET_MAX = sizeof((struct sockaddr_un *)NULL)->sun_path };
+  if (strlen(c->control) >= SOCKET_MAX)
+    return conf_fail(c->conf, diag, &c->control,
+                     "control: a socket's path has at most %d bytes, this one %zu", SOCKET_MAX - 1,
+                     strlen(c->control));
+  if (strlen(c->audit) >= PATH_MAX)
+    return conf_fail(c->conf, diag, &c->audit, "audit: a path has at most %d bytes, this one %zu",
+                     PATH_MAX - 1, strlen(c->audit));
+  return SMPL_OK;
+}
+
 static int check_limits(const config_t *c, diag_t *diag)
 {
   const limits_conf_t *l = &c->limits;
@@ -289,6 +305,19 @@ static int check_limits(const config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
+/* A file that cannot be read is a mistake here, a line in it is one there. */
+static int load_keys(const config_t *c, user_conf_t *user, diag_t *diag)
+{
+  diag_t why = {""};
+  char *text;
+  size_t len;
+  if (file_read_trusted(user->keys_path, AUTHKEYS_FILE_MAX, &text, &len, &why))
+    return conf_fail(c->conf, diag, &user->keys_path, "keys: %s", why.text);
+  int err = authkeys_parse(user->keys_path, text, len, &user->keys, diag);
+  free(text);
+  return err;
+}
+
 static int load_users(config_t *c, diag_t *diag)
 {
   user_conf_t *users = c->users.items;
@@ -296,12 +325,9 @@ static int load_users(config_t *c, diag_t *diag)
     for (size_t j = 0; j < i; j++)
       if (strcmp(users[i].name, users[j].name) == 0)
         return conf_fail(c->conf, diag, &users[i], "users: '%s' is there twice", users[i].name);
-    diag_t why = {""};
-    int err = authkeys_load(users[i].keys_path, &users[i].keys, &why);
-    if (err == SMPL_ENOENT || err == SMPL_ESYS)
-      return conf_fail(c->conf, diag, &users[i].keys_path, "keys: %s", why.text);
+    int err = load_keys(c, &users[i], diag);
     if (err)
-      return diag_fail(diag, err, "%s", why.text);
+      return err;
   }
   return SMPL_OK;
 }
@@ -445,6 +471,8 @@ int config_load(const char *path, config_t **out, diag_t *diag)
   int err = conf_load(path, &config_map, c, &c->conf, diag);
   if (!err)
     err = check_endpoints(c, diag);
+  if (!err)
+    err = check_paths(c, diag);
   if (!err)
     err = check_limits(c, diag);
   if (!err)

@@ -506,7 +506,8 @@ static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_dia
   second = fy_parse_load_document(parser);
   void *iter = NULL;
   if (second != NULL)
-    err = diag_fail(diag, SMPL_EINVAL, "%s: a second document (---) in the file", conf->path);
+    err =
+        fail_at(&d, mark_of(fy_document_root(second), (mark_t){1, 1}), "a second document (---) in the file");
   else if (fy_diag_errors_iterate(fyd, &iter) != NULL)
     err = fail_syntax(conf, fyd, diag);
 out:
@@ -515,19 +516,43 @@ out:
   return err;
 }
 
+typedef struct spot {
+  size_t at;
+  unsigned line, column; /* in characters */
+} spot_t;
+
+/* One character on. 0 if there is none that text may have: libfyaml takes some of these in a comment for the end of the file,
+ * and what follows would be ignored without a word. */
+static int pass_char(spot_t *p, const char *text, size_t len)
+{
+  char c = text[p->at];
+  if (c == '\n' || c == '\r') {
+    p->at += c == '\r' && p->at + 1 < len && text[p->at + 1] == '\n' ? 2 : 1;
+    p->line++;
+    p->column = 1;
+    return 1;
+  }
+  size_t n = c == '\t' ? 1 : text_char_len(text + p->at, len - p->at);
+  p->at += n;
+  p->column += n > 0;
+  return n > 0;
+}
+
 /* Lines that begin with % are directives to a YAML parser. None is needed, and libfyaml never comes back from some that
  * are malformed. */
-static int refuse_directives(const conf_t *conf, const char *text, size_t len, diag_t *diag)
+static int check_text(const conf_t *conf, const char *text, size_t len, diag_t *diag)
 {
   static const char mark[] = "\xef\xbb\xbf";
   size_t begin = len >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
-  unsigned line = 1;
-  for (size_t i = begin; i < len; i++) {
-    bool first = i == begin || text[i - 1] == '\n' || text[i - 1] == '\r';
-    if (first && text[i] == '%')
+  for (spot_t p = {begin, 1, 1}; p.at < len;) {
+    if (p.column == 1 && text[p.at] == '%')
       return diag_fail(diag, SMPL_EINVAL, "%s:%u:1: expected no directive (a line that begins with %%)",
-                       conf->path, line);
-    line += text[i] == '\n' || (text[i] == '\r' && (i + 1 == len || text[i + 1] != '\n'));
+                       conf->path, p.line);
+    if (!pass_char(&p, text, len))
+      return diag_fail(
+          diag, SMPL_EINVAL,
+          "%s:%u:%u: a byte (0x%02x) that is no text: the file must be UTF-8 without control characters",
+          conf->path, p.line, p.column, (unsigned)(unsigned char)text[p.at]);
   }
   return SMPL_OK;
 }
@@ -535,7 +560,7 @@ static int refuse_directives(const conf_t *conf, const char *text, size_t len, d
 static int parse_text(conf_t *conf, const char *text, size_t len, const conf_map_t *map, void *out,
                       diag_t *diag)
 {
-  int err = refuse_directives(conf, text, len, diag);
+  int err = check_text(conf, text, len, diag);
   if (err)
     return err;
   struct fy_diag_cfg dcfg;

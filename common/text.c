@@ -118,9 +118,11 @@ static bool misleads(const uint8_t *s, size_t n)
          (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);                       /* U+2066-2069 */
 }
 
-/* Length of the UTF-8 sequence at s that encodes a printable character, 0 if there is none (RFC 3629 §4). */
-static size_t utf8_len(const uint8_t *s, size_t left)
+size_t text_char_len(const void *src, size_t left)
 {
+  const uint8_t *s = src;
+  if (left == 0)
+    return 0;
   if (s[0] >= 0x20 && s[0] < 0x7f)
     return 1;
   size_t n = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
@@ -143,7 +145,7 @@ size_t text_printable(char *dst, size_t cap, const void *src, size_t len)
   const uint8_t *s = src;
   size_t used = 0;
   for (size_t i = 0; i < len;) {
-    size_t n = utf8_len(s + i, len - i);
+    size_t n = text_char_len(s + i, len - i);
     if (n == 0) {
       if (!put_hex(dst, cap, &used, s[i]))
         break;

@@ -174,11 +174,20 @@ static void every_mistake_names_its_place(void **state)
       {"views: [{name: *x, clients: [10.0.0.0/8]}]\n", "1:17: aliases (*name) are not supported"},
       {"views: [{name: !!str a, clients: [10.0.0.0/8]}]\n", "1:22: tags (!name) are not supported"},
       {"views: [{name: a, name: b, clients: [10.0.0.0/8]}]\n", "1:19: duplicate key"},
-      {"views: [{name: a, clients: [10.0.0.0/8]}]\n---\nviews: []\n", "a second document (---) in the file"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n---\nviews: []\n",
+       "3:1: a second document (---) in the file"},
       {"%YAML 1.2\n---\nviews: []\n", "1:1: expected no directive (a line that begins with %)"},
       {"\xef\xbb\xbf%YAML 1.2\n---\nviews: []\n", "1:1: expected no directive (a line that begins with %)"},
       {"views:\r\n%  - {name: a, \x7f}\n",
-       "2:1: expected no directive (a line that begins with %)"}, /* libfyaml alone does not end */
+       "2:1: expected no directive (a line that begins with %)"},          /* libfyaml alone does not end */
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n# \xff\nsurprise: 1\n", /* libfyaml alone ends here, content */
+       "2:3: a byte (0xff) that is no text: the file must be UTF-8 without control characters"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\r\n# gr\xc3\xbc\xc3\x9f\x65 \xc3(\r\nsurprise: 1\n",
+       "2:9: a byte (0xc3) that is no text: the file must be UTF-8 without control characters"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n# \x1b[31m\n",
+       "2:3: a byte (0x1b) that is no text: the file must be UTF-8 without control characters"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n# \xe2\x80\xae\n",
+       "2:3: a byte (0xe2) that is no text: the file must be UTF-8 without control characters"},
       {"- a\n", "1:3: expected the keys of the configuration, got a list"},
       {"views: [{name: a, clients: [10.0.0.0/8]}, {name: b, clients: [::/0]}, {name: c, clients: [::/0]}, "
        "{name: d, clients: [::/0]}]\n",
