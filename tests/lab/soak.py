@@ -278,7 +278,8 @@ def plot(title, unit, lines, width=640, height=160):
         path = " ".join(f"{x / right * width:.1f},{height - y / top * (height - 6):.1f}" for x, y in points)
         out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.4" points="{path}"/>')
         legend.append(f'<span style="color:{colour}">&#9632; {html.escape(name)}</span>')
-    return "".join(out) + "</svg><p>" + " ".join(legend) + "</p>"
+    marks = "".join(f'<span style="display:inline-block;width:{width // 5}px;text-align:left">{right * i / 5:.0f} s</span>' for i in range(5))
+    return "".join(out) + f'</svg><div style="width:{width}px;color:#777;font-size:12px">{marks}</div><p>' + " ".join(legend) + "</p>"
 
 
 def page(soak, verdict):
@@ -288,7 +289,7 @@ def page(soak, verdict):
         by_second = {}
         for second, ms in calls:
             by_second.setdefault(second, []).append(ms)
-        rates[kind] = [(s, len(by_second.get(s, []))) for s in seconds if s <= soak.seconds]
+        rates[kind] = [(s, len(by_second.get(s, []))) for s in seconds if s < soak.seconds]
         p50[kind] = [(s, percentile(v, 0.5)) for s, v in sorted(by_second.items())]
         p99[kind] = [(s, percentile(v, 0.99)) for s, v in sorted(by_second.items())]
     memory = {h: [(t, row[h][0] / 1024) for t, row in soak.samples] for h in lab.PROGRAMS}
@@ -341,7 +342,7 @@ def main(argv):
     verdict = {"passed": not faults, "seconds": seconds, "faults": faults, "reloads": soak.reloads, "calls": {k: len(v) for k, v in soak.calls.items()},
                "memory_kib": {h: soak.growth(h, 0) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {},
                "descriptors": {h: soak.growth(h, 1) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {}}
-    folder = lab.ROOT / "build" / "report"
+    folder = Path(os.environ.get("SMPL_REPORT", lab.ROOT / "build" / "report"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.html").write_text(page(soak, verdict))
     (folder / "soak.json").write_text(json.dumps(verdict, indent=1) + "\n")

@@ -148,11 +148,22 @@ def test_the_leak_catalogue(lab):
         assert socket.inet_aton("10.20.0.11") not in ask(OUTER_DNS, query("config.internal.smplkit.local", 1)[0])
 
 
+def checksum(data):
+    total = sum(struct.unpack(f">{len(data) // 2}H", data if len(data) % 2 == 0 else data[:-1])) + (data[-1] << 8 if len(data) % 2 else 0)
+    while total > 0xFFFF:
+        total = (total >> 16) + (total & 0xFFFF)
+    return ~total & 0xFFFF or 0xFFFF
+
+
 def udp_packet(source, target, payload, sport=4444, dport=53):
-    """An IPv4 packet as the attacker writes it himself, whatever his address is."""
+    """An IP packet as the attacker writes it himself, whatever his address is."""
     udp = struct.pack(">HHHH", sport, dport, 8 + len(payload), 0) + payload
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(target))
-    return head + udp
+    if ":" not in source:
+        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(target))
+        return head + udp
+    addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target)
+    sum_ = checksum(addresses + struct.pack(">II", len(udp), 17) + udp + bytes(len(udp) % 2))  # IPv6 wants one
+    return struct.pack(">IHBB", 6 << 28, len(udp), 17, 64) + addresses + udp[:6] + struct.pack(">H", sum_) + payload
 
 
 @pytest.fixture
@@ -172,26 +183,35 @@ def routes_to_vpc(lab):
 
 
 @pytest.mark.short
-def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc):
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
+def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc, family):
     """Being taken for 10.20.0.9: the inside view's answers, if they came back this way."""
     routes_to_vpc(OUTER_DNS)
+    form = (lambda a: a) if family == socket.AF_INET else lab.v6
+    outer, inner, victim = form(OUTER_DNS), form(INNER_DNS), form("10.20.0.9")
+    udp_at = 14 + (20 if family == socket.AF_INET else 40)
     asked = [query(n, 1)[0] for n in NAMES]
+    for host, server in (("attacker", outer), ("insider", inner)):  # neighbours know each other: nothing waits for that below
+        with inside(host):
+            kit.wait_until(lambda: ask(server, asked[0]), f"{host} is answered")
     with inside("attacker"):
         ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with inside("insider"):
-        own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        own.bind(("10.20.0.9", 4444))
+        own = socket.socket(family, socket.SOCK_DGRAM)
+        own.bind((victim, 4444))
         own.settimeout(0.3)
     with ear, raw, own:
-        for target, message in itertools.product((OUTER_DNS, INNER_DNS), asked):
-            raw.sendto(udp_packet("10.20.0.9", target, message), (target, 0))
+        for target, message in itertools.product((outer, inner), asked):
+            raw.sendto(udp_packet(victim, target, message), (target, 0))
         answers = []
         with pytest.raises(TimeoutError):
             while True:
-                answers.append(own.recvfrom(65535))
-        for reply, (sender, _) in answers:  # what went to the real 10.20.0.9: from the outer listener refusals alone
-            assert sender != OUTER_DNS or (reply[3] & 15 == 5 and not [s for s in SECRETS if s in reply])
+                reply, sender = own.recvfrom(65535)
+                answers.append((reply, sender[0]))
+        assert [s for _, s in answers if s == outer]  # the packets did arrive, as from 10.20.0.9
+        for reply, sender in answers:  # what went to the real one: from the outer listener refusals alone
+            assert sender != outer or (reply[3] & 15 == 5 and not [s for s in SECRETS if s in reply])
         ear.setblocking(False)
         heard = []
         while True:
@@ -199,7 +219,7 @@ def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc):
                 heard.append(ear.recv(65535))
             except BlockingIOError:
                 break
-        replies = [f for f in heard if f[12:14] == b"\x08\x00" and f[23] == 17 and f[34:36] == struct.pack(">H", 53)]
+        replies = [f for f in heard if f[12:14] in (b"\x08\x00", b"\x86\xdd") and f[udp_at:udp_at + 2] == struct.pack(">H", 53)]
         assert not [f for f in replies if any(s in f for s in SECRETS)]
         assert len(heard) >= len(asked)  # the ear works: it has heard what was sent
 

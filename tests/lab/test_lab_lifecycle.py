@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import kit
@@ -38,13 +37,14 @@ def test_up_down_and_everything_between_leaves_nothing():
     try:
         assert verb("status").returncode == 1 and "not up" in verb("status").stdout
         assert verb("shell", "laptop").returncode == 1
-        # killed on its way, twice, at different moments
-        for moment in (0.4, 1.5):
+        # killed on its way, twice: while it makes the networks, and once programs run in them
+        log = ROOT / "build" / "lab-life" / "resolver" / "log"
+        for reached in (lambda: [t for t in traces() if "smpl-lab-life-" in t], lambda: log.exists() and " ready" in log.read_text()):
             up = start("up")
-            time.sleep(moment)
+            kit.wait_until(reached, "it is on its way")
             up.send_signal(signal.SIGKILL)
             up.wait()
-        assert traces()
+            assert traces()
         done = verb("up")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "shell attacker" in done.stdout and "203.0.113.66" in done.stdout

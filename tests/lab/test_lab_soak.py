@@ -1,6 +1,7 @@
 """The soak, shortened; ./dev lab soak is the long one."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -8,22 +9,23 @@ import pytest
 import kit
 
 
-def soak(seconds):
-    done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", str(seconds)], cwd=kit.ROOT, capture_output=True, text=True, timeout=seconds + 200)
-    verdict = json.loads((kit.ROOT / "build" / "report" / "soak.json").read_text())
+def soak(seconds, folder):
+    done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", str(seconds)], cwd=kit.ROOT, capture_output=True, text=True, timeout=seconds + 200,
+                          env=dict(os.environ, SMPL_REPORT=str(folder)))
+    verdict = json.loads((folder / "soak.json").read_text())
     assert done.returncode == 0 and verdict["passed"] and verdict["faults"] == [], done.stdout + done.stderr
     assert all(n > 0 for n in verdict["calls"].values()) and min(verdict["reloads"].values()) > 2
-    page = (kit.ROOT / "build" / "report" / "soak.html").read_text()
+    page = (folder / "soak.html").read_text()
     assert page.count("<svg") == 5 and "passed" in page
 
 
-def test_mixed_load_with_reloads_gives_no_wrong_answer_and_loses_no_write():
-    soak(8)
+def test_mixed_load_with_reloads_gives_no_wrong_answer_and_loses_no_write(tmp_path):
+    soak(8, tmp_path)
 
 
 @pytest.mark.full
 def test_five_minutes_of_it_with_flat_memory_and_descriptors():
-    soak(300)
+    soak(300, kit.ROOT / "build" / "report")
 
 
 @pytest.mark.short
