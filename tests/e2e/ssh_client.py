@@ -59,6 +59,7 @@ class Client:
         m.add_int(port)
         m.add_string("127.0.0.1")
         m.add_int(1)
+        self.transport.channels_seen[number] = True  # what comes for it is passed over, not the end of the session
         self.transport._send_user_message(m)
 
     def send_beyond_the_window(self, channel, data):
