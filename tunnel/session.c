@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/ssh_pump.h"
+#include "tunnel/authority.h"
 #include "tunnel/dial.h"
 #include "tunnel/trust.h"
 
@@ -146,26 +147,30 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
 
 typedef enum consent { CONSENT_YES, CONSENT_NO, CONSENT_NOBODY_THERE } consent_t;
 
-/* Somebody at the terminal reads the fingerprint and says yes. */
-static consent_t ask(session_memory_t *memory, const trust_t *trust, const char *kind, const char *print)
+/* authority: as for untrusted(). Somebody at the terminal reads the fingerprint and says yes. */
+static consent_t ask(session_memory_t *memory, const trust_t *trust, const char *authority, const char *kind,
+                     const char *print)
 {
   char question[1024];
   char answer[TRUST_FINGERPRINT_MAX + 8];
   if (memory->again)
     return CONSENT_NOBODY_THERE;
   snprintf(question, sizeof question,
-           "The bastion %s is not known here yet.\nIts %s key has the fingerprint %s.\n"
+           "The bastion %s is not known here yet%s%s.\nIts %s key has the fingerprint %s.\n"
            "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
-           trust_host(trust), kind, print);
+           trust_host(trust), authority ? "; a @cert-authority is on file for it, but " : "",
+           authority ? authority : "", kind, print);
   if (prompt_ask(&memory->prompt, question, answer, sizeof answer, false) < 0)
     return CONSENT_NOBODY_THERE;
   return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0 ? CONSENT_YES : CONSENT_NO;
 }
 
+/* authority: why the host's @cert-authority does not vouch for the key; NULL: it has none. */
 static exit_code_t untrusted(const settings_t *o, const trust_t *trust, trust_verdict_t verdict,
-                             const char *kind, const char *print, diag_t *diag)
+                             const char *authority, const char *kind, const char *print, diag_t *diag)
 {
   char known[DIAG_TEXT_MAX / 2];
+  const char *but = authority ? "; a @cert-authority is on file for it, but " : "";
   trust_describe_known(trust, known, sizeof known);
   const char *file = o->known_hosts_count ? o->known_hosts[0] : "~/.ssh/known_hosts";
   if (verdict == TRUST_REVOKED)
@@ -178,18 +183,14 @@ static exit_code_t untrusted(const settings_t *o, const trust_t *trust, trust_ve
         "administrator, then remove the old line) or somebody is in between",
         trust_host(trust), kind, print, known);
   else if (verdict == TRUST_OTHER_KIND)
-    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s",
-              trust_host(trust), kind, print, known);
+    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s%s%s",
+              trust_host(trust), kind, print, known, but, authority ? authority : "");
   else
     diag_fail(diag, SMPL_EDENIED,
               "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add "
               "the key to %s "
-              "(ssh-keyscan -p %u %s)%s",
-              trust_host(trust), kind, print, file, o->port, o->host,
-              trust_has_authority(trust)
-                  ? "; its @cert-authority cannot vouch for it here, since host certificates are "
-                    "beyond the SSH library: the key itself has to be on file"
-                  : "");
+              "(ssh-keyscan -p %u %s)%s%s",
+              trust_host(trust), kind, print, file, o->port, o->host, but, authority ? authority : "");
   return EXIT_NOT_TRUSTED;
 }
 
@@ -207,7 +208,17 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
     say_step(say, "host key %s %s is known", kind, print);
     return EXIT_ENDED;
   }
-  consent_t consent = verdict == TRUST_UNKNOWN ? ask(memory, trust, kind, print) : CONSENT_NOBODY_THERE;
+  const char *authority = NULL;
+  if ((verdict == TRUST_UNKNOWN || verdict == TRUST_OTHER_KIND) && trust_has_authority(trust)) {
+    authority = o->proxy_command ? "behind a proxy it cannot be asked for its certificate"
+                                 : authority_ask(trust, o->host, o->port, o->key_name, key);
+    if (!authority) {
+      say_step(say, "host key %s %s is vouched for by a @cert-authority", kind, print);
+      return EXIT_ENDED;
+    }
+  }
+  consent_t consent =
+      verdict == TRUST_UNKNOWN ? ask(memory, trust, authority, kind, print) : CONSENT_NOBODY_THERE;
   if (consent == CONSENT_NO) {
     diag_fail(diag, SMPL_EDENIED,
               "the key of %s was not confirmed with 'yes' or its fingerprint: not connecting",
@@ -215,7 +226,7 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
     return EXIT_NOT_TRUSTED;
   }
   if (consent == CONSENT_NOBODY_THERE)
-    return untrusted(o, trust, verdict, kind, print, diag);
+    return untrusted(o, trust, verdict, authority, kind, print, diag);
   diag_t inner = {0};
   ssh_key_free(memory->host_key);
   memory->host_key = ssh_key_dup(key);
@@ -235,7 +246,8 @@ static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory,
     return EXIT_OTHER;
   }
   ssh_set_blocking(s->ssh, 0);
-  s->fd = -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon another's */
+  s->fd =
+      -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon another's */
   preface_t preface = {0};
   listen_to_preface(&preface);
   exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);

@@ -2,23 +2,16 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/text.h"
-
-extern char **environ;
+#include "tunnel/capture.h"
 
 enum { CONFIG_MAX = 1 << 20, WORD_MAX = 4096 };
 
@@ -232,7 +225,7 @@ void settings_take_line(const options_t *o, settings_t *s, const char *line)
 
 /* ---- running it ---- */
 
-static int spawn_report(const options_t *o, pid_t *pid, int *out)
+static int ask_ssh(const options_t *o, settings_t *s, diag_t *diag)
 {
   char port[8];
   snprintf(port, sizeof port, "%u", o->port);
@@ -252,69 +245,17 @@ static int spawn_report(const options_t *o, pid_t *pid, int *out)
   }
   argv[n++] = "--";
   argv[n++] = o->host;
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0)
-    return errno;
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-  int error = posix_spawnp(pid, "ssh", &actions, NULL, (char *const *)argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  if (error)
-    close(ends[0]);
-  *out = ends[0];
-  return error;
-}
-
-/* All that comes, with a NUL. NULL: too much, too late, no memory. */
-static char *read_report(int fd)
-{
-  uint64_t until = clock_mono_ms() + SETTINGS_REPORT_MS;
-  char *text = malloc(SETTINGS_REPORT_MAX);
-  size_t used = 0;
-  while (text) {
-    uint64_t now = clock_mono_ms();
-    struct pollfd p = {fd, POLLIN, 0};
-    ssize_t n = now < until && poll(&p, 1, (int)(until - now)) > 0
-                    ? read(fd, text + used, SETTINGS_REPORT_MAX - used - 1)
-                    : -1;
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n == 0)
-      break;
-    used += n > 0 ? (size_t)n : 0;
-    if (n < 0 || used == SETTINGS_REPORT_MAX - 1) {
-      free(text);
-      return NULL;
-    }
-  }
-  if (text)
-    text[used] = '\0';
-  return text;
-}
-
-static int ask_ssh(const options_t *o, settings_t *s, diag_t *diag)
-{
-  pid_t pid = 0;
-  int fd = -1;
-  int error = spawn_report(o, &pid, &fd);
+  char *report;
+  bool fine;
+  int error =
+      capture_run(&(capture_t){argv, -1, false, SETTINGS_REPORT_MAX, SETTINGS_REPORT_MS}, &report, &fine);
   if (error == ENOENT)
     return SMPL_OK; /* no ssh here: nobody expects its configuration to be heeded */
   if (error)
     return diag_fail(diag, SMPL_ESYS, "ssh -G cannot be run to read ssh_config: %s", strerror(error));
-  char *report = read_report(fd);
-  close(fd);
-  if (!report)
-    kill(pid, SIGKILL);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-    ;
   if (!report)
     return diag_fail(diag, SMPL_ETIMEOUT, "ssh -G does not say within %d s what ssh_config holds for %s",
                      SETTINGS_REPORT_MS / 1000, o->host);
-  bool fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   for (char *line = report; fine && line;) {
     char *end = strchr(line, '\n');
     if (end)

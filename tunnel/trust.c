@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ struct trust {
   char algorithms[ALGORITHMS_MAX];
   known_t keys[TRUST_KEYS_MAX];
   size_t count;
-  bool authority; /* a @cert-authority line is about this host */
+  ssh_key authorities[TRUST_AUTHORITIES_MAX]; /* of @cert-authority lines about this host */
+  size_t authority_count;
 };
 
 /* Best first. The name of a key's type in known_hosts, and what to ask for when such a key is on file. */
@@ -81,17 +83,17 @@ static bool settle_patterns(char *hosts, size_t len, bool revoked)
   return revoked;
 }
 
-/* @cert-authority: libssh cannot ask for host certificates, so the line makes no key trusted; that it is there is worth
- * telling. */
+/* @cert-authority. A line with an excluding pattern is left out, as are those beyond the limit: less is trusted. */
 static void note_authority(trust_t *trust, const char *line)
 {
   struct ssh_knownhosts_entry *entry = NULL;
   line += strcspn(line, " ");
   line += strspn(line, " ");
-  if (memchr(line, '!', strcspn(line, " ")) ||
+  if (trust->authority_count == TRUST_AUTHORITIES_MAX || memchr(line, '!', strcspn(line, " ")) ||
       ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
     return;
-  trust->authority = true;
+  trust->authorities[trust->authority_count++] = entry->publickey;
+  entry->publickey = NULL;
   ssh_knownhosts_entry_free(entry);
 }
 
@@ -192,6 +194,8 @@ void trust_free(trust_t *trust)
     return;
   for (size_t i = 0; i < trust->count; i++)
     ssh_key_free(trust->keys[i].key);
+  for (size_t i = 0; i < trust->authority_count; i++)
+    ssh_key_free(trust->authorities[i]);
   free(trust);
 }
 
@@ -207,7 +211,31 @@ const char *trust_algorithms(const trust_t *trust)
 
 bool trust_has_authority(const trust_t *trust)
 {
-  return trust->authority;
+  return trust->authority_count > 0;
+}
+
+static bool is_key(ssh_key key, const char *base64)
+{
+  char *text = NULL;
+  bool same = ssh_pki_export_pubkey_base64(key, &text) == SSH_OK && strcmp(text, base64) == 0;
+  ssh_string_free_char(text);
+  return same;
+}
+
+bool trust_is_authority(const trust_t *trust, const uint8_t *key, size_t len)
+{
+  bool found = false;
+  char *base64 = len < TRUST_LINE_MAX ? malloc(len / 3 * 4 + 8) : NULL;
+  if (!base64 || EVP_EncodeBlock((unsigned char *)base64, key, (int)len) < 0) {
+    free(base64);
+    return false;
+  }
+  for (size_t i = 0; i < trust->authority_count && !found; i++)
+    found = is_key(trust->authorities[i], base64);
+  for (size_t i = 0; i < trust->count && found; i++)
+    found = !trust->keys[i].revoked || !is_key(trust->keys[i].key, base64);
+  free(base64);
+  return found;
 }
 
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)

@@ -1,6 +1,6 @@
 /* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh;
- * @revoked keys are refused, @cert-authority lines make no key trusted (libssh knows no host certificates). Strict: what is
- * not known is not trusted. */
+ * @revoked keys are refused, the keys of @cert-authority lines are kept for authority.h. Strict: what is not known is not
+ * trusted. */
 #pragma once
 
 #include <libssh/libssh.h>
@@ -13,6 +13,7 @@
 enum {
   TRUST_FILE_MAX = 4 << 20,   /* bytes */
   TRUST_KEYS_MAX = 64,        /* for one host */
+  TRUST_AUTHORITIES_MAX = 16, /* for one host; what comes behind them vouches for nothing */
   TRUST_LINE_MAX = 16384,     /* bytes; lines of this length are skipped, @revoked ones an error */
   TRUST_FINGERPRINT_MAX = 64, /* "SHA256:..." with NUL */
   TRUST_HOST_MAX = 320,       /* "[host]:port" with NUL */
@@ -40,8 +41,10 @@ const char *trust_host(const trust_t *trust);
 /* Host key algorithms to ask for, those first that are on file. Borrowed. */
 const char *trust_algorithms(const trust_t *trust);
 
-/* Whether this host's keys are to be vouched for by a @cert-authority, which cannot be checked here. */
+/* Whether a @cert-authority line is about this host. */
 bool trust_has_authority(const trust_t *trust);
+/* Whether this key (its bytes as on the wire) is one of theirs, and not revoked. */
+bool trust_is_authority(const trust_t *trust, const uint8_t *key, size_t len);
 
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key);
 

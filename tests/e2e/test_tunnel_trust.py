@@ -1,5 +1,6 @@
 """smpl-tunnel among other people's keys and servers: ssh_config, agents, certificates, jumps, dropbear."""
 
+import base64
 import os
 import pathlib
 import re
@@ -43,6 +44,19 @@ def carries(program):
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"hello")
         return s.recv(5) == b"hello"
+
+
+RELAY = """\
+import os, socket, sys, threading
+s = socket.create_connection((sys.argv[-2], int(sys.argv[-1])))
+def up():
+    while data := os.read(0, 65536):
+        s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536):
+    os.write(1, data)
+"""
 
 
 def ssh_config(work, text):
@@ -99,18 +113,7 @@ def test_a_broken_ssh_config_is_said(tunnel, sshd, work):
 def test_proxy_command(tunnel, sshd, work):
     config = ssh_config(work, f"Host far\n HostName nowhere.invalid\n HostKeyAlias far\n ProxyCommand /usr/bin/python3 {work}/relay.py "
                               f"%h %p {ADDRESS} {sshd.port}\n")
-    (work / "relay.py").write_text("""\
-import os, socket, sys, threading
-assert sys.argv[1:3] == ["nowhere.invalid", "77"], sys.argv
-s = socket.create_connection((sys.argv[3], int(sys.argv[4])))
-def up():
-    while data := os.read(0, 65536):
-        s.sendall(data)
-    s.shutdown(socket.SHUT_WR)
-threading.Thread(target=up, daemon=True).start()
-while data := s.recv(65536):
-    os.write(1, data)
-""")
+    (work / "relay.py").write_text('import sys\nassert sys.argv[1:3] == ["nowhere.invalid", "77"], sys.argv\n' + RELAY)
     (work / "known").write_text(f"far,[far]:77 {sshd.host_line}\n")
     program = tunnel(*config, "--bastion", f"{user()}@far:77", "-i", sshd.identity, "--known-hosts", work / "known")
     assert carries(program)
@@ -212,7 +215,7 @@ def test_identities_only_leaves_the_agents_other_keys_out(tunnel, sshd, work, ag
 
 def test_an_agent_that_lists_and_never_signs_is_no_hang_for_ctrl_c(tunnel, sshd, work, spawn):
     """It stands for a token that nobody touches."""
-    key = bytes(__import__("base64").b64decode((sshd.folder / "id.pub").read_text().split()[1]))
+    key = base64.b64decode((sshd.folder / "id.pub").read_text().split()[1])
     (work / "deaf.py").write_text(f"""\
 import socket, struct, threading, time
 key = {key!r}
@@ -292,14 +295,104 @@ def test_a_certificate_in_the_agent_lets_in(spawn, work, certified, agent):
 # ---- known hosts ----
 
 
+@pytest.fixture
+def vouched(work):
+    """An sshd whose host key can be given a certificate of an authority; known_hosts has that authority alone."""
+    authority, public = kit.keygen(work / "host_ca")
+    folder = work / "vouched"
+    folder.mkdir()
+    server = Sshd(folder, f"HostCertificate {folder}/sshd/host-cert.pub")
+    server.known_hosts.write_text(f"@cert-authority {ADDRESS},[{ADDRESS}]:* {public.read_text()}")
+    server.authority = public.read_text().rsplit(" ", 1)[0]
+
+    def certify(*options, by=authority):
+        done = kit.run("ssh-keygen", "-q", "-s", by, "-h", "-I", "host", *options, f"{server.host_key}.pub")
+        assert done.returncode == 0, done.stderr
+        server.close()
+        server.start()
+
+    yield server, certify
+    server.close()
+
+
+def refused(server, *options):
+    done = kit.run(kit.binary("smpl-tunnel"), *server.arguments(), *options, f"0:{TARGET}:80", env={**os.environ, **EMPTY_ENV})
+    assert done.returncode == 5, (done.returncode, done.stderr)
+    return done.stderr
+
+
+def test_a_host_certificate_of_an_authority_on_file_is_trusted(tunnel, vouched):
+    server, certify = vouched
+    certify("-n", f"somebody.else,{ADDRESS}", "-V", "+1h")
+    program = tunnel("-v", *server.arguments())
+    assert carries(program)
+    assert "is vouched for by a @cert-authority" in program.stderr
+    for pid in server.sessions():  # a new session asks again
+        os.kill(pid, signal.SIGKILL)
+    program.wait_line("connected again")
+    assert server.known_hosts.read_text().count("\n") == 1  # nothing was written to it
+
+
+@pytest.mark.parametrize("options, why", [
+    (("-n", "somebody.else"), "its certificate is for other names"),
+    (("-n", ADDRESS, "-V", "20200101:20200102"), "its certificate has expired"),
+    ((), "its certificate is for other names"),
+])
+def test_a_host_certificate_that_is_not_for_this_says_why(vouched, options, why):
+    server, certify = vouched
+    certify(*options)
+    assert f"a @cert-authority is on file for it, but {why}" in refused(server)
+
+
+def test_a_host_certificate_of_another_or_a_revoked_authority_is_not_trusted(vouched, work):
+    server, certify = vouched
+    other, _ = kit.keygen(work / "other_ca")
+    certify("-n", ADDRESS, by=other)
+    assert "its certificate is signed by another authority" in refused(server)
+    certify("-n", ADDRESS)
+    with server.known_hosts.open("a") as f:
+        f.write(f"@revoked * {server.authority}\n")
+    assert "its certificate is signed by another authority" in refused(server)
+
+
+def test_a_revoked_host_key_is_refused_whoever_vouches_for_it(vouched):
+    server, certify = vouched
+    certify("-n", ADDRESS)
+    with server.known_hosts.open("a") as f:
+        f.write(f"@revoked * {server.host_line}\n")
+    assert "is marked @revoked" in refused(server)
+
+
+def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
+    """The scanner in PATH is ours: it shows the right certificate with one bit of its signature turned."""
+    server, certify = vouched
+    certify("-n", ADDRESS)
+    kind, text = (server.folder / "host-cert.pub").read_text().split()[:2]
+    blob = bytearray(base64.b64decode(text))
+    blob[-1] ^= 1
+    scan = work / "bin" / "ssh-keyscan"
+    scan.parent.mkdir()
+    scan.write_text(f"#!/bin/sh\necho {kind} {base64.b64encode(blob).decode()}\n")
+    scan.chmod(0o755)
+    done = kit.run(kit.binary("smpl-tunnel"), *server.arguments(), f"0:{TARGET}:80",
+                   env={**os.environ, **EMPTY_ENV, "PATH": f"{scan.parent}:{os.environ['PATH']}"})
+    assert done.returncode == 5 and "its certificate's signature is wrong" in done.stderr
+
+
 def test_a_cert_authority_makes_no_plain_key_trusted_and_is_told(sshd, work):
     known = work / "known"
     _, authority = kit.keygen(work / "ca")
     for key in (authority.read_text(), sshd.host_line):
         known.write_text(f"@cert-authority * {key}\n")
-        done = kit.run(kit.binary("smpl-tunnel"), *sshd.arguments(), "--known-hosts", known, f"0:{TARGET}:80",
-                       env={**os.environ, **EMPTY_ENV})
-        assert done.returncode == 5 and "@cert-authority cannot vouch" in done.stderr
+        assert "a @cert-authority is on file for it, but it shows no certificate" in refused(sshd, "--known-hosts", known)
+
+
+def test_behind_a_proxy_a_cert_authority_cannot_be_asked_and_is_told(vouched, work):
+    server, certify = vouched
+    certify("-n", ADDRESS)
+    (work / "relay.py").write_text(RELAY)
+    config = ssh_config(work, f"Host *\n ProxyCommand /usr/bin/python3 {work}/relay.py {ADDRESS} {server.port}\n")
+    assert "behind a proxy it cannot be asked for its certificate" in refused(server, *config)
 
 
 # ---- dropbear ----

@@ -1,0 +1,83 @@
+#include "tunnel/capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+extern char **environ;
+
+static int start(const capture_t *c, pid_t *pid, int *out)
+{
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return errno;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  if (c->in >= 0)
+    posix_spawn_file_actions_adddup2(&actions, c->in, 0);
+  else
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+  if (c->quiet)
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+  int error = posix_spawnp(pid, c->argv[0], &actions, NULL, (char *const *)c->argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  if (error)
+    close(ends[0]);
+  *out = ends[0];
+  return error;
+}
+
+/* All that comes, with a NUL. NULL: too much, too late, no memory. */
+static char *read_all(int fd, const capture_t *c)
+{
+  uint64_t until = clock_mono_ms() + (uint64_t)c->ms;
+  char *text = malloc(c->most + 2);
+  size_t used = 0;
+  while (text) {
+    uint64_t now = clock_mono_ms();
+    struct pollfd p = {fd, POLLIN, 0};
+    ssize_t n =
+        now < until && poll(&p, 1, (int)(until - now)) > 0 ? read(fd, text + used, c->most + 1 - used) : -1;
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n == 0)
+      break;
+    used += n > 0 ? (size_t)n : 0;
+    if (n < 0 || used > c->most) {
+      free(text);
+      return NULL;
+    }
+  }
+  if (text)
+    text[used] = '\0';
+  return text;
+}
+
+int capture_run(const capture_t *c, char **text, bool *fine)
+{
+  pid_t pid = 0;
+  int fd = -1;
+  *text = NULL;
+  *fine = false;
+  int error = start(c, &pid, &fd);
+  if (error)
+    return error;
+  *text = read_all(fd, c);
+  close(fd);
+  if (!*text)
+    kill(pid, SIGKILL);
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    ;
+  *fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return 0;
+}
