@@ -219,7 +219,8 @@ static const int denied[] = {
 /* Calls whose arguments matter. */
 static int fill_narrowed(scmp_filter_ctx filter)
 {
-  const struct scmp_arg_cmp pair = SCMP_A0(SCMP_CMP_EQ, WORKER_PAIR_FD), nowhere = SCMP_A4(SCMP_CMP_EQ, 0);
+  const struct scmp_arg_cmp pair = SCMP_A0(SCMP_CMP_EQ, WORKER_PAIR_FD, 0);
+  const struct scmp_arg_cmp nowhere = SCMP_A4(SCMP_CMP_EQ, 0, 0);
   const struct scmp_arg_cmp unexecutable = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
   /* An address beside the bytes would connect again (MSG_FASTOPEN) a socket that was given connected. */
   int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1, nowhere);
