@@ -1,13 +1,13 @@
 #!/bin/bash
 # Measures smpl-app beside nginx and FastAPI: one machine, one run, interleaved, medians; prints the table of app/README.md.
-# usage: tests/bench/http.sh [SECONDS=2] [RUNS=3] [ROW...]   rows: health get tls put (default: all). For the README: 4 5.
+# usage: tests/bench/http.sh [SECONDS=2] [RUNS=3] [ROW...]   rows: health get tls put made (default: all). For the README: 4 5.
 # Servers run on processor 0 with all their threads, wrk on processor 1 with 32 kept connections unless it says so. CPU is user and
 # system time of the server's process, to the nanosecond. Both nginx and smpl-app write an access log to a file.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-2} runs=${2:-3}
 shift $(($# < 2 ? $# : 2))
-rows=${*:-health get tls put}
+rows=${*:-health get tls put made}
 app=$PWD/build/release/bin/smpl-app
 PATH=$PATH:/usr/sbin:/sbin
 [ -x "$app" ] || { echo "http.sh: $app is not built; try: ./dev build" >&2; exit 1; }
@@ -105,6 +105,13 @@ request = function()
     '$(config @ | sed "s/\"id\":\"@\",//")')
 end
 C
+cat >"$T/made.lua" <<C
+local n = 0
+request = function() -- no two of them ask the same: no answer is kept ready
+  n = n + 1
+  return wrk.format("GET", "/api/v1/configs/w1?n=" .. n, {["Authorization"] = "Bearer $key"})
+end
+C
 
 # --- measuring ---
 
@@ -139,7 +146,8 @@ for run in $(seq "$runs"); do
       one put-1 "$ours" 1 -s "$T/put.lua" http://127.48.0.2:8001
       one put-32 "$ours" 32 -s "$T/put.lua" http://127.48.0.2:8001
       ;;
-    *) echo "http.sh: no row '$row'; there is: health get tls put" >&2; exit 2 ;;
+    made) one made "$ours" 32 -s "$T/made.lua" http://127.48.0.2:8001 ;;
+    *) echo "http.sh: no row '$row'; there is: health get tls put made" >&2; exit 2 ;;
     esac
   done
 done
@@ -163,6 +171,7 @@ show 'nginx, static reply, TLS' nginx-tls
 show 'GET of one config with a key, TLS' get-tls
 show 'PUT of one config, 1 writer' put-1
 show 'PUT of one config, 32 writers' put-32
+show 'GET of one config, made anew each time' made
 case " $rows " in *" health "*) goal "health: CPU / nginx's" "$(ratio "$(of health 3) / $(of nginx 3)")" '<=' 1.15 ;; esac
 case " $rows " in *" get "*)
   goal 'get: CPU, us' "$(of get 3)" '<=' 12

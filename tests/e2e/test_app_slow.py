@@ -57,20 +57,24 @@ def test_ten_thousand_idle_connections_take_less_than_100_mib(work, spawn):
 
 
 def p99_ms(address, port, seconds, path="/api/v1/echo/x", key=None):
-    """The 99th percentile of a customer's request on one kept connection."""
-    times, end = [], time.monotonic() + seconds
+    """The 99th percentile of a customer's request on one kept connection: the median of three stretches, since other work of the
+    machine comes in bursts."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     connection = http.client.HTTPConnection(address, port, timeout=20, source_address=(CLIENT, 0))
-    while time.monotonic() < end:
-        started = time.monotonic()
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        response.read()
-        times.append(time.monotonic() - started)
-        assert response.status == 200
-        time.sleep(0.001)
+    found = []
+    for _ in range(3):
+        times, end = [], time.monotonic() + seconds / 3
+        while time.monotonic() < end:
+            started = time.monotonic()
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            response.read()
+            times.append(time.monotonic() - started)
+            assert response.status == 200
+            time.sleep(0.001)
+        found.append(sorted(times)[int(len(times) * 0.99)] * 1000)
     connection.close()
-    return sorted(times)[int(len(times) * 0.99)] * 1000
+    return sorted(found)[1]
 
 
 def attack_with(spawn, kind, url, *argv):
