@@ -4,11 +4,14 @@ import http.client
 import os
 import random
 import re
+import resource
+import socket
 import sqlite3
 import threading
 
 import kit
-from app_client import Customer, call, config, flag, resource, services
+from app_client import Customer, call, config, flag, services
+from app_client import resource as document
 
 FULL = os.environ.get("SMPL_TEST_FULL") == "1"
 SECOND = {"config": (".1.11:", ".1.14:"), "flags": (".1.12:", ".1.15:")}
@@ -76,7 +79,7 @@ def test_answers_are_the_accounts_own_and_nobodys_without_a_good_key(work, spawn
     for _ in range(3):
         assert one("GET", "config", "/configs/web").attributes["name"] == "of one"
         assert two("GET", "config", "/configs/web").attributes["name"] == "of two"
-    reply = one("POST", "accounts", "/api_keys", resource("api_key", None, {"name": "second"}))
+    reply = one("POST", "accounts", "/api_keys", document("api_key", None, {"name": "second"}))
     assert one("POST", "accounts", f"/api_keys/{reply.json['data']['id']}/actions/revoke").status == 200
     for key in (None, reply.attributes["key"], one.key[:-1] + ("a" if one.key[-1] != "a" else "b")):
         assert call(product, "config", "GET", "/api/v1/configs/web", key=key).status == 401
@@ -175,3 +178,57 @@ def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn)
         for t in threads:
             t.join(kit.PATIENCE)
     assert not failures, failures[:5]
+
+
+def big(customer, id="big", size=900000):
+    """A config that takes too long to read for the loop; what POST said of it."""
+    reply = customer("POST", "config", "/configs", config(id, items={"a": {"value": "x" * size, "type": "STRING"}}))
+    assert reply.status == 201
+    return reply
+
+
+def test_a_long_read_is_answered_as_a_short_one_is(work, spawn):
+    product = services(work, spawn)
+    customer = Customer(product)
+    made = big(customer)
+    for path in ("/configs/big", "/configs?sort=key"):
+        replies = [customer("GET", "config", path) for _ in range(3)]
+        assert all(r.status == 200 and r.text == replies[0].text for r in replies)
+        assert made.json["data"] in (replies[0].json["data"], replies[0].json["data"][0] if "?" in path else None)
+    assert customer("GET", "config", "/configs/none").error["detail"] == "there is no config 'none' in this account"
+    # clients that go away while theirs is being made
+    gone = [http.client.HTTPConnection("127.20.1.11", product.http, source_address=("127.20.0.9", 0)) for _ in range(20)]
+    for i, connection in enumerate(gone):
+        connection.request("GET", f"/api/v1/configs/big?n={i}", headers={"Authorization": f"Bearer {customer.key}"})
+    for connection in gone:
+        connection.close()
+    assert customer("GET", "config", "/configs/big").text == customer("GET", "config", "/configs/big").text
+    kit.wait_until(lambda: number(product, "config", "smpl_app_reads_waiting") == 0, "what nobody waits for is over too")
+
+
+WAITING = 1024  # PRODUCT_READS_MAX
+
+
+def test_so_many_long_reads_wait_and_no_more(work, spawn):
+    product = services(work, spawn)
+    customer = Customer(product)
+    big(customer)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    connections = [socket.create_connection(("127.20.1.11", product.http), source_address=("127.20.0.9", 0)) for _ in range(WAITING + 100)]
+    request = f"HEAD /api/v1/configs/big HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n\r\n".encode()
+    program = product.programs["config"]
+    try:
+        program.signal(19)
+        for s in connections:
+            s.sendall(request)
+        program.signal(18)
+        answers = [s.recv(4096).decode() for s in connections]
+    finally:
+        for s in connections:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    served, refused = [a for a in answers if " 200 OK" in a], [a for a in answers if " 503 " in a]
+    assert len(served) + len(refused) == len(connections) and len(served) >= WAITING
+    assert refused and all("Retry-After: 1\r\n" in a for a in refused)
+    assert customer("GET", "config", "/configs/big").status == 200
