@@ -50,6 +50,7 @@ class Client:
 
     def open_unasked(self, number, target, port):
         """Asks for a channel and does not wait for the answer."""
+        self.transport.channels_seen[number] = True  # or the library ends with the first message for it
         m = paramiko.Message()
         m.add_byte(cMSG_CHANNEL_OPEN)
         m.add_string("direct-tcpip")
