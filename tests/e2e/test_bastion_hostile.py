@@ -474,3 +474,186 @@ def test_the_control_socket_survives_whoever_may_open_it(world):
     kit.wait_until(lambda: kit.run(kit.binary("smpl-bastion"), "status", "-c", "bastion.yaml", cwd=w.work).returncode == 0,
                    "the socket is of use again")
     still_of_use(w)
+
+
+# --- a developer who attacks: signed in, granted one name ---
+
+GRANTED = ["config.internal", "CONFIG.Internal", "config.internal.smplkit.local", "Config.Internal.SMPLKIT.local."]
+NOT_GRANTED = [
+    "config.internal.smplkit.local..", "config.internal.", "config..internal", ".config.internal", "config.internal%2e", "config%2einternal",
+    "%63onfig.internal", "config.internal ", " config.internal", "config.internal\n", "config.internal\\.smplkit.local", "config.internal/x",
+    "config.internal:80", "user@config.internal", "[config.internal]", "c\u043enfig.internal", "config\uff0einternal", "xn--cnfig-ynf.internal",
+    "config.internal.smplkit.local.evil.example", "*.internal", "a" * 64 + ".internal", "a" * 255, "a" * 256, "a." * 127 + "a", "a" * 5000, "", ".",
+    WEB, WEB + ".", "2133459211", "0x7f2a010b", "0177.052.01.013", "0x7f.42.1.11", "127.42.267", "127.042.001.011", "::ffff:" + WEB,
+    "::ffff:7f2a:10b", "::" + WEB, "64:ff9b::7f2a:10b", "2002:7f2a:10b::", "::1", "[::1]", "fe80::1%lo", "fe80::1%1", "localhost", "0", "0.0.0.0",
+    "169.254.169.254", "255.255.255.255", "/run/bastion.sock", "file:///etc/passwd", "$(reboot)", "other.internal", "secret.smplkit.local.",
+]
+
+
+@pytest.fixture
+def attacked(world):
+    """dev may reach one name; others of dev's, with a connection each, see nothing of what is done to it."""
+    w, target = world, Target(WEB, echo)
+    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['config.internal.smplkit.local:{target.port}'], networks: [127.42.0.0/16]}}\n")
+    w.command("reload")
+    w.target = target
+    with Client(w) as other:
+        kept = other.open("config.internal", target.port)
+        yield w
+        kept.sendall(b"ping")
+        assert kept.recv(4) == b"ping"
+    target.close()
+    kit.wait_until(lambda: w.sessions() == [], "all have ended")
+    w.check_chain()
+    w.check_ends()
+
+
+def test_a_target_is_the_granted_name_or_it_is_none(attacked):
+    w = attacked
+    with Client(w) as client:
+        for host in GRANTED:
+            channel = client.open(host, w.target.port)
+            channel.sendall(b"ping")
+            assert channel.recv(4) == b"ping", host
+            channel.close()
+        for host in NOT_GRANTED:
+            with pytest.raises(paramiko.ChannelException):
+                client.open(host, w.target.port)
+        assert client.alive()
+    longer = [host for host in NOT_GRANTED if host == "" or len(host) > 255]  # refused by the worker, in a note
+    assert w.status()["counts"]["channels_refused"] == len(NOT_GRANTED) - len(longer)
+    assert {r["reason"] for r in w.records("channel-refused")} | {r["reason"] for r in w.records("refused")} <= {"not-granted", "bad-target"}
+    assert {(r["name"], r["address"]) for r in w.records("channel-open")} == {("config.internal.smplkit.local", f"{WEB}:{w.target.port}")}
+
+
+CHANNELS = {
+    "x11": ["127.0.0.1", 6000], "auth-agent@openssh.com": [], "forwarded-tcpip": [WEB, 80, "127.0.0.1", 1],
+    "direct-streamlocal@openssh.com": ["/run/bastion.sock", "", 0], "forwarded-streamlocal@openssh.com": ["/x", ""],
+    "tun@openssh.com": [1, 0], "direct-tcpip\0": [WEB, 80, "x", 1], "DIRECT-TCPIP": [WEB, 80, "x", 1],
+}
+GLOBALS = ["tcpip-forward", "cancel-tcpip-forward", "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com",
+           "hostkeys-prove-00@openssh.com", "hostkeys-00@openssh.com", "no-more-sessions@openssh.com", "x" * 30_000, ""]
+REQUESTS = {
+    "pty-req": ["xterm", 80, 24, 0, 0, ""], "x11-req": [False, "MIT-MAGIC-COOKIE-1", "00", 0], "auth-agent-req@openssh.com": [], "env": ["LD_PRELOAD", "/x"],
+    "shell": [], "exec": ["id"], "subsystem": ["sftp"], "signal": ["KILL"], "break": [1], "xon-xoff": [True], "window-change": [1, 1, 1, 1],
+    "exit-status": [0], "exit-signal": ["KILL", False, "", ""], "x": [],
+}
+
+
+def answers(client, kinds):
+    """wait(enough) -> types of the messages of these kinds, in order, once enough(types)."""
+    seen, changed = [], threading.Condition()
+    table = dict(client.transport._handler_table)
+
+    def keep(kind):
+        def handle(transport, m):
+            with changed:
+                seen.append(kind)
+                changed.notify_all()
+        return handle
+
+    for kind in kinds:
+        table[kind] = keep(kind)
+    client.transport._handler_table = table
+
+    def wait(enough):
+        with changed:
+            assert changed.wait_for(lambda: enough(seen), kit.PATIENCE), seen
+            return list(seen)
+
+    return wait
+
+
+OPENED, FAILED, SUCCESS, FAILURE, GRANTED_REQUEST, REFUSED_REQUEST = 91, 92, 81, 82, 99, 100
+
+
+def test_whatever_else_a_session_asks_for_is_refused(attacked):
+    w = attacked
+    with Client(w) as client:
+        seen = answers(client, (OPENED, FAILED))
+        for kind, more in CHANNELS.items():
+            client.transport._send_message(message(b"\x5a", kind, 77, 1 << 20, 1 << 15, *more))
+        assert set(seen(lambda got: len(got) == len(CHANNELS))) == {FAILED}
+    for name in GLOBALS:
+        with Client(w) as client:
+            seen = answers(client, (SUCCESS, FAILURE))
+            client.transport._send_message(message(b"\x50", name, True, "0.0.0.0", 0))
+            assert seen(lambda got: len(got) == 1) == [FAILURE], name
+    for kind, more in REQUESTS.items():
+        with Client(w) as client:
+            channel = client.transport.open_session()
+            seen = answers(client, (GRANTED_REQUEST, REFUSED_REQUEST, FAILURE))
+            client.transport._send_message(message(b"\x62", channel.remote_chanid, kind, True, *more))
+            client.transport._send_message(message(b"\x50", "fence", True))  # some requests are never answered, this one is
+            assert [n for n in seen(lambda got: FAILURE in got) if n != FAILURE] in ([REFUSED_REQUEST], []), kind
+    for what in ("x11 channel", "agent channel", "remote forwarding (tcpip-forward)", "shell", "exec id", "pty", "subsystem sftp", "env LD_PRELOAD"):
+        w.wait_record("refused", what=what)
+
+
+def raw_open(client, number, window=1 << 20, packet=1 << 15):
+    client.transport._send_message(message(b"\x5a", "direct-tcpip", number, window, packet, "config.internal", client.target_port, "x", 1))
+
+
+WINDOWS = {
+    "no window, ever": lambda c: raw_open(c, 70, window=0),
+    "no window, then all of it": lambda c: (raw_open(c, 70, window=0), time.sleep(0.2), [c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)) for _ in range(9)]),
+    "all of the window": lambda c: (raw_open(c, 70, window=0xFFFFFFFF, packet=0xFFFFFFFF), time.sleep(0.1),
+                                    c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)), c.transport._send_message(message(b"\x5e", 0, "x" * 20_000))),
+    "windows of a byte": lambda c: (raw_open(c, 70, window=1), [c.transport._send_message(message(b"\x5d", 0, 1)) for _ in range(2000)]),
+    "one number for many channels": lambda c: ([raw_open(c, 70) for _ in range(50)], time.sleep(0.1),
+                                               [c.transport._send_message(message(b"\x5e", i, "x" * 1000)) for i in range(50)]),
+    "the highest number of all": lambda c: [raw_open(c, 0xFFFFFFFF) for _ in range(5)],
+    "closed before it is open": lambda c: [(raw_open(c, 70 + i), c.transport._send_message(message(b"\x61", i))) for i in range(20)],
+    "exchanges of keys without end": lambda c: [c.transport._send_message(message(kexinit())) for _ in range(20)],
+    "an end of keys that never began": lambda c: c.transport._send_message(message(b"\x15")),
+    "a disconnect of a hundred kilobytes": lambda c: c.transport._send_message(message(b"\x01", 11, "x" * 100_000, "")),
+}
+
+
+def test_windows_and_numbers_of_channels_are_the_attackers_own_trouble(attacked):
+    w = attacked
+    for name, attack in WINDOWS.items():
+        with Client(w) as client:
+            client.target_port = w.target.port
+            try:
+                attack(client)
+            except (OSError, EOFError, paramiko.SSHException):
+                pass
+            time.sleep(0.1)
+            pids = [s["pid"] for s in w.sessions()]
+            began = {pid: cpu_ms(pid) for pid in pids}
+            with Client(w) as other:
+                channel = other.open("config.internal", w.target.port)
+                channel.sendall(b"ping")
+                assert channel.recv(4) == b"ping", name
+            assert all(cpu_ms(pid) - began[pid] < 500 for pid in pids if kit.alive(pid)), name
+    assert {r["reason"] for r in w.records("session-end")} <= {"client-closed", "client-vanished", "protocol-error"}
+
+
+def test_a_user_is_who_signs_and_nobody_after_it(attacked):
+    """Names change between the tries, and after the login."""
+    w = attacked
+    t = paramiko.Transport(Wire(w.ssh_port))
+    t.start_client(timeout=kit.PATIENCE)
+    key = paramiko.Ed25519Key.from_private_key_file(str(w.key))
+    for user in ("root", "DEV", "dev ", "dev\0root", "../dev", ""):
+        with pytest.raises(paramiko.AuthenticationException):
+            t.auth_publickey(user, key)
+        assert t.is_active(), user
+    t.auth_publickey("dev", key)
+    flood(t, lambda i: message(b"\x32", "root", "ssh-connection", "publickey", True, "ssh-ed25519", text(ED25519), text(os.urandom(80))), 5)
+    t.close()
+    assert {r["user"] for r in w.records("session-start")} == {"dev"}
+    assert {"root", "DEV"} <= {r.get("user") for r in w.records("login-failed")}
+
+
+def test_a_megabyte_of_greeting_costs_nothing_but_the_connection(attacked):
+    w = attacked
+    for greeting in (b"SSH-2.0-" + b"x" * (1 << 20) + b"\r\n", b"x" * (1 << 20) + b"\r\nSSH-2.0-x\r\n", b"line\r\n" * (1 << 17) + b"SSH-2.0-x\r\n"):
+        with socket.create_connection((BASTION, w.ssh_port)) as s:
+            s.settimeout(kit.PATIENCE)
+            try:
+                s.sendall(greeting)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            assert len(kit.recv_all(s)) < 5000
