@@ -115,7 +115,7 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     taken = {"smpl-tunnel": [], "ssh -L": []}
     try:
         kit.wait_until(lambda: ours.get(seconds=60, port=8081)[0] == 200, "ssh -L forwards", timeout=90, step=1)
-        for _ in range(5):
+        for _ in range(25):
             for name, port in (("smpl-tunnel", 8080), ("ssh -L", 8081)):
                 status, took, size = ours.get(seconds=100, port=port)
                 assert status == 200 and size == 400_000
