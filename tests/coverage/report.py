@@ -2,17 +2,20 @@
 
 Says what is uncovered in the decisions, and fails if a program or a decision is below its goal. See README.md for what cannot count."""
 
+import collections
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+import index  # noqa: E402
+import reasons  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ["resolver", "bastion", "tunnel", "app", "common"]
 PROGRAM_GOAL, DECISION_GOAL = 85.0, 95.0  # per cent of lines
 DECISIONS = {"wire reader": "common/dns_wire.c", "gate": "app/gate.c", "grant": "bastion/grant.c", "view choice": "resolver/view_choice.c"}
-# Runs sealed, without a file system: what it counts cannot be written. Its tests and fuzzers are another matter (README.md).
-SEALED = ["bastion/worker", "bastion/template"]
 
 
 def measure(build):
@@ -60,21 +63,42 @@ def judge(files):
     table, below = [f"{'':<24} {'lines':<24} branches"], []
     for program in PROGRAMS:
         mine = {f: lines for f, lines in files.items() if f.startswith(program + "/")}
-        sealed = [f for f in mine if f.startswith(tuple(SEALED))]
-        counts = total([lines for f, lines in mine.items() if f not in sealed])
+        counts = total(list(mine.values()))
         table.append(row(program, counts))
         if percent(*counts[:2]) < PROGRAM_GOAL:
             below.append(f"{program}: {percent(*counts[:2]):.1f} % of lines, goal {PROGRAM_GOAL:.0f} %")
-        if sealed:
-            table.append(row("  sealed, by unit tests", total([mine[f] for f in sealed])))
     for name, path in DECISIONS.items():
         lines = files.get(path, [])
         counts = share(lines)
-        uncovered = ranges([line["line_number"] for line in lines if line["count"] == 0 and not line.get("gcovr/noncode")])
+        uncovered = ranges(not_run(lines))
         table.append(row(name, counts, f"{path}: {'all' if not uncovered else 'not ' + uncovered}"))
         if not lines or percent(*counts[:2]) < DECISION_GOAL:
             below.append(f"{path}: {percent(*counts[:2]):.1f} % of lines, goal {DECISION_GOAL:.0f} %")
     return table, below
+
+
+def not_run(lines):
+    return [line["line_number"] for line in lines if line["count"] == 0 and not line.get("gcovr/noncode")]
+
+
+def explain(files, read):
+    """({program: {reason: lines}}, the list of lines that were not run: place, reason, text)"""
+    counts, listing = {p: collections.Counter() for p in PROGRAMS}, []
+    for file, lines in sorted(files.items()):
+        missing = not_run(lines)
+        source = read(file) if missing else []
+        for n in missing:
+            why = reasons.reason(source, n)
+            counts[file.split("/")[0]][why] += 1
+            listing.append(f"{file}:{n}  [{why}]  {source[n - 1].strip()}")
+    return counts, listing
+
+
+def reason_table(counts):
+    rows = [f"{'not run, in lines':<72}" + "".join(f"{p:>10}" for p in PROGRAMS)]
+    for name, text in [(r[0], r[1]) for r in reasons.REASONS] + [reasons.OTHER]:
+        rows.append(f"  {name + ': ' + text:<70}" + "".join(f"{counts[p][name]:>10}" for p in PROGRAMS))
+    return rows
 
 
 def main(build):
@@ -82,15 +106,18 @@ def main(build):
     if not files:
         raise SystemExit(f"coverage: nothing was measured in {build}; did the tests run?")
     table, below = judge(files)
+    counts, listing = explain(files, lambda f: (ROOT / f).read_text().splitlines())
+    table += ["", *reason_table(counts)]
     folder = ROOT / "build" / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    uncovered = {f: ranges([line["line_number"] for line in lines if line["count"] == 0 and not line.get("gcovr/noncode")]) for f, lines in sorted(files.items())}
-    (folder / "coverage.txt").write_text("\n".join(table) + "\n\nuncovered lines\n" + "\n".join(f"{f}: {u}" for f, u in uncovered.items() if u) + "\n")
+    (folder / "coverage.txt").write_text("\n".join([*table, "", "Lines that were not run", *listing]) + "\n")
+    (folder / "coverage.json").write_text(json.dumps({"table": table, "below": below}, indent=1) + "\n")
     subprocess.run(["gcovr", "--root", str(ROOT), "--object-directory", str(build), "--filter", "|".join(f"{p}/" for p in PROGRAMS),
                     "--exclude-unreachable-branches", "--html-details", str(folder / "coverage.html"), str(build)], check=True, cwd=ROOT,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    index.write(folder)
     print("\n".join(table))
-    print("uncovered lines: build/report/coverage.txt; pages: build/report/coverage.html")
+    print("every line that was not run, with its reason: build/report/coverage.txt; pages: build/report/index.html")
     for line in below:
         print(f"coverage: {line}", file=sys.stderr)
     return 1 if below else 0

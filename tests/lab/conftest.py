@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("SMPL_LAB", "lab-test")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e"), str(Path(__file__).parents[1] / "coverage")]
 import lab as the_lab  # noqa: E402
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     os.environ["SMPL_LAB"] = "lab-soak"
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e"), str(Path(__file__).parents[1] / "coverage")]
+import index  # noqa: E402
 import kit  # noqa: E402
 import lab  # noqa: E402
 from conftest import set_namespace  # noqa: E402
@@ -346,6 +347,7 @@ def main(argv):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.html").write_text(page(soak, verdict))
     (folder / "soak.json").write_text(json.dumps(verdict, indent=1) + "\n")
+    index.write(folder)
     print(f"soak: {'passed' if not faults else 'FAILED'}; calls {verdict['calls']}, reloads {soak.reloads}, faults {len(faults)}")
     for line in faults[:20]:
         print("  " + line)

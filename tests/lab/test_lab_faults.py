@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import index
 import kit
 from conftest import inside
 
@@ -127,6 +128,7 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     folder = lab.ROOT / "build" / "report"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lab-throughput.json").write_text(json.dumps({"rtt_ms": 100, "loss": 0.02, "KiB_per_s": report, "runs": taken}) + "\n")
+    index.write(folder)
 
 
 QUICK = "Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 2\n"  # instead of 15 s until a path counts as dead

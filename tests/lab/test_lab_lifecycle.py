@@ -1,6 +1,7 @@
 """./dev lab as its user: what up makes, what a killed one leaves, what down leaves behind."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -29,11 +30,18 @@ def traces():
                 running += [entry.name] if os.readlink(entry / "cwd").startswith(str(ROOT / "build" / "lab-life")) else []
             except OSError:
                 pass
-    return here + running + (["build/lab-life"] if (ROOT / "build" / "lab-life").exists() else [])
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if "smpl-lab-life-" in line or "/build/lab-life/" in line]
+    return here + running + mounts + (["build/lab-life"] if (ROOT / "build" / "lab-life").exists() else [])
+
+
+def links():
+    """Interfaces of this machine itself; those of others' tests come and go, ours are named after networks or ports."""
+    shown = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True).stdout
+    return [line.split()[0] for line in shown.splitlines() if re.match(r"(vpc|inet|bridge|p\d+)\b", line)]
 
 
 def test_up_down_and_everything_between_leaves_nothing():
-    assert traces() == []
+    assert traces() == [] and links() == []
     try:
         assert verb("status").returncode == 1 and "not up" in verb("status").stdout
         assert verb("shell", "laptop").returncode == 1
@@ -65,6 +73,5 @@ def test_up_down_and_everything_between_leaves_nothing():
     finally:
         done = verb("down")
     assert done.returncode == 0 and done.stdout == "the lab is down\n", done.stdout + done.stderr
-    assert traces() == []
-    assert "resolv.conf" not in Path("/proc/mounts").read_text() or str(ROOT) not in Path("/proc/mounts").read_text()
+    assert traces() == [] and links() == []
     assert verb("down").stdout == "there was no lab\n"
