@@ -3,6 +3,9 @@
  *
  * With SMPL_SEALED_COUNTERS=write in the environment the program takes what the file has counted and ends at once, so that gcc's
  * own run time writes it where gcovr looks. Without the file all is as usual. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
