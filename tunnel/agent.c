@@ -13,6 +13,7 @@
 
 #include "common/error.h"
 #include "common/text.h"
+#include "tunnel/fields.h"
 #include "tunnel/trust.h"
 
 /* draft-miller-ssh-agent, section 5.1 */
@@ -32,32 +33,6 @@ struct agent {
 
 /* ---- the reader ---- */
 
-typedef struct cursor {
-  const uint8_t *at;
-  size_t left;
-} cursor_t;
-
-static bool take_u32(cursor_t *c, uint32_t *out)
-{
-  if (c->left < 4)
-    return false;
-  *out = (uint32_t)c->at[0] << 24 | (uint32_t)c->at[1] << 16 | (uint32_t)c->at[2] << 8 | c->at[3];
-  c->at += 4;
-  c->left -= 4;
-  return true;
-}
-
-static bool take_string(cursor_t *c, cursor_t *out)
-{
-  uint32_t len;
-  if (!take_u32(c, &len) || len > c->left)
-    return false;
-  *out = (cursor_t){c->at, len};
-  c->at += len;
-  c->left -= len;
-  return true;
-}
-
 static void put_u32(uint8_t *out, uint32_t value)
 {
   for (int i = 0; i < 4; i++)
@@ -65,13 +40,13 @@ static void put_u32(uint8_t *out, uint32_t value)
 }
 
 /* NULL for a kind that libssh does not know. */
-static ssh_key import(cursor_t blob)
+static ssh_key import(fields_t blob)
 {
-  cursor_t rest = blob;
-  cursor_t type;
+  fields_t rest = blob;
+  fields_t type;
   char name[64];
   ssh_key key = NULL;
-  if (!take_string(&rest, &type) || type.left >= sizeof name)
+  if (!fields_string(&rest, &type) || type.left >= sizeof name)
     return NULL;
   memcpy(name, type.at, type.left);
   name[type.left] = '\0';
@@ -92,7 +67,7 @@ static bool is_wanted(ssh_key key, const ssh_key *only, size_t only_count)
   return only == NULL;
 }
 
-static void add_name(char *names, ssh_key key, cursor_t comment)
+static void add_name(char *names, ssh_key key, fields_t comment)
 {
   char print[TRUST_FINGERPRINT_MAX] = "";
   char shown[COMMENT_MAX];
@@ -108,22 +83,22 @@ static void add_name(char *names, ssh_key key, cursor_t comment)
 size_t agent_filter(const uint8_t *answer, size_t len, const ssh_key *only, size_t only_count, uint8_t *out,
                     char *names, uint32_t *count)
 {
-  cursor_t c = {answer, len};
-  uint32_t all;
+  fields_t c = {answer, len};
+  uint64_t all;
   *count = 0;
   names[0] = '\0';
   if (c.left < 1 || c.at[0] != MESSAGE_KEYS)
     return 0;
   c.at++;
   c.left--;
-  if (!take_u32(&c, &all))
+  if (!fields_number(&c, 4, &all))
     return 0;
   size_t used = 5;
-  for (uint32_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
+  for (uint64_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
     const uint8_t *start = c.at;
-    cursor_t blob;
-    cursor_t comment;
-    if (!take_string(&c, &blob) || !take_string(&c, &comment))
+    fields_t blob;
+    fields_t comment;
+    if (!fields_string(&c, &blob) || !fields_string(&c, &comment))
       return 0;
     ssh_key key = import(blob);
     if (is_wanted(key, only, only_count)) {
@@ -165,14 +140,14 @@ static bool send_message(int fd, const uint8_t *body, size_t len)
 static size_t receive_message(int fd, uint8_t *body)
 {
   uint8_t head[4];
-  uint32_t len;
+  uint64_t len;
   if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
     return 0;
-  cursor_t c = {head, sizeof head};
-  take_u32(&c, &len);
+  fields_t c = {head, sizeof head};
+  fields_number(&c, 4, &len);
   if (len == 0 || len > AGENT_MESSAGE_MAX || recv(fd, body, len, MSG_WAITALL) != (ssize_t)len)
     return 0;
-  return len;
+  return (size_t)len;
 }
 
 static void set_limit(int fd, int ms)

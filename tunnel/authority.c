@@ -1,7 +1,6 @@
 #include "tunnel/authority.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,46 +11,14 @@
 #include <unistd.h>
 
 #include "tunnel/capture.h"
+#include "tunnel/fields.h"
 
 enum { HOST_CERTIFICATE = 2 };
 
-/* ---- the reader ---- */
-
-typedef struct cursor {
-  const uint8_t *at;
-  size_t left;
-} cursor_t;
-
-static bool take_number(cursor_t *c, size_t bytes, uint64_t *out)
-{
-  if (c->left < bytes)
-    return false;
-  *out = 0;
-  for (size_t i = 0; i < bytes; i++)
-    *out = *out << 8 | c->at[i];
-  c->at += bytes;
-  c->left -= bytes;
-  return true;
-}
-
-static bool take_string(cursor_t *c, cursor_t *out)
-{
-  uint64_t len;
-  if (!take_number(c, 4, &len) || len > c->left)
-    return false;
-  *out = (cursor_t){c->at, (size_t)len};
-  c->at += len;
-  c->left -= (size_t)len;
-  return true;
-}
-
-static bool is(cursor_t c, const char *text)
-{
-  return c.left == strlen(text) && memcmp(c.at, text, c.left) == 0;
-}
+/* ---- what it says ---- */
 
 /* "ssh-ed25519" has the certificates "ssh-ed25519-cert-v01@openssh.com". */
-static bool is_certificate_of(cursor_t type, cursor_t plain)
+static bool is_certificate_of(fields_t type, fields_t plain)
 {
   static const char suffix[] = "-cert-v01@openssh.com";
   size_t len = sizeof suffix - 1;
@@ -60,11 +27,11 @@ static bool is_certificate_of(cursor_t type, cursor_t plain)
 }
 
 /* The names as they are written, host names in whatever case. */
-static bool has_principal(cursor_t names, const char *name)
+static bool has_principal(fields_t names, const char *name)
 {
-  cursor_t one;
+  fields_t one;
   size_t len = strlen(name);
-  for (int i = 0; i < AUTHORITY_PRINCIPALS_MAX && take_string(&names, &one); i++) {
+  for (int i = 0; i < AUTHORITY_PRINCIPALS_MAX && fields_string(&names, &one); i++) {
     if (one.left == len && len > 0 && strncasecmp((const char *)one.at, name, len) == 0)
       return true;
   }
@@ -72,7 +39,7 @@ static bool has_principal(cursor_t names, const char *name)
 }
 
 /* As OpenSSH's CASignatureAlgorithms: no SHA-1. */
-static bool is_sound(cursor_t signature)
+static bool is_sound(fields_t signature)
 {
   static const char *const sound[] = {"ssh-ed25519",
                                       "ecdsa-sha2-nistp256",
@@ -82,11 +49,11 @@ static bool is_sound(cursor_t signature)
                                       "rsa-sha2-256",
                                       "sk-ssh-ed25519@openssh.com",
                                       "sk-ecdsa-sha2-nistp256@openssh.com"};
-  cursor_t algorithm;
-  if (!take_string(&signature, &algorithm))
+  fields_t algorithm;
+  if (!fields_string(&signature, &algorithm))
     return false;
   for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
-    if (is(algorithm, sound[i]))
+    if (fields_is(algorithm, sound[i]))
       return true;
   }
   return false;
@@ -96,23 +63,23 @@ const char *authority_read(const uint8_t *cert, size_t cert_len, const uint8_t *
                            const char *name, uint64_t now_s, const uint8_t **signer, size_t *signer_len)
 {
   static const char malformed[] = "its certificate is malformed";
-  cursor_t c = {cert, cert_len};
-  cursor_t k = {key, key_len};
-  cursor_t type, plain, nonce, id, names, critical, extensions, reserved, by, signature;
+  fields_t c = {cert, cert_len};
+  fields_t k = {key, key_len};
+  fields_t type, plain, nonce, id, names, critical, extensions, reserved, by, signature;
   uint64_t serial, kind, after, before;
   *signer = NULL;
   *signer_len = 0;
-  if (!take_string(&c, &type) || !take_string(&k, &plain) || !take_string(&c, &nonce) || k.left == 0)
+  if (!fields_string(&c, &type) || !fields_string(&k, &plain) || !fields_string(&c, &nonce) || k.left == 0)
     return malformed;
   /* Behind the nonce the key's own fields stand as in its plain form. */
   if (!is_certificate_of(type, plain) || c.left < k.left || memcmp(c.at, k.at, k.left) != 0)
     return "its certificate is for another key";
   c.at += k.left;
   c.left -= k.left;
-  if (!take_number(&c, 8, &serial) || !take_number(&c, 4, &kind) || !take_string(&c, &id) ||
-      !take_string(&c, &names) || !take_number(&c, 8, &after) || !take_number(&c, 8, &before) ||
-      !take_string(&c, &critical) || !take_string(&c, &extensions) || !take_string(&c, &reserved) ||
-      !take_string(&c, &by) || !take_string(&c, &signature) || c.left != 0)
+  if (!fields_number(&c, 8, &serial) || !fields_number(&c, 4, &kind) || !fields_string(&c, &id) ||
+      !fields_string(&c, &names) || !fields_number(&c, 8, &after) || !fields_number(&c, 8, &before) ||
+      !fields_string(&c, &critical) || !fields_string(&c, &extensions) || !fields_string(&c, &reserved) ||
+      !fields_string(&c, &by) || !fields_string(&c, &signature) || c.left != 0)
     return malformed;
   if (kind != HOST_CERTIFICATE)
     return "its certificate is no host's";
@@ -182,31 +149,16 @@ static bool is_signed(const char *line)
   return fine;
 }
 
-/* Into malloc'ed memory; NULL when it is no base64. */
-static uint8_t *decode(const char *text, size_t *out_len)
-{
-  size_t len = strlen(text);
-  uint8_t *data = len > 0 && len % 4 == 0 && len <= AUTHORITY_MOST ? malloc(len / 4 * 3) : NULL;
-  int n = data ? EVP_DecodeBlock(data, (const unsigned char *)text, (int)len) : -1;
-  if (n < 0) {
-    free(data);
-    return NULL;
-  }
-  for (size_t i = len; i > 0 && text[i - 1] == '=' && n > 0; i--)
-    n--;
-  *out_len = (size_t)n;
-  return data;
-}
-
 static const char *judge(const trust_t *trust, const char *line, const char *name, ssh_key key)
 {
   char *plain = NULL;
   size_t cert_len = 0, key_len = 0, signer_len = 0;
   const uint8_t *signer;
+  const char *text = strchr(line, ' ') + 1;
   if (ssh_pki_export_pubkey_base64(key, &plain) != SSH_OK)
     return "out of memory";
-  uint8_t *cert = decode(strchr(line, ' ') + 1, &cert_len);
-  uint8_t *blob = decode(plain, &key_len);
+  uint8_t *cert = fields_decode(text, strlen(text), AUTHORITY_MOST, &cert_len);
+  uint8_t *blob = fields_decode(plain, strlen(plain), AUTHORITY_MOST, &key_len);
   ssh_string_free_char(plain);
   const char *why = cert && blob ? authority_read(cert, cert_len, blob, key_len, name, (uint64_t)time(NULL),
                                                   &signer, &signer_len)

@@ -95,6 +95,19 @@ static const char *with_nearest(const json_t *reply, const char *text, char *buf
   return buf;
 }
 
+/* How the port would be given. */
+static const char *with_port(const route_t *r, char *buf, size_t cap)
+{
+  const tunnel_t *t = r->tunnel;
+  if (t->options->stdio)
+    snprintf(buf, cap, "say it, as in --stdio %s:PORT", r->forward->target);
+  else if (r->forward->kind == FORWARD_SOCKET)
+    snprintf(buf, cap, "say it, as in %s:%s:PORT", r->forward->path, r->forward->target);
+  else
+    snprintf(buf, cap, "say it, as in %u:%s:PORT", r->sockets.port, r->forward->target);
+  return buf;
+}
+
 static void on_resolved(void *ctx, const json_t *reply);
 
 static void resolve(tunnel_t *t, route_t *route, bool again)
@@ -206,8 +219,16 @@ static void on_resolved(void *ctx, const json_t *reply)
   const char *text = json_string_value(json_object_get(reply, "text"));
   reason_t known = reason ? reason_from_name(reason) : REASON_NONE;
   route->denied = code_of(known) == EXIT_REFUSED && known != REASON_NONE;
-  learn_refused(t, route, route->name, route->port, code_of(known), reason,
-                with_nearest(reply, text ? text : reason_text(known), buf, sizeof buf));
+  if (!text)
+    text = reason_text(known);
+  if (known == REASON_NO_SERVICE_PORT) {
+    char say_it[DIAG_TEXT_MAX / 2];
+    snprintf(buf, sizeof buf, "%s: %s", text, with_port(route, say_it, sizeof say_it));
+    text = buf;
+  } else {
+    text = with_nearest(reply, text, buf, sizeof buf);
+  }
+  learn_refused(t, route, route->name, route->port, code_of(known), reason, text);
   if (t->ready)
     judge_denied(t);
 }
@@ -227,19 +248,12 @@ void learn_resolve(tunnel_t *t)
 static void fail_without_port(tunnel_t *t, const route_t *r)
 {
   char text[DIAG_TEXT_MAX];
-  char local[FORWARD_PATH_MAX + 16];
+  char say_it[DIAG_TEXT_MAX / 2];
   bool asked = ask_state(t->ask) == ASK_READY;
-  if (t->options->stdio)
-    snprintf(local, sizeof local, "--stdio ");
-  else if (r->forward->kind == FORWARD_SOCKET)
-    snprintf(local, sizeof local, "%s:", r->forward->path);
-  else
-    snprintf(local, sizeof local, "%u:", r->sockets.port);
   snprintf(text, sizeof text,
-           asked ? "the bastion does not know the port of %s: say it, as in %s%s:PORT"
-                 : "the server is no smplkit bastion and cannot be asked for the port of %s: say it, as in "
-                   "%s%s:PORT",
-           r->forward->target, local, r->forward->target);
+           asked ? "the bastion does not know the port of %s: %s"
+                 : "the server is no smplkit bastion and cannot be asked for the port of %s: %s",
+           r->forward->target, with_port(r, say_it, sizeof say_it));
   tunnel_fail(t, asked ? EXIT_UNREACHABLE : EXIT_USAGE, reason_name(REASON_NO_SERVICE_PORT), text);
 }
 

@@ -13,14 +13,7 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, digest_then_answer, echo
-
-
-@pytest.fixture
-def sshd(work):
-    server = Sshd(work)
-    yield server
-    server.close()
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, digest_then_answer, echo, rss_kb, sshd, transfers  # noqa: F401 (sshd is a fixture)
 
 
 @pytest.fixture
@@ -78,39 +71,8 @@ def test_the_servers_half_close_arrives_while_the_client_still_sends(tunnel):
 
 
 def test_64_parallel_transfers_both_ways_keep_their_bytes(tunnel):
-    server = Server(echo)
-    _, port = tunnel(server.port)
-    failures = []
-
-    def transfer(number):
-        block = hashlib.sha256(str(number).encode()).digest() * 4096  # 128 KiB
-        total, state, got = 16, hashlib.sha256(), hashlib.sha256()
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
-            def send():
-                for _ in range(total):
-                    state.update(block)
-                    s.sendall(block)
-                s.shutdown(socket.SHUT_WR)
-
-            sender = threading.Thread(target=send)
-            sender.start()
-            while data := s.recv(65536):
-                got.update(data)
-            sender.join()
-        if state.digest() != got.digest():
-            failures.append(number)
-
-    threads = [threading.Thread(target=transfer, args=(i,)) for i in range(64)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(90)
-        assert not t.is_alive()
-    assert failures == []
-
-
-def rss_kb(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+    _, port = tunnel(Server(echo).port)
+    assert transfers(port, 64) == []
 
 
 def test_readers_that_stall_cost_bounded_memory_and_hold_up_nobody(tunnel):

@@ -1,6 +1,5 @@
 """smpl-tunnel and stock ssh through the real bastion: names, ports, reasons, limits, bytes."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -16,58 +15,7 @@ import product
 import pytest
 
 from test_bastion_identity import token  # noqa: F401 (a fixture)
-
-
-class Target:
-    """A TCP server on a private address."""
-
-    def __init__(self, address, port, handler):
-        self.listener = socket.create_server((address, port), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        self.handler = handler
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
-
-    def one(self, connection):
-        with connection:
-            try:
-                self.handler(connection)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
-def echo(connection):
-    while data := connection.recv(65536):
-        connection.sendall(data)
-
-
-@pytest.fixture
-def place(work, spawn):
-    """Resolver and bastion; config.internal is an echo server, app.internal is granted and closed."""
-    p = product.Product(work, spawn, services=())
-    p.target = Target("127.10.1.11", p.http, echo)
-    yield p
-    try:
-        p.target.close()
-    except OSError:
-        pass
-
-
-def local_port(program, index=0):
-    kit.wait_until(lambda: len(program.out) > index or not program.running(), "ready")
-    assert len(program.out) > index, program.stderr
-    return int(re.search(r"http://(?:localhost|[\d.]+|\[::1\]):(\d+)", program.out[index])[1])
+from tunnel_kit import Server, echo, local_port, place, rss_kb, transfers  # noqa: F401 (place is a fixture)
 
 
 def bastion(place, *arguments):
@@ -97,16 +45,17 @@ def test_name_and_port_are_learnt_and_the_ready_line_has_the_url(place):
     ("0:flags.internal", 7, "flags.internal: no grant covers this target"),
     ("0:config.internal:22", 7, "config.internal:22: the grant covers this name, not this port"),
     ("0:127.10.1.11:80", 7, "127.10.1.11:80: no grant covers this target"),
+    ("0:127.10.1.11", 8, r"127.10.1.11: the name has no SRV record that says its port: say it, as in \d+:127.10.1.11:PORT"),
     ("0:app.internal", 8, "the target refused the connection"),
 ])
 def test_a_target_that_is_refused_says_why(place, forward, status, words):
     program = place.tunnel(forward)
     assert program.wait() == status
-    assert words in program.stderr and len(program.err) == 1 and program.stdout == ""
+    assert re.search(words, program.stderr) and len(program.err) == 1 and program.stdout == ""
 
 
 def test_several_forwards_at_once(place):
-    other = Target("127.10.1.10", place.http, lambda c: c.sendall(b"account service"))
+    other = Server(lambda c: c.sendall(b"account service"), "127.10.1.10", place.http)
     program = place.tunnel("0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}")
     ports = [local_port(program, i) for i in range(3)]
     with socket.create_connection(("127.0.0.3", ports[1]), timeout=10) as s:
@@ -115,35 +64,6 @@ def test_several_forwards_at_once(place):
         s.sendall(b"x")
         assert s.recv(1) == b"x"
     other.close()
-
-
-def transfers(port, count, blocks=16):
-    failures = []
-
-    def one(number):
-        block = hashlib.sha256(str(number).encode()).digest() * 4096
-        got = hashlib.sha256()
-        with socket.create_connection(("127.0.0.1", port), timeout=90) as s:
-            def send():
-                for _ in range(blocks):
-                    s.sendall(block)
-                s.shutdown(socket.SHUT_WR)
-
-            sender = threading.Thread(target=send)
-            sender.start()
-            while data := s.recv(65536):
-                got.update(data)
-            sender.join()
-        if got.digest() != hashlib.sha256(block * blocks).digest():
-            failures.append(number)
-
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(120)
-        assert not t.is_alive()
-    return failures
 
 
 def test_64_parallel_transfers_keep_their_bytes_and_the_audit_counts_them(place):
@@ -229,7 +149,7 @@ def test_a_port_that_changes_in_dns_is_learnt_again(place):
     config.write_text(config.read_text().replace(f"smplkit.local:{old}", f"smplkit.local:{place.http}"))
     (place.work / "internal.zone").write_text(place.zone())
     place.reload_resolver()
-    place.target = Target("127.10.1.11", place.http, echo)
+    place.target = Server(echo, "127.10.1.11", place.http)
     place.start("bastion")
     program.wait_line("connected again")
     kit.wait_until(lambda: quietly(answers, port), "the new port is used")
@@ -291,10 +211,6 @@ def test_ctrl_c_is_immediate_and_the_bastion_learns_it(place):
         assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
     kit.wait_until(lambda: audit(place)[-1]["event"] == "session-end", "the record of the end")
     assert audit(place)[-1]["reason"] == "client-closed"
-
-
-def rss_kb(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
 
 
 def test_stalled_readers_cost_worker_and_client_bounded_memory_and_hold_up_nobody(place):

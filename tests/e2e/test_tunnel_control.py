@@ -4,24 +4,12 @@ import json
 import os
 import re
 import socket
-import time
 
 import kit
-import product
 import pytest
 
-from test_tunnel_bastion import Target, bastion, echo, local_port
-
-
-@pytest.fixture
-def place(work, spawn):
-    p = product.Product(work, spawn, services=())
-    p.target = Target("127.10.1.11", p.http, echo)
-    yield p
-    try:
-        p.target.close()
-    except OSError:
-        pass
+from test_tunnel_bastion import bastion
+from tunnel_kit import local_port, place  # noqa: F401 (place is a fixture)
 
 
 def ask(place, *arguments, **env):

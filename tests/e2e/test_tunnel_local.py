@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -15,16 +14,9 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, digest_then_answer, echo
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Terminal, digest_then_answer, echo, sshd  # noqa: F401 (sshd is a fixture)
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def sshd(work):
-    server = Sshd(work)
-    yield server
-    server.close()
 
 
 @pytest.fixture

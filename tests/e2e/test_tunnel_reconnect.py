@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -13,16 +12,9 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, echo
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, echo, sshd  # noqa: F401 (sshd is a fixture)
 
 OTHER = "127.43.1.3"
-
-
-@pytest.fixture
-def sshd(work):
-    server = Sshd(work)
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -13,14 +13,7 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, echo
-
-
-@pytest.fixture
-def sshd(work):
-    server = Sshd(work)
-    yield server
-    server.close()
+from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, echo, sshd  # noqa: F401 (sshd is a fixture)
 
 
 def user():

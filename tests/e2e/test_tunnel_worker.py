@@ -16,6 +16,8 @@ import fake_broker as fb
 import kit
 import pytest
 
+from tunnel_kit import Server, echo, transfers
+
 ADDRESS, TARGET = "127.43.2.1", "127.43.2.2"
 
 
@@ -39,31 +41,9 @@ def ssh(broker, *arguments, user="dev", identity=None, options=()):
 
 
 def target(broker, name, handler):
-    listener = socket.create_server((TARGET, 0), backlog=128)
-
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=one, args=(connection,), daemon=True).start()
-
-    def one(connection):
-        with connection:
-            try:
-                handler(connection)
-            except OSError:
-                pass
-
-    threading.Thread(target=serve, daemon=True).start()
-    broker.targets[(name, 80)] = listener.getsockname()
-    return listener
-
-
-def echo(connection):
-    while data := connection.recv(65536):
-        connection.sendall(data)
+    server = Server(handler, TARGET)
+    broker.targets[(name, 80)] = server.listener.getsockname()
+    return server.listener
 
 
 def forwarding(broker, name="svc", *options):
@@ -263,32 +243,8 @@ def test_64_parallel_transfers_keep_their_bytes(broker):
     target(broker, "svc", echo)
     broker.channels_max = 200
     process, port = forwarding(broker)
-    failures = []
-
-    def transfer(number):
-        block = hashlib.sha256(str(number).encode()).digest() * 2048
-        sent, got = hashlib.sha256(block * 16).digest(), hashlib.sha256()
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
-            def send():
-                for _ in range(16):
-                    s.sendall(block)
-                s.shutdown(socket.SHUT_WR)
-
-            sender = threading.Thread(target=send)
-            sender.start()
-            while data := s.recv(65536):
-                got.update(data)
-            sender.join()
-        if got.digest() != sent:
-            failures.append(number)
-
-    threads = [threading.Thread(target=transfer, args=(i,)) for i in range(64)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(90)
+    assert transfers(port, 64) == []
     stop(process)
-    assert failures == []
 
 
 def test_bytes_survive_many_new_key_exchanges(broker):

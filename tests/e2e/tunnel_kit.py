@@ -1,9 +1,10 @@
-"""What the tests of smpl-tunnel share: a plain sshd, servers to reach, a terminal."""
+"""What the tests of smpl-tunnel share: a plain sshd, resolver and bastion, servers to reach, a terminal."""
 
 import hashlib
 import os
 import pathlib
 import pty
+import re
 import select
 import signal
 import socket
@@ -11,6 +12,8 @@ import subprocess
 import threading
 
 import kit
+import product
+import pytest
 
 ADDRESS = "127.43.1.1"
 TARGET = "127.43.1.2"
@@ -64,8 +67,8 @@ class Sshd:
 class Server:
     """A TCP server in this process: handler(connection) in a thread each."""
 
-    def __init__(self, handler):
-        self.listener = socket.create_server((TARGET, 0), backlog=256)
+    def __init__(self, handler, address=TARGET, port=0):
+        self.listener = socket.create_server((address, port), backlog=256)
         self.port = self.listener.getsockname()[1]
         self.handler = handler
         threading.Thread(target=self.serve, daemon=True).start()
@@ -85,6 +88,10 @@ class Server:
             except OSError:
                 pass
 
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
 
 def echo(connection):
     while data := connection.recv(65536):
@@ -98,6 +105,65 @@ def digest_then_answer(connection):
         state.update(data)
         size += len(data)
     connection.sendall(f"{size} {state.hexdigest()}".encode())
+
+
+def transfers(port, count, blocks=16):
+    """So many connections to an echo server at once, each with bytes of its own: those whose bytes did not come back."""
+    failures = []
+
+    def one(number):
+        block = hashlib.sha256(str(number).encode()).digest() * 4096  # 128 KiB
+        got = hashlib.sha256()
+        with socket.create_connection(("127.0.0.1", port), timeout=90) as s:
+            def send():
+                for _ in range(blocks):
+                    s.sendall(block)
+                s.shutdown(socket.SHUT_WR)
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            while data := s.recv(65536):
+                got.update(data)
+            sender.join()
+        if got.digest() != hashlib.sha256(block * blocks).digest():
+            failures.append(number)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(90)
+        assert not t.is_alive()
+    return failures
+
+
+def rss_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def local_port(program, index=0):
+    kit.wait_until(lambda: len(program.out) > index or not program.running(), "ready")
+    assert len(program.out) > index, program.stderr
+    return int(re.search(r"http://(?:localhost|[\d.]+|\[::1\]):(\d+)", program.out[index])[1])
+
+
+@pytest.fixture
+def sshd(work):
+    server = Sshd(work)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place(work, spawn):
+    """Resolver and bastion; config.internal is an echo server, app.internal is granted and closed."""
+    p = product.Product(work, spawn, services=())
+    p.target = Server(echo, "127.10.1.11", p.http)
+    yield p
+    try:
+        p.target.close()
+    except OSError:
+        pass
 
 
 class Terminal:
