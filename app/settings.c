@@ -316,13 +316,11 @@ int settings_check_database(const settings_t *settings, diag_t *diag)
 {
   const char *path = settings->database, *slash = strrchr(path, '/');
   char folder[PATH_MAX];
-  int len = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+  int len = slash == NULL || slash == path ? 1 : (int)(slash - path);
   snprintf(folder, sizeof folder, "%.*s", len, slash == NULL ? "." : path);
   struct stat st;
   const char *why = NULL;
-  if (stat(folder, &st) != 0)
-    why = strerror(errno);
-  else if (!S_ISDIR(st.st_mode))
+  if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
     why = "not a folder";
   else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
     why = strerror(errno);
