@@ -405,6 +405,7 @@ def test_a_kept_connection_outlives_a_reload_by_one_answer_that_says_so(pair, sp
         kept.request("POST", "/api/v1/x", b"{}", {"Host": "h"})
         reply = kept.getresponse()
         assert reply.status == 200 and reply.read() == b"ok" and reply.getheader("Connection") is None
+        assert render(pair.folder.parent / "balancers.yaml", pair.folder).returncode == 0  # what is up is handed on
         new = reloaded(spawn, pair.folder, pair.balancer)
         pair.balancer.wait_line("Proxy public stopped")
         for connection in (kept, fresh):
