@@ -10,6 +10,7 @@ import sqlite3
 import threading
 
 import kit
+import pytest
 from app_client import Customer, call, config, flag, services
 from app_client import resource as document
 
@@ -209,18 +210,21 @@ def test_a_long_read_is_answered_as_a_short_one_is(work, spawn):
 WAITING = 1024  # PRODUCT_READS_MAX
 
 
+@pytest.mark.full
 def test_so_many_long_reads_wait_and_no_more(work, spawn):
     product = services(work, spawn)
     customer = Customer(product)
-    big(customer)
+    big(customer, size=200000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     connections = [socket.create_connection(("127.20.1.11", product.http), source_address=("127.20.0.9", 0)) for _ in range(WAITING + 100)]
-    request = f"HEAD /api/v1/configs/big HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n\r\n".encode()
+    # each asks for another thing, or one answer would do for all of them
+    requests = [f"HEAD /api/v1/configs/big?n={i} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n\r\n".encode()
+                for i in range(len(connections))]
     program = product.programs["config"]
     try:
         program.signal(19)
-        for s in connections:
+        for s, request in zip(connections, requests):
             s.sendall(request)
         program.signal(18)
         answers = [s.recv(4096).decode() for s in connections]
