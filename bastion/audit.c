@@ -40,12 +40,16 @@ typedef struct queue {
 struct audit {
   char *path;
   uv_async_t wake; /* the writer has finished something */
+  uv_timer_t lazy; /* runs while lazy records wait */
+  int handles;     /* of the loop's, not closed yet */
   pthread_t thread;
   pthread_mutex_t lock; /* for all below */
   pthread_cond_t work;
   queue_t todo;
   queue_t done; /* callbacks to run on the loop */
   uint64_t waiting;
+  bool urgent;  /* the writer is to take up what is in todo */
+  bool crowded; /* several waited for the last group */
   bool stop;
   bool finished; /* the thread has been joined */
   bool failing;
@@ -243,6 +247,7 @@ static void settle(audit_t *a, queue_t *group, int err)
     if (a->todo.head == NULL)
       a->todo.tail = keep.tail;
     a->todo.head = keep.head;
+    a->urgent = true;
   }
 }
 
@@ -283,7 +288,7 @@ static void look_at_file(audit_t *a)
 /* While the disk refuses, a group that somebody waits for is tried at once, the others after a pause. */
 static void wait_for_work(audit_t *a)
 {
-  while (a->todo.head == NULL && !a->stop) {
+  while (!a->urgent && !a->stop) {
     struct timespec look = after(AUDIT_CHECK_MS);
     if (pthread_cond_timedwait(&a->work, &a->lock, &look) == ETIMEDOUT)
       look_at_file(a);
@@ -302,16 +307,38 @@ static void wait_for_work(audit_t *a)
   }
 }
 
+/* While several wait for each sync, those that come a moment later are worth waiting for: one sync is dearer than what they
+ * lose. Whoever waits alone is not held up. With the lock held; lets go of it. */
+static void gather(audit_t *a)
+{
+  if (!a->crowded || a->stop)
+    return;
+  pthread_mutex_unlock(&a->lock);
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){0, AUDIT_GATHER_US * 1000L}, NULL);
+  pthread_mutex_lock(&a->lock);
+}
+
+static bool is_crowded(const queue_t *group)
+{
+  unsigned waiters = 0;
+  for (const entry_t *e = group->head; e != NULL && waiters < 2; e = e->next)
+    waiters += e->cb != NULL;
+  return waiters == 2;
+}
+
 static void *writer(void *arg)
 {
   audit_t *a = arg;
   pthread_mutex_lock(&a->lock);
   for (;;) {
     wait_for_work(a);
+    gather(a);
     queue_t group = a->todo;
     if (group.head == NULL)
       break; /* told to stop, and nothing is left */
     bool last = a->stop;
+    a->urgent = false;
+    a->crowded = is_crowded(&group);
     queue_init(&a->todo);
     pthread_mutex_unlock(&a->lock);
     pthread_mutex_lock(&a->file);
@@ -355,7 +382,18 @@ static json_t *with_time(json_t *record)
   return whole;
 }
 
-int audit_append(audit_t *a, json_t *record, audit_cb cb, void *ctx)
+static void on_lazy(uv_timer_t *timer)
+{
+  audit_t *a = timer->data;
+  pthread_mutex_lock(&a->lock);
+  if (a->todo.head != NULL) {
+    a->urgent = true;
+    pthread_cond_signal(&a->work);
+  }
+  pthread_mutex_unlock(&a->lock);
+}
+
+static int append(audit_t *a, json_t *record, bool lazy, audit_cb cb, void *ctx)
 {
   json_t *whole = with_time(record);
   json_decref(record);
@@ -375,14 +413,29 @@ int audit_append(audit_t *a, json_t *record, audit_cb cb, void *ctx)
   if (!full) {
     a->waiting++;
     queue_put(&a->todo, e);
+  }
+  if (!full && !lazy) {
+    a->urgent = true;
     pthread_cond_signal(&a->work);
   }
   pthread_mutex_unlock(&a->lock);
+  if (!full && lazy && !uv_is_active((uv_handle_t *)&a->lazy))
+    uv_timer_start(&a->lazy, on_lazy, AUDIT_LAZY_MS, 0);
   if (full) {
     log_error("audit: a record was dropped, %d wait for the disk", AUDIT_QUEUE_MAX);
     entry_free(e);
   }
   return full ? SMPL_ELIMIT : SMPL_OK;
+}
+
+int audit_append(audit_t *a, json_t *record, audit_cb cb, void *ctx)
+{
+  return append(a, record, false, cb, ctx);
+}
+
+int audit_append_lazy(audit_t *a, json_t *record)
+{
+  return append(a, record, true, NULL, NULL);
 }
 
 void audit_status(audit_t *a, audit_status_t *out)
@@ -539,8 +592,12 @@ int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
   if (err)
     goto fail;
   a->wake.data = a;
+  uv_timer_init(loop, &a->lazy);
+  a->lazy.data = a;
+  a->handles = 2;
   if (pthread_create(&a->thread, NULL, writer, a) != 0) {
     uv_close((uv_handle_t *)&a->wake, NULL);
+    uv_close((uv_handle_t *)&a->lazy, NULL);
     uv_run(loop, UV_RUN_NOWAIT);
     err = diag_fail(diag, SMPL_ESYS, "audit: the writer's thread cannot be started");
     goto fail;
@@ -560,7 +617,8 @@ fail:
 static void on_closed(uv_handle_t *handle)
 {
   audit_t *a = handle->data;
-  free(a);
+  if (--a->handles == 0)
+    free(a);
 }
 
 void audit_finish(audit_t *a)
@@ -593,5 +651,6 @@ void audit_close(audit_t *a)
   close(a->fd);
   free(a->path);
   free(a->buf);
+  uv_close((uv_handle_t *)&a->lazy, on_closed);
   uv_close((uv_handle_t *)&a->wake, on_closed);
 }

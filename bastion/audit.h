@@ -19,6 +19,8 @@ enum {
   AUDIT_QUEUE_MAX = 16384,   /* records that wait for the disk; more are SMPL_ELIMIT */
   AUDIT_RETRY_MS = 1000,     /* between attempts while the disk refuses */
   AUDIT_CHECK_MS = 2000,     /* between looks at the file while nothing is written */
+  AUDIT_LAZY_MS = 50,        /* that a record nobody needs at once waits for others to be synced with */
+  AUDIT_GATHER_US = 300,     /* that the writer waits for more of a group while several wait for each sync */
   AUDIT_MOVED_MS = 5000,     /* that a file renamed away is still written to, for audit_reopen to come */
   AUDIT_LINE_MAX = 64 << 10, /* bytes of a record that the reader takes */
   AUDIT_HASH_TEXT = 64 + 1,  /* SHA-256 in hex, with NUL */
@@ -50,6 +52,10 @@ void audit_finish(audit_t *audit);
 /* Takes over the reference to record: an object whose first key is "event". Time, sequence number and hash are put before
  * it. cb may be NULL. SMPL_ELIMIT when the queue is full (cb is not called then), SMPL_ENOMEM. */
 int audit_append(audit_t *audit, json_t *record, audit_cb cb, void *ctx);
+
+/* The same without callback, for a record of what has happened and need not be known at once: it is written with the next
+ * one of the others, or after AUDIT_LAZY_MS. */
+int audit_append_lazy(audit_t *audit, json_t *record);
 
 /* Goes on in a new file if the one at the path is not the open one any more: what stands there must be empty, or is made.
  * Its first record, audit-continued, goes on with number and hash of the one before. *reopened says whether it did. On

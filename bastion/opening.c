@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -147,6 +148,12 @@ static int begin_connect(const opening_t *o, const endpoint_t *to, int *fd)
 static void go_on(opening_t *o);
 
 /* The first that stands is taken, the others are closed. The policy may have changed while the target took its time. */
+static void connected(opening_t *o)
+{
+  const opening_result_t *r = &o->result;
+  finish(o, finder_judge_address(o->world->config, o->user, r->is_ip, r->name, &r->address).reason);
+}
+
 static void on_writable(uv_poll_t *poll, int status, int events)
 {
   (void)events;
@@ -165,8 +172,7 @@ static void on_writable(uv_poll_t *poll, int status, int events)
   if (error == 0) {
     o->result.address = address;
     o->result.fd = fd;
-    finish(o,
-           finder_judge_address(o->world->config, o->user, o->result.is_ip, o->result.name, &address).reason);
+    connected(o);
     return;
   }
   close(fd);
@@ -176,18 +182,25 @@ static void on_writable(uv_poll_t *poll, int status, int events)
   go_on(o);
 }
 
-/* False: this address is of no use, and o->failed says why. */
-static bool start_attempt(opening_t *o, const endpoint_t *to, uint64_t now)
+typedef enum start { START_USELESS, START_UNDER_WAY, START_STANDS } start_t;
+
+/* Whether a connect has come to its end already, as one within this machine has: no event need be waited for. */
+static bool is_decided(int fd, int *error)
 {
-  int fd;
-  o->result.address = *to;
-  int error = begin_connect(o, to, &fd);
-  attempt_t *a = error == 0 ? calloc(1, sizeof *a) : NULL;
+  struct pollfd p = {fd, POLLOUT, 0};
+  socklen_t len = sizeof *error;
+  if (poll(&p, 1, 0) <= 0)
+    return false;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, error, &len) < 0)
+    *error = ECONNABORTED;
+  return true;
+}
+
+static bool watch(opening_t *o, const endpoint_t *to, int fd, uint64_t now)
+{
+  attempt_t *a = calloc(1, sizeof *a);
   if (a == NULL || uv_poll_init(o->world->loop, &a->poll, fd) != 0) {
     free(a);
-    if (fd >= 0)
-      close(fd);
-    o->failed = error == 0 ? REASON_TARGET_UNREACHABLE : reason_of(error);
     return false;
   }
   a->poll.data = a;
@@ -198,6 +211,25 @@ static bool start_attempt(opening_t *o, const endpoint_t *to, uint64_t now)
   o->attempts[o->running++] = a;
   uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
   return true;
+}
+
+/* START_USELESS: o->failed says why. START_STANDS: o->result has it. */
+static start_t start_attempt(opening_t *o, const endpoint_t *to, uint64_t now)
+{
+  int fd;
+  o->result.address = *to;
+  int error = begin_connect(o, to, &fd);
+  bool decided = error != 0 || is_decided(fd, &error);
+  if (decided && error == 0) {
+    o->result.fd = fd;
+    return START_STANDS;
+  }
+  if (!decided && watch(o, to, fd, now))
+    return START_UNDER_WAY;
+  if (fd >= 0)
+    close(fd);
+  o->failed = error == 0 ? REASON_TARGET_UNREACHABLE : reason_of(error);
+  return START_USELESS;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -231,7 +263,12 @@ static void go_on(opening_t *o)
   give_up_old(o, now);
   while (may_start(o, now)) {
     endpoint_t to = {o->addrs[o->at++], o->found.port};
-    if (start_attempt(o, &to, now))
+    start_t started = start_attempt(o, &to, now);
+    if (started == START_STANDS) {
+      connected(o);
+      return;
+    }
+    if (started == START_UNDER_WAY)
       o->next_at = now + OPENING_STAGGER_MS;
   }
   if (o->running == 0) {

@@ -117,7 +117,8 @@ static void record_end(channel_t *c, reason_t reason)
   json_object_set_new(r, "bytes_up", json_integer((json_int_t)c->bytes_up));
   json_object_set_new(r, "bytes_down", json_integer((json_int_t)c->bytes_down));
   json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - c->opened_at)));
-  session_append(c->session, r);
+  if (audit_append_lazy(c->session->broker->audit, r))
+    log_error("session %s: an audit record is lost", c->session->id);
 }
 
 /* ---- opening ---- */

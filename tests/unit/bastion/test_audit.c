@@ -17,6 +17,7 @@
 #include "bastion/audit.h"
 #include "bastion/audit_file.h"
 #include "bastion/history.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "kit.h"
@@ -157,6 +158,34 @@ static void many_records_stay_in_order_and_are_all_written_at_the_end(void **sta
   for (char *at = content; (at = strstr(at, "\"n\":")) != NULL; at++)
     assert_int_equal(strtol(at + 4, NULL, 10), ++n);
   assert_int_equal(n, 5000);
+}
+
+static void nobody_waits_for_a_lazy_record_and_it_waits_for_nobody_long(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("audit.log");
+  waiter_t w = {0, 0};
+  assert_int_equal(audit_append_lazy(a, event("channel-end", "s1")), 0);
+  usleep(AUDIT_LAZY_MS * 1000 / 2); /* the writer's thread would have had the time, but was not told */
+  slurp("audit.log");
+  assert_null(strstr(content, "channel-end"));
+  uint64_t until = clock_mono_ms() + 5000;
+  while (strstr(content, "channel-end") == NULL && clock_mono_ms() < until) {
+    uv_run(&loop, UV_RUN_NOWAIT);
+    slurp("audit.log");
+  }
+  assert_non_null(strstr(content, "\"s1\""));
+  /* one that is waited for takes along what came before it, in its order */
+  assert_int_equal(audit_append_lazy(a, event("channel-end", "s2")), 0);
+  assert_int_equal(audit_append(a, event("channel-open", "s3"), on_written, &w), 0);
+  wait_for(&w, 1);
+  slurp("audit.log");
+  assert_non_null(strstr(content, "\"s2\""));
+  assert_true(strstr(content, "\"s2\"") < strstr(content, "\"s3\""));
+  /* and the end takes all */
+  assert_int_equal(audit_append_lazy(a, event("channel-end", "s4")), 0);
+  close_audit(a);
+  assert_chain("audit.log", 4);
 }
 
 static void the_file_has_one_writer(void **state)
@@ -528,6 +557,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_record_is_on_the_disk_when_its_callback_comes),
       cmocka_unit_test(many_records_stay_in_order_and_are_all_written_at_the_end),
+      cmocka_unit_test(nobody_waits_for_a_lazy_record_and_it_waits_for_nobody_long),
       cmocka_unit_test(the_file_has_one_writer),
       cmocka_unit_test(other_files_are_not_taken_for_an_audit),
       cmocka_unit_test(a_cut_at_any_byte_is_recovered),
