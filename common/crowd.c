@@ -242,15 +242,28 @@ static void weigh(crowd_t *c, crowd_node_t *n, uint64_t more, uint64_t less)
   c->all.weight += more - less;
 }
 
+static void append(crowd_node_t *n, crowd_member_t *m)
+{
+  m->older = n->newest;
+  m->newer = NULL;
+  *(n->newest != NULL ? &n->newest->newer : &n->oldest) = m;
+  n->newest = m;
+}
+
+static void unlink_member(crowd_node_t *n, crowd_member_t *m)
+{
+  *(m->older != NULL ? &m->older->newer : &n->oldest) = m->newer;
+  *(m->newer != NULL ? &m->newer->older : &n->newest) = m->older;
+}
+
 int crowd_add(crowd_t *c, crowd_member_t *m, const ip_t *ip, uint64_t weight)
 {
   if (m->at == NULL) {
     crowd_node_t *n = reach(c, ip);
     if (n == NULL)
       return SMPL_ENOMEM;
-    *m = (crowd_member_t){.at = n, .older = n->newest};
-    *(n->newest != NULL ? &n->newest->newer : &n->oldest) = m;
-    n->newest = m;
+    *m = (crowd_member_t){.at = n};
+    append(n, m);
   }
   m->weight += weight;
   weigh(c, m->at, weight, 0);
@@ -271,10 +284,18 @@ void crowd_leave(crowd_t *c, crowd_member_t *m)
   if (n == NULL)
     return;
   crowd_less(c, m, m->weight);
-  *(m->older != NULL ? &m->older->newer : &n->oldest) = m->newer;
-  *(m->newer != NULL ? &m->newer->older : &n->newest) = m->older;
+  unlink_member(n, m);
   *m = (crowd_member_t){.at = NULL};
   prune(c, n);
+}
+
+void crowd_renew(crowd_member_t *m)
+{
+  crowd_node_t *n = m->at;
+  if (n->newest == m)
+    return;
+  unlink_member(n, m);
+  append(n, m);
 }
 
 /* Asking */

@@ -41,6 +41,9 @@ void crowd_less(crowd_t *crowd, crowd_member_t *member, uint64_t weight);
 /* All of it. A member that is nowhere stays nowhere. */
 void crowd_leave(crowd_t *crowd, crowd_member_t *member);
 
+/* The member counts as the one that entered last at its address. It is somewhere. */
+void crowd_renew(crowd_member_t *member);
+
 /* Of all members. */
 uint64_t crowd_total(const crowd_t *crowd);
 /* Of the source that the address belongs to. */

@@ -42,10 +42,11 @@ enum {
   UDP_BATCH = 64,             /* datagrams per system call */
   UDP_ROUNDS_MAX = 16,        /* full batches taken from one socket before the others have their turn */
   UDP_RCVBUF = 4 << 20,       /* bytes asked of the kernel per socket */
-  TCP_CONNS_MAX = 16384,      /* of all workers together; the longest idle one gives way to a new one */
+  TCP_CONNS_MAX = 16384,      /* of all workers together, each its part; the source with most gives way */
   TCP_IDLE_MS = 10000,        /* without a whole query arriving or an answer being taken */
   TCP_LIFE_MS = 3600 * 1000,  /* of a connection in all */
-  TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, of all workers together */
+  TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, shared out likewise */
+  TCP_TURN_BYTES = 8192,      /* read from one connection before the others have their turn */
   TCP_BACKLOG = 1024,
 
   /* the main thread */

@@ -13,17 +13,25 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crowd.h"
 #include "common/error.h"
 #include "common/ip.h"
 #include "resolver/limits.h"
 #include "resolver/respond.h"
 
 enum {
-  FRAME = 2,                            /* the length before a message */
-  IN_SIZE = 2 * (FRAME + MESSAGE_MAX),  /* what was kept of one message, and what one read adds */
-  OUT_SIZE = 2 * (FRAME + MESSAGE_MAX), /* answers gathered before they are sent */
-  ACCEPTS_MAX = 64,                     /* connections taken in one go */
+  FRAME = 2,                                      /* the length before a message */
+  IN_SIZE = FRAME + MESSAGE_MAX + TCP_TURN_BYTES, /* what was kept of one message, and what one read adds */
+  OUT_SIZE = 2 * (FRAME + MESSAGE_MAX),           /* answers of one turn */
+  KEPT_STEP = 256,                                /* bytes by which what is kept grows */
+  ACCEPTS_MAX = 64,                               /* connections taken in one go */
 };
+
+/* Bytes that are kept until later. */
+typedef struct kept {
+  uint8_t *data;
+  size_t len, size;
+} kept_t;
 
 struct tcp_conn {
   int fd; /* -1: closed, freed by the next sweep */
@@ -31,20 +39,23 @@ struct tcp_conn {
   ip_t peer;
   uint64_t born_ms, active_ms;
   tcp_conn_t *prev, *next; /* by active_ms, ascending; or the list of closed ones */
-  uint8_t *in;             /* the beginning of a message, in_len bytes */
-  size_t in_len;
-  uint8_t *out; /* answers not taken yet, out_len bytes */
-  size_t out_len;
-  bool ending; /* the peer will send no more, or nothing that is listened to */
+  crowd_member_t place;    /* renewed with active_ms */
+  crowd_member_t memory;   /* in the crowd while it keeps bytes */
+  kept_t in;               /* what came and was not answered yet */
+  kept_t out;              /* answers not taken yet */
+  bool more;               /* in holds questions that wait for the next turn */
+  bool ending;             /* the peer will send no more, or nothing that is listened to */
 };
 
 struct tcp {
   int epoll_fd;
   int spare_fd; /* given up when descriptors run out, to take a connection and end it */
   responder_t *responder;
-  size_t conns_max, buffers_max, buffers;
+  size_t conns_max, buffers_max;
   atomic_size_t count;
   tcp_conn_t *first, *last, *closed;
+  crowd_t *places; /* connections, of an address in the same order */
+  crowd_t *memory; /* bytes of kept_t; of an address, who keeps something for longest is the first */
   uint64_t now_ms;
   bool draining;
   uint8_t in[IN_SIZE];
@@ -61,6 +72,12 @@ tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t bu
   t->responder = responder;
   t->conns_max = conns_max;
   t->buffers_max = buffers_max;
+  t->places = crowd_new();
+  t->memory = crowd_new();
+  if (t->places == NULL || t->memory == NULL) {
+    tcp_free(t);
+    return NULL;
+  }
   return t;
 }
 
@@ -78,41 +95,6 @@ static void append_conn(tcp_t *t, tcp_conn_t *c)
   t->last = c;
 }
 
-/* A whole query came or an answer was taken. */
-static void touch(tcp_t *t, tcp_conn_t *c)
-{
-  c->active_ms = t->now_ms;
-  if (t->last == c)
-    return;
-  unlink_conn(t, c);
-  append_conn(t, c);
-}
-
-static void drop_buffer(tcp_t *t, uint8_t **buffer, size_t *len)
-{
-  free(*buffer);
-  t->buffers -= *len;
-  *buffer = NULL;
-  *len = 0;
-}
-
-/* Keeps bytes until later, in place of what *buffer held. False when there is no room for them. */
-static bool keep(tcp_t *t, uint8_t **buffer, size_t *len, const uint8_t *data, size_t n)
-{
-  drop_buffer(t, buffer, len);
-  if (n == 0)
-    return true;
-  if (t->buffers_max - t->buffers < n)
-    return false;
-  *buffer = malloc(n);
-  if (*buffer == NULL)
-    return false;
-  memcpy(*buffer, data, n);
-  *len = n;
-  t->buffers += n;
-  return true;
-}
-
 /* The struct stays until the sweep: the current batch may hold another event for it. */
 static void close_conn(tcp_t *t, tcp_conn_t *c)
 {
@@ -120,13 +102,77 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
     return;
   close(c->fd);
   c->fd = -1;
-  drop_buffer(t, &c->in, &c->in_len);
-  drop_buffer(t, &c->out, &c->out_len);
+  crowd_leave(t->places, &c->place);
+  crowd_leave(t->memory, &c->memory);
+  free(c->in.data);
+  free(c->out.data);
+  c->in = c->out = (kept_t){0};
   unlink_conn(t, c);
   c->next = t->closed;
   t->closed = c;
   atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) - 1,
                         memory_order_relaxed);
+}
+
+/* A whole query came or an answer was taken. */
+static void touch(tcp_t *t, tcp_conn_t *c)
+{
+  c->active_ms = t->now_ms;
+  if (t->last == c)
+    return;
+  crowd_renew(&c->place);
+  unlink_conn(t, c);
+  append_conn(t, c);
+}
+
+static tcp_conn_t *of_memory(crowd_member_t *m)
+{
+  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, memory));
+}
+
+/* The connection is about to keep n more bytes. Above the limit the one that gives way is closed, until there
+ * is room: the oldest of the source that keeps most. False, and closed, when that is this one. */
+static bool reserve(tcp_t *t, tcp_conn_t *c, size_t n)
+{
+  if (crowd_add(t->memory, &c->memory, &c->peer, n)) {
+    close_conn(t, c);
+    return false;
+  }
+  while (c->fd >= 0 && crowd_total(t->memory) > t->buffers_max)
+    close_conn(t, of_memory(crowd_heaviest(t->memory)));
+  return c->fd >= 0;
+}
+
+static void drop(tcp_t *t, tcp_conn_t *c, kept_t *k)
+{
+  if (k->data == NULL)
+    return;
+  free(k->data);
+  crowd_less(t->memory, &c->memory, k->size);
+  *k = (kept_t){0};
+  if (c->memory.weight == 0)
+    crowd_leave(t->memory, &c->memory);
+}
+
+/* Keeps n more bytes until later. False, and closed, when there is no room for them. */
+static bool keep(tcp_t *t, tcp_conn_t *c, kept_t *k, const uint8_t *data, size_t n)
+{
+  size_t size = (k->len + n + KEPT_STEP - 1) / KEPT_STEP * KEPT_STEP;
+  if (n == 0)
+    return true;
+  if (size > k->size) {
+    if (!reserve(t, c, size - k->size))
+      return false;
+    uint8_t *grown = realloc(k->data, size);
+    if (grown == NULL) {
+      close_conn(t, c);
+      return false;
+    }
+    *k = (kept_t){grown, k->len, size};
+  }
+  memcpy(k->data + k->len, data, n);
+  k->len += n;
+  return true;
 }
 
 static void free_closed(tcp_t *t)
@@ -145,6 +191,8 @@ void tcp_free(tcp_t *tcp)
   while (tcp->first != NULL)
     close_conn(tcp, tcp->first);
   free_closed(tcp);
+  crowd_free(tcp->places);
+  crowd_free(tcp->memory);
   if (tcp->spare_fd >= 0)
     close(tcp->spare_fd);
   free(tcp);
@@ -155,9 +203,15 @@ size_t tcp_count(const tcp_t *tcp)
   return atomic_load_explicit(&tcp->count, memory_order_relaxed);
 }
 
+/* It is not read from: its answers are not taken, or it has asked for more than one turn answers. */
+static bool waits(const tcp_conn_t *c)
+{
+  return c->out.len > 0 || c->more;
+}
+
 static void watch(tcp_t *t, tcp_conn_t *c, int how)
 {
-  struct epoll_event ev = {.events = c->out_len > 0 ? EPOLLOUT : EPOLLIN, .data.ptr = c};
+  struct epoll_event ev = {.events = waits(c) ? EPOLLOUT : EPOLLIN, .data.ptr = c};
   if (epoll_ctl(t->epoll_fd, how, c->fd, &ev) < 0)
     close_conn(t, c);
 }
@@ -165,28 +219,44 @@ static void watch(tcp_t *t, tcp_conn_t *c, int how)
 static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
 {
   tcp_conn_t *c = calloc(1, sizeof *c);
-  if (c == NULL) {
+  if (c == NULL || crowd_add(t->places, &c->place, peer, 1)) {
+    free(c);
     close(fd);
     return;
   }
   int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  *c = (tcp_conn_t){
-      .fd = fd, .listener = listener, .peer = *peer, .born_ms = t->now_ms, .active_ms = t->now_ms};
+  c->fd = fd;
+  c->listener = listener;
+  c->peer = *peer;
+  c->born_ms = c->active_ms = t->now_ms;
   append_conn(t, c);
   atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) + 1,
                         memory_order_relaxed);
   watch(t, c, EPOLL_CTL_ADD);
 }
 
-/* The longest idle connection gives way to the one that waits. Without any the one that waits is ended:
- * left alone, epoll would report it for ever. */
+static tcp_conn_t *of_place(crowd_member_t *m)
+{
+  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, place));
+}
+
+/* The longest idle connection of the source with most gives way; between networks with equally many, the longest idle one
+ * of all decides. */
+static bool make_place(tcp_t *t)
+{
+  if (t->first == NULL)
+    return false;
+  crowd_member_t *heaviest = crowd_heaviest(t->places);
+  close_conn(t, crowd_compare(&t->first->place, heaviest) == 0 ? t->first : of_place(heaviest));
+  return true;
+}
+
+/* Without a connection that could give way the one that waits is ended: left alone, epoll would report it for ever. */
 static void out_of_files(tcp_t *t, int listen_fd)
 {
-  if (t->first != NULL) {
-    close_conn(t, t->first);
+  if (make_place(t))
     return;
-  }
   if (t->spare_fd >= 0)
     close(t->spare_fd);
   int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -213,7 +283,7 @@ void tcp_accept(tcp_t *tcp, int fd, size_t listener)
       continue;
     }
     if (tcp_count(tcp) >= tcp->conns_max)
-      close_conn(tcp, tcp->first);
+      make_place(tcp);
     add_conn(tcp, conn, listener, &peer.ip);
   }
 }
@@ -238,26 +308,27 @@ static bool flush(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
     touch(t, c);
   if (sent == len)
     return true;
-  if (keep(t, &c->out, &c->out_len, data + sent, len - sent))
-    return true;
-  close_conn(t, c);
-  return false;
+  return keep(t, c, &c->out, data + sent, len - sent);
 }
 
-/* Answers the whole messages at the beginning of t->in[0, len). Returns how many bytes were used (all,
- * with c->ending, behind what is no query), SIZE_MAX when the connection was closed. Stops early when
- * answers are not taken: what was asked then waits, unread. */
-static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
+static size_t message_size(const uint8_t *frame)
+{
+  return FRAME + ((size_t)frame[0] << 8 | frame[1]);
+}
+
+/* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how many bytes
+ * were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was closed. */
+static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = 0;
   size_t out = 0;
-  while (len - used >= FRAME && c->out_len == 0) {
-    size_t size = (size_t)t->in[used] << 8 | t->in[used + 1];
-    if (len - used - FRAME < size)
+  while (len - used >= FRAME && OUT_SIZE - out >= FRAME + MESSAGE_MAX) {
+    size_t size = message_size(t->in + used);
+    if (len - used < size)
       break;
-    size_t n = respond(t->responder, s, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size,
+    size_t n = respond(t->responder, s, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size - FRAME,
                        t->out + out + FRAME, MESSAGE_MAX);
-    used += FRAME + size;
+    used += size;
     if (n == 0) { /* not a query: nothing good will follow, but what came before gets its answers */
       c->ending = true;
       used = len;
@@ -266,40 +337,48 @@ static size_t answer_all(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *
     t->out[out] = (uint8_t)(n >> 8);
     t->out[out + 1] = (uint8_t)n;
     out += FRAME + n;
-    touch(t, c);
-    if (OUT_SIZE - out < FRAME + MESSAGE_MAX) {
-      if (!flush(t, c, t->out, out))
-        return SIZE_MAX;
-      out = 0;
-    }
   }
-  if (out > 0 && !flush(t, c, t->out, out))
-    return SIZE_MAX;
+  if (out > 0) {
+    touch(t, c);
+    if (!flush(t, c, t->out, out))
+      return SIZE_MAX;
+  }
   return used;
 }
 
-/* Everything that lies in t->in[0, len) came from c; afterwards the rest is kept. */
+/* A turn of the connection: everything that lies in t->in[0, len) came from it. Afterwards the rest is kept. */
 static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
-  bool writing = c->out_len > 0;
-  size_t used = answer_all(t, c, len, s);
+  size_t used = answer_turn(t, c, len, s);
   if (used == SIZE_MAX)
     return;
-  bool done = c->ending && c->out_len == 0;
-  if (done || !keep(t, &c->in, &c->in_len, t->in + used, len - used)) {
+  size_t rest = len - used;
+  const uint8_t *left = t->in + used;
+  c->more = rest >= FRAME && rest >= message_size(left);
+  if (c->ending && !waits(c))
     close_conn(t, c);
-    return;
-  }
-  if (writing != (c->out_len > 0))
-    watch(t, c, EPOLL_CTL_MOD);
+  else
+    keep(t, c, &c->in, left, rest);
 }
 
+static size_t take_kept(tcp_t *t, tcp_conn_t *c)
+{
+  size_t len = c->in.len;
+  if (len > 0)
+    memcpy(t->in, c->in.data, len);
+  drop(t, c, &c->in);
+  return len;
+}
+
+/* One read more, into t->in behind what was kept. While the message is not whole, that alone is put aside. */
 static void on_readable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
 {
-  size_t kept = c->in_len;
+  size_t kept = c->in.len;
   if (kept > 0)
-    memcpy(t->in, c->in, kept);
-  ssize_t n = recv(c->fd, t->in + kept, IN_SIZE - kept, MSG_DONTWAIT);
+    memcpy(t->in, c->in.data, kept < FRAME ? kept : FRAME);
+  size_t whole = kept >= FRAME ? message_size(t->in) : 0;
+  size_t room = whole > kept + TCP_TURN_BYTES ? whole - kept : TCP_TURN_BYTES;
+  ssize_t n = recv(c->fd, t->in + kept, room, MSG_DONTWAIT);
   if (n < 0) {
     if (errno != EAGAIN && errno != EINTR)
       close_conn(t, c);
@@ -307,22 +386,25 @@ static void on_readable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
   }
   if (n == 0)
     c->ending = true;
-  take(t, c, kept + (size_t)n, s);
+  if (n > 0 && whole > kept + (size_t)n)
+    keep(t, c, &c->in, t->in + kept, (size_t)n);
+  else
+    take(t, c, take_kept(t, c) + (size_t)n, s);
+  if (c->fd >= 0 && waits(c))
+    watch(t, c, EPOLL_CTL_MOD);
 }
 
 /* The peer has taken something: the rest of the answers, then the questions that waited. */
 static void on_writable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
 {
-  size_t len = c->out_len;
-  memcpy(t->out, c->out, len);
-  drop_buffer(t, &c->out, &c->out_len);
-  if (!flush(t, c, t->out, len) || c->out_len > 0)
-    return;
-  len = c->in_len;
+  size_t len = c->out.len;
   if (len > 0)
-    memcpy(t->in, c->in, len);
-  take(t, c, len, s);
-  if (c->fd >= 0 && c->out_len == 0)
+    memcpy(t->out, c->out.data, len);
+  drop(t, c, &c->out);
+  if (!flush(t, c, t->out, len) || c->out.len > 0)
+    return;
+  take(t, c, take_kept(t, c), s);
+  if (c->fd >= 0 && !waits(c))
     watch(t, c, EPOLL_CTL_MOD);
 }
 
@@ -333,7 +415,7 @@ void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *
   tcp->now_ms = clock_mono_ms();
   if (tcp->now_ms - conn->born_ms > TCP_LIFE_MS || (events & EPOLLERR))
     close_conn(tcp, conn);
-  else if (conn->out_len > 0)
+  else if (waits(conn))
     on_writable(tcp, conn, snapshot);
   else
     on_readable(tcp, conn, snapshot);
@@ -343,7 +425,7 @@ static void close_finished(tcp_t *t)
 {
   for (tcp_conn_t *c = t->first; c != NULL;) {
     tcp_conn_t *next = c->next;
-    if (c->in_len == 0 && c->out_len == 0)
+    if (c->in.len == 0 && c->out.len == 0)
       close_conn(t, c);
     c = next;
   }
@@ -358,9 +440,9 @@ void tcp_drain(tcp_t *tcp, const snapshot_t *snapshot)
   tcp_conn_t *c = tcp->first;
   for (size_t i = 0; i < count && c != NULL; i++) {
     tcp_conn_t *next = c->next;
-    if (c->out_len == 0)
+    if (!waits(c))
       on_readable(tcp, c, snapshot);
-    c = next;
+    c = next == NULL || next->fd >= 0 ? next : tcp->first; /* it may have given way to this one */
   }
   close_finished(tcp);
 }
@@ -370,11 +452,14 @@ int tcp_sweep(tcp_t *tcp)
   if (tcp->draining)
     close_finished(tcp);
   free_closed(tcp);
-  if (tcp->first == NULL)
+  tcp_conn_t *c = tcp->first;
+  if (c == NULL)
     return -1;
   tcp->now_ms = clock_mono_ms();
-  while (tcp->first != NULL && tcp->now_ms - tcp->first->active_ms >= TCP_IDLE_MS)
-    close_conn(tcp, tcp->first);
+  while (c != NULL && tcp->now_ms - c->active_ms >= TCP_IDLE_MS) {
+    close_conn(tcp, c);
+    c = tcp->first;
+  }
   free_closed(tcp);
-  return tcp->first == NULL ? -1 : (int)(TCP_IDLE_MS - (tcp->now_ms - tcp->first->active_ms));
+  return c == NULL ? -1 : (int)(TCP_IDLE_MS - (tcp->now_ms - c->active_ms));
 }

@@ -1,5 +1,6 @@
 /* DNS over TCP (RFC 7766): pipelined queries, answers in order, bounded memory. One per worker; an idle
- * connection holds no buffer. */
+ * connection holds no buffer. Where places or memory run out, the source that takes most gives way
+ * (common/crowd.h). */
 #pragma once
 
 #include <stddef.h>

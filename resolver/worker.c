@@ -193,6 +193,16 @@ static bool serve_event(worker_t *w, const struct epoll_event *ev)
   return true;
 }
 
+/* epoll had more to report than one round takes: connections may be crowding out what is not theirs alone. */
+static void serve_sockets(worker_t *w)
+{
+  for (size_t i = 0; i < w->count; i++) {
+    serve_udp(w, i);
+    if (w->pairs[i].tcp >= 0)
+      tcp_accept(w->tcp, w->pairs[i].tcp, i);
+  }
+}
+
 static void *run(void *arg)
 {
   worker_t *w = arg;
@@ -206,6 +216,8 @@ static void *run(void *arg)
     rcu_back();
     for (int i = 0; i < n; i++)
       on = serve_event(w, &events[i]) && on;
+    if (n == EVENTS)
+      serve_sockets(w);
     timeout = tcp_sweep(w->tcp);
   }
   urcu_qsbr_unregister_thread();

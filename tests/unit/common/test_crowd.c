@@ -73,6 +73,22 @@ static void the_first_of_the_heaviest_address_is_found(void **state)
   assert_int_equal(crowd_of_source(crowd, &beings[3].ip), 2);
 }
 
+static void a_member_that_is_renewed_is_the_last_at_its_address(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < 3; i++)
+    enter(i, "192.0.2.1", 1);
+  crowd_renew(&beings[0].member);
+  assert_int_equal(heaviest(), 1);
+  crowd_renew(&beings[2].member);
+  crowd_renew(&beings[2].member);
+  assert_int_equal(heaviest(), 1);
+  crowd_leave(crowd, &beings[1].member);
+  assert_int_equal(heaviest(), 0);
+  assert_ptr_equal(beings[0].member.newer, &beings[2].member);
+  assert_null(beings[2].member.newer);
+}
+
 static void who_spreads_over_his_networks_is_found_in_the_widest(void **state)
 {
   (void)state;
@@ -202,6 +218,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(the_first_of_the_heaviest_address_is_found, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_member_that_is_renewed_is_the_last_at_its_address, set_up, tear_down),
       cmocka_unit_test_setup_teardown(who_spreads_over_his_networks_is_found_in_the_widest, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(after_any_change_the_heaviest_is_found, set_up, tear_down),

@@ -81,14 +81,23 @@ static int rig_down(void **state)
   return 0;
 }
 
-static int dial(const rig_t *r, tcp_t *t)
+static int dial_from(const rig_t *r, tcp_t *t, const char *source)
 {
   struct sockaddr_storage sa;
-  socklen_t len = endpoint_to_sockaddr(&r->at, &sa);
+  endpoint_t from;
   int fd = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(endpoint_parse(source, &from), 0);
+  socklen_t len = endpoint_to_sockaddr(&from, &sa);
+  assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
+  len = endpoint_to_sockaddr(&r->at, &sa);
   assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
   tcp_accept(t, r->listen_fd, 0);
   return fd;
+}
+
+static int dial(const rig_t *r, tcp_t *t)
+{
+  return dial_from(r, t, "127.0.0.1:0");
 }
 
 /* Handles what epoll reports until it has reported nothing for so long. */
@@ -153,35 +162,205 @@ static void one_connection_too_many_ends_the_longest_idle_one(void **state)
   tcp_free(t);
 }
 
+/* What is kept grows by steps of 256 bytes: 4,096 bytes are sixteen. */
 static void unfinished_queries_are_kept_up_to_the_limit_of_memory(void **state)
 {
   rig_t *r = *state;
-  static uint8_t part[1001] = {0xff, 0xff};
-  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1000);
+  static uint8_t part[4097] = {0xff, 0xff};
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 4096);
   assert_non_null(t);
   int a = dial(r, t);
-  assert_int_equal(send(a, part, 1000, 0), 1000);
-  turn(r, t);
-  assert_int_equal(tcp_count(t), 1);
-  /* all is taken: another connection may ask, but not leave anything unfinished */
-  int b = dial(r, t);
-  send_query(b);
-  turn(r, t);
-  assert_int_equal(tcp_count(t), 2);
-  assert_int_equal(send(b, part, 1, 0), 1);
+  assert_int_equal(send(a, part, 4096, 0), 4096);
   turn(r, t);
   assert_int_equal(tcp_count(t), 1);
   assert_int_equal(send(a, part, 1, 0), 1);
   turn(r, t);
+  assert_true(is_closed(a));
   assert_int_equal(tcp_count(t), 0);
   close(a);
   /* what was held is free again */
-  int c = dial(r, t);
-  assert_int_equal(send(c, part, 1000, 0), 1000);
+  int b = dial(r, t);
+  assert_int_equal(send(b, part, 4096, 0), 4096);
   turn(r, t);
   assert_int_equal(tcp_count(t), 1);
+  /* the same source keeps something more: its oldest gives way */
+  int c = dial(r, t);
+  assert_int_equal(send(c, part, 1, 0), 1);
+  turn(r, t);
+  assert_true(is_closed(b));
+  assert_false(is_closed(c));
   close(b);
   close(c);
+  tcp_free(t);
+}
+
+/* A query in two segments, the second when the test says so. */
+static void send_first_part(int fd)
+{
+  uint8_t msg[514];
+  ask_t ask = {.name = "ns.org", .type = 1};
+  size_t len = harness_query(&ask, msg + 2) + 2;
+  msg[0] = 0;
+  msg[1] = (uint8_t)(len - 2);
+  assert_int_equal(send(fd, msg, 5, 0), 5);
+}
+
+static void send_second_part(int fd)
+{
+  uint8_t msg[514];
+  ask_t ask = {.name = "ns.org", .type = 1};
+  size_t len = harness_query(&ask, msg + 2) + 2;
+  assert_int_equal(send(fd, msg + 5, len - 5, 0), (ssize_t)len - 5);
+}
+
+/* One /24 with as many connections as it likes, none of which ever ends its query; then one neighbour. The greedy one's
+ * oldest are closed, and nobody else's. */
+static void neighbour_s_query_in_two_parts_is_answered_beside_one_that_fills_the_memory(void **state)
+{
+  rig_t *r = *state;
+  enum { GREEDY = 40, FIT = 16, HELD = 1024 };
+  static uint8_t part[HELD] = {0xff, 0xff};
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 100, FIT * HELD);
+  assert_non_null(t);
+  int before = dial_from(r, t, "127.41.7.1:0");
+  send_first_part(before);
+  turn(r, t);
+  int greedy[GREEDY];
+  for (int i = 0; i < GREEDY; i++) {
+    char source[32];
+    snprintf(source, sizeof source, "127.41.8.%d:0", 1 + i % 20);
+    greedy[i] = dial_from(r, t, source);
+    assert_int_equal(send(greedy[i], part, HELD, 0), HELD);
+    turn_until_quiet(r, t, 5);
+  }
+  int filler = dial_from(r, t, "127.41.8.1:0"); /* and to the last byte */
+  assert_int_equal(send(filler, part, HELD - 5, 0), HELD - 5);
+  turn(r, t);
+  int after = dial_from(r, t, "127.41.7.2:0");
+  send_first_part(after);
+  turn(r, t);
+  uint8_t reply[200];
+  int victims[2] = {before, after};
+  for (int i = 0; i < 2; i++) {
+    send_second_part(victims[i]);
+    turn(r, t);
+    assert_true(recv(victims[i], reply, sizeof reply, MSG_DONTWAIT) > 20);
+    close(victims[i]);
+  }
+  int left = 0;
+  for (int i = 0; i < GREEDY; i++) {
+    left += !is_closed(greedy[i]);
+    close(greedy[i]);
+  }
+  assert_int_equal(left, FIT - 2);
+  close(filler);
+  tcp_free(t);
+}
+
+static void places_are_taken_from_the_source_with_most(void **state)
+{
+  rig_t *r = *state;
+  enum { GREEDY = 30, PLACES = 10 };
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, PLACES, 1000);
+  assert_non_null(t);
+  int quiet = dial_from(r, t, "127.41.7.1:0"); /* idle for longer than any of the others */
+  int greedy[GREEDY];
+  for (int i = 0; i < GREEDY; i++) {
+    greedy[i] = dial_from(r, t, i % 2 == 0 ? "127.41.8.1:0" : "127.41.8.2:0");
+    send_query(greedy[i]);
+    turn_until_quiet(r, t, 5);
+  }
+  assert_int_equal(tcp_count(t), PLACES);
+  int newcomer = dial_from(r, t, "127.41.9.9:0");
+  turn(r, t);
+  assert_false(is_closed(quiet));
+  assert_false(is_closed(newcomer));
+  close(quiet);
+  close(newcomer);
+  for (int i = 0; i < GREEDY; i++)
+    close(greedy[i]);
+  tcp_free(t);
+}
+
+/* All that one connection has sent is not answered in one go: between two turns of it everybody else has one. */
+static void another_s_query_waits_for_one_turn_of_a_connection_that_asks_much(void **state)
+{
+  rig_t *r = *state;
+  enum { ASKED = 3000 };
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1 << 20);
+  assert_non_null(t);
+  int a = dial(r, t);
+  int b = dial(r, t);
+  uint8_t msg[514];
+  ask_t ask = {.name = "ns.org", .type = 1};
+  size_t len = harness_query(&ask, msg + 2) + 2;
+  msg[0] = 0;
+  msg[1] = (uint8_t)(len - 2);
+  static uint8_t all[ASKED * 64];
+  for (size_t i = 0; i < ASKED; i++)
+    memcpy(all + i * len, msg, len);
+  size_t sent = 0;
+  ssize_t n;
+  while (sent < ASKED * len && (n = send(a, all + sent, ASKED * len - sent, MSG_DONTWAIT)) > 0)
+    sent += (size_t)n;
+  assert_true(sent > 4 * TCP_TURN_BYTES);
+  send_query(b);
+  uint8_t reply[100];
+  size_t turns = 0;
+  struct epoll_event ev;
+  while (recv(b, reply, sizeof reply, MSG_DONTWAIT) < 0) {
+    assert_int_equal(epoll_wait(r->epoll_fd, &ev, 1, 1000), 1);
+    tcp_event(t, ev.data.ptr, ev.events, r->snapshot);
+    turns++;
+  }
+  assert_true(turns <= 2);
+  static uint8_t answers[1 << 20];
+  size_t got = 0;
+  while ((n = recv(a, answers + got, sizeof answers - got, MSG_DONTWAIT)) > 0)
+    got += (size_t)n;
+  assert_in_range(got / (2 + ((size_t)answers[0] << 8 | answers[1])), 1, TCP_TURN_BYTES / len + 1);
+  close(a);
+  close(b);
+  tcp_free(t);
+}
+
+/* Long answers: one turn is over before the queries of one read are, and what is left is answered without another byte. */
+static void what_one_turn_has_no_room_for_is_answered_in_the_next(void **state)
+{
+  rig_t *r = *state;
+  enum { ASKED = 120 };
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 10, 1 << 20);
+  assert_non_null(t);
+  int a = dial(r, t);
+  static uint8_t all[ASKED * 64];
+  size_t used = 0;
+  ask_t ask = {.name = "big.org", .type = 1};
+  for (int i = 0; i < ASKED; i++) {
+    size_t len = harness_query(&ask, all + used + 2);
+    all[used] = 0;
+    all[used + 1] = (uint8_t)len;
+    used += len + 2;
+  }
+  assert_true(used < TCP_TURN_BYTES);
+  assert_int_equal(send(a, all, used, 0), (ssize_t)used);
+  static uint8_t reply[1 << 16];
+  size_t got = 0;
+  size_t one = 0;
+  while (one == 0 || got < ASKED * one) {
+    turn_until_quiet(r, t, 1);
+    ssize_t n = recv(a, reply, sizeof reply, MSG_DONTWAIT);
+    if (n <= 0)
+      continue;
+    if (one == 0)
+      one = 2 + ((size_t)reply[0] << 8 | reply[1]);
+    got += (size_t)n;
+  }
+  assert_true(ASKED * one > 2 * (2 + MESSAGE_MAX)); /* more than one turn */
+  assert_int_equal(got, ASKED * one);
+  send_query(a); /* and it is read from again */
+  turn(r, t);
+  assert_true(recv(a, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  close(a);
   tcp_free(t);
 }
 
@@ -369,6 +548,10 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_connection_too_many_ends_the_longest_idle_one),
       cmocka_unit_test(unfinished_queries_are_kept_up_to_the_limit_of_memory),
+      cmocka_unit_test(neighbour_s_query_in_two_parts_is_answered_beside_one_that_fills_the_memory),
+      cmocka_unit_test(places_are_taken_from_the_source_with_most),
+      cmocka_unit_test(another_s_query_waits_for_one_turn_of_a_connection_that_asks_much),
+      cmocka_unit_test(what_one_turn_has_no_room_for_is_answered_in_the_next),
       cmocka_unit_test(connection_that_ends_in_mid_query_is_closed),
       cmocka_unit_test(what_was_asked_before_something_bad_is_answered),
       cmocka_unit_test(answers_are_still_taken_after_something_bad),
