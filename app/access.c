@@ -206,6 +206,8 @@ void access_write(access_log_t *log, const access_line_t *line)
   out_time(log, &out);
   out_string(&out, "listener", line->listener);
   out_string(&out, "client", line->client);
+  if (line->peer != NULL)
+    out_string(&out, "peer", line->peer);
   out_string(&out, "class", line->class);
   out_string(&out, "verdict", line->verdict);
   out_string(&out, "reason", line->reason);

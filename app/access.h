@@ -13,7 +13,8 @@ typedef struct access_log access_log_t;
 
 typedef struct access_line {
   const char *listener;
-  const char *client;  /* "127.0.0.1:50190" */
+  const char *client;  /* whose the request is: "127.0.0.1:50190", or "203.0.113.7" if a balancer says so */
+  const char *peer;    /* that balancer; NULL if there is none */
   const char *class;   /* admit_class; NULL for a connection closed without a request */
   const char *verdict; /* "admitted", "refused", "closed" */
   const char *reason;  /* admit_reason, or why the connection was closed */

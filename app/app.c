@@ -143,6 +143,18 @@ static void print_listener(const listener_conf_t *listener)
     printf("    warning: its rules admit no route; every request is answered with 404\n");
 }
 
+static void print_balancers(const settings_t *settings)
+{
+  const ip_net_t *all = settings->balancers.items;
+  char net[IP_NET_TEXT_MAX];
+  if (settings->balancers.count == 0)
+    return;
+  printf("  balancers, whose X-Forwarded-For is believed:");
+  for (size_t i = 0; i < settings->balancers.count; i++)
+    printf(" %s", ip_net_format(&all[i], net));
+  printf("\n");
+}
+
 static int check(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
@@ -159,6 +171,7 @@ static int check(const char *path, const service_t *const *services)
     printf("%s: ok, %s (%s service)\n", path, settings.service->title, settings.service->name);
     for (size_t i = 0; i < settings.listeners.count; i++)
       print_listener(&listeners[i]);
+    print_balancers(&settings);
   }
   settings_listeners_free(listeners, settings.listeners.count);
   settings_free(&settings);

@@ -78,8 +78,11 @@ static bool wants_bytes(const conn_t *c)
 static void log_closed(conn_t *c, const char *reason)
 {
   metrics_count_closed(&c->listener->stats, reason);
+  char source[IP_TEXT_MAX];
+  bool named = c->balancer && !ip_equal(&c->source, &c->peer.ip);
   access_line_t line = {.listener = c->listener->conf->name,
-                        .client = c->client,
+                        .client = named ? ip_format(&c->source, source) : c->client,
+                        .peer = named ? c->client : NULL,
                         .verdict = "closed",
                         .reason = reason,
                         .detail = c->tls_failure,
@@ -118,10 +121,7 @@ void conn_close(conn_t *c)
   unlink_conn(c);
   if (c->request != NULL)
     drop_body(c);
-  room_give_back(c, ROOM_REPLIES);
-  room_end_handshake(c);
-  room_leave(c->listener->front->room, c->source);
-  c->source = NULL;
+  room_leave(c);
   if (c->request != NULL && c->phase == PHASE_HANDLER)
     c->request->conn = NULL; /* its handler still owes a reply, which is then dropped */
   else if (c->request != NULL)
@@ -188,6 +188,7 @@ void conn_after_reply(conn_t *c)
     finish(c);
     return;
   }
+  room_served(c);
   conn_enter(c, PHASE_IDLE);
   if (!c->processing)
     resume(c);
@@ -219,9 +220,40 @@ static int new_request(conn_t *c)
   }
   request->conn = c;
   request->listener = c->listener;
+  request->source = c->source;
   memcpy(request->client, c->client, sizeof request->client);
   c->request = request;
   return SMPL_OK;
+}
+
+/* A balancer that does not name a source asks for itself: its checks do. */
+static void say_unnamed(conn_t *c, int err)
+{
+  front_t *front = c->listener->front;
+  c->listener->stats.unnamed[err == SMPL_EINVAL]++;
+  if (err != SMPL_EINVAL || front->unnamed_said)
+    return;
+  front->unnamed_said = true;
+  log_warn(
+      "the balancer %s passes on X-Forwarded-For whose last element is no plain address: what it sends is "
+      "counted as its own (said once)",
+      c->client);
+}
+
+/* From here on the balancer's connection is its client's, until the request is answered. */
+static int take_source(conn_t *c, const uint8_t *head)
+{
+  request_t *request = c->request;
+  ip_t source = c->peer.ip;
+  int err = forwarded_source(head, &request->head, &source);
+  if (err) {
+    say_unnamed(c, err);
+  } else {
+    memcpy(request->peer, c->client, sizeof request->peer);
+    ip_format(&source, request->client);
+  }
+  request->source = source;
+  return room_serve(c, &source);
 }
 
 /* Refuses bytes that are no head, and reads nothing more as a request. */
@@ -314,6 +346,10 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
   request_t *request = c->request;
   request->started_us = clock_mono_us();
   admit_decide(&c->listener->conf->admit, head, len, &request->head, &request->admit);
+  if (c->balancer && request->admit.verdict != ADMIT_GATE && take_source(c, head)) {
+    conn_out_of_memory(c);
+    return;
+  }
   if (request->admit.verdict != ADMIT_OK) {
     bool body_follows = request->admit.verdict == ADMIT_GATE || request->head.length > 0;
     c->drain = body_follows || more || !c->listener->conf->admit.internal;
@@ -588,13 +624,9 @@ static bool is_client(const listener_conf_t *conf, const ip_t *ip)
   return conf->client_count == 0;
 }
 
-/* Makes a place for the newcomer: the connection that has been idle for longest goes, or else an unfinished one of the
- * source with the most. */
-static bool make_place(listener_t *listener, const conn_t *newcomer)
+static bool make_place(const conn_t *newcomer)
 {
-  conn_t *victim = listener->lists[PHASE_IDLE].first;
-  if (victim == newcomer)
-    victim = room_crowder(listener, newcomer->source);
+  conn_t *victim = room_place_victim(newcomer);
   if (victim == NULL)
     return false;
   log_closed(victim, "too-many-connections");
@@ -605,15 +637,21 @@ static bool make_place(listener_t *listener, const conn_t *newcomer)
 /* TLS for the newcomer; an older handshake gives way if there are too many. */
 static bool begin_handshake(conn_t *c)
 {
-  conn_t *victim = room_handshake_victim(c->listener, c->source);
+  conn_t *victim = room_handshake_victim(c);
   if (victim != NULL) {
     log_closed(victim, "too-many-handshakes");
     conn_close(victim);
   }
   c->tls = tls_link_new(c->listener->conf->tls);
-  if (c->tls != NULL)
-    room_begin_handshake(c);
-  return c->tls != NULL;
+  return c->tls != NULL && room_begin_handshake(c) == SMPL_OK;
+}
+
+static bool is_balancer(const front_t *front, const ip_t *ip)
+{
+  for (size_t i = 0; i < front->balancer_count; i++)
+    if (ip_net_contains(&front->balancers[i], ip))
+      return true;
+  return false;
 }
 
 static int read_peer(conn_t *c)
@@ -624,6 +662,7 @@ static int read_peer(conn_t *c)
   if (err < 0 || endpoint_from_sockaddr((struct sockaddr *)&sa, &c->peer))
     return SMPL_ESYS;
   endpoint_format(&c->peer, c->client);
+  c->balancer = is_balancer(c->listener->front, &c->peer.ip);
   return SMPL_OK;
 }
 
@@ -664,10 +703,9 @@ static void accept_one(listener_t *listener, int fd)
     reason = "connection-gone";
   else if (!is_client(listener->conf, &c->peer.ip))
     reason = "client-not-admitted"; /* before a byte is read */
-  else if ((c->source = room_enter(front->room, &c->peer.ip)) == NULL ||
-           (listener->conf->tls != NULL && !begin_handshake(c)))
+  else if (room_enter(c) || (listener->conf->tls != NULL && !begin_handshake(c)))
     reason = "out-of-memory";
-  else if (front->draining || (listener->connections > front->limits.connections && !make_place(listener, c)))
+  else if (front->draining || (listener->connections > front->limits.connections && !make_place(c)))
     reason = "too-many-connections";
   if (reason == NULL) {
     start_reading(c);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/forwarded.h"
 #include "app/front.h"
 #include "app/metrics.h"
 #include "app/request.h"
@@ -40,6 +41,7 @@ struct listener {
   bool open;
   size_t connections;
   size_t handshakes; /* TLS handshakes under way */
+  room_places_t places;
   listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
@@ -57,6 +59,9 @@ struct front {
   listener_t *listeners;
   size_t listener_count;
   size_t connections;
+  const ip_net_t *balancers; /* whose X-Forwarded-For is believed */
+  size_t balancer_count;
+  bool unnamed_said; /* that a balancer named no source */
   room_t *room;
   size_t values;          /* parsed JSON values that requests hold */
   size_t owed;            /* requests that a handler has not replied to */
@@ -87,9 +92,10 @@ struct conn {
   uint64_t since;          /* in the phase */
   uint64_t deadline;
   endpoint_t peer;
-  char client[ENDPOINT_TEXT_MAX]; /* peer, for the log */
-  source_t *source;               /* from the moment the connection was admitted until it is closed */
-  size_t held[ROOM_KINDS];
+  char client[ENDPOINT_TEXT_MAX];                /* peer, for the log */
+  bool balancer;                                 /* peer is one: each of its requests names its source */
+  ip_t source;                                   /* whose the connection and all that it holds are now */
+  crowd_member_t place, shake, held[ROOM_KINDS]; /* room.c's */
   phase_t phase;
   bool closing;    /* uv_close was called */
   bool processing; /* consume() is on the stack: it goes on by itself */

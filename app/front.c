@@ -117,6 +117,8 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   struct sockaddr_storage sa;
   listener->front = front;
   listener->conf = conf;
+  if (room_open_places(&listener->places))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int status = uv_tcp_init(front->loop, &listener->tcp);
   if (status < 0)
     return fail_bind(&conf->address, status, diag);
@@ -197,6 +199,8 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   front->loop = loop;
   front->access = conf->access;
   front->limits = conf->limits;
+  front->balancers = conf->balancers;
+  front->balancer_count = conf->balancer_count;
   uint8_t random[ID_PREFIX_LEN / 2];
   if (RAND_bytes(random, sizeof random) != 1)
     err = diag_fail(diag, SMPL_ESYS, "no random numbers");
@@ -336,6 +340,8 @@ void front_free(front_t *front)
     free(front->spare);
     front->spare = next;
   }
+  for (size_t i = 0; i < front->listener_count; i++)
+    room_close_places(&front->listeners[i].places);
   room_free(front->room);
   free(front->listeners);
   free(front);

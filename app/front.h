@@ -40,6 +40,9 @@ typedef struct front_conf {
   const listener_conf_t *listeners; /* borrowed until the front is closed */
   size_t listener_count;
   access_log_t *access; /* borrowed */
+  /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed. */
+  const ip_net_t *balancers;
+  size_t balancer_count;
   front_limits_t limits;
 } front_conf_t;
 

@@ -22,6 +22,7 @@ enum {
   LIMIT_RULES = 64,              /* rules of one listener */
   LIMIT_RULE = 255,              /* bytes of one rule */
   LIMIT_CLIENTS = 1024,          /* networks in one listener's clients */
+  LIMIT_BALANCERS = 64,          /* addresses and networks in balancers */
   LIMIT_HOSTS = 64,              /* names in one listener's hosts */
   LIMIT_SISTERS = 16,            /* base URLs in sisters */
   LIMIT_CONNECTIONS = 16384,     /* open connections of one listener */

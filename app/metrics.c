@@ -103,6 +103,15 @@ static void put_connections(FILE *f, const listener_t *l)
   fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", l->conf->name, l->connections);
 }
 
+/* Only where there are balancers. */
+static void put_unnamed(FILE *f, const listener_t *l)
+{
+  static const char *const reasons[] = {"missing", "malformed"};
+  for (size_t i = 0; i < 2 && l->front->balancer_count > 0; i++)
+    fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
+            reasons[i], l->stats.unnamed[i]);
+}
+
 static void put_bytes(FILE *f, const listener_t *l)
 {
   fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.bytes);
@@ -133,6 +142,9 @@ static const family_t families[] = {
     {"smpl_app_request_seconds", "histogram", "From the end of a head to the answer, of admitted requests.",
      put_times},
     {"smpl_app_sent_bytes_total", "counter", "Bytes of bodies of answers.", put_bytes},
+    {"smpl_app_unnamed_sources_total", "counter",
+     "Requests of balancers whose X-Forwarded-For names no source: counted as the balancer's own.",
+     put_unnamed},
     {"smpl_app_accepted_total", "counter", "Connections accepted.", put_accepted},
     {"smpl_app_connections", "gauge", "Connections open.", put_connections},
     {"smpl_app_handshakes", "gauge", "TLS handshakes under way.", put_handshakes},

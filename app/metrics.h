@@ -19,6 +19,7 @@ typedef struct listener_stats {
   uint64_t refused[ADMIT_COUNT],
       malformed[GATE_COUNT];             /* by reason; refused[ADMIT_GATE] is the sum of the latter */
   uint64_t buckets[METRICS_BUCKETS + 1]; /* of admitted requests; the last is "longer" */
+  uint64_t unnamed[2];                   /* of a balancer, without a source: none given; malformed */
   uint64_t us, bytes;                    /* of their answers: sums */
   struct {
     const char *reason; /* a literal */

@@ -110,6 +110,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
   access_line_t line = {
       .listener = request->listener->conf->name,
       .client = request->client,
+      .peer = request->peer[0] != '\0' ? request->peer : NULL,
       .class = admit_class(&request->admit),
       .verdict = admitted ? "admitted" : "refused",
       .reason = admit_reason(&request->admit),

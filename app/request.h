@@ -25,7 +25,9 @@ struct request {
   struct conn *conn; /* NULL once the client has gone */
   struct front *front;
   struct listener *listener;      /* for the log and the reply's headers; no handler sees it */
-  char client[ENDPOINT_TEXT_MAX]; /* the peer, for the log: outlives the connection */
+  ip_t source;                    /* whose it is, for shares and limits */
+  char client[ENDPOINT_TEXT_MAX]; /* the source, for the log: outlives the connection */
+  char peer[ENDPOINT_TEXT_MAX];   /* the balancer that passed it on; empty if the peer is the source */
   struct request *next_free;
   uint8_t *bytes; /* copy of the head; names and values in it are cut with NULs */
   size_t length;

@@ -1,147 +1,142 @@
 #include "app/room.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "app/conn.h"
-
-enum { BUCKETS = 4096 };
-
-struct source {
-  source_t *next;
-  ip_t ip;
-  size_t connections;
-  size_t handshakes;
-  size_t held[ROOM_KINDS];
-};
+#include "common/error.h"
 
 struct room {
-  uint64_t seed; /* so that nobody can choose addresses that share a bucket */
-  size_t held[ROOM_KINDS];
-  source_t *buckets[BUCKETS];
+  crowd_t *held[ROOM_KINDS];
 };
 
 room_t *room_new(void)
 {
   room_t *room = calloc(1, sizeof *room);
-  if (room != NULL && RAND_bytes((unsigned char *)&room->seed, sizeof room->seed) != 1) {
-    free(room);
-    room = NULL;
+  for (size_t i = 0; room != NULL && i < ROOM_KINDS; i++) {
+    room->held[i] = crowd_new();
+    if (room->held[i] == NULL) {
+      room_free(room);
+      room = NULL;
+    }
   }
   return room;
 }
 
 void room_free(room_t *room)
 {
+  for (size_t i = 0; room != NULL && i < ROOM_KINDS; i++)
+    crowd_free(room->held[i]);
   free(room);
 }
 
-/* One customer of a provider has an IPv6 /64 at least: its addresses count as one. */
-static ip_t source_of(const ip_t *ip)
+int room_open_places(room_places_t *places)
 {
-  ip_t of = *ip;
-  if (!ip_is_v4(ip))
-    memset(of.b + 8, 0, 8);
-  return of;
+  places->connections = crowd_new();
+  places->handshakes = crowd_new();
+  return places->connections != NULL && places->handshakes != NULL ? SMPL_OK : SMPL_ENOMEM;
 }
 
-static source_t **bucket_of(room_t *room, const ip_t *ip)
+void room_close_places(room_places_t *places)
 {
-  uint64_t parts[2];
-  memcpy(parts, ip->b, sizeof parts);
-  uint64_t hash = room->seed;
-  for (size_t i = 0; i < 2; i++) {
-    hash = (hash ^ parts[i]) * 0x9e3779b97f4a7c15u;
-    hash ^= hash >> 29;
-  }
-  return &room->buckets[(hash ^ hash >> 32) % BUCKETS];
+  crowd_free(places->connections);
+  crowd_free(places->handshakes);
 }
 
-source_t *room_enter(room_t *room, const ip_t *ip)
+/* Whose connection is whose */
+
+static int take_place(conn_t *c)
 {
-  ip_t of = source_of(ip);
-  source_t **bucket = bucket_of(room, &of);
-  source_t *source = *bucket;
-  while (source != NULL && !ip_equal(&source->ip, &of))
-    source = source->next;
-  if (source == NULL) {
-    source = calloc(1, sizeof *source);
-    if (source == NULL)
-      return NULL;
-    source->ip = of;
-    source->next = *bucket;
-    *bucket = source;
-  }
-  source->connections++;
-  return source;
+  return crowd_add(c->listener->places.connections, &c->place, &c->source, 1);
 }
 
-void room_leave(room_t *room, source_t *source)
+int room_enter(conn_t *c)
 {
-  if (source == NULL || --source->connections > 0)
+  c->source = c->peer.ip;
+  return c->balancer ? SMPL_OK : take_place(c);
+}
+
+void room_leave(conn_t *c)
+{
+  for (unsigned kind = 0; kind < ROOM_KINDS; kind++)
+    room_give_back(c, (room_kind_t)kind);
+  room_end_handshake(c);
+  crowd_leave(c->listener->places.connections, &c->place);
+}
+
+int room_serve(conn_t *c, const ip_t *source)
+{
+  c->source = *source;
+  return take_place(c);
+}
+
+void room_served(conn_t *c)
+{
+  if (!c->balancer)
     return;
-  source_t **at = bucket_of(room, &source->ip);
-  while (*at != source)
-    at = &(*at)->next;
-  *at = source->next;
-  free(source);
+  crowd_leave(c->listener->places.connections, &c->place);
+  c->source = c->peer.ip;
 }
 
-size_t room_connections(const source_t *source)
+/* Bytes */
+
+static conn_t *holder_of(crowd_member_t *member, room_kind_t kind)
 {
-  return source->connections;
+  char *at = (char *)member - kind * sizeof *member;
+  return (conn_t *)(void *)(at - offsetof(conn_t, held));
 }
 
 size_t room_held(const room_t *room, room_kind_t kind)
 {
-  return room->held[kind];
+  return (size_t)crowd_total(room->held[kind]);
 }
 
-/* Of those in that phase for longest, the first whose source holds the most. */
-static conn_t *heaviest(const front_t *front, room_kind_t kind)
+/* At the heaviest address, the first that can give way now. */
+static conn_t *heaviest(const room_t *room, room_kind_t kind)
 {
   phase_t phase = kind == ROOM_BODIES ? PHASE_BODY : PHASE_WRITE;
-  conn_t *found = NULL;
-  for (size_t i = 0; i < front->listener_count; i++) {
-    conn_t *c = front->listeners[i].lists[phase].first;
-    for (size_t n = 0; c != NULL && n < ROOM_LOOK; c = c->next, n++)
-      if (c->held[kind] > 0 && (found == NULL || c->source->held[kind] > found->source->held[kind]))
-        found = c;
-  }
-  return found;
+  crowd_member_t *m = crowd_heaviest(room->held[kind]);
+  for (size_t n = 0; m != NULL && n < ROOM_LOOK; m = m->newer, n++)
+    if (m->weight > 0 && holder_of(m, kind)->phase == phase)
+      return holder_of(m, kind);
+  return NULL;
 }
 
 bool room_take(conn_t *c, room_kind_t kind, size_t bytes)
 {
-  front_t *front = c->listener->front;
-  room_t *room = front->room;
-  while (bytes > front->limits.held[kind] - room->held[kind]) {
-    conn_t *victim = heaviest(front, kind);
-    if (victim == NULL || victim->source->held[kind] <= c->source->held[kind] + bytes)
+  const front_t *front = c->listener->front;
+  crowd_t *crowd = front->room->held[kind];
+  if (crowd_add(crowd, &c->held[kind], &c->source, bytes))
+    return false;
+  while (crowd_total(crowd) > front->limits.held[kind]) {
+    conn_t *victim = heaviest(front->room, kind);
+    if (victim == NULL || crowd_compare(&victim->held[kind], &c->held[kind]) <= 0) {
+      crowd_less(crowd, &c->held[kind], bytes);
       return false;
+    }
     conn_give_way(victim, kind);
   }
-  c->held[kind] += bytes;
-  c->source->held[kind] += bytes;
-  room->held[kind] += bytes;
   return true;
 }
 
 void room_give_back(conn_t *c, room_kind_t kind)
 {
-  if (c->held[kind] == 0)
-    return;
-  c->source->held[kind] -= c->held[kind];
-  c->listener->front->room->held[kind] -= c->held[kind];
-  c->held[kind] = 0;
+  crowd_leave(c->listener->front->room->held[kind], &c->held[kind]);
 }
 
-void room_begin_handshake(conn_t *c)
+/* Handshakes */
+
+static conn_t *shaker_of(crowd_member_t *member)
 {
+  return member != NULL ? (conn_t *)(void *)((char *)member - offsetof(conn_t, shake)) : NULL;
+}
+
+int room_begin_handshake(conn_t *c)
+{
+  if (!c->balancer && crowd_add(c->listener->places.handshakes, &c->shake, &c->source, 1))
+    return SMPL_ENOMEM;
   c->shaking = true;
-  c->source->handshakes++;
   c->listener->handshakes++;
+  return SMPL_OK;
 }
 
 void room_end_handshake(conn_t *c)
@@ -149,39 +144,64 @@ void room_end_handshake(conn_t *c)
   if (!c->shaking)
     return;
   c->shaking = false;
-  c->source->handshakes--;
   c->listener->handshakes--;
+  crowd_leave(c->listener->places.handshakes, &c->shake);
 }
 
-conn_t *room_handshake_victim(const listener_t *listener, const source_t *newcomer)
+conn_t *room_handshake_victim(const conn_t *newcomer)
 {
+  const listener_t *listener = newcomer->listener;
   const front_limits_t *limits = &listener->front->limits;
-  bool own = newcomer->handshakes >= limits->source_handshakes;
-  conn_t *found = NULL;
-  if (!own && listener->handshakes < limits->handshakes)
+  const crowd_t *crowd = listener->places.handshakes;
+  if (!newcomer->balancer && crowd_of_source(crowd, &newcomer->source) >= limits->source_handshakes)
+    return shaker_of(crowd_heaviest_of_source(crowd, &newcomer->source));
+  if (listener->handshakes < limits->handshakes)
     return NULL;
-  conn_t *c = listener->lists[PHASE_HANDSHAKE].first;
-  for (size_t n = 0; c != NULL && (own || n < ROOM_LOOK); c = c->next, n++) {
-    if (own && c->shaking && c->source == newcomer)
-      return c;
-    if (!own && c->shaking && (found == NULL || c->source->handshakes > found->source->handshakes))
-      found = c;
-  }
-  return found;
+  conn_t *victim = shaker_of(crowd_heaviest(crowd));
+  return victim != NULL ? victim : listener->lists[PHASE_HANDSHAKE].first;
 }
 
-conn_t *room_crowder(const listener_t *listener, const source_t *newcomer)
+/* Places */
+
+static conn_t *placed_of(crowd_member_t *member)
 {
-  static const phase_t unfinished[] = {PHASE_HANDSHAKE, PHASE_HEAD, PHASE_BODY};
-  conn_t *found = NULL;
-  for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++) {
-    conn_t *c = listener->lists[unfinished[i]].first;
-    for (size_t n = 0; c != NULL && n < ROOM_LOOK; c = c->next, n++) {
-      size_t most = found != NULL ? found->source->connections : 0;
-      if (c->source->connections > most ||
-          (found != NULL && c->source->connections == most && c->since < found->since))
-        found = c;
-    }
+  return (conn_t *)(void *)((char *)member - offsetof(conn_t, place));
+}
+
+/* Of those accepted first at that address, the first that is idle, or else the first that no handler has. */
+static conn_t *one_of(crowd_member_t *first, const conn_t *newcomer)
+{
+  conn_t *unfinished = NULL;
+  for (size_t n = 0; first != NULL && n < ROOM_LOOK; first = first->newer, n++) {
+    conn_t *c = placed_of(first);
+    if (c == newcomer || c->phase == PHASE_HANDLER)
+      continue;
+    if (c->phase == PHASE_IDLE)
+      return c;
+    unfinished = unfinished != NULL ? unfinished : c;
   }
-  return found != NULL && found->source->connections >= newcomer->connections ? found : NULL;
+  return unfinished;
+}
+
+static conn_t *longest_idle(const listener_t *listener, const conn_t *newcomer, bool balancers)
+{
+  conn_t *c = listener->lists[PHASE_IDLE].first;
+  for (size_t n = 0; c != NULL && n < ROOM_LOOK; c = c->next, n++)
+    if (c != newcomer && c->balancer == balancers)
+      return c;
+  return NULL;
+}
+
+conn_t *room_place_victim(const conn_t *newcomer)
+{
+  const listener_t *listener = newcomer->listener;
+  crowd_member_t *most = crowd_heaviest(listener->places.connections);
+  bool over = most != NULL && crowd_of_network(most) > listener->front->limits.connections / ROOM_SHARE;
+  conn_t *victim = over ? NULL : longest_idle(listener, newcomer, false);
+  if (victim == NULL && most != NULL)
+    victim = one_of(most, newcomer);
+  if (victim != NULL || (over && most->at == newcomer->place.at))
+    return victim; /* a newcomer of the heaviest drives out nobody else */
+  victim = longest_idle(listener, newcomer, false);
+  return victim != NULL ? victim : longest_idle(listener, newcomer, true);
 }

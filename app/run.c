@@ -223,6 +223,8 @@ static int open_front(runner_t *r, diag_t *diag)
   front_conf_t conf = {.listeners = r->listeners,
                        .listener_count = r->settings.listeners.count,
                        .access = r->access,
+                       .balancers = r->settings.balancers.items,
+                       .balancer_count = r->settings.balancers.count,
                        .limits = front_limits_default};
   conf.limits.drain_ms = r->settings.drain_finish_ms;
   bound_connections(&conf.limits, r->files, conf.listener_count);

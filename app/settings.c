@@ -142,6 +142,7 @@ static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields
 typedef struct file {
   const char *service;
   conf_list_t listeners;
+  conf_list_t balancers;
   const char *database;
   accounts_file_t accounts;
   conf_list_t sisters;
@@ -154,6 +155,7 @@ static const conf_field_t file_fields[] = {
     {"service", CONF_ONE, offsetof(file_t, service), .scalar = &conf_string, .required = true},
     {"listeners", CONF_MAPS, offsetof(file_t, listeners), .map = &listener_map, .required = true,
      .max = LIMIT_LISTENERS},
+    {"balancers", CONF_MANY, offsetof(file_t, balancers), .scalar = &conf_ip_net, .max = LIMIT_BALANCERS},
     {"database", CONF_ONE, offsetof(file_t, database), .scalar = &conf_path, .required = true},
     {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
     {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
@@ -269,10 +271,22 @@ static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
   return SMPL_OK;
 }
 
+/* Whoever is a balancer says whose a request is: that cannot be everybody. */
+static int check_balancers(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  const ip_net_t *all = file->balancers.items;
+  for (size_t i = 0; i < file->balancers.count; i++)
+    if (all[i].prefix == (ip_net_is_v4(&all[i]) ? 96 : 0))
+      return conf_fail(conf, diag, &all[i],
+                       "balancers: with all addresses in it, everybody could name a source");
+  return SMPL_OK;
+}
+
 static int take(const file_t *file, settings_t *out, diag_t *diag)
 {
   out->service_name = file->service;
   out->listeners = file->listeners;
+  out->balancers = file->balancers;
   out->database = file->database;
   conf_place(out->conf, &file->database, out->database_place, sizeof out->database_place);
   out->accounts_url = file->accounts.url;
@@ -305,6 +319,8 @@ int settings_load(const char *path, const service_t *const *services, settings_t
     err = check_called(out->conf, &file, diag);
   if (!err)
     err = check_listeners(out->conf, &file, diag);
+  if (!err)
+    err = check_balancers(out->conf, &file, diag);
   if (!err)
     err = take(&file, out, diag);
   if (err)

@@ -28,6 +28,7 @@ typedef struct settings {
   const char *service_name;
   const service_t *service;
   conf_list_t listeners; /* listener_settings_t */
+  conf_list_t balancers; /* ip_net_t */
   const char *database;
   char database_place[PATH_MAX]; /* where the file says so: "file:line:col" */
   const char *accounts_url;      /* NULL unless given */

@@ -76,7 +76,7 @@ class BalancedProduct(Product):
             (self.work / f"{service}-{i + 1}.yaml").write_text(
                 text[:listeners] + "listeners:\n"
                 f'  - {{name: internal, address: "{own}:{self.http}", rules: ["/*"], clients: [127.10.0.0/16], hosts: [{hosts}]}}\n'
-                + self.drain + text[rest:].replace(f"source: 127.10.1.{host}", f"source: {own}"))
+                + "balancers: [127.10.0.7, 127.10.0.8]\n" + self.drain + text[rest:].replace(f"source: 127.10.1.{host}", f"source: {own}"))
 
     def command(self, name):
         if name.rpartition("-")[0] in SERVICES:

@@ -27,12 +27,16 @@ enum {
   BODIES = 2 * LIMIT_BODY_FIRST,
   REPLIES = 40 << 20,
   VALUES = 10,
+  FDS_MAX = 1024,
 };
 
 typedef struct fixture {
   uv_loop_t loop;
   rule_t rule;
   listener_conf_t listener;
+  bool balanced; /* every connection comes from a balancer, which names the source of each request */
+  ip_net_t balancer;
+  const char *sources[FDS_MAX]; /* of connections, by descriptor */
   access_log_t *access;
   void *service;
   front_t *front;
@@ -40,12 +44,16 @@ typedef struct fixture {
   size_t abandoned;
 } fixture_t;
 
-static int set_up_with(void **state, uint64_t wait_ms)
+#define BALANCER "127.10.0.7"
+
+static int set_up_with(void **state, uint64_t wait_ms, bool balanced)
 {
   static fixture_t f;
   diag_t diag = {.text = ""};
   route_source_t source = {.routes = echo_service.routes, .count = echo_service.route_count};
   memset(&f, 0, sizeof f);
+  f.balanced = balanced;
+  ip_net_parse(BALANCER, &f.balancer);
   uv_loop_init(&f.loop);
   service_env_t env = {.loop = &f.loop};
   if (echo_service.open(&env, &f.service, &diag) || rule_parse("/api/v1/*", &f.rule))
@@ -61,6 +69,8 @@ static int set_up_with(void **state, uint64_t wait_ms)
   front_conf_t conf = {.listeners = &f.listener,
                        .listener_count = 1,
                        .access = f.access,
+                       .balancers = &f.balancer,
+                       .balancer_count = 1,
                        .limits = {.connections = CONNECTIONS,
                                   .held = {[ROOM_BODIES] = BODIES, [ROOM_REPLIES] = REPLIES},
                                   .values = VALUES,
@@ -78,12 +88,17 @@ static int set_up_with(void **state, uint64_t wait_ms)
 
 static int set_up(void **state)
 {
-  return set_up_with(state, WAIT_MS);
+  return set_up_with(state, WAIT_MS, false);
 }
 
 static int set_up_patient(void **state)
 {
-  return set_up_with(state, PATIENT_MS);
+  return set_up_with(state, PATIENT_MS, false);
+}
+
+static int set_up_balanced(void **state)
+{
+  return set_up_with(state, PATIENT_MS, true);
 }
 
 static void on_drained(void *ctx, size_t abandoned)
@@ -126,8 +141,9 @@ static int dial_from(fixture_t *f, const char *source)
   struct sockaddr_storage sa;
   endpoint_t at, from;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  assert_true(fd >= 0);
-  assert_int_equal(endpoint_parse(source, &from), SMPL_OK);
+  assert_in_range(fd, 0, FDS_MAX - 1);
+  f->sources[fd] = source;
+  assert_int_equal(endpoint_parse(f->balanced ? BALANCER ":0" : source, &from), SMPL_OK);
   socklen_t len = endpoint_to_sockaddr(&from, &sa);
   assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
   at = front_address(f->front, 0);
@@ -142,9 +158,23 @@ static int dial(fixture_t *f)
   return dial_from(f, "127.0.0.1:0");
 }
 
+/* A balancer says behind the first line of a head whose request it is. */
+static void send_text(const fixture_t *f, int fd, const char *text)
+{
+  const char *line_end = f->balanced ? strstr(text, " HTTP/1.1\r\n") : NULL;
+  if (line_end != NULL) {
+    char head[256];
+    int len = snprintf(head, sizeof head, "%.*s HTTP/1.1\r\nX-Forwarded-For: 192.0.2.9, %.*s\r\n",
+                       (int)(line_end - text), text, (int)strcspn(f->sources[fd], ":"), f->sources[fd]);
+    assert_int_equal(send(fd, head, (size_t)len, MSG_NOSIGNAL), len);
+    text = line_end + strlen(" HTTP/1.1\r\n");
+  }
+  assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
 static void say(fixture_t *f, int fd, const char *text)
 {
-  assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+  send_text(f, fd, text);
   turn(f, 2 * TICK_MS);
 }
 
@@ -271,15 +301,18 @@ static bool is_closed(int fd)
   }
 }
 
-static void when_nobody_is_idle_the_source_with_most_connections_gives_way(void **state)
+static const char half_head[] = "GET /";
+static const char half_body[] = "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+                                "Content-Length: 9\r\n\r\n{";
+
+static void the_source_with_most_connections_gives_way(fixture_t *f, const char *half)
 {
-  fixture_t *f = *state;
   int modest = dial_from(f, "127.0.0.3:0");
-  say(f, modest, "GET /");
+  say(f, modest, half);
   int many[CONNECTIONS - 1];
   for (size_t i = 0; i < CONNECTIONS - 1; i++) {
     many[i] = dial_from(f, "127.0.0.2:0");
-    say(f, many[i], "GET /");
+    say(f, many[i], half);
   }
   int newcomer = dial_from(f, "127.0.0.4:0");
   assert_true(is_closed(many[0]));
@@ -288,6 +321,59 @@ static void when_nobody_is_idle_the_source_with_most_connections_gives_way(void 
     close(many[i]);
   close(modest);
   close(newcomer);
+}
+
+static void when_nobody_is_idle_the_source_with_most_connections_gives_way(void **state)
+{
+  the_source_with_most_connections_gives_way(*state, half_body);
+}
+
+/* Of a head that has not come whole nobody knows yet whose it is, behind a balancer. */
+static void when_only_heads_are_coming_the_source_with_most_connections_gives_way(void **state)
+{
+  the_source_with_most_connections_gives_way(*state, half_head);
+}
+
+static void idle_connections_of_one_source_do_not_drive_out_those_of_others(void **state)
+{
+  fixture_t *f = *state;
+  int modest = dial_from(f, "127.0.0.3:0");
+  int many[CONNECTIONS];
+  for (size_t i = 0; i < CONNECTIONS; i++) /* the last one is one more than there are places */
+    many[i] = dial_from(f, "127.0.0.2:0");
+  assert_true(is_closed(many[0]));
+  assert_false(is_closed(modest));
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(many[i]);
+  close(modest);
+}
+
+/* With no place left, whoever's requests hold most of them gives way, and the balancer's kept connections stay. */
+static void a_balancers_kept_connections_are_nobodys(void **state)
+{
+  fixture_t *f = *state;
+  int kept[2], many[CONNECTIONS - 2];
+  for (size_t i = 0; i < 2; i++) {
+    kept[i] = dial_from(f, "127.0.0.3:0");
+    say(f, kept[i], "GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  for (size_t i = 0; i < CONNECTIONS - 2; i++) {
+    many[i] = dial_from(f, "127.0.0.2:0");
+    say(f, many[i], half_body);
+  }
+  int newcomer = dial_from(f, "127.0.0.4:0");
+  assert_true(is_closed(many[0]));
+  assert_false(is_closed(kept[0]) || is_closed(kept[1]) || is_closed(many[1]) || is_closed(newcomer));
+  say(f, many[1], "       }");
+  int last = dial_from(f, "127.0.0.4:0"); /* now all are kept: the one that is idle for longest goes */
+  assert_true(is_closed(kept[0]));
+  assert_false(is_closed(kept[1]) || is_closed(newcomer) || is_closed(last));
+  for (size_t i = 0; i < 2; i++)
+    close(kept[i]);
+  for (size_t i = 0; i < CONNECTIONS - 2; i++)
+    close(many[i]);
+  close(newcomer);
+  close(last);
 }
 
 static void a_newcomer_drives_nobody_out_who_holds_less(void **state)
@@ -581,6 +667,12 @@ static void a_drain_waits_for_handlers_but_not_for_ever(void **state)
   close(slow);
 }
 
+/* The same test, with every connection coming from a balancer. */
+#define BALANCED(test)                                                                                       \
+  {                                                                                                          \
+#test "_behind_a_balancer", test, set_up_balanced, tear_down, NULL                                       \
+  }
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -595,6 +687,12 @@ int main(void)
       cmocka_unit_test_setup_teardown(with_nobody_idle_the_newcomer_is_closed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(when_nobody_is_idle_the_source_with_most_connections_gives_way,
                                       set_up_patient, tear_down),
+      BALANCED(when_nobody_is_idle_the_source_with_most_connections_gives_way),
+      cmocka_unit_test_setup_teardown(when_only_heads_are_coming_the_source_with_most_connections_gives_way,
+                                      set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(idle_connections_of_one_source_do_not_drive_out_those_of_others,
+                                      set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_balancers_kept_connections_are_nobodys, set_up_balanced, tear_down),
       cmocka_unit_test_setup_teardown(a_newcomer_drives_nobody_out_who_holds_less, set_up_patient, tear_down),
       cmocka_unit_test(connections_leave_files_for_everything_else),
       cmocka_unit_test_setup_teardown(unfinished_bodies_are_bounded_together, set_up_patient, tear_down),
@@ -602,12 +700,14 @@ int main(void)
                                       tear_down),
       cmocka_unit_test_setup_teardown(the_source_with_most_unfinished_bytes_gives_way, set_up_patient,
                                       tear_down),
+      BALANCED(the_source_with_most_unfinished_bytes_gives_way),
       cmocka_unit_test_setup_teardown(an_abandoned_body_gives_its_room_back, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(parsed_values_are_bounded_together, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(a_big_answer_goes_out_in_slices, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(replies_not_taken_are_bounded_together, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(the_source_with_most_bytes_not_taken_gives_way, set_up_patient,
                                       tear_down),
+      BALANCED(the_source_with_most_bytes_not_taken_gives_way),
       cmocka_unit_test_setup_teardown(a_reply_must_be_taken_whole_in_time_however_steadily, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(a_drain_waits_for_handlers_but_not_for_ever, set_up, tear_down),
