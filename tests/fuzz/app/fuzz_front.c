@@ -7,6 +7,7 @@
 
 #include "app/admit.h"
 #include "app/built_in.h"
+#include "app/forwarded.h"
 #include "app/request.h"
 #include "tests/unit/app/echo_service.h"
 
@@ -70,6 +71,9 @@ static void feed(const admit_conf_t *conf, const uint8_t *data, size_t size)
   memcpy(exact, data, end);
   request_init(request);
   admit_decide(conf, exact, end, &request->head, &request->admit);
+  ip_t source;
+  if (request->admit.verdict != ADMIT_GATE)
+    forwarded_source(exact, &request->head, &source);
   const route_t *route = request->admit.match.route;
   if ((route != NULL) != (request->admit.verdict == ADMIT_OK))
     abort();
