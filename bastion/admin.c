@@ -41,8 +41,11 @@ static json_t *session_json(const session_t *s, uint64_t now)
                    s->state == STATE_ENDING, "channels", channels_json(s));
 }
 
-static void cmd_sessions(broker_t *b, control_request_t *request)
+static void cmd_sessions(broker_t *b, control_request_t *request, const control_peer_t *peer,
+                         const json_t *body)
 {
+  (void)peer;
+  (void)body;
   json_t *list = json_array();
   uint64_t now = clock_mono_ms();
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
@@ -200,8 +203,19 @@ static json_t *listen_json(const broker_t *b)
   return list;
 }
 
-static void cmd_status(broker_t *b, control_request_t *request)
+static json_t *configuration_json(const broker_t *b)
 {
+  json_t *r = faults_json(&b->config->faults);
+  json_object_set_new(r, "reload_error",
+                      b->reload_error[0] != '\0' ? json_string(b->reload_error) : json_null());
+  return r;
+}
+
+static void cmd_status(broker_t *b, control_request_t *request, const control_peer_t *peer,
+                       const json_t *body)
+{
+  (void)peer;
+  (void)body;
   spawner_status_t t;
   spawner_status(b->spawner, &t);
   size_t sessions = 0;
@@ -210,35 +224,41 @@ static void cmd_status(broker_t *b, control_request_t *request)
   json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
                            "started", (json_int_t)t.started);
   control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
-                          "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
+                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "ok",
+                          1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
                           "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at), "listen",
                           listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]), "sessions",
                           (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
                           "template_walls", walls_json(t.walls), "worker_walls", walls_json(b->worker_walls),
-                          "audit", audit_json(b), "counts", counts_json(b)));
+                          "audit", audit_json(b), "counts", counts_json(b), "configuration",
+                          configuration_json(b)));
 }
 
 /* ---- the rest ---- */
 
-static void cmd_reload(broker_t *b, control_request_t *request, const control_peer_t *peer)
+static void cmd_reload(broker_t *b, control_request_t *request, const control_peer_t *peer,
+                       const json_t *body)
 {
   diag_t diag = {""};
   size_t ended;
+  (void)body;
   log_info("reload asked for by uid %u", (unsigned)peer->uid);
   if (broker_reload(b, &ended, &diag))
     control_reply_error(request, "%s", diag.text);
   else
-    control_reply(request, json_pack("{s:b, s:I}", "ok", 1, "ended", (json_int_t)ended));
+    control_reply(request, json_pack("{s:b, s:I, s:o}", "ok", 1, "ended", (json_int_t)ended, "configuration",
+                                     faults_json(&b->config->faults)));
 }
 
-static void cmd_explain(broker_t *b, control_request_t *request, const json_t *body)
+static void cmd_explain(broker_t *b, control_request_t *request, const control_peer_t *peer,
+                        const json_t *body)
 {
   const char *user = json_string_value(json_object_get(body, "user"));
   const char *target = json_string_value(json_object_get(body, "target"));
   char host[MSG_HOST_MAX];
   uint16_t port;
   diag_t diag = {""};
+  (void)peer;
   if (user == NULL || target == NULL)
     control_reply_error(request, "explain needs a user and a target");
   else if (explain_split(target, host, sizeof host, &port, &diag))
@@ -249,48 +269,40 @@ static void cmd_explain(broker_t *b, control_request_t *request, const json_t *b
 
 /* ---- who may what ---- */
 
-static const struct {
+/* What is not here does not exist, and nobody may it. */
+static const struct command {
   const char *name;
   role_t needs;
-} commands[] = {{"sessions", ROLE_READ},
-                {"status", ROLE_READ},
-                {"explain", ROLE_READ},
-                {"terminate", ROLE_TERMINATE},
-                {"reload", ROLE_TERMINATE}};
+  void (*run)(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body);
+} commands[] = {{"sessions", ROLE_READ, cmd_sessions},
+                {"status", ROLE_READ, cmd_status},
+                {"explain", ROLE_READ, cmd_explain},
+                {"terminate", ROLE_TERMINATE, cmd_terminate},
+                {"reload", ROLE_TERMINATE, cmd_reload}};
 
-/* False, and peer and log are told, if it may not. */
-static bool may(const broker_t *b, control_request_t *request, const control_peer_t *peer, const char *cmd)
+static const struct command *find_command(const char *name)
 {
-  role_t has = roles_of(&b->config->roles, peer);
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-    if (strcmp(cmd, commands[i].name) != 0 || has >= commands[i].needs)
-      continue;
-    log_warn("control: uid %u (role %s) may not %s", (unsigned)peer->uid, role_name(has), cmd);
-    control_reply_error(request, "%s needs the role %s (roles in %s)", cmd, role_name(commands[i].needs),
-                        conf_path_of(b->config->conf));
-    return false;
-  }
-  return true;
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    if (strcmp(name, commands[i].name) == 0)
+      return &commands[i];
+  return NULL;
 }
 
 void admin_handle(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
   broker_t *b = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
-  if (cmd == NULL)
+  const struct command *command = cmd != NULL ? find_command(cmd) : NULL;
+  role_t has = roles_of(&b->config->roles, peer);
+  if (cmd == NULL) {
     control_reply_error(request, "\"cmd\" is missing");
-  else if (!may(b, request, peer, cmd))
-    return;
-  else if (strcmp(cmd, "sessions") == 0)
-    cmd_sessions(b, request);
-  else if (strcmp(cmd, "terminate") == 0)
-    cmd_terminate(b, request, peer, body);
-  else if (strcmp(cmd, "status") == 0)
-    cmd_status(b, request);
-  else if (strcmp(cmd, "reload") == 0)
-    cmd_reload(b, request, peer);
-  else if (strcmp(cmd, "explain") == 0)
-    cmd_explain(b, request, body);
-  else
+  } else if (command == NULL) {
     control_reply_error(request, "unknown command '%s'", cmd);
+  } else if (has < command->needs) {
+    log_warn("control: uid %u (role %s) may not %s", (unsigned)peer->uid, role_name(has), cmd);
+    control_reply_error(request, "%s needs the role %s (roles in %s)", cmd, role_name(command->needs),
+                        conf_path_of(b->config->conf));
+  } else {
+    command->run(b, request, peer, body);
+  }
 }

@@ -44,6 +44,18 @@ static int take_word(line_t *l, const char **word, size_t *len, diag_t *diag)
   return SMPL_OK;
 }
 
+/* How much of a word a message quotes: what can be a name. The file may be another than was meant, and hold secrets. */
+static int shown(const char *s, size_t len)
+{
+  enum { SHOWN_MAX = 40 };
+  size_t n = 0;
+  while (n < len && n < SHOWN_MAX &&
+         ((text_lower(s[n]) >= 'a' && text_lower(s[n]) <= 'z') || (s[n] >= '0' && s[n] <= '9') ||
+          (s[n] != '\0' && strchr("-_.@", s[n]) != NULL)))
+    n++;
+  return (int)(n + (n < len && s[n] == '='));
+}
+
 static bool is_option(const char *name, const char *s, size_t len)
 {
   if (strlen(name) != len)
@@ -170,10 +182,9 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
   if (is_option("cert-authority", s, len))
     return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where,
                      l->number);
-  int shown = (int)(len < 64 ? len : 64);
   return diag_fail(diag, SMPL_EINVAL,
                    "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
-                   l->number, shown, s);
+                   l->number, shown(s, len), s);
 }
 
 static int take_options(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
@@ -220,14 +231,13 @@ static int take_kind(line_t *l, authkey_t *key, const char **kind, size_t *len, 
   }
   if (err)
     return err;
-  int shown = (int)(*len < 64 ? *len : 64);
   if (is_certificate(*kind, *len))
     return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (%.*s)", l->where, l->number,
-                     shown, *kind);
+                     shown(*kind, *len), *kind);
   if (!userkey_kind_known(*kind, *len))
     return diag_fail(diag, SMPL_EDENIED,
                      "%s:%u: expected a key of kind ssh-ed25519, ecdsa-sha2-*, ssh-rsa or sk-*, got \"%.*s\"",
-                     l->where, l->number, shown, *kind);
+                     l->where, l->number, shown(*kind, *len), *kind);
   return SMPL_OK;
 }
 
@@ -276,40 +286,124 @@ static int take_line(line_t *l, authkey_t *key, diag_t *diag)
   return SMPL_OK;
 }
 
-static int add_line(line_t *l, authkeys_t *out, diag_t *diag)
+static void free_key(authkey_t *key)
+{
+  userkey_free(key->key);
+  free(key->from);
+}
+
+static bool same_from(const authkey_t *a, const authkey_t *b)
+{
+  for (size_t i = 0; i < a->from_count && i < b->from_count; i++)
+    if (a->from[i].negated != b->from[i].negated || a->from[i].net.prefix != b->from[i].net.prefix ||
+        !ip_equal(&a->from[i].net.base, &b->from[i].net.base))
+      return false;
+  return a->from_count == b->from_count;
+}
+
+static bool same_options(const authkey_t *a, const authkey_t *b)
+{
+  return a->no_touch_required == b->no_touch_required && a->verify_required == b->verify_required &&
+         a->expires == b->expires && same_from(a, b);
+}
+
+/* Which of the two was meant, nobody can say: the one that lets in less could be it. */
+static void judge_twin(const line_t *l, const authkey_t *key, authkey_t *twin, faults_t *faults)
+{
+  if (same_options(key, twin)) {
+    faults_add(faults, FAULT_WARNING, "%s:%u: the key of line %u again; it counts once", l->where, l->number,
+               twin->line);
+    return;
+  }
+  twin->disputed = true;
+  faults_add(faults, FAULT_ERROR, "%s:%u: the key of line %u again, with other options: neither line counts",
+             l->where, l->number, twin->line);
+}
+
+static int add_key(const line_t *l, authkeys_t *out, authkey_t *key, faults_t *faults)
+{
+  size_t len;
+  const uint8_t *blob = userkey_blob(key->key, &len);
+  for (size_t i = 0; i < out->count; i++)
+    if (userkey_is(out->keys[i].key, blob, len)) {
+      judge_twin(l, key, &out->keys[i], faults);
+      free_key(key);
+      return SMPL_OK;
+    }
+  authkey_t *grown = reallocarray(out->keys, out->count + 1, sizeof *grown);
+  if (grown == NULL) {
+    free_key(key);
+    return SMPL_ENOMEM;
+  }
+  out->keys = grown;
+  out->keys[out->count++] = *key;
+  return SMPL_OK;
+}
+
+static int read_line(line_t *l, authkey_t *key, diag_t *diag)
+{
+  if (memchr(l->at, '\0', (size_t)(l->end - l->at)) != NULL)
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: a NUL byte in the line", l->where, l->number);
+  if (l->end - l->at > AUTHKEYS_LINE_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: the line is longer than %d bytes", l->where, l->number,
+                     AUTHKEYS_LINE_MAX);
+  return take_line(l, key, diag);
+}
+
+static bool is_empty(line_t *l)
 {
   skip_space(l);
   while (l->end > l->at && (is_space(l->end[-1]) || l->end[-1] == '\r'))
     l->end--;
-  if (l->at == l->end || *l->at == '#')
-    return SMPL_OK;
-  if (l->end - l->at > AUTHKEYS_LINE_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: the line is longer than %d bytes", l->where, l->number,
-                     AUTHKEYS_LINE_MAX);
-  if (out->count == AUTHKEYS_KEYS_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "%s:%u: more than %d keys", l->where, l->number, AUTHKEYS_KEYS_MAX);
-  authkey_t *grown = reallocarray(out->keys, out->count + 1, sizeof *grown);
-  if (grown == NULL)
-    return diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", l->where);
-  out->keys = grown;
-  authkey_t *key = &out->keys[out->count];
-  *key = (authkey_t){0};
-  int err = take_line(l, key, diag);
-  size_t len;
-  const uint8_t *blob = err ? NULL : userkey_blob(key->key, &len);
-  const authkey_t *twin = err ? NULL : authkeys_find(out, blob, len);
-  if (twin != NULL)
-    err = diag_fail(diag, SMPL_EEXIST, "%s:%u: the key of line %u again", l->where, l->number, twin->line);
-  if (err) {
-    userkey_free(key->key);
-    free(key->from);
+  return l->at == l->end || *l->at == '#';
+}
+
+static int add_line(line_t *l, authkeys_t *out, faults_t *faults)
+{
+  authkey_t key = {0};
+  diag_t diag = {""};
+  int err = read_line(l, &key, &diag);
+  if (!err)
+    return add_key(l, out, &key, faults);
+  free_key(&key);
+  if (err == SMPL_ENOMEM)
     return err;
-  }
-  out->count++;
+  faults_add(faults, FAULT_ERROR, "%s (the line counts as absent)", diag.text);
   return SMPL_OK;
 }
 
-int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag)
+/* Where no line behind can be one of ours. Secrets are not for the log, line by line. */
+static bool ends_here(const line_t *l, const authkeys_t *out, faults_t *faults)
+{
+  static const char begin[] = "-----BEGIN ";
+  if ((size_t)(l->end - l->at) >= sizeof begin - 1 && memcmp(l->at, begin, sizeof begin - 1) == 0) {
+    faults_add(
+        faults, FAULT_ERROR,
+        "%s:%u: begins what is no public key in one line, such as a private key; this line and all behind "
+        "it count as absent",
+        l->where, l->number);
+    return true;
+  }
+  if (out->count < AUTHKEYS_KEYS_MAX)
+    return false;
+  faults_add(faults, FAULT_ERROR, "%s:%u: more than %d keys; this line and all behind it count as absent",
+             l->where, l->number, AUTHKEYS_KEYS_MAX);
+  return true;
+}
+
+static void drop_disputed(authkeys_t *keys)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < keys->count; i++) {
+    if (keys->keys[i].disputed)
+      free_key(&keys->keys[i]);
+    else
+      keys->keys[kept++] = keys->keys[i];
+  }
+  keys->count = kept;
+}
+
+int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, faults_t *faults)
 {
   *out = (authkeys_t){NULL, 0};
   line_t l = {.where = where};
@@ -319,26 +413,24 @@ int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *
     l.at = text + at;
     l.end = text + stop;
     l.number++;
-    int err = memchr(l.at, '\0', stop - at) != NULL
-                  ? diag_fail(diag, SMPL_EINVAL, "%s:%u: a NUL byte in the line", where, l.number)
-                  : add_line(&l, out, diag);
-    if (err) {
-      authkeys_free(out);
-      return err;
-    }
     at = stop + 1;
+    if (is_empty(&l))
+      continue;
+    if (ends_here(&l, out, faults))
+      break;
+    if (add_line(&l, out, faults)) {
+      authkeys_free(out);
+      return SMPL_ENOMEM;
+    }
   }
-  if (out->count == 0)
-    return diag_fail(diag, SMPL_EINVAL, "%s: no key in the file", where);
+  drop_disputed(out);
   return SMPL_OK;
 }
 
 void authkeys_free(authkeys_t *keys)
 {
-  for (size_t i = 0; i < keys->count; i++) {
-    userkey_free(keys->keys[i].key);
-    free(keys->keys[i].from);
-  }
+  for (size_t i = 0; i < keys->count; i++)
+    free_key(&keys->keys[i]);
   free(keys->keys);
   *keys = (authkeys_t){NULL, 0};
 }

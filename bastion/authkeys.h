@@ -1,12 +1,13 @@
-/* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment behind it. An option
- * that is not known is an error, so that a restriction somebody relies on is never passed over. */
+/* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment behind it. A line
+ * that cannot be read counts as absent, and is told of. One with an option that is not known is such a line, so that a
+ * restriction somebody relies on is never passed over. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bastion/faults.h"
 #include "bastion/userkey.h"
-#include "common/diag.h"
 #include "common/ip.h"
 
 enum {
@@ -30,6 +31,7 @@ typedef struct authkey {
   uint64_t expires;       /* expiry-time, seconds since 1970; 0: never */
   authkey_from_t *from;   /* from=; NULL: from everywhere */
   size_t from_count;
+  bool disputed; /* while the file is read: another line has the key with other options */
   char comment[AUTHKEYS_COMMENT_MAX];
 } authkey_t;
 
@@ -38,8 +40,10 @@ typedef struct authkeys {
   size_t count;
 } authkeys_t;
 
-/* text of len bytes; where stands in messages for the path: "path:line: what is wrong". On error out is empty. */
-int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, diag_t *diag);
+/* text of len bytes; where stands in messages for the path: "path:line: what is wrong". Lines that do not count are added
+ * to faults. Of two lines with one key, the first counts if their options are the same, else neither. SMPL_ENOMEM leaves
+ * out empty. */
+int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, faults_t *faults);
 void authkeys_free(authkeys_t *keys);
 
 /* Whether a source may use the key, by its from=. */

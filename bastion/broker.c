@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/text.h"
 
 enum {
   READY_MS = 15000,   /* for the first template to be ready */
@@ -316,7 +317,11 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
   *ended = session_judge_all(b);
   log_info("reloaded %s: %zu users, %zu grants; %zu sessions ended by it", b->config_path, next->users.count,
            config_grant_count(next), *ended);
-  audit_append(b->audit, json_pack("{s:s, s:I}", "event", "reload", "ended", (json_int_t)*ended), NULL, NULL);
+  faults_log(&next->faults);
+  audit_append(b->audit,
+               json_pack("{s:s, s:I, s:I}", "event", "reload", "ended", (json_int_t)*ended, "absent",
+                         (json_int_t)next->faults.errors),
+               NULL, NULL);
   return SMPL_OK;
 }
 
@@ -327,8 +332,12 @@ int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
     return diag_fail(diag, SMPL_ECLOSED, "the bastion is stopping");
   notify_reloading(b->notify);
   int err = reload(b, ended, diag);
-  notify_ready(b->notify,
-               err ? "the configuration before is in force: the new one has an error" : "reloaded");
+  notify_ready(b->notify, err ? "the configuration before is in force: the new one has an error"
+                          : b->config->faults.errors > 0 ? "reloaded; what could not be read counts as absent"
+                                                         : "reloaded");
+  b->reload_error[0] = '\0';
+  if (err)
+    text_copy(b->reload_error, sizeof b->reload_error, diag->text);
   if (err)
     b->reloads_failed++;
   else
@@ -416,6 +425,7 @@ static int start(broker_t *b, diag_t *diag)
     close(launcher);
   if (err)
     return err;
+  faults_log(&b->config->faults);
   b->notify = notify_open();
   b->sink = headsink_new(&b->config->audit_sink, b->config->audit);
   b->world = (finder_world_t){b->loop, b->config, b->lookup};

@@ -188,6 +188,7 @@ struct broker {
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
   uint64_t dropped_by_penalty, misbehaved, workers_died, reloads, reloads_failed;
+  char reload_error[DIAG_TEXT_MAX]; /* of the last reload; "" if it took effect */
   uint64_t bytes_up, bytes_down;
   uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
   repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
@@ -306,5 +307,6 @@ void admin_handle(void *ctx, control_request_t *request, const control_peer_t *p
 
 /* session_sweep in the loop's next turn. */
 void broker_sweep_soon(broker_t *b);
-/* Loads the configuration anew and puts it in force. On error nothing changes. */
+/* Loads the configuration anew and puts it in force. On error nothing changes. Success with faults in the configuration now
+ * in force (faults.h) is logged here. */
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag);

@@ -142,6 +142,25 @@ static void print_list(const char *label, const json_t *list)
   puts(json_array_size(list) == 0 ? "none yet" : "");
 }
 
+/* What is not in force of the configuration. */
+static void print_configuration(const json_t *c)
+{
+  const char *error = json_string_value(json_object_get(c, "reload_error"));
+  const json_t *lines = json_object_get(c, "lines");
+  size_t i;
+  const json_t *line;
+  if (error != NULL)
+    printf("%-16sTHE LAST RELOAD FAILED, the one before is in force: %s\n", "configuration", error);
+  if (num(c, "absent") + num(c, "warnings") == 0)
+    return;
+  printf("%-16s%lld ABSENT (cannot be read), %lld warnings\n", "configuration", num(c, "absent"),
+         num(c, "warnings"));
+  json_array_foreach(lines, i, line)
+  {
+    printf("%-16s%s\n", "", json_string_value(line));
+  }
+}
+
 static void print_status(const json_t *r)
 {
   char up[32];
@@ -168,6 +187,7 @@ static void print_status(const json_t *r)
          num(n, "dropped_by_penalty"), num(n, "logins"), num(n, "login_failures"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
+  print_configuration(json_object_get(r, "configuration"));
 }
 
 int client_status(const client_args_t *args, diag_t *diag)
@@ -208,6 +228,26 @@ int client_terminate(const client_args_t *args, diag_t *diag)
   return SMPL_OK;
 }
 
+/* It took effect; whoever asked for it learns what is missing in it. */
+static int judge_reloaded(const json_t *c, diag_t *diag)
+{
+  const json_t *lines = json_object_get(c, "lines");
+  long long absent = num(c, "absent"), all = absent + num(c, "warnings");
+  size_t i;
+  const json_t *line;
+  json_array_foreach(lines, i, line)
+  {
+    fprintf(stderr, "smpl-bastion: %s\n", json_string_value(line));
+  }
+  if (all > (long long)json_array_size(lines))
+    fprintf(stderr, "smpl-bastion: %lld more; `check` tells them\n", all - (long long)json_array_size(lines));
+  if (absent == 0)
+    return SMPL_OK;
+  return diag_fail(diag, SMPL_EINVAL,
+                   "reloaded, and %lld of what it names could not be read and count%s as absent", absent,
+                   absent == 1 ? "s" : "");
+}
+
 int client_reload(const client_args_t *args, diag_t *diag)
 {
   json_t *reply;
@@ -218,8 +258,10 @@ int client_reload(const client_args_t *args, diag_t *diag)
     print_json(reply);
   else
     printf("reloaded; %lld sessions are no longer granted and were ended\n", num(reply, "ended"));
+  fflush(stdout);
+  err = judge_reloaded(json_object_get(reply, "configuration"), diag);
   json_decref(reply);
-  return SMPL_OK;
+  return err;
 }
 
 int client_explain(const client_args_t *args, bool *allowed, diag_t *diag)

@@ -1,5 +1,6 @@
 #include "bastion/config.h"
 
+#include <errno.h>
 #include <ifaddrs.h>
 #include <limits.h>
 #include <stdio.h>
@@ -138,6 +139,7 @@ static const conf_scalar_t scalar_startups = {
 /* ---- the tables ---- */
 
 enum { MINUTE_MS = 60 * 1000, DAY_MS = 86400 * 1000 };
+enum { KEYS_TRIES = 3 }; /* to read a keys file that is being replaced */
 
 static const conf_field_t user_fields[] = {
     {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true},
@@ -149,8 +151,10 @@ static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, 
                                     NULL};
 
 static const conf_field_t grant_fields[] = {
-    {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .max = 1000},
-    {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .max = CONFIG_USERS_MAX},
+    {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
+     .max = 1000},
+    {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .allow_empty = true,
+     .max = CONFIG_USERS_MAX},
     {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true,
      .max = 1000},
     {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true,
@@ -237,7 +241,7 @@ static const conf_field_t config_fields[] = {
     {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
      .max = CONFIG_SEARCH_MAX},
-    {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true,
+    {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true, .allow_empty = true,
      .max = CONFIG_USERS_MAX},
     {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
      .allow_empty = true, .max = CONFIG_GRANTS_MAX},
@@ -305,22 +309,60 @@ static int check_limits(const config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
-/* A file that cannot be read is a mistake here, a line in it is one there. */
-static int load_keys(const config_t *c, user_conf_t *user, diag_t *diag)
+/* What may well be meant, at the place of a field of the configuration. name is put behind in quotes unless it is "". */
+static void add_warning(config_t *c, const void *field, const char *what, const char *name)
+{
+  char place[DIAG_TEXT_MAX / 2];
+  const char *quote = name[0] != '\0' ? "'" : "";
+  faults_add(&c->faults, FAULT_WARNING, "%s: %s%s%s%s", conf_place(c->conf, field, place, sizeof place), what,
+             quote, name, quote);
+}
+
+/* An editor may put another file in its place at any time. */
+static int read_keys(const char *path, char **text, size_t *len, diag_t *why)
+{
+  int err = SMPL_EAGAIN;
+  for (int i = 0; i < KEYS_TRIES && err == SMPL_EAGAIN; i++) {
+    *why = (diag_t){""};
+    err = file_read_trusted(path, AUTHKEYS_FILE_MAX, text, len, why);
+  }
+  return err;
+}
+
+/* Nothing is said of the file where this process has run out of something. */
+static bool ran_out(int err)
+{
+  return err == SMPL_ENOMEM || (err == SMPL_ESYS && (errno == EMFILE || errno == ENFILE || errno == ENOMEM));
+}
+
+/* A file that is gone, that cannot be read or that others can write has nobody's keys: whoever left is out, and what is
+ * wrong with one file concerns nobody else. */
+static int load_keys(config_t *c, user_conf_t *user, diag_t *diag)
 {
   diag_t why = {""};
-  char *text;
+  char place[DIAG_TEXT_MAX / 2], *text;
   size_t len;
-  if (file_read_trusted(user->keys_path, AUTHKEYS_FILE_MAX, &text, &len, &why))
+  int err = read_keys(user->keys_path, &text, &len, &why);
+  if (err && ran_out(err))
     return conf_fail(c->conf, diag, &user->keys_path, "keys: %s", why.text);
-  int err = authkeys_parse(user->keys_path, text, len, &user->keys, diag);
+  if (err) {
+    faults_add(&c->faults, FAULT_ERROR, "%s: keys: %s (%s has no key and cannot sign in)",
+               conf_place(c->conf, &user->keys_path, place, sizeof place), why.text, user->name);
+    return SMPL_OK;
+  }
+  err = authkeys_parse(user->keys_path, text, len, &user->keys, &c->faults);
   free(text);
-  return err;
+  if (!err && user->keys.count == 0)
+    faults_add(&c->faults, FAULT_WARNING, "%s: no key in the file: %s cannot sign in", user->keys_path,
+               user->name);
+  return err ? diag_fail(diag, err, "out of memory") : SMPL_OK;
 }
 
 static int load_users(config_t *c, diag_t *diag)
 {
   user_conf_t *users = c->users.items;
+  if (c->users.count == 0)
+    add_warning(c, &c->users, "users: nobody is left", "");
   for (size_t i = 0; i < c->users.count; i++) {
     for (size_t j = 0; j < i; j++)
       if (strcmp(users[i].name, users[j].name) == 0)
@@ -344,20 +386,39 @@ static bool group_exists(const config_t *c, const char *group)
   return false;
 }
 
-/* A grant that names nobody, or somebody who does not exist, is a typing error. */
-static int check_grant(const config_t *c, const grant_conf_t *g, diag_t *diag)
+/* A group in which nobody is left, or somebody who is not in `users` any more, is nobody. */
+static int check_grant(config_t *c, const grant_conf_t *g, diag_t *diag)
 {
   const char *const *names = g->users.items;
-  if (g->users.count == 0 && g->groups.count == 0)
+  if (!conf_given(c->conf, &g->users) && !conf_given(c->conf, &g->groups))
     return conf_fail(c->conf, diag, g, "a grant needs groups or users");
+  if (g->users.count == 0 && g->groups.count == 0)
+    add_warning(c, g, "a grant for nobody: its groups and users are empty", "");
   for (size_t i = 0; i < g->users.count; i++)
     if (config_user(c, names[i]) == NULL)
-      return conf_fail(c->conf, diag, &names[i], "users: there is no user '%s'", names[i]);
+      add_warning(c, &names[i], "users: there is no user ", names[i]);
   names = g->groups.items;
   for (size_t i = 0; i < g->groups.count; i++)
     if (!group_exists(c, names[i]))
-      return conf_fail(c->conf, diag, &names[i], "groups: no user is in a group '%s'", names[i]);
+      add_warning(c, &names[i], "groups: no user is in a group ", names[i]);
   return SMPL_OK;
+}
+
+static void check_members(config_t *c, const char *key, const conf_list_t *list)
+{
+  char place[DIAG_TEXT_MAX / 2];
+  const role_member_t *members = list->items;
+  for (size_t i = 0; i < list->count; i++)
+    if (members[i].missing)
+      faults_add(&c->faults, FAULT_ERROR, "%s: %s: there is no such account or group on this system",
+                 conf_place(c->conf, &members[i], place, sizeof place), key);
+}
+
+static void check_roles(config_t *c)
+{
+  c->roles.given = conf_given_map(c->conf, &c->roles);
+  check_members(c, "roles: read", &c->roles.read);
+  check_members(c, "roles: terminate", &c->roles.terminate);
 }
 
 static int make_grant(config_t *c, const grant_conf_t *g, grant_t *out, diag_t *diag)
@@ -483,6 +544,8 @@ int config_load(const char *path, config_t **out, diag_t *diag)
     err = load_host_keys(c, diag);
   if (!err)
     err = find_own(c, diag);
+  if (!err)
+    check_roles(c);
   if (err) {
     config_free(c);
     return err;
@@ -503,6 +566,7 @@ void config_free(config_t *c)
   }
   for (size_t i = 0; i < c->key_count; i++)
     hostkey_free(c->keys[i]);
+  faults_free(&c->faults);
   conf_free(c->conf);
   free(c);
 }

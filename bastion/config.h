@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "bastion/authkeys.h"
+#include "bastion/faults.h"
 #include "bastion/grant.h"
 #include "bastion/headsink.h"
 #include "bastion/hostkey.h"
@@ -105,6 +106,7 @@ typedef struct config {
   const char *control;
   endpoint_t metrics; /* port 0: none */
   /* what follows from it */
+  faults_t faults; /* what counts as absent */
   grant_t *grants; /* in the order of grant_confs */
   hostkey_t *keys[MSG_HOST_KEYS_MAX];
   size_t key_count;
@@ -112,7 +114,8 @@ typedef struct config {
   size_t own_count;
 } config_t;
 
-/* diag says file:line:column, or file:line of a keys file. On error *out is NULL. */
+/* diag says file:line:column. On error *out is NULL. What is wrong with a keys file or in it, and who has left a group or
+ * the list of users, is no error: it counts as absent, and stands in faults. */
 int config_load(const char *path, config_t **out, diag_t *diag);
 /* The file alone, without the keys that it names: enough to find control socket and audit. */
 int config_load_paths(const char *path, config_t **out, diag_t *diag);

@@ -125,6 +125,16 @@ static void print_checked(const config_t *c)
     puts("  no grants: nobody can reach anything");
 }
 
+/* All of them: what `check` is for. */
+static void print_faults(const faults_t *f)
+{
+  for (size_t i = 0; i < f->count; i++)
+    fprintf(stderr, "smpl-bastion: %s%s\n", f->list[i].level == FAULT_WARNING ? "warning: " : "",
+            f->list[i].text);
+  if (f->errors + f->warnings > f->count)
+    fprintf(stderr, "smpl-bastion: %zu more\n", f->errors + f->warnings - f->count);
+}
+
 /* As the account that will serve, where this process may become it. */
 static int load_to_check(const char *path, config_t **out, bool *as_served, diag_t *diag)
 {
@@ -149,7 +159,10 @@ static int run_check(const options_t *o)
   int err = load_to_check(o->config, &c, &as_served, &diag);
   if (!err && as_served)
     err = account_can_write(c, &diag);
-  if (!err) {
+  bool absent = !err && c->faults.errors > 0;
+  if (!err)
+    print_faults(&c->faults);
+  if (!err && !absent) {
     print_checked(c);
     if (c->user != NULL)
       printf(as_served ? "  user       %s, who can read and write what it needs\n"
@@ -157,7 +170,7 @@ static int run_check(const options_t *o)
              c->user);
   }
   config_free(c);
-  return err ? fail(&diag) : EXIT_FINE;
+  return err ? fail(&diag) : absent ? EXIT_FAILED : EXIT_FINE;
 }
 
 static int explain_offline(const options_t *o)

@@ -8,6 +8,13 @@
 #include "common/error.h"
 #include "common/text.h"
 
+/* What may be the name of an account that was removed. */
+static bool is_name(const char *text)
+{
+  char first = text_lower(text[0]);
+  return (first == '_' || (first >= 'a' && first <= 'z')) && strpbrk(text, " \t:/,") == NULL;
+}
+
 static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
 {
   (void)conf;
@@ -22,6 +29,8 @@ static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
     m.id = gr->gr_gid;
   else if (text_parse_u64(name, len - m.is_group, UINT32_MAX - 1, &number) == SMPL_OK)
     m.id = (unsigned)number;
+  else if (is_name(name))
+    m.missing = true;
   else
     return SMPL_EINVAL;
   memcpy(out, &m, sizeof m);
@@ -31,15 +40,12 @@ static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
 const conf_scalar_t roles_scalar = {"an account of this system, its number, or @GROUP", sizeof(role_member_t),
                                     parse_member};
 
-bool roles_given(const roles_t *roles)
-{
-  return roles->read.count > 0 || roles->terminate.count > 0;
-}
-
 static bool member_of(const conf_list_t *list, unsigned uid, const unsigned *groups, size_t group_count)
 {
   const role_member_t *members = list->items;
   for (size_t i = 0; i < list->count; i++) {
+    if (members[i].missing)
+      continue;
     if (!members[i].is_group && members[i].id == uid)
       return true;
     for (size_t g = 0; members[i].is_group && g < group_count; g++)
@@ -51,7 +57,7 @@ static bool member_of(const conf_list_t *list, unsigned uid, const unsigned *gro
 
 role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, size_t group_count)
 {
-  if (!roles_given(roles) || member_of(&roles->terminate, uid, groups, group_count))
+  if (!roles->given || member_of(&roles->terminate, uid, groups, group_count))
     return ROLE_TERMINATE;
   return member_of(&roles->read, uid, groups, group_count) ? ROLE_READ : ROLE_NONE;
 }

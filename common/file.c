@@ -93,7 +93,7 @@ static int check_trusted(const struct stat *st, const char *path, diag_t *diag)
   if (named == NULL || real == NULL || stat(target, &there) < 0)
     err = diag_fail_errno(diag, "%s: its folder cannot be examined", path);
   else if (there.st_dev != st->st_dev || there.st_ino != st->st_ino)
-    err = diag_fail(diag, SMPL_EDENIED, "%s: was replaced while it was read; try again", path);
+    err = diag_fail(diag, SMPL_EAGAIN, "%s: was replaced while it was read; try again", path);
   else
     err = check_writers(st, target, path, diag);
   if (!err)
@@ -170,6 +170,26 @@ int file_read(const char *path, size_t max, char **data, size_t *len, diag_t *di
 int file_read_trusted(const char *path, size_t max, char **data, size_t *len, diag_t *diag)
 {
   return read_file(path, max, check_trusted, data, len, diag);
+}
+
+int file_check_folder(const char *path, diag_t *diag)
+{
+  struct stat st;
+  char *real = realpath(path, NULL);
+  if (real == NULL) {
+    int missing = errno == ENOENT;
+    int err = diag_fail_errno(diag, "%s", path);
+    return missing ? SMPL_ENOENT : err;
+  }
+  int err = SMPL_OK;
+  if (stat(real, &st) < 0)
+    err = diag_fail_errno(diag, "%s", path);
+  else if (!S_ISDIR(st.st_mode))
+    err = diag_fail(diag, SMPL_EINVAL, "%s: is no folder", path);
+  else
+    err = check_folders(real, path, diag);
+  free(real);
+  return err;
 }
 
 int file_read_secret(const char *path, size_t max, char **data, size_t *len, diag_t *diag)

@@ -119,7 +119,6 @@ def test_the_end_of_the_launcher_ends_the_bastion(world):
     (lambda w, run: None, None),
     (lambda w, run: os.chown(run, 0, 0), "audit: user 'nobody' cannot make files in run; try: chown nobody run"),
     (lambda w, run: os.chown(w.work / "host", 0, 0), r"bastion.yaml:\d+:\d+: .*host_keys: .*host"),
-    (lambda w, run: (w.work / "dev.pub").chmod(0o600), r"bastion.yaml:\d+:\d+: .*keys: .*dev\.pub"),
     (lambda w, run: (run / "audit.jsonl").touch(0o600), "audit: user 'nobody' cannot write .*audit.jsonl"),
 ])
 def test_what_the_user_cannot_read_or_write_is_named_by_check_and_at_start(world, spoil, says):
@@ -134,6 +133,19 @@ def test_what_the_user_cannot_read_or_write_is_named_by_check_and_at_start(world
     bastion = w.spawn(kit.binary("smpl-bastion"), "-c", "bastion.yaml")
     assert bastion.wait() == 1 and re.search(says, bastion.stderr)
     assert not (w.work / "run" / "bastion.sock").exists()
+
+
+def test_a_keys_file_that_the_user_cannot_read_has_no_key_and_is_named_by_check_and_at_start(world):
+    w = world(start=False)
+    w.write()
+    prepare(w)
+    (w.work / "dev.pub").chmod(0o600)
+    says = r"bastion.yaml:\d+:\d+: keys: .*dev\.pub: cannot be opened: Permission denied \(dev has no key"
+    assert re.search(says, w.command("check", status=1).stderr)
+    w.start()
+    assert re.search(says, w.bastion.stderr)
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 255
+    assert w.wait_record("login-failed")["reason"] == "unknown-key"
 
 
 def test_an_account_that_does_not_exist_is_named_with_its_place(world):

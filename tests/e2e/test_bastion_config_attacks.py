@@ -1,5 +1,6 @@
-"""What may stand in bastion.yaml and in an authorized_keys file, and what may not: each mistake gets one clear line that names
-file, line and column (an authorized_keys file: file and line), the same from `check` and from a reload, and changes nothing."""
+"""What may stand in bastion.yaml and in an authorized_keys file, and what may not. Each mistake in bastion.yaml gets one clear line
+that names file, line and column, the same from `check` and from a reload, and changes nothing. Each in an authorized_keys file gets
+one that names file and line, and counts as absent."""
 
 import re
 
@@ -57,7 +58,6 @@ BAD = {
     "a word for a mapping": ({"limits": "many"}, "", "limits"),
     "a mapping for a list": ({"users": "{{dev: dev.pub}}"}, "", "users"),
     "empty list": ({"listen": "[]"}, "", "listen"),
-    "empty list of users": ({"users": "[]"}, "", "users"),
     "empty list of targets": (grant(targets="[]"), "", "targets"),
     "empty list of networks": (grant(networks="[]"), "", "networks"),
     "empty word in a list": ({"search": "['']"}, "", "search"),
@@ -117,8 +117,6 @@ BAD = {
     "IPv6 target, bracket open": (grant(targets="['[fd00::1:80']"), "", "targets"),
     "network target with host bits": (grant(targets="['10.1.2.3/8:80']"), "", "targets"),
     "grant of nobody": (grant(groups=None), "", "needs groups or users"),
-    "grant of an unknown group": (grant(groups="[others]"), "", "no user is in a group 'others'"),
-    "grant of an unknown user": (grant(groups=None, users="[eve]"), "", "no user 'eve'"),
     "description of two lines": (grant(description='"a\\nb"'), "", "description"),
     "description with an escape": (grant(description='"a\\e[31mb"'), "", "description"),
     "description of a megabyte": (grant(description=MEGABYTE), "", "description"),
@@ -133,9 +131,6 @@ BAD = {
     "user with a dash first": (user(name="-dev"), "", "name"),
     "user twice": ({"users": "[{{name: dev, keys: dev.pub, groups: [developers]}}, {{name: dev, keys: stranger.pub}}]"}, "", "twice"),
     "user without keys": (user(keys=None), "", "keys"),
-    "keys that are a folder": (user(keys="."), "", "keys"),
-    "keys that are a device": (user(keys="/dev/zero"), "", "keys"),
-    "keys that do not exist": (user(keys="absent.pub"), "", "keys"),
     "host key twice": ({"host_keys": "[host, host]"}, "", "host_keys"),
     "host key that is public": ({"host_keys": "[dev.pub]"}, "", "host_keys"),
     "host key that does not exist": ({"host_keys": "[absent]"}, "", "host_keys"),
@@ -156,7 +151,6 @@ BAD = {
     "boolean in words": ({}, "penalties: {enabled: perhaps}\n", "enabled"),
     "boolean as number": ({}, "penalties: {enabled: 1}\n", "enabled"),
     "exempt of no network": ({}, "penalties: {exempt: [all]}\n", "exempt"),
-    "role of nobody": ({}, "roles: {read: [no-such-account]}\n", "read"),
     "role of a negative number": ({}, "roles: {read: ['-1']}\n", "read"),
     "role of the number that is none": ({}, "roles: {read: ['4294967295']}\n", "read"),
     "metrics without port": ({}, "metrics: 127.0.0.1:0\n", "metrics"),
@@ -176,6 +170,10 @@ FINE = {
     "the highest bounds": limits(login_grace="10m", channels=1),
     "a user of 63 bytes": {**user(name="u" * 63)},
     "a name of odd letters": user(name="dev.ops_x-1@corp+2"),
+    "nobody left": {"users": "[]"},
+    "a grant of a group that is empty": grant(groups="[others]"),
+    "a grant of somebody who left": grant(groups=None, users="[eve]"),
+    "a grant of an empty list": grant(groups="[]"),
     "carriage returns": {},
     "a byte order mark": {},
 }
@@ -237,11 +235,25 @@ KEYS_BAD = {
     "expires far": f'expiry-time="{HUGE}" {{line}}\n', "certificate": "ssh-ed25519-cert-v01@openssh.com {body} x\n",
     "authority": "cert-authority {line}\n", "touch of a plain key": "no-touch-required {line}\n", "dsa": "ssh-dss {body} x\n",
     "long line": "{line} " + "x" * 70000 + "\n", "comma alone": ", {line}\n", "trailing bytes": "ssh-ed25519 {body}AAAA x\n",
-    "megabyte": MEGABYTE + "\n", "other line break": "{kind}\r{body} x\n", "binary": "\x7fELF\x01\x02\x03\n",
+    "megabyte": MEGABYTE[1:] + "\n", "other line break": "{kind}\r{body} x\n", "binary": "\x7fELF\x01\x02\x03\n",
 }
 
 
-def test_every_mistake_in_a_keys_file_is_one_line_with_its_place(world):
+# what of these is more than one line to say
+KEYS_SAY = {"empty file": 0, "comment alone": 0, "twice": 0}
+
+
+def keys_told(done, name):
+    """What is wrong with how `check` tells of a keys file without a good line."""
+    lines, warnings = done.stderr.splitlines(), [line for line in done.stderr.splitlines() if "warning: " in line]
+    absent = [line for line in lines if line not in warnings]
+    want = KEYS_SAY.get(name, 1)
+    good = (len(absent) == want and len(warnings) == 1 and done.returncode == (want > 0)
+            and all(re.match(r"smpl-bastion: (.*/)?odd\.pub:\d+: ", line) for line in absent) and all(line.isprintable() for line in lines))
+    return None if good else (done.returncode, done.stdout[:100], done.stderr[:600])
+
+
+def test_every_line_of_a_keys_file_that_counts_as_absent_is_told_with_its_place(world):
     w = world(start=False)
     path, keys = w.work / "bastion.yaml", w.work / "odd.pub"
     path.write_text(text_of(w, {**user(keys="odd.pub")}))
@@ -252,7 +264,9 @@ def test_every_mistake_in_a_keys_file_is_one_line_with_its_place(world):
     for name, text in KEYS_BAD.items():
         keys.write_text(text.format(**names), newline="")
         done = kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work)
-        wrong[name] = told(done, r"(.*/)?(odd\.pub:\d+: |odd\.pub: no key in the file|bastion\.yaml:\d+:\d+: keys: )")
+        wrong[name] = keys_told(done, name)
+        secret = [part for part in names["private"].splitlines() if "-" not in part and part in done.stderr]
+        assert not secret, done.stderr
     wrong = {k: v for k, v in wrong.items() if v}
     assert not wrong, "\n".join(f"{k}: {v}" for k, v in wrong.items())
     for text in (f"  \t{line}\t \r\n", f"# x\n\n{line}", f'restrict,from="!10.1.0.0/16,0.0.0.0/0,::/0" {line}\n',

@@ -127,8 +127,6 @@ static void every_mistake_is_named_with_its_place(void **state)
              "audit_sink: expected syslog, journald");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\naudit_sink: \"syslog:relative\"",
              "audit_sink: expected");
-  fails_with("audit: audit.jsonl", "audit: audit.jsonl\nroles: {read: [no-such-account-here]}",
-             "read: expected an account");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {exempt: [10.0.0.1/8]}", "exempt");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {enabled: maybe}", "enabled");
   fails_with("channels: 7", "drain: 2h", "drain");
@@ -141,11 +139,6 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("[smplkit.local]", "[\"*.smplkit.local\"]", "bastion.yaml:5:11: search: expected a domain");
   fails_with("name: dev", "name: \"d v\"", "bastion.yaml:7:13: name: expected a name");
   fails_with("name: ops", "name: dev", "bastion.yaml:8:12: users: 'dev' is there twice");
-  fails_with("keys: dev.pub", "keys: nothing.pub", "bastion.yaml:7:23: keys: ");
-  fails_with("keys: dev.pub", "keys: bad.pub", "bad.pub:1: the key is malformed");
-  fails_with("groups: [developers]\n", "groups: [develpers]\n",
-             "bastion.yaml:10:14: groups: no user is in a group");
-  fails_with("users: [ops]", "users: [opps]", "bastion.yaml:14:14: users: there is no user 'opps'");
   fails_with("users: [ops], ", "", "bastion.yaml:14:6: a grant needs groups or users");
   fails_with("local:8000", "local", "bastion.yaml:11:16: targets: expected NAME:PORT");
   fails_with("local:8000", "local:8000-9000", "bastion.yaml:11:16: targets");
@@ -162,6 +155,69 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("channels: 7", "channels: 1025", "channels: must be from 1 to 1024");
   fails_with("channels: 7", "startups_per_source: 0", "startups_per_source: ");
   fails_with("channels: 7", "connections: 19", "startups: 20 connections");
+}
+
+/* Replaces `old` in the good file; it is loaded, and the first of its faults says so. */
+static config_t *loads_without(const char *old, const char *with, size_t errors, const char *saying)
+{
+  char text[sizeof good + 512];
+  const char *at = strstr(good, old);
+  assert_non_null(at);
+  snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, with, at + strlen(old));
+  kit_write("bastion.yaml", text, 0644);
+  config_t *c;
+  diag_t diag = {""};
+  if (config_load(kit_path("bastion.yaml"), &c, &diag))
+    fail_msg("%s: %s", with, diag.text);
+  if (c->faults.count == 0 || strstr(c->faults.list[0].text, saying) == NULL)
+    fail_msg("%s\n  says: %s\n  expected: %s", with, c->faults.count > 0 ? c->faults.list[0].text : "nothing",
+             saying);
+  assert_int_equal(c->faults.errors, errors);
+  assert_int_equal(config_user(c, "ops") == NULL ? 1 : config_user(c, "ops")->keys.count, 1); /* as ever */
+  return c;
+}
+
+static void has_no_key(const char *file, size_t errors, const char *saying)
+{
+  char with[128];
+  snprintf(with, sizeof with, "keys: %s", file);
+  config_t *c = loads_without("keys: dev.pub", with, errors, saying);
+  assert_int_equal(config_user(c, "dev")->keys.count, 0);
+  config_free(c);
+}
+
+static void a_keys_file_that_is_gone_empty_or_not_to_be_trusted_has_nobodys_keys(void **state)
+{
+  (void)state;
+  kit_write("empty.pub", "", 0644);
+  kit_write("comment.pub", "# nobody\n", 0644);
+  has_no_key("nothing.pub", 1, "bastion.yaml:7:23: keys: ");
+  has_no_key("empty.pub", 0, "empty.pub: no key in the file: dev cannot sign in");
+  has_no_key("comment.pub", 0, "comment.pub: no key in the file");
+  has_no_key("bad.pub", 1, "bad.pub:1: the key is malformed");
+  has_no_key(".", 1, "not a regular file (dev has no key and cannot sign in)");
+  chmod(kit_path("dev.pub"), 0666);
+  has_no_key("dev.pub", 1, "others can write it (mode 666)");
+  chmod(kit_path("dev.pub"), 0644);
+}
+
+static void who_has_left_a_group_the_users_or_the_system_is_nobody(void **state)
+{
+  (void)state;
+  config_free(loads_without("groups: [developers]}", "groups: []}", 0,
+                            "bastion.yaml:10:14: groups: no user is in a group 'developers'"));
+  config_free(loads_without("  - {name: dev, keys: dev.pub, groups: [developers]}\n", "", 0,
+                            "groups: no user is in a group 'developers'"));
+  config_free(loads_without("  - {name: ops, keys: ops.pub}\n", "", 0, "users: there is no user 'ops'"));
+  config_free(loads_without("users: [ops]", "users: []", 0, "bastion.yaml:14:6: a grant for nobody"));
+  config_t *c =
+      loads_without("audit: audit.jsonl", "audit: audit.jsonl\nroles: {read: [no-such-account-here]}", 1,
+                    "roles: read: there is no such account or group");
+  assert_true(c->roles.given);
+  config_free(c);
+  c = load_good();
+  assert_false(c->roles.given);
+  config_free(c);
 }
 
 static void a_host_key_that_others_can_read_is_refused(void **state)
@@ -238,6 +294,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_whole_configuration_is_read),
       cmocka_unit_test(every_mistake_is_named_with_its_place),
+      cmocka_unit_test(a_keys_file_that_is_gone_empty_or_not_to_be_trusted_has_nobodys_keys),
+      cmocka_unit_test(who_has_left_a_group_the_users_or_the_system_is_nobody),
       cmocka_unit_test(a_host_key_that_others_can_read_is_refused),
       cmocka_unit_test(explain_says_who_may_reach_what_and_why_not),
       cmocka_unit_test(targets_on_the_command_line_are_split_at_the_port),

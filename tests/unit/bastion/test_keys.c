@@ -153,6 +153,15 @@ static const char *const all_kinds[] = {"ssh-ed25519",
                                         "sk-ssh-ed25519@openssh.com",
                                         "sk-ecdsa-sha2-nistp256@openssh.com"};
 
+static void parse_fine(const char *text, size_t len, authkeys_t *file)
+{
+  faults_t faults = {0};
+  assert_int_equal(authkeys_parse("keys", text, len, file, &faults), SMPL_OK);
+  if (faults.count > 0)
+    fail_msg("%s", faults.list[0].text);
+  faults_free(&faults);
+}
+
 static void every_kind_of_key_is_read(void **state)
 {
   (void)state;
@@ -165,9 +174,7 @@ static void every_kind_of_key_is_read(void **state)
              i % 3 ? " somebody@somewhere\r\n" : "\n");
   }
   authkeys_t file;
-  diag_t diag = {""};
-  if (authkeys_parse("keys", text, strlen(text), &file, &diag))
-    fail_msg("%s", diag.text);
+  parse_fine(text, strlen(text), &file);
   assert_int_equal(file.count, COUNT(all_kinds));
   for (size_t i = 0; i < COUNT(all_kinds); i++) {
     const authkey_t *found = authkeys_find(&file, keys[i].blob, keys[i].blob_len);
@@ -184,10 +191,8 @@ static void every_kind_of_key_is_read(void **state)
 static void take(const char *options, const kit_key_t *key, authkeys_t *file)
 {
   char text[8192];
-  diag_t diag = {""};
   snprintf(text, sizeof text, "%s %s c\n", options, key->line);
-  if (authkeys_parse("keys", text, strlen(text), file, &diag))
-    fail_msg("%s", diag.text);
+  parse_fine(text, strlen(text), file);
 }
 
 static void a_key_may_end_and_be_bound_to_sources(void **state)
@@ -225,25 +230,35 @@ static void a_key_may_end_and_be_bound_to_sources(void **state)
   kit_key_free(&ed);
 }
 
+static kit_key_t before_it, behind_it;
+
+/* The line counts as absent, is named, and takes nothing else of the file away. */
 static void refuses_line(const char *line, const char *saying)
 {
   authkeys_t file;
-  diag_t diag = {""};
-  char text[8192];
-  snprintf(text, sizeof text, "# first\n%s\n", line);
-  if (authkeys_parse("keys", text, strlen(text), &file, &diag) == SMPL_OK)
+  faults_t faults = {0};
+  char text[16384];
+  snprintf(text, sizeof text, "%s\n%s\n%s\n", before_it.line, line, behind_it.line);
+  assert_int_equal(authkeys_parse("keys", text, strlen(text), &file, &faults), SMPL_OK);
+  if (faults.errors != 1)
     fail_msg("accepted: %s", line);
-  if (strstr(diag.text, saying) == NULL || strncmp(diag.text, "keys:2: ", 8) != 0)
-    fail_msg("%s\n  says: %s", line, diag.text);
-  assert_int_equal(file.count, 0);
+  if (strstr(faults.list[0].text, saying) == NULL || strncmp(faults.list[0].text, "keys:2: ", 8) != 0)
+    fail_msg("%s\n  says: %s", line, faults.list[0].text);
+  assert_int_equal(file.count, 2);
+  assert_non_null(authkeys_find(&file, before_it.blob, before_it.blob_len));
+  assert_non_null(authkeys_find(&file, behind_it.blob, behind_it.blob_len));
+  authkeys_free(&file);
+  faults_free(&faults);
 }
 
-static void lines_that_do_not_hold_a_key_of_ours_are_named(void **state)
+static void a_line_that_holds_no_key_of_ours_counts_as_absent_and_the_others_stay(void **state)
 {
   (void)state;
   kit_key_t ed, weak;
   char line[8192];
   kit_key_new(&ed, "ssh-ed25519", 0);
+  kit_key_new(&before_it, "ssh-ed25519", 0);
+  kit_key_new(&behind_it, "ssh-ed25519", 0);
   kit_key_new(&weak, "ssh-rsa", 1024);
   static const char *const before[][2] = {{"from=\"*.example.com\"", "from= takes addresses"},
                                           {"from=\"10.0.0.1/8\"", "from= takes addresses"},
@@ -272,30 +287,79 @@ static void lines_that_do_not_hold_a_key_of_ours_are_named(void **state)
   refuses_line("ssh-ed25519 !!!!", "not base64");
   refuses_line("ssh-dss AAAAB3NzaC1kc3M=", "expected a key of kind");
   refuses_line("ssh-ed25519-cert-v01@openssh.com AAAA", "certificates are not accepted");
-  refuses_line("-----BEGIN OPENSSH PRIVATE KEY-----", "option");
   snprintf(line, sizeof line, "ecdsa-sha2-nistp256 %s", ed.line + sizeof "ssh-ed25519");
   refuses_line(line, "but the key is of kind ssh-ed25519");
   snprintf(line, sizeof line, "%.60s", ed.line);
   refuses_line(line, "");
-  char text[16384];
-  snprintf(text, sizeof text, "%s\n%s again\n", ed.line, ed.line);
-  authkeys_t file;
-  diag_t diag = {""};
-  assert_int_equal(authkeys_parse("keys", text, strlen(text), &file, &diag), SMPL_EEXIST);
-  assert_string_equal(diag.text, "keys:2: the key of line 1 again");
-  diag = (diag_t){""};
-  assert_int_equal(authkeys_parse("keys", "# none\n", 7, &file, &diag), SMPL_EINVAL);
   kit_key_free(&ed);
   kit_key_free(&weak);
+}
+
+/* What is left of a text, and what is said of it first; "" if nothing is. */
+static size_t kept_of(const char *text, char *said, size_t cap)
+{
+  authkeys_t file;
+  faults_t faults = {0};
+  assert_int_equal(authkeys_parse("keys", text, strlen(text), &file, &faults), SMPL_OK);
+  snprintf(said, cap, "%s", faults.count > 0 ? faults.list[0].text : "");
+  size_t kept = file.count;
+  authkeys_free(&file);
+  faults_free(&faults);
+  return kept;
+}
+
+static void a_key_that_is_there_twice_counts_once_or_if_its_options_differ_not_at_all(void **state)
+{
+  (void)state;
+  kit_key_t ed;
+  char text[16384], said[512];
+  kit_key_new(&ed, "ssh-ed25519", 0);
+  snprintf(text, sizeof text, "%s\n%s again\n", ed.line, ed.line);
+  assert_int_equal(kept_of(text, said, sizeof said), 1);
+  assert_string_equal(said, "keys:2: the key of line 1 again; it counts once");
+  static const char *const options[] = {"expiry-time=\"20200101Z\"", "from=\"10.0.0.0/8\"",
+                                        "from=\"!10.1.0.0/16,10.0.0.0/8\""};
+  for (size_t i = 0; i < COUNT(options); i++) {
+    snprintf(text, sizeof text, "%s\n%s %s\n%s\n", ed.line, options[i], ed.line, ed.line);
+    assert_int_equal(kept_of(text, said, sizeof said), 0);
+    assert_string_equal(said, "keys:2: the key of line 1 again, with other options: neither line counts");
+    snprintf(text, sizeof text, "%s %s\n%s\n", options[i], ed.line, ed.line);
+    assert_int_equal(kept_of(text, said, sizeof said), 0);
+    snprintf(text, sizeof text, "%s %s\n%s %s\n", options[i], ed.line, options[i], ed.line);
+    assert_int_equal(kept_of(text, said, sizeof said), 1);
+  }
+  kit_key_free(&ed);
+}
+
+static void of_a_private_key_no_line_is_told(void **state)
+{
+  (void)state;
+  kit_key_t ed;
+  char text[16384], said[512];
+  kit_key_new(&ed, "ssh-ed25519", 0);
+  snprintf(text, sizeof text, "%s\n-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n%s\n", ed.line, ed.line);
+  authkeys_t file;
+  faults_t faults = {0};
+  assert_int_equal(authkeys_parse("keys", text, strlen(text), &file, &faults), SMPL_OK);
+  assert_int_equal(file.count, 1);
+  assert_int_equal(faults.count, 1);
+  assert_non_null(strstr(faults.list[0].text, "keys:2: begins what is no public key"));
+  authkeys_free(&file);
+  faults_free(&faults);
+  assert_int_equal(kept_of("root:$6$c2VjcmV0:1:0:99999:7:::\n", said, sizeof said), 0);
+  assert_null(strstr(said, "c2VjcmV0"));
+  assert_int_equal(kept_of("# none\n", said, sizeof said), 0);
+  assert_string_equal(said, "");
+  kit_key_free(&ed);
 }
 
 static void a_file_stops_at_its_limit_of_keys(void **state)
 {
   (void)state;
-  static char text[(AUTHKEYS_KEYS_MAX + 1) * 128];
+  static char text[(AUTHKEYS_KEYS_MAX + 2) * 128];
   size_t used = 0, at_limit = 0;
   kit_key_t k;
-  for (int i = 0; i <= AUTHKEYS_KEYS_MAX; i++) {
+  for (int i = 0; i <= AUTHKEYS_KEYS_MAX + 1; i++) {
     if (i == AUTHKEYS_KEYS_MAX)
       at_limit = used;
     kit_key_new(&k, "ssh-ed25519", 0);
@@ -303,9 +367,33 @@ static void a_file_stops_at_its_limit_of_keys(void **state)
     kit_key_free(&k);
   }
   authkeys_t file;
-  assert_int_equal(authkeys_parse("k", text, at_limit, &file, NULL), SMPL_OK);
+  faults_t faults = {0};
+  parse_fine(text, at_limit, &file);
+  assert_int_equal(file.count, AUTHKEYS_KEYS_MAX);
   authkeys_free(&file);
-  assert_int_equal(authkeys_parse("k", text, used, &file, NULL), SMPL_ELIMIT);
+  assert_int_equal(authkeys_parse("k", text, used, &file, &faults), SMPL_OK);
+  assert_int_equal(file.count, AUTHKEYS_KEYS_MAX);
+  assert_int_equal(faults.errors, 1);
+  assert_non_null(strstr(faults.list[0].text, "k:257: more than 256 keys"));
+  authkeys_free(&file);
+  faults_free(&faults);
+}
+
+static void what_is_kept_of_faults_has_a_limit_and_all_are_counted(void **state)
+{
+  (void)state;
+  faults_t faults = {0};
+  for (int i = 0; i < FAULTS_MAX + 5; i++)
+    faults_add(&faults, i % 2 == 0 ? FAULT_ERROR : FAULT_WARNING, "f:%d: x\n", i);
+  assert_int_equal(faults.count, FAULTS_MAX);
+  assert_int_equal(faults.errors + faults.warnings, FAULTS_MAX + 5);
+  assert_string_equal(faults.list[0].text, "f:0: x\\x0a");
+  json_t *told = faults_json(&faults);
+  assert_int_equal(json_array_size(json_object_get(told, "lines")), FAULTS_SHOWN_MAX);
+  assert_int_equal(json_integer_value(json_object_get(told, "absent")), FAULTS_MAX / 2 + 3);
+  json_decref(told);
+  faults_free(&faults);
+  assert_int_equal(faults.errors, 0);
 }
 
 /* ---- who has signed in ---- */
@@ -325,12 +413,9 @@ static void world_new(world_t *w, const kit_key_t *key, const char *options)
   w->users[1].name = "dev";
   kit_key_t unrelated;
   kit_key_new(&unrelated, "ssh-ed25519", 0);
-  assert_int_equal(authkeys_parse("k", unrelated.line, strlen(unrelated.line), &w->users[0].keys, NULL),
-                   SMPL_OK);
+  parse_fine(unrelated.line, strlen(unrelated.line), &w->users[0].keys);
   kit_key_free(&unrelated);
-  diag_t diag = {""};
-  if (authkeys_parse("k", text, strlen(text), &w->users[1].keys, &diag))
-    fail_msg("%s", diag.text);
+  parse_fine(text, strlen(text), &w->users[1].keys);
   w->config.users = (conf_list_t){w->users, 2};
   memset(w->hash, 7, sizeof w->hash);
 }
@@ -560,7 +645,10 @@ int main(void)
       cmocka_unit_test(damaged_host_keys_are_refused),
       cmocka_unit_test(every_kind_of_key_is_read),
       cmocka_unit_test(a_key_may_end_and_be_bound_to_sources),
-      cmocka_unit_test(lines_that_do_not_hold_a_key_of_ours_are_named),
+      cmocka_unit_test(a_line_that_holds_no_key_of_ours_counts_as_absent_and_the_others_stay),
+      cmocka_unit_test(a_key_that_is_there_twice_counts_once_or_if_its_options_differ_not_at_all),
+      cmocka_unit_test(of_a_private_key_no_line_is_told),
+      cmocka_unit_test(what_is_kept_of_faults_has_a_limit_and_all_are_counted),
       cmocka_unit_test(a_file_stops_at_its_limit_of_keys),
       cmocka_unit_test(a_signature_of_each_plain_kind_signs_in),
       cmocka_unit_test(rsa_signs_with_sha2_only),

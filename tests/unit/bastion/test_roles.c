@@ -18,16 +18,16 @@ static void every_peer_gets_the_highest_role_that_names_it(void **state)
           for (unsigned uid = 10; uid < 12; uid++)
             for (unsigned gid = 10; gid < 12; gid++) {
               role_member_t read[2], end[2];
-              roles_t roles = {{read, 0}, {end, 0}};
+              bool none = read_user + read_group + end_user + end_group == 0;
+              roles_t roles = {{read, 0}, {end, 0}, !none};
               if (read_user)
-                read[roles.read.count++] = (role_member_t){false, 10};
+                read[roles.read.count++] = (role_member_t){false, 10, false};
               if (read_group)
-                read[roles.read.count++] = (role_member_t){true, 10};
+                read[roles.read.count++] = (role_member_t){true, 10, false};
               if (end_user)
-                end[roles.terminate.count++] = (role_member_t){false, 10};
+                end[roles.terminate.count++] = (role_member_t){false, 10, false};
               if (end_group)
-                end[roles.terminate.count++] = (role_member_t){true, 10};
-              bool none = roles.read.count + roles.terminate.count == 0;
+                end[roles.terminate.count++] = (role_member_t){true, 10, false};
               bool ends = (end_user && uid == 10) || (end_group && gid == 10);
               bool reads = (read_user && uid == 10) || (read_group && gid == 10);
               role_t want = none || ends ? ROLE_TERMINATE : reads ? ROLE_READ : ROLE_NONE;
@@ -39,8 +39,8 @@ static void every_peer_gets_the_highest_role_that_names_it(void **state)
 static void root_and_the_bastions_own_account_may_everything(void **state)
 {
   (void)state;
-  role_member_t somebody = {false, 4242};
-  roles_t roles = {{&somebody, 1}, {NULL, 0}};
+  role_member_t somebody = {false, 4242, false};
+  roles_t roles = {{&somebody, 1}, {NULL, 0}, true};
   assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 0, .gid = 0}), ROLE_TERMINATE);
   assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = geteuid(), .gid = getegid()}), ROLE_TERMINATE);
   assert_int_equal(roles_of(&roles, &(control_peer_t){.uid = 4242, .gid = 4242}), ROLE_READ);
@@ -50,8 +50,8 @@ static void root_and_the_bastions_own_account_may_everything(void **state)
 static void the_main_group_and_every_other_one_count(void **state)
 {
   (void)state;
-  role_member_t readers = {true, 4300}, enders = {true, 4400};
-  roles_t roles = {{&readers, 1}, {&enders, 1}};
+  role_member_t readers = {true, 4300, false}, enders = {true, 4400, false};
+  roles_t roles = {{&readers, 1}, {&enders, 1}, true};
   static const gid_t none[] = {1, 2}, reads[] = {1, 4300}, ends[] = {4300, 4400};
   control_peer_t peer = {.uid = 4242, .gid = 7, .groups = none, .group_count = 2};
   assert_int_equal(roles_of(&roles, &peer), ROLE_NONE);
@@ -75,9 +75,25 @@ static void accounts_are_named_or_numbered(void **state)
   assert_true(m.is_group && m.id == 0);
   assert_int_equal(roles_scalar.parse(NULL, "@1234", 5, &m), 0);
   assert_true(m.is_group && m.id == 1234);
-  assert_true(roles_scalar.parse(NULL, "no-such-account", 15, &m) < 0);
+  assert_true(roles_scalar.parse(NULL, "no such account", 15, &m) < 0);
   assert_true(roles_scalar.parse(NULL, "@", 1, &m) < 0);
   assert_true(roles_scalar.parse(NULL, "-1", 2, &m) < 0);
+}
+
+static void who_has_left_the_roles_or_the_system_may_nothing(void **state)
+{
+  (void)state;
+  roles_t empty = {{NULL, 0}, {NULL, 0}, true};
+  control_peer_t peer = {.uid = 4242, .gid = 0};
+  assert_int_equal(roles_of(&empty, &peer), ROLE_NONE);
+  role_member_t gone[2];
+  assert_int_equal(roles_scalar.parse(NULL, "no-such-account", 15, &gone[0]), 0);
+  assert_int_equal(roles_scalar.parse(NULL, "@no-such-group", 14, &gone[1]), 0);
+  assert_true(gone[0].missing && gone[1].missing && gone[1].is_group);
+  roles_t roles = {{gone, 2}, {gone, 2}, true};
+  assert_int_equal(roles_of(&roles, &peer), ROLE_NONE);
+  unsigned zero[] = {0};
+  assert_int_equal(roles_decide(&roles, 4242, zero, 1), ROLE_NONE); /* a number is not made up for it */
 }
 
 int main(void)
@@ -87,6 +103,7 @@ int main(void)
       cmocka_unit_test(root_and_the_bastions_own_account_may_everything),
       cmocka_unit_test(the_main_group_and_every_other_one_count),
       cmocka_unit_test(accounts_are_named_or_numbered),
+      cmocka_unit_test(who_has_left_the_roles_or_the_system_may_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
