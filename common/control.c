@@ -218,16 +218,20 @@ static bool is_privileged(uid_t uid)
   return uid == 0 || uid == geteuid();
 }
 
-/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one. */
+/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one. Who was refused a
+ * moment ago has none, though its handles are not closed before the loop's next turn. */
 static bool has_place(const control_server_t *s, const client_t *c)
 {
-  size_t same = 0, others = 0;
-  if (s->clients > CONTROL_CLIENTS_MAX)
-    return false;
+  size_t all = 0, same = 0, others = 0;
   for (const client_t *o = s->first; o != NULL; o = o->next) {
+    if (o->closing)
+      continue;
+    all++;
     same += o->cred.uid == c->cred.uid;
     others += !is_privileged(o->cred.uid);
   }
+  if (all > CONTROL_CLIENTS_MAX)
+    return false;
   return is_privileged(c->cred.uid) || (same <= CONTROL_CLIENTS_OF_UID && others <= CONTROL_CLIENTS_OTHERS);
 }
 

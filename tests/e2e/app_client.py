@@ -4,6 +4,7 @@ import http.client
 import json
 from urllib.parse import quote
 
+import kit
 from product import INSIDE, OUTSIDE, SERVICES, Product
 
 MEDIA = "application/vnd.api+json"
@@ -36,7 +37,7 @@ class Reply:
         return f"{self.status} {self.text}"
 
 
-def call(product, service, method, path, document=None, key=None, internal=False, connection=None, timeout=20):
+def call(product, service, method, path, document=None, key=None, internal=False, connection=None, timeout=kit.PATIENCE):
     host = f"127.{10 if internal else 20}.1.{SERVICES[service][1]}"
     own = connection is None
     if own:

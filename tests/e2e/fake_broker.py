@@ -10,6 +10,8 @@ import struct
 import subprocess
 import threading
 
+import kit
+
 VERSION = 1
 HEADER = struct.Struct("=HHIQ")
 (HOST_KEY, SPAWN, SPAWN_PAIR, KILL) = range(1, 5)
@@ -223,4 +225,4 @@ class Broker:
         self.sock.close()
         for session in self.sessions:
             session.sock.close()
-        self.template.wait(5)
+        self.template.wait(kit.PATIENCE)

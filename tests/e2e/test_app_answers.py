@@ -98,7 +98,7 @@ class Pair:
 
     def ask(self, address, method, path, document=None):
         if address not in self.connections:
-            self.connections[address] = http.client.HTTPConnection(address, self.product.http, timeout=20, source_address=("127.20.0.9", 0))
+            self.connections[address] = http.client.HTTPConnection(address, self.product.http, timeout=kit.PATIENCE, source_address=("127.20.0.9", 0))
         return call(self.product, "config", method, f"/api/v1{path}", document, key=self.customer.key, connection=self.connections[address])
 
 
@@ -119,7 +119,7 @@ def test_each_instance_answers_with_what_either_has_acknowledged(work, spawn):
             assert pair.ask(address, "DELETE", f"/configs/{id}").status == (204 if id in said else 404)
             said.pop(id, None)
         elif act < 0.36 and id in said:  # an operator with the command line
-            with sqlite3.connect(work / "config.db", timeout=10) as db:
+            with sqlite3.connect(work / "config.db", timeout=kit.PATIENCE) as db:
                 db.execute("UPDATE configs SET name = ? WHERE id = ?", (f"v{step}", id))
             db.close()
             said[id] = f"v{step}"

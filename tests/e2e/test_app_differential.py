@@ -149,7 +149,7 @@ backend app
 
 def exchange(address, port, request, source=CLIENT):
     """Sends it with our half closed behind it, and reads to the end."""
-    with socket.create_connection((address, port), timeout=10, source_address=(source, 0)) as s:
+    with socket.create_connection((address, port), timeout=kit.PATIENCE, source_address=(source, 0)) as s:
         try:
             s.sendall(request)
             s.shutdown(socket.SHUT_WR)

@@ -33,7 +33,7 @@ class Front:
             f"database: echo.db\n{extra}")
         self.program = spawn(ECHO, "-c", self.file).wait_ready()
 
-    def connect(self, address=PUBLIC, source=CLIENT, timeout=15):
+    def connect(self, address=PUBLIC, source=CLIENT, timeout=kit.PATIENCE):
         return socket.create_connection((address, self.port), timeout=timeout, source_address=(source, 0))
 
     def raw(self, data, address=PUBLIC, half_close=False):
@@ -138,7 +138,7 @@ def test_a_refused_peer_that_goes_on_sending_is_cut_off(front):
 def test_a_refusal_does_not_wait_for_the_rest_of_the_bytes(front):
     """Bytes that can no longer become a request are refused before their head ends."""
     for start in (b"\x16\x03\x01", b"GET /x HTTP/1.1\nHost", b"\r\n", b"GET / HTTP/1.1\r\nX: \x00"):
-        with front.connect(timeout=5) as s:
+        with front.connect() as s:
             s.sendall(start)
             assert kit.recv_all(s).startswith(b"HTTP/1.1 400 "), start
 
@@ -325,7 +325,7 @@ def put(key, length, more=b""):
 @pytest.mark.short
 def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_read(front):
     for key in (None, "hello", "sk_api_" + "a" * 35, "sk_api_" + "a" * 37, "sk_api_" + "a" * 35 + "-", "tk_api_" + "a" * 36):
-        with front.connect(timeout=5) as s:
+        with front.connect() as s:
             s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
             answer = Answer(kit.recv_all(s))
         assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer", key
@@ -340,7 +340,7 @@ def test_a_key_is_judged_before_a_byte_of_the_body_is_read(front):
     """Also when judging takes a while; whoever has no good key never gets a body parsed, and is closed."""
     for kind in "bd":
         key = "sk_api_" + kind * 36
-        with front.connect(timeout=5) as s:
+        with front.connect() as s:
             s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
             answer = Answer(kit.recv_all(s))
         assert answer.status == 401 and answer.headers["connection"] == "close" and "no such key" in answer.json["errors"][0]["detail"]
@@ -501,7 +501,7 @@ def test_the_service_manager_is_told(work, spawn):
 # Limits
 
 def test_slow_heads_are_cut_off_while_others_are_served(front):
-    slow = [front.connect(timeout=30) for _ in range(50)]
+    slow = [front.connect() for _ in range(50)]
     start = time.monotonic()
     for s in slow:
         s.sendall(b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n")
@@ -560,7 +560,7 @@ def test_memory_of_big_bodies_goes_back_to_the_system(front):
 
 @pytest.mark.full
 def test_slow_bodies_are_cut_off(front):
-    with front.connect(timeout=60) as s:
+    with front.connect() as s:
         s.sendall(post(b"Content-Length: 1000\r\n"))
         start = time.monotonic()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):

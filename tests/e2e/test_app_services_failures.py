@@ -35,7 +35,7 @@ class Writer(threading.Thread):
         self.acknowledged = {}
 
     def run(self):
-        connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=20, source_address=(OUTSIDE, 0))
+        connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": MEDIA}
         try:
             for n in range(100000):
@@ -65,7 +65,7 @@ def test_acknowledged_writes_survive_kill_9_at_any_instant(product):
         time.sleep(0.05 + 0.037 * turn % 0.4)
         product.programs["config"].kill9()
         for w in writers:
-            w.join(20)
+            w.join(kit.PATIENCE)
         product.start("config")
         stored, page = {}, 1
         while True:
@@ -170,7 +170,7 @@ def test_many_requests_with_one_unknown_key_are_one_question(product, work):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(20)
+        t.join(kit.PATIENCE)
     assert statuses == [200] * 24
     log = [line for line in (work / "access.jsonl").read_text().splitlines() if "/internal/v1/keys/introspect" in line]
     assert len(log) == 1, log
@@ -210,7 +210,7 @@ def test_a_made_up_key_gets_no_body_read(product):
     customer = Customer(product)
     for service, path in (("config", "/configs"), ("flags", "/flags"), ("accounts", "/api_keys")):
         for key, status in ((made_up_key(), b"401"), (customer.key, b"400")):
-            with socket.create_connection((f"127.20.1.{SERVICES[service][1]}", product.http), timeout=20,
+            with socket.create_connection((f"127.20.1.{SERVICES[service][1]}", product.http), timeout=kit.PATIENCE,
                                           source_address=(OUTSIDE, 0)) as s:
                 s.sendall(f"POST /api/v1{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n"
                           f"Content-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{{ bad".encode())
@@ -226,7 +226,7 @@ def test_a_revoked_key_is_refused_everywhere_after_at_most_30_seconds(product):
     assert customer("POST", "accounts", f"/api_keys/{second['id']}/actions/revoke").status == 200
     started = time.monotonic()
     kit.wait_until(lambda: call(product, "config", "GET", "/api/v1/configs", key=key).status == 401, "it is refused",
-                   timeout=35, step=0.5)
+                   timeout=kit.PATIENCE, step=0.5)
     assert time.monotonic() - started < 32
 
 
@@ -272,7 +272,7 @@ def test_two_instances_share_one_file(product, work):
     statuses = []
 
     def write(address, name):
-        connection = http.client.HTTPConnection(address, product.http, timeout=20, source_address=(OUTSIDE, 0))
+        connection = http.client.HTTPConnection(address, product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
         for n in range(40):
             connection.request("POST", "/api/v1/configs", json.dumps(config(f"{name}{n}")),
                                {"Authorization": f"Bearer {customer.key}", "Content-Type": MEDIA})
@@ -285,7 +285,7 @@ def test_two_instances_share_one_file(product, work):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(40)
+        t.join(kit.PATIENCE)
     assert statuses == [201] * 160
     for address in ("127.20.1.11", "127.20.1.14"):
         status, body = product.curl(address, "/api/v1/configs?meta%5Btotal%5D=true", "-H", f"Authorization: Bearer {customer.key}")
@@ -350,7 +350,7 @@ def test_sigterm_under_load_loses_no_acknowledged_write_and_ends_with_0(product)
     time.sleep(0.2)
     assert product.programs["config"].stop() == 0
     for w in writers:
-        w.join(20)
+        w.join(kit.PATIENCE)
     product.start("config")
     assert sum(len(w.acknowledged) for w in writers) > 0
     for w in writers:

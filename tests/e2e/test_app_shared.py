@@ -55,7 +55,7 @@ class Creator(threading.Thread):
         self.ending = False
 
     def run(self):
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=20, source_address=(CLIENT, 0))
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
         try:
             while not self.ending and (self.count is None or len(self.ids) < self.count):
                 document = {"data": {"type": "account", "attributes": {"name": f"{self.name_} {len(self.ids)}"}}}
@@ -72,7 +72,7 @@ class Creator(threading.Thread):
 
 
 def known(address, port, id):
-    connection = http.client.HTTPConnection(address, port, timeout=20, source_address=(CLIENT, 0))
+    connection = http.client.HTTPConnection(address, port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
     connection.request("GET", f"/internal/v1/accounts/{id}")
     status = connection.getresponse().status
     connection.close()
@@ -131,7 +131,7 @@ def test_a_single_internal_listener_serves_both_tiers(work, spawn):
     creator.join(kit.PATIENCE)
     assert creator.statuses == [201]
     for path, status in (("/internal/v1/ready", 200), ("/api/v1/accounts/current", 401), ("/docs", 200)):
-        connection = http.client.HTTPConnection("127.46.0.1", port, timeout=20, source_address=(CLIENT, 0))
+        connection = http.client.HTTPConnection("127.46.0.1", port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
         connection.request("GET", path, headers={"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"})
         assert connection.getresponse().status == status, path
         connection.close()

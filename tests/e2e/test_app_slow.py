@@ -39,7 +39,7 @@ def test_ten_thousand_idle_connections_take_less_than_100_mib(work, spawn):
     front.program = spawn(ECHO, "-c", "one.yaml").wait_ready()
     try:
         for i in range(IDLE):
-            s = socket.create_connection((PUBLIC, front.port), timeout=20, source_address=(f"127.44.9.{i % 4 + 1}", 0))
+            s = socket.create_connection((PUBLIC, front.port), timeout=kit.PATIENCE, source_address=(f"127.44.9.{i % 4 + 1}", 0))
             s.sendall(get(b"/api/v1/echo/x"))
             kept.append(s)
         for s in kept:
@@ -60,7 +60,7 @@ def p99_ms(address, port, seconds, path="/api/v1/echo/x", key=None):
     """The 99th percentile of a customer's request on one kept connection: the median of three stretches, since other work of the
     machine comes in bursts."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connection = http.client.HTTPConnection(address, port, timeout=20, source_address=(CLIENT, 0))
+    connection = http.client.HTTPConnection(address, port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
     found = []
     for _ in range(3):
         times, end = [], time.monotonic() + seconds / 3

@@ -44,7 +44,7 @@ class Front:
         self.file.write_text(settings(self.port, extra=extra))
         self.program = spawn(ECHO, "-c", self.file).wait_ready()
 
-    def tcp(self, address=PUBLIC, timeout=20):
+    def tcp(self, address=PUBLIC, timeout=kit.PATIENCE):
         return socket.create_connection((address, self.port), timeout=timeout, source_address=(CLIENT, 0))
 
     def connect(self, address=PUBLIC, **kw):
@@ -263,7 +263,7 @@ SOURCE_HANDSHAKES, HANDSHAKES = 256, 1024  # app/limits.h
 def test_handshakes_under_way_are_bounded_for_each_source_and_for_all(front):
     """Connections that say nothing: 43 KB each once they do."""
     def dial(source, count):
-        return [socket.create_connection((PUBLIC, front.port), timeout=20, source_address=(source, 0)) for _ in range(count)]
+        return [socket.create_connection((PUBLIC, front.port), timeout=kit.PATIENCE, source_address=(source, 0)) for _ in range(count)]
 
     def served(source):
         context = ssl._create_unverified_context()
@@ -351,7 +351,7 @@ def test_check_says_whose_certificate_it_is_and_how_long_it_is_good(work):
 
 @pytest.mark.full
 def test_a_slow_handshake_is_cut_off_and_disturbs_nobody(front):
-    slow = [front.tcp(timeout=40) for _ in range(50)]
+    slow = [front.tcp() for _ in range(50)]
     start = time.monotonic()
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
     for s in slow[:25]:

@@ -189,7 +189,7 @@ def test_the_end_of_a_grants_hours_ends_what_it_let_in(world):
     import test_bastion
 
     held = test_bastion.held_connection(w, local)
-    held.settimeout(130)
+    held.settimeout(kit.PATIENCE)
     assert control.ask(cmd="limits")["session_left_s"] <= 120
     kit.recv_all(held)  # cut
     assert control.event("ending")["reason"] == "outside-hours"

@@ -278,7 +278,7 @@ def test_a_connect_that_nobody_answers_is_given_up(place):
     mute = Unanswering(WEB)
     place.open.append(mute)
     began = time.monotonic()
-    done = w.ssh("-W", f"{WEB}:{mute.port}", timeout=60)
+    done = w.ssh("-W", f"{WEB}:{mute.port}", timeout=kit.PATIENCE)
     assert done.returncode != 0 and 10 < time.monotonic() - began < 40
     assert w.wait_record("channel-refused", port=mute.port)["reason"] == "connect-timeout"
 
@@ -335,7 +335,7 @@ def test_a_resolver_that_is_of_no_use_holds_up_nobody(place, manner):
             for _ in range(20):
                 ping(channel)
         refused = lambda: sum(r.get("repeated", 1) for r in w.records("channel-refused", reason="resolver-failed"))
-        kit.wait_until(lambda: refused() > 0, "the first is given up", timeout=60)
+        kit.wait_until(lambda: refused() > 0, "the first is given up")
         assert w.status()["ok"] and client.alive()
     finally:
         stop.set()
@@ -400,7 +400,7 @@ def test_a_client_that_stops_reading_is_given_up(place):
     session = place.session_of(client)
     channel = client.open(WEB, source.port)
     client.wire.deaf.set()
-    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=120, step=1)
+    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", step=1)
     assert w.records("session-end")[-1]["reason"] == "client-vanished"
     assert channel is not None
 
@@ -517,7 +517,7 @@ def test_a_client_that_vanishes_without_a_word_is_given_up_while_bytes_are_under
     reader = w.spawn(kit.tool("ip"), "netns", "exec", far[0], kit.tool("bash"), "-c", "exec 3<>/dev/tcp/127.0.0.1/9000; cat <&3 >/dev/null")
     kit.wait_until(lambda: sum(c["bytes_down"] for c in w.sessions()[0]["channels"]) > 1 << 20, "bytes flow")
     place.cut()
-    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=120, step=1)
+    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", step=1)
     end, = w.records("session-end")
     assert end["reason"] == "client-vanished"
     kit.wait_until(lambda: not kit.alive(session["pid"]), "its worker has gone")
@@ -533,7 +533,7 @@ def test_a_client_that_vanishes_while_nothing_flows_is_given_up_too(place, far):
     ssh = far_ssh(place, far, "-N")
     session = kit.wait_until(w.sessions, "the session")[0]
     place.cut()
-    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=200, step=1)
+    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=3 * kit.PATIENCE, step=1)
     assert w.records("session-end")[-1]["reason"] == "client-vanished"
     ssh.kill9()
 
@@ -562,7 +562,7 @@ def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
         time.sleep(0.3 + int.from_bytes(os.urandom(1), "big") / 512)
         pids = kit.children(w.bastion.pid)
         w.bastion.kill9()
-        kit.wait_until(lambda: not any(kit.alive(p) for p in pids), "workers and template end with the broker", timeout=5)
+        kit.wait_until(lambda: not any(kit.alive(p) for p in pids), "workers and template end with the broker")
         stop.set()
         for c in clients:
             c.close()

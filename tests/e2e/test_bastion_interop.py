@@ -202,7 +202,7 @@ def test_plink_carries_transfers_both_ways(world, plink):
     target = serve_transfers(w)
     program = w.spawn(*plink("-N", "-L", f"{LOCAL}:{port}:{WEB}:{target.port}"), env={"HOME": str(w.work)})
     listening(w, program, port)
-    transfer.both_ways(lambda: socket.create_connection((LOCAL, port), timeout=60), 16)
+    transfer.both_ways(lambda: socket.create_connection((LOCAL, port), timeout=kit.PATIENCE), 16)
     target.close()
 
 
@@ -235,7 +235,7 @@ def test_dbclient_carries_transfers_both_ways(world, dbclient):
     target = serve_transfers(w)
     program = w.spawn(*dbclient("-N", "-L", f"{LOCAL}:{port}:{WEB}:{target.port}"), env={"HOME": str(w.work)})
     listening(w, program, port)
-    transfer.both_ways(lambda: socket.create_connection((LOCAL, port), timeout=60), 8)
+    transfer.both_ways(lambda: socket.create_connection((LOCAL, port), timeout=kit.PATIENCE), 8)
     target.close()
 
 
@@ -253,7 +253,7 @@ def test_paramiko_forwards_across_exchanges_of_keys(world):
     class Channel:  # paramiko's has no with
         def __init__(self):
             self.channel = c.open(WEB, target.port)
-            self.channel.settimeout(60)
+            self.channel.settimeout(kit.PATIENCE)
 
         def __enter__(self):
             return self.channel
@@ -307,7 +307,7 @@ def test_asyncssh_forwards_across_exchanges_of_keys(world):
     w = world
     target = serve_transfers(w)
     done = kit.run("/usr/bin/python3", "-W", "ignore", "-c", ASYNCSSH, BASTION, w.ssh_port, w.key, w.work / "known_hosts", WEB, target.port,
-                   timeout=120)
+                   timeout=kit.PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [hashlib.sha256(b"x" * (1 << 20)).hexdigest(), "refused", "1"]
     assert "AsyncSSH" in w.records("session-start")[0]["client"]
@@ -394,9 +394,9 @@ def test_go_dials_across_exchanges_of_keys(world):
     target = serve_transfers(w)
     (w.work / "dial.go").write_text(GO)
     env = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOCACHE=str(w.work / "cache"), HOME=str(w.work))
-    built = kit.run(go, "build", "-o", w.work / "dial", w.work / "dial.go", env=env, timeout=300)
+    built = kit.run(go, "build", "-o", w.work / "dial", w.work / "dial.go", env=env, timeout=3 * kit.PATIENCE)
     assert built.returncode == 0, built.stderr
-    done = kit.run(w.work / "dial", f"{BASTION}:{w.ssh_port}", w.key, w.work / "known_hosts", f"{WEB}:{target.port}", timeout=120)
+    done = kit.run(w.work / "dial", f"{BASTION}:{w.ssh_port}", w.key, w.work / "known_hosts", f"{WEB}:{target.port}", timeout=kit.PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "administratively prohibited" in done.stdout
     assert "Go" in w.records("session-start")[0]["client"]

@@ -29,7 +29,7 @@ def world(work, spawn):
 
 
 def connect(local):
-    return lambda: socket.create_connection(("127.42.9.9", local), timeout=120)
+    return lambda: socket.create_connection(("127.42.9.9", local), timeout=kit.PATIENCE)
 
 
 @pytest.mark.short

@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def dev(*argv, timeout=120):
+def dev(*argv, timeout=kit.PATIENCE):
     return kit.run("./dev", *argv, cwd=kit.ROOT, timeout=timeout)
 
 
@@ -61,7 +61,7 @@ def test_up_starts_everything_and_brings_back_what_was_killed(down):
 def test_ctrl_c_stops_everything_that_up_started(down):
     up = kit.Program(["./dev", "up"], cwd=kit.ROOT)
     try:
-        up.wait_line("Ctrl-C stops all of it", stream="out", timeout=120)
+        up.wait_line("Ctrl-C stops all of it", stream="out")
         running = kit.children(up.pid)
         assert dev("status").returncode == 0
         os.killpg(up.pid, signal.SIGINT)

@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def dev(*argv, timeout=120):
+def dev(*argv, timeout=kit.PATIENCE):
     return kit.run("./dev", *argv, cwd=kit.ROOT, timeout=timeout)
 
 

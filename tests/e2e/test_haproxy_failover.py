@@ -56,7 +56,7 @@ class Load:
             path = "/api/v1/configs" if method == "POST" else f"/api/v1/configs/{name if method == 'PUT' else 'seed'}"
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=20, source_address=(OUTSIDE, 0))
+                    connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
                 connection.request(method, path, body, {"Host": public_name("config"), "Authorization": f"Bearer {self.key}",
                                                         "Content-Type": "application/vnd.api+json"})
                 reply = connection.getresponse()
@@ -229,7 +229,7 @@ def pair(work, spawn):
         port = kit.free_port(PUBLIC, INTERNAL, ONE, TWO)
 
         def call(self, method="GET", body=None):
-            c = http.client.HTTPConnection(PUBLIC, self.port, timeout=15)
+            c = http.client.HTTPConnection(PUBLIC, self.port, timeout=kit.PATIENCE)
             try:
                 c.request(method, "/api/v1/x", body, {"Host": "h", "Connection": "close"})
                 return c.getresponse().status
@@ -305,7 +305,7 @@ def test_a_request_that_never_left_is_sent_elsewhere_whatever_it_is(pair):
 def test_a_body_that_trickles_in_holds_no_instance(pair):
     """A thousand of them would hold a thousand of its connections."""
     pair.both_up()
-    with socket.create_connection((PUBLIC, pair.port), timeout=15) as s:
+    with socket.create_connection((PUBLIC, pair.port), timeout=kit.PATIENCE) as s:
         s.sendall(b"POST /api/v1/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf")
         time.sleep(0.5)
         assert pair.first.calls() == pair.second.calls() == []
@@ -347,7 +347,7 @@ services:
         for address, tail in ((PUBLIC, "example"), (INTERNAL, "internal")):
             for s in "xy":
                 context = ssl.create_default_context(cafile=work / f"{s}.{tail}.pem")
-                with context.wrap_socket(socket.create_connection((address, port), timeout=15, source_address=("127.47.9.9", 0)),
+                with context.wrap_socket(socket.create_connection((address, port), timeout=kit.PATIENCE, source_address=("127.47.9.9", 0)),
                                          server_hostname=f"{s}.{tail}") as c:
                     assert c.version() == "TLSv1.3" and c.selected_alpn_protocol() in (None, "http/1.1")
                     c.sendall(f"GET /api/v1/x HTTP/1.1\r\nHost: {s}.{tail}\r\nConnection: close\r\n\r\n".encode())
@@ -360,7 +360,7 @@ services:
             old.maximum_version = ssl.TLSVersion.TLSv1_1
             old.minimum_version = ssl.TLSVersion.TLSv1
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            old.wrap_socket(socket.create_connection((PUBLIC, port), timeout=15), server_hostname="x.example")
+            old.wrap_socket(socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE), server_hostname="x.example")
         (work / "x.example.pem").chmod(0o644)
         refused = render(work / "balancers.yaml", work / "haproxy")
         assert refused.returncode == 1 and "balancers.yaml:4:" in refused.stderr and "can be read by others" in refused.stderr
@@ -398,8 +398,8 @@ def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, 
 def test_a_kept_connection_outlives_a_reload_by_one_answer_that_says_so(pair, spawn):
     """Closing it while a request is on its way loses that request, and a POST may not be sent again (RFC 9112, 9.3.1)."""
     pair.both_up()
-    kept = http.client.HTTPConnection(PUBLIC, pair.port, timeout=15)
-    fresh = http.client.HTTPConnection(PUBLIC, pair.port, timeout=15)  # connected ahead of its first request
+    kept = http.client.HTTPConnection(PUBLIC, pair.port, timeout=kit.PATIENCE)
+    fresh = http.client.HTTPConnection(PUBLIC, pair.port, timeout=kit.PATIENCE)  # connected ahead of its first request
     with contextlib.closing(kept), contextlib.closing(fresh):
         fresh.connect()
         kept.request("POST", "/api/v1/x", b"{}", {"Host": "h"})

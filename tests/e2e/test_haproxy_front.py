@@ -190,7 +190,7 @@ def test_what_a_client_says_about_itself_does_not_arrive(front, work, spawn):
                 "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1", "X-Original-URL: /internal/v1/secret", "X-Rewrite-URL: /internal/v1/secret",
                 "X-HTTP-Method-Override: DELETE", "X-Host: localhost", "Proxy: http://127.0.0.1", "Via: 1.1 x", "Origin: http://h",
                 "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "X-Request-Id: mine-1"]
-        with socket.create_connection((PUBLIC, port), timeout=15, source_address=(direct.CLIENT, 0)) as s:
+        with socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE, source_address=(direct.CLIENT, 0)) as s:
             s.sendall(("GET http://h/api/v1/echo/x?a=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + "\r\n".join(lies) + "\r\n\r\n").encode())
             assert b"200 OK" in kit.recv_all(s)
         line, headers = [r for r in seen if "ready" not in r[0]][-1]
@@ -308,7 +308,7 @@ backend echo
     for target in attacks():
         if not any(p.lower().startswith("/internal") for p in readings(target)):
             continue
-        with socket.create_connection((PUBLIC, port), timeout=15, source_address=(direct.CLIENT, 0)) as s:
+        with socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE, source_address=(direct.CLIENT, 0)) as s:
             s.sendall(get(target.encode("latin-1"), b"Connection: close\r\n"))
             if not kit.recv_all(s).startswith((b"HTTP/1.1 404 Not Found\r\ncontent-length", b"HTTP/1.1 400 Bad request")):
                 leaked.append(target)  # it was passed on: that this service refuses it is this service's merit

@@ -47,7 +47,7 @@ def query(name, rtype, rclass=1, ident=0, flags=0x0100, edns=True):
 def ask(product, message, tcp, source):
     kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as s:
-        s.settimeout(5)
+        s.settimeout(kit.PATIENCE)
         s.bind((source, 0))
         s.connect(("127.0.0.1", product.dns))
         if not tcp:
@@ -107,7 +107,7 @@ def test_every_internal_path_on_the_public_listener_is_the_same_404(product):
         for path in paths:
             path = path.replace("{id}", "x")
             for method in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"):
-                with socket.create_connection((f"127.20.1.{host}", product.http), timeout=10, source_address=(OUTSIDE, 0)) as s:
+                with socket.create_connection((f"127.20.1.{host}", product.http), timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)) as s:
                     s.sendall(f"{method} {path} HTTP/1.1\r\nHost: {service}.smplkit.com\r\n\r\n".encode())
                     reply = kit.recv_all(s)
                 assert reply.startswith(b"HTTP/1.1 404"), (method, path, reply[:100])
@@ -185,7 +185,7 @@ def test_terminating_a_session_cuts_its_live_connections(product):
     port = kit.free_port("127.0.0.1")
     tunnel = product.tunnel(f"{port}:config.internal")
     tunnel.wait_line("http://localhost", stream="out")
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"GET /internal/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert s.recv(12) == b"HTTP/1.1 200"
         done = kit.run(kit.binary("smpl-bastion"), "terminate", "--user", "dev", "--reason", "lunch", "-c", "bastion.yaml", cwd=product.work)

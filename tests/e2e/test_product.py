@@ -32,7 +32,7 @@ def test_the_five_commands_of_the_first_screen_do_what_they_say(product):
     assert product.curl("127.20.1.11", "/internal/v1/health")[0] == 404
     assert product.curl("127.10.1.11", "/docs", source=OUTSIDE)[0] == 0
     tunnel.signal(signal.SIGINT)
-    assert tunnel.wait(5) == 0
+    assert tunnel.wait(kit.PATIENCE) == 0
     assert not kit.port_open("127.0.0.1", port)
 
 

@@ -200,7 +200,7 @@ def reload_under_load(resolver, rounds, zone):
 
     def ask(tcp):
         session = resolver.session(PRIVATE, tcp)
-        session.sock.settimeout(10)
+        session.sock.settimeout(kit.PATIENCE)
         i = 0
         try:
             while not stop.is_set():

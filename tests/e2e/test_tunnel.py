@@ -37,7 +37,7 @@ def test_carries_a_connection_on_both_families_of_localhost(tunnel):
     server = Server(echo)
     _, port = tunnel(server.port)
     for address in ("127.0.0.1", "::1"):
-        with socket.create_connection((address, port), timeout=10) as s:
+        with socket.create_connection((address, port), timeout=kit.PATIENCE) as s:
             s.sendall(b"hello")
             assert s.recv(5) == b"hello"
 
@@ -47,7 +47,7 @@ def test_half_close_arrives_and_the_answer_comes_back(tunnel):
     server = Server(digest_then_answer)
     _, port = tunnel(server.port)
     body = os.urandom(3_000_001)
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(body)
         s.shutdown(socket.SHUT_WR)
         assert kit.recv_all(s).decode() == f"{len(body)} {hashlib.sha256(body).hexdigest()}"
@@ -62,7 +62,7 @@ def test_the_servers_half_close_arrives_while_the_client_still_sends(tunnel):
 
     server = Server(end_first)
     _, port = tunnel(server.port)
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         assert s.recv(1) == b""
         s.sendall(b"late")
         time.sleep(0.1)
@@ -84,7 +84,7 @@ def test_readers_that_stall_cost_bounded_memory_and_hold_up_nobody(tunnel):
     stalled = []
     program, port = tunnel(Server(flood).port)
     for _ in range(8):
-        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.append(s)
     time.sleep(2)
@@ -93,7 +93,7 @@ def test_readers_that_stall_cost_bounded_memory_and_hold_up_nobody(tunnel):
     assert rss_kb(program.pid) - full < 2048, "grows although nobody reads"
     if not kit.SANITIZED:
         assert full < 20_000 + 8 * 4608
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         got = 0
         while got < 20_000_000:
             got += len(s.recv(1 << 20))
@@ -115,7 +115,7 @@ def test_senders_whose_target_stalls_cost_bounded_memory(tunnel):
     server = Server(stall)
     program, port = tunnel(server.port)
     sent = hashlib.sha256()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         block = os.urandom(1 << 20)
         s.settimeout(1)
         with pytest.raises(TimeoutError):
@@ -137,8 +137,8 @@ def test_a_target_that_resets_ends_its_connection_and_no_other(tunnel):
 
     server = Server(rude)
     _, port = tunnel(server.port)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as polite, \
-            socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as polite, \
+            socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         polite.sendall(b"y")
         s.sendall(b"x" + bytes(1000))
         assert kit.recv_all(s) == b""
@@ -151,7 +151,7 @@ def test_a_thousand_short_connections_leave_nothing_behind(tunnel):
     program, port = tunnel(server.port)
     before = len(os.listdir(f"/proc/{program.pid}/fd"))
     for _ in range(1000 if not kit.SANITIZED else 100):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             s.sendall(b"hi")
             assert s.recv(2) == b"hi"
     kit.wait_until(lambda: len(os.listdir(f"/proc/{program.pid}/fd")) == before, "descriptors are given back")
@@ -162,7 +162,7 @@ def test_too_few_descriptors_let_connections_wait_and_not_the_processor_run(sshd
     program = spawn(kit.tool("prlimit"), "--nofile=40:40", kit.binary("smpl-tunnel"), *sshd.arguments(),
                     f"0:{TARGET}:{server.port}", env=EMPTY_ENV)
     port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
-    held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(50)]
+    held = [socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) for _ in range(50)]
     held[0].sendall(b"first")
     assert held[0].recv(5) == b"first"
 
@@ -184,7 +184,7 @@ def test_too_few_descriptors_let_connections_wait_and_not_the_processor_run(sshd
 def test_ctrl_c_ends_at_once_with_status_0_and_frees_the_port(tunnel):
     server = Server(echo)
     program, port = tunnel(server.port)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"busy")
         s.recv(4)
         start = time.monotonic()
@@ -203,12 +203,12 @@ def test_ctrl_c_ends_at_once_while_the_bastion_does_not_answer(spawn, work, sshd
                         f"x@{ADDRESS}:{deaf.getsockname()[1]}", f"0:{TARGET}:1", env=EMPTY_ENV)
         program.wait_line("connected to")
         program.signal(signal.SIGINT)
-        assert program.wait(2) == 0
+        assert program.wait(kit.PATIENCE) == 0
 
 
 def test_ctrl_c_ends_at_once_while_the_bastion_has_stalled_in_mid_transfer(tunnel, sshd):
     program, port = tunnel(Server(digest_then_answer).port)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         stopped = sshd.sessions()
         for pid in stopped:
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_at_once_while_the_bastion_has_stalled_in_mid_transfer(tunne
                     s.send(bytes(1 << 20))
             start = time.monotonic()
             program.signal(signal.SIGINT)
-            assert program.wait(10) == 0
+            assert program.wait(kit.PATIENCE) == 0
             assert time.monotonic() - start < (0.5 if not kit.SANITIZED else 3)
         finally:
             for pid in stopped:
@@ -232,7 +232,7 @@ def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
     program, port = tunnel(server.port)
     time.sleep(17)
     assert program.running()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"there?")
         assert s.recv(6) == b"there?"
 
@@ -539,7 +539,7 @@ def test_a_target_that_goes_away_later_resets_connections_and_is_said(tunnel):
     server.listener.close()
     for _ in range(3):
         with pytest.raises(ConnectionResetError):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
                 s.recv(1)
     program.wait_line(f"{TARGET}:{server.port}: Connection refused")
     assert program.running() and len(program.err) == 1, "said once, not thrice"

@@ -35,7 +35,7 @@ def test_name_and_port_are_learnt_and_the_ready_line_has_the_url(place):
     assert program.out[0].startswith(
         f"http://localhost:{port} -> config.internal.smplkit.local:{place.http} by way of dev@127.0.0.1:{place.ssh}")
     for address in ("127.0.0.1", "::1"):
-        with socket.create_connection((address, port), timeout=10) as s:
+        with socket.create_connection((address, port), timeout=kit.PATIENCE) as s:
             s.sendall(b"hello")
             assert s.recv(5) == b"hello"
 
@@ -58,9 +58,9 @@ def test_several_forwards_at_once(place):
     other = Server(lambda c: c.sendall(b"account service"), "127.10.1.10", place.http)
     program = place.tunnel("0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}")
     ports = [local_port(program, i) for i in range(3)]
-    with socket.create_connection(("127.0.0.3", ports[1]), timeout=10) as s:
+    with socket.create_connection(("127.0.0.3", ports[1]), timeout=kit.PATIENCE) as s:
         assert kit.recv_all(s) == b"account service"
-    with socket.create_connection(("::1", ports[2]), timeout=10) as s:
+    with socket.create_connection(("::1", ports[2]), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         assert s.recv(1) == b"x"
     other.close()
@@ -105,7 +105,7 @@ def test_stock_ssh_carries_64_parallel_transfers(place):
 
 
 def test_stock_ssh_asks_smpl_control(place):
-    done = subprocess.run([str(a) for a in place.ssh_args("-s")] + ["smpl-control"], capture_output=True, timeout=20,
+    done = subprocess.run([str(a) for a in place.ssh_args("-s")] + ["smpl-control"], capture_output=True, timeout=kit.PATIENCE,
                           input=b'{"cmd":"whoami","id":7}\n{"cmd":"resolve","target":"config.internal"}\n')
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -115,7 +115,7 @@ def test_stock_ssh_asks_smpl_control(place):
 
 def test_an_administrator_ends_the_session_and_the_tunnel_says_so(place):
     program = place.tunnel("0:config.internal")
-    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         s.recv(1)
         bastion(place, "terminate", "--user", "dev", "--reason", "maintenance tonight")
@@ -206,7 +206,7 @@ def test_a_target_that_dies_later_is_said_with_its_reason(place):
     port = local_port(program)
     place.target.close()
     with pytest.raises(ConnectionResetError):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             s.recv(1)
     program.wait_line(f"config.internal.smplkit.local:{place.http}: the target refused the connection")
     assert program.running()
@@ -215,7 +215,7 @@ def test_a_target_that_dies_later_is_said_with_its_reason(place):
 @pytest.mark.short
 def test_ctrl_c_is_immediate_and_the_bastion_learns_it(place):
     program = place.tunnel("0:config.internal")
-    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         s.recv(1)
         start = time.monotonic()
@@ -238,7 +238,7 @@ def test_stalled_readers_cost_worker_and_client_bounded_memory_and_hold_up_nobod
     port = local_port(program)
     stalled = []
     for _ in range(8):
-        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(b"f")
         stalled.append(s)
@@ -247,7 +247,7 @@ def test_stalled_readers_cost_worker_and_client_bounded_memory_and_hold_up_nobod
     if not kit.SANITIZED:
         assert rss_kb(program.pid) < 20_000 + 8 * 4608
         assert rss_kb(worker) < 20_000 + 8 * 4608
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"e")
         for _ in range(50):
             s.sendall(b"ping")
@@ -260,7 +260,7 @@ def test_a_new_connection_a_request_hundreds_of_times(place):
     program = place.tunnel("0:config.internal")
     port = local_port(program)
     for _ in range(400 if not kit.SANITIZED else 100):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             s.sendall(b"hi")
             assert s.recv(2) == b"hi"
     worker = kit.children(place.programs["bastion"].pid)[-1]
@@ -278,7 +278,7 @@ def test_thirty_at_once_are_served_while_one_of_them_stalls(place):
 
     place.target.handler = handler
     port = local_port(place.tunnel("0:config.internal"))
-    connections = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(30)]
+    connections = [socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) for _ in range(30)]
     connections[0].sendall(b"hang")
     for s in connections[1:]:
         s.sendall(b"good")
@@ -323,7 +323,7 @@ def test_a_security_key_signs_through_the_agent(place, token, kind):
     (place.work / "tunnel.yaml").write_text(f"bastion: dev@127.0.0.1:{place.ssh}\nknown_hosts: known_hosts\n")
     env = {"SSH_AUTH_SOCK": str(agent.path)}
     program = place.tunnel("-v", "0:config.internal", env=env)
-    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=kit.PATIENCE) as s:
         s.sendall(b"touched")
         assert s.recv(7) == b"touched"
     assert re.search(r"offering agent key \S+ SHA256:\S+ \(token\)", program.stderr)
@@ -343,7 +343,7 @@ def test_connections_above_the_limit_are_refused_with_their_reason_and_the_rest_
     held = []
     with pytest.raises(ConnectionResetError):
         for _ in range(9):
-            s = socket.create_connection(("127.0.0.1", port), timeout=10)
+            s = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
             held.append(s)
             s.sendall(b"x")
             s.recv(1)

@@ -74,7 +74,7 @@ def test_ports_of_both_families_and_a_unix_socket_at_once(run, work):
     kit.wait_until(lambda: len(program.out) == 4, "four lines")
     assert program.out[3].startswith(f"{work}/x.sock -> {target} by way of")
     for where, port in (("127.0.0.1", ports[0]), ("::1", ports[0]), ("127.0.0.9", ports[1]), ("::1", ports[2])):
-        assert says(socket.create_connection((where, port), timeout=10))
+        assert says(socket.create_connection((where, port), timeout=kit.PATIENCE))
     assert says(unix(work / "x.sock"))
     assert stat.S_IMODE((work / "x.sock").stat().st_mode) == 0o600
     assert program.stop() == 0
@@ -101,7 +101,7 @@ def test_other_machines_reach_a_port_only_where_that_was_said(run, sshd):
     done = end(run, sshd, f"0.0.0.0:0:{TARGET}:80")
     assert done.returncode == 2 and "not a loopback address" in done.stderr and "-g" in done.stderr
     program = run("-g", f"0.0.0.0:0:{TARGET}:{Server(echo).port}")
-    assert says(socket.create_connection(("127.0.0.77", port_of(program)), timeout=10))
+    assert says(socket.create_connection(("127.0.0.77", port_of(program)), timeout=kit.PATIENCE))
     assert "other machines can reach this port" in program.stderr
 
 
@@ -112,7 +112,7 @@ import os, socket, sys
 os.setgroups([]); os.setgid({uid}); os.setuid({uid})
 family = socket.AF_UNIX if '/' in sys.argv[1] else socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
 s = socket.socket(family)
-s.settimeout(10)
+s.settimeout(150)
 try:
     s.connect(sys.argv[1] if family == socket.AF_UNIX else (sys.argv[1], int(sys.argv[2])))
     s.sendall(b"hello")
@@ -161,7 +161,7 @@ s.close()
         assert done.returncode == 0
     finally:
         program.signal(signal.SIGCONT)
-    assert says(socket.create_connection(("127.0.0.1", port), timeout=10), b"x") in (True, False)
+    assert says(socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE), b"x") in (True, False)
     assert b"blind" not in got
 
 
@@ -371,7 +371,7 @@ def test_status_and_stop_find_running_tunnels(run, sshd, work):
     second = run("-D", "0")
     port = port_of(first)
     second_port = socks_port(second)
-    assert says(socket.create_connection(("127.0.0.1", port), timeout=10))
+    assert says(socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE))
     shown = end(run, sshd, "status", more=False).stdout
     assert f"pid {first.pid} " in shown and f"localhost:{port} -> {target}" in shown and "SOCKS5" in shown
     rows = [json.loads(line) for line in end(run, sshd, "status", "--json", more=False).stdout.splitlines()]
@@ -421,7 +421,7 @@ sets:
 """)
     env = dict(run.env, SMPL_TUNNEL_CONFIG=str(config))
     program = spawn(kit.binary("smpl-tunnel"), "up", "backend", "web", env=env)
-    assert says(socket.create_connection(("127.0.0.1", port_of(program)), timeout=10))
+    assert says(socket.create_connection(("127.0.0.1", port_of(program)), timeout=kit.PATIENCE))
     socks_port(program)
     done = kit.run(kit.binary("smpl-tunnel"), "up", "backnd", env={**os.environ, **env})
     assert done.returncode == 2 and "no set is named 'backnd'" in done.stderr and "there are: backend, web" in done.stderr
@@ -475,7 +475,7 @@ def test_thirty_connections_at_once_of_which_one_stalls(run):
         connection.sendall(b"page")
 
     port = port_of(run(f"0:{TARGET}:{Server(handler).port}"))
-    stalled = socket.create_connection(("127.0.0.1", port), timeout=10)
+    stalled = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stalled.sendall(b"f")
     failures = []

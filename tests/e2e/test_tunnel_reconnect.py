@@ -47,7 +47,7 @@ def kill(pids, number=signal.SIGKILL):
 @pytest.mark.short
 def test_a_session_that_is_cut_is_replaced_behind_the_same_port(tunnel, sshd):
     program, port = tunnel(Server(echo).port)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as cut:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as cut:
         cut.sendall(b"x")
         assert cut.recv(1) == b"x"
         kill(sshd.sessions())
@@ -105,7 +105,7 @@ def test_a_path_that_goes_dead_is_noticed_in_time_and_replaced(tunnel, sshd):
     stopped = sshd.sessions()
     kill(stopped, signal.SIGSTOP)
     try:
-        program.wait_line("no sign of life", timeout=30)
+        program.wait_line("no sign of life")
         assert 9 < time.monotonic() - start < 20
         assert answers(port)
     finally:
@@ -121,7 +121,7 @@ def test_after_sleep_a_dead_path_is_noticed_at_once(tunnel, sshd):
     try:
         start = time.monotonic()
         program.signal(signal.SIGCONT)
-        program.wait_line("no sign of life", timeout=30)
+        program.wait_line("no sign of life")
         assert time.monotonic() - start < 8, "not the usual 15 s"
         assert answers(port)
     finally:

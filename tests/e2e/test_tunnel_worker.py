@@ -58,7 +58,7 @@ def forwarding(broker, name="svc", *options):
 
 def stop(process):
     process.terminate()
-    return process.communicate(timeout=10)
+    return process.communicate(timeout=kit.PATIENCE)
 
 
 def test_refuses_to_run_by_hand():
@@ -70,7 +70,7 @@ def test_refuses_to_run_by_hand():
 @pytest.mark.short
 def test_bytes_go_through_and_are_counted(broker):
     target(broker, "svc", echo)
-    done = subprocess.run(ssh(broker, "-W", "svc:80"), input=b"hello\n", capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-W", "svc:80"), input=b"hello\n", capture_output=True, timeout=kit.PATIENCE)
     assert done.returncode == 0 and done.stdout == b"hello\n" and b"welcome, dev" in done.stderr
     end = broker.last().wait(fb.CHANNEL_END)
     channel, reason, up, down = fb.struct.unpack("=IIQQ", end[:24])
@@ -81,7 +81,7 @@ def test_bytes_go_through_and_are_counted(broker):
 @pytest.mark.short
 def test_both_signatures_are_the_brokers(broker):
     target(broker, "svc", echo)
-    subprocess.run(ssh(broker, "-W", "svc:80"), input=b"x", capture_output=True, timeout=20, check=True)
+    subprocess.run(ssh(broker, "-W", "svc:80"), input=b"x", capture_output=True, timeout=kit.PATIENCE, check=True)
     session = broker.last()
     assert session.count(fb.SIGN) == 1 and session.count(fb.VERIFY) == 1 and session.count(fb.LOGIN) == 1
     kinds = [kind for kind, _ in session.messages]
@@ -94,14 +94,14 @@ def test_every_kind_of_user_key_reaches_the_broker(broker, work, kind):
     identity, public = kit.keygen(work / kind, kind)
     broker.add_user_key(public)
     target(broker, "svc", echo)
-    subprocess.run(ssh(broker, "-W", "svc:80", identity=identity), input=b"x", capture_output=True, timeout=20, check=True)
+    subprocess.run(ssh(broker, "-W", "svc:80", identity=identity), input=b"x", capture_output=True, timeout=kit.PATIENCE, check=True)
     assert broker.last().count(fb.VERIFY) == 1
 
 
 @pytest.mark.short
 def test_a_bad_signature_is_answered_and_hangs_nobody(broker):
     broker.signature_good = 0
-    done = subprocess.run(ssh(broker, "-W", "svc:80"), capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-W", "svc:80"), capture_output=True, timeout=kit.PATIENCE)
     assert done.returncode == 255 and b"Permission denied (publickey)" in done.stderr
     assert broker.last().count(fb.LOGIN) == 0
 
@@ -109,7 +109,7 @@ def test_a_bad_signature_is_answered_and_hangs_nobody(broker):
 def test_an_unknown_key_and_an_unknown_user_are_denied(broker, work):
     other, _ = kit.keygen(work / "other")
     for options in ({"identity": other}, {"user": "nobody"}, {"user": "x" * 100}, {"user": "aüb"}):
-        done = subprocess.run(ssh(broker, "-W", "svc:80", **options), capture_output=True, timeout=20)
+        done = subprocess.run(ssh(broker, "-W", "svc:80", **options), capture_output=True, timeout=kit.PATIENCE)
         assert done.returncode == 255 and b"Permission denied (publickey)" in done.stderr
     assert fb.untext(broker.last().wait(fb.PROBE)[:64]) == "a\\xc3\\xbcb"
 
@@ -120,13 +120,13 @@ def test_too_many_keys_end_the_session_with_words(broker, work):
         private, _ = kit.keygen(work / f"k{i}")
         arguments += ["-i", private]
     done = subprocess.run(ssh(broker, *map(str, arguments), "-W", "svc:80", identity=arguments[1]), capture_output=True,
-                          timeout=30)
+                          timeout=kit.PATIENCE)
     assert b"too many keys offered" in done.stderr
     assert broker.last().wait(fb.BYE)
 
 
 def test_passwords_are_refused_and_told(broker):
-    done = subprocess.run(ssh(broker, "-W", "svc:80", options=("PubkeyAuthentication=no",)), capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-W", "svc:80", options=("PubkeyAuthentication=no",)), capture_output=True, timeout=kit.PATIENCE)
     assert b"Permission denied (publickey)" in done.stderr
 
 
@@ -140,25 +140,25 @@ def test_passwords_are_refused_and_told(broker):
 def test_what_is_not_offered_is_refused_and_told(broker, arguments, note):
     process = subprocess.Popen(ssh(broker, *arguments, options=("ExitOnForwardFailure=yes",)), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.wait(20) == 255
+    assert process.wait(kit.PATIENCE) == 255
     kit.wait_until(lambda: any(note in n for n in broker.last().notes()), "the note")
 
 
 def test_a_refused_target_is_told_the_client(broker):
-    done = subprocess.run(ssh(broker, "-W", "nothing:1"), capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-W", "nothing:1"), capture_output=True, timeout=kit.PATIENCE)
     assert done.returncode == 255 and b"administratively prohibited" in done.stderr
 
 
 @pytest.mark.short
 def test_smpl_control_answers_lines_before_it_ends(broker):
     lines = b"".join(b'{"n":%d}\n' % i for i in range(10))
-    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=lines, capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=lines, capture_output=True, timeout=kit.PATIENCE)
     assert done.returncode == 0
     assert done.stdout == b"".join(b'{"ok":true,"echo":{"n":%d}}\n' % i for i in range(10))
 
 
 def test_a_line_without_end_ends_the_control_channel_alone(broker):
-    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=b"x" * 100_000, capture_output=True, timeout=20)
+    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=b"x" * 100_000, capture_output=True, timeout=kit.PATIENCE)
     assert done.stdout == b""
     assert broker.last().count(fb.CONTROL) == 0
 
@@ -173,18 +173,18 @@ def test_events_reach_every_control_channel(broker):
     broker.last().send(fb.EVENT, 0, fb.struct.pack("=II", 0, len(event)) + event + b"\0")
     assert process.stdout.readline() == event + b"\n"
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(kit.PATIENCE) == 0
 
 
 @pytest.mark.short
 def test_the_end_comes_with_words_and_cuts_connections(broker):
     target(broker, "svc", echo)
     process, port = forwarding(broker)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         assert s.recv(1) == b"x"
         broker.last().send(fb.END, 0, fb.struct.pack("=I", 8) + fb.text("an administrator ended it", 512))
-        assert process.wait(10) == 255
+        assert process.wait(kit.PATIENCE) == 255
         assert kit.recv_all(s) == b""
     assert b"an administrator ended it" in process.stderr.read()
     session = broker.last()
@@ -196,13 +196,13 @@ def test_the_end_comes_with_words_and_cuts_connections(broker):
 def test_the_worker_ends_at_once_when_the_broker_is_gone(broker):
     target(broker, "svc", echo)
     process, port = forwarding(broker)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"x")
         s.recv(1)
         pid = broker.last().pid
         broker.last().sock.shutdown(socket.SHUT_RDWR)
         kit.wait_until(lambda: not kit.alive(pid), "the worker ends", timeout=3)
-    process.wait(10)
+    process.wait(kit.PATIENCE)
     stop(process)
 
 
@@ -236,7 +236,7 @@ def test_kill_ends_a_worker_and_tells(broker):
     session = broker.last()
     broker.send(fb.KILL, session.number, b"")
     kit.wait_until(lambda: (fb.EXITED, session.number, session.pid, signal.SIGKILL) in broker.template_messages, "its end")
-    process.wait(10)
+    process.wait(kit.PATIENCE)
     stop(process)
 
 
@@ -253,7 +253,7 @@ def test_bytes_survive_many_new_key_exchanges(broker):
     process, port = forwarding(broker, "svc", "RekeyLimit=1M")
     body = os.urandom(1 << 20) * 12
     got = hashlib.sha256()
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         def send():
             s.sendall(body)
             s.shutdown(socket.SHUT_WR)
@@ -281,7 +281,7 @@ def test_a_target_that_stalls_costs_bounded_memory_and_holds_up_nobody(broker):
     kit.wait_until(lambda: kit.port_open("127.0.0.1", good), "ssh listens")
     stalled = []
     for _ in range(4):
-        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
         s.setblocking(False)
         stalled.append(s)
     block = bytes(1 << 20)
@@ -295,7 +295,7 @@ def test_a_target_that_stalls_costs_bounded_memory_and_holds_up_nobody(broker):
         time.sleep(0.01)
     if not kit.SANITIZED:
         assert rss_kb(broker.last().pid) < 12_000 + 4 * 4608
-    with socket.create_connection(("127.0.0.1", good), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", good), timeout=kit.PATIENCE) as s:
         s.sendall(b"through")
         assert s.recv(7) == b"through"
     for s in stalled:
@@ -314,22 +314,22 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
         held = []
         b.last().wait(fb.CHANNEL_END)  # of the connection that asked whether ssh listens
         for _ in range(3):
-            s = socket.create_connection(("127.0.0.1", port), timeout=10)
+            s = socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE)
             s.sendall(b"x")
             assert s.recv(1) == b"x"
             held.append(s)
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             assert kit.recv_all(s) == b""
         kit.wait_until(lambda: "svc" in b.last().notes(), "it is told")
         for _ in range(100):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
                 assert kit.recv_all(s) == b""
         kit.wait_until(lambda: b.last().notes().count("svc") == 16, "so many are told")
         held.pop().close()
         kit.wait_until(lambda: b.last().count(fb.CHANNEL_END) >= 2, "one ends")
 
         def echoes():  # the broker hears of the end before the client has closed its side, which gives the place free
-            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
                 s.sendall(b"y")
                 return s.recv(1) == b"y"
 
@@ -345,7 +345,7 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
 @pytest.fixture
 def sealed(broker):
     """Pid of a worker that has a client which has not said a word yet."""
-    with socket.create_connection((ADDRESS, broker.port), timeout=10) as client:
+    with socket.create_connection((ADDRESS, broker.port), timeout=kit.PATIENCE) as client:
         kit.wait_until(lambda: broker.sessions, "the session")
         hello = broker.last().wait(fb.HELLO)
         kit.wait_until(lambda: broker.last().pid, "its pid")
@@ -381,7 +381,7 @@ def test_as_root_each_worker_has_its_own_uid_and_an_empty_root(sealed, broker):
     assert set(re.search(r"^Cap(?:Eff|Prm):\s+(\w+)$", status, re.M)[1]) == {"0"}
     assert os.listdir(f"/proc/{pid}/root") == []
     assert "(deleted)" in os.readlink(f"/proc/{pid}/root")
-    with socket.create_connection((ADDRESS, broker.port), timeout=10):
+    with socket.create_connection((ADDRESS, broker.port), timeout=kit.PATIENCE):
         kit.wait_until(lambda: len(broker.sessions) == 2 and broker.last().pid, "a second session")
         broker.last().wait(fb.HELLO)
         other = pathlib.Path(f"/proc/{broker.last().pid}/status").read_text()
@@ -400,7 +400,7 @@ def test_without_root_the_worker_shuts_itself_in_as_far_as_the_system_lets_it(wo
         (work / "known_hosts").write_text(b.host_key.known_hosts(ADDRESS, b.port))
         target(b, "svc", echo)
         process, port = forwarding(b)
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             s.sendall(b"x")
             assert s.recv(1) == b"x"
             walls = fb.struct.unpack_from("=I", b.last().wait(fb.HELLO))[0]
@@ -421,7 +421,7 @@ def test_without_root_the_worker_shuts_itself_in_as_far_as_the_system_lets_it(wo
 @pytest.mark.walls
 def test_a_hundred_clients_that_say_nothing_or_nonsense_are_each_shut_in_and_forgotten(broker):
     for i in range(100):
-        with socket.create_connection((ADDRESS, broker.port), timeout=10) as s:
+        with socket.create_connection((ADDRESS, broker.port), timeout=kit.PATIENCE) as s:
             s.sendall(b"SSH-2.0-x\r\n" + os.urandom(3000) if i % 2 else b"GET / HTTP/1.0\r\n\r\n")
             kit.recv_all(s)
     kit.wait_until(lambda: sum(m[0] == fb.EXITED for m in broker.template_messages) == 100, "all are reaped")

@@ -114,7 +114,7 @@ def transfers(port, count, blocks=16):
     def one(number):
         block = hashlib.sha256(str(number).encode()).digest() * 4096  # 128 KiB
         got = hashlib.sha256()
-        with socket.create_connection(("127.0.0.1", port), timeout=90) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             def send():
                 for _ in range(blocks):
                     s.sendall(block)
@@ -132,7 +132,7 @@ def transfers(port, count, blocks=16):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(90)
+        t.join(kit.PATIENCE)
         assert not t.is_alive()
     return failures
 

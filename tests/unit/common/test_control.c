@@ -3,12 +3,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,7 +25,7 @@
 static char dir[] = "/tmp/smpl-ctl-XXXXXX";
 static char path[64];
 
-enum { GROUPS_TESTED = 200 };
+enum { GROUPS_TESTED = 200, PATIENCE_MS = 120000 };
 
 typedef struct fixture {
   uv_loop_t loop;
@@ -108,7 +110,7 @@ static int call(const char *cmd, json_t **reply, diag_t *diag)
 {
   json_t *body = json_pack("{s:s}", "cmd", cmd);
   *diag = (diag_t){{0}};
-  int err = control_call(path, body, 5000, reply, diag);
+  int err = control_call(path, body, PATIENCE_MS, reply, diag);
   json_decref(body);
   return err;
 }
@@ -150,7 +152,7 @@ static void an_answer_as_long_as_the_longest_request_arrives_whole(void **state)
   memset(big, 'x', len);
   big[len] = '\0';
   json_t *body = json_pack("{s:s, s:s}", "cmd", "echo", "big", big);
-  assert_int_equal(control_call(path, body, 5000, &reply, &diag), SMPL_OK);
+  assert_int_equal(control_call(path, body, PATIENCE_MS, &reply, &diag), SMPL_OK);
   assert_int_equal(json_string_length(json_object_get(reply, "big")), len);
   json_decref(reply);
   json_decref(body);
@@ -163,7 +165,7 @@ static int dial(void)
   memcpy(sa.sun_path, path, strlen(path) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   assert_true(fd >= 0);
-  struct timeval patience = {5, 0};
+  struct timeval patience = {PATIENCE_MS / 1000, 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
   return fd;
@@ -209,24 +211,29 @@ static void connections_above_the_limit_are_closed_and_the_rest_served(void **st
 
 /* ---- other accounts: what the bound of each is, and which groups are seen ---- */
 
-/* How many of so many connections of this account stay open; they stay until the pipe is closed. */
-static pid_t fill_as(uid_t uid, int wanted, const int *hold, int report)
+enum { WANTED = CONTROL_CLIENTS_OF_UID + 2 };
+
+/* How many of WANTED connections of this account stay open; they stay until the pipe is closed. The server judges connections in
+ * their order: once it has answered a later one (`judged` says so), the refused ones are closed. */
+static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
 {
   pid_t pid = fork();
   if (pid != 0)
     return pid;
-  if (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0)
+  if (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0 ||
+      prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
     _exit(2);
   uint8_t open = 0;
   char c;
   close(hold[1]);
-  for (int i = 0; i < wanted; i++) {
-    int fd = dial();
-    struct pollfd p = {fd, POLLIN, 0};
-    if (poll(&p, 1, 100) == 0)
-      open++;
-  }
-  if (write(report, &open, 1) != 1)
+  struct pollfd p[WANTED];
+  for (int i = 0; i < WANTED; i++)
+    p[i] = (struct pollfd){dial(), POLLIN, 0};
+  if (write(report, "", 1) != 1 || read(judged, &c, 1) != 1)
+    _exit(3);
+  int refused = poll(p, WANTED, 0);
+  open = (uint8_t)(WANTED - refused);
+  if (refused < 0 || write(report, &open, 1) != 1)
     _exit(3);
   _exit(read(hold[0], &c, 1) == 0 ? 0 : 4);
 }
@@ -236,16 +243,20 @@ static void one_account_cannot_take_the_places_of_the_others_nor_all_those_of_ro
   (void)state;
   if (geteuid() != 0)
     skip();
-  int hold[2], report[2];
+  int hold[2], report[2], judged[2];
   pid_t pids[5];
   json_t *reply;
   diag_t diag;
   unsigned total = 0;
   uint8_t open = 0;
   assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
-  assert_int_equal(pipe(hold) | pipe(report), 0);
+  assert_int_equal(pipe(hold) | pipe(report) | pipe(judged), 0);
   for (unsigned i = 0; i < 5; i++) {
-    pids[i] = fill_as(60001 + i, CONTROL_CLIENTS_OF_UID + 2, hold, report[1]);
+    pids[i] = fill_as(60001 + i, hold, report[1], judged[0]);
+    assert_int_equal(read(report[0], &open, 1), 1); /* it has dialled */
+    assert_int_equal(call("echo", &reply, &diag), 0);
+    json_decref(reply);
+    assert_int_equal(write(judged[1], "", 1), 1);
     assert_int_equal(read(report[0], &open, 1), 1);
     assert_true(open <= CONTROL_CLIENTS_OF_UID);
     if (i == 0)
@@ -261,8 +272,10 @@ static void one_account_cannot_take_the_places_of_the_others_nor_all_those_of_ro
     assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
     assert_int_equal(status, 0);
   }
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     close(report[i]);
+    close(judged[i]);
+  }
   close(hold[0]);
 }
 
