@@ -10,8 +10,6 @@ import struct
 import subprocess
 import threading
 
-import kit
-
 VERSION = 1
 HEADER = struct.Struct("=HHIQ")
 (HOST_KEY, SPAWN, SPAWN_PAIR, KILL) = range(1, 5)
@@ -225,4 +223,4 @@ class Broker:
         self.sock.close()
         for session in self.sessions:
             session.sock.close()
-        self.template.wait(kit.PATIENCE)
+        self.template.wait(150)

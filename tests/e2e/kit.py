@@ -163,6 +163,7 @@ class Program:
         status = self.process.wait(timeout)
         for t in self.readers:
             t.join(PATIENCE)
+            assert not t.is_alive(), f"{self.name} has ended, and something that it started holds its output open"
         return status
 
     def stop(self, timeout=PATIENCE):

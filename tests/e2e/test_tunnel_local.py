@@ -310,7 +310,7 @@ def test_a_program_is_told_of_the_end_and_waited_for(run):
 
 
 def test_a_program_is_ended_with_a_tunnel_that_is_refused_for_good(run, sshd):
-    program = run(f"0:{TARGET}:{Server(echo).port}", "--", "sh", "-c", "echo up; sleep 600")
+    program = run(f"0:{TARGET}:{Server(echo).port}", "--", "sh", "-c", "echo up; exec sleep 600")
     program.wait_line("^up$", stream="out")
     (sshd.folder / "authorized").write_text("")
     for pid in sshd.sessions():
