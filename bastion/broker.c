@@ -253,8 +253,9 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
   if ((now->user == NULL) != (next->user == NULL) ||
       (now->user != NULL && strcmp(now->user, next->user) != 0))
     return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
-  if (now->metrics.port != next->metrics.port || !ip_equal(&now->metrics.ip, &next->metrics.ip))
-    return conf_fail(next->conf, diag, &next->metrics, "metrics: another address needs a restart");
+  if (!metrics_conf_same(&now->metrics, &next->metrics))
+    return conf_fail(next->conf, diag, &next->metrics,
+                     "metrics: another address or other hosts need a restart");
   return SMPL_OK;
 }
 
@@ -417,7 +418,7 @@ static int start(broker_t *b, diag_t *diag)
     err = new_lookup(b, b->config, &b->lookup, diag);
   if (!err)
     err = control_server_open(b->loop, b->config->control, admin_handle, b, &b->control, diag);
-  if (!err && b->config->metrics.port != 0)
+  if (!err && b->config->metrics.address.port != 0)
     err = metrics_server_open(b->loop, &b->config->metrics, on_metrics, b, &b->metrics, diag);
   if (!err)
     err = spawner_new(b->loop, worker, launcher, b->config, &events, &b->spawner, diag);

@@ -251,7 +251,7 @@ static const conf_field_t config_fields[] = {
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
     {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
-    {"metrics", CONF_ONE, offsetof(config_t, metrics), .scalar = &conf_endpoint},
+    {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
 };
 
@@ -280,9 +280,7 @@ static int check_endpoints(const config_t *c, diag_t *diag)
   for (size_t i = 0; i < c->resolver.servers.count; i++)
     if (servers[i].port == 0)
       return conf_fail(c->conf, diag, &servers[i], "resolver: a server's port cannot be 0");
-  if (conf_given(c->conf, &c->metrics) && c->metrics.port == 0)
-    return conf_fail(c->conf, diag, &c->metrics, "metrics: the port is missing (9222)");
-  return SMPL_OK;
+  return metrics_conf_check(c->conf, &c->metrics, diag);
 }
 
 static int check_paths(const config_t *c, diag_t *diag)

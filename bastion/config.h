@@ -12,6 +12,7 @@
 #include "bastion/roles.h"
 #include "common/conf.h"
 #include "common/ip.h"
+#include "common/metrics_conf.h"
 
 enum {
   CONFIG_LISTEN_MAX = 16,
@@ -104,7 +105,7 @@ typedef struct config {
   const char *audit;
   headsink_conf_t audit_sink;
   const char *control;
-  endpoint_t metrics; /* port 0: none */
+  metrics_conf_t metrics; /* port 0: none */
   /* what follows from it */
   faults_t faults; /* what counts as absent */
   grant_t *grants; /* in the order of grant_confs */

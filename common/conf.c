@@ -375,6 +375,26 @@ static int decode_list(decoder_t *d, struct fy_node *node, mark_t at, const conf
   return err ? err : remember(d->conf, out, false, at);
 }
 
+static void clear_map(const conf_map_t *map, void *out)
+{
+  memset(out, 0, map->size);
+  if (map->defaults != NULL)
+    map->defaults(out);
+}
+
+/* A scalar is short for a mapping that has its first key alone; the message names the key that the file has. */
+static int decode_one_or_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_field_t *f, void *out)
+{
+  if (node == NULL || !fy_node_is_scalar(node) || fy_node_is_null(node))
+    return decode_map(d, node, at, f->map, out);
+  conf_field_t first = f->map->fields[0];
+  mark_t here = mark_of(node, at);
+  first.key = f->key;
+  clear_map(f->map, out);
+  int err = remember(d->conf, out, true, here);
+  return err ? err : decode_scalar(d, node, here, &first, (char *)out + first.offset);
+}
+
 static int decode_field(decoder_t *d, struct fy_node *node, mark_t at, const conf_field_t *f, void *out)
 {
   switch (f->shape) {
@@ -382,6 +402,8 @@ static int decode_field(decoder_t *d, struct fy_node *node, mark_t at, const con
     return decode_scalar(d, node, mark_of(node, at), f, out);
   case CONF_MAP:
     return decode_map(d, node, at, f->map, out);
+  case CONF_ONE_OR_MAP:
+    return decode_one_or_map(d, node, at, f, out);
   case CONF_MANY:
   case CONF_ONE_OR_MANY:
   case CONF_MAPS:
@@ -440,9 +462,7 @@ static int decode_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_
     return fail_at(d, at, "expected the keys of %s, got %s", map->what, kind_of(node));
   if (fy_node_mapping_item_count(node) > CONF_MAP_KEYS_MAX)
     return fail_at(d, at, "%s: more than %d keys", map->what, CONF_MAP_KEYS_MAX);
-  memset(out, 0, map->size);
-  if (map->defaults != NULL)
-    map->defaults(out);
+  clear_map(map, out);
   err = remember(d->conf, out, true, at);
   uint64_t seen[(CONF_MAP_KEYS_MAX + 63) / 64] = {0};
   void *iter = NULL;

@@ -56,6 +56,7 @@ typedef enum conf_shape {
   CONF_ONE_OR_MANY, /* the same, a lone scalar counts as a list of one */
   CONF_MAP,         /* the struct of .map at offset */
   CONF_MAPS,        /* conf_list_t of such structs */
+  CONF_ONE_OR_MAP,  /* the struct of .map; a lone scalar is its first field, and the others have their defaults */
 } conf_shape_t;
 
 struct conf_map;

@@ -5,22 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crowd.h"
 #include "common/error.h"
+#include "common/http_head.h"
 
-enum { HEAD_MAX = 256 };
+enum { HEAD_MAX = 256, BODY_MAX = 512 };
 
 struct metrics_server {
   uv_tcp_t listener;
   metrics_source_t source;
   void *ctx;
+  char **hosts; /* configured */
+  size_t host_count;
   struct client *first;
-  size_t clients; /* that are not closing */
+  crowd_t *crowd; /* clients that are not closing */
   bool closing, listening;
 };
 
 typedef struct client {
   metrics_server_t *server;
   struct client *prev, *next;
+  crowd_member_t place;
+  endpoint_t local; /* that it came to */
   uv_tcp_t tcp;
   uv_timer_t timer;
   uv_write_t write;
@@ -32,10 +38,19 @@ typedef struct client {
   char request[METRICS_REQUEST_MAX];
 } client_t;
 
+static void server_free(metrics_server_t *m)
+{
+  for (size_t i = 0; i < m->host_count; i++)
+    free(m->hosts[i]);
+  free(m->hosts);
+  crowd_free(m->crowd);
+  free(m);
+}
+
 static void server_unref(metrics_server_t *m)
 {
   if (m->closing && !m->listening && m->first == NULL)
-    free(m);
+    server_free(m);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -57,7 +72,7 @@ static void client_close(client_t *c)
   if (c->closing)
     return;
   c->closing = true;
-  c->server->clients--;
+  crowd_leave(c->server->crowd, &c->place);
   uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
   uv_close((uv_handle_t *)&c->timer, on_handle_closed);
 }
@@ -89,47 +104,77 @@ static void send_answer(client_t *c, const char *status, const char *more, const
     client_close(c);
 }
 
-static void refuse(client_t *c, const char *status, const char *more)
+static void refuse_why(client_t *c, const char *status, const char *more, const char *why)
 {
-  char *body = malloc(HEAD_MAX);
-  int n = body != NULL ? snprintf(body, HEAD_MAX, "%s; GET /metrics is all there is\n", status) : 0;
+  char *body = malloc(BODY_MAX);
+  int n = body != NULL ? snprintf(body, BODY_MAX, "%s; %s\n", status, why) : 0;
   send_answer(c, status, more, "text/plain; charset=utf-8", body, (size_t)n);
 }
 
-/* The head has arrived whole. */
-static void on_request(client_t *c)
+static void refuse(client_t *c, const char *status, const char *more)
 {
-  static const char wanted[] = "/metrics";
-  char *end = strstr(c->request, "\r\n");
-  *end = '\0';
-  char *method_end = strchr(c->request, ' ');
-  char *target = method_end != NULL ? method_end + 1 : NULL;
-  char *target_end = target != NULL ? strchr(target, ' ') : NULL;
-  if (target_end == NULL || (strcmp(target_end, " HTTP/1.1") != 0 && strcmp(target_end, " HTTP/1.0") != 0)) {
+  refuse_why(c, status, more, "GET /metrics is all there is");
+}
+
+static void refuse_host(client_t *c)
+{
+  char why[BODY_MAX / 2];
+  char address[ENDPOINT_TEXT_MAX];
+  snprintf(why, sizeof why,
+           "Host must be %s%s or a name of the configuration: metrics: {address: ..., hosts: [NAME]}",
+           endpoint_format(&c->local, address), ip_is_loopback(&c->local.ip) ? ", localhost" : "");
+  refuse_why(c, "421 Misdirected Request", "", why);
+}
+
+/* A name that is configured may stand before any port: who forwards a port has another one. */
+static bool knows_host(const client_t *c, http_text_t host)
+{
+  const metrics_server_t *m = c->server;
+  http_text_t name;
+  uint16_t port;
+  ip_t ip;
+  if (http_host_split(host, &name, &port))
+    return false;
+  for (size_t i = 0; i < m->host_count; i++)
+    if (http_host_same(name, m->hosts[i]))
+      return true;
+  if (port != 0 && port != c->local.port)
+    return false;
+  return (http_host_address(name, &ip) && ip_equal(&ip, &c->local.ip)) ||
+         (ip_is_loopback(&c->local.ip) && http_host_same(name, "localhost"));
+}
+
+static void answer_metrics(client_t *c)
+{
+  size_t len = 0;
+  char *text = c->server->source(c->server->ctx, &len);
+  if (text != NULL)
+    send_answer(c, "200 OK", "", "text/plain; version=0.0.4; charset=utf-8", text, len);
+  else
+    refuse(c, "503 Service Unavailable", "");
+}
+
+/* The head has arrived whole. */
+static void on_request(client_t *c, size_t len)
+{
+  http_head_t head;
+  if (http_head_read(c->request, len, &head))
     refuse(c, "400 Bad Request", "");
-    return;
-  }
-  *method_end = '\0';
-  *target_end = '\0';
-  if (strcmp(target, wanted) != 0) {
+  else if (head.has_host && !knows_host(c, head.host))
+    refuse_host(c);
+  else if (!http_text_is(head.target, "/metrics"))
     refuse(c, "404 Not Found", "");
-  } else if (strcmp(c->request, "GET") != 0) {
+  else if (!http_text_is(head.method, "GET"))
     refuse(c, "405 Method Not Allowed", "Allow: GET\r\n");
-  } else {
-    size_t len = 0;
-    char *text = c->server->source(c->server->ctx, &len);
-    if (text != NULL)
-      send_answer(c, "200 OK", "", "text/plain; version=0.0.4; charset=utf-8", text, len);
-    else
-      refuse(c, "503 Service Unavailable", "");
-  }
+  else
+    answer_metrics(c);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
   client_t *c = handle->data;
   (void)suggested;
-  *buf = uv_buf_init(c->request + c->used, (unsigned)(sizeof c->request - 1 - c->used));
+  *buf = uv_buf_init(c->request + c->used, (unsigned)(sizeof c->request - c->used));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -141,19 +186,33 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     return;
   }
   c->used += (size_t)n;
-  c->request[c->used] = '\0';
-  bool bad = memchr(c->request, '\0', c->used) != NULL;
-  bool whole = strstr(c->request, "\r\n\r\n") != NULL;
-  bool full = c->used == sizeof c->request - 1;
-  if (!bad && !whole && !full)
+  size_t head = http_head_end(c->request, c->used);
+  if (head == 0 && c->used < sizeof c->request)
     return;
   uv_read_stop(stream);
-  if (bad)
-    refuse(c, "400 Bad Request", "");
-  else if (!whole)
+  if (head == 0)
     refuse(c, "431 Request Header Fields Too Large", "");
   else
-    on_request(c);
+    on_request(c, head);
+}
+
+/* Who it is and where it came to. For one too many the oldest of the source with most gives way. */
+static int take_place(client_t *c)
+{
+  metrics_server_t *m = c->server;
+  struct sockaddr_storage peer_sa;
+  struct sockaddr_storage local_sa;
+  int peer_len = sizeof peer_sa;
+  int local_len = sizeof local_sa;
+  endpoint_t peer;
+  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer_sa, &peer_len) != 0 ||
+      uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&local_sa, &local_len) != 0 ||
+      endpoint_from_sockaddr((struct sockaddr *)&peer_sa, &peer) ||
+      endpoint_from_sockaddr((struct sockaddr *)&local_sa, &c->local))
+    return SMPL_ESYS;
+  if (crowd_total(m->crowd) >= METRICS_CLIENTS_MAX)
+    client_close((client_t *)((char *)crowd_heaviest(m->crowd) - offsetof(client_t, place)));
+  return crowd_add(m->crowd, &c->place, &peer.ip, 1);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -172,24 +231,43 @@ static void on_connection(uv_stream_t *listener, int status)
   if (m->first != NULL)
     m->first->prev = c;
   m->first = c;
-  m->clients++;
-  if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || m->clients > METRICS_CLIENTS_MAX ||
+  if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || take_place(c) ||
       uv_timer_start(&c->timer, on_timeout, METRICS_TIMEOUT_MS, 0) != 0 ||
       uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
     client_close(c);
 }
 
-int metrics_server_open(uv_loop_t *loop, const endpoint_t *at, metrics_source_t source, void *ctx,
+static metrics_server_t *server_new(const metrics_conf_t *conf)
+{
+  const char *const *hosts = conf->hosts.items;
+  metrics_server_t *m = calloc(1, sizeof *m);
+  if (m == NULL)
+    return NULL;
+  m->crowd = crowd_new();
+  m->hosts = calloc(conf->hosts.count + 1, sizeof *m->hosts);
+  bool whole = m->crowd != NULL && m->hosts != NULL;
+  for (size_t i = 0; whole && i < conf->hosts.count; i++) {
+    m->hosts[i] = strdup(hosts[i]);
+    whole = m->hosts[i] != NULL;
+    m->host_count++;
+  }
+  if (whole)
+    return m;
+  server_free(m);
+  return NULL;
+}
+
+int metrics_server_open(uv_loop_t *loop, const metrics_conf_t *conf, metrics_source_t source, void *ctx,
                         metrics_server_t **out, diag_t *diag)
 {
   char text[ENDPOINT_TEXT_MAX];
   struct sockaddr_storage sa;
   *out = NULL;
-  metrics_server_t *m = calloc(1, sizeof *m);
+  metrics_server_t *m = server_new(conf);
   if (m == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  endpoint_to_sockaddr(at, &sa);
-  endpoint_format(at, text);
+  endpoint_to_sockaddr(&conf->address, &sa);
+  endpoint_format(&conf->address, text);
   m->source = source;
   m->ctx = ctx;
   m->listening = true;

@@ -115,7 +115,7 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: workers changed: that needs a restart", s->config);
   if (strcmp(was->control, is->control) != 0)
     return diag_fail(diag, SMPL_EINVAL, "%s: control changed: that needs a restart", s->config);
-  if (was->metrics.port != is->metrics.port || !ip_equal(&was->metrics.ip, &is->metrics.ip))
+  if (!metrics_conf_same(&was->metrics, &is->metrics))
     return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
   if ((was->user == NULL) != (is->user == NULL) || (was->user != NULL && strcmp(was->user, is->user) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: user changed: that needs a restart", s->config);
@@ -268,8 +268,10 @@ static char *current_metrics(void *ctx, size_t *len)
 
 static int open_metrics(server_t *s, diag_t *diag)
 {
-  const endpoint_t *at = &snapshot_settings(s->shared.snapshot)->metrics;
-  return at->port == 0 ? SMPL_OK : metrics_server_open(&s->loop, at, current_metrics, s, &s->metrics, diag);
+  const metrics_conf_t *metrics = &snapshot_settings(s->shared.snapshot)->metrics;
+  return metrics->address.port == 0
+             ? SMPL_OK
+             : metrics_server_open(&s->loop, metrics, current_metrics, s, &s->metrics, diag);
 }
 
 static void reply_explain(const server_t *s, control_request_t *request, const json_t *body)
@@ -500,7 +502,7 @@ static void log_ready(const server_t *s)
       break;
     used += (size_t)n;
   }
-  const endpoint_t *metrics = &snapshot_settings(s->shared.snapshot)->metrics;
+  const endpoint_t *metrics = &snapshot_settings(s->shared.snapshot)->metrics.address;
   char text[ENDPOINT_TEXT_MAX];
   if (metrics->port != 0)
     log_info("ready: dns on %.*s; http on %s (metrics)", (int)used, line, endpoint_format(metrics, text));

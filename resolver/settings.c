@@ -88,7 +88,7 @@ static const conf_field_t settings_fields[] = {
      .max = ZONES_MAX},
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
-    {"metrics", CONF_ONE, offsetof(settings_t, metrics), .scalar = &conf_endpoint},
+    {"metrics", CONF_ONE_OR_MAP, offsetof(settings_t, metrics), .map = &metrics_conf_map},
     {"query_log", CONF_MAP, offsetof(settings_t, query_log), .map = &query_log_map},
     {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
@@ -277,9 +277,9 @@ static int check(settings_t *s, diag_t *diag)
   s->zone_names = names_new(s->zones.items, s->zones.count, zone_name_at);
   if (s->view_names == NULL || s->zone_names == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (conf_given(s->conf, &s->metrics) && s->metrics.port == 0)
-    return conf_fail(s->conf, diag, &s->metrics, "metrics: expected a port from 1 to 65535");
-  int err = check_duplicates(s, diag);
+  int err = metrics_conf_check(s->conf, &s->metrics, diag);
+  if (!err)
+    err = check_duplicates(s, diag);
   if (!err)
     err = check_zones(s, diag);
   for (size_t i = 0; !err && i < s->views.count; i++)
@@ -397,7 +397,7 @@ void settings_warnings(const settings_t *settings, void (*each)(void *ctx, const
   bool *used_zones = calloc(s->zones.count + 1, sizeof *used_zones);
   if (used_views == NULL || used_zones == NULL)
     goto out;
-  if (s->metrics.port != 0 && !ip_is_private(&s->metrics.ip)) {
+  if (s->metrics.address.port != 0 && !ip_is_private(&s->metrics.address.ip)) {
     snprintf(text, sizeof text, "%s: metrics name views and zones to everybody who can reach this address",
              conf_place(s->conf, &s->metrics, place, sizeof place));
     each(ctx, text);

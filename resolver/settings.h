@@ -10,6 +10,7 @@
 #include "common/diag.h"
 #include "common/dns_wire.h"
 #include "common/ip.h"
+#include "common/metrics_conf.h"
 
 typedef struct listener_conf {
   ip_t address;
@@ -45,12 +46,12 @@ typedef struct query_log_conf {
 struct names;
 
 typedef struct settings {
-  conf_list_t listeners; /* listener_conf_t */
-  conf_list_t views;     /* view_conf_t */
-  conf_list_t zones;     /* zone_conf_t */
-  const char *control;   /* path of the control socket */
-  uint64_t workers;      /* threads; 0: one a core */
-  endpoint_t metrics;    /* http; port 0: none */
+  conf_list_t listeners;  /* listener_conf_t */
+  conf_list_t views;      /* view_conf_t */
+  conf_list_t zones;      /* zone_conf_t */
+  const char *control;    /* path of the control socket */
+  uint64_t workers;       /* threads; 0: one a core */
+  metrics_conf_t metrics; /* http; port 0: none */
   query_log_conf_t query_log;
   const char *user; /* to become after binding, when started by root; NULL: none */
   bool pin;         /* each worker to a CPU of its own */

@@ -241,8 +241,8 @@ static tcp_conn_t *of_place(crowd_member_t *m)
   return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, place));
 }
 
-/* The longest idle connection of the source with most gives way; between networks with equally many, the longest idle one
- * of all decides. */
+/* The longest idle connection of the source with most gives way; where networks have equally many, the longest
+ * idle one of all. */
 static bool make_place(tcp_t *t)
 {
   if (t->first == NULL)
@@ -252,7 +252,8 @@ static bool make_place(tcp_t *t)
   return true;
 }
 
-/* Without a connection that could give way the one that waits is ended: left alone, epoll would report it for ever. */
+/* Without a connection that could give way the one that waits is ended: left alone, epoll would report it for
+ * ever. */
 static void out_of_files(tcp_t *t, int listen_fd)
 {
   if (make_place(t))
@@ -316,8 +317,8 @@ static size_t message_size(const uint8_t *frame)
   return FRAME + ((size_t)frame[0] << 8 | frame[1]);
 }
 
-/* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how many bytes
- * were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was closed. */
+/* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how
+ * many bytes were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was closed. */
 static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = 0;
@@ -346,7 +347,7 @@ static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t 
   return used;
 }
 
-/* A turn of the connection: everything that lies in t->in[0, len) came from it. Afterwards the rest is kept. */
+/* A turn of the connection: everything that lies in t->in[0, len) came from it. The rest is kept. */
 static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = answer_turn(t, c, len, s);

@@ -94,6 +94,7 @@ static const int allowed[] = {
     SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt),
     SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
     SCMP_SYS(epoll_ctl),

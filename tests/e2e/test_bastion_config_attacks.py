@@ -154,6 +154,8 @@ BAD = {
     "role of a negative number": ({}, "roles: {read: ['-1']}\n", "read"),
     "role of the number that is none": ({}, "roles: {read: ['4294967295']}\n", "read"),
     "metrics without port": ({}, "metrics: 127.0.0.1:0\n", "metrics"),
+    "metrics without address": ({}, "metrics: {hosts: [a.example]}\n", "address"),
+    "metrics host with a port": ({}, "metrics: {address: '127.0.0.1:9222', hosts: ['a:80']}\n", "hosts"),
     "sink of another kind": ({}, "audit_sink: file:/x\n", "audit_sink"),
     "user of no account": ({}, "user: no-such-account\n", "no-such-account|another account"),
     "path of a megabyte": ({"audit": MEGABYTE}, "", "audit"),

@@ -48,9 +48,13 @@ def test_metrics_say_what_happens_and_the_audits_head(world):
     assert head == f'smpl_bastion_audit_head{{hash="{hashlib.sha256(last).hexdigest()}"}}'
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"http://{address}/", timeout=kit.PATIENCE)
-    w.write(extra=f"metrics: {BASTION}:1\n")
-    done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
-    assert done.returncode == 1 and "metrics: another address needs a restart" in done.stderr
+    rebound = urllib.request.Request(f"http://{address}/metrics", headers={"Host": "rebound.attacker.example"})
+    with pytest.raises(urllib.error.HTTPError, match="421"):
+        urllib.request.urlopen(rebound, timeout=kit.PATIENCE)
+    for other in (f"metrics: {BASTION}:1\n", f"metrics: {{address: '{address}', hosts: [metrics.internal.example]}}\n"):
+        w.write(extra=other)
+        done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
+        assert done.returncode == 1 and "metrics: another address or other hosts need a restart" in done.stderr
     (w.work / "audit.jsonl").unlink()
     kit.wait_until(lambda: metrics(address)["smpl_bastion_audit_writable"] == 0, "a removed audit shows")
 

@@ -51,6 +51,27 @@ def test_metrics_count_what_was_asked(spawn, work):
 
 
 @pytest.mark.short
+def test_a_page_whose_name_points_here_reads_no_metrics(spawn, work):
+    """DNS rebinding: the browser connects to this address and asks with the page's own name."""
+    r = with_metrics(spawn, work)
+    at = "%s:%d" % r.metrics
+    r.write_config(more="metrics: {address: '%s', hosts: [metrics.internal.example]}\n" % at)
+    r.start()
+    def ask(*hosts, version="1.1"):
+        with socket.create_connection(r.metrics) as s:
+            s.sendall(("GET /metrics HTTP/%s\r\n%s\r\n" % (version, "".join(f"Host: {h}\r\n" for h in hosts))).encode())
+            return kit.recv_all(s).decode()
+    for host in (at, r.metrics[0], "localhost", "metrics.internal.example", "METRICS.internal.example:80"):
+        assert ask(host).startswith("HTTP/1.1 200 ") and "smpl_resolver_zones 3" in ask(host), host
+    for host in ("rebound.attacker.example:%d" % r.metrics[1], "127.0.0.1", "localhost:1", "internal.example"):
+        answer = ask(host)
+        assert answer.startswith("HTTP/1.1 421 ") and "smpl_resolver" not in answer, host
+        assert f"Host must be {at}, localhost or a name of the configuration: metrics: {{address: ..., hosts: [NAME]}}" in answer
+    for hosts in ((), (at, at), (at, "rebound.attacker.example")):
+        assert ask(*hosts).startswith("HTTP/1.1 400 "), hosts
+
+
+@pytest.mark.short
 def test_metrics_address_is_checked(spawn, work):
     r = with_metrics(spawn, work)
     with socket.socket() as other:
@@ -80,6 +101,7 @@ def test_slow_readers_of_metrics_hold_up_nobody(spawn, work):
         held.append(s)
     assert r.dig("config.internal.smplkit.local", "+short", source=PRIVATE) == "127.10.1.11"
     assert r.command("status", "-c", r.config).returncode == 0
+    assert value(read(r), "smpl_resolver_zones") == 3  # the oldest gave way
     kit.wait_until(lambda: all(kit.recv_all(s) == b"" for s in held), "idle connections are ended")
     for s in held:
         s.close()

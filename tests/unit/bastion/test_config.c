@@ -121,7 +121,7 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("search:", "serch:", "bastion.yaml:5:1: unknown key 'serch'");
   fails_with("audit: audit.jsonl\n", "", "audit");
   fails_with("control: bastion.sock", "control: bastion.sock\nmetrics: 127.0.0.1:0",
-             "metrics: the port is missing");
+             "metrics: expected a port from 1 to 65535");
   fails_with("control: bastion.sock", "control: bastion.sock\nmetrcs: 127.0.0.1:1", "unknown key 'metrcs'");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\naudit_sink: syslogd",
              "audit_sink: expected syslog, journald");

@@ -67,6 +67,28 @@ static void check_error(const char *text, const char *want)
     fail_msg("configuration:\n%s\nexpected: %s\ngot:      %s", text, want, diag.text);
 }
 
+static void metrics_are_an_address_alone_or_with_hosts(void **state)
+{
+  (void)state;
+  snapshot_t *a = load(LISTENER VIEWS ZONES "metrics: '[::1]:9153'\n");
+  snapshot_t *b = load(LISTENER VIEWS ZONES "metrics: {address: '[::1]:9153'}\n");
+  snapshot_t *c = load(LISTENER VIEWS ZONES
+                       "metrics: {address: '[::1]:9153', hosts: [metrics.example, '[::2]', 10.0.0.1]}\n");
+  snapshot_t *none = load(LISTENER VIEWS ZONES);
+  const metrics_conf_t *m = &snapshot_settings(a)->metrics;
+  assert_int_equal(m->address.port, 9153);
+  assert_int_equal(m->hosts.count, 0);
+  assert_true(metrics_conf_same(m, &snapshot_settings(b)->metrics));
+  assert_false(metrics_conf_same(m, &snapshot_settings(c)->metrics));
+  assert_false(metrics_conf_same(m, &snapshot_settings(none)->metrics));
+  assert_int_equal(snapshot_settings(c)->metrics.hosts.count, 3);
+  assert_int_equal(snapshot_settings(none)->metrics.address.port, 0);
+  snapshot_free(a);
+  snapshot_free(b);
+  snapshot_free(c);
+  snapshot_free(none);
+}
+
 static void base_of_an_overlay_is_another_zone_of_its_origin(void **state)
 {
   (void)state;
@@ -236,7 +258,23 @@ static void what_does_not_fit_together_is_named(void **state)
       {LISTENER VIEWS ZONES "workers: 0\n", "workers"},
       {LISTENER VIEWS ZONES "workers: 257\n", "workers"},
       {LISTENER VIEWS ZONES "forward: []\n", "forward"},
-      {LISTENER VIEWS ZONES "metrics: 127.0.0.1:0\n", "expected a port from 1 to 65535"},
+      {LISTENER VIEWS ZONES "metrics: 127.0.0.1:0\n",
+       "test_settings.yaml:9:10: metrics: expected a port from 1 to 65535"},
+      {LISTENER VIEWS ZONES "metrics: localhost\n",
+       "test_settings.yaml:9:10: metrics: expected an address with port"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:0}\n",
+       "test_settings.yaml:9:20: metrics: expected a port from 1 to 65535"},
+      {LISTENER VIEWS ZONES "metrics: {hosts: [a.example]}\n", "metrics: the key 'address' is missing"},
+      {LISTENER VIEWS ZONES "metrics: [127.0.0.1:9153]\n", "expected the keys of metrics, got a list"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:9153, host: a}\n",
+       "unknown key 'host' in metrics; known keys: address, hosts"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:9153, hosts: [a, 'a.example:80']}\n",
+       "test_settings.yaml:9:48: hosts: expected a name such as metrics.internal.example or an address, "
+       "without a "
+       "port, got 'a.example:80'"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:9153, hosts: ['http://a/']}\n", "got 'http://a/'"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:9153, hosts: ['*']}\n", "got '*'"},
+      {LISTENER VIEWS ZONES "metrics: {address: 127.0.0.1:9153, hosts: ['a.']}\n", "got 'a.'"},
       {"listeners:\n  - {address: 127.0.0.1, port: 0, views: [in]}\n" VIEWS ZONES, "port"},
       {"listeners:\n  - {address: 127.0.0.1, port: 65536, views: [in]}\n" VIEWS ZONES, "port"},
       {"listeners:\n  - {address: localhost, port: 53, views: [in]}\n" VIEWS ZONES, "localhost"},
@@ -319,6 +357,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(base_of_an_overlay_is_another_zone_of_its_origin),
+      cmocka_unit_test(metrics_are_an_address_alone_or_with_hosts),
       cmocka_unit_test(zone_that_is_only_a_base_is_used),
       cmocka_unit_test(rate_limits_are_for_public_views),
       cmocka_unit_test(view_comes_from_listener_and_peer),
