@@ -183,14 +183,31 @@ static json_t *audit_json(broker_t *b)
                    "waiting", (json_int_t)a.waiting, "head", a.head, "file", b->config->audit);
 }
 
+/* By the rule, as the configuration calls it. */
+static json_t *by_rule(const uint64_t *counts)
+{
+  json_t *rules = json_object();
+  for (door_rule_t rule = DOOR_OPEN + 1; rule < DOOR_RULES; rule++)
+    json_object_set_new(rules, door_rule_name(rule), json_integer((json_int_t)counts[rule]));
+  return rules;
+}
+
+static json_int_t sum(const uint64_t *counts)
+{
+  json_int_t all = 0;
+  for (door_rule_t rule = DOOR_OPEN + 1; rule < DOOR_RULES; rule++)
+    all += (json_int_t)counts[rule];
+  return all;
+}
+
 static json_t *counts_json(const broker_t *b)
 {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "dropped_by_penalty",
-                   (json_int_t)b->dropped_by_penalty, "accepted", (json_int_t)b->accepted, "dropped",
-                   (json_int_t)b->dropped, "dropped_of_source", (json_int_t)b->dropped_of_source, "logins",
-                   (json_int_t)b->logins, "login_failures", (json_int_t)b->login_failures, "channels",
-                   (json_int_t)b->channels, "channels_refused", (json_int_t)b->channel_refusals,
-                   "other_refused", (json_int_t)b->refused);
+  return json_pack("{s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)b->accepted,
+                   "dropped", sum(b->dropped), "dropped_by", by_rule(b->dropped), "gave_way",
+                   sum(b->gave_way), "gave_way_by", by_rule(b->gave_way), "logins", (json_int_t)b->logins,
+                   "login_failures", (json_int_t)b->login_failures, "channels", (json_int_t)b->channels,
+                   "channels_refused", (json_int_t)b->channel_refusals, "other_refused",
+                   (json_int_t)b->refused);
 }
 
 static json_t *listen_json(const broker_t *b)

@@ -468,6 +468,8 @@ static void stop(broker_t *b)
   uv_unref((uv_handle_t *)&patience);
   uv_run(b->loop, UV_RUN_DEFAULT);
   penalty_free(b->penalties);
+  known_free(b->known);
+  door_free(b->door);
   config_free(b->config);
 }
 
@@ -487,9 +489,12 @@ int broker_run(const char *config_path)
   b->config_path = config_path;
   b->started_at = clock_mono_ms();
   b->penalties = penalty_new();
-  if (b->penalties == NULL)
+  b->known = known_new();
+  b->door = door_new();
+  bool memory = b->penalties != NULL && b->known != NULL && b->door != NULL;
+  if (!memory)
     diag_fail(&diag, SMPL_ENOMEM, "out of memory");
-  if (b->penalties == NULL || start(b, &diag)) {
+  if (!memory || start(b, &diag)) {
     fprintf(stderr, "smpl-bastion: %s\n", diag.text);
     b->exit_status = 1;
   } else {

@@ -10,8 +10,10 @@
 #include "bastion/audit.h"
 #include "bastion/catalog.h"
 #include "bastion/config.h"
+#include "bastion/door.h"
 #include "bastion/finder.h"
 #include "bastion/headsink.h"
+#include "bastion/known.h"
 #include "bastion/msg.h"
 #include "bastion/opening.h"
 #include "bastion/peer.h"
@@ -114,6 +116,7 @@ struct session {
   hostkey_t *key; /* that its worker was forked with, ours */
   int client;     /* duplicate of the client's socket, to cut it */
   endpoint_t source;
+  door_place_t place; /* until it has signed in, or ends */
   int pid;
   uint32_t walls;
   bool exited;     /* the template has told of the worker's exit, or cannot any more */
@@ -181,20 +184,24 @@ struct broker {
   notify_t *notify;
   uint64_t alive_at; /* when the service manager was told last */
   penalty_t *penalties;
+  known_t *known;
+  door_t *door; /* the places of those that have not signed in */
   struct listener *listeners;
   bool accepting;
   session_t *sessions;
   size_t connections;
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
-  uint64_t dropped_by_penalty, misbehaved, workers_died, reloads, reloads_failed;
+  uint64_t misbehaved, workers_died, reloads, reloads_failed;
   char reload_error[DIAG_TEXT_MAX]; /* of the last reload; "" if it took effect */
   uint64_t bytes_up, bytes_down;
-  uint64_t accepted, dropped, dropped_of_source, refused, logins, login_failures, channels, channel_refusals;
+  uint64_t accepted, refused, logins, login_failures, channels, channel_refusals;
+  uint64_t dropped[DOOR_RULES];  /* newcomers closed at once, by the rule */
+  uint64_t gave_way[DOOR_RULES]; /* connections closed before their login, for a newcomer */
+  uint64_t door_logged_at[DOOR_RULES];
   repeats_table_t repeats; /* the same before the login, and the budget of a source's sessions together */
   unsigned minute;         /* of the week, when hours were judged last */
   bool rejudged;           /* by this sweep: other grants may have taken over what hours ended */
-  uint64_t drop_logged_at;
   uint64_t started_at;
   uv_timer_t sweep;
   uv_timer_t soon; /* a sweep in the loop's next turn */
@@ -208,8 +215,8 @@ struct broker {
 
 /* ---- session.c ---- */
 
-/* Takes over client, also on failure. */
-void session_start(broker_t *b, int client, const endpoint_t *source);
+/* Takes over client, also on failure, unless it returns the rule by which there is no place for it. */
+door_rule_t session_start(broker_t *b, int client, const endpoint_t *source);
 /* Each of these three only marks the session and shuts its connections down: nothing is sent, freed or unlinked, so they
  * may be called from anywhere, from inside sending too. The sweep, in the loop's next turn, does the rest: gives up what is
  * under way, tells the worker, and finishes when it has gone or SESSION_END_MS are over.
@@ -244,6 +251,14 @@ bool session_append_refusal(session_t *s, json_t *record, const char *event, con
                             reason_t reason);
 /* Appends what was counted: where it is due, or all at the program's end. */
 void session_tell_repeats(broker_t *b, bool all);
+
+/* ---- session_door.c ---- */
+
+/* A place before the login for a session that has its source, and has another one give way for it where that must be. The rule
+ * by which it gets none; DOOR_OPEN. */
+door_rule_t session_take_place(session_t *s);
+/* It has signed in: its place is free, and its source keeps one for the next. */
+void session_leave_place(session_t *s);
 
 /* ---- session_login.c ---- */
 

@@ -161,6 +161,20 @@ static void print_configuration(const json_t *c)
   }
 }
 
+/* "closed          3 by penalties, 0 by startups, ..." */
+static void print_by_rule(const char *name, json_t *counts)
+{
+  const char *rule, *comma = "";
+  json_t *count;
+  printf("%-16s", name);
+  json_object_foreach(counts, rule, count)
+  {
+    printf("%s%lld by %s", comma, (long long)json_integer_value(count), rule);
+    comma = ", ";
+  }
+  putchar('\n');
+}
+
 static void print_status(const json_t *r)
 {
   char up[32];
@@ -180,11 +194,10 @@ static void print_status(const json_t *r)
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",
          json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN",
          num(audit, "records"), num(audit, "waiting"), str(audit, "file"));
-  printf("%-16s%lld accepted, %lld dropped (%lld by startups_per_source, %lld by penalties), %lld logins, "
-         "%lld failed "
-         "logins\n",
-         "connections", num(n, "accepted"), num(n, "dropped"), num(n, "dropped_of_source"),
-         num(n, "dropped_by_penalty"), num(n, "logins"), num(n, "login_failures"));
+  printf("%-16s%lld accepted, %lld logins, %lld failed logins\n", "connections", num(n, "accepted"),
+         num(n, "logins"), num(n, "login_failures"));
+  print_by_rule("closed", json_object_get(n, "dropped_by"));
+  print_by_rule("gave way", json_object_get(n, "gave_way_by"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
   print_configuration(json_object_get(r, "configuration"));

@@ -132,9 +132,9 @@ static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
-static const conf_scalar_t scalar_startups = {
-    "BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections drop 30 %, all at 100)", sizeof(startups_t),
-    parse_startups};
+static const conf_scalar_t scalar_startups = {"BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections "
+                                              "that have not signed in 30 % make one give way, at 100 all)",
+                                              sizeof(startups_t), parse_startups};
 
 /* ---- the tables ---- */
 
@@ -643,7 +643,7 @@ char *config_grant_place(const config_t *c, size_t grant, char *buf, size_t cap)
   return conf_place(c->conf, &((const grant_conf_t *)c->grant_confs.items)[grant], buf, cap);
 }
 
-bool startups_drop(const startups_t *s, size_t waiting, unsigned random)
+bool startups_strike(const startups_t *s, size_t waiting, unsigned random)
 {
   if (waiting < s->begin)
     return false;

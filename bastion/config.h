@@ -30,14 +30,14 @@ enum {
   CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
 };
 
-/* MaxStartups of sshd: from `begin` connections that have not signed in yet, new ones are dropped with `rate` percent,
- * rising linearly to all of them at `full`. */
+/* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate` percent, rising
+ * linearly to all of them at `full`. Who has to go then, door.h says. */
 typedef struct startups {
   uint32_t begin, rate, full;
 } startups_t;
 
 /* Pure. random is uniform in 0..99. */
-bool startups_drop(const startups_t *s, size_t waiting, unsigned random);
+bool startups_strike(const startups_t *s, size_t waiting, unsigned random);
 
 typedef struct user_conf {
   const char *name;

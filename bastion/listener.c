@@ -2,18 +2,17 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bastion/source.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
 
-enum { DROP_LOG_MS = 10000 };
+enum { DOOR_LOG_MS = 10000 };
 
 struct listener {
   struct listener *next;
@@ -24,64 +23,48 @@ struct listener {
   bool fresh; /* opened by the call that is under way */
 };
 
-static size_t waiting_for_login(const broker_t *b)
+/* ---- who may come in ---- */
+
+/* A line of each rule in DOOR_LOG_MS: a flood does not fill the log, and hides no other rule. */
+void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule, const char *what)
 {
-  size_t n = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
-    n += !s->signed_in;
-  return n;
+  char text[ENDPOINT_TEXT_MAX];
+  uint64_t now = clock_mono_ms(), *last = &b->door_logged_at[rule];
+  if (*last != 0 && now - *last < DOOR_LOG_MS)
+    return;
+  *last = now;
+  log_warn("connection from %s: %s (%s; %llu newcomers closed and %llu that gave way by this rule so far)",
+           endpoint_format(newcomer, text), what, door_rule_name(rule), (unsigned long long)b->dropped[rule],
+           (unsigned long long)b->gave_way[rule]);
 }
 
-static size_t waiting_from(const broker_t *b, const ip_t *source)
+/* A line before the version string is allowed (RFC 4253 §4.2); ssh -v shows it. */
+static void drop(broker_t *b, int fd, const endpoint_t *from, door_rule_t rule, const char *words)
 {
-  size_t n = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
-    n += !s->signed_in && source_same(&s->source.ip, source);
-  return n;
-}
-
-/* Before the limit for all, so that one source alone cannot reach it. */
-static bool source_is_full(broker_t *b, const ip_t *source)
-{
-  if (waiting_from(b, source) < b->config->limits.startups_per_source)
-    return false;
-  b->dropped_of_source++;
-  return true;
+  char line[MSG_TEXT_MAX];
+  int len = snprintf(line, sizeof line, "smplkit bastion: %s, try again later\r\n", words);
+  ssize_t ignored = send(fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)ignored;
+  close(fd);
+  b->dropped[rule]++;
+  listener_log_door(b, from, rule, words);
 }
 
 static bool is_penalised(broker_t *b, const ip_t *source)
 {
-  if (config_is_exempt(b->config, source) || penalty_left(b->penalties, source, clock_mono_ms()) == 0)
-    return false;
-  b->dropped_by_penalty++;
-  return true;
+  return !config_is_exempt(b->config, source) && penalty_left(b->penalties, source, clock_mono_ms()) > 0;
 }
 
-static bool must_drop(const broker_t *b)
+static void let_in(broker_t *b, int fd, const endpoint_t *from)
 {
-  uint16_t random = 0;
-  if (b->connections >= b->config->limits.connections)
-    return true;
-  RAND_bytes((unsigned char *)&random, sizeof random);
-  return startups_drop(&b->config->limits.startups, waiting_for_login(b), random % 100u);
-}
-
-/* A line before the version string is allowed (RFC 4253 §4.2); ssh -v shows it. */
-static void drop(broker_t *b, int fd, const endpoint_t *from, const char *words)
-{
-  char text[ENDPOINT_TEXT_MAX];
-  ssize_t ignored = send(fd, words, strlen(words), MSG_DONTWAIT | MSG_NOSIGNAL);
-  (void)ignored;
-  close(fd);
-  b->dropped++;
-  uint64_t now = clock_mono_ms();
-  if (b->drop_logged_at != 0 && now - b->drop_logged_at < DROP_LOG_MS)
+  b->accepted++;
+  if (is_penalised(b, &from->ip)) {
+    drop(b, fd, from, DOOR_PENALTY, "too many failed logins from here");
     return;
-  b->drop_logged_at = now;
-  log_warn("connection from %s dropped: %zu connections, %zu of them have not signed in, %zu of these from "
-           "its source (%llu dropped so far)",
-           endpoint_format(from, text), b->connections, waiting_for_login(b), waiting_from(b, &from->ip),
-           (unsigned long long)b->dropped);
+  }
+  door_rule_t closed_by = session_start(b, fd, from);
+  if (closed_by != DOOR_OPEN)
+    drop(b, fd, from, closed_by, "too many connections");
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
@@ -105,13 +88,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
       close(fd);
       continue;
     }
-    b->accepted++;
-    if (is_penalised(b, &from.ip))
-      drop(b, fd, &from, "smplkit bastion: too many failed logins from here, try again later\r\n");
-    else if (source_is_full(b, &from.ip) || must_drop(b))
-      drop(b, fd, &from, "smplkit bastion: too many connections, try again later\r\n");
-    else
-      session_start(b, fd, &from);
+    let_in(b, fd, &from);
   }
 }
 

@@ -1,5 +1,5 @@
-/* The ssh listeners: bound at start and reload, accepting while a template is ready, dropping early when too many have not
- * signed in. */
+/* The ssh listeners: bound at start and reload, accepting while a template is ready. Who has to go when too many have not
+ * signed in, door.h says. */
 #pragma once
 
 #include "bastion/broker_state.h"
@@ -15,5 +15,7 @@ typedef struct listener listener_t;
 int listener_open_all(broker_t *b, const config_t *config, diag_t *diag);
 /* Closes those that config (NULL: none) does not list. */
 void listener_close_others(broker_t *b, const config_t *config);
+/* Tells the log that a rule closed a newcomer, or another connection for its sake; not more often than every DOOR_LOG_MS. */
+void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule, const char *what);
 /* Starts or stops accepting on all. */
 void listener_accept(broker_t *b, bool on);

@@ -15,14 +15,19 @@ static void put(FILE *f, const char *name, const char *type, const char *help, u
   prom_count(f, whole, type, help, value);
 }
 
-static void put_dropped(FILE *f, const broker_t *b)
+static void put_by_rule(FILE *f, const char *name, const char *help, const uint64_t *counts)
 {
-  static const char name[] = "smpl_bastion_connections_dropped_total";
-  prom_head(f, name, "counter", "Connections that were dropped before a worker had them.");
-  fprintf(f, "%s{reason=\"limits\"} %llu\n", name,
-          (unsigned long long)(b->dropped - b->dropped_of_source - b->dropped_by_penalty));
-  fprintf(f, "%s{reason=\"source\"} %llu\n", name, (unsigned long long)b->dropped_of_source);
-  fprintf(f, "%s{reason=\"penalty\"} %llu\n", name, (unsigned long long)b->dropped_by_penalty);
+  prom_head(f, name, "counter", help);
+  for (door_rule_t rule = DOOR_OPEN + 1; rule < DOOR_RULES; rule++)
+    fprintf(f, "%s{reason=\"%s\"} %llu\n", name, door_rule_name(rule), (unsigned long long)counts[rule]);
+}
+
+static void put_door(FILE *f, const broker_t *b)
+{
+  put_by_rule(f, "smpl_bastion_connections_dropped_total",
+              "Connections that were closed before a worker had them.", b->dropped);
+  put_by_rule(f, "smpl_bastion_connections_gave_way_total",
+              "Connections that were closed before their login, for another one's sake.", b->gave_way);
 }
 
 static void put_bytes(FILE *f, const broker_t *b)
@@ -70,7 +75,7 @@ static void put_all(FILE *f, broker_t *b)
       (clock_wall_ms() - (clock_mono_ms() - b->started_at)) / 1000);
   put_sessions(f, b);
   put(f, "connections_accepted_total", "counter", "Connections that were accepted.", b->accepted);
-  put_dropped(f, b);
+  put_door(f, b);
   put(f, "logins_total", "counter", "Sessions that started.", b->logins);
   put(f, "login_failures_total", "counter", "Keys and signatures that were refused.", b->login_failures);
   put(f, "channels_opened_total", "counter", "Forwarded connections that were opened.", b->channels);

@@ -232,6 +232,7 @@ static void finish(session_t *s)
 {
   s->finished = true;
   s->state = STATE_ENDING;
+  door_leave(s->broker->door, &s->place);
   if (s->reason == REASON_NONE)
     set_death(s);
   channel_shut_all(s);
@@ -248,6 +249,8 @@ static void finish(session_t *s)
   record_end(s);
   penalise(s);
   if (s->started)
+    known_mark(s->broker->known, &s->source.ip, s->user, clock_mono_ms());
+  if (s->started)
     log_info("session %s of %s ended: %s", s->id, s->user, s->reason_text);
   else
     log_debug("connection %s ended: %s", s->id, s->reason_text);
@@ -263,6 +266,7 @@ static void mark_ending(session_t *s, uint64_t patience_ms)
   if (s->state != STATE_ENDING) {
     s->state = STATE_ENDING;
     s->end_by = clock_mono_ms() + patience_ms;
+    door_leave(s->broker->door, &s->place);
     channel_shut_all(s);
   }
   broker_sweep_soon(s->broker);
@@ -481,18 +485,23 @@ static int ask_worker(session_t *s)
   return err;
 }
 
-void session_start(broker_t *b, int client, const endpoint_t *source)
+door_rule_t session_start(broker_t *b, int client, const endpoint_t *source)
 {
   session_t *s = calloc(1, sizeof *s);
   if (s == NULL) {
     close(client);
-    return;
+    return DOOR_OPEN;
   }
   s->broker = b;
+  s->source = *source;
+  door_rule_t closed_by = session_take_place(s);
+  if (closed_by != DOOR_OPEN) {
+    free(s);
+    return closed_by;
+  }
   s->number = ++b->numbers;
   s->key = hostkey_share(b->config->keys[0]);
   s->client = client;
-  s->source = *source;
   s->exit_status = -1;
   s->connected_at = clock_mono_ms();
   s->login_by = s->connected_at + b->config->limits.login_grace_ms;
@@ -500,13 +509,15 @@ void session_start(broker_t *b, int client, const endpoint_t *source)
   int err = ask_worker(s);
   if (err) {
     log_error("no worker for a connection: %s", smpl_strerror(err));
+    door_leave(b->door, &s->place);
     peer_close(s->peer);
     close(client);
     hostkey_free(s->key);
     free(s);
-    return;
+    return DOOR_OPEN;
   }
   link_session(s);
+  return DOOR_OPEN;
 }
 
 /* ---- deadlines ---- */

@@ -158,6 +158,7 @@ static void welcome(session_t *s)
   s->state = STATE_OPEN;
   s->opened_at = s->active_at = clock_mono_ms();
   b->logins++;
+  session_leave_place(s);
   session_set_limits(s);
   char source[ENDPOINT_TEXT_MAX], idle[32], most[32];
   log_info("session %s: %s signed in from %s with %s", s->id, s->user, endpoint_format(&s->source, source),
@@ -233,6 +234,7 @@ void login_request(session_t *s, const msg_t *m)
     return;
   }
   s->signed_in = true;
+  door_leave(s->broker->door, &s->place);
   s->login_request = m->h.request;
   s->state = STATE_STARTING;
   s->holds++;

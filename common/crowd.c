@@ -27,6 +27,7 @@ struct crowd_node {
   ip_t base;
   uint8_t prefix;
   uint64_t weight;
+  uint64_t born;       /* grows with each that is made: of equals the one that was made first comes first */
   size_t slot;         /* in the parent's heap */
   crowd_node_t **heap; /* what is within, the heaviest first: a binary heap */
   size_t count, cap;
@@ -38,6 +39,7 @@ struct crowd {
   uint64_t seed; /* so that nobody can choose addresses that share a bucket */
   crowd_node_t **buckets;
   size_t bucket_count, nodes;
+  uint64_t born;
 };
 
 crowd_t *crowd_new(void)
@@ -127,11 +129,17 @@ static void put(crowd_node_t *parent, size_t slot, crowd_node_t *n)
   n->slot = slot;
 }
 
+/* Both within one parent. */
+static bool before(const crowd_node_t *a, const crowd_node_t *b)
+{
+  return a->weight != b->weight ? a->weight > b->weight : a->born < b->born;
+}
+
 static void sift_up(crowd_node_t *n)
 {
   crowd_node_t *p = n->parent;
   size_t slot = n->slot;
-  for (; slot > 0 && p->heap[(slot - 1) / 2]->weight < n->weight; slot = (slot - 1) / 2)
+  for (; slot > 0 && before(n, p->heap[(slot - 1) / 2]); slot = (slot - 1) / 2)
     put(p, slot, p->heap[(slot - 1) / 2]);
   put(p, slot, n);
 }
@@ -141,9 +149,9 @@ static void sift_down(crowd_node_t *n)
   crowd_node_t *p = n->parent;
   size_t slot = n->slot, child;
   for (; (child = 2 * slot + 1) < p->count; slot = child) {
-    if (child + 1 < p->count && p->heap[child + 1]->weight > p->heap[child]->weight)
+    if (child + 1 < p->count && before(p->heap[child + 1], p->heap[child]))
       child++;
-    if (p->heap[child]->weight <= n->weight)
+    if (!before(p->heap[child], n))
       break;
     put(p, slot, p->heap[child]);
   }
@@ -161,6 +169,7 @@ static int heap_add(crowd_node_t *parent, crowd_node_t *n)
     parent->cap = cap;
   }
   put(parent, parent->count++, n);
+  sift_up(n);
   return SMPL_OK;
 }
 
@@ -196,7 +205,7 @@ static crowd_node_t *add_node(crowd_t *c, crowd_node_t *parent, const ip_t *base
   crowd_node_t *n = calloc(1, sizeof *n);
   if (n == NULL)
     return NULL;
-  *n = (crowd_node_t){.parent = parent, .base = *base, .prefix = prefix};
+  *n = (crowd_node_t){.parent = parent, .base = *base, .prefix = prefix, .born = ++c->born};
   if (heap_add(parent, n)) {
     free(n);
     return NULL;

@@ -52,7 +52,7 @@ uint64_t crowd_of_source(const crowd_t *crowd, const ip_t *ip);
 uint64_t crowd_of_network(const crowd_member_t *member);
 
 /* At the heaviest address, the member that entered first; the others follow by `newer`. NULL if there is
- * none. Of equals, any. */
+ * none. Of equals the network, and then the address, that has had members for longest without a break. */
 crowd_member_t *crowd_heaviest(const crowd_t *crowd);
 /* The same among the addresses of one source. */
 crowd_member_t *crowd_heaviest_of_source(const crowd_t *crowd, const ip_t *ip);

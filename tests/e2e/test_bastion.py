@@ -479,19 +479,44 @@ def test_a_busy_port_and_a_busy_audit_are_named(world):
 @pytest.mark.short
 def test_one_source_does_not_lock_the_others_out(world):
     w = world(limits="startups_per_source: 3, startups: \"5:100:5\", connections: 6")
-    held = [socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) for _ in range(3)]
+    held = [silent(w, "127.42.0.77") for _ in range(3)]
     kit.wait_until(lambda: w.status()["connections"] == 3, "as many wait as one source may have")
-    for _ in range(20):
-        with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) as more:
-            assert kit.recv_all(more) == b"smplkit bastion: too many connections, try again later\r\n"
+    for _ in range(20):  # each is let in, and the oldest of its own source goes
+        held.append(silent(w, "127.42.0.77"))
+        assert held[-1].recv(4) == b"SSH-"
+        kit.recv_all(held.pop(0))
     assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # from another address
     counts = w.status()["counts"]
-    assert (counts["dropped"], counts["dropped_of_source"]) == (20, 20)
-    assert "20 dropped (20 by startups_per_source," in w.command("status").stdout
-    held.pop().close()
-    kit.wait_until(lambda: w.status()["connections"] == 2, "one has gone")
-    with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.0.77", 0)) as again:
-        assert again.recv(4) == b"SSH-"
+    assert (counts["dropped"], counts["gave_way"], counts["gave_way_by"]["startups_per_source"]) == (0, 20, 20)
+    assert "gave way        20 by startups_per_source," in w.command("status").stdout
+    assert w.wait_record("login-failed", reason="too-many-connections")["text"].endswith(
+        "4 of them from 127.42.0.77: the oldest of these gives way")
+
+
+def silent(w, source):
+    s = socket.create_connection((BASTION, w.ssh_port), source_address=(source, 0))
+    s.settimeout(kit.PATIENCE)
+    return s
+
+
+@pytest.mark.short
+def test_silent_connections_of_one_address_or_of_ten_turn_nobody_away(world):
+    """At the limits that stand without configuration: ten of one address, then ten of each of ten networks."""
+    w = world()
+    held = [silent(w, "127.50.0.1") for _ in range(10)]
+    kit.wait_until(lambda: w.status()["connections"] == 10, "they wait")
+    for _ in range(3):
+        assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    held += [silent(w, f"127.50.{i}.{k}") for i in range(10) for k in range(10)]
+    kit.wait_until(lambda: w.status()["counts"]["accepted"] == 113, "all were accepted")
+    for _ in range(3):
+        assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    counts = w.status()["counts"]
+    assert (counts["dropped"], counts["logins"]) == (0, 6)
+    assert {r["source"].rsplit(".", 2)[0] for r in w.records("login-failed")} <= {"127.50"}  # nobody else gave way
+    w.bastion.wait_line(r"gives way \(startups; 0 newcomers closed and \d+ that gave way by this rule so far\)")
+    for s in held:
+        s.close()
 
 def grant(w, **keys):
     more = "".join(f", {k}: {v}" for k, v in keys.items())
@@ -544,10 +569,11 @@ def test_connections_that_never_sign_in_are_ended_and_bounded(world):
     w = world(limits="login_grace: 2s, startups: \"3:100:4\", connections: 6")
     held = [socket.create_connection((BASTION, w.ssh_port)) for _ in range(3)]
     kit.wait_until(lambda: w.status()["connections"] == 3, "three wait for their login")
-    with socket.create_connection((BASTION, w.ssh_port)) as one_more:
-        assert kit.recv_all(one_more) == b"smplkit bastion: too many connections, try again later\r\n"
-    assert w.status()["counts"]["dropped"] == 1
-    for s in held:
+    held.append(silent(w, "127.42.0.77"))
+    assert held[-1].recv(4) == b"SSH-"
+    kit.recv_all(held[0])  # the oldest goes
+    assert w.status()["counts"]["gave_way_by"]["startups"] == 1
+    for s in held[1:]:
         s.settimeout(kit.PATIENCE)
         kit.recv_all(s)
     kit.wait_until(lambda: len(w.records("login-failed", reason="login-grace")) == 3, "the grace time is on record")

@@ -236,7 +236,7 @@ def test_failed_logins_keep_their_source_out_for_a_while(world):
     w.start()
     for _ in range(3):  # PENALTY_AUTH_MS is 5 s each, PENALTY_MIN_MS 15 s; the time between them takes some off
         assert w.ssh("-N", user="nobody").returncode == 255
-    kit.wait_until(lambda: w.ssh("-N", user="nobody").returncode == 255 and w.status()["counts"]["dropped_by_penalty"] > 0,
+    kit.wait_until(lambda: w.ssh("-N", user="nobody").returncode == 255 and w.status()["counts"]["dropped_by"]["penalties"] > 0,
                    "the source is refused")
     done = w.ssh("-v", "-s", command=["smpl-control"])  # with the right key even
     assert done.returncode == 255 and "too many failed logins from here, try again later" in done.stderr

@@ -360,13 +360,14 @@ def test_connections_above_the_limit_are_refused_with_their_reason_and_the_rest_
 @pytest.mark.short
 def test_a_bastion_that_is_full_is_heard(place):
     config = place.work / "bastion.yaml"
-    config.write_text(config.read_text() + 'limits: {startups: "1:100:1"}\n')
+    config.write_text(config.read_text() + 'limits: {startups: "1:100:1", connections: 1}\n')
     place.programs["bastion"].stop()
     place.start("bastion")
     with socket.create_connection(("127.0.0.1", place.ssh)) as silent:
-        assert silent.recv(4) == b"SSH-"  # it counts now
-        program = place.tunnel("0:config.internal")
-        assert program.wait() == 4
+        assert silent.recv(4) == b"SSH-"  # it counts now, and gives way
+        local_port(place.tunnel("0:config.internal"))
+    program = place.tunnel("0:config.internal")
+    assert program.wait() == 4
     assert "it says: smplkit bastion: too many connections, try again later" in program.stderr and len(program.err) == 1
 
 

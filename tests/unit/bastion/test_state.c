@@ -47,25 +47,25 @@ static void the_table_says_what_the_words_say(void **state)
   assert_int_equal(state_verdict(STATE_COUNT, MSG_BYE), VERDICT_VIOLATION);
 }
 
-static void connections_are_dropped_as_the_startups_say(void **state)
+static void connections_strike_as_the_startups_say(void **state)
 {
   (void)state;
   startups_t s = {10, 30, 100};
-  assert_false(startups_drop(&s, 9, 0));
-  assert_true(startups_drop(&s, 10, 29));
-  assert_false(startups_drop(&s, 10, 30));
-  assert_true(startups_drop(&s, 55, 64)); /* half way: 65 % */
-  assert_false(startups_drop(&s, 55, 65));
-  assert_true(startups_drop(&s, 100, 99));
-  assert_true(startups_drop(&s, 100000, 99));
+  assert_false(startups_strike(&s, 9, 0));
+  assert_true(startups_strike(&s, 10, 29));
+  assert_false(startups_strike(&s, 10, 30));
+  assert_true(startups_strike(&s, 55, 64)); /* half way: 65 % */
+  assert_false(startups_strike(&s, 55, 65));
+  assert_true(startups_strike(&s, 100, 99));
+  assert_true(startups_strike(&s, 100000, 99));
   startups_t all = {1, 100, 1};
-  assert_false(startups_drop(&all, 0, 0));
-  assert_true(startups_drop(&all, 1, 99));
+  assert_false(startups_strike(&all, 0, 0));
+  assert_true(startups_strike(&all, 1, 99));
   unsigned before = 0;
   for (size_t n = 0; n <= 120; n++) { /* never less likely with more waiting */
     unsigned dropped = 0;
     for (unsigned r = 0; r < 100; r++)
-      dropped += startups_drop(&s, n, r);
+      dropped += startups_strike(&s, n, r);
     assert_true(dropped >= before);
     before = dropped;
   }
@@ -75,7 +75,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_table_says_what_the_words_say),
-      cmocka_unit_test(connections_are_dropped_as_the_startups_say),
+      cmocka_unit_test(connections_strike_as_the_startups_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

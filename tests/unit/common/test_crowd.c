@@ -197,6 +197,32 @@ static void after_any_change_the_heaviest_is_found(void **state)
   }
 }
 
+/* Networks that all have one or two members: those that have been there for longest are found first, however the others came and
+ * went meanwhile. */
+static void of_equals_the_one_that_has_been_there_longest_is_found(void **state)
+{
+  (void)state;
+  char text[64];
+  for (size_t i = 0; i < 200; i++) {
+    snprintf(text, sizeof text, i % 2 == 0 ? "10.0.%zu.1" : "2001:db8:%zx::1", i);
+    enter(i, text, 1);
+  }
+  for (size_t i = 0; i < 200; i += 3)
+    crowd_leave(crowd, &beings[i].member);
+  for (size_t i = 0; i < 200; i += 6) {
+    snprintf(text, sizeof text, "10.1.%zu.1", i);
+    enter(i, text, 1);
+  }
+  for (size_t round = 0; round < 2; round++)
+    for (size_t i = 0; i < 200; i++) {
+      if (beings[i].member.at == NULL || (round == 0) == (i % 3 == 0))
+        continue; /* those that came again are found last */
+      assert_int_equal(heaviest(), i);
+      crowd_leave(crowd, &beings[i].member);
+    }
+  assert_null(crowd_heaviest(crowd));
+}
+
 static void many_addresses_take_more_buckets_and_give_all_back(void **state)
 {
   enum { MANY = 5000 };
@@ -220,6 +246,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_first_of_the_heaviest_address_is_found, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_member_that_is_renewed_is_the_last_at_its_address, set_up, tear_down),
       cmocka_unit_test_setup_teardown(who_spreads_over_his_networks_is_found_in_the_widest, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(of_equals_the_one_that_has_been_there_longest_is_found, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(after_any_change_the_heaviest_is_found, set_up, tear_down),
       cmocka_unit_test_setup_teardown(many_addresses_take_more_buckets_and_give_all_back, set_up, tear_down),
