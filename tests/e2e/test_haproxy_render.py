@@ -39,7 +39,7 @@ def test_the_public_balancer_knows_nothing_of_a_service_without_public_names(wor
     (work / "list.yaml").write_text(GOOD)
     assert render(work / "list.yaml", work / "out").returncode == 0
     public, internal = ((work / "out" / f"{s}.cfg").read_text() for s in ("public", "internal"))
-    assert "two" not in public.replace("read in two ways", "") and "fd00::1" not in public
+    assert not re.search(r"\btwo\b", public.replace("read in two ways", "")) and "fd00::1" not in public
     assert (work / "out/rules/public.names").read_text() == "one.example one\n127.48.1.1 one\n"
     assert "backend two" in internal and "server fd00::1.8000 [fd00::1]:8000" in internal
     assert "one.internal" not in public.replace("hdr Host one.internal", "")  # but in the health check, which asks as an insider
@@ -100,10 +100,52 @@ def test_what_edits_break_is_said_with_line_and_column_and_changes_nothing(work)
         done = check(work, broken)
         assert done.returncode == 1 and re.match(rf"list\.yaml:{line}:\d+: error: .*{re.escape(text)}", done.stderr), (new, done.stderr)
         assert done.stderr.count("\n") == 1, done.stderr
+    def limited(limits):
+        return GOOD.replace("from: 127.48.0.7}", f"from: 127.48.0.7, limits: {limits}}}", 1)
+
+    for limits, text in {
+        "7": "limits must be a mapping with source, network, provider, exempt",
+        "{source: 7}": "limits.source must be a mapping with connections, connection_rate, request_rate",
+        "{sources: {}}": "unknown key 'sources' in limits; it takes source, network, provider, exempt",
+        "{source: {connection: 1}}": "unknown key 'connection' in limits.source",
+        "{source: {connections: 1, connections: 2}}": "stands twice",
+        "{source: {connections: -1}}": "limits.source.connections: expected a number from 0 to 1000000, got '-1'",
+        "{source: {connections: 1000001}}": "from 0 to 1000000",
+        "{source: {connections: 1.5}}": "from 0 to 1000000",
+        "{source: {connections: many}}": "from 0 to 1000000",
+        "{source: {connections: 010}}": "from 0 to 1000000",
+        "{source: {connections: [1]}}": "must be a text",
+        "{source: {connections: 2001}}": "limits.source.connections: 2001 is more than the network's 2000",
+        "{network: {request_rate: 20001}}": "limits.network.request_rate: 20001 is more than the provider's 20000",
+        "{provider: {connection_rate: 1}}": "limits.network.connection_rate: 1000 is more than the provider's 1",
+        "{exempt: []}": "1 to 64 entries",
+        "{exempt: [127.0.0.1/8]}": "host bits",
+        "{exempt: [everybody]}": "everybody",
+        "{exempt: [" + ", ".join(f"10.{i}.0.0/16" for i in range(65)) + "]}": "1 to 64 entries, not 65",
+    }.items():
+        done = check(work, limited(limits))
+        assert done.returncode == 1 and re.match(rf"list\.yaml:1:\d+: error: .*{re.escape(text)}", done.stderr), (limits, done.stderr)
+        assert done.stderr.count("\n") == 1, done.stderr
+    inside = check(work, GOOD.replace("from: 127.48.0.8}", "from: 127.48.0.8, limits: {}}"))
+    assert inside.returncode == 1 and "unknown key 'limits' in internal" in inside.stderr
     for text in (b"", b"\xff\xfe", b"a\0b", b"[" * 3000, b"a: 1\n---\nb: 2\n", b"x" * (1 << 20) + b"x"):
         done = check(work, text)
         assert done.returncode == 1 and "list.yaml" in done.stderr and "Traceback" not in done.stderr, (text[:20], done.stderr)
     assert {p: p.read_bytes() for p in (work / "out").rglob("*") if p.is_file()} == before
+
+
+def test_the_limits_that_are_not_given_have_their_defaults(work):
+    def rules(limits):
+        assert check(work, GOOD.replace("from: 127.48.0.7}", f"from: 127.48.0.7{limits}}}", 1)).returncode == 0
+        text = (work / "out/public.cfg").read_text()
+        return re.findall(r"(?:table_(\w+)\(_(\w+)\)|(gpc0_rate)\((\d)\)) ge (\d+)", text)
+
+    plain = rules("")
+    assert plain == rules(", limits: {}") and len(plain) == 9
+    assert ("conn_cur", "source", "", "", "1000") in plain and ("conn_rate", "network", "", "", "10000") in plain and ("", "", "gpc0_rate", "2", "200000") in plain
+    changed = rules(", limits: {source: {connections: 7, request_rate: 0}, provider: {connections: 0}}")
+    assert set(plain) - set(changed) == {("conn_cur", "source", "", "", "1000"), ("conn_cur", "provider", "", "", "4000"), ("", "", "gpc0_rate", "0", "50000")}
+    assert set(changed) - set(plain) == {("conn_cur", "source", "", "", "7")}
 
 
 def test_lists_are_bounded(work):
