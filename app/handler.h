@@ -109,6 +109,8 @@ int request_query_each(const request_t *request, int (*each)(void *ctx, const ch
 const char *request_target(const request_t *request, size_t *len);
 /* Header value by lower-case name; NULL if absent. */
 const char *request_header(const request_t *request, const char *name);
+/* Who sent it, as far as addresses tell: for sharing places out among strangers, never for what is answered. */
+const ip_t *request_source(const request_t *request);
 /* The Bearer token of Authorization; NULL if there is none. */
 const char *request_bearer(const request_t *request);
 /* The body as parsed JSON (duplicate keys refused, depth bounded), borrowed; NULL when the route takes none. Requests

@@ -298,6 +298,11 @@ const char *request_header(const request_t *request, const char *name)
   return NULL;
 }
 
+const ip_t *request_source(const request_t *request)
+{
+  return &request->source;
+}
+
 const char *request_bearer(const request_t *request)
 {
   const char *value = request_header(request, "authorization");

@@ -2,7 +2,7 @@
 add_library(smpl_services STATIC
   services/answers.c services/caller.c services/change.c services/ident.c services/jsonapi.c services/keycheck.c services/keys.c
   services/problem.c services/product.c services/resource.c services/rows.c services/sister.c services/sister_url.c services/storage.c
-  services/shares.c services/storage_db.c services/tenants.c
+  services/shares.c services/strangers.c services/storage_db.c services/tenants.c
   accounts/accounts.c accounts/accounts_doc.c accounts/account_store.c accounts/api_keys.c accounts/key_store.c
   accounts/outbox.c
   config/config.c config/config_doc.c config/config_line.c config/config_rules.c config/config_store.c

@@ -78,6 +78,11 @@ static ip_t base_of(const ip_t *ip, uint8_t prefix)
   return base;
 }
 
+ip_t crowd_network(const ip_t *ip)
+{
+  return base_of(ip, levels_of(ip)->prefix[0]);
+}
+
 static crowd_node_t **bucket_of(const crowd_t *c, const ip_t *base, uint8_t prefix)
 {
   uint64_t parts[2];
@@ -346,6 +351,11 @@ static crowd_member_t *heaviest_in(const crowd_node_t *n)
 crowd_member_t *crowd_heaviest(const crowd_t *c)
 {
   return heaviest_in(&c->all);
+}
+
+crowd_member_t *crowd_newest(const crowd_member_t *m)
+{
+  return m->at->newest;
 }
 
 crowd_member_t *crowd_heaviest_of_source(const crowd_t *c, const ip_t *ip)

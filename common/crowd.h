@@ -44,6 +44,9 @@ void crowd_leave(crowd_t *crowd, crowd_member_t *member);
 /* The member counts as the one that entered last at its address. It is somewhere. */
 void crowd_renew(crowd_member_t *member);
 
+/* The outermost network around an address: its IPv6 /48 or IPv4 /24. Pure. */
+ip_t crowd_network(const ip_t *ip);
+
 /* Of all members. */
 uint64_t crowd_total(const crowd_t *crowd);
 /* Of the source that the address belongs to. */
@@ -54,7 +57,9 @@ uint64_t crowd_of_network(const crowd_member_t *member);
 /* At the heaviest address, the member that entered first; the others follow by `newer`. NULL if there is
  * none. Of equals the network, and then the address, that has had members for longest without a break. */
 crowd_member_t *crowd_heaviest(const crowd_t *crowd);
-/* The same among the addresses of one source. */
+/* At the member's address, the one that entered last. */
+crowd_member_t *crowd_newest(const crowd_member_t *member);
+/* The same as crowd_heaviest among the addresses of one source. */
 crowd_member_t *crowd_heaviest_of_source(const crowd_t *crowd, const ip_t *ip);
 /* Which of two members' networks weighs more, at the outermost level where they are not the same: below,
  * equal to or above 0 as a weighs less, the same or more. 0 at one address. */

@@ -1,6 +1,7 @@
 #include "app/services/keycheck.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,16 +19,21 @@ typedef enum state {
   STATE_REFUSED
 } state_t;
 
+typedef struct entry entry_t;
+
+/* A request. It lives in the request's memory. */
 typedef struct waiter {
-  struct waiter *next;
+  crowd_member_t place; /* first; among strangers, if the key is new */
+  struct waiter *next, **at;
+  entry_t *entry;
   request_t *request;
   caller_cb cb;
   void *service;
 } waiter_t;
 
-typedef struct entry {
-  struct entry *chain;         /* of the bucket */
-  struct entry *newer, *older; /* of its list: an age list if active or refused, a queue if queued */
+struct entry {
+  entry_t *chain;         /* of the bucket */
+  entry_t *newer, *older; /* of its list: an age list if active, a queue if queued and known */
   keycheck_t *owner;
   uint8_t hash[KEY_HASH_LEN]; /* the key itself is not kept */
   state_t state;
@@ -35,40 +41,29 @@ typedef struct entry {
   uint64_t until;       /* monotonic ms: of the answer; while queued, of the wait */
   uint64_t stale_until; /* if known: when it is not believed any more, whatever happens */
   caller_t caller;
-  waiter_t *waiters; /* while queued or asking; never empty then */
-} entry_t;
+  waiter_t *waiters;    /* while queued or asking; never empty while queued */
+  ip_t source;          /* of the request that brought it */
+  crowd_member_t place; /* if refused */
+  stranger_t question;  /* if not known, while queued or asking */
+};
 
 typedef struct entry_list {
   entry_t *newest, *oldest;
-  size_t count, max;
+  size_t count;
 } entry_list_t;
 
 struct keycheck {
   keycheck_ask ask;
   void *ask_ctx;
-  size_t waiting, waiting_new;
-  size_t asked, asked_new;
+  size_t waiting;  /* with known keys */
+  size_t asked;    /* about any */
   bool unanswered; /* the last question found no usable answer: said once */
-  entry_list_t active, refused;
-  entry_list_t queued, queued_new; /* known keys, new keys */
+  entry_list_t active;
+  entry_list_t queued;    /* known keys */
+  strangers_t *strangers; /* new ones */
+  crowd_t *refused;       /* by source */
   entry_t *buckets[BUCKETS];
 };
-
-/* NULL while it is asked about. */
-static entry_list_t *list_of(keycheck_t *k, const entry_t *e)
-{
-  switch (e->state) {
-  case STATE_ACTIVE:
-    return &k->active;
-  case STATE_REFUSED:
-    return &k->refused;
-  case STATE_QUEUED:
-    return e->known ? &k->queued : &k->queued_new;
-  case STATE_ASKING:
-    break;
-  }
-  return NULL;
-}
 
 static void unlink_entry(entry_list_t *list, entry_t *e)
 {
@@ -103,18 +98,29 @@ static entry_t *find(keycheck_t *k, const uint8_t *hash)
   return NULL;
 }
 
+/* Out of whatever it is in: it is in none then, as while it is asked about. */
+static void take_out(keycheck_t *k, entry_t *e)
+{
+  if (e->state == STATE_ACTIVE)
+    unlink_entry(&k->active, e);
+  else if (e->state == STATE_QUEUED && e->known)
+    unlink_entry(&k->queued, e);
+  crowd_leave(k->refused, &e->place);
+  strangers_end(k->strangers, &e->question);
+  e->state = STATE_ASKING;
+}
+
 static void drop(keycheck_t *k, entry_t *e)
 {
   entry_t **at = bucket_of(k, e->hash);
   while (*at != e)
     at = &(*at)->chain;
   *at = e->chain;
-  if (list_of(k, e) != NULL)
-    unlink_entry(list_of(k, e), e);
+  take_out(k, e);
   free(e);
 }
 
-static entry_t *add(keycheck_t *k, const uint8_t *hash)
+static entry_t *add(keycheck_t *k, const uint8_t *hash, const ip_t *source)
 {
   entry_t *e = calloc(1, sizeof *e);
   if (e == NULL)
@@ -122,20 +128,34 @@ static entry_t *add(keycheck_t *k, const uint8_t *hash)
   entry_t **at = bucket_of(k, hash);
   memcpy(e->hash, hash, sizeof e->hash);
   e->owner = k;
+  e->source = *source;
+  e->state = STATE_ASKING;
   e->chain = *at;
   *at = e;
   return e;
 }
 
 /* Of an entry that is in no list. */
-static void keep(keycheck_t *k, entry_t *e, state_t state, uint64_t until)
+static void keep_active(keycheck_t *k, entry_t *e, uint64_t until)
 {
-  e->state = state;
+  e->state = STATE_ACTIVE;
   e->until = until;
-  entry_list_t *list = list_of(k, e);
-  if (list->count == list->max)
-    drop(k, list->oldest);
-  push_newest(list, e);
+  if (k->active.count == KEYCHECK_ACTIVE_MAX)
+    drop(k, k->active.oldest);
+  push_newest(&k->active, e);
+}
+
+/* The same; the oldest of whichever source has most of them is forgotten for it. */
+static void keep_refused(keycheck_t *k, entry_t *e, uint64_t until)
+{
+  e->state = STATE_REFUSED;
+  e->until = until;
+  if (crowd_add(k->refused, &e->place, &e->source, 1)) {
+    drop(k, e);
+    return;
+  }
+  if (crowd_total(k->refused) > KEYCHECK_REFUSED_MAX)
+    drop(k, (entry_t *)(void *)((char *)crowd_heaviest(k->refused) - offsetof(entry_t, place)));
 }
 
 typedef struct answer {
@@ -208,12 +228,12 @@ static void refuse_too_many(request_t *request)
 }
 
 /* Their entry may be dropped by now, or by what they lead to. */
-static void release(keycheck_t *k, waiter_t *waiters, bool known, verdict_t verdict, const caller_t *caller)
+static void release(keycheck_t *k, waiter_t *waiters, verdict_t verdict, const caller_t *caller)
 {
   caller_t copy = caller != NULL ? *caller : (caller_t){.account = ""};
   for (waiter_t *w = waiters; w != NULL; w = w->next) {
-    k->waiting--;
-    k->waiting_new -= !known;
+    k->waiting -= w->place.at == NULL;
+    strangers_go(k->strangers, &w->place);
   }
   while (waiters != NULL) {
     waiter_t *w = waiters; /* lives in its request: read it before the reply */
@@ -235,21 +255,20 @@ static bool is_believed(const entry_t *e)
   return e->known && clock_mono_ms() < e->stale_until;
 }
 
-/* The entry, in no list, gets no answer for now: it stays as it was if it is still believed, else it goes. */
+/* The entry gets no answer for now: it stays as it was if it is still believed, else it goes. */
 static void give_up(keycheck_t *k, entry_t *e, bool believe, verdict_t otherwise)
 {
   waiter_t *waiters = e->waiters;
   caller_t caller = e->caller;
-  bool known = e->known;
   e->waiters = NULL;
+  take_out(k, e);
   if (believe && is_believed(e)) {
     uint64_t again = clock_mono_ms() + KEYCHECK_STALE_RETRY_MS;
-    keep(k, e, STATE_ACTIVE, again < e->stale_until ? again : e->stale_until);
-    release(k, waiters, known, VERDICT_GO_ON, &caller);
+    keep_active(k, e, again < e->stale_until ? again : e->stale_until);
+    release(k, waiters, VERDICT_GO_ON, &caller);
   } else {
-    e->state = STATE_ASKING; /* in no list */
     drop(k, e);
-    release(k, waiters, known, otherwise, NULL);
+    release(k, waiters, otherwise, NULL);
   }
 }
 
@@ -257,13 +276,16 @@ static void take_answer(keycheck_t *k, entry_t *e, const answer_t *answer)
 {
   uint64_t now = clock_mono_ms();
   waiter_t *waiters = e->waiters;
-  bool was_known = e->known;
   e->waiters = NULL;
+  take_out(k, e);
   e->known = answer->active;
   e->caller = answer->caller;
   e->stale_until = now + answer->stale_ms;
-  keep(k, e, answer->active ? STATE_ACTIVE : STATE_REFUSED, now + answer->for_ms);
-  release(k, waiters, was_known, answer->active ? VERDICT_GO_ON : VERDICT_REFUSED, &answer->caller);
+  if (answer->active)
+    keep_active(k, e, now + answer->for_ms);
+  else
+    keep_refused(k, e, now + answer->for_ms);
+  release(k, waiters, answer->active ? VERDICT_GO_ON : VERDICT_REFUSED, &answer->caller);
 }
 
 static void ask_queued(keycheck_t *k);
@@ -274,7 +296,6 @@ static void on_answer(void *ctx, const sister_reply_t *reply)
   keycheck_t *k = e->owner;
   answer_t answer;
   k->asked--;
-  k->asked_new -= !e->known;
   if (read_answer(reply, &answer)) {
     say_answered(k);
     take_answer(k, e, &answer);
@@ -283,11 +304,6 @@ static void on_answer(void *ctx, const sister_reply_t *reply)
     give_up(k, e, cannot_be_asked(reply), VERDICT_UNANSWERED);
   }
   ask_queued(k);
-}
-
-static bool may_ask(const keycheck_t *k, bool known)
-{
-  return k->asked < KEYCHECK_ASKED_MAX && (known || k->asked_new < KEYCHECK_ASKED_NEW_MAX);
 }
 
 /* Asks about the key that the entry's requests bear; the entry is in no list. */
@@ -305,54 +321,84 @@ static void ask(keycheck_t *k, entry_t *e)
     give_up(k, e, true, VERDICT_UNANSWERED);
   } else {
     k->asked++;
-    k->asked_new += !e->known;
   }
-}
-
-/* The next of the list that has not waited too long, taken out of it; NULL if there is none. Those that have are given
- * up. No timer is needed: while something is queued, questions are under way, and each ends in KEYCHECK_TIMEOUT_MS. */
-static entry_t *next_queued(keycheck_t *k, entry_list_t *list)
-{
-  entry_t *e;
-  while ((e = list->oldest) != NULL) {
-    unlink_entry(list, e);
-    if (clock_mono_ms() < e->until)
-      return e;
-    give_up(k, e, true, VERDICT_TOO_MANY);
-  }
-  return NULL;
 }
 
 /* Known keys first. */
+static entry_t *next_queued(keycheck_t *k)
+{
+  if (k->asked == KEYCHECK_ASKED_MAX)
+    return NULL;
+  if (k->queued.oldest != NULL)
+    return k->queued.oldest;
+  stranger_t *question = strangers_take(k->strangers);
+  return question != NULL ? (entry_t *)(void *)((char *)question - offsetof(entry_t, question)) : NULL;
+}
+
+/* Asks as much as may be asked now. Who has waited too long is given up. No timer is needed: while something is queued, questions are
+ * under way, and each ends in KEYCHECK_TIMEOUT_MS. */
 static void ask_queued(keycheck_t *k)
 {
   entry_t *e;
-  while (may_ask(k, true) && (e = next_queued(k, &k->queued)) != NULL)
-    ask(k, e);
-  while (may_ask(k, false) && (e = next_queued(k, &k->queued_new)) != NULL)
-    ask(k, e);
+  while ((e = next_queued(k)) != NULL) {
+    if (e->known)
+      take_out(k, e);
+    if (clock_mono_ms() < e->until)
+      ask(k, e);
+    else
+      give_up(k, e, true, VERDICT_TOO_MANY);
+  }
+}
+
+/* A request that had to leave for another one. */
+static void displace(keycheck_t *k, waiter_t *w)
+{
+  entry_t *e = w->entry;
+  request_t *request = w->request;
+  *w->at = w->next;
+  if (w->next != NULL)
+    w->next->at = w->at;
+  if (e->waiters == NULL && e->state == STATE_QUEUED)
+    drop(k, e);
+  refuse_too_many(request);
 }
 
 /* Puts the request behind the entry's question. */
 static bool wait_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb, void *service)
 {
-  bool room = k->waiting < KEYCHECK_WAITING_MAX && (e->known || k->waiting_new < KEYCHECK_WAITING_NEW_MAX);
-  waiter_t *w = room ? request_alloc(request, sizeof *w) : NULL;
-  if (w == NULL)
+  crowd_member_t *displaced = NULL;
+  waiter_t *w = request_alloc(request, sizeof *w);
+  if (w == NULL || (e->known && k->waiting == KEYCHECK_WAITING_MAX))
     return false;
-  *w = (waiter_t){e->waiters, request, cb, service};
+  *w = (waiter_t){
+      .next = e->waiters, .at = &e->waiters, .entry = e, .request = request, .cb = cb, .service = service};
+  if (e->known)
+    k->waiting++;
+  else if (strangers_wait(k->strangers, &w->place, request_source(request), &displaced))
+    return false;
+  if (w->next != NULL)
+    w->next->at = &w->next;
   e->waiters = w;
-  k->waiting++;
-  k->waiting_new += !e->known;
+  if (displaced != NULL)
+    displace(k, (waiter_t *)displaced);
+  return true;
+}
+
+static bool queue(keycheck_t *k, entry_t *e)
+{
+  if (!e->known && strangers_queue(k->strangers, &e->question, &e->source))
+    return false;
+  e->state = STATE_QUEUED;
+  e->until = clock_mono_ms() + KEYCHECK_QUEUE_MS;
+  if (e->known)
+    push_newest(&k->queued, e);
   return true;
 }
 
 /* The entry, in no list, needs an answer for this request: asks now, or later. */
 static void ask_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb, void *service)
 {
-  bool now = may_ask(k, e->known);
-  bool room = now || e->known || k->queued_new.count < KEYCHECK_QUEUED_NEW_MAX;
-  if (!room || !wait_for(k, e, request, cb, service)) {
+  if (!wait_for(k, e, request, cb, service)) {
     caller_t caller = e->caller;
     bool believed = is_believed(e);
     give_up(k, e, true, VERDICT_TOO_MANY); /* nobody waits for it */
@@ -360,12 +406,10 @@ static void ask_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb,
       cb(request, service, &caller);
     else
       refuse_too_many(request);
-  } else if (now) {
-    ask(k, e);
+  } else if (e->waiters != NULL && queue(k, e)) { /* unless it had to leave for what that led to */
+    ask_queued(k);
   } else {
-    e->state = STATE_QUEUED;
-    e->until = clock_mono_ms() + KEYCHECK_QUEUE_MS;
-    push_newest(list_of(k, e), e);
+    give_up(k, e, true, VERDICT_TOO_MANY);
   }
 }
 
@@ -407,13 +451,12 @@ void keycheck_guard(keycheck_t *k, request_t *request, caller_cb cb, void *servi
   entry_t *e = find(k, hash);
   bool answered = e != NULL && (e->state == STATE_ACTIVE || e->state == STATE_REFUSED);
   if (answered && e->until <= clock_mono_ms()) {
-    unlink_entry(list_of(k, e), e);
-    e->state = STATE_ASKING;
+    take_out(k, e);
+    e->source = *request_source(request);
     ask_for(k, e, request, cb, service);
   } else if (e != NULL) {
     use_entry(k, e, request, cb, service);
-  } else if ((e = add(k, hash)) != NULL) {
-    e->state = STATE_ASKING;
+  } else if ((e = add(k, hash, request_source(request))) != NULL) {
     ask_for(k, e, request, cb, service);
   } else {
     refuse_too_many(request);
@@ -423,13 +466,18 @@ void keycheck_guard(keycheck_t *k, request_t *request, caller_cb cb, void *servi
 int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, keycheck_t **out)
 {
   keycheck_t *k = calloc(1, sizeof *k);
-  *out = k;
+  *out = NULL;
   if (k == NULL)
     return SMPL_ENOMEM;
   k->ask = ask_fn;
   k->ask_ctx = ask_ctx;
-  k->active.max = KEYCHECK_ACTIVE_MAX;
-  k->refused.max = KEYCHECK_REFUSED_MAX;
+  k->refused = crowd_new();
+  k->strangers = strangers_new();
+  if (k->refused == NULL || k->strangers == NULL) {
+    keycheck_free(k);
+    return SMPL_ENOMEM;
+  }
+  *out = k;
   return SMPL_OK;
 }
 
@@ -440,15 +488,19 @@ void keycheck_free(keycheck_t *k)
   for (size_t i = 0; i < BUCKETS; i++) {
     for (entry_t *e = k->buckets[i], *next; e != NULL; e = next) {
       next = e->chain;
+      e->waiters = NULL;
+      take_out(k, e);
       free(e);
     }
   }
+  crowd_free(k->refused);
+  strangers_free(k->strangers);
   free(k);
 }
 
 void keycheck_counts(const keycheck_t *k, size_t *active, size_t *refused, size_t *waiting)
 {
   *active = k->active.count;
-  *refused = k->refused.count;
-  *waiting = k->waiting;
+  *refused = (size_t)crowd_total(k->refused);
+  *waiting = k->waiting + strangers_waiting(k->strangers);
 }

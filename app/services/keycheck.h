@@ -4,15 +4,16 @@
  * believed in for KEYCHECK_STALE_MS more while nobody can be asked. A revoked key works here for at most
  * KEYCHECK_ACTIVE_MS more, and KEYCHECK_STALE_MS on top while the account service cannot be asked; never beyond its expiry.
  *
- * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately) have so many
- * places and no more, among the questions under way, in the queue and among the waiting requests; known keys go first, and
- * always find one. All on the loop's thread. */
+ * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately) have places of their own,
+ * shared out by source (strangers.h), among the questions under way and among the waiting requests. Known keys go first, and always find
+ * one. Refused keys are remembered by source, too: who fills that memory forgets his own. All on the loop's thread. */
 #pragma once
 
 #include "app/handler.h"
 #include "app/services/caller.h"
 #include "app/services/keys.h"
 #include "app/services/sister.h"
+#include "app/services/strangers.h"
 
 enum {
   KEYCHECK_ACTIVE_MS = 30000,     /* an active key is believed in that long */
@@ -20,18 +21,15 @@ enum {
   KEYCHECK_STALE_RETRY_MS = 2000, /* meanwhile it is asked again that often */
   KEYCHECK_REFUSED_MS = 5000,     /* an unknown key is refused that long without a question */
   KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept, the longest unused go first */
-  KEYCHECK_REFUSED_MAX = 4096,    /* apart, so that made-up keys cannot drive out real ones */
-  KEYCHECK_ASKED_MAX = 64,        /* questions under way; more are queued */
-  KEYCHECK_ASKED_NEW_MAX =
-      24, /* of them about new keys: fewer than there are connections, so that some stay free */
-  KEYCHECK_QUEUED_NEW_MAX = 512,   /* new keys whose question waits; more are 503 */
-  KEYCHECK_QUEUE_MS = 3000,        /* a question waits that long for its turn, then 503 */
-  KEYCHECK_WAITING_MAX = 2048,     /* requests waiting for an answer; more are 503 */
-  KEYCHECK_WAITING_NEW_MAX = 1024, /* of them with new keys */
-  KEYCHECK_TIMEOUT_MS = 3000,      /* of one question */
+  KEYCHECK_REFUSED_MAX =
+      4096, /* apart, so that made-up keys cannot drive out real ones; whose source has most goes first */
+  KEYCHECK_ASKED_MAX = 64,     /* questions under way; more are queued */
+  KEYCHECK_QUEUE_MS = 3000,    /* a question waits that long for its turn, then 503 */
+  KEYCHECK_WAITING_MAX = 1024, /* requests with known keys waiting for an answer; more are 503 */
+  KEYCHECK_TIMEOUT_MS = 3000,  /* of one question */
 };
 
-_Static_assert((int)KEYCHECK_ASKED_NEW_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");
+_Static_assert((int)STRANGERS_ASKED_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");
 _Static_assert((int)KEYCHECK_ASKED_MAX <= (int)SISTER_CALLS_MAX, "no question is refused for want of a call");
 
 typedef struct keycheck keycheck_t;

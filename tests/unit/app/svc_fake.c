@@ -17,6 +17,7 @@ enum { BLOCKS_MAX = 64, WAIT_SECONDS = 20 };
 
 struct request {
   const char *id, *bearer;
+  ip_t source;
   json_t *body;
   const char *const *query;
   void *blocks[BLOCKS_MAX];
@@ -33,11 +34,17 @@ request_t *fake_request(const char *id, const char *bearer, const char *body, co
   r->id = id;
   r->bearer = bearer;
   r->query = query;
+  fake_set_source(r, "192.0.2.1");
   if (body != NULL) {
     r->body = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(r->body);
   }
   return r;
+}
+
+void fake_set_source(request_t *r, const char *address)
+{
+  assert_int_equal(ip_parse(address, &r->source), SMPL_OK);
 }
 
 void fake_request_free(request_t *r)
@@ -143,6 +150,11 @@ int request_query_each(const request_t *r, int (*each)(void *ctx, const char *na
       return err;
   }
   return 0;
+}
+
+const ip_t *request_source(const request_t *r)
+{
+  return &r->source;
 }
 
 const char *request_bearer(const request_t *r)

@@ -7,6 +7,8 @@
 
 /* A request as a handler sees it, and after the reply, the reply. query is "name=value" strings, ending with NULL. */
 request_t *fake_request(const char *id, const char *bearer, const char *body, const char *const *query);
+/* As if it came from there; before that, from 192.0.2.1. */
+void fake_set_source(request_t *request, const char *address);
 void fake_request_free(request_t *request);
 
 int fake_replies(const request_t *request); /* how often it was replied to */

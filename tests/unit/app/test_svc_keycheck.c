@@ -274,16 +274,30 @@ static void make_known(const char *text)
   expect(r, 200);
 }
 
-static request_t *send_made_up(void)
+static request_t *send_from(const char *source, const char *text)
+{
+  request_t *r = fake_request(NULL, text, NULL, NULL);
+  fake_set_source(r, source);
+  keycheck_guard(check, r, go_on, NULL);
+  return r;
+}
+
+static request_t *send_made_up_from(const char *source)
 {
   static char keys[QUESTIONS_MAX][KEY_TEXT_MAX]; /* the requests borrow them */
   static size_t count;
   char *text = keys[count++ % QUESTIONS_MAX];
   assert_int_equal(key_generate(text), SMPL_OK);
-  return send_key(text);
+  return send_from(source, text);
 }
 
-enum { NEW_MAX = KEYCHECK_ASKED_NEW_MAX + KEYCHECK_QUEUED_NEW_MAX };
+static request_t *send_made_up(void)
+{
+  return send_made_up_from("192.0.2.1");
+}
+
+/* Of one network */
+enum { ASKED_NEW = STRANGERS_ASKED_NETWORK_MAX, NEW_MAX = STRANGERS_WAITING_MAX };
 
 /* As many made-up keys as there are places for. */
 static void flood(request_t *r[NEW_MAX])
@@ -293,7 +307,7 @@ static void flood(request_t *r[NEW_MAX])
     r[i] = send_made_up();
     assert_int_equal(fake_replies(r[i]), 0);
   }
-  assert_int_equal(asked, before + KEYCHECK_ASKED_NEW_MAX);
+  assert_int_equal(asked, before + ASKED_NEW);
 }
 
 static void made_up_keys_wait_their_turn_and_known_keys_do_not(void **state)
@@ -311,7 +325,7 @@ static void made_up_keys_wait_their_turn_and_known_keys_do_not(void **state)
   /* Each answer makes room for the next, in their order, until all have been asked about. */
   size_t next = 1;
   for (int i = 0; i < NEW_MAX; i++, next++) {
-    if (next == 1 + KEYCHECK_ASKED_NEW_MAX)
+    if (next == 1 + ASKED_NEW)
       next++; /* the known one's */
     assert_string_equal(questions[next].key, request_bearer(r[i]));
     answer(next, 0, 200, i == NEW_MAX - 1 ? ACTIVE : INACTIVE);
@@ -328,15 +342,15 @@ static void made_up_keys_do_not_wait_for_ever(void **state)
   now += KEYCHECK_QUEUE_MS - 1;
   answer(0, 0, 200, INACTIVE);
   expect(r[0], 401);
-  assert_int_equal(asked, KEYCHECK_ASKED_NEW_MAX + 1); /* just in time */
+  assert_int_equal(asked, ASKED_NEW + 1); /* just in time */
   now += 1;
   answer(1, SMPL_ETIMEOUT, 0, NULL);
   expect(r[1], 503);
-  for (int i = KEYCHECK_ASKED_NEW_MAX + 1; i < NEW_MAX; i++) {
+  for (int i = ASKED_NEW + 1; i < NEW_MAX; i++) {
     assert_string_equal(fake_header(r[i]), "Retry-After: 1");
     expect(r[i], 503);
   }
-  assert_int_equal(asked, KEYCHECK_ASKED_NEW_MAX + 1);
+  assert_int_equal(asked, ASKED_NEW + 1);
   for (size_t i = 2; i < asked; i++) {
     answer(i, 0, 200, INACTIVE);
     expect(r[i], 401);
@@ -347,7 +361,7 @@ static void questions_under_way_hold_their_limit_and_known_keys_go_first(void **
 {
   enum { KNOWN = KEYCHECK_ASKED_MAX + 1 };
   static char keys[KNOWN][KEY_TEXT_MAX];
-  request_t *r[KNOWN], *made_up[KEYCHECK_ASKED_NEW_MAX + 1];
+  request_t *r[KNOWN], *made_up[ASKED_NEW + 1];
   (void)state;
   for (int i = 0; i < KNOWN; i++) {
     assert_int_equal(key_generate(keys[i]), SMPL_OK);
@@ -355,21 +369,21 @@ static void questions_under_way_hold_their_limit_and_known_keys_go_first(void **
   }
   now += KEYCHECK_ACTIVE_MS;
   size_t before = asked;
-  for (int i = 0; i <= KEYCHECK_ASKED_NEW_MAX; i++)
+  for (int i = 0; i <= ASKED_NEW; i++)
     made_up[i] = send_made_up(); /* the last one is queued */
-  for (int i = 0; i < KNOWN - KEYCHECK_ASKED_NEW_MAX; i++)
+  for (int i = 0; i < KNOWN - ASKED_NEW; i++)
     r[i] = send_key(keys[i]); /* the last one is queued */
   assert_int_equal(asked, before + KEYCHECK_ASKED_MAX);
   answer(before, 0, 200, INACTIVE);
   assert_int_equal(asked, before + KEYCHECK_ASKED_MAX + 1);
-  assert_string_equal(questions[asked - 1].key, keys[KNOWN - KEYCHECK_ASKED_NEW_MAX - 1]);
+  assert_string_equal(questions[asked - 1].key, keys[KNOWN - ASKED_NEW - 1]);
   answer(before + 1, 0, 200, INACTIVE);
-  assert_string_equal(questions[asked - 1].key, request_bearer(made_up[KEYCHECK_ASKED_NEW_MAX]));
+  assert_string_equal(questions[asked - 1].key, request_bearer(made_up[ASKED_NEW]));
   for (size_t i = before + 2; i < asked; i++)
-    answer(i, 0, 200, i < before + KEYCHECK_ASKED_NEW_MAX || i == asked - 1 ? INACTIVE : ACTIVE);
-  for (int i = 0; i <= KEYCHECK_ASKED_NEW_MAX; i++)
+    answer(i, 0, 200, i < before + ASKED_NEW || i == asked - 1 ? INACTIVE : ACTIVE);
+  for (int i = 0; i <= ASKED_NEW; i++)
     expect(made_up[i], 401);
-  for (int i = 0; i < KNOWN - KEYCHECK_ASKED_NEW_MAX; i++)
+  for (int i = 0; i < KNOWN - ASKED_NEW; i++)
     expect(r[i], 200);
 }
 
@@ -444,29 +458,188 @@ static void a_key_is_never_believed_beyond_its_expiry(void **state)
 
 static void waiting_requests_are_counted_and_refused_beyond_the_limits(void **state)
 {
-  static request_t *r[KEYCHECK_WAITING_MAX];
+  enum { ALL = STRANGERS_WAITING_MAX + KEYCHECK_WAITING_MAX };
+  static request_t *r[ALL];
   size_t active, refused, waiting;
   (void)state;
   make_known(key);
   now += KEYCHECK_ACTIVE_MS;
   char other[KEY_TEXT_MAX];
   assert_int_equal(key_generate(other), SMPL_OK);
-  for (int i = 0; i < KEYCHECK_WAITING_NEW_MAX; i++)
+  for (int i = 0; i < STRANGERS_WAITING_MAX; i++)
     r[i] = send_key(other);
   expect(send_key(other), 503);
-  for (int i = KEYCHECK_WAITING_NEW_MAX; i < KEYCHECK_WAITING_MAX; i++)
+  for (int i = STRANGERS_WAITING_MAX; i < ALL; i++)
     r[i] = send_key(key);
   keycheck_counts(check, &active, &refused, &waiting);
-  assert_int_equal(waiting, KEYCHECK_WAITING_MAX);
+  assert_int_equal(waiting, ALL);
   expect(send_key(key), 200); /* nobody can be asked for it; it was active a moment ago */
   now += KEYCHECK_STALE_MS;
   expect(send_key(key), 503);
   answer(1, 0, 200, ACTIVE);
   answer(2, 0, 200, ACTIVE);
-  for (int i = 0; i < KEYCHECK_WAITING_MAX; i++)
+  for (int i = 0; i < ALL; i++)
     expect(r[i], 200);
   keycheck_counts(check, &active, &refused, &waiting);
   assert_int_equal(waiting, 0);
+}
+
+/* ---- fairness: an attacker with as many made-up keys as he likes, and customers whose keys nobody has asked about yet ---- */
+
+enum { CUSTOMERS = 200, ATTACKS = 3 * STRANGERS_WAITING_MAX };
+
+static const char *attacker_at(unsigned i)
+{
+  (void)i;
+  return "192.0.2.1";
+}
+
+static const char *attacker_spread(unsigned i)
+{
+  static char text[64];
+  snprintf(text, sizeof text, "2001:db8:1:%x::1", i);
+  return text;
+}
+
+static const char *customer_at(unsigned i)
+{
+  static char text[64];
+  if (i % 2 == 0)
+    snprintf(text, sizeof text, "198.51.%u.7", i);
+  else
+    snprintf(text, sizeof text, "2001:db8:%x::7", 0x100 + i);
+  return text;
+}
+
+static request_t *attacks[ATTACKS], *customers[CUSTOMERS];
+
+/* The attack fills whatever it may; each customer comes in the middle of it. */
+static void attack_and_customers(const char *(*attacker)(unsigned))
+{
+  static char keys[CUSTOMERS][KEY_TEXT_MAX];
+  for (unsigned i = 0, c = 0; i < ATTACKS; i++) {
+    attacks[i] = send_made_up_from(attacker(i));
+    if (i > ATTACKS / 2 && c < CUSTOMERS) {
+      assert_int_equal(key_generate(keys[c]), SMPL_OK);
+      customers[c] = send_from(customer_at(c), keys[c]);
+      c++;
+    }
+  }
+}
+
+static size_t customer_of(const char *text)
+{
+  size_t i = 0;
+  while (i < CUSTOMERS && strcmp(request_bearer(customers[i]), text) != 0)
+    i++;
+  return i;
+}
+
+static void assert_customers_are_asked_about_first(const char *(*attacker)(unsigned))
+{
+  size_t attackers = 0, found = 0;
+  attack_and_customers(attacker);
+  /* Answered one after the other, each making room for the next. */
+  for (size_t i = 0; found < CUSTOMERS; i++) {
+    assert_true(i < asked);
+    bool customer = customer_of(questions[i].key) < CUSTOMERS;
+    found += customer;
+    attackers += !customer;
+    answer(i, 0, 200, customer ? ACTIVE : INACTIVE);
+  }
+  /* Those that were under way, and one for each turn of the attacker's network. */
+  assert_in_range(attackers, 1, STRANGERS_ASKED_NETWORK_MAX + CUSTOMERS / 100);
+  for (size_t i = 0; i < CUSTOMERS; i++)
+    expect(customers[i], 200);
+  for (size_t i = attackers + CUSTOMERS; i < asked; i++)
+    answer(i, 0, 200, INACTIVE);
+  for (size_t i = 0; i < ATTACKS; i++) {
+    assert_int_equal(fake_replies(attacks[i]), 1);
+    fake_request_free(attacks[i]);
+  }
+}
+
+static void made_up_keys_of_one_source_do_not_keep_customers_of_others_from_being_checked(void **state)
+{
+  (void)state;
+  assert_customers_are_asked_about_first(attacker_at);
+}
+
+static void made_up_keys_of_a_wide_network_do_not_either(void **state)
+{
+  (void)state;
+  assert_customers_are_asked_about_first(attacker_spread);
+}
+
+/* One made-up key, and more requests with it than may wait. */
+static void many_requests_with_one_made_up_key_leave_places_to_others(void **state)
+{
+  char made_up[KEY_TEXT_MAX];
+  (void)state;
+  assert_int_equal(key_generate(made_up), SMPL_OK);
+  for (size_t i = 0; i < STRANGERS_WAITING_MAX; i++)
+    attacks[i] = send_key(made_up);
+  request_t *customer = send_from("198.51.100.7", key);
+  assert_int_equal(fake_replies(customer), 0);
+  expect(attacks[STRANGERS_WAITING_MAX - 1], 503); /* the last one gave way */
+  answer(1, 0, 200, ACTIVE);
+  expect(customer, 200);
+  answer(0, 0, 200, INACTIVE);
+  for (size_t i = 0; i < STRANGERS_WAITING_MAX - 1; i++)
+    expect(attacks[i], 401);
+}
+
+/* Who shares the attacker's network, but not his address, is asked about after at most one question of his; who shares the address waits
+ * behind him, and is told to try again when all places are taken. A key that was active lately never waits. */
+static void
+who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_behind_him(void **state)
+{
+  char neighbour_key[KEY_TEXT_MAX], behind_key[KEY_TEXT_MAX], late_key[KEY_TEXT_MAX], known[KEY_TEXT_MAX];
+  (void)state;
+  assert_int_equal(key_generate(known), SMPL_OK);
+  make_known(known);
+  key_generate(neighbour_key);
+  key_generate(behind_key);
+  key_generate(late_key);
+  enum { FLOOD = STRANGERS_WAITING_MAX - 2 };
+  for (size_t i = 0; i < FLOOD; i++)
+    attacks[i] = send_made_up();
+  request_t *behind = send_key(behind_key);
+  request_t *neighbour = send_from("192.0.2.77", neighbour_key);
+  request_t *late = send_key(late_key);
+  assert_string_equal(fake_header(late), "Retry-After: 1");
+  expect(late, 503);
+  expect(send_key(known), 200);
+  size_t before = asked;
+  answer(1, 0, 200, INACTIVE);
+  answer(2, 0, 200, INACTIVE);
+  assert_int_equal(asked, before + 2);
+  assert_true(strcmp(questions[before].key, neighbour_key) == 0 ||
+              strcmp(questions[before + 1].key, neighbour_key) == 0);
+  for (size_t i = 3; i < asked; i++) {
+    bool his = strcmp(questions[i].key, neighbour_key) == 0 || strcmp(questions[i].key, behind_key) == 0;
+    answer(i, 0, 200, his ? ACTIVE : INACTIVE);
+  }
+  expect(neighbour, 200);
+  expect(behind, 200);
+  for (size_t i = 0; i < FLOOD; i++)
+    expect(attacks[i], 401);
+}
+
+static void whoever_fills_the_memory_of_refused_keys_forgets_his_own(void **state)
+{
+  (void)state;
+  request_t *r = send_from("198.51.100.7", key);
+  answer(asked - 1, 0, 200, INACTIVE);
+  expect(r, 401);
+  for (size_t i = 0; i < KEYCHECK_REFUSED_MAX + 10; i++) {
+    r = send_made_up_from(attacker_spread((unsigned)i));
+    answer(asked - 1, 0, 200, INACTIVE);
+    expect(r, 401);
+  }
+  size_t before = asked;
+  expect(send_from("198.51.100.7", key), 401);
+  assert_int_equal(asked, before);
 }
 
 int main(void)
@@ -490,6 +663,16 @@ int main(void)
       cmocka_unit_test_setup_teardown(an_answer_ends_belief_at_once, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_key_is_never_believed_beyond_its_expiry, set_up, tear_down),
       cmocka_unit_test_setup_teardown(waiting_requests_are_counted_and_refused_beyond_the_limits, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(
+          made_up_keys_of_one_source_do_not_keep_customers_of_others_from_being_checked, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(made_up_keys_of_a_wide_network_do_not_either, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(many_requests_with_one_made_up_key_leave_places_to_others, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(
+          who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_behind_him, set_up,
+          tear_down),
+      cmocka_unit_test_setup_teardown(whoever_fills_the_memory_of_refused_keys_forgets_his_own, set_up,
                                       tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

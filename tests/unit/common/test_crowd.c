@@ -69,6 +69,7 @@ static void the_first_of_the_heaviest_address_is_found(void **state)
   crowd_leave(crowd, &beings[1].member);
   enter(3, "192.0.2.1", 1);
   assert_int_equal(heaviest(), 0);
+  assert_true(crowd_newest(&beings[0].member) == &beings[3].member);
   assert_int_equal(crowd_of_network(&beings[3].member), 3);
   assert_int_equal(crowd_of_source(crowd, &beings[3].ip), 2);
 }
