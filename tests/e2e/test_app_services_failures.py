@@ -3,18 +3,15 @@
 import http.client
 import json
 import os
-import random
 import socket
 import sqlite3
-import string
 import threading
 import time
-import zlib
 
 import pytest
 
 import kit
-from app_client import MEDIA, Customer, call, config, flag, resource, services
+from app_client import MEDIA, Customer, call, config, flag, made_up_key, resource, services
 from product import OUTSIDE, SERVICES
 
 ROUNDS = 30 if os.environ.get("SMPL_TEST_FULL") == "1" else 4
@@ -174,16 +171,6 @@ def test_many_requests_with_one_unknown_key_are_one_question(product, work):
     assert statuses == [200] * 24
     log = [line for line in (work / "access.jsonl").read_text().splitlines() if "/internal/v1/keys/introspect" in line]
     assert len(log) == 1, log
-
-
-def made_up_key():
-    letters = string.digits + string.ascii_uppercase + string.ascii_lowercase
-    body = "sk_api_" + "".join(random.choices(letters, k=30))
-    checksum, tail = zlib.crc32(body.encode()), ""
-    for _ in range(6):
-        checksum, digit = divmod(checksum, 62)
-        tail = letters[digit] + tail
-    return body + tail
 
 
 def test_made_up_keys_cost_customers_no_answer(product):
