@@ -13,6 +13,7 @@
 #include "app/shared.h"
 #include "common/diag.h"
 #include "common/ip.h"
+#include "common/turns.h"
 
 typedef struct request request_t;
 
@@ -118,6 +119,10 @@ const char *request_bearer(const request_t *request);
 const json_t *request_body(const request_t *request);
 /* The service's guard has nothing against the request: its body may come, and then its handler's turn. */
 void request_go_on(request_t *request);
+/* Whose the request is where requests wait for each other: its source (an IPv4 address, an IPv6 /64) until request_is_of says that it
+ * is an account's. account is text of at most TURNS_KEY_MAX bytes. */
+turns_key_t request_share(const request_t *request);
+void request_is_of(request_t *request, const char *account);
 /* The request's id, for logs and calls to sisters. */
 const char *request_id(const request_t *request);
 /* Zeroed memory that lives as long as the request; NULL when out of memory. */

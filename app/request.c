@@ -317,6 +317,19 @@ const char *request_bearer(const request_t *request)
   return *value != '\0' && strpbrk(value, " \t") == NULL ? value : NULL;
 }
 
+turns_key_t request_share(const request_t *request)
+{
+  if (request->account.len > 0)
+    return request->account;
+  const ip_t *source = &request->source;
+  return turns_key(source->b, ip_is_v4(source) ? sizeof source->b : sizeof source->b / 2);
+}
+
+void request_is_of(request_t *request, const char *account)
+{
+  request->account = turns_key(account, strlen(account));
+}
+
 const json_t *request_body(const request_t *request)
 {
   return request->body;

@@ -28,6 +28,7 @@ struct request {
   ip_t source;                    /* whose it is, for shares and limits */
   char client[ENDPOINT_TEXT_MAX]; /* the source, for the log: outlives the connection */
   char peer[ENDPOINT_TEXT_MAX];   /* the balancer that passed it on; empty if the peer is the source */
+  turns_key_t account;            /* whose it is once that is known: request_is_of */
   struct request *next_free;
   uint8_t *bytes; /* copy of the head; names and values in it are cut with NULs */
   size_t length;

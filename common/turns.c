@@ -244,22 +244,28 @@ int turns_join(turns_t *t, const turns_key_t *key, uint64_t cost, turns_item_t *
 }
 
 /* The line whose turn it is. Lines that have had their turn are passed over; each time that happens pays for a cost that was taken
- * before, so that it takes constant time on average. */
-static line_t *next_line(turns_t *t)
+ * before, so that it takes constant time on average. If due: NULL if all must be passed over again. */
+static line_t *next_line(turns_t *t, bool due)
 {
-  line_t *line = (line_t *)(void *)t->ring.next;
+  line_t *line = (line_t *)(void *)t->ring.next, *first = line;
+  bool paid = false; /* one that was passed over may be served now */
   while (line->credit <= 0) {
     go_last(t, line);
+    paid = paid || line->credit > 0;
     line = (line_t *)(void *)t->ring.next;
+    if (due && line == first && !paid)
+      return NULL;
   }
   return line;
 }
 
-turns_item_t *turns_take(turns_t *t)
+static turns_item_t *take(turns_t *t, bool due)
 {
   if (list_empty(&t->ring) || (t->conf.out > 0 && t->out == t->conf.out))
     return NULL;
-  line_t *line = next_line(t);
+  line_t *line = next_line(t, due);
+  if (line == NULL)
+    return NULL;
   turns_item_t *item = (turns_item_t *)(void *)line->items.next;
   line->credit -= (int64_t)item->cost;
   pull_out(t, item);
@@ -269,6 +275,16 @@ turns_item_t *turns_take(turns_t *t)
   }
   settle(t, line);
   return item;
+}
+
+turns_item_t *turns_take(turns_t *t)
+{
+  return take(t, false);
+}
+
+turns_item_t *turns_take_due(turns_t *t)
+{
+  return take(t, true);
 }
 
 void turns_give_back(turns_t *t, turns_item_t *item, uint64_t extra)

@@ -53,6 +53,8 @@ int turns_join(turns_t *turns, const turns_key_t *key, uint64_t cost, turns_item
                turns_item_t **displaced);
 /* The item whose turn it is; it waits no longer. NULL when none waits, or none may be taken before one is given back. */
 turns_item_t *turns_take(turns_t *turns);
+/* The same, and NULL also if every line that waits has cost so much before that more than one turn of the others is due first. */
+turns_item_t *turns_take_due(turns_t *turns);
 /* Where that is counted: what was taken is done with. extra: cost that showed meanwhile. */
 void turns_give_back(turns_t *turns, turns_item_t *item, uint64_t extra);
 /* An item that waits goes away. */

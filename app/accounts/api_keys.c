@@ -60,6 +60,7 @@ static void touch(accounts_t *a, const key_found_t *key, int64_t now)
   if (t == NULL)
     return;
   *t = (touch_t){.job = {.run = run_touch, .done = on_touched}, .accounts = a, .now = now};
+  t->job.key = turns_key(key->account, strlen(key->account));
   memcpy(t->id, key->id, sizeof t->id);
   if (storage_write(a->storage, &t->job) != SMPL_OK)
     free(t);
@@ -91,7 +92,7 @@ void api_keys_guard(accounts_t *a, request_t *request, caller_cb cb)
 static void go_on(request_t *request, void *service, const caller_t *caller)
 {
   (void)service;
-  (void)caller; /* the handler asks again */
+  request_is_of(request, caller->account); /* the handler asks again */
   request_go_on(request);
 }
 

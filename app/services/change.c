@@ -17,8 +17,10 @@ void *change_new(request_t *request, size_t size, void *service, const caller_t 
   c->request = request;
   c->service = service;
   c->now = (int64_t)clock_wall_ms();
-  if (caller != NULL)
+  if (caller != NULL) {
     c->caller = *caller;
+    request_is_of(request, caller->account);
+  }
   return c;
 }
 
@@ -62,6 +64,7 @@ void change_start(storage_t *storage, change_t *c)
 {
   c->job.run = run;
   c->job.done = done;
+  c->job.key = request_share(c->request);
   int err = storage_write(storage, &c->job);
   if (err)
     reply_storage_error(c->request, err);

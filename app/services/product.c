@@ -27,6 +27,7 @@ static void ignore_closed(void *ctx)
 
 static void free_product(product_t *p)
 {
+  turns_free(p->reads);
   shares_free(p->shares);
   answers_free(p->answers);
   keycheck_free(p->keycheck);
@@ -47,6 +48,8 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && (p->shares = shares_new()) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err && (p->reads = turns_new(&(turns_conf_t){.places = PRODUCT_READS_MAX, .out = 1})) == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
     err = storage_open(env->loop, env->database, schema, &p->storage, diag);
   if (!err) {
@@ -66,7 +69,6 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   p->provision = provision;
   p->kind = kind;
-  p->last_read = &p->first_read;
   int err = open_parts(p, env, schema, diag);
   if (err) {
     free_product(p);
@@ -120,7 +122,8 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
   say(ctx, "smpl_app_answers_kept_bytes", "Bytes of their bodies.", (double)answers.bytes);
   say(ctx, "smpl_app_answers_used_total", "Reads that were answered by a kept answer, since the start.",
       (double)answers.used);
-  say(ctx, "smpl_app_reads_waiting", "Long reads queued and not answered.", (double)p->reads);
+  say(ctx, "smpl_app_reads_waiting", "Long reads queued and not answered.",
+      (double)(turns_waiting(p->reads) + turns_out(p->reads)));
   say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
       (double)storage_pending(p->storage));
 }
@@ -128,7 +131,7 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
 static void go_on(request_t *request, void *state, const caller_t *caller)
 {
   (void)state;
-  (void)caller; /* the handler asks again: by then the answer is in the cache */
+  request_is_of(request, caller->account); /* the handler asks again: by then the answer is in the cache */
   request_go_on(request);
 }
 
@@ -217,52 +220,73 @@ static shared_t *find_kept(const product_t *p, const request_t *request, const c
   return storage_stamp(p->storage, stamp) ? answers_find(p->answers, stamp, &key) : NULL;
 }
 
+static read_t *read_of(turns_item_t *turn)
+{
+  return (read_t *)((char *)turn - offsetof(read_t, turn));
+}
+
+static void refuse_read(request_t *request)
+{
+  reply_unavailable(request, "too many reads are waiting; try again");
+}
+
 /* On the reading thread. Those that the first of them has answered go there and back too, so that the loop answers one a turn. */
 static int run_there(storage_db_t *db, storage_job_t *job)
 {
   read_t *r = (read_t *)job;
-  return r->kept != NULL ? SMPL_OK : make(db, r);
+  uint64_t started = clock_mono_ms();
+  int err = r->kept != NULL ? SMPL_OK : make(db, r);
+  r->took_ms = clock_mono_ms() - started;
+  return err;
 }
 
 static void done_there(storage_job_t *job, int err);
 
 static void start_next(product_t *p)
 {
-  read_t *r = p->first_read;
-  if (r == NULL)
+  turns_item_t *turn = turns_take(p->reads);
+  if (turn == NULL)
     return;
-  p->first_read = r->next;
-  if (p->first_read == NULL)
-    p->last_read = &p->first_read;
+  read_t *r = read_of(turn);
   shared_t *kept = find_kept(p, r->request, &r->caller, &r->stamp);
   r->kept = kept != NULL ? shared_take(kept) : NULL;
-  r->job = (storage_job_t){.run = run_there, .done = done_there};
+  r->job.done = done_there;
   int err = storage_read(p->storage, &r->job);
   if (err)
-    done_there(&r->job, err);
+    storage_refuse(p->storage, &r->job, err);
 }
 
 static void done_there(storage_job_t *job, int err)
 {
   read_t *r = (read_t *)job; /* gone once it is answered */
   product_t *p = r->product;
+  turns_give_back(p->reads, &r->turn, r->took_ms / PRODUCT_READ_TURN_MS);
   answer(r, err);
-  p->reads--;
   start_next(p);
 }
 
-/* False: too many wait. */
-static bool queue_read(read_t *r)
+/* It gave its place to another account's. */
+static void done_displaced(storage_job_t *job, int err)
+{
+  (void)err;
+  refuse_read(((read_t *)job)->request);
+}
+
+static void queue_read(read_t *r)
 {
   product_t *p = r->product;
-  if (p->reads == PRODUCT_READS_MAX)
-    return false;
-  r->next = NULL;
-  *p->last_read = r;
-  p->last_read = &r->next;
-  if (p->reads++ == 0)
-    start_next(p);
-  return true;
+  turns_item_t *displaced;
+  r->job = (storage_job_t){.run = run_there, .reads = true, .key = request_share(r->request)};
+  if (turns_join(p->reads, &r->job.key, 1, &r->turn, &displaced)) {
+    refuse_read(r->request);
+    return;
+  }
+  if (displaced != NULL) {
+    read_t *other = read_of(displaced);
+    other->job.done = done_displaced;
+    storage_refuse(p->storage, &other->job, SMPL_ELIMIT);
+  }
+  start_next(p);
 }
 
 /* On the loop, if it is a short one; false if not. */
@@ -306,10 +330,11 @@ static void start_read(request_t *request, void *ctx, const caller_t *caller)
   r->stamp = stamp;
   r->caller = *caller;
   r->request = request;
+  request_is_of(request, caller->account);
   if (r->kind->prepare != NULL && !r->kind->prepare(r))
     return;
-  if (!run_here(r) && !queue_read(r))
-    reply_unavailable(request, "too many reads are waiting; try again");
+  if (!run_here(r))
+    queue_read(r);
 }
 
 void product_read(product_t *p, request_t *request, const read_kind_t *kind)

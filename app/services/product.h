@@ -14,7 +14,10 @@
 typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t now);
 
 enum {
-  PRODUCT_READS_MAX = 1024, /* long reads waiting for the reading thread; more are 503 */
+  PRODUCT_READS_MAX =
+      1024, /* long reads that wait for the reading thread, in turns by account; whoever has most of them gives way */
+  PRODUCT_READ_TURN_MS =
+      10, /* of the reading thread's time: one that took longer is paid for with as many turns */
   TENANT_BYTES_MAX =
       64 << 20 /* that an account may have stored in one product; writes that would add to more are 409 */
 };
@@ -28,8 +31,7 @@ typedef struct product {
   keycheck_t *keycheck;
   shares_t *shares;
   answers_t *answers;
-  struct read *first_read, **last_read; /* that wait for the reading thread, which has one at a time */
-  size_t reads;                         /* with that one */
+  turns_t *reads; /* that wait for the reading thread, which has one at a time */
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
   const struct resource_kind *kind;
@@ -99,7 +101,8 @@ struct read {
   storage_stamp_t stamp; /* of the database before the read began */
   char *text;            /* of the document */
   shared_t *kept;        /* while it waited, another one has made its answer */
-  read_t *next;
+  turns_item_t turn;     /* while it waits, or is out on the reading thread */
+  uint64_t took_ms;      /* there */
   caller_t caller;
   request_t *request;
   json_t *document;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/services/storage_db.h"
+#include "common/clock.h"
 #include "common/error.h"
 
 enum { READER_NICE = 5 };
@@ -20,8 +21,8 @@ typedef struct worker {
   storage_db_t *db;
   uv_thread_t thread;
   uv_cond_t wake;
-  queue_t waiting; /* under the storage's lock */
-  size_t pending;  /* loop's thread: queued and not yet reported */
+  turns_t *waiting; /* under the storage's lock */
+  size_t pending;   /* loop's thread: queued and not yet reported */
 } worker_t;
 
 struct storage {
@@ -77,35 +78,73 @@ static int run_job(storage_db_t *db, storage_job_t *job)
   return storage_db_command(db, "RELEASE job");
 }
 
-/* Runs the group in one transaction. Whatever ends the transaction as a whole becomes the result of every job in it: no
- * job may look acknowledged that is not on disk. */
-static void run_group(storage_db_t *db, queue_t *group)
+static storage_job_t *job_of(turns_item_t *item)
 {
-  int err = storage_db_command(db, "BEGIN IMMEDIATE");
-  for (storage_job_t *job = group->first; job != NULL && !err; job = job->next)
-    err = run_job(db, job);
-  if (!err)
-    err = storage_db_command(db, "COMMIT");
-  if (!err)
-    return;
-  if (storage_db_in_transaction(db))
-    storage_db_command(db, "ROLLBACK");
-  for (storage_job_t *job = group->first; job != NULL; job = job->next)
-    job->err = err;
+  return item != NULL ? (storage_job_t *)((char *)item - offsetof(storage_job_t, item)) : NULL;
 }
 
-/* Waits for work; false when there is none and none will come. */
-static bool take_group(worker_t *w, size_t most, queue_t *group)
+/* The job whose turn it is. NULL when there is none and none will come. */
+static storage_job_t *wait_for_job(worker_t *w)
 {
   storage_t *s = w->storage;
-  queue_clear(group);
   uv_mutex_lock(&s->lock);
-  while (w->waiting.count == 0 && !s->ending)
+  while (turns_waiting(w->waiting) == 0 && !s->ending)
     uv_cond_wait(&w->wake, &s->lock);
-  while (w->waiting.count > 0 && group->count < most)
-    queue_push(group, queue_pop(&w->waiting));
+  storage_job_t *job = job_of(turns_take(w->waiting));
   uv_mutex_unlock(&s->lock);
-  return group->count > 0;
+  return job;
+}
+
+/* One more for a group, if one waits. Whoever had the others wait long before does not hold up those in it: he has to begin one. */
+static storage_job_t *next_job(worker_t *w)
+{
+  uv_mutex_lock(&w->storage->lock);
+  storage_job_t *job = job_of(turns_take_due(w->waiting));
+  uv_mutex_unlock(&w->storage->lock);
+  return job;
+}
+
+/* The job has run for that long: each STORAGE_GROUP_MS is a turn of its line. */
+static void has_run(worker_t *w, storage_job_t *job, uint64_t ms)
+{
+  uv_mutex_lock(&w->storage->lock);
+  turns_give_back(w->waiting, &job->item, ms / STORAGE_GROUP_MS);
+  uv_mutex_unlock(&w->storage->lock);
+}
+
+/* Runs jobs, the first one and then whose turn it is, until nobody waits, or the group is large or has taken long enough. err: there
+ * is no transaction. Then nothing is run, and the others fail with the first: they would wait for the same in vain. */
+static int run_jobs(worker_t *w, storage_job_t *job, int err, queue_t *group)
+{
+  uint64_t started = clock_mono_ms(), now = started;
+  bool begun = !err;
+  while (job != NULL) {
+    uint64_t before = now;
+    queue_push(group, job);
+    if (!err)
+      err = run_job(w->db, job);
+    now = clock_mono_ms();
+    has_run(w, job, now - before);
+    if (group->count == STORAGE_GROUP_MAX || (begun && (err || now - started >= STORAGE_GROUP_MS)))
+      break;
+    job = next_job(w);
+  }
+  return err;
+}
+
+/* Runs a group in one transaction. Whatever ends the transaction as a whole becomes the result of every job in it: no job may look
+ * acknowledged that is not on disk. */
+static void run_group(worker_t *w, storage_job_t *first, queue_t *group)
+{
+  int err = run_jobs(w, first, storage_db_command(w->db, "BEGIN IMMEDIATE"), group);
+  if (!err)
+    err = storage_db_command(w->db, "COMMIT");
+  if (!err)
+    return;
+  if (storage_db_in_transaction(w->db))
+    storage_db_command(w->db, "ROLLBACK");
+  for (storage_job_t *job = group->first; job != NULL; job = job->next)
+    job->err = err;
 }
 
 static void hand_back(storage_t *s, queue_t *group)
@@ -120,9 +159,11 @@ static void hand_back(storage_t *s, queue_t *group)
 static void writer_main(void *arg)
 {
   worker_t *w = arg;
-  queue_t group;
-  while (take_group(w, STORAGE_GROUP_MAX, &group)) {
-    run_group(w->db, &group);
+  storage_job_t *job;
+  while ((job = wait_for_job(w)) != NULL) {
+    queue_t group;
+    queue_clear(&group);
+    run_group(w, job, &group);
     bool shared = storage_db_others_wrote(w->db);
     hand_back(w->storage, &group);
     if (shared)
@@ -134,13 +175,17 @@ static void writer_main(void *arg)
 static void reader_main(void *arg)
 {
   worker_t *w = arg;
-  queue_t one;
+  storage_job_t *job;
   setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE);
-  while (take_group(w, 1, &one)) {
-    storage_job_t *job = one.first;
+  while ((job = wait_for_job(w)) != NULL) {
+    queue_t one;
+    queue_clear(&one);
+    uint64_t started = clock_mono_ms();
     storage_db_limit(w->db, STORAGE_JOB_MS);
     job->err = job->run(w->db, job);
     storage_db_limit(w->db, 0);
+    has_run(w, job, clock_mono_ms() - started);
+    queue_push(&one, job);
     hand_back(w->storage, &one);
   }
 }
@@ -166,6 +211,8 @@ static void on_async(uv_async_t *async)
 
 static void free_storage(storage_t *s)
 {
+  turns_free(s->writer.waiting);
+  turns_free(s->readers.waiting);
   storage_db_close(s->reader);
   storage_db_close(s->readers.db);
   storage_db_close(s->writer.db);
@@ -233,6 +280,14 @@ no_lock:
   return diag_fail(diag, SMPL_ESYS, "cannot start the database's threads");
 }
 
+/* One job at a time is out of each, so that its line pays for it before its next one. */
+static bool make_queues(storage_t *s)
+{
+  s->writer.waiting = turns_new(&(turns_conf_t){.places = STORAGE_QUEUE_MAX, .out = 1});
+  s->readers.waiting = turns_new(&(turns_conf_t){.places = STORAGE_READS_MAX, .out = 1});
+  return s->writer.waiting != NULL && s->readers.waiting != NULL;
+}
+
 int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
                  diag_t *diag)
 {
@@ -241,10 +296,9 @@ int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *sche
   if (s == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   s->writer.storage = s->readers.storage = s;
-  queue_clear(&s->writer.waiting);
-  queue_clear(&s->readers.waiting);
   queue_clear(&s->finished);
-  int err = open_files(s, path, schema, diag);
+  int err =
+      make_queues(s) ? open_files(s, path, schema, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (err) {
     free_storage(s);
     return err;
@@ -292,32 +346,49 @@ bool storage_stamp(storage_t *s, storage_stamp_t *out)
   return storage_db_stamp(s->reader, out);
 }
 
-static int enqueue(worker_t *w, size_t most, storage_job_t *job)
+/* Under the lock: it will be reported without having run. */
+static void give_up(storage_t *s, storage_job_t *job, int err)
+{
+  job->err = err;
+  queue_push(&s->finished, job);
+  uv_async_send(&s->async);
+}
+
+void storage_refuse(storage_t *s, storage_job_t *job, int err)
+{
+  (job->reads ? &s->readers : &s->writer)->pending++;
+  uv_mutex_lock(&s->lock);
+  give_up(s, job, err);
+  uv_mutex_unlock(&s->lock);
+}
+
+static int enqueue(worker_t *w, storage_job_t *job)
 {
   storage_t *s = w->storage;
+  turns_item_t *displaced;
   if (s->closed != NULL)
     return SMPL_ECLOSED;
-  if (w->pending == most)
-    return SMPL_ELIMIT;
-  w->pending++;
   job->err = SMPL_OK;
   uv_mutex_lock(&s->lock);
-  queue_push(&w->waiting, job);
+  int err = turns_join(w->waiting, &job->key, 1, &job->item, &displaced);
+  if (displaced != NULL)
+    give_up(s, job_of(displaced), SMPL_ELIMIT);
   uv_cond_signal(&w->wake);
   uv_mutex_unlock(&s->lock);
-  return SMPL_OK;
+  w->pending += !err;
+  return err;
 }
 
 int storage_write(storage_t *s, storage_job_t *job)
 {
   job->reads = false;
-  return enqueue(&s->writer, STORAGE_QUEUE_MAX, job);
+  return enqueue(&s->writer, job);
 }
 
 int storage_read(storage_t *s, storage_job_t *job)
 {
   job->reads = true;
-  return enqueue(&s->readers, STORAGE_READS_MAX, job);
+  return enqueue(&s->readers, job);
 }
 
 size_t storage_pending(const storage_t *s)

@@ -5,6 +5,9 @@
  * undoes only itself), and reported back on the loop's thread after COMMIT has returned, never before. Several processes
  * may have the same file open on one machine.
  *
+ * Jobs wait in turns (common/turns.h) by the account, or whoever else they are for: those of one account run in order, and those of
+ * others wait for one of them at a time. A job that took long is paid for with as many turns, and ends its group.
+ *
  * SQL texts are string literals or other memory that lives as long as the storage: statements are kept by address. */
 #pragma once
 
@@ -15,13 +18,16 @@
 #include <uv.h>
 
 #include "common/diag.h"
+#include "common/turns.h"
 
 enum {
-  STORAGE_QUEUE_MAX = 1024,      /* jobs waiting or running; more are SMPL_ELIMIT */
+  STORAGE_QUEUE_MAX =
+      1024, /* jobs that wait; whoever has most of them gives one up for somebody with fewer */
   STORAGE_READS_MAX = 1024,      /* the same of long reads */
   STORAGE_LOOP_MS = 2,           /* a read may keep the loop that long */
   STORAGE_LOOP_BYTES = 32 << 10, /* and give it so much text, which somebody there will take apart */
   STORAGE_GROUP_MAX = 256,       /* jobs in one transaction */
+  STORAGE_GROUP_MS = 20,         /* after that long, what has run is committed before more is run */
   STORAGE_JOB_MS = 2000,         /* one job may take that long; the others wait for it */
   STORAGE_STMTS_MAX = 96,        /* prepared statements a connection */
   STORAGE_WRITE_BUSY_MS = 5000,  /* wait for another process's transaction */
@@ -74,15 +80,20 @@ struct storage_job {
   int (*run)(storage_db_t *db, storage_job_t *job);
   /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_EFULL, SMPL_ESERVER when the transaction failed as a whole. */
   void (*done)(storage_job_t *job, int err);
-  storage_job_t *next; /* storage.c's own */
-  int err;             /* the same */
-  bool reads;          /* the same */
+  turns_key_t key;   /* of the account, or of whoever it is for; zeroed: the service itself */
+  turns_item_t item; /* storage.c's own, as what follows */
+  storage_job_t *next;
+  int err;
+  bool reads;
 };
 
-/* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. */
+/* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. Another job may be given up for
+ * this one: its done is called on a later turn of the loop, with SMPL_ELIMIT. */
 int storage_write(storage_t *storage, storage_job_t *job);
 /* The same for a read, which may take STORAGE_JOB_MS (SMPL_ETIMEOUT). */
 int storage_read(storage_t *storage, storage_job_t *job);
+/* Calls done with that error on a later turn of the loop, without running the job. */
+void storage_refuse(storage_t *storage, storage_job_t *job, int err);
 
 /* Writes queued and not reported back yet. Loop's thread. */
 size_t storage_pending(const storage_t *storage);

@@ -16,6 +16,7 @@
 enum { BLOCKS_MAX = 64, WAIT_SECONDS = 20 };
 
 struct request {
+  turns_key_t share;
   const char *id, *bearer;
   ip_t source;
   json_t *body;
@@ -83,6 +84,16 @@ const char *fake_error(const request_t *r, const char *member)
   if (text == NULL)
     text = json_string_value(json_object_get(json_object_get(error, "source"), member));
   return text != NULL ? text : "";
+}
+
+turns_key_t request_share(const request_t *r)
+{
+  return r->share;
+}
+
+void request_is_of(request_t *r, const char *account)
+{
+  r->share = turns_key(account, strlen(account));
 }
 
 static void on_late(uv_timer_t *timer)

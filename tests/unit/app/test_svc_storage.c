@@ -175,15 +175,55 @@ static void a_failing_job_undoes_only_itself(void **state)
   close_it(&loop, s);
 }
 
+/* A job that keeps its thread until it is let go on, so that others wait. */
+typedef struct gate {
+  storage_job_t job; /* first */
+  uv_sem_t reached, open;
+} gate_t;
+
+static int run_gate(storage_db_t *db, storage_job_t *job)
+{
+  gate_t *gate = (gate_t *)job;
+  (void)db;
+  uv_sem_post(&gate->reached);
+  uv_sem_wait(&gate->open);
+  return SMPL_OK;
+}
+
+static void on_gate(storage_job_t *job, int err)
+{
+  gate_t *gate = (gate_t *)job;
+  assert_int_equal(err, SMPL_OK);
+  uv_sem_destroy(&gate->reached);
+  uv_sem_destroy(&gate->open);
+}
+
+static void shut(storage_t *s, gate_t *gate, int (*queue)(storage_t *, storage_job_t *))
+{
+  *gate = (gate_t){.job = {.run = run_gate, .done = on_gate}};
+  uv_sem_init(&gate->reached, 0);
+  uv_sem_init(&gate->open, 0);
+  assert_int_equal(queue(s, &gate->job), SMPL_OK);
+  uv_sem_wait(&gate->reached);
+}
+
+static void open_up(gate_t *gate)
+{
+  uv_sem_post(&gate->open);
+}
+
 static void the_queue_takes_its_limit_and_not_one_more(void **state)
 {
   uv_loop_t loop;
   (void)state;
   storage_t *s = open_it(&loop, &one);
   write_one_t *w = calloc(STORAGE_QUEUE_MAX + 1, sizeof *w);
+  gate_t gate;
+  shut(s, &gate, storage_write);
   for (int i = 0; i < STORAGE_QUEUE_MAX; i++)
     enqueue(s, &w[i], i, 0);
   assert_int_equal(storage_write(s, &w[STORAGE_QUEUE_MAX].job), SMPL_ELIMIT);
+  open_up(&gate);
   run_until(&loop, &w[STORAGE_QUEUE_MAX - 1]);
   enqueue(s, &w[STORAGE_QUEUE_MAX], STORAGE_QUEUE_MAX, 0);
   run_until(&loop, &w[STORAGE_QUEUE_MAX]);
@@ -678,10 +718,13 @@ static void long_reads_hold_up_nobody_and_are_bounded(void **state)
   write_one_t w;
   (void)state;
   storage_t *s = open_it(&loop, &one);
+  gate_t gate;
+  shut(s, &gate, storage_read);
   for (int i = 0; i <= STORAGE_READS_MAX; i++) {
     reads[i] = (read_one_t){.job = {.run = run_read, .done = on_read}, .sql = i == 0 ? slow_sql : "SELECT 1"};
     assert_int_equal(storage_read(s, &reads[i].job), i < STORAGE_READS_MAX ? SMPL_OK : SMPL_ELIMIT);
   }
+  open_up(&gate);
   enqueue(s, &w, 1, 0);
   run_until(&loop, &w);
   assert_true(w.err == SMPL_OK && w.seen);
@@ -695,6 +738,135 @@ static void long_reads_hold_up_nobody_and_are_bounded(void **state)
   assert_int_equal(storage_read(s, &reads[0].job), SMPL_OK); /* there is room again; closing waits for it */
   close_it(&loop, s);
   assert_int_equal(reads[0].done, 2);
+}
+
+/* ---- accounts side by side ---- */
+
+/* A write of an account, which notes when it was run: numbers of the writer thread, looked at once all is reported. */
+typedef struct turn {
+  storage_job_t job; /* first */
+  int *clock, at, done, err;
+  unsigned takes_ms;
+  uv_sem_t *until; /* it runs until then; NULL: it ends at once */
+  bool in_vain;    /* that did not come */
+} turn_t;
+
+enum { IN_VAIN_MS = 20000 };
+
+static int run_turn(storage_db_t *db, storage_job_t *job)
+{
+  turn_t *t = (turn_t *)job;
+  (void)db;
+  t->at = ++*t->clock;
+  atomic_fetch_add(&now_ms, t->takes_ms);
+  for (unsigned ms = 0; t->until != NULL && uv_sem_trywait(t->until) != 0 && !t->in_vain; ms++) {
+    t->in_vain = ms == IN_VAIN_MS;
+    uv_sleep(1);
+  }
+  return SMPL_OK;
+}
+
+static void on_turn(storage_job_t *job, int err)
+{
+  turn_t *t = (turn_t *)job;
+  t->done++;
+  t->err = err;
+}
+
+static int queue_turn(storage_t *s, turn_t *t, const char *account, int *clock)
+{
+  *t = (turn_t){.job = {.run = run_turn, .done = on_turn, .key = turns_key(account, strlen(account))},
+                .clock = clock};
+  return storage_write(s, &t->job);
+}
+
+static void who_fills_the_queue_gives_way_to_another_account(void **state)
+{
+  static turn_t greedy[STORAGE_QUEUE_MAX + 1], quiet[10];
+  uv_loop_t loop;
+  gate_t gate;
+  int clock = 0;
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  shut(s, &gate, storage_write);
+  for (int i = 0; i <= STORAGE_QUEUE_MAX; i++)
+    assert_int_equal(queue_turn(s, &greedy[i], "greedy", &clock),
+                     i < STORAGE_QUEUE_MAX ? SMPL_OK : SMPL_ELIMIT);
+  for (int i = 0; i < 10; i++) {
+    assert_int_equal(queue_turn(s, &quiet[i], "quiet", &clock), SMPL_OK);
+    assert_int_equal(greedy[STORAGE_QUEUE_MAX - 1 - i].done, 0); /* not before the loop turns */
+  }
+  assert_int_equal(storage_pending(s), STORAGE_QUEUE_MAX + 11);
+  open_up(&gate);
+  while (storage_pending(s) > 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; i < 10; i++) {
+    assert_int_equal(quiet[i].err, SMPL_OK);
+    assert_int_equal(greedy[STORAGE_QUEUE_MAX - 1 - i].err, SMPL_ELIMIT);
+    assert_int_equal(greedy[STORAGE_QUEUE_MAX - 1 - i].at, 0); /* was not run */
+    assert_true(quiet[i].at <= 2 * (i + 1));                   /* one of the other's before each */
+  }
+  for (int i = 1; i < STORAGE_QUEUE_MAX - 10; i++) /* in order within an account */
+    assert_true(greedy[i].err == SMPL_OK && greedy[i].at > greedy[i - 1].at);
+  close_it(&loop, s);
+}
+
+static void writes_of_many_accounts_are_in_the_next_group_however_many_one_has_queued(void **state)
+{
+  enum { OTHERS = 100 };
+  static turn_t greedy[STORAGE_QUEUE_MAX - OTHERS], others[OTHERS];
+  uv_loop_t loop;
+  gate_t gate;
+  int clock = 0;
+  char name[8];
+  (void)state;
+  storage_t *s = open_it(&loop, &one);
+  shut(s, &gate, storage_write);
+  for (int i = 0; i < STORAGE_QUEUE_MAX - OTHERS; i++)
+    assert_int_equal(queue_turn(s, &greedy[i], "greedy", &clock), SMPL_OK);
+  for (int i = 0; i < OTHERS; i++) {
+    snprintf(name, sizeof name, "%d", i);
+    assert_int_equal(queue_turn(s, &others[i], name, &clock), SMPL_OK);
+  }
+  open_up(&gate);
+  while (storage_pending(s) > 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; i < OTHERS; i++)
+    assert_true(others[i].at <= OTHERS + 1);
+  close_it(&loop, s);
+}
+
+static void long_writes_of_an_account_hold_another_up_once(void **state)
+{
+  turn_t slow[3], quiet[20];
+  uv_loop_t loop;
+  uv_sem_t reported;
+  gate_t gate;
+  int clock = 0;
+  (void)state;
+  uv_sem_init(&reported, 0);
+  storage_t *s = open_it(&loop, &one);
+  shut(s, &gate, storage_write);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(queue_turn(s, &slow[i], "slow", &clock), SMPL_OK);
+    slow[i].takes_ms = 30 * STORAGE_GROUP_MS;
+  }
+  slow[1].until = &reported;
+  for (int i = 0; i < 20; i++)
+    assert_int_equal(queue_turn(s, &quiet[i], "quiet", &clock), SMPL_OK);
+  open_up(&gate);
+  while (quiet[19].done == 0) /* reported before the second of them has run: it is in no group with others */
+    uv_run(&loop, UV_RUN_ONCE);
+  uv_sem_post(&reported);
+  while (storage_pending(s) > 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  assert_int_equal(slow[0].at, 1);
+  for (int i = 0; i < 20; i++)
+    assert_int_equal(quiet[i].at, i + 2);
+  assert_true(slow[1].at == 22 && slow[2].at == 23);
+  assert_false(slow[1].in_vain);
+  uv_sem_destroy(&reported);
+  close_it(&loop, s);
 }
 
 static void a_connection_keeps_its_limit_of_statements(void **state)
@@ -734,6 +906,10 @@ int main(void)
       cmocka_unit_test_setup_teardown(what_was_read_between_equal_stamps_still_holds, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_bounded_read_ends_at_its_bytes_and_at_its_time, set_up, tear_down),
       cmocka_unit_test_setup_teardown(long_reads_hold_up_nobody_and_are_bounded, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(who_fills_the_queue_gives_way_to_another_account, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(
+          writes_of_many_accounts_are_in_the_next_group_however_many_one_has_queued, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(long_writes_of_an_account_hold_another_up_once, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_was_reported_survives_kill_9_at_any_instant, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,10 +115,24 @@ static void cut(model_t *m, int key, int at)
   change_length(m, key, -1);
 }
 
-static int model_take(model_t *m, const uint64_t *costs)
+/* Whether some line is to be passed over once at most. */
+static bool any_due(const model_t *m)
+{
+  bool any = false;
+  for (int i = 0; i < m->ordered; i++)
+    any = any || m->credit[m->order[i]] > -(long)m->conf.quantum;
+  return any;
+}
+
+static int model_take(model_t *m, const uint64_t *costs, bool due)
 {
   if (m->ordered == 0 || (m->conf.out > 0 && m->all_out == (int)m->conf.out))
     return -1;
+  if (due && !any_due(m)) {
+    for (int i = 0; i < m->ordered; i++)
+      m->credit[m->order[i]] += (long)m->conf.quantum;
+    return -1;
+  }
   while (m->credit[m->order[0]] <= 0)
     to_the_end(m, m->order[0]);
   int key = m->order[0], item = m->lines[key][0];
@@ -191,10 +205,10 @@ static void join(pair_t *p, int k, uint64_t cost)
   }
 }
 
-static void take(pair_t *p)
+static void take(pair_t *p, bool due)
 {
-  int expected = model_take(&p->model, p->costs);
-  assert_int_equal(number_of(p, turns_take(p->turns)), expected);
+  int expected = model_take(&p->model, p->costs, due);
+  assert_int_equal(number_of(p, due ? turns_take_due(p->turns) : turns_take(p->turns)), expected);
   if (expected >= 0)
     p->states[expected] = p->model.conf.out > 0 ? OUT : FREE;
 }
@@ -247,7 +261,7 @@ static const turns_conf_t confs[] = {
     {.places = 1},
 };
 
-enum { CALLS = KEYS + 4, DEPTH = 6 };
+enum { CALLS = KEYS + 5, DEPTH = 6 };
 
 /* One call of the alphabet: a key joins; the next is taken; an item is given back, in time or late; the oldest leaves. */
 static void call(pair_t *p, int which, int step)
@@ -255,8 +269,8 @@ static void call(pair_t *p, int which, int step)
   int i;
   if (which < KEYS)
     join(p, which, (uint64_t)step % 3 + 1);
-  else if (which == KEYS)
-    take(p);
+  else if (which == KEYS || which == KEYS + 4)
+    take(p, which != KEYS);
   else if (which == KEYS + 3)
     (i = first_in(p, WAITS)) >= 0 ? leave(p, i) : (void)0;
   else if ((i = first_in(p, OUT)) >= 0)
