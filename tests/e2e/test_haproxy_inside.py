@@ -41,10 +41,10 @@ class Dumb(kit.HttpServer):
 class Both:
     def __init__(self, work, spawn):
         self.front = direct.Front(work, spawn)
-        self.port, behind = kit.free_port(BALANCER, PUBLIC), kit.free_port(INSTANCE)
+        self.port, behind, self.metrics = kit.free_port(BALANCER, PUBLIC), kit.free_port(INSTANCE), kit.free_port(BALANCER)
         (work / "balancers.yaml").write_text(f"""\
 public: {{listen: ["{PUBLIC}:{self.port}"], from: 127.44.0.7}}
-internal: {{listen: ["{BALANCER}:{self.port}"], clients: [127.44.0.0/16], from: 127.44.0.8}}
+internal: {{listen: ["{BALANCER}:{self.port}"], clients: [127.44.0.0/16], from: 127.44.0.8, metrics: {{address: "{BALANCER}:{self.metrics}", hosts: [lb.internal]}}}}
 services:
   - {{name: any, public: {{names: [h]}}, internal: {{names: [{NAME}], address: {BALANCER}}}, instances: ["{INSTANCE}:{behind}"]}}
 """)
@@ -53,7 +53,7 @@ services:
         self.server = Dumb(INSTANCE, behind)
         start_balancers(spawn, work / "haproxy", ["internal"])
         wait_up(work / "haproxy", ["internal"])
-        self.ends = {"listener": (direct.INTERNAL, self.front.port), "balancer": (BALANCER, self.port)}
+        self.ends = {"listener": (direct.INTERNAL, self.front.port), "balancer": (BALANCER, self.port), "metrics": (BALANCER, self.metrics)}
 
     def status(self, end, request):
         """{own} stands for the address that is called. None: closed without an answer."""
@@ -88,7 +88,7 @@ def compare(both, cases):
     """Each case is (expected, request). Through both, with the same outcome."""
     wrong = []
     for expected, request in cases:
-        seen = {end: both.status(end, request) for end in both.ends}
+        seen = {end: both.status(end, request) for end in ("listener", "balancer")}
         if seen != {"listener": expected, "balancer": expected}:
             wrong.append((expected, seen, request))
     assert not wrong, "\n".join(map(str, wrong))
@@ -169,3 +169,14 @@ def test_the_refusals_say_what_is_wrong(both):
             head, _, body = kit.recv_all(s).partition(b"\r\n\r\n")
         error, = json.loads(body)["errors"]
         assert head.startswith(b"HTTP/1.1 %d " % status) and error["status"] == str(status) and word in error["detail"]
+
+
+def test_the_metrics_answer_to_their_own_host_alone(both):
+    """A page whose name was pointed at this address would read them."""
+    def status(host):
+        return both.status("metrics", f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+
+    for host in ("{own}", "{own}:9302", "localhost:1", "lb.internal", "LB.internal:80"):
+        assert status(host) == 200, host
+    for host in ("evil.example", "127.0.0.1", "x.lb.internal", ""):
+        assert status(host) == 421, host

@@ -92,6 +92,11 @@ def test_what_edits_break_is_said_with_line_and_column_and_changes_nothing(work)
         ("name: two,", "name: &a two,"): (8, "anchors"),
         ("services:\n", "services: {\n"): (4, "expected"),
         ("names: [one.example]", "names: [one.example], certificate: none.pem"): (5, "No such file"),
+        ("from: 127.48.0.7}", "from: 127.48.0.7, metrics: {hosts: [m]}}"): (1, "lacks 'address'"),
+        ("from: 127.48.0.7}", "from: 127.48.0.7, metrics: {address: 8.8.8.8:9301}}"): (1, "not private"),
+        ("from: 127.48.0.7}", "from: 127.48.0.7, metrics: {address: 127.48.0.7:9301, hosts: [a b]}}"): (1, "no host name"),
+        ("from: 127.48.0.7}", "from: 127.48.0.7, metrics: {address: 127.48.0.7:9301, hosts: []}}"): (1, "1 to 16 entries"),
+        ("from: 127.48.0.8}", "from: 127.48.0.8, metrics: 127.48.1.1:80}"): (2, "given before, in line 1"),
         ('public: {listen: ["127.48.1.1:80"]', 'public: {tls: ["127.48.1.1:80"]'): (5, "lacks 'certificate'"),
     }
     for (old, new), (line, text) in wrong.items():
