@@ -90,6 +90,10 @@ int account_can_write(const config_t *c, diag_t *diag)
   int err = check_folder(c, "audit", c->audit, diag);
   if (!err)
     err = check_folder(c, "control", c->control, diag);
+  if (!err && c->state != NULL && faccessat(AT_FDCWD, c->state, R_OK | W_OK | X_OK, AT_EACCESS) < 0)
+    err = diag_fail(diag, SMPL_EDENIED,
+                    "state: user '%s' cannot make files in %s; try: install -d -m 700 -o %s %s", c->user,
+                    c->state, c->user, c->state);
   if (!err && faccessat(AT_FDCWD, c->audit, R_OK | W_OK, AT_EACCESS) < 0 && errno != ENOENT)
     err = diag_fail(diag, SMPL_EDENIED, "audit: user '%s' cannot write %s; try: chown %s %s", c->user,
                     c->audit, c->user, c->audit);

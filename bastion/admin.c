@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bastion/admin.h"
 #include "bastion/broker_state.h"
 #include "bastion/explain.h"
 #include "common/clock.h"
@@ -140,14 +141,23 @@ static void cmd_terminate(broker_t *b, control_request_t *request, const control
                                           : by.target);
     return;
   }
-  json_t *ended = json_array();
+  json_t *ended = json_array(), *users = json_object();
   for (session_t *s = b->sessions; s != NULL; s = s->next) {
     if (!chosen(s, &by))
       continue;
     json_array_append_new(ended, json_string(s->id));
+    json_object_set_new(users, s->user, json_true());
     terminate_one(s, peer, reason != NULL ? reason : "");
   }
-  control_reply(request, json_pack("{s:b, s:o}", "ok", 1, "ended", ended));
+  json_t *names = json_array();
+  const char *user;
+  json_t *value;
+  json_object_foreach(users, user, value)
+  {
+    json_array_append_new(names, json_string(user));
+  }
+  json_decref(users);
+  control_reply(request, json_pack("{s:b, s:o, s:o}", "ok", 1, "ended", ended, "users", names));
 }
 
 /* ---- status ---- */
@@ -228,6 +238,12 @@ static json_t *configuration_json(const broker_t *b)
   return r;
 }
 
+static json_t *blocks_json(const broker_t *b)
+{
+  return json_pack("{s:I, s:b, s:s?}", "count", (json_int_t)blocks_count(b->blocks), "kept",
+                   blocks_saved(b->blocks), "state", b->config->state);
+}
+
 static void cmd_status(broker_t *b, control_request_t *request, const control_peer_t *peer,
                        const json_t *body)
 {
@@ -241,14 +257,14 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
   json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
                            "started", (json_int_t)t.started);
   control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "ok",
-                          1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
-                          "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at), "listen",
-                          listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]), "sessions",
-                          (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
-                          "template_walls", walls_json(t.walls), "worker_walls", walls_json(b->worker_walls),
-                          "audit", audit_json(b), "counts", counts_json(b), "configuration",
-                          configuration_json(b)));
+                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                          "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid",
+                          (json_int_t)geteuid(), "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at),
+                          "listen", listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]),
+                          "sessions", (json_int_t)sessions, "connections", (json_int_t)b->connections,
+                          "template", tmpl, "template_walls", walls_json(t.walls), "worker_walls",
+                          walls_json(b->worker_walls), "audit", audit_json(b), "counts", counts_json(b),
+                          "configuration", configuration_json(b), "blocks", blocks_json(b)));
 }
 
 /* ---- the rest ---- */
@@ -267,6 +283,20 @@ static void cmd_reload(broker_t *b, control_request_t *request, const control_pe
                                      faults_json(&b->config->faults)));
 }
 
+static json_t *explained(const broker_t *b, const char *user, const char *host, uint16_t port)
+{
+  char text[MSG_TEXT_MAX];
+  json_t *reply = explain_decision(b->config, user, host, port);
+  if (!blocks_hold(b->blocks, user, "") || !json_is_true(json_object_get(reply, "ok")))
+    return reply;
+  snprintf(text, sizeof text, "%s may reach nothing: %s", user, reason_text(REASON_BLOCKED));
+  json_object_set_new(reply, "allowed", json_false());
+  json_object_set_new(reply, "reason", json_string(reason_name(REASON_BLOCKED)));
+  json_object_set_new(reply, "text", json_string(text));
+  json_object_set_new(reply, "grant", json_null());
+  return reply;
+}
+
 static void cmd_explain(broker_t *b, control_request_t *request, const control_peer_t *peer,
                         const json_t *body)
 {
@@ -281,7 +311,7 @@ static void cmd_explain(broker_t *b, control_request_t *request, const control_p
   else if (explain_split(target, host, sizeof host, &port, &diag))
     control_reply_error(request, "%s", diag.text);
   else
-    control_reply(request, explain_decision(b->config, user, host, port));
+    control_reply(request, explained(b, user, host, port));
 }
 
 /* ---- who may what ---- */
@@ -291,11 +321,10 @@ static const struct command {
   const char *name;
   role_t needs;
   void (*run)(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body);
-} commands[] = {{"sessions", ROLE_READ, cmd_sessions},
-                {"status", ROLE_READ, cmd_status},
-                {"explain", ROLE_READ, cmd_explain},
-                {"terminate", ROLE_TERMINATE, cmd_terminate},
-                {"reload", ROLE_TERMINATE, cmd_reload}};
+} commands[] = {{"sessions", ROLE_READ, cmd_sessions},      {"status", ROLE_READ, cmd_status},
+                {"explain", ROLE_READ, cmd_explain},        {"terminate", ROLE_TERMINATE, cmd_terminate},
+                {"reload", ROLE_TERMINATE, cmd_reload},     {"block", ROLE_TERMINATE, admin_block},
+                {"unblock", ROLE_TERMINATE, admin_unblock}, {"blocks", ROLE_READ, admin_blocks}};
 
 static const struct command *find_command(const char *name)
 {

@@ -165,6 +165,7 @@ static void on_sweep(uv_timer_t *timer)
   broker_t *b = timer->data;
   session_sweep(b);
   headsink_tell(b->sink, b->audit, false);
+  blocks_retry(b->blocks, clock_mono_ms());
   tell_alive(b);
   uint64_t age = clock_mono_ms() - b->started_at;
   if (!b->ready_said && age > READY_MS && !b->stopping) {
@@ -250,6 +251,9 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
     return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
   if (memcmp(&now->audit_sink, &next->audit_sink, sizeof now->audit_sink) != 0)
     return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
+  if ((now->state == NULL) != (next->state == NULL) ||
+      (now->state != NULL && strcmp(now->state, next->state) != 0))
+    return conf_fail(next->conf, diag, &next->state, "state: another folder needs a restart");
   if ((now->user == NULL) != (next->user == NULL) ||
       (now->user != NULL && strcmp(now->user, next->user) != 0))
     return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
@@ -414,6 +418,8 @@ static int start(broker_t *b, diag_t *diag)
     err = load_as_user(b, diag);
   if (!err)
     err = audit_open(b->loop, b->config->audit, &b->audit, diag);
+  if (!err && b->config->state != NULL)
+    err = blocks_open(b->config->state, &b->blocks, diag);
   if (!err)
     err = new_lookup(b, b->config, &b->lookup, diag);
   if (!err)
@@ -427,6 +433,8 @@ static int start(broker_t *b, diag_t *diag)
   if (err)
     return err;
   faults_log(&b->config->faults);
+  if (b->blocks != NULL)
+    log_info("%zu users and keys are blocked (%s)", blocks_count(b->blocks), b->config->state);
   b->notify = notify_open();
   b->sink = headsink_new(&b->config->audit_sink, b->config->audit);
   b->world = (finder_world_t){b->loop, b->config, b->lookup};
@@ -452,6 +460,7 @@ static void stop(broker_t *b)
     headsink_tell(b->sink, b->audit, true);
   }
   audit_close(b->audit);
+  blocks_close(b->blocks);
   headsink_free(b->sink);
   notify_close(b->notify);
   catalog_free(b->catalog);

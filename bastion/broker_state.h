@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "bastion/audit.h"
+#include "bastion/blocks.h"
 #include "bastion/catalog.h"
 #include "bastion/config.h"
 #include "bastion/door.h"
@@ -177,6 +178,7 @@ struct broker {
   lookup_t *lookup;
   catalog_t *catalog;
   audit_t *audit;
+  blocks_t *blocks; /* NULL without `state` */
   spawner_t *spawner;
   control_server_t *control;
   metrics_server_t *metrics;

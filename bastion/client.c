@@ -175,6 +175,16 @@ static void print_by_rule(const char *name, json_t *counts)
   putchar('\n');
 }
 
+static void print_blocked(const json_t *b)
+{
+  if (json_is_null(json_object_get(b, "state")))
+    return;
+  printf("%-16s%lld users and keys%s\n", "blocked", num(b, "count"),
+         json_is_true(json_object_get(b, "kept"))
+             ? ""
+             : ", NOT KEPT YET: the folder of `state` cannot be written");
+}
+
 static void print_status(const json_t *r)
 {
   char up[32];
@@ -200,6 +210,7 @@ static void print_status(const json_t *r)
   print_by_rule("gave way", json_object_get(n, "gave_way_by"));
   printf("%-16s%lld opened, %lld refused, %lld other requests refused\n", "channels", num(n, "channels"),
          num(n, "channels_refused"), num(n, "other_refused"));
+  print_blocked(json_object_get(r, "blocks"));
   print_configuration(json_object_get(r, "configuration"));
 }
 
@@ -215,6 +226,13 @@ int client_status(const client_args_t *args, diag_t *diag)
     print_status(reply);
   json_decref(reply);
   return SMPL_OK;
+}
+
+static void print_no_block(const json_t *users)
+{
+  const char *user = json_array_size(users) == 1 ? json_string_value(json_array_get(users, 0)) : NULL;
+  printf("this is no block: %s can sign in again; smpl-bastion block %s --reason TEXT keeps out\n",
+         user != NULL ? user : "they", user != NULL ? user : "USER");
 }
 
 int client_terminate(const client_args_t *args, diag_t *diag)
@@ -236,10 +254,85 @@ int client_terminate(const client_args_t *args, diag_t *diag)
     {
       printf("ended %s\n", json_string_value(id));
     }
+    print_no_block(json_object_get(reply, "users"));
   }
   json_decref(reply);
   return SMPL_OK;
 }
+
+/* ---- blocks ---- */
+
+static void print_note(const json_t *reply, const char *who)
+{
+  bool key = json_is_true(json_object_get(reply, "key"));
+  if (!json_is_true(json_object_get(reply, "known")))
+    printf("note: %s is not in the configuration now: %s\n", who,
+           key ? "no keys file has this key" : "users has no such name");
+}
+
+int client_block(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err =
+      call(args, json_pack("{s:s, s:s, s:s*}", "cmd", "block", "who", args->who, "reason", args->reason),
+           &reply, diag);
+  if (err)
+    return err;
+  if (args->json) {
+    print_json(reply);
+  } else {
+    printf("%s is blocked%s, and stays so until: smpl-bastion unblock %s; %zu sessions were ended\n",
+           args->who, json_is_true(json_object_get(reply, "already")) ? " already" : "", args->who,
+           json_array_size(json_object_get(reply, "ended")));
+    print_note(reply, args->who);
+  }
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+int client_unblock(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err =
+      call(args, json_pack("{s:s, s:s, s:s*}", "cmd", "unblock", "who", args->who, "reason", args->reason),
+           &reply, diag);
+  if (err)
+    return err;
+  if (args->json)
+    print_json(reply);
+  else
+    printf("%s is not blocked any more\n", args->who);
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+int client_blocks(const client_args_t *args, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, json_pack("{s:s}", "cmd", "blocks"), &reply, diag);
+  if (err)
+    return err;
+  const json_t *list = json_object_get(reply, "blocks");
+  size_t i;
+  const json_t *b;
+  if (args->json) {
+    print_json(list);
+  } else if (json_array_size(list) == 0) {
+    puts("nobody is blocked");
+  } else {
+    printf("%-24s  %10s  %s\n", "SINCE (UTC)", "BY UID", "WHO, AND WHY");
+    json_array_foreach(list, i, b)
+    {
+      printf("%-24s  %10lld  %s%s: %s\n", str(b, "since"), num(b, "by_uid"), str(b, "who"),
+             json_is_true(json_object_get(b, "known")) ? "" : " (not in the configuration)",
+             str(b, "reason"));
+    }
+  }
+  json_decref(reply);
+  return SMPL_OK;
+}
+
+/* ---- reload ---- */
 
 /* It took effect; whoever asked for it learns what is missing in it. */
 static int judge_reloaded(const json_t *c, diag_t *diag)

@@ -31,14 +31,18 @@ static bool name_char(char c)
          strchr("._-@+", c) != NULL;
 }
 
-static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
+bool config_is_name(const char *text)
 {
-  if (len == 0 || len >= CONFIG_NAME_MAX || text[0] == '-')
-    return SMPL_EINVAL;
+  size_t len = strlen(text);
   for (size_t i = 0; i < len; i++)
     if (!name_char(text[i]))
-      return SMPL_EINVAL;
-  return keep_text(conf, text, len, out);
+      return false;
+  return len > 0 && len < CONFIG_NAME_MAX && text[0] != '-';
+}
+
+static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
+{
+  return config_is_name(text) ? keep_text(conf, text, len, out) : SMPL_EINVAL;
 }
 
 static const conf_scalar_t scalar_name = {"a name of up to 63 letters, digits and . _ - @ +",
@@ -253,6 +257,7 @@ static const conf_field_t config_fields[] = {
     {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
     {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
+    {"state", CONF_ONE, offsetof(config_t, state), .scalar = &conf_path},
 };
 
 static void config_defaults(void *out)

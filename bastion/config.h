@@ -106,6 +106,7 @@ typedef struct config {
   headsink_conf_t audit_sink;
   const char *control;
   metrics_conf_t metrics; /* port 0: none */
+  const char *state;  /* folder of what outlives the process beside the audit (blocks.h); NULL: none */
   /* what follows from it */
   faults_t faults; /* what counts as absent */
   grant_t *grants; /* in the order of grant_confs */
@@ -123,6 +124,8 @@ int config_load_paths(const char *path, config_t **out, diag_t *diag);
 /* Wipes the host keys. NULL allowed. */
 void config_free(config_t *config);
 
+/* Whether text can be a user's name. */
+bool config_is_name(const char *text);
 /* NULL if there is no such user. */
 const user_conf_t *config_user(const config_t *config, const char *name);
 /* Whether one of our own ssh listeners stands there. */

@@ -6,6 +6,7 @@
 
 #include "bastion/account.h"
 #include "bastion/audit.h"
+#include "bastion/blocks.h"
 #include "bastion/broker.h"
 #include "bastion/client.h"
 #include "bastion/config.h"
@@ -31,6 +32,11 @@ static const char usage_text[] =
     "                                          check the audit's chain; HASH: one that was kept elsewhere\n"
     "smpl-bastion terminate ID|--user U|--target T[:PORT] [--reason TEXT]\n"
     "                                          end sessions now\n"
+    "                                          (no block: they can sign in again)\n"
+    "smpl-bastion block USER|FINGERPRINT --reason TEXT\n"
+    "                                          end their sessions and keep them out, restarts or not\n"
+    "smpl-bastion unblock USER|FINGERPRINT [--reason TEXT]\n"
+    "smpl-bastion blocks [--json]              who is blocked, since when, by whom, why\n"
     "smpl-bastion status [--json]              walls, counts, audit\n"
     "smpl-bastion reload                       read the configuration again; live sessions are judged by it\n"
     "\n"
@@ -159,11 +165,16 @@ static int run_check(const options_t *o)
   int err = load_to_check(o->config, &c, &as_served, &diag);
   if (!err && as_served)
     err = account_can_write(c, &diag);
+  size_t blocked = 0;
+  if (!err && c->state != NULL && (as_served || c->user == NULL))
+    err = blocks_check(c->state, &blocked, &diag);
   bool absent = !err && c->faults.errors > 0;
   if (!err)
     print_faults(&c->faults);
   if (!err && !absent) {
     print_checked(c);
+    if (blocked > 0)
+      printf("  blocked    %zu users and keys\n", blocked);
     if (c->user != NULL)
       printf(as_served ? "  user       %s, who can read and write what it needs\n"
                        : "  note       only root can tell whether user %s can read and write what it needs\n",
@@ -218,29 +229,48 @@ static int run_explain(options_t *o, int argc, char **argv)
 
 /* ---- commands of a running one ---- */
 
+typedef enum argument { ARGUMENT_NONE, ARGUMENT_SESSION, ARGUMENT_WHO } argument_t;
+
 typedef struct command {
   const char *name;
   int (*run)(const client_args_t *args, diag_t *diag);
-  bool takes_id;
+  argument_t argument;
 } command_t;
 
 static const command_t commands[] = {
-    {"sessions", client_sessions, false},  {"status", client_status, false},
-    {"terminate", client_terminate, true}, {"reload", client_reload, false},
-    {"history", client_history, false},
+    {"sessions", client_sessions, ARGUMENT_NONE},      {"status", client_status, ARGUMENT_NONE},
+    {"terminate", client_terminate, ARGUMENT_SESSION}, {"reload", client_reload, ARGUMENT_NONE},
+    {"history", client_history, ARGUMENT_NONE},        {"block", client_block, ARGUMENT_WHO},
+    {"unblock", client_unblock, ARGUMENT_WHO},         {"blocks", client_blocks, ARGUMENT_NONE},
 };
+
+/* -1: go on; else the exit status. */
+static int take_argument(const command_t *command, options_t *o, int argc, char **argv)
+{
+  if (argc > (command->argument != ARGUMENT_NONE ? 1 : 0))
+    return fail_usage("too many arguments");
+  if (command->argument == ARGUMENT_WHO) {
+    o->client.who = argc == 1 ? argv[0] : NULL;
+    if (o->client.who == NULL)
+      return fail_usage("whom: a user's name, or a key's fingerprint (SHA256:...)");
+    if (command->run == client_block && o->client.reason == NULL)
+      return fail_usage("block needs --reason TEXT");
+  }
+  if (command->argument == ARGUMENT_SESSION) {
+    o->client.id = argc == 1 ? argv[0] : NULL;
+    if ((o->client.id != NULL) + (o->client.user != NULL) + (o->client.target != NULL) != 1)
+      return fail_usage("terminate needs one of a session's id, --user U and --target T");
+  }
+  return -1;
+}
 
 static int run_client(const command_t *command, options_t *o, int argc, char **argv)
 {
   diag_t diag = {""};
   config_t *c = NULL;
-  if (argc > (command->takes_id ? 1 : 0))
-    return fail_usage("too many arguments");
-  if (command->takes_id) {
-    o->client.id = argc == 1 ? argv[0] : NULL;
-    if ((o->client.id != NULL) + (o->client.user != NULL) + (o->client.target != NULL) != 1)
-      return fail_usage("terminate needs one of a session's id, --user U and --target T");
-  }
+  int status = take_argument(command, o, argc, argv);
+  if (status >= 0)
+    return status;
   if (o->config != NULL && config_load_paths(o->config, &c, &diag))
     return fail(&diag);
   if (o->client.socket == NULL)

@@ -91,6 +91,7 @@ static void put_all(FILE *f, broker_t *b)
   put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->penalties));
   put(f, "reloads_total", "counter", "Configurations put in force since the start.", b->reloads);
   put(f, "reloads_failed_total", "counter", "Configurations that were refused.", b->reloads_failed);
+  put(f, "blocks", "gauge", "Users and keys that are blocked.", blocks_count(b->blocks));
   put(f, "last_reload_successful", "gauge", "0 while the file is one that the last reload refused.",
       b->reload_error[0] == '\0');
   put(f, "config_absent", "gauge", "Lines, files and accounts that cannot be read and count as absent.",

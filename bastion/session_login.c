@@ -76,6 +76,12 @@ static void record_failure(session_t *s, const char *user, const uint8_t *key, s
   s->refused_keys++;
 }
 
+static bool is_blocked(const session_t *s, const char *user, const uint8_t *key, size_t len)
+{
+  char fingerprint[USERKEY_FINGERPRINT_MAX];
+  return blocks_hold(s->broker->blocks, user, userkey_fingerprint(key, len, fingerprint));
+}
+
 void login_verify(session_t *s, const msg_t *m, bool late)
 {
   msg_t reply;
@@ -89,6 +95,9 @@ void login_verify(session_t *s, const msg_t *m, bool late)
                      m->verify.signature_len, m->verify.data, m->verify.data_len);
     if (r.reason == REASON_NONE)
       r.reason = verify_usable(r.key, &s->source.ip, clock_wall_ms() / 1000);
+    if (r.reason == REASON_NONE && is_blocked(s, r.user, r.blob.data, r.blob.len))
+      r.reason =
+          REASON_BLOCKED; /* not before: who has no private key of theirs shall not learn who is blocked */
     if (r.reason == REASON_NONE && r.blob.len <= sizeof s->verified_key) {
       s->verified = s->proven = true;
       memcpy(s->verified_user, r.user, sizeof s->verified_user);
@@ -227,6 +236,10 @@ void login_request(session_t *s, const msg_t *m)
   const authkey_t *key = user != NULL ? authkeys_find(&user->keys, l->key, l->key_len) : NULL;
   if (key == NULL || verify_usable(key, &s->source.ip, clock_wall_ms() / 1000) != REASON_NONE) {
     refuse_login(s, REASON_POLICY_CHANGED); /* reloaded since the signature */
+    return;
+  }
+  if (blocks_hold(s->broker->blocks, s->user, s->fingerprint)) {
+    refuse_login(s, REASON_BLOCKED); /* since the signature */
     return;
   }
   if (sessions_of(s->broker, l->user) >= s->broker->config->limits.sessions_per_user) {

@@ -29,6 +29,7 @@
   X(KEY_NOT_ACCEPTED, "key-not-accepted", "this kind of key is not accepted")                                \
   X(BAD_SIGNATURE, "bad-signature", "the signature does not verify")                                         \
   X(METHOD_NOT_ACCEPTED, "method-not-accepted", "only public keys are accepted")                             \
+  X(BLOCKED, "blocked", "an administrator has blocked this user or key")                                     \
   /* a channel's refusal */                                                                                  \
   X(NOT_GRANTED, "not-granted", "no grant covers this target")                                               \
   X(OUTSIDE_HOURS, "outside-hours", "the grant for this is not in force at this hour")                       \

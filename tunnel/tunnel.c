@@ -97,6 +97,7 @@ static bool is_final(reason_t reason)
   case REASON_TERMINATED:
   case REASON_POLICY_CHANGED:
   case REASON_OUTSIDE_HOURS:
+  case REASON_BLOCKED:
     return true;
   default:
     return false;

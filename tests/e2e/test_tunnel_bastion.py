@@ -124,6 +124,23 @@ def test_an_administrator_ends_the_session_and_the_tunnel_says_so(place):
     assert "maintenance tonight" in program.stderr and len(program.err) == 1
 
 
+def test_a_user_who_is_blocked_is_told_so_and_not_connected_again(place):
+    place.programs["bastion"].stop()
+    (place.work / "state").mkdir(mode=0o700)
+    config = place.work / "bastion.yaml"
+    config.write_text(config.read_text() + "state: state\n")
+    place.start("bastion")
+    program = place.tunnel("0:config.internal")
+    with socket.create_connection(("127.0.0.1", local_port(program)), timeout=10) as s:
+        s.sendall(b"x")
+        s.recv(1)
+        bastion(place, "block", "dev", "--reason", "left the company")
+        assert program.wait() == 9
+        assert kit.recv_all(s) == b""
+    assert "an administrator has blocked this user or key" in program.stderr and len(program.err) == 1
+    assert "left the company" not in program.stderr
+
+
 def answers(port):
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"there?")
