@@ -216,14 +216,31 @@ static const conf_field_t resolver_fields[] = {
 static const conf_map_t resolver_map = {"resolver", sizeof(resolver_conf_t), resolver_fields,
                                         CONF_COUNT(resolver_fields), NULL};
 
+static const conf_field_t silent_fields[] = {
+    {"rate", CONF_ONE, offsetof(penalty_silent_t, rate), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_SILENT_MAX},
+    {"burst", CONF_ONE, offsetof(penalty_silent_t, burst), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_SILENT_MAX},
+};
+static void silent_defaults(void *out)
+{
+  *(penalty_silent_t *)out = (penalty_silent_t){PENALTY_SILENT_RATE, PENALTY_SILENT_BURST};
+}
+
+static const conf_map_t silent_map = {"silent", sizeof(penalty_silent_t), silent_fields,
+                                      CONF_COUNT(silent_fields), silent_defaults};
+
 static const conf_field_t penalties_fields[] = {
     {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool},
     {"exempt", CONF_MANY, offsetof(penalties_conf_t, exempt), .scalar = &conf_ip_net, .allow_empty = true,
      .max = 256},
+    {"silent", CONF_MAP, offsetof(penalties_conf_t, silent), .map = &silent_map},
 };
 static void penalties_defaults(void *out)
 {
-  ((penalties_conf_t *)out)->enabled = true;
+  penalties_conf_t *p = out;
+  p->enabled = true;
+  silent_defaults(&p->silent);
 }
 
 static const conf_map_t penalties_map = {"penalties", sizeof(penalties_conf_t), penalties_fields,

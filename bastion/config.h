@@ -9,6 +9,7 @@
 #include "bastion/grant.h"
 #include "bastion/headsink.h"
 #include "bastion/hostkey.h"
+#include "bastion/penalty.h"
 #include "bastion/roles.h"
 #include "common/conf.h"
 #include "common/ip.h"
@@ -22,6 +23,7 @@ enum {
   CONFIG_NAME_MAX = 64, /* bytes of a user's or group's name, with NUL */
   CONFIG_CONNECTIONS_MAX = 16384,
   CONFIG_CHANNELS_MAX = 1024,
+  CONFIG_SILENT_MAX = 100000,      /* silent connections of one source, a second and at once */
   CONFIG_STARTUPS_PER_SOURCE = 10, /* unless the configuration says otherwise */
   CONFIG_HOURS_LEN_MAX = 64,       /* bytes of one window as written */
   CONFIG_HOURS_TEXT_MAX = HOURS_WINDOWS_MAX * (CONFIG_HOURS_LEN_MAX + 2),
@@ -80,7 +82,8 @@ typedef struct limits_conf {
 
 typedef struct penalties_conf {
   bool enabled;
-  conf_list_t exempt; /* ip_net_t */
+  conf_list_t exempt;      /* ip_net_t */
+  penalty_silent_t silent; /* connections that went without trying to sign in, of one source */
 } penalties_conf_t;
 
 typedef struct resolver_conf {

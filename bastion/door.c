@@ -161,7 +161,7 @@ const char *door_rule_name(door_rule_t rule)
   static const char *const names[DOOR_RULES] = {
       [DOOR_OPEN] = "none",         [DOOR_SOURCE] = "startups_per_source",
       [DOOR_STARTUPS] = "startups", [DOOR_CONNECTIONS] = "connections",
-      [DOOR_PENALTY] = "penalties",
+      [DOOR_FAILED] = "penalties",  [DOOR_SILENT] = "penalties.silent",
   };
   return (unsigned)rule < DOOR_RULES ? names[rule] : names[DOOR_OPEN];
 }

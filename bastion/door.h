@@ -12,7 +12,9 @@ typedef enum door_rule {
   DOOR_SOURCE,      /* startups_per_source: the oldest of the newcomer's own source goes */
   DOOR_STARTUPS,    /* startups: the oldest of the network with the most goes */
   DOOR_CONNECTIONS, /* connections: the same, or the newcomer if everybody else has signed in */
-  DOOR_PENALTY, /* what its source did before (penalty.h): the newcomer is refused. Not door_enter's to say */
+  /* what its source did before (penalty.h), the newcomer is refused; not door_enter's to say */
+  DOOR_FAILED, /* failed logins and the like */
+  DOOR_SILENT, /* connections without a try */
   DOOR_RULES
 } door_rule_t;
 

@@ -39,7 +39,8 @@ void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule
 }
 
 /* A line before the version string is allowed (RFC 4253 §4.2); ssh -v shows it. */
-static void drop(broker_t *b, int fd, const endpoint_t *from, door_rule_t rule, const char *words)
+static void drop(broker_t *b, int fd, const endpoint_t *from, door_rule_t rule, const char *words,
+                 const char *for_log)
 {
   char line[MSG_TEXT_MAX];
   int len = snprintf(line, sizeof line, "smplkit bastion: %s, try again later\r\n", words);
@@ -47,24 +48,44 @@ static void drop(broker_t *b, int fd, const endpoint_t *from, door_rule_t rule, 
   (void)ignored;
   close(fd);
   b->dropped[rule]++;
-  listener_log_door(b, from, rule, words);
+  listener_log_door(b, from, rule, for_log);
 }
 
-static bool is_penalised(broker_t *b, const ip_t *source)
+static void drop_penalised(broker_t *b, int fd, const endpoint_t *from, door_rule_t rule,
+                           const ip_net_t *network)
 {
-  return !config_is_exempt(b->config, source) && penalty_left(b->penalties, source, clock_mono_ms()) > 0;
+  char net[IP_NET_TEXT_MAX], words[MSG_TEXT_MAX], text[MSG_TEXT_MAX];
+  const char *what =
+      rule == DOOR_FAILED ? "too many failed logins from" : "too many connections that try no login from";
+  snprintf(words, sizeof words, "%s here", what);
+  snprintf(text, sizeof text, "%s %s", what, ip_net_format(network, net));
+  drop(b, fd, from, rule, words, text);
+}
+
+/* DOOR_OPEN, or for what; *network is the one that did it. */
+static door_rule_t penalised(broker_t *b, const ip_t *source, ip_net_t *network)
+{
+  static const door_rule_t rules[] = {
+      [PENALTY_NONE] = DOOR_OPEN, [PENALTY_FAILED] = DOOR_FAILED, [PENALTY_SILENT] = DOOR_SILENT};
+  uint64_t now = clock_mono_ms();
+  if (config_is_exempt(b->config, source))
+    return DOOR_OPEN;
+  return rules[penalty_judge(b->penalties, source, known_is(b->known, source, now),
+                             &b->config->penalties.silent, now, network)];
 }
 
 static void let_in(broker_t *b, int fd, const endpoint_t *from)
 {
   b->accepted++;
-  if (is_penalised(b, &from->ip)) {
-    drop(b, fd, from, DOOR_PENALTY, "too many failed logins from here");
+  ip_net_t network;
+  door_rule_t closed_by = penalised(b, &from->ip, &network);
+  if (closed_by != DOOR_OPEN) {
+    drop_penalised(b, fd, from, closed_by, &network);
     return;
   }
-  door_rule_t closed_by = session_start(b, fd, from);
+  closed_by = session_start(b, fd, from);
   if (closed_by != DOOR_OPEN)
-    drop(b, fd, from, closed_by, "too many connections");
+    drop(b, fd, from, closed_by, "too many connections", "too many connections");
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)

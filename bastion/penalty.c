@@ -4,28 +4,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/source.h"
+enum { BUCKETS = 8192, BUCKETS_LOOK = 128, MS_US = 1000, SECOND_US = 1000000 };
 
-enum { BUCKETS = 8192 };
+/* Who is counted: a network, for one of the two causes. */
+typedef struct key {
+  penalty_cause_t cause;
+  ip_net_t net;
+} who_t;
 
 typedef struct entry {
   struct entry *next;
-  ip_t source;
-  uint64_t until;
-  bool refused; /* reached PENALTY_MIN_MS since it was last free */
+  who_t key;
+  bool is_source;
+  uint64_t until; /* us */
+  bool refused;   /* reached PENALTY_MIN_MS since it was last free */
 } entry_t;
 
 struct penalty {
   entry_t *buckets[BUCKETS];
-  size_t count;
-  uint64_t key; /* so that nobody chooses the bucket */
+  size_t count, sources;
+  size_t cursor; /* the bucket that was looked at last to make room */
+  uint64_t seed; /* so that nobody chooses the bucket */
 };
+
+/* ---- the networks that a deed counts for ---- */
+
+typedef struct level {
+  uint8_t prefix; /* in the 128-bit form, ending with a byte */
+  uint8_t share;  /* it counts one of so many parts of a deed */
+} level_t;
+
+/* The source first. */
+static const level_t v4_levels[] = {{128, 1}, {120, PENALTY_WIDE_SHARE}};
+static const level_t v6_levels[] = {{64, 1}, {56, PENALTY_NARROW_SHARE}, {48, PENALTY_WIDE_SHARE}};
+
+static const level_t *levels_of(const ip_t *ip, size_t *count)
+{
+  bool v4 = ip_is_v4(ip);
+  *count = v4 ? sizeof v4_levels / sizeof *v4_levels : sizeof v6_levels / sizeof *v6_levels;
+  return v4 ? v4_levels : v6_levels;
+}
+
+static who_t key_of(penalty_cause_t cause, const ip_t *ip, uint8_t prefix)
+{
+  who_t key = {.cause = cause, .net = {.prefix = prefix}};
+  memcpy(key.net.base.b, ip->b, prefix / 8u);
+  return key;
+}
+
+static bool same(const who_t *a, const who_t *b)
+{
+  return a->cause == b->cause && a->net.prefix == b->net.prefix && ip_equal(&a->net.base, &b->net.base);
+}
+
+/* ---- the table ---- */
 
 penalty_t *penalty_new(void)
 {
   penalty_t *p = calloc(1, sizeof *p);
   if (p != NULL)
-    RAND_bytes((unsigned char *)&p->key, sizeof p->key);
+    RAND_bytes((unsigned char *)&p->seed, sizeof p->seed);
   return p;
 }
 
@@ -39,11 +77,11 @@ void penalty_free(penalty_t *p)
   free(p);
 }
 
-static size_t bucket_of(const penalty_t *p, const ip_t *source)
+static size_t bucket_of(const penalty_t *p, const who_t *key)
 {
-  uint64_t h = p->key;
-  for (size_t i = 0; i < sizeof source->b; i++)
-    h = (h ^ source->b[i]) * 0x100000001b3u;
+  uint64_t h = p->seed ^ key->net.prefix ^ (uint64_t)key->cause << 8;
+  for (size_t i = 0; i < sizeof key->net.base.b; i++)
+    h = (h ^ key->net.base.b[i]) * 0x100000001b3u;
   return (size_t)(h ^ h >> 32) % BUCKETS;
 }
 
@@ -51,18 +89,19 @@ static void drop(penalty_t *p, entry_t **at)
 {
   entry_t *e = *at;
   *at = e->next;
-  free(e);
+  p->sources -= e->is_source;
   p->count--;
+  free(e);
 }
 
-/* Where the source's entry is linked, or would be. Those that are over go on the way. */
-static entry_t **find(penalty_t *p, const ip_t *source, uint64_t now)
+/* Where the key's entry is linked, or would be. Those that are over go on the way. */
+static entry_t **find(penalty_t *p, const who_t *key, uint64_t now_us)
 {
-  entry_t **at = &p->buckets[bucket_of(p, source)];
+  entry_t **at = &p->buckets[bucket_of(p, key)];
   while (*at != NULL) {
-    if (now >= (*at)->until)
+    if (now_us >= (*at)->until)
       drop(p, at);
-    else if (ip_equal(&(*at)->source, source))
+    else if (same(&(*at)->key, key))
       return at;
     else
       at = &(*at)->next;
@@ -70,64 +109,121 @@ static entry_t **find(penalty_t *p, const ip_t *source, uint64_t now)
   return at;
 }
 
-static void drop_expired(penalty_t *p, uint64_t now)
+/* Makes room: what is over, else the one that would be over first, among a part of the table, each time the next. */
+static void make_room(penalty_t *p, uint64_t now_us)
 {
-  for (size_t i = 0; i < BUCKETS; i++)
-    for (entry_t **at = &p->buckets[i]; *at != NULL;) {
-      if (now >= (*at)->until)
-        drop(p, at);
-      else
-        at = &(*at)->next;
-    }
-}
-
-/* Makes room: what is over, else the one that would be over first. */
-static void make_room(penalty_t *p, uint64_t now)
-{
-  drop_expired(p, now);
-  if (p->count < PENALTY_SOURCES_MAX)
-    return;
+  size_t full = p->count;
   entry_t **soonest = NULL;
-  for (size_t i = 0; i < BUCKETS; i++)
-    for (entry_t **at = &p->buckets[i]; *at != NULL; at = &(*at)->next)
+  for (size_t i = 0; i < BUCKETS_LOOK || (soonest == NULL && p->count == full); i++) {
+    p->cursor = (p->cursor + 1) % BUCKETS;
+    for (entry_t **at = &p->buckets[p->cursor]; *at != NULL;) {
+      if (now_us >= (*at)->until) {
+        drop(p, at);
+        continue;
+      }
       if (soonest == NULL || (*at)->until < (*soonest)->until)
         soonest = at;
-  if (soonest != NULL)
+      at = &(*at)->next;
+    }
+  }
+  if (p->count == full)
     drop(p, soonest);
+}
+
+/* NULL when out of memory. */
+static entry_t *reach(penalty_t *p, const who_t *key, bool is_source, uint64_t now_us)
+{
+  entry_t **at = find(p, key, now_us);
+  if (*at != NULL)
+    return *at;
+  if (p->count >= PENALTY_ENTRIES_MAX) {
+    make_room(p, now_us);
+    at = find(p, key, now_us);
+  }
+  entry_t *e = calloc(1, sizeof *e);
+  if (e == NULL)
+    return NULL;
+  *e = (entry_t){.key = *key, .is_source = is_source, .until = now_us};
+  *at = e;
+  p->sources += is_source;
+  p->count++;
+  return e;
+}
+
+/* ---- deeds ---- */
+
+static uint64_t cost_of(const penalty_silent_t *limit)
+{
+  return SECOND_US / limit->rate;
+}
+
+static void charge(penalty_t *p, penalty_cause_t cause, const ip_t *address, uint64_t us, uint64_t max_us,
+                   uint64_t now_us)
+{
+  size_t count;
+  const level_t *levels = levels_of(address, &count);
+  for (size_t i = 0; i < count; i++) {
+    who_t key = key_of(cause, address, levels[i].prefix);
+    entry_t *e = reach(p, &key, i == 0 && cause == PENALTY_FAILED, now_us);
+    if (e == NULL)
+      return;
+    e->until += us / levels[i].share;
+    if (e->until - now_us > max_us)
+      e->until = now_us + max_us;
+    e->refused = e->refused || e->until - now_us >= (uint64_t)PENALTY_MIN_MS * MS_US;
+  }
 }
 
 void penalty_add(penalty_t *p, const ip_t *address, uint64_t ms, uint64_t now)
 {
-  ip_t source = source_of(address);
-  entry_t **at = find(p, &source, now);
-  if (*at == NULL) {
-    if (p->count >= PENALTY_SOURCES_MAX) {
-      make_room(p, now);
-      at = find(p, &source, now);
-    }
-    entry_t *e = calloc(1, sizeof *e);
-    if (e == NULL)
-      return;
-    e->source = source;
-    e->until = now;
-    *at = e;
-    p->count++;
+  charge(p, PENALTY_FAILED, address, ms * MS_US, (uint64_t)PENALTY_MAX_MS * MS_US, now * MS_US);
+}
+
+void penalty_add_silent(penalty_t *p, const ip_t *address, const penalty_silent_t *limit, uint64_t now)
+{
+  uint64_t cost = cost_of(limit);
+  charge(p, PENALTY_SILENT, address, cost, cost * limit->burst, now * MS_US);
+}
+
+/* ---- judging ---- */
+
+static uint64_t failed_left(penalty_t *p, const ip_t *address, uint8_t prefix, uint64_t now_us)
+{
+  who_t key = key_of(PENALTY_FAILED, address, prefix);
+  const entry_t *e = *find(p, &key, now_us);
+  return e != NULL && e->refused ? e->until - now_us : 0;
+}
+
+static bool is_silent_too_often(penalty_t *p, const ip_t *address, uint8_t prefix,
+                                const penalty_silent_t *limit, uint64_t now_us)
+{
+  who_t key = key_of(PENALTY_SILENT, address, prefix);
+  const entry_t *e = *find(p, &key, now_us);
+  return e != NULL && e->until - now_us > cost_of(limit) * (limit->burst - 1);
+}
+
+penalty_cause_t penalty_judge(penalty_t *p, const ip_t *address, bool known, const penalty_silent_t *limit,
+                              uint64_t now, ip_net_t *network)
+{
+  size_t count;
+  const level_t *levels = levels_of(address, &count);
+  for (size_t i = 0; i < (known ? 1 : count); i++) {
+    *network = key_of(PENALTY_NONE, address, levels[i].prefix).net;
+    if (failed_left(p, address, levels[i].prefix, now * MS_US) > 0)
+      return PENALTY_FAILED;
+    if (is_silent_too_often(p, address, levels[i].prefix, limit, now * MS_US))
+      return PENALTY_SILENT;
   }
-  entry_t *e = *at;
-  e->until += ms;
-  if (e->until - now > PENALTY_MAX_MS)
-    e->until = now + PENALTY_MAX_MS;
-  e->refused = e->refused || e->until - now >= PENALTY_MIN_MS;
+  return PENALTY_NONE;
 }
 
 uint64_t penalty_left(penalty_t *p, const ip_t *address, uint64_t now)
 {
-  ip_t source = source_of(address);
-  const entry_t *e = *find(p, &source, now);
-  return e != NULL && e->refused ? e->until - now : 0;
+  size_t count;
+  return (failed_left(p, address, levels_of(address, &count)->prefix, now * MS_US) + MS_US - 1) / MS_US;
 }
 
 size_t penalty_count(const penalty_t *p)
 {
-  return p->count;
+  return p->sources;
 }

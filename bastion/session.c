@@ -207,23 +207,31 @@ static void set_death(session_t *s)
   set_reason(s, REASON_WORKER_DIED, text);
 }
 
+/* In ms, 0 for a connection that went without trying to sign in. */
+static uint64_t penalty_of(const session_t *s)
+{
+  if (s->reason == REASON_WORKER_DIED || s->reason == REASON_WORKER_MISBEHAVED)
+    return PENALTY_CRASH_MS;
+  if (s->reason == REASON_LOGIN_GRACE && s->hash_len > 0)
+    return PENALTY_GRACE_MS;
+  return s->refused_keys > 0 || s->failures > 0 ? PENALTY_AUTH_MS : 0;
+}
+
 /* What the source has to wait for, for what this connection of its did. */
 static void penalise(const session_t *s)
 {
   broker_t *b = s->broker;
-  uint64_t ms = 0;
-  if (s->proven || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
-    ms = 0; /* somebody known; and what happens to them is not always their doing */
-  else if (s->reason == REASON_WORKER_DIED || s->reason == REASON_WORKER_MISBEHAVED)
-    ms = PENALTY_CRASH_MS;
-  else if (s->reason == REASON_LOGIN_GRACE)
-    ms = PENALTY_GRACE_MS;
-  else
-    ms = s->refused_keys > 0 || s->failures > 0 ? PENALTY_AUTH_MS : PENALTY_NOAUTH_MS;
   b->misbehaved += s->reason == REASON_WORKER_MISBEHAVED;
   b->workers_died += s->reason == REASON_WORKER_DIED;
-  if (ms > 0 && b->penalties != NULL && !config_is_exempt(b->config, &s->source.ip))
-    penalty_add(b->penalties, &s->source.ip, ms, clock_mono_ms());
+  if (s->proven || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
+    return; /* somebody known; and what happens to them is not always their doing */
+  if (config_is_exempt(b->config, &s->source.ip))
+    return;
+  uint64_t ms = penalty_of(s), now = clock_mono_ms();
+  if (ms > 0)
+    penalty_add(b->penalties, &s->source.ip, ms, now);
+  else
+    penalty_add_silent(b->penalties, &s->source.ip, &b->config->penalties.silent, now);
 }
 
 /* The end, whoever wanted it and however it came: after this nothing of the session can pass a byte or run on, and its

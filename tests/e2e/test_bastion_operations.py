@@ -243,7 +243,34 @@ def test_failed_logins_keep_their_source_out_for_a_while(world):
     with socket.create_connection((BASTION, w.ssh_port), source_address=("127.42.7.7", 0)) as s:
         s.settimeout(kit.PATIENCE)
         assert s.recv(8).startswith(b"SSH-2.0-")  # another source is let in
+    w.bastion.wait_line(r"too many failed logins from 127.0.0.1/32 \(penalties; ")
     w.write(extra="penalties: {enabled: false}\n")
+    w.command("reload")
+    assert w.ssh("-s", command=["smpl-control"]).returncode == 0
+
+
+def test_who_tries_no_login_is_counted_apart_and_locks_no_colleague_out(world):
+    """A health check and a developer behind one address."""
+    w = world(start=False)
+    w.write(extra="penalties: {exempt: [10.0.0.0/8], silent: {rate: 1, burst: 30}}\n")
+    w.start()
+
+    for _ in range(20):  # more than the seconds of penalty that close the door
+        with socket.create_connection((BASTION, w.ssh_port), source_address=("127.0.0.1", 0)) as s:
+            s.settimeout(kit.PATIENCE)
+            assert kit.recv_all(s, limit=8).startswith(b"SSH-2.0-")
+    kit.wait_until(lambda: w.status()["connections"] == 0, "they have ended")
+    assert w.ssh("-s", command=["smpl-control"]).returncode == 0  # the colleague
+    assert w.ssh("-N", user="nobody").returncode == 255 and w.ssh("-s", command=["smpl-control"]).returncode == 0
+    def flood():
+        for s in [socket.create_connection((BASTION, w.ssh_port), source_address=("127.0.0.1", 0)) for _ in range(60)]:
+            s.close()
+        return w.status()["counts"]["dropped"] > 0
+
+    kit.wait_until(flood, "there are too many")
+    assert w.status()["counts"]["dropped_by"]["penalties.silent"] == w.status()["counts"]["dropped"] > 0
+    w.bastion.wait_line(r"connection from 127.0.0.1:\d+: too many connections that try no login from 127.0.0.1/32 \(penalties.silent;")
+    w.write(extra="penalties: {exempt: [127.0.0.0/8]}\n")
     w.command("reload")
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0
 

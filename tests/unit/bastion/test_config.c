@@ -129,6 +129,9 @@ static void every_mistake_is_named_with_its_place(void **state)
              "audit_sink: expected");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {exempt: [10.0.0.1/8]}", "exempt");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {enabled: maybe}", "enabled");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {silent: {rate: 0}}", "rate");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {silent: {burst: 0}}", "burst");
+  fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {silent: 5}", "silent");
   fails_with("channels: 7", "drain: 2h", "drain");
   fails_with("127.0.0.1:2222", "127.0.0.1", "bastion.yaml:1:11: listen");
   fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
