@@ -5,6 +5,8 @@ own pid; nothing is looked up by name. Times here bound how long a hanging progr
 measures speed. A test waits for what it wants (wait_until), or counts; it never sleeps and then hopes.
 """
 
+import functools
+import math
 import os
 import re
 import shutil
@@ -47,6 +49,34 @@ def wait_until(condition, what, timeout=PATIENCE, step=0.02):
             return value
         assert time.monotonic() < end, f"waited {timeout:.0f} s in vain: {what}"
         time.sleep(step)
+
+
+@functools.cache
+def slowness():
+    """How many times as long as on a quiet machine a program of ours takes here and now, from 1 to 20."""
+    began = time.monotonic()
+    for _ in range(20):
+        subprocess.run([binary("smpl-app"), "--version"], check=True, stdout=subprocess.DEVNULL)
+    return min(20.0, max(1.0, (time.monotonic() - began) / 0.1))
+
+
+def ample(seconds):
+    """A configured limit in whole seconds that whoever does things right keeps on this machine, where so many are ample on a quiet
+    one."""
+    return math.ceil(seconds * slowness())
+
+
+def wait_still(value, what, still=1.0, timeout=PATIENCE):
+    """Waits until value() has not changed for a while, and returns it. What comes after must hold of any value: on a machine that
+    pauses, it may still change."""
+    seen, since, end = value(), time.monotonic(), time.monotonic() + timeout
+    while time.monotonic() - since < still:
+        assert time.monotonic() < end, f"waited {timeout:.0f} s in vain: {what}; it is {seen}"
+        time.sleep(0.05)
+        now = value()
+        if now != seen:
+            seen, since = now, time.monotonic()
+    return seen
 
 
 _ports_given = set()
@@ -210,7 +240,7 @@ def alive(pid):
 
 def recv_all(sock, limit=1 << 24):
     """Reads to the peer's end or reset."""
-    data = b""
+    data = bytearray()
     try:
         while len(data) < limit:
             part = sock.recv(65536)
@@ -219,7 +249,7 @@ def recv_all(sock, limit=1 << 24):
             data += part
     except ConnectionResetError:
         pass
-    return data
+    return bytes(data)
 
 
 def closed_unread(address, port, source, timeout=PATIENCE):

@@ -67,7 +67,7 @@ class Rogue(Contract):
         wire = Wire(world.ssh_port, source=source)
         wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.transport = Transport(wire)
-        self.transport.banner_timeout = self.transport.auth_timeout = kit.PATIENCE
+        self.transport.banner_timeout = self.transport.handshake_timeout = self.transport.auth_timeout = kit.PATIENCE
         self.transport.start_client(timeout=kit.PATIENCE)
         if signed_in:
             self.transport.auth_publickey("dev", paramiko.Ed25519Key.from_private_key_file(str(world.key)))
@@ -106,7 +106,12 @@ class Rogue(Contract):
     def put(self, packet, fds=(), size=0, times=1):
         return self.tell(f"send {packet.hex() or '-'} {size} {len(fds)} {times}")
 
-    def receive(self, ms=5000):
+    def sign_many(self, times):
+        """As sign, so often at once; whether each was given."""
+        self.put(self.packet(fb.SIGN, struct.pack("=II", 0, 32) + bytes(32)), times=times)
+        return [kind == fb.SIGNED and struct.unpack_from("=I", body)[0] != 0 for kind, body in (self.receive() for _ in range(times))]
+
+    def receive(self, ms=100_000):
         words = self.tell(f"hear {ms}")
         if words in (GONE, "closed", "silence"):
             return words, b""

@@ -41,7 +41,7 @@ class Client:
     def __init__(self, world, receive_buffer=None, **options):
         self.wire = Wire(world.ssh_port, receive_buffer)
         self.transport = paramiko.Transport(self.wire, **options)
-        self.transport.banner_timeout = self.transport.auth_timeout = kit.PATIENCE
+        self.transport.banner_timeout = self.transport.handshake_timeout = self.transport.auth_timeout = kit.PATIENCE
         self.transport.start_client(timeout=kit.PATIENCE)
         self.transport.auth_publickey("dev", paramiko.Ed25519Key.from_private_key_file(str(world.key)))
 

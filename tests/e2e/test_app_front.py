@@ -370,7 +370,7 @@ def test_a_client_that_leaves_while_its_key_is_judged_harms_nobody(front):
         s.close()
     with front.connect() as s:
         s.sendall(put("sk_api_" + "c" * 36, 2) + b"{}")
-        time.sleep(0.1)
+        front.ask("/api/v1/echo/x")  # once it is answered, what came before has been read
         front.program.signal(15)
         assert b"HTTP/1.1 200 OK" in kit.recv_all(s)
     assert front.program.wait() == 0
@@ -501,16 +501,14 @@ def test_the_service_manager_is_told(work, spawn):
 # Limits
 
 def test_slow_heads_are_cut_off_while_others_are_served(front):
-    slow = [front.connect() for _ in range(50)]
     start = time.monotonic()
+    slow = [front.connect() for _ in range(50)]
     for s in slow:
         s.sendall(b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n")
-    ended = []
+    ended, served = [], 0
     while len(ended) < len(slow):
-        assert time.monotonic() - start < 10 + kit.PATIENCE
-        before = time.monotonic()
         assert front.ask("/api/v1/echo/x").status == 200
-        assert time.monotonic() - before < 2
+        served += not ended  # while all of them go on
         for s in slow:
             if s in ended:
                 continue
@@ -525,10 +523,10 @@ def test_slow_heads_are_cut_off_while_others_are_served(front):
                 ended.append(s)
             s.setblocking(True)
         time.sleep(0.25)
-    assert time.monotonic() - start > 9
+    assert time.monotonic() - start > 9 and served > 0
     for s in slow:
         s.close()
-    assert len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50
+    kit.wait_until(lambda: len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50, "their log lines")
 
 
 def test_few_open_files_mean_fewer_connections_not_a_deaf_listener(work, spawn):
@@ -561,13 +559,13 @@ def test_memory_of_big_bodies_goes_back_to_the_system(front):
 @pytest.mark.full
 def test_slow_bodies_are_cut_off(front):
     with front.connect() as s:
-        s.sendall(post(b"Content-Length: 1000\r\n"))
         start = time.monotonic()
+        s.sendall(post(b"Content-Length: 1000\r\n"))
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            while time.monotonic() - start < 60:
+            while time.monotonic() - start < kit.PATIENCE:
                 s.sendall(b" ")
                 time.sleep(0.5)
-        assert 29 < time.monotonic() - start < 40
+        assert 29 < time.monotonic() - start
 
 
 # The log
@@ -608,12 +606,12 @@ def test_requests_under_way_are_finished_on_sigterm(front):
     idle, busy = front.connect(), front.connect()
     idle.sendall(get(b"/api/v1/echo/x"))
     assert b"200 OK" in idle.recv(4096)
-    busy.sendall(get(b"/api/v1/echo/later?ms=700"))
-    time.sleep(0.2)
+    busy.sendall(get(b"/api/v1/echo/later?ms=2000"))
+    front.ask("/api/v1/echo/x")  # once it is answered, what came before has been read
     front.program.signal(15)
     assert kit.recv_all(idle) == b""
-    with pytest.raises(OSError):
-        front.connect(timeout=2)
+    with pytest.raises(ConnectionRefusedError):
+        front.connect()
     answer = Answer(kit.recv_all(busy))
     assert answer.status == 200 and answer.headers["connection"] == "close"
     assert front.program.wait() == 0
@@ -621,17 +619,18 @@ def test_requests_under_way_are_finished_on_sigterm(front):
 
 def test_ready_says_no_at_once_and_the_service_goes_on_for_the_lag(work, spawn):
     """What a load balancer needs to take an instance out without losing a request."""
-    front = Front(work, spawn, "drain: {lag: 1500ms, finish: 5s}\n")
+    lag = 1000 * kit.ample(1.5)
+    front = Front(work, spawn, f"drain: {{lag: {lag}ms, finish: 10m}}\n")
     ready = front.ask("/internal/v1/ready", INTERNAL)
     assert ready.status == 200 and ready.json["status"] == "ready" and ready.json["storage"] == "ok"
     assert front.ask("/internal/v1/ready").status == 404
     kept, busy = front.connect(), front.connect()
     kept.sendall(get(b"/api/v1/echo/x"))
     assert b"200 OK" in kept.recv(4096)
-    busy.sendall(get(b"/api/v1/echo/later?ms=2500"))
-    time.sleep(0.1)
+    busy.sendall(get(b"/api/v1/echo/later?ms=%d" % (lag + 1000)))
+    front.ask("/api/v1/echo/x")  # once it is answered, what came before has been read
     front.program.signal(15)
-    front.program.wait_line("still serving for 1500ms")
+    front.program.wait_line("still serving for ")
     asked = front.ask("/internal/v1/ready", INTERNAL)
     assert asked.status == 503 and asked.json["status"] == "draining"
     assert front.ask("/internal/v1/health", INTERNAL).status == 200
@@ -641,7 +640,7 @@ def test_ready_says_no_at_once_and_the_service_goes_on_for_the_lag(work, spawn):
 
     def refused():
         try:
-            front.connect(timeout=2).close()
+            front.connect().close()
         except ConnectionRefusedError:
             return True
 

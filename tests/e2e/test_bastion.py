@@ -249,11 +249,9 @@ def test_terminate_cuts_live_connections_and_tells_the_client_why(world):
     session, = w.sessions()
     assert [c["name"] for c in session["channels"]] == ["config.internal.smplkit.local"]
     assert "config.internal.smplkit.local" in w.command("sessions").stdout
-    began = time.monotonic()
     done = w.command("terminate", session["id"][:8], "--reason", "lunch\x1b[31m")
     kit.recv_all(held)
     ssh.wait()
-    assert time.monotonic() - began < 5
     assert session["id"] in done.stdout
     assert "an administrator ended the session: lunch" in ssh.stderr
     end = w.wait_record("session-end", session=session["id"])
@@ -281,10 +279,8 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
     held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert held.recv(100)
     w.write(grants=f"  - {{groups: [developers], targets: ['app.internal.smplkit.local:*'], networks: [127.42.0.0/16]}}\n")
-    began = time.monotonic()
     w.bastion.signal(signal.SIGHUP)
     kit.recv_all(held)
-    assert time.monotonic() - began < 5
     assert w.wait_record("session-end")["reason"] == "policy-changed"
 
 
@@ -524,28 +520,28 @@ def grant(w, **keys):
 
 
 def test_idle_sessions_end_and_forwarded_bytes_keep_them(world):
-    w = world(start=False)
-    w.write(grants=grant(w, idle="2s"))
+    w, idle = world(start=False), kit.ample(2)
+    w.write(grants=grant(w, idle=f"{idle}s"))
     w.start()
     ssh, local = w.forward(extra=("-o", "ServerAliveInterval=1"))
     began = time.monotonic()
-    while time.monotonic() - began < 4:
+    while time.monotonic() - began < 2 * idle:
         assert w.get(local).stdout == "hello from inside"
         time.sleep(0.3)
     ssh.wait()
-    assert "no bytes were forwarded for 2s, the grant's idle time" in ssh.stderr
+    assert f"no bytes were forwarded for {idle}s, the grant's idle time" in ssh.stderr
     assert w.wait_record("session-end")["reason"] == "idle"
 
 
 def test_sessions_end_when_their_time_is_over(world):
-    w = world(start=False)
-    w.write(grants=grant(w, session="2s"))
+    w, most = world(start=False), kit.ample(2)
+    w.write(grants=grant(w, session=f"{most}s"))
     w.start()
     ssh, local = w.forward()
     held = held_connection(w, local)
     kit.recv_all(held)
     ssh.wait()
-    assert "session time of 2s is over" in ssh.stderr
+    assert f"session time of {most}s is over" in ssh.stderr
     assert w.wait_record("session-end")["reason"] == "session-limit"
 
 
@@ -566,7 +562,7 @@ def test_a_user_has_so_many_sessions_and_a_session_so_many_channels(world):
 
 
 def test_connections_that_never_sign_in_are_ended_and_bounded(world):
-    w = world(limits="login_grace: 2s, startups: \"3:100:4\", connections: 6")
+    w = world(limits=f"login_grace: {kit.ample(2)}s, startups: \"3:100:4\", connections: 6")
     held = [socket.create_connection((BASTION, w.ssh_port)) for _ in range(3)]
     kit.wait_until(lambda: w.status()["connections"] == 3, "three wait for their login")
     held.append(silent(w, "127.42.0.77"))

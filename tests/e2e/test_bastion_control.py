@@ -103,19 +103,19 @@ def test_limits_and_sessions_say_how_things_stand(world):
 
 
 def test_an_end_that_comes_near_is_told_and_told_again_after_it_was_averted(world):
-    w = world()
-    w.write(grants=grants(w, idle="6s"))
+    w, idle = world(), 3 * kit.ample(2)
+    w.write(grants=grants(w, idle=f"{idle}s"))
     w.command("reload")
     shared = w.work / "mux"
     ssh, local = w.forward(extra=("-M", "-S", shared, "-v"))
     control = w.control("-S", shared)
     assert control.ask(cmd="whoami")["ok"]
-    first = kit.wait_until(lambda: control.ask(cmd="limits")["idle_left_s"] <= 2, "it comes near", step=0.2)
+    first = kit.wait_until(lambda: control.ask(cmd="limits")["idle_left_s"] <= idle // 3, "it comes near", step=0.2)
     assert w.get(local).returncode == 0  # averted
     second = control.event("expiring")
-    assert second["reason"] == "idle" and 0 < second["left_s"] <= 6 and "unless bytes are forwarded" in second["text"]
+    assert second["reason"] == "idle" and 0 < second["left_s"] <= idle and "unless bytes are forwarded" in second["text"]
     ending = control.event("ending")
-    assert ending["reason"] == "idle" and "6s" in ending["text"]
+    assert ending["reason"] == "idle" and f"{idle}s" in ending["text"]
     assert first
     assert ssh.wait(kit.PATIENCE) == 255
     assert "Remote: session" in ssh.stderr  # stock ssh, in words
@@ -125,15 +125,15 @@ def test_an_end_that_comes_near_is_told_and_told_again_after_it_was_averted(worl
 
 @pytest.mark.short
 def test_the_end_is_told_before_it_comes(world):
-    w = world()
-    w.write(grants=grants(w, session="3s"))
+    w, most = world(), kit.ample(3)
+    w.write(grants=grants(w, session=f"{most}s"))
     w.command("reload")
     control = w.control()
     session = control.ask(cmd="whoami")["session"]
     warning = control.event("expiring")
-    assert warning["reason"] == "session-limit" and 0 < warning["left_s"] <= 3
+    assert warning["reason"] == "session-limit" and 0 < warning["left_s"] <= most
     assert control.event("ending")["reason"] == "session-limit"
-    assert "the grant's session time of 3s is over" in control.end()
+    assert f"the grant's session time of {most}s is over" in control.end()
     assert w.wait_record("session-end", session=session)["reason"] == "session-limit"
     control = w.control()
     session = control.ask(cmd="whoami")["session"]
@@ -159,10 +159,8 @@ def test_a_grant_holds_in_its_hours_only(world):
 
     held = test_bastion.held_connection(w, local)
     w.write(grants=grants(w, hours=hours_that_exclude_now()))
-    began = time.monotonic()
     w.command("reload")
     kit.recv_all(held)  # cut
-    assert time.monotonic() - began < 5  # generous; it is one turn of the loop
     assert "policy" in (ssh.wait(kit.PATIENCE) and ssh.stderr)
     control = w.control()
     why = control.ask(cmd="why", target="config.internal", port=w.port)
@@ -249,8 +247,8 @@ def test_questions_are_bounded(world):
     answers = w.ask(*[{"cmd": "whoami"}] * 15)
     assert all(a["ok"] for a in answers)
     control = w.control()
-    refused = next((i for i in range(2000) if not control.ask(cmd="whoami")["ok"]), None)
-    assert refused is not None and refused >= 200  # SESSION_QUESTION_BURST
+    answered = [a["ok"] for a in control.ask_all(*[{"cmd": "whoami"}] * 1000)]
+    assert False in answered and answered.index(False) >= 200  # SESSION_QUESTION_BURST
     kit.wait_until(lambda: control.ask(cmd="whoami")["ok"], "it comes back", step=0.1)
 
 

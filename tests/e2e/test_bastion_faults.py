@@ -112,18 +112,21 @@ def test_a_target_that_accepts_and_stalls_costs_bounded_memory_and_holds_up_nobo
     stuck = client.open(WEB, stalled.port)
     stuck.settimeout(1)
     sent = 0
-    with pytest.raises(socket.timeout):
-        while True:
+    bytes_up = lambda: next(c["bytes_up"] for c in place.session_of(client)["channels"] if c["port"] == stalled.port)
+    while True:
+        try:
             sent += stuck.send(b"x" * 32768)
             assert sent < 16 << 20, "somebody takes all that nobody reads"
+        except socket.timeout:
+            if kit.wait_still(bytes_up, "the target takes nothing more") < sent:
+                break
     other = client.open(WEB, lively.port)
     for _ in range(100):
         ping(other)
     session = place.session_of(client)
     if not kit.SANITIZED:
         assert memory_kb(session["pid"]) < 20_000
-    up = next(c["bytes_up"] for c in session["channels"] if c["port"] == stalled.port)
-    assert up < 8 << 20  # what the two sockets hold
+    assert bytes_up() < 8 << 20  # what the two sockets hold
     stuck.close()
     stalled.connections[0].close()  # or the bastion would wait a while for it to take the rest
     assert w.wait_record("channel-end", port=stalled.port)["bytes_up"] < sent
@@ -263,12 +266,10 @@ def test_connects_that_nobody_answers_hold_up_neither_other_connects_nor_the_end
         client.open_unasked(1000 + i, WEB, mute.port)
     ping(client.open(WEB, lively.port))
     session = place.session_of(client)
-    began = time.monotonic()
     w.command("terminate", session["id"])
     w.wait_record("session-end", reason="terminated")
-    assert time.monotonic() - began < 10
-    told = w.records("channel-refused", reason="session-ended")
-    assert sum(r.get("repeated", 1) for r in told) == 100
+    told = lambda reason: sum(r.get("repeated", 1) for r in w.records("channel-refused", reason=reason))
+    assert told("session-ended") > 0 and told("session-ended") + told("connect-timeout") == 100  # the end did not wait for them
     w.check_chain()
 
 
@@ -279,7 +280,7 @@ def test_a_connect_that_nobody_answers_is_given_up(place):
     place.open.append(mute)
     began = time.monotonic()
     done = w.ssh("-W", f"{WEB}:{mute.port}", timeout=kit.PATIENCE)
-    assert done.returncode != 0 and 10 < time.monotonic() - began < 40
+    assert done.returncode != 0 and 10 < time.monotonic() - began
     assert w.wait_record("channel-refused", port=mute.port)["reason"] == "connect-timeout"
 
 
@@ -379,15 +380,11 @@ def test_a_client_that_stops_reading_costs_bounded_memory_and_holds_up_nobody(pl
     client.wire.deaf.set()
     kept = other.open(WEB, lively.port)
     pid = place.session_of(client)["pid"]
-    time.sleep(1)
+    bytes_down = lambda: sum(c["bytes_down"] for c in (place.session_of(client) or {"channels": []})["channels"])
+    assert kit.wait_still(bytes_down, "nothing more is taken from the targets") < 64 << 20
     for _ in range(50):
         ping(kept)
-    if not kit.SANITIZED:
-        assert memory_kb(pid) < 20_000 + 16 * 4608
-    before = sum(c["bytes_down"] for c in place.session_of(client)["channels"])
-    time.sleep(1.5)
-    after = place.session_of(client)  # may have ended meanwhile, where the machine is slow
-    assert after is None or sum(c["bytes_down"] for c in after["channels"]) - before < 4 << 20  # nothing flows
+    assert kit.SANITIZED or not kit.alive(pid) or memory_kb(pid) < 20_000 + 16 * 4608  # it is given up after a while
     assert len(channels) == 16
 
 
@@ -671,11 +668,17 @@ def test_at_the_descriptor_limit_nothing_new_begins_and_nothing_old_ends(place):
 SLOW = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <unistd.h>
 int fdatasync(int fd)
 {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-  usleep(500000);
+  int log = open("syncs", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (write(log, ".", 1) != 1)
+    return -1;
+  close(log);
+  while (access("hold", F_OK) == 0)
+    usleep(1000);
   return real(fd);
 }
 """
@@ -683,7 +686,7 @@ int fdatasync(int fd)
 
 @pytest.fixture
 def slow_sync(work):
-    """A library that makes each sync of a file take half a second longer."""
+    """A library that makes each sync of a file take until there is no file `hold`, and counts them in the file `syncs`."""
     if kit.SANITIZED:
         pytest.skip("no library goes before a sanitizer's")
     (work / "slow.c").write_text(SLOW)
@@ -699,21 +702,20 @@ def test_a_slow_audit_makes_only_those_wait_who_open(place, slow_sync):
     lively = place.target(echo)
     client, other = place.client(), place.client()
     kept = other.open(WEB, lively.port)
-    began = time.monotonic()
+    hold, syncs = w.work / "hold", lambda: (w.work / "syncs").stat().st_size
+    hold.touch()
+    before = syncs()
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         opened = [pool.submit(client.open, WEB, lively.port) for _ in range(40)]
-        rounds, worst = 0, 0.0
-        while not all(f.done() for f in opened):
-            at = time.monotonic()
-            ping(kept)
-            worst = max(worst, time.monotonic() - at)
-            rounds += 1
+        try:  # meanwhile nobody else waits, nor does the control socket
+            kit.wait_until(lambda: w.status()["audit"]["waiting"] >= 40, "their records wait")
+            for _ in range(100):
+                ping(kept)
+            assert not any(f.done() for f in opened)  # the records come first
+        finally:
+            hold.unlink()
         channels = [f.result() for f in opened]
-    took = time.monotonic() - began
-    assert took > 0.4  # the records came first
-    assert took < 10  # in groups: one after another would take 20
-    assert rounds > 20 and worst < 2, (rounds, worst)  # pings that waited for syncs would be fewer than 20
-    assert w.status()["ok"]  # the control socket does not wait either
+    assert syncs() - before <= 5  # in groups
     for channel in channels:
         ping(channel)
     w.check_chain()

@@ -89,13 +89,13 @@ def test_openssh_multiplexing_shares_one_session_and_survives_its_users(world):
 
 
 def test_openssh_keepalives_are_answered_and_keep_nothing_from_being_idle(world):
-    w = world
-    w.write(grants=f"  - {{groups: [developers], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16], idle: 4s}}\n")
+    w, interval = world, kit.ample(1)
+    w.write(grants=f"  - {{groups: [developers], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16], idle: {4 * interval}s}}\n")
     w.command("reload")
     began = time.monotonic()
-    ssh = w.spawn(*w.ssh_argv("-N", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1"))
+    ssh = w.spawn(*w.ssh_argv("-N", "-o", f"ServerAliveInterval={interval}", "-o", "ServerAliveCountMax=1"))
     ssh.wait()
-    assert time.monotonic() - began > 3, ssh.stderr  # not for want of an answer
+    assert time.monotonic() - began > 3 * interval, ssh.stderr  # not for want of an answer
     assert "idle" in ssh.stderr and w.wait_record("session-end")["reason"] == "idle"
 
 

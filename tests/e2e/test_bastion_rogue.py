@@ -8,7 +8,6 @@ import re
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 
@@ -23,7 +22,7 @@ from test_bastion_world import BASTION, WEB, World  # noqa: E402
 
 STAGES = {"before the login": False, "after the login": True}
 USERS = "  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: ops, keys: ops.pub, groups: [operators]}\n"
-LIMITS = "startups: '500:30:500', startups_per_source: 500, sessions_per_user: 500, drain: 1s"
+LIMITS = "startups: '500:30:500', startups_per_source: 500, sessions_per_user: 500, drain: 1s, login_grace: 10m"
 
 
 class Place:
@@ -170,7 +169,7 @@ def test_what_a_worker_may_call_gets_it_nowhere(place):
         w.send(fb.OPEN, fb.text(WEB, 256) + struct.pack("=I", place.target.port) + fb.text("x", 256))
         assert w.receive()[0] == fb.OPENED and w.fd > 4
         assert w.call(44, w.fd, "@ping", 4, 0, 0, 0) == (4, 0)
-        assert w.call(7, "#" + struct.pack("=ihh", w.fd, 1, 0).hex(), 1, 3000) == (1, 0)  # the echo
+        assert w.call(7, "#" + struct.pack("=ihh", w.fd, 1, 0).hex(), 1, 100_000) == (1, 0)  # the echo
         assert w.call(48, w.fd, 2) == (0, 0)  # shut down: what a worker does, and no way to connect anew
         assert w.call(44, w.fd, "@x", 1, 0, 0, 0)[1] == errno.EPIPE
         assert w.receive(50)[0] == "silence"
@@ -411,10 +410,8 @@ def test_what_a_signed_in_worker_asks_out_of_turn_is_refused_and_on_record(place
         assert not w.verify(data, place.ops.sign(data))
         kind, body = w.login("ops", place.ops.blob, kind=fb.PROBE)
         assert kind == fb.PROBED and struct.unpack_from("=I", body)[0] == 0
-        given = 0
-        while given < 1000 and w.sign(bytes(32)):
-            given += 1
-        assert 64 <= given < 200  # SESSION_SIGN_BURST, then SESSION_SIGN_PER_SECOND
+        answers = w.sign_many(100)  # at once, so that next to no allowance comes back between them
+        assert False in answers and answers.index(False) >= 64  # SESSION_SIGN_BURST, then SESSION_SIGN_PER_SECOND
         kit.wait_until(lambda: len(place.since(mark, event="refused")) == 3, "each is on record")
     assert {r["what"] for r in place.since(mark, event="refused")} == {
         "a signature after the login", "a key offered after the login", "a host signature was not given"}
@@ -448,11 +445,9 @@ STAYS = {
 
 
 def stay(p, w, how, session):
-    began = time.monotonic()
     STAYS[how](p, w, session)
     w.ended()
     kit.wait_until(lambda: not kit.alive(w.pid), "it is killed")
-    return time.monotonic() - began
 
 
 def test_nothing_is_left_of_a_session_whose_worker_stays(place):
@@ -465,7 +460,8 @@ def test_nothing_is_left_of_a_session_whose_worker_stays(place):
     sessions = {s["pid"]: s["id"] for s in place.world.sessions()}
     with concurrent.futures.ThreadPoolExecutor(len(STAYS)) as pool:
         ends = [pool.submit(stay, place, w, how, sessions[w.pid]) for how, w in rogues.items()]
-        assert all(end.result() < 6 for end in ends)
+        for end in ends:
+            end.result()
     for how, w in rogues.items():
         assert peers[how].fileno() == -1 or kit.recv_all(peers[how]) == b"", how
         kit.wait_until(lambda: place.since(mark, session=sessions[w.pid], event="session-end"), "it is on record")

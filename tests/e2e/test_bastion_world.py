@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -239,6 +238,14 @@ class Control:
         self.process.stdin.flush()
         answer = self.wait(lambda line: line.get("id") == self.number, question)
         return {k: v for k, v in answer.items() if k != "id"}
+
+    def ask_all(self, *questions):
+        """At once, so that no allowance comes back between them."""
+        numbers = range(self.number + 1, self.number + 1 + len(questions))
+        self.number += len(questions)
+        self.process.stdin.write("".join(json.dumps(dict(q, id=n)) + "\n" for n, q in zip(numbers, questions)))
+        self.process.stdin.flush()
+        return [self.wait(lambda line: line.get("id") == n, n) for n in numbers]
 
     def event(self, kind):
         return self.wait(lambda line: line.get("event") == kind, kind)

@@ -69,7 +69,7 @@ class Balanced(direct.Front):
             answer = b""
             while True:
                 if answer and b"connection: close" not in answer.lower():
-                    s.settimeout(0.5)
+                    s.settimeout(0.5 * kit.slowness())
                 try:
                     part = s.recv(65536)
                 except (ConnectionResetError, TimeoutError):

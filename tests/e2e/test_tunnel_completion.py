@@ -74,7 +74,7 @@ def test_zsh(env, words, expected):
     os.write(master, b'PS1="> "; autoload -U compinit; compinit -u -D; eval "$(smpl-tunnel completion zsh)"; echo rea""dy\n')
     until(b"ready")
     os.write(master, b"echo got smpl; : smpl-tunnel\n")
-    time.sleep(0.2)
+    until(b"got smpl\r\n")
     os.write(master, f"smpl-tunnel {' '.join(words)}\t\x01echo is: \x05\n".encode())
     until(b"is: smpl-tunnel")
     until(expected.encode())

@@ -19,6 +19,8 @@ KIND = os.environ.get("SMPL_LAB", "lab")  # the tests have a lab of their own be
 WORK = ROOT / "build" / KIND
 TAG = f"smpl-{KIND}-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # other checkouts have other namespaces
 
+PATIENCE = 150 * float(os.environ.get("SMPL_PATIENCE", "1"))  # seconds that anything may take before it counts as hanging
+
 VPC, INET = "vpc", "inet"
 NETWORKS = {VPC: ("10.20.0.0/16", "fd20::/64"), INET: ("203.0.113.0/24", "2001:db8:113::/64")}
 # host: addresses in each network it has a leg in; the IPv6 ones follow from these
@@ -75,7 +77,7 @@ def enter(host, *argv):
 
 def on(host, *argv, **kw):
     """Runs to the end on a host; output as text."""
-    kw.setdefault("timeout", 60)
+    kw.setdefault("timeout", PATIENCE)
     kw.setdefault("check", False)
     return run(*enter(host, *argv), **kw)
 
@@ -117,7 +119,7 @@ def start_link(network, number):
         process = subprocess.Popen(enter(LINKED, BIN.parent / "tests" / "smpl-lab-link", f"/run/netns/{netns(LINKED)}", network,
                                          f"/run/netns/{netns(network)}", f"p{number}", "link.sock"),
                                    cwd=WORK / LINKED, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while "ready" not in (WORK / LINKED / "link.log").read_text():
         if process.poll() is not None or time.monotonic() > end:
             raise LabError("the link does not run: " + (WORK / LINKED / "link.log").read_text())
@@ -127,7 +129,7 @@ def start_link(network, number):
 def link(word, value):
     """delay MS, loss PERMILLE, cut none|ab|ba|both (a is the far laptop)."""
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(10)
+        s.settimeout(PATIENCE)
         try:
             s.connect(os.path.relpath(WORK / LINKED / "link.sock"))
             s.sendall(f"{word} {value}\n".encode())
@@ -313,7 +315,7 @@ def balancer_up(side):
 
 def ask_balancer(side, text):
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(10)
+        s.settimeout(PATIENCE)
         try:
             s.connect(os.path.relpath(WORK / side / f"{side}.sock"))
             s.sendall(text.encode() + b"\n")
@@ -322,7 +324,7 @@ def ask_balancer(side, text):
             return ""
 
 
-def wait_ready(host, process=None, seconds=30):
+def wait_ready(host, process=None, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not ready(host):
         if (process and process.poll() is not None) or time.monotonic() > end:
@@ -362,7 +364,7 @@ def up():
 
 def customer():
     """An account with a key, made as a sister would."""
-    done = on("insider", "curl", "-sS", "--max-time", "10", "-H", "Content-Type: application/json", "-d",
+    done = on("insider", "curl", "-sS", "--max-time", str(PATIENCE), "-H", "Content-Type: application/json", "-d",
               '{"data":{"type":"account","attributes":{"name":"Lab"}}}', "http://app.internal.smplkit.local/internal/v1/accounts")
     if '"sk_api_' not in done.stdout:
         raise LabError(f"the account service did not make an account: {done.stdout}{done.stderr}")
@@ -373,7 +375,7 @@ def down():
     """Ends what runs in our namespaces, removes them and all that was written. Fine when nothing or only half of it is there."""
     names = existing()
     hosts = [n[len(TAG) + 1:] for n in names]
-    for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 4)):  # nobody is left for whom a service would linger
+    for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, PATIENCE)):  # nobody is left for whom a service would linger
         for host in hosts:
             end_processes(host, number)
         end = time.monotonic() + patience
@@ -442,7 +444,7 @@ VERBS = {"up": (0, 0), "status": (0, 0), "down": (0, 0), "link": (2, 2), "shell"
 def stop(host, number=signal.SIGTERM):
     """Ends a host's program; returns once it has gone."""
     end_processes(host, number)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while pids(host):
         if time.monotonic() > end:
             raise LabError(f"{host} does not end")

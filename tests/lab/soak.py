@@ -78,7 +78,7 @@ class Soak:
         message = struct.pack(">6H", ident, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">2H", 1, 1)
         began = time.monotonic()
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
-            s.settimeout(5)
+            s.settimeout(lab.PATIENCE)
             try:
                 s.connect((server, 53))
                 s.sendall((struct.pack(">H", len(message)) if tcp else b"") + message)
@@ -120,7 +120,7 @@ class Soak:
             body = None if method == "GET" else json.dumps({"data": {"type": "config", "id": config, "attributes": {"name": config, "description": str(n)}}})
             began = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection(address, 80, timeout=20)
+                connection = connection or http.client.HTTPConnection(address, 80, timeout=lab.PATIENCE)
                 connection.request(method, "/api/v1/configs" + ("" if method == "POST" else f"/{config}"), body, headers)
                 reply = connection.getresponse()
                 text = reply.read()
@@ -151,7 +151,7 @@ class Soak:
                 while time.monotonic() < until and not self.ending.is_set():
                     for path in ("/internal/v1/health", "/docs/swagger-ui-bundle.js"):
                         began = time.monotonic()
-                        c = http.client.HTTPConnection("127.0.0.1", 8080, timeout=20)
+                        c = http.client.HTTPConnection("127.0.0.1", 8080, timeout=lab.PATIENCE)
                         try:
                             c.request("GET", path, None, {"Connection": "close"})
                             reply = c.getresponse()
@@ -166,7 +166,7 @@ class Soak:
                     time.sleep(0.05)
             finally:
                 program.send_signal(signal.SIGINT)
-                status = program.wait(20)
+                status = program.wait(lab.PATIENCE)
                 if status != 0:
                     self.fault("tunnel", f"ended with {status}: {program.stderr.read()}")
 
@@ -223,7 +223,7 @@ class Soak:
             time.sleep(min(1, max(0, self.seconds - self.now())))
         self.ending.set()
         for t in self.threads:
-            t.join(40)
+            t.join(2 * lab.PATIENCE)
             if t.is_alive():
                 self.fault("soak", "a load did not end")
         self.read_back()
@@ -232,7 +232,7 @@ class Soak:
         """Every write that was acknowledged, read once more after both instances were killed."""
         for host in ("config-1", "config-2"):
             lab.restart(host, signal.SIGKILL)
-        end = time.monotonic() + 20
+        end = time.monotonic() + lab.PATIENCE
         while not lab.balancer_up("public") and time.monotonic() < end:
             time.sleep(0.1)
         key = (lab.WORK / "laptop" / "api_key").read_text().strip()

@@ -27,7 +27,7 @@ NAMES = ["internal.smplkit.local", "config.internal.smplkit.local", "secret.inte
          "9.9.20.10.in-addr.arpa", "20.10.in-addr.arpa"]
 
 
-def ask(server, message, tcp=False, source=None, timeout=5):
+def ask(server, message, tcp=False, source=None, timeout=kit.PATIENCE):
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
         s.settimeout(timeout)
@@ -42,11 +42,11 @@ def ask(server, message, tcp=False, source=None, timeout=5):
         return s.recv(size, socket.MSG_WAITALL)
 
 
-def closed(address, port=80, timeout=3):
+def closed(address, port=80):
     """Nobody answers there: refused, unreachable, silent, or closed before a byte."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as s:
-        s.settimeout(timeout)
+        s.settimeout(3 * kit.slowness())
         try:
             s.connect((address, port))
             s.sendall(b"GET /docs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -55,7 +55,7 @@ def closed(address, port=80, timeout=3):
             return True
 
 
-def that_connect(addresses, port=80, seconds=1.0):
+def that_connect(addresses, port=80):
     """Those of the addresses that take a TCP connection, all tried at once."""
     trying = {}
     for address in addresses:
@@ -63,7 +63,7 @@ def that_connect(addresses, port=80, seconds=1.0):
         s.setblocking(False)
         s.connect_ex((address, port))
         trying[s] = address
-    found, end = set(), time.monotonic() + seconds
+    found, end = set(), time.monotonic() + kit.slowness()
     while trying and time.monotonic() < end:
         for s in select.select([], list(trying), [], 0.05)[1]:
             address = trying.pop(s)
@@ -200,7 +200,7 @@ def test_spoofed_private_sources_bring_nothing_back(lab, routes_to_vpc, family):
     with inside("insider"):
         own = socket.socket(family, socket.SOCK_DGRAM)
         own.bind((victim, 4444))
-        own.settimeout(0.3)
+        own.settimeout(0.3 * kit.slowness())
     with ear, raw, own:
         for target, message in itertools.product((outer, inner), asked):
             raw.sendto(udp_packet(victim, target, message), (target, 0))
@@ -252,7 +252,7 @@ EXPECTED_UDP = {address: {53} if address == OUTER_DNS else set() for address in 
 
 def nmap(lab, kind, ports, *targets, v6=False):
     """{address: ports that are not closed}"""
-    done = lab.on("attacker", "nmap", "-n", "-Pn", kind, "-T5", "--max-retries", "3", "--min-rate", "2000", "-p", ports, "-oG", "-", *(["-6"] if v6 else []), *targets, timeout=600)
+    done = lab.on("attacker", "nmap", "-n", "-Pn", kind, "-T4", "--max-retries", "6", "--min-rate", "2000", "-p", ports, "-oG", "-", *(["-6"] if v6 else []), *targets, timeout=600)
     assert done.returncode == 0, done.stderr
     found = {}
     for line in done.stdout.splitlines():
@@ -321,7 +321,7 @@ def test_nmap_finds_nothing_on_any_port_of_either_family(lab, closed_ports_that_
 def send(address, request):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as s:
-        s.settimeout(5)
+        s.settimeout(kit.PATIENCE)
         s.connect((address, 80))
         try:
             s.sendall(request)
@@ -331,7 +331,7 @@ def send(address, request):
         while True:
             try:
                 if answer and b"connection: close" not in answer.lower():
-                    s.settimeout(0.15)
+                    s.settimeout(0.15 * kit.slowness())
                 part = s.recv(65536)
             except (ConnectionResetError, TimeoutError):
                 return answer
@@ -433,7 +433,7 @@ def test_a_removed_key_opens_nothing_and_what_it_had_open_ends(lab):
         assert "http://localhost" in tunnel.stdout.readline()
         keys.write_text((lab.WORK / "bastion" / "night.pub").read_text())
         reload_bastion(lab)
-        assert tunnel.wait(20) != 0
+        assert tunnel.wait(kit.PATIENCE) != 0
         wait_reason(lab, before, "policy-changed")
         before = len(audit(lab))
         assert ssh(lab, "-W", "config.internal:80").returncode == 255

@@ -35,7 +35,7 @@ class Tunnel:
         self.program.wait_line("http://localhost", stream="out", timeout=timeout)
         return self
 
-    def get(self, path="/internal/v1/health", seconds=10, port=None):
+    def get(self, path="/internal/v1/health", seconds=kit.PATIENCE, port=None):
         """(status, seconds it took)"""
         done = self.lab.on(self.host, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{time_total} %{size_download}", "--max-time", seconds,
                            f"http://localhost:{port or self.port}{path}", timeout=seconds + 20)
@@ -63,7 +63,7 @@ class Tunnel:
         return answer
 
     def works(self):
-        return self.get(seconds=5)[0] == 200
+        return self.get()[0] == 200
 
     def end(self):
         if self.program.running():
@@ -110,12 +110,12 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     """Measured, not judged: the figures go into the report. By turns, medians."""
     link("delay", 50)
     link("loss", 20)
-    ours = tunnel("far", "8080:bulk.internal:80").ready(60)
+    ours = tunnel("far", "8080:bulk.internal:80").ready()
     ssh = kit.Program(lab.enter("far", "ssh", "-F", "none", "-i", "dev", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=known_hosts",
                                 "-o", "BatchMode=yes", "-N", "-L", "8081:bulk.internal:80", "dev@bastion.smplkit.com"), cwd=lab.WORK / "far")
     taken = {"smpl-tunnel": [], "ssh -L": []}
     try:
-        kit.wait_until(lambda: ours.get(seconds=60, port=8081)[0] == 200, "ssh -L forwards", timeout=90, step=1)
+        kit.wait_until(lambda: ours.get(seconds=60, port=8081)[0] == 200, "ssh -L forwards", step=1)
         for _ in range(25):
             for name, port in (("smpl-tunnel", 8080), ("ssh -L", 8081)):
                 status, took, size = ours.get(seconds=100, port=port)
@@ -131,7 +131,7 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     index.write(folder)
 
 
-QUICK = "Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 2\n"  # instead of 15 s until a path counts as dead
+QUICK = f"Host *\n  ServerAliveInterval {kit.ample(1)}\n  ServerAliveCountMax 2\n"  # instead of 15 s until a path counts as dead
 
 
 def replaced(lab, link, t, cut, dead):
@@ -162,7 +162,7 @@ def test_a_path_that_carries_one_way_only_is_noticed_and_replaced_on_the_same_po
 @pytest.mark.parametrize("cut", ["ab", "ba", "both"])
 def test_the_same_as_it_comes_without_a_word_in_any_configuration(lab, link, tunnel, cut):
     t = tunnel("far", "8080:config.internal", options=("--json",)).ready()
-    replaced(lab, link, t, cut, 60)
+    replaced(lab, link, t, cut, kit.PATIENCE)
 
 
 @pytest.mark.full
@@ -216,11 +216,11 @@ def test_a_bastion_that_moves_to_another_address(lab, tunnel):
     assert t.works()
     try:
         move(here, there, *(text.replace(here, there).replace(lab.v6(here), lab.v6(there)) for text in before), serial=2)
-        t.wait_event("restored", timeout=60)
+        t.wait_event("restored")
         assert t.works()
     finally:
         move(there, here, *before, serial=3)
-    kit.wait_until(t.works, "and back again", timeout=60, step=0.5)
+    kit.wait_until(t.works, "and back again", step=0.5)
     assert t.events().count("restored") == 2 and t.end() == 0
 
 
@@ -245,7 +245,7 @@ def test_a_resolver_restarted_during_a_tunnel(lab, tunnel):
     assert t.works()
     for number in (signal.SIGTERM, signal.SIGKILL):
         lab.restart("resolver", number)
-        kit.wait_until(t.works, "names are found again", timeout=30, step=0.3)
+        kit.wait_until(t.works, "names are found again", step=0.3)
     assert t.end() == 0
 
 

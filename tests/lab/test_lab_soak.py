@@ -10,7 +10,7 @@ import kit
 
 
 def soak(seconds, folder):
-    done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", str(seconds)], cwd=kit.ROOT, capture_output=True, text=True, timeout=seconds + 200,
+    done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", str(seconds)], cwd=kit.ROOT, capture_output=True, text=True, timeout=seconds + 4 * kit.PATIENCE,
                           env=dict(os.environ, SMPL_REPORT=str(folder)))
     verdict = json.loads((folder / "soak.json").read_text())
     assert done.returncode == 0 and verdict["passed"] and verdict["faults"] == [], done.stdout + done.stderr
@@ -20,7 +20,7 @@ def soak(seconds, folder):
 
 
 def test_mixed_load_with_reloads_gives_no_wrong_answer_and_loses_no_write(tmp_path):
-    soak(8, tmp_path)
+    soak(kit.ample(8), tmp_path)
 
 
 @pytest.mark.full
@@ -43,5 +43,5 @@ def test_what_is_wrong_fails_the_soak():
 @pytest.mark.short
 def test_bad_arguments_are_refused():
     for argv in (["x"], ["4"], ["90000"], ["5", "6"]):
-        done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", *argv], cwd=kit.ROOT, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", *argv], cwd=kit.ROOT, capture_output=True, text=True, timeout=kit.PATIENCE)
         assert done.returncode == 2 and "Usage" in done.stderr
