@@ -214,6 +214,8 @@ void access_write(access_log_t *log, const access_line_t *line)
   if (line->detail != NULL)
     out_string(&out, "detail", line->detail);
   out_string(&out, "rule", line->rule);
+  if (line->caller != NULL)
+    out_string(&out, "caller", line->caller);
   if (line->head != NULL)
     out_request_line(&out, line->head, line->head_len);
   OUT_LITERAL(&out, ",\"status\":");

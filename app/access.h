@@ -22,10 +22,11 @@ typedef struct access_line {
   const char *rule;    /* the rule that matched, NULL if none */
   const uint8_t *head; /* as received, from its first byte: method and target are taken from the first line */
   size_t head_len;
-  int status;     /* 0: no answer was sent */
-  uint64_t bytes; /* of the answer's body */
-  uint64_t us;    /* from the end of the head to the answer; 0 if there was no whole head */
-  const char *id; /* request id, NULL if the request got none */
+  int status;         /* 0: no answer was sent */
+  uint64_t bytes;     /* of the answer's body */
+  uint64_t us;        /* from the end of the head to the answer; 0 if there was no whole head */
+  const char *caller; /* whose internal key the request bore; NULL: nobody's */
+  const char *id;     /* request id, NULL if the request got none */
 } access_line_t;
 
 enum {

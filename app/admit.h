@@ -40,6 +40,10 @@ typedef struct admit_conf {
   X(KEY_MISSING, "key-missing", 401, "send an API key: Authorization: Bearer " KEY_PREFIX "...")             \
   X(KEY_MALFORMED, "key-malformed", 401,                                                                     \
     "this is no API key, or it was mistyped: its checksum does not fit")                                     \
+  X(CALLER_MISSING, "caller-missing", 401,                                                                   \
+    "this operation needs an internal key: Authorization: Bearer " KEY_INTERNAL_PREFIX "...")                \
+  X(CALLER_UNKNOWN, "caller-unknown", 401, "this is no internal key that is accepted here")                  \
+  X(CALLER_FORBIDDEN, "caller-forbidden", 403, "this internal key does not allow this operation")            \
   X(BODIES_FULL, "bodies-full", 503, "too many request bodies are on their way; try again")                  \
   X(BODY_JSON, "body-malformed", 400,                                                                        \
     "the body is not acceptable JSON") /* found after the head, by the body's reader */

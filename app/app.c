@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
+#include "common/text.h"
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -19,9 +20,17 @@ static const char usage[] =
     "       smpl-app check -c FILE               check FILE and say what follows from it\n"
     "       smpl-app openapi -c FILE             print the service's OpenAPI document\n"
     "       smpl-app openapi --service SERVICE   the same without a configuration\n"
+    "       smpl-app internal-key                print a new internal key, and its line for internal_keys\n"
     "       smpl-app --help | --version\n";
 
-typedef enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_OPENAPI, COMMAND_HELP, COMMAND_VERSION } command_t;
+typedef enum command {
+  COMMAND_RUN,
+  COMMAND_CHECK,
+  COMMAND_OPENAPI,
+  COMMAND_INTERNAL_KEY,
+  COMMAND_HELP,
+  COMMAND_VERSION
+} command_t;
 
 typedef struct arguments {
   command_t command;
@@ -67,12 +76,17 @@ static int read_arguments(int argc, char **argv, arguments_t *out)
     } else if (!command_given && strcmp(argv[i], "openapi") == 0) {
       out->command = COMMAND_OPENAPI;
       command_given = true;
+    } else if (!command_given && strcmp(argv[i], "internal-key") == 0) {
+      out->command = COMMAND_INTERNAL_KEY;
+      command_given = true;
     } else {
       return usage_error(argv[i][0] == '-' ? "unknown option " : "unknown command ", argv[i]);
     }
   }
   if (out->service != NULL && out->command != COMMAND_OPENAPI)
     return usage_error("--service goes with openapi only", "");
+  if (out->command == COMMAND_INTERNAL_KEY)
+    return out->file != NULL ? usage_error("internal-key has no options", "") : STATUS_OK;
   if (out->file == NULL && (out->command != COMMAND_OPENAPI || out->service == NULL))
     return usage_error("a configuration file is missing: -c FILE", "");
   return STATUS_OK;
@@ -155,6 +169,24 @@ static void print_balancers(const settings_t *settings)
   printf("\n");
 }
 
+static void print_internal_keys(const settings_t *settings)
+{
+  for (size_t i = 0; i < settings->internal_key_count; i++) {
+    const internal_key_t *key = &settings->internal_keys[i];
+    printf("  internal key of %s:", key->name);
+    for (int operation = OPERATION_FIRST; operation < OPERATION_COUNT; operation++)
+      if ((key->operations >> operation & 1) != 0)
+        printf(" %s", operation_name((operation_t)operation));
+    printf("\n");
+  }
+}
+
+static void print_warning(void *ctx, const char *text)
+{
+  (void)ctx;
+  printf("  warning: %s\n", text);
+}
+
 static int check(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
@@ -172,6 +204,8 @@ static int check(const char *path, const service_t *const *services)
     for (size_t i = 0; i < settings.listeners.count; i++)
       print_listener(&listeners[i]);
     print_balancers(&settings);
+    print_internal_keys(&settings);
+    settings_each_warning(&settings, print_warning, NULL);
   }
   settings_listeners_free(listeners, settings.listeners.count);
   settings_free(&settings);
@@ -199,6 +233,26 @@ static int openapi(const arguments_t *arguments, const service_t *const *service
   return status;
 }
 
+/* The key alone on standard output, so that it can go to a file; the line that accepts it beside it. */
+static int make_internal_key(void)
+{
+  char key[KEY_TEXT_MAX];
+  char hex[2 * KEY_HASH_LEN + 1];
+  uint8_t hash[KEY_HASH_LEN];
+  if (key_generate_internal(key) || key_hash(key, hash)) {
+    fprintf(stderr, "smpl-app: no random numbers\n");
+    return STATUS_FAILED;
+  }
+  text_hex(hex, hash, sizeof hash);
+  bool written = puts(key) >= 0 && fflush(stdout) == 0;
+  explicit_bzero(key, sizeof key);
+  fprintf(stderr,
+          "accepted by: internal_keys: [{name: NAME, sha256: \"%s\", operations: [provision]}]\n"
+          "sent by: internal_key_file: FILE, which holds the key and has mode 0600\n",
+          hex);
+  return written ? STATUS_OK : STATUS_FAILED;
+}
+
 int app_main(int argc, char **argv, const service_t *const *services)
 {
   arguments_t arguments = {.command = COMMAND_RUN};
@@ -219,6 +273,8 @@ int app_main(int argc, char **argv, const service_t *const *services)
     return STATUS_OK;
   case COMMAND_CHECK:
     return check(arguments.file, services);
+  case COMMAND_INTERNAL_KEY:
+    return make_internal_key();
   case COMMAND_OPENAPI:
     return openapi(&arguments, services);
   default:

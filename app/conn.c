@@ -362,6 +362,8 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
   }
   take_request_id(request);
   request->admit.verdict = request_judge_key(request);
+  if (request->admit.verdict == ADMIT_OK)
+    request->admit.verdict = request_judge_caller(request, c->listener->front->internal_keys);
   if (request->admit.verdict != ADMIT_OK) {
     c->drain = request->head.length > 0 || more || !c->listener->conf->admit.internal;
     reply_refusal(request, request->bytes, request->length);

@@ -61,6 +61,7 @@ struct front {
   size_t connections;
   const ip_net_t *balancers; /* whose X-Forwarded-For is believed */
   size_t balancer_count;
+  const internal_keys_t *internal_keys;
   bool unnamed_said; /* that a balancer named no source */
   room_t *room;
   size_t values;          /* parsed JSON values that requests hold */

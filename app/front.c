@@ -201,6 +201,7 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   front->limits = conf->limits;
   front->balancers = conf->balancers;
   front->balancer_count = conf->balancer_count;
+  front->internal_keys = conf->internal_keys;
   uint8_t random[ID_PREFIX_LEN / 2];
   if (RAND_bytes(random, sizeof random) != 1)
     err = diag_fail(diag, SMPL_ESYS, "no random numbers");
@@ -237,6 +238,11 @@ endpoint_t front_address(const front_t *front, size_t index)
 size_t front_connections(const front_t *front)
 {
   return front->connections;
+}
+
+void front_set_internal_keys(front_t *front, const internal_keys_t *keys)
+{
+  front->internal_keys = keys;
 }
 
 /* Ending */

@@ -8,6 +8,7 @@
 
 #include "app/access.h"
 #include "app/admit.h"
+#include "app/internal_keys.h"
 #include "app/room.h"
 #include "app/tls.h"
 #include "common/diag.h"
@@ -43,11 +44,15 @@ typedef struct front_conf {
   /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed. */
   const ip_net_t *balancers;
   size_t balancer_count;
+  const internal_keys_t *internal_keys; /* borrowed until others are set; NULL: none is accepted */
   front_limits_t limits;
 } front_conf_t;
 
 /* Binds and listens. On error diag names the address, and *out, unless NULL, is to be drained and freed like any other. */
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag);
+
+/* From the next request on. Borrowed. */
+void front_set_internal_keys(front_t *front, const internal_keys_t *keys);
 
 /* Goes on serving for lag_ms, each answer with "Connection: close"; then stops accepting, closes idle connections, lets
  * requests under way finish, and after drain_ms cuts what is left. done is called once, when no connection is open and

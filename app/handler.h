@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/internal_keys.h"
 #include "app/shared.h"
 #include "common/diag.h"
 #include "common/ip.h"
@@ -52,8 +53,10 @@ typedef struct route {
   const char *summary;
   const char *description; /* may be NULL */
   const char *tag;
-  int key_required; /* documented as HTTP Bearer; requests without a key, or with what cannot be one, are answered with 401
-                       before their body is read, and the service's guard is asked. The handler itself checks once more */
+  /* Who may, and how the document says so. OPERATION_CUSTOMER: requests without an API key, or with what cannot be one, are
+   * answered with 401 before their body is read, and the service's guard is asked; the handler itself checks once more.
+   * Operations of the internal tier: the caller's internal key must allow it, else 401 or 403 before the body is read. */
+  operation_t operation;
   const char *request_schema;          /* name in the service's schemas, NULL: the route takes no body */
   const char *request_example;         /* JSON text shown by "Try it out"; may be NULL */
   const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */
@@ -72,6 +75,7 @@ typedef struct service_env {
   const char *accounts_url;       /* base URL of the account service, NULL for that service itself */
   const char *const *sister_urls; /* base URLs of the services told of a new account; ends with NULL */
   struct lookup *lookup;          /* private DNS (common/lookup.h) */
+  const char *internal_key;       /* sent to sisters; NULL: none */
   const ip_t *source; /* address to call sisters from (their `clients` lists decide by it): resolver.source of
                                      the configuration; NULL: the system's choice */
 } service_env_t;
@@ -114,6 +118,8 @@ const char *request_header(const request_t *request, const char *name);
 const ip_t *request_source(const request_t *request);
 /* The Bearer token of Authorization; NULL if there is none. */
 const char *request_bearer(const request_t *request);
+/* Name of the internal caller, whose key allows the route's operation; NULL if the route has none. */
+const char *request_caller(const request_t *request);
 /* The body as parsed JSON (duplicate keys refused, depth bounded), borrowed; NULL when the route takes none. Requests
  * whose body is missing, no JSON or of another media type were answered (400, 415) before the handler. */
 const json_t *request_body(const request_t *request);

@@ -130,8 +130,10 @@ static json_t *operation(writer_t *w, const route_t *route)
                         json_pack("{s:b,s:o}", "required", 1, "content",
                                   content(w, route, route->request_schema, route->request_example, true)));
   json_object_set_new(op, "responses", responses(w, route));
-  if (route->key_required)
+  if (route->operation == OPERATION_CUSTOMER)
     json_object_set_new(op, "security", json_pack("[{s:[]}]", "HTTPBearer"));
+  else if (route->operation >= OPERATION_FIRST)
+    json_object_set_new(op, "security", json_pack("[{s:[]}]", "InternalKey"));
   return op;
 }
 
@@ -193,11 +195,13 @@ int openapi_document(const service_t *service, const route_source_t *sources, si
   read_schemas(&w);
   json_t *all = paths(&w, sources, source_count);
   check_references(&w, w.schemas);
-  *out = json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s}}}}", "openapi", "3.1.0",
-                   "info", "title", service->title, "version", SMPL_VERSION, "description",
-                   service->description != NULL ? service->description : "", "servers", "url", "/", "paths",
-                   all, "components", "schemas", w.schemas, "securitySchemes", "HTTPBearer", "type", "http",
-                   "scheme", "bearer", "description", "An API key: sk_api_...");
+  *out = json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}}}",
+                   "openapi", "3.1.0", "info", "title", service->title, "version", SMPL_VERSION,
+                   "description", service->description != NULL ? service->description : "", "servers", "url",
+                   "/", "paths", all, "components", "schemas", w.schemas, "securitySchemes", "HTTPBearer",
+                   "type", "http", "scheme", "bearer", "description", "An API key: " KEY_PREFIX "...",
+                   "InternalKey", "type", "http", "scheme", "bearer", "description",
+                   "An internal key: " KEY_INTERNAL_PREFIX "... It says which service or person calls.");
   if (*out == NULL && !w.err)
     w.err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (w.err) {

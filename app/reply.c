@@ -120,6 +120,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
       .status = status,
       .bytes = bytes,
       .us = us,
+      .caller = request_caller(request),
       .id = request->id[0] != '\0' ? request->id : NULL,
   };
   access_write(request->front->access, &line);

@@ -192,7 +192,7 @@ admit_verdict_t request_judge_key(const request_t *request)
 {
   static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   static const char prefix[] = KEY_PREFIX;
-  if (!request->admit.match.route->key_required)
+  if (request->admit.match.route->operation != OPERATION_CUSTOMER)
     return ADMIT_OK;
   const char *key = request_bearer(request);
   if (key == NULL)
@@ -202,6 +202,24 @@ admit_verdict_t request_judge_key(const request_t *request)
       strspn(key + sizeof prefix - 1, base62) != len - (sizeof prefix - 1))
     return ADMIT_KEY_MALFORMED;
   return ADMIT_OK;
+}
+
+admit_verdict_t request_judge_caller(request_t *request, const internal_keys_t *keys)
+{
+  operation_t operation = request->admit.match.route->operation;
+  if (operation < OPERATION_FIRST)
+    return ADMIT_OK;
+  const char *key = request_bearer(request);
+  if (key == NULL)
+    return ADMIT_CALLER_MISSING;
+  switch (internal_keys_judge(keys, key, operation, request->caller)) {
+  case INTERNAL_ADMITTED:
+    return ADMIT_OK;
+  case INTERNAL_FORBIDDEN:
+    return ADMIT_CALLER_FORBIDDEN;
+  default:
+    return ADMIT_CALLER_UNKNOWN;
+  }
 }
 
 json_extent_t request_json_extent(const uint8_t *text, size_t len)
@@ -328,6 +346,11 @@ turns_key_t request_share(const request_t *request)
 void request_is_of(request_t *request, const char *account)
 {
   request->account = turns_key(account, strlen(account));
+}
+
+const char *request_caller(const request_t *request)
+{
+  return request->caller[0] != '\0' ? request->caller : NULL;
 }
 
 const json_t *request_body(const request_t *request)

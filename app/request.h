@@ -53,6 +53,7 @@ struct request {
   memory_block_t *blocks;
   size_t first_used;
   char id[LIMIT_REQUEST_ID + 1];
+  char caller[INTERNAL_NAME_MAX]; /* whose internal key it bears; empty: nobody's */
   gate_head_t head;
   _Alignas(max_align_t) uint8_t first[1024]; /* serves small allocations without malloc */
 };
@@ -68,6 +69,10 @@ int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
 /* Whether the request may go on to a route that needs an API key, by the key's form alone (caller.h gives the same two
  * answers): ADMIT_OK, ADMIT_KEY_MISSING or ADMIT_KEY_MALFORMED. Without it a body would be read and parsed for nobody. */
 admit_verdict_t request_judge_key(const request_t *request);
+
+/* The same for a route that has an operation: whether the request bears an internal key that allows it. ADMIT_OK or one of
+ * ADMIT_CALLER_*. Notes whose key it is. */
+admit_verdict_t request_judge_caller(request_t *request, const internal_keys_t *keys);
 
 /* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many
  * values), SMPL_EBUSY (more values than there is room for now: not parsed). */

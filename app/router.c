@@ -91,7 +91,7 @@ static int add(router_t *router, const route_t *route, const route_source_t *sou
 {
   entry_t entry = {.route = route,
                    .context = source->context,
-                   .guard = route->key_required ? source->guard : NULL};
+                   .guard = route->operation == OPERATION_CUSTOMER ? source->guard : NULL};
   int err = split(route, &entry, diag);
   if (err)
     return err;

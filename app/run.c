@@ -28,6 +28,9 @@ typedef struct runner {
   uv_loop_t loop;
   settings_t settings;
   built_in_t *built_in;
+  const char *path;
+  const service_t *const *services;
+  internal_keys_t *internal_keys;
   listener_conf_t *listeners;
   access_log_t *access;
   lookup_t *lookup;
@@ -120,15 +123,43 @@ static void watch_certificates(runner_t *r)
   }
 }
 
+/* Of the file as it is now, internal_keys alone takes effect; a mistake anywhere in it changes nothing. */
+static void reload_internal_keys(runner_t *r)
+{
+  diag_t diag = {.text = ""};
+  settings_t fresh;
+  if (settings_load(r->path, r->services, &fresh, &diag)) {
+    log_error("the internal keys stay as they were: %s", diag.text);
+    return;
+  }
+  internal_keys_t *keys = internal_keys_new(fresh.internal_keys, fresh.internal_key_count);
+  if (keys != NULL) {
+    front_set_internal_keys(r->front, keys);
+    internal_keys_free(r->internal_keys);
+    r->internal_keys = keys;
+    log_info("internal keys read anew: %zu accepted", fresh.internal_key_count);
+  } else {
+    log_error("the internal keys stay as they were: out of memory");
+  }
+  settings_free(&fresh);
+}
+
+static void reload(runner_t *r)
+{
+  diag_t diag = {.text = ""};
+  if (access_reopen(r->access, &diag))
+    log_error("%s", diag.text);
+  else
+    log_info("access log opened anew");
+  if (r->front != NULL)
+    reload_internal_keys(r);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
   runner_t *r = handle->data;
-  diag_t diag = {.text = ""};
   if (signum == SIGHUP) {
-    if (access_reopen(r->access, &diag))
-      log_error("%s", diag.text);
-    else
-      log_info("access log opened anew");
+    reload(r);
     return;
   }
   if (r->program.leaving) {
@@ -186,6 +217,7 @@ static int open_service(runner_t *r, diag_t *diag)
                        .accounts_url = r->settings.accounts_url,
                        .sister_urls = r->settings.sister_urls,
                        .lookup = r->lookup,
+                       .internal_key = r->settings.internal_key[0] != '\0' ? r->settings.internal_key : NULL,
                        .source = r->settings.has_source ? &r->settings.source : NULL};
   int err = r->settings.service->open(&env, &r->program.service, diag);
   r->open = err == SMPL_OK;
@@ -206,6 +238,10 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
   if (!err)
     err = settings_check_database(&r->settings, diag);
+  if (!err) {
+    r->internal_keys = internal_keys_new(r->settings.internal_keys, r->settings.internal_key_count);
+    err = r->internal_keys == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
+  }
   if (!err)
     err = access_open(r->settings.access_log, &r->access, diag);
   return err;
@@ -225,6 +261,7 @@ static int open_front(runner_t *r, diag_t *diag)
                        .access = r->access,
                        .balancers = r->settings.balancers.items,
                        .balancer_count = r->settings.balancers.count,
+                       .internal_keys = r->internal_keys,
                        .limits = front_limits_default};
   conf.limits.drain_ms = r->settings.drain_finish_ms;
   bound_connections(&conf.limits, r->files, conf.listener_count);
@@ -290,14 +327,21 @@ static void release(runner_t *r)
   front_free(r->front);
   settings_listeners_free(r->listeners, r->settings.listeners.count);
   access_close(r->access);
+  internal_keys_free(r->internal_keys);
   built_in_free(r->built_in);
   settings_free(&r->settings);
+}
+
+static void log_warning(void *ctx, const char *text)
+{
+  (void)ctx;
+  log_warn("%s", text);
 }
 
 int run(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
-  runner_t r = {.status = 0};
+  runner_t r = {.path = path, .services = services, .status = 0};
   r.files = raise_descriptor_limit();
   r.notify = notify_open();
   int err = prepare(&r, path, services, &diag);
@@ -312,6 +356,7 @@ int run(const char *path, const service_t *const *services)
     fprintf(stderr, "smpl-app: %s\n", diag.text);
     end(&r, 1, 0);
   } else {
+    settings_each_warning(&r.settings, log_warning, NULL);
     watch_certificates(&r);
     say_ready(&r);
   }

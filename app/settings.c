@@ -12,6 +12,7 @@
 #include "app/gate.h"
 #include "app/rules.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/text.h"
 
 /* Scalars of our own */
@@ -75,6 +76,40 @@ static int parse_listener_name(conf_t *conf, const char *text, size_t len, void 
 static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, digits, - and _",
                                                    sizeof(const char *), parse_listener_name};
 
+static int parse_sha256(conf_t *conf, const char *text, size_t len, void *out)
+{
+  static const char digits[] = "0123456789abcdef";
+  uint8_t *hash = out;
+  (void)conf;
+  if (len != 2 * KEY_HASH_LEN)
+    return SMPL_EINVAL;
+  memset(hash, 0, KEY_HASH_LEN);
+  for (size_t i = 0; i < len; i++) {
+    const char *digit = memchr(digits, text_lower(text[i]), sizeof digits - 1);
+    if (digit == NULL)
+      return SMPL_EINVAL;
+    hash[i / 2] = (uint8_t)(hash[i / 2] << 4 | (digit - digits));
+  }
+  return SMPL_OK;
+}
+
+static const conf_scalar_t scalar_sha256 = {"the SHA-256 of a key, 64 hexadecimal digits, as smpl-app "
+                                            "internal-key prints it",
+                                            KEY_HASH_LEN, parse_sha256};
+
+static int parse_operation(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  (void)len;
+  operation_t operation = operation_named(text);
+  memcpy(out, &operation, sizeof operation);
+  return operation != OPERATION_OPEN ? SMPL_OK : SMPL_EINVAL;
+}
+
+#define OPERATION_WORD(id, name, what) " " name
+static const conf_scalar_t scalar_operation = {"an operation of:" OPERATION_LIST(OPERATION_WORD),
+                                               sizeof(operation_t), parse_operation};
+
 /* Tables */
 
 static const conf_field_t tls_fields[] = {
@@ -96,6 +131,22 @@ static const conf_field_t listener_fields[] = {
 };
 static const conf_map_t listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
                                         CONF_COUNT(listener_fields), NULL};
+
+typedef struct internal_key_file {
+  const char *name;
+  uint8_t sha256[KEY_HASH_LEN];
+  conf_list_t operations; /* operation_t */
+} internal_key_file_t;
+
+static const conf_field_t internal_key_fields[] = {
+    {"name", CONF_ONE, offsetof(internal_key_file_t, name), .scalar = &scalar_listener_name,
+     .required = true},
+    {"sha256", CONF_ONE, offsetof(internal_key_file_t, sha256), .scalar = &scalar_sha256, .required = true},
+    {"operations", CONF_MANY, offsetof(internal_key_file_t, operations), .scalar = &scalar_operation,
+     .required = true, .max = OPERATION_COUNT},
+};
+static const conf_map_t internal_key_map = {"internal key", sizeof(internal_key_file_t), internal_key_fields,
+                                            CONF_COUNT(internal_key_fields), NULL};
 
 typedef struct accounts_file {
   const char *url;
@@ -147,6 +198,8 @@ typedef struct file {
   accounts_file_t accounts;
   conf_list_t sisters;
   resolver_file_t resolver;
+  conf_list_t internal_keys; /* internal_key_file_t */
+  const char *internal_key_file;
   const char *access_log;
   drain_file_t drain;
 } file_t;
@@ -160,6 +213,9 @@ static const conf_field_t file_fields[] = {
     {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
     {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
     {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_map},
+    {"internal_keys", CONF_MAPS, offsetof(file_t, internal_keys), .map = &internal_key_map,
+     .max = INTERNAL_KEYS_MAX},
+    {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
     {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
 };
@@ -282,6 +338,68 @@ static int check_balancers(const conf_t *conf, const file_t *file, diag_t *diag)
   return SMPL_OK;
 }
 
+static int check_internal_keys(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  const internal_key_file_t *all = file->internal_keys.items;
+  for (size_t i = 0; i < file->internal_keys.count; i++) {
+    size_t of_name = 1;
+    for (size_t j = 0; j < i; j++) {
+      of_name += strcmp(all[i].name, all[j].name) == 0;
+      if (memcmp(all[i].sha256, all[j].sha256, sizeof all[i].sha256) == 0)
+        return conf_fail(conf, diag, &all[i].sha256, "internal key %s: the key of %s again", all[i].name,
+                         all[j].name);
+    }
+    if (of_name > INTERNAL_KEYS_OF_NAME_MAX)
+      return conf_fail(conf, diag, &all[i].name,
+                       "internal key %s: more than %d of one name; the old and the new one are enough",
+                       all[i].name, INTERNAL_KEYS_OF_NAME_MAX);
+  }
+  return SMPL_OK;
+}
+
+static int take_internal_keys(const file_t *file, settings_t *out, diag_t *diag)
+{
+  const internal_key_file_t *from = file->internal_keys.items;
+  out->internal_key_count = file->internal_keys.count;
+  out->internal_keys = conf_alloc(out->conf, (file->internal_keys.count + 1) * sizeof *out->internal_keys);
+  if (out->internal_keys == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < file->internal_keys.count; i++) {
+    internal_key_t *key = &out->internal_keys[i];
+    const operation_t *operations = from[i].operations.items;
+    snprintf(key->name, sizeof key->name, "%s", from[i].name);
+    memcpy(key->hash, from[i].sha256, sizeof key->hash);
+    for (size_t j = 0; j < from[i].operations.count; j++)
+      key->operations |= 1u << operations[j];
+  }
+  return SMPL_OK;
+}
+
+/* The key that this service sends: one line, of a file that nobody else can read. */
+static int read_internal_key(const file_t *file, settings_t *out, diag_t *diag)
+{
+  char *text = NULL;
+  size_t len = 0;
+  diag_t why = {.text = ""};
+  if (file->internal_key_file == NULL)
+    return SMPL_OK;
+  int err = file_read_secret(file->internal_key_file, INTERNAL_KEY_FILE_MAX, &text, &len, &why);
+  if (err)
+    return conf_fail(out->conf, diag, &file->internal_key_file, "internal_key_file: %s", why.text);
+  text[strcspn(text, "\r\n")] = '\0';
+  size_t rest = strlen(text);
+  bool alone = rest == len || strspn(text + rest + 1, "\r\n") == len - rest - 1;
+  if (alone && key_is_internal(text))
+    memcpy(out->internal_key, text, sizeof out->internal_key);
+  else
+    err = conf_fail(out->conf, diag, &file->internal_key_file,
+                    "internal_key_file: %s: expected one internal key, as smpl-app internal-key prints it",
+                    file->internal_key_file);
+  explicit_bzero(text, len);
+  free(text);
+  return err;
+}
+
 static int take(const file_t *file, settings_t *out, diag_t *diag)
 {
   out->service_name = file->service;
@@ -322,6 +440,12 @@ int settings_load(const char *path, const service_t *const *services, settings_t
   if (!err)
     err = check_balancers(out->conf, &file, diag);
   if (!err)
+    err = check_internal_keys(out->conf, &file, diag);
+  if (!err)
+    err = take_internal_keys(&file, out, diag);
+  if (!err)
+    err = read_internal_key(&file, out, diag);
+  if (!err)
     err = take(&file, out, diag);
   if (err)
     settings_free(out);
@@ -352,8 +476,38 @@ int settings_check_database(const settings_t *settings, diag_t *diag)
   return SMPL_OK;
 }
 
+/* For each operation that the service's routes need: who may. */
+static void warn_of_operation(const settings_t *settings, operation_t operation,
+                              void (*say)(void *ctx, const char *text), void *ctx)
+{
+  const service_t *service = settings->service;
+  char text[DIAG_TEXT_MAX];
+  unsigned held = 0;
+  for (size_t i = 0; i < settings->internal_key_count; i++)
+    held |= settings->internal_keys[i].operations;
+  for (size_t i = 0; i < service->route_count && (held >> operation & 1) == 0; i++) {
+    if (service->routes[i].operation != operation)
+      continue;
+    snprintf(
+        text, sizeof text,
+        "nobody may %s: no internal key in internal_keys has the operation %s, so such requests are refused",
+        operation_purpose(operation), operation_name(operation));
+    say(ctx, text);
+    return;
+  }
+}
+
+void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx)
+{
+  for (int i = OPERATION_FIRST; i < OPERATION_COUNT; i++)
+    warn_of_operation(settings, (operation_t)i, say, ctx);
+  if (settings->internal_key[0] == '\0' && (settings->accounts_url != NULL || settings->sisters.count > 0))
+    say(ctx, "no internal_key_file: sister services will refuse what this one asks of them");
+}
+
 void settings_free(settings_t *settings)
 {
+  explicit_bzero(settings->internal_key, sizeof settings->internal_key);
   conf_free(settings->conf);
   *settings = (settings_t){.conf = NULL};
 }

@@ -8,6 +8,7 @@
 #include "app/built_in.h"
 #include "app/front.h"
 #include "app/handler.h"
+#include "app/internal_keys.h"
 #include "common/conf.h"
 #include "common/diag.h"
 #include "common/ip.h"
@@ -37,13 +38,19 @@ typedef struct settings {
   conf_list_t resolvers;         /* endpoint_t */
   bool has_source;
   ip_t source;
-  const char *access_log;   /* NULL: standard output */
-  uint64_t drain_lag_ms;    /* served on after SIGTERM */
-  uint64_t drain_finish_ms; /* and then for what is under way */
+  internal_key_t *internal_keys; /* accepted */
+  size_t internal_key_count;
+  char internal_key[KEY_TEXT_MAX]; /* sent to sisters; empty: none */
+  const char *access_log;          /* NULL: standard output */
+  uint64_t drain_lag_ms;           /* served on after SIGTERM */
+  uint64_t drain_finish_ms;        /* and then for what is under way */
 } settings_t;
 
 /* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
+/* Says what the service refuses to everybody, or will be refused by its sisters, for want of internal keys: a sentence a
+ * call. */
+void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx);
 /* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
 int settings_check_database(const settings_t *settings, diag_t *diag);
 void settings_free(settings_t *settings);

@@ -24,6 +24,8 @@ static const char *const migrations[] = {
     "CREATE TABLE outbox (account TEXT NOT NULL REFERENCES accounts (id), sister TEXT NOT NULL,"
     " attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT, done_at INTEGER, PRIMARY KEY (account, sister));"
     "CREATE INDEX outbox_pending ON outbox (sister, attempts) WHERE done_at IS NULL;",
+    /* The internal caller that made it; NULL: the account itself, or before callers had names. */
+    "ALTER TABLE api_keys ADD COLUMN created_by TEXT;",
     NULL,
 };
 

@@ -81,6 +81,7 @@ static void on_create(request_t *request, void *service)
   c->run = run_create;
   c->committed = on_committed;
   creation->key.expires_at = -1;
+  creation->key.created_by = request_caller(request);
   int err = jsonapi_body(request_body(request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes,
                          &c->problem);
   if (!err)
@@ -146,40 +147,40 @@ static const route_t routes[] = {
   {METHOD_POST, "/internal/v1/accounts", TIER_INTERNAL, on_create, "create_account", "Create account",
    "Creates an account with a first API key, shown in this reply only (included[0].attributes.key), and tells the sister "
    "services of it. The reply waits up to 2 s for them; meta says which know the account already and which will be told "
-   "later.", "Internal", 0, "AccountRequest", accounts_create_example, NULL, accounts_create_responses},
+   "later.", "Internal", OPERATION_PROVISION, "AccountRequest", accounts_create_example, NULL, accounts_create_responses},
   {METHOD_GET, "/internal/v1/accounts", TIER_INTERNAL, on_list, "list_accounts", "List accounts", NULL,
-   "Internal", 0, NULL, NULL, accounts_list_parameters, accounts_list_responses},
+   "Internal", OPERATION_OPEN, NULL, NULL, accounts_list_parameters, accounts_list_responses},
   {METHOD_GET, "/internal/v1/accounts/{id}", TIER_INTERNAL, on_get, "get_account_by_id", "Get account",
-   "The account; meta says which sister services were told of it.", "Internal", 0, NULL, NULL,
+   "The account; meta says which sister services were told of it.", "Internal", OPERATION_OPEN, NULL, NULL,
    accounts_id_parameters, accounts_get_responses},
   {METHOD_POST, "/internal/v1/accounts/{id}/api_keys", TIER_INTERNAL, api_keys_create_internal,
    "create_api_key_for_account", "Create API key for an account",
-   "For an account whose keys are lost. The key is shown in this reply only.", "Internal", 0, "ApiKeyRequest",
+   "For an account whose keys are lost. The key is shown in this reply only.", "Internal", OPERATION_PROVISION, "ApiKeyRequest",
    api_keys_create_example, accounts_id_parameters, api_keys_create_internal_responses},
   {METHOD_POST, "/internal/v1/keys/introspect", TIER_INTERNAL, api_keys_introspect, "introspect_key",
    "Introspect API key", "Asked by the sister services: whether an API key may be used now, and whose it is.",
-   "Internal", 0, "IntrospectRequest", introspect_example, NULL, introspect_responses},
+   "Internal", OPERATION_INTROSPECT, "IntrospectRequest", introspect_example, NULL, introspect_responses},
   {METHOD_GET, "/api/v1/accounts/current", TIER_API, on_current, "get_account", "Get Current Account",
-   "Return the account that the API key belongs to.", "Account", 1, NULL, NULL, NULL, accounts_current_responses},
+   "Return the account that the API key belongs to.", "Account", OPERATION_CUSTOMER, NULL, NULL, NULL, accounts_current_responses},
   {METHOD_POST, "/api/v1/api_keys", TIER_API, api_keys_create, "create_api_key", "Create API Key",
    "Create a new API key. The id and key value are server-generated; the value is shown in this reply only.",
-   "API Keys", 1, "ApiKeyRequest", api_keys_create_example, NULL, api_keys_create_responses},
+   "API Keys", OPERATION_CUSTOMER, "ApiKeyRequest", api_keys_create_example, NULL, api_keys_create_responses},
   {METHOD_GET, "/api/v1/api_keys", TIER_API, api_keys_list, "list_api_keys", "List API Keys",
-   "List all API keys of the account, by name unless sort says otherwise.", "API Keys", 1, NULL, NULL,
+   "List all API keys of the account, by name unless sort says otherwise.", "API Keys", OPERATION_CUSTOMER, NULL, NULL,
    api_keys_list_parameters, api_keys_list_responses},
   {METHOD_GET, "/api/v1/api_keys/{id}", TIER_API, api_keys_get, "get_api_key", "Get API Key",
-   "Return an API key by id, without its value.", "API Keys", 1, NULL, NULL, api_keys_id_parameters,
+   "Return an API key by id, without its value.", "API Keys", OPERATION_CUSTOMER, NULL, NULL, api_keys_id_parameters,
    api_keys_get_responses},
   {METHOD_PUT, "/api/v1/api_keys/{id}", TIER_API, api_keys_replace, "update_api_key", "Update API Key",
-   "Replace an API key's name and expiry. A key without expires_at does not expire.", "API Keys", 1, "ApiKeyRequest",
+   "Replace an API key's name and expiry. A key without expires_at does not expire.", "API Keys", OPERATION_CUSTOMER, "ApiKeyRequest",
    api_keys_create_example, api_keys_id_parameters, api_keys_replace_responses},
   {METHOD_DELETE, "/api/v1/api_keys/{id}", TIER_API, api_keys_delete, "delete_api_key", "Delete API Key",
    "Delete an API key by id. Other services may know it for up to 30 s more, 90 s if they cannot ask here.",
-   "API Keys", 1, NULL, NULL,
+   "API Keys", OPERATION_CUSTOMER, NULL, NULL,
    api_keys_id_parameters, api_keys_delete_responses},
   {METHOD_POST, "/api/v1/api_keys/{id}/actions/revoke", TIER_API, api_keys_revoke, "revoke_api_key", "Revoke API Key",
    "Permanently revoke an API key. Other services may know it for up to 30 s more, 90 s if they cannot ask here.",
-   "API Keys", 1, NULL, NULL,
+   "API Keys", OPERATION_CUSTOMER, NULL, NULL,
    api_keys_id_parameters, api_keys_get_responses},
 };
 /* clang-format on */
@@ -194,7 +195,7 @@ static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
   int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
   if (err)
     return err;
-  err = sisters_new(env->loop, env->lookup, env->source, &a->sisters, diag);
+  err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
   if (!err) {
     err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
     if (err)

@@ -38,7 +38,7 @@ const route_parameter_t api_keys_id_parameters[] = {
   {0}};
 
 const route_response_t accounts_create_responses[] = {
-  {201, "Created; the first API key is shown this once", "AccountCreated"}, DOC_INVALID,
+  {201, "Created; the first API key is shown this once", "AccountCreated"}, DOC_INVALID, DOC_ERRORS_CALLER,
   {503, "Too many writes are waiting", "ErrorResponse"}, {0}};
 const route_response_t accounts_list_responses[] = {
   {200, "A page of accounts", "AccountListResponse"}, DOC_INVALID, {0}};
@@ -49,6 +49,7 @@ const route_response_t api_keys_create_responses[] = {
   {0}};
 const route_response_t api_keys_create_internal_responses[] = {
   {201, "Created; the key's value is shown this once", "ApiKeyResponse"}, DOC_INVALID, DOC_MISSING, DOC_CONFLICT,
+  DOC_ERRORS_CALLER,
   {503, "Too many writes are waiting", "ErrorResponse"}, {0}};
 const route_response_t api_keys_list_responses[] = {
   {200, "A page of API keys", "ApiKeyListResponse"}, DOC_INVALID, DOC_ERRORS_401, {0}};
@@ -57,7 +58,8 @@ const route_response_t api_keys_get_responses[] = {
 const route_response_t api_keys_replace_responses[] = {
   {200, "The API key as it is now", "ApiKeyResponse"}, DOC_INVALID, DOC_MISSING, DOC_CONFLICT, DOC_ERRORS_401, {0}};
 const route_response_t api_keys_delete_responses[] = {{204, "Deleted", NULL}, DOC_MISSING, DOC_ERRORS_401, {0}};
-const route_response_t introspect_responses[] = {{200, "What is known of the key", "IntrospectResponse"}, DOC_INVALID, {0}};
+const route_response_t introspect_responses[] = {{200, "What is known of the key", "IntrospectResponse"}, DOC_INVALID,
+  DOC_ERRORS_CALLER, {0}};
 
 const schema_t accounts_schemas[] = {
   {"Account", JSON_TEXT({"type": "object", "title": "Account", "required": ["name"], "properties": {
@@ -91,7 +93,8 @@ const schema_t accounts_schemas[] = {
     "key": {"type": ["string", "null"], "readOnly": true,
       "description": "The bearer token: in the reply that creates it, and never again."},
     "scopes": {"type": "object", "additionalProperties": true, "description": "Must be empty: unrestricted."},
-    "created_by": {"type": ["string", "null"], "readOnly": true},
+    "created_by": {"type": ["string", "null"], "readOnly": true,
+      "description": "Name of the internal caller that made it; null if the account did."},
     "expires_at": {"type": ["string", "null"], "format": "date-time",
       "description": "After this time the key is rejected; null or left out: never."},
     "last_used_at": {"type": ["string", "null"], "format": "date-time", "readOnly": true,

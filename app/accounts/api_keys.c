@@ -153,6 +153,7 @@ static int check_body(request_t *request, const char *path_id, key_change_t *k)
   uint64_t expires_at = 0;
   jsonapi_id_t rule = path_id != NULL ? JSONAPI_ID_OPTIONAL : JSONAPI_ID_REFUSED;
   k->key.expires_at = -1;
+  k->key.created_by = request_caller(request);
   int err = jsonapi_body(request_body(request), "api_key", rule, &c->new_id, &c->attributes, problem);
   if (!err && path_id != NULL && c->new_id != NULL && strcmp(c->new_id, path_id) != 0)
     err = problem_at(problem, 409, PLACE_MEMBER(&place_data, "id"), "differs from the id in the path");

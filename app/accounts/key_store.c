@@ -10,7 +10,7 @@ static const char *const filters[] = {"filter[status]", "filter[search]", NULL};
 
 const jsonapi_list_spec_t key_list_spec = {sorts, 0, false, filters};
 
-#define COLUMNS "id, name, status, expires_at, last_used_at, created_at, updated_at"
+#define COLUMNS "id, name, status, expires_at, last_used_at, created_at, updated_at, created_by"
 #define MATCHING                                                                                             \
   " FROM api_keys WHERE account = ?1 AND (?2 IS NULL OR status = ?2)"                                        \
   " AND (?3 IS NULL OR instr(lower(name), ?3) > 0)"
@@ -38,10 +38,10 @@ static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
   (void)bytes;
   json_t *attributes =
-      json_pack("{s:s, s:s, s:n, s:{}, s:n, s:o, s:o, s:o, s:o}", "name", storage_text(stmt, 1), "status",
-                storage_text(stmt, 2), "key", "scopes", "created_by", "expires_at", row_time(stmt, 3),
-                "last_used_at", row_time(stmt, 4), "created_at", row_time(stmt, 5), "updated_at",
-                row_time(stmt, 6));
+      json_pack("{s:s, s:s, s:n, s:{}, s:o, s:o, s:o, s:o, s:o}", "name", storage_text(stmt, 1), "status",
+                storage_text(stmt, 2), "key", "scopes", "created_by", jsonapi_text(storage_text(stmt, 7)),
+                "expires_at", row_time(stmt, 3), "last_used_at", row_time(stmt, 4), "created_at",
+                row_time(stmt, 5), "updated_at", row_time(stmt, 6));
   return jsonapi_resource("api_key", storage_text(stmt, 0), attributes);
 }
 
@@ -100,11 +100,11 @@ int key_insert(storage_db_t *db, key_new_t *key, const char *account, const char
   if (!err)
     err = storage_exec(
         db,
-        "INSERT INTO api_keys (id, account, name, tag, hash, status, expires_at, created_at, updated_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, 'ACTIVE', ?6, ?7, ?7)",
+        "INSERT INTO api_keys (id, account, name, tag, hash, status, expires_at, created_at, updated_at,"
+        " created_by) VALUES (?1, ?2, ?3, ?4, ?5, 'ACTIVE', ?6, ?7, ?7, ?8)",
         STORAGE_ARGS(STORAGE_TEXT(key->id), STORAGE_TEXT(account), STORAGE_TEXT(name),
                      STORAGE_BLOB(key->hash, KEY_TAG_LEN), STORAGE_BLOB(key->hash, KEY_HASH_LEN),
-                     time_arg(key->expires_at), STORAGE_INT(now)),
+                     time_arg(key->expires_at), STORAGE_INT(now), STORAGE_TEXT(key->created_by)),
         NULL);
   if (!err)
     err = key_get(db, account, key->id, resource);

@@ -11,6 +11,10 @@
   {401, "API key missing or not valid", "ErrorResponse"},                                                      \
   {503, "Cannot be served now; Retry-After says when to try again", "ErrorResponse"}
 
+#define DOC_ERRORS_CALLER                                                                                      \
+  {401, "Internal key missing or not accepted", "ErrorResponse"},                                              \
+  {403, "The internal key does not allow this operation", "ErrorResponse"}
+
 #define DOC_INVALID  {400, "Validation error or malformed request", "ErrorResponse"}
 #define DOC_MISSING  {404, "Resource not found", "ErrorResponse"}
 #define DOC_CONFLICT {409, "In conflict with what is stored", "ErrorResponse"}
@@ -60,11 +64,11 @@
   {METHOD_PUT, "/internal/v1/accounts/{id}", TIER_INTERNAL, tenants_put, "provision_account",                  \
    "Provision account",                                                                                        \
    "Called by the account service for every account, as often as it takes: the same call again changes "       \
-   "nothing.", "Internal", 0, "AccountNotice",                                                                 \
+   "nothing.", "Internal", OPERATION_PROVISION, "AccountNotice",                                                                 \
    "{\"data\": {\"type\": \"account\", \"attributes\": {\"name\": \"Acme Corp\", \"key\": \"acme_corp\"}}}",   \
    doc_account_parameters, doc_tenant_put_responses},                                                          \
   {METHOD_GET, "/internal/v1/accounts/{id}", TIER_INTERNAL, tenants_get, "get_provisioned_account",            \
-   "Get account", "What this service knows of an account.", "Internal", 0, NULL, NULL, doc_account_parameters, \
+   "Get account", "What this service knows of an account.", "Internal", OPERATION_OPEN, NULL, NULL, doc_account_parameters, \
    doc_tenant_get_responses}
 /* clang-format on */
 

@@ -206,9 +206,11 @@ static void refuse_unanswered(request_t *request)
 /* One line when the account service stops answering, however many requests ask, and one when it answers again. */
 static void say_unanswered(keycheck_t *k, const char *why, int status)
 {
+  if (why == NULL)
+    why = status == 401 || status == 403 ? "the account service does not accept this service's internal key"
+                                         : "no usable answer of the account service";
   if (!k->unanswered)
-    log_warn("keys cannot be checked: %s%s (status %d)",
-             why != NULL ? "" : "no usable answer of the account service", why != NULL ? why : "", status);
+    log_warn("keys cannot be checked: %s (status %d)", why, status);
   k->unanswered = true;
 }
 

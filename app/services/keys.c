@@ -48,9 +48,9 @@ static int random_char(char *out)
   return SMPL_OK;
 }
 
-int key_generate(char *out)
+static int generate(const char *prefix, char *out)
 {
-  memcpy(out, KEY_PREFIX, PREFIX_LEN);
+  memcpy(out, prefix, PREFIX_LEN);
   for (size_t i = PREFIX_LEN; i < CHECKED_LEN; i++) {
     int err = random_char(&out[i]);
     if (err)
@@ -61,15 +61,35 @@ int key_generate(char *out)
   return SMPL_OK;
 }
 
-bool key_well_formed(const char *key)
+int key_generate(char *out)
+{
+  return generate(KEY_PREFIX, out);
+}
+
+int key_generate_internal(char *out)
+{
+  return generate(KEY_INTERNAL_PREFIX, out);
+}
+
+static bool well_formed(const char *prefix, const char *key)
 {
   char check[KEY_CHECK_LEN];
-  if (strnlen(key, KEY_TEXT_MAX) != KEY_TEXT_LEN || memcmp(key, KEY_PREFIX, PREFIX_LEN) != 0)
+  if (strnlen(key, KEY_TEXT_MAX) != KEY_TEXT_LEN || memcmp(key, prefix, PREFIX_LEN) != 0)
     return false;
   if (strspn(key + PREFIX_LEN, base62) != KEY_RANDOM_LEN + KEY_CHECK_LEN)
     return false;
   write_check(key, check);
   return memcmp(key + CHECKED_LEN, check, sizeof check) == 0;
+}
+
+bool key_well_formed(const char *key)
+{
+  return well_formed(KEY_PREFIX, key);
+}
+
+bool key_is_internal(const char *key)
+{
+  return well_formed(KEY_INTERNAL_PREFIX, key);
 }
 
 int key_hash(const char *key, uint8_t *hash)

@@ -1,11 +1,13 @@
-/* API keys: "sk_api_", 30 random base62 characters, 6 of checksum (CRC-32 of all before it, base62). The checksum tells a
- * mistyped or made-up key without asking anybody; it is no secret. What is stored is the SHA-256 alone. */
+/* API keys, which customers have: "sk_api_", 30 random base62 characters, 6 of checksum (CRC-32 of all before it, base62). The checksum tells a
+ * mistyped or made-up key without asking anybody; it is no secret. What is stored is the SHA-256 alone. Internal keys, which services have among themselves, look the same but
+ * for "sk_int_": neither can be taken for the other. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KEY_PREFIX "sk_api_"
+#define KEY_PREFIX          "sk_api_"
+#define KEY_INTERNAL_PREFIX "sk_int_"
 
 enum {
   KEY_RANDOM_LEN = 30,
@@ -16,10 +18,15 @@ enum {
   KEY_TAG_LEN = 8, /* leading bytes of the hash, by which storage looks it up */
 };
 
+_Static_assert(sizeof KEY_PREFIX == sizeof KEY_INTERNAL_PREFIX, "keys of both kinds are of one length");
+
 /* A new key into out (KEY_TEXT_MAX bytes); the caller wipes it. SMPL_ESYS when there is no randomness. */
 int key_generate(char *out);
-/* Form and checksum are right. Touches no storage. */
+int key_generate_internal(char *out);
+/* Form and checksum of an API key are right. Touches no storage. */
 bool key_well_formed(const char *key);
+/* The same of an internal key. */
+bool key_is_internal(const char *key);
 /* SHA-256 of the key's text into hash (KEY_HASH_LEN bytes). SMPL_ESYS. */
 int key_hash(const char *key, uint8_t *hash);
 /* In constant time. */

@@ -53,7 +53,7 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
   if (!err)
     err = storage_open(env->loop, env->database, schema, &p->storage, diag);
   if (!err) {
-    err = sisters_new(env->loop, env->lookup, env->source, &p->sisters, diag);
+    err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &p->sisters, diag);
     if (err)
       storage_close(p->storage, ignore_closed, NULL);
   }

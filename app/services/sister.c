@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/services/keys.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
@@ -43,6 +44,7 @@ struct sisters {
   CURLM *multi;
   uv_timer_t timer;
   char source[IP_TEXT_MAX]; /* "" for the system's choice */
+  char key[KEY_TEXT_MAX];   /* internal; "": none */
   sister_call_t *calls;
   size_t call_count;
   size_t handles; /* uv handles that are not closed yet */
@@ -167,8 +169,12 @@ static bool add_header(sister_call_t *call, const char *line)
 static bool set_headers(sister_call_t *call)
 {
   char id[sizeof call->request_id + 16];
+  char key[KEY_TEXT_MAX + 32];
   snprintf(id, sizeof id, "X-Request-Id: %s", call->request_id);
-  return add_header(call, "Accept: application/json") && add_header(call, "Expect:") &&
+  snprintf(key, sizeof key, "Authorization: Bearer %s", call->owner->key);
+  bool keyed = call->owner->key[0] == '\0' || add_header(call, key);
+  explicit_bzero(key, sizeof key);
+  return keyed && add_header(call, "Accept: application/json") && add_header(call, "Expect:") &&
          (call->body == NULL || add_header(call, "Content-Type: application/json")) &&
          (call->request_id[0] == '\0' || add_header(call, id));
 }
@@ -536,7 +542,8 @@ static bool set_multi(sisters_t *s)
          curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)SISTER_CONNECTIONS_MAX) == CURLM_OK;
 }
 
-int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, sisters_t **out, diag_t *diag)
+int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const char *key, sisters_t **out,
+                diag_t *diag)
 {
   *out = NULL;
   if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -555,6 +562,8 @@ int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, sisters_t
   s->lookup = lookup;
   if (source != NULL)
     ip_format(source, s->source);
+  if (key != NULL)
+    memcpy(s->key, key, sizeof s->key);
   uv_timer_init(loop, &s->timer);
   s->timer.data = s;
   s->handles = 1;

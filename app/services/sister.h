@@ -61,8 +61,10 @@ typedef struct sister_reply {
 
 typedef void (*sister_cb)(void *ctx, const sister_reply_t *reply);
 
-/* source: address to call from, NULL for the system's choice. */
-int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, sisters_t **out, diag_t *diag);
+/* source: address to call from, NULL for the system's choice. key: the internal key that every call bears, NULL for none;
+ * copied. */
+int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const char *key, sisters_t **out,
+                diag_t *diag);
 /* Drops calls under way without calling back; done is called when every handle is closed. */
 void sisters_close(sisters_t *sisters, void (*done)(void *ctx), void *ctx);
 

@@ -11,6 +11,7 @@ const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name 
                                                      {201, "New here", "AccountNotice"},
                                                      DOC_INVALID,
                                                      DOC_CONFLICT,
+                                                     DOC_ERRORS_CALLER,
                                                      {503, "Cannot be served now", "ErrorResponse"},
                                                      {0}};
 const route_response_t doc_tenant_get_responses[] = {{200, "The account", "AccountNotice"}, DOC_MISSING, {0}};

@@ -66,6 +66,11 @@ async def hello():
 C
 start taskset -c 0 /usr/bin/python3 -m uvicorn --app-dir "$T" --host 127.48.0.8 --port 8001 --log-level error --no-access-log hello:app
 fastapi=$pid
+umask 077
+"$app" internal-key >"$T/config.key" 2>/dev/null
+"$app" internal-key >"$T/accounts.key" 2>/dev/null
+hash_of() { printf %s "$(cat "$T/$1.key")" | sha256sum | cut -d' ' -f1; }
+accounts_hash=$(hash_of accounts) config_hash=$(hash_of config)
 cat >"$T/accounts.yaml" <<C
 service: accounts
 listeners: [{name: internal, address: "127.48.0.1:8001", rules: ["/*"], clients: [127.0.0.0/8]}]
@@ -73,6 +78,8 @@ database: accounts.db
 sisters: ["http://127.48.0.2:8002"]
 resolver: {servers: ["127.48.0.1:53"]}
 access_log: accounts.log
+internal_keys: [{name: config, sha256: "$config_hash", operations: [introspect]}, {name: bench, sha256: "$accounts_hash", operations: [provision]}]
+internal_key_file: accounts.key
 C
 cat >"$T/config.yaml" <<C
 service: config
@@ -84,6 +91,8 @@ database: config.db
 accounts: {url: "http://127.48.0.1:8001"}
 resolver: {servers: ["127.48.0.1:53"]}
 access_log: config.log
+internal_keys: [{name: accounts, sha256: "$accounts_hash", operations: [provision]}]
+internal_key_file: config.key
 C
 start taskset -c 0 "$app" -c "$T/config.yaml"
 ours=$pid
@@ -94,7 +103,7 @@ wait_port 127.48.0.8 8001
 wait_port 127.48.0.9 8001
 
 curl=(curl -fsS --noproxy '*' -H 'Content-Type: application/json')
-key=$("${curl[@]}" -d '{"data":{"type":"account","attributes":{"name":"Bench"}}}' http://127.48.0.1:8001/internal/v1/accounts | grep -oE 'sk_api_[0-9A-Za-z]+' | head -n 1)
+key=$("${curl[@]}" -H "Authorization: Bearer $(cat "$T/accounts.key")" -d '{"data":{"type":"account","attributes":{"name":"Bench"}}}' http://127.48.0.1:8001/internal/v1/accounts | grep -oE 'sk_api_[0-9A-Za-z]+' | head -n 1)
 config() { printf '{"data":{"type":"config","id":"%s","attributes":{"name":"Web","items":{"host":{"value":"svc000123","type":"STRING"},"port":{"value":8080,"type":"NUMBER"}}}}}' "$1"; }
 for i in $(seq 0 31); do "${curl[@]}" -H "Authorization: Bearer $key" -d "$(config "w$i")" -o /dev/null http://127.48.0.2:8001/api/v1/configs; done
 cat >"$T/put.lua" <<C

@@ -47,6 +47,8 @@ def call(product, service, method, path, document=None, key=None, internal=False
         connection = http.client.HTTPConnection(host, product.http, timeout=timeout,
                                                 source_address=(INSIDE if internal else OUTSIDE, 0))
     headers = {"Accept": "application/json"}
+    if key is None and path.startswith("/internal/"):
+        key = product.internal_key  # "": none at all
     if key:
         headers["Authorization"] = f"Bearer {key}"
     if document is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 
+import internal_keys
 import kit
 
 INSIDE = "127.10.0.9"   # a client on the network that plays the private one
@@ -27,6 +28,8 @@ class Product:
         self.ssh = kit.free_port("127.0.0.1")
         self.programs = {}
         self.write_resolver()
+        self.internal_key = internal_keys.make(work / "operator.key")
+        self.internal_keys = {service: internal_keys.make(work / f"{service}.key") for service in SERVICES}
         for service in services:
             self.write_service(service)
         if bastion:
@@ -66,6 +69,13 @@ zones:
 control: resolver.sock
 """)
 
+    def callers(self, service):
+        """internal_keys and internal_key_file of a service: its sisters by name, and the tests themselves as the operator."""
+        everybody = [(name, self.internal_keys[name], ["provision"] if name == "accounts" else ["introspect"])
+                     for name in SERVICES if (name == "accounts") != (service == "accounts")]
+        everybody.append(("operator", self.internal_key, ["provision", "introspect"]))
+        return internal_keys.accepted(everybody) + f"internal_key_file: {service}.key\n"
+
     def write_service(self, service):
         name, host = SERVICES[service]
         tail = f"""\
@@ -81,7 +91,7 @@ listeners:
      hosts: [{name}.internal.smplkit.local]}}
 database: {service}.db
 resolver: {{servers: ["127.0.0.1:{self.dns}"], source: 127.10.1.{host}}}
-{tail}""")
+{tail}{self.callers(service)}""")
 
     def write_bastion(self):
         kit.keygen(self.work / "host_ed25519", comment="bastion")
@@ -145,8 +155,10 @@ control: bastion.sock
         return (int(status), body) if done.returncode == 0 else (0, done.stderr)
 
     def api(self, method, address, path, document=None, key=None):
-        """A JSON call; (status, parsed body or None)."""
+        """A JSON call; (status, parsed body or None). Inside, the operator calls unless another key is given."""
         argv = ["-X", method]
+        if key is None and path.startswith("/internal/"):
+            key = self.internal_key
         if key:
             argv += ["-H", f"Authorization: Bearer {key}"]
         if document is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import internal_keys
 import kit
 from app_client import call, services
 from boundary import ABSENT, JSON_TYPE, MALFORMED, SECRET, get, post
@@ -689,6 +690,14 @@ listeners:
 database: echo.db
 """
 
+def row(name="a", sha256="a" * 64, operations="[provision]"):
+    return f"  - {{name: {name}, sha256: {sha256}, operations: {operations}}}\n"
+
+
+def caller(**kw):
+    return "internal_keys:\n" + row(**kw)
+
+
 BAD = [  # what to replace, with what, where the error is, what it says
     ("service: accounts", "service: acounts", "1:10", "no service 'acounts'; there is: accounts"),
     ("service: accounts\n", "", "", "service"),
@@ -722,6 +731,19 @@ BAD = [  # what to replace, with what, where the error is, what it says
     ("database: echo.db", "database: echo.db\ndatabase: b.db", "6:1", "duplicate key"),
     ("database: echo.db", "database: echo.db\ndrain: {lag: 11m}", "6:14", "lag: must be from 0 to 10m"),
     ("database: echo.db", "database: echo.db\ndrain: {lag: soon}", "6:14", "a duration such as"),
+    ("database: echo.db", f"database: echo.db\n{caller(sha256='ab')}", "7:23", "expected the SHA-256 of a key, 64 hexadecimal digits"),
+    ("database: echo.db", f"database: echo.db\n{caller(sha256='g' * 64)}", "7:23", "expected the SHA-256 of a key"),
+    ("database: echo.db", f"database: echo.db\n{caller(operations='[everything]')}", "7:102",
+     "expected an operation of: provision introspect, got 'everything'"),
+    ("database: echo.db", f"database: echo.db\n{caller(operations='[]')}", "7:", "operations: the list is empty"),
+    ("database: echo.db", f"database: echo.db\n{caller(name='a b')}", "7:12", "a name of up to 32 letters"),
+    ("database: echo.db", f"database: echo.db\n{caller()}{row(name='b')}", "8:", "internal key b: the key of a again"),
+    ("database: echo.db", f"database: echo.db\n{caller()}{row(sha256='b' * 64)}{row(sha256='c' * 64)}", "9:12",
+     "internal key a: more than 2 of one name"),
+    ("database: echo.db", "database: echo.db\ninternal_key_file: nowhere.key", "6:20", "internal_key_file: "),
+    ("database: echo.db", "database: echo.db\ninternal_key_file: readable.key", "6:20", "readable.key"),
+    ("database: echo.db", "database: echo.db\ninternal_key_file: customer.key", "6:20", "expected one internal key"),
+    ("database: echo.db", "database: echo.db\ninternal_key_file: two.key", "6:20", "expected one internal key"),
 ]
 
 
@@ -729,6 +751,11 @@ BAD = [  # what to replace, with what, where the error is, what it says
 def test_a_configuration_error_is_one_line_with_its_place(work, old, new, place, text):
     file = work / "a.yaml"
     assert old in GOOD
+    for name, mode, lines in (("readable", 0o644, [internal_keys.make()]), ("customer", 0o600, ["sk_api_" + "0" * 36]),
+                              ("two", 0o600, [internal_keys.make()] * 2)):
+        if f"{name}.key" in new:
+            (work / f"{name}.key").write_text("\n".join(lines) + "\n")
+            (work / f"{name}.key").chmod(mode)
     file.write_text(GOOD.replace(old, new))
     for argv in (("check", "-c", file), ("-c", file)):
         done = kit.run(ECHO, *argv)

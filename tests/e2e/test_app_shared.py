@@ -8,12 +8,14 @@ import threading
 
 import pytest
 
+import internal_keys
 import kit
 from app_client import Customer, call, services
 
 ROUNDS = 30 if os.environ.get("SMPL_TEST_FULL") == "1" else 4
 INSTANCES = 6
 CLIENT = "127.46.9.9"
+KEY = internal_keys.make()
 
 
 def write(work, count, service="accounts"):
@@ -25,7 +27,8 @@ def write(work, count, service="accounts"):
         (work / f"{i}.yaml").write_text(
             f"service: {service}\nlisteners:\n"
             f'  - {{name: internal, address: "127.46.0.{i + 1}:{port}", rules: ["/*"], clients: [127.46.0.0/16]}}\n'
-            f"database: shared.db\naccess_log: access.log\n{tail}")
+            f"database: shared.db\naccess_log: access.log\n{tail}"
+            + internal_keys.accepted([("creator", KEY, ["provision"])]))
     return port
 
 
@@ -59,7 +62,7 @@ class Creator(threading.Thread):
         try:
             while not self.ending and (self.count is None or len(self.ids) < self.count):
                 document = {"data": {"type": "account", "attributes": {"name": f"{self.name_} {len(self.ids)}"}}}
-                connection.request("POST", "/internal/v1/accounts", json.dumps(document), {"Content-Type": "application/json"})
+                connection.request("POST", "/internal/v1/accounts", json.dumps(document), {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"})
                 response = connection.getresponse()
                 reply = json.loads(response.read())
                 self.statuses.append(response.status)

@@ -41,6 +41,12 @@ def test_up_starts_everything_and_brings_back_what_was_killed(down):
     assert set(first) == {"resolver", "accounts", "config", "flags", "bastion"}
     env = dev("env").stdout
     key = re.search(r"SMPLKIT_API_KEY=(sk_api_\w+)", env).group(1)
+    caller = re.search(r"SMPL_INTERNAL_KEY=(sk_int_\w+)", env).group(1)
+    for header, status in ((f"Authorization: Bearer {caller}", "201"), ("X-None: 1", "401")):
+        made = kit.run(kit.tool("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--interface", "127.10.0.9", "-H", header,
+                       "-H", "Content-Type: application/json", "-d", '{"data":{"type":"account","attributes":{"name":"Acme"}}}',
+                       "http://127.10.1.10:8000/internal/v1/accounts")
+        assert made.stdout == status, made.stdout + made.stderr
     put = kit.run(kit.tool("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {key}",
                   "-H", "Content-Type: application/json", "-X", "PUT",
                   "-d", '{"data":{"id":"common","type":"config","attributes":{"name":"Kept"}}}',

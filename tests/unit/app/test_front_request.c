@@ -205,7 +205,7 @@ static void only_a_single_bearer_token_is_one(void **state)
 static void only_what_can_be_a_key_goes_on_to_a_route_that_needs_one(void **state)
 {
   (void)state;
-  static const route_t guarded = {.method = METHOD_GET, .path = "/a", .key_required = 1};
+  static const route_t guarded = {.method = METHOD_GET, .path = "/a", .operation = OPERATION_CUSTOMER};
   static const route_t open = {.method = METHOD_GET, .path = "/a"};
 #define RANDOM_36 "0Az9bY8cX7dW6eV5fU4gT3hS2iR1jQ0kPlZm"
   static const struct {

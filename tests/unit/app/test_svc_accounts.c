@@ -47,9 +47,12 @@ static int insert(key_new_t *key, char *text, int64_t expires_at)
   memcpy(text, key->text, KEY_TEXT_MAX);
   key->expires_at = expires_at;
   int err = key_insert(db, key, ACCOUNT, "name", 1000, &resource);
-  if (!err)
-    assert_string_equal(json_string_value(json_object_get(json_object_get(resource, "attributes"), "key")),
-                        text);
+  const json_t *attributes = json_object_get(resource, "attributes");
+  const char *made_by = json_string_value(json_object_get(attributes, "created_by"));
+  if (!err) {
+    assert_string_equal(json_string_value(json_object_get(attributes, "key")), text);
+    assert_string_equal(made_by != NULL ? made_by : "", key->created_by != NULL ? key->created_by : "");
+  }
   json_decref(resource);
   assert_int_equal(key->text[0], '\0'); /* wiped */
   return err;
@@ -57,7 +60,7 @@ static int insert(key_new_t *key, char *text, int64_t expires_at)
 
 static void a_key_is_found_until_it_is_revoked_deleted_or_expired(void **state)
 {
-  key_new_t plain, expiring;
+  key_new_t plain = {.created_by = NULL}, expiring = {.created_by = "onboarding"};
   key_found_t found;
   char text[KEY_TEXT_MAX], late[KEY_TEXT_MAX];
   (void)state;
@@ -78,7 +81,7 @@ static void a_key_is_found_until_it_is_revoked_deleted_or_expired(void **state)
 
 static void of_two_keys_with_one_tag_the_whole_hash_decides(void **state)
 {
-  key_new_t key;
+  key_new_t key = {.created_by = NULL};
   key_found_t found;
   char text[KEY_TEXT_MAX];
   uint8_t other[KEY_HASH_LEN];
@@ -102,7 +105,7 @@ static void of_two_keys_with_one_tag_the_whole_hash_decides(void **state)
 
 static void last_use_is_noted_once_a_minute(void **state)
 {
-  key_new_t key;
+  key_new_t key = {.created_by = NULL};
   key_found_t found;
   char text[KEY_TEXT_MAX];
   (void)state;
@@ -119,7 +122,7 @@ static void last_use_is_noted_once_a_minute(void **state)
 
 static void an_account_has_at_most_1000_keys(void **state)
 {
-  key_new_t key;
+  key_new_t key = {.created_by = NULL};
   char text[KEY_TEXT_MAX];
   (void)state;
   for (int i = 0; i < API_KEYS_MAX; i++)

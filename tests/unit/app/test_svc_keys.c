@@ -48,6 +48,25 @@ static void the_checksum_is_the_crc32_that_others_compute(void **state)
                               "408kBa"));
 }
 
+/* Whatever is changed of the one, it never becomes the other: the prefix is in the checksum. */
+static void an_internal_key_is_no_api_key_and_neither_can_be_made_of_the_other(void **state)
+{
+  char key[KEY_TEXT_MAX], internal[KEY_TEXT_MAX];
+  (void)state;
+  for (int i = 0; i < 200; i++) {
+    assert_int_equal(key_generate(key), SMPL_OK);
+    assert_int_equal(key_generate_internal(internal), SMPL_OK);
+    assert_int_equal(strlen(internal), KEY_TEXT_LEN);
+    assert_true(key_is_internal(internal));
+    assert_false(key_well_formed(internal));
+    assert_false(key_is_internal(key));
+    memcpy(internal, KEY_PREFIX, sizeof KEY_PREFIX - 1);
+    memcpy(key, KEY_INTERNAL_PREFIX, sizeof KEY_INTERNAL_PREFIX - 1);
+    assert_false(key_well_formed(internal));
+    assert_false(key_is_internal(key));
+  }
+}
+
 static void keys_of_other_lengths_are_refused(void **state)
 {
   char key[KEY_TEXT_MAX + 1];
@@ -157,6 +176,7 @@ int main(void)
       cmocka_unit_test(a_key_is_well_formed_and_unlike_the_next),
       cmocka_unit_test(any_changed_character_breaks_the_checksum),
       cmocka_unit_test(the_checksum_is_the_crc32_that_others_compute),
+      cmocka_unit_test(an_internal_key_is_no_api_key_and_neither_can_be_made_of_the_other),
       cmocka_unit_test(keys_of_other_lengths_are_refused),
       cmocka_unit_test(a_hash_is_sha256),
       cmocka_unit_test(uuids_are_version_4_in_lower_case),

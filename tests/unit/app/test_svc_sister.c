@@ -241,7 +241,7 @@ static int set_up(void **state)
   port = 0;
   memset(addresses, 0, sizeof addresses);
   srv_answer = (lookup_srvs_t){0};
-  return sisters_new(&loop, NULL, NULL, &sisters, &diag);
+  return sisters_new(&loop, NULL, NULL, NULL, &sisters, &diag);
 }
 
 static server_t servers[2]; /* outlive the tests' stacks: closed in tear_down */
