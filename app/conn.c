@@ -741,7 +741,7 @@ bool conn_has_unread(const conn_t *c)
 
 /* Deadlines */
 
-static void expire(conn_t *c)
+void conn_expire(conn_t *c)
 {
   size_t left = c->phase == PHASE_WRITE ? conn_unacknowledged(c) : 0;
   bool in_time = uv_now(c->listener->front->loop) < c->reply_deadline;
@@ -768,6 +768,6 @@ void conn_sweep(listener_t *listener, uint64_t now)
       continue;
     conn_list_t *list = &listener->lists[phase];
     while (list->first != NULL && list->first->deadline <= now)
-      expire(list->first);
+      conn_expire(list->first);
   }
 }

@@ -136,6 +136,8 @@ void conn_close(conn_t *conn);
 void conn_give_way(conn_t *conn, room_kind_t kind);
 /* Acts on every connection of the listener whose deadline has passed. */
 void conn_sweep(listener_t *listener, uint64_t now);
+/* A wait of conn is over: it is logged and closed, unless it is a peer that still takes something of its answer, in time. */
+void conn_expire(conn_t *conn);
 
 /* An answer ready to be sent. */
 typedef struct answer {

@@ -186,6 +186,8 @@ static void on_written(uv_write_t *write, int status)
   }
   if (c->plain_left == 0)
     all_gone(c);
+  else if (uv_now(c->listener->front->loop) >= c->reply_deadline)
+    conn_expire(c); /* each slice begins a wait of its own, and there are many */
   else if (c->tls != NULL)
     pump(c, NULL, 0);
   else
