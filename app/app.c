@@ -187,6 +187,15 @@ static void print_warning(void *ctx, const char *text)
   printf("  warning: %s\n", text);
 }
 
+static void print_rate(const settings_t *settings)
+{
+  if (settings->rate_requests > 0)
+    printf("  rate limit: %llu requests a second with one API key, %llu at once\n",
+           (unsigned long long)settings->rate_requests, (unsigned long long)settings->rate_burst);
+  else
+    printf("  rate limit: none\n");
+}
+
 static int check(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
@@ -204,6 +213,7 @@ static int check(const char *path, const service_t *const *services)
     for (size_t i = 0; i < settings.listeners.count; i++)
       print_listener(&listeners[i]);
     print_balancers(&settings);
+    print_rate(&settings);
     print_internal_keys(&settings);
     settings_each_warning(&settings, print_warning, NULL);
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -71,11 +72,12 @@ typedef struct schema {
 /* What the program gives a service to work with; valid until close. */
 typedef struct service_env {
   uv_loop_t *loop;
-  const char *database;           /* path of the SQLite file */
-  const char *accounts_url;       /* base URL of the account service, NULL for that service itself */
-  const char *const *sister_urls; /* base URLs of the services told of a new account; ends with NULL */
-  struct lookup *lookup;          /* private DNS (common/lookup.h) */
-  const char *internal_key;       /* sent to sisters; NULL: none */
+  const char *database;               /* path of the SQLite file */
+  const char *accounts_url;           /* base URL of the account service, NULL for that service itself */
+  const char *const *sister_urls;     /* base URLs of the services told of a new account; ends with NULL */
+  struct lookup *lookup;              /* private DNS (common/lookup.h) */
+  const char *internal_key;           /* sent to sisters; NULL: none */
+  uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
   const ip_t *source; /* address to call sisters from (their `clients` lists decide by it): resolver.source of
                                      the configuration; NULL: the system's choice */
 } service_env_t;
@@ -120,6 +122,18 @@ const ip_t *request_source(const request_t *request);
 const char *request_bearer(const request_t *request);
 /* Name of the internal caller, whose key allows the route's operation; NULL if the route has none. */
 const char *request_caller(const request_t *request);
+/* What a client with a key may still send. */
+typedef struct rate {
+  uint32_t limit;   /* requests at once */
+  uint32_t left;    /* of them, now */
+  uint32_t reset_s; /* until all are there again, if none comes meanwhile */
+  uint32_t wait_s;  /* until there is one; 0 if there was */
+} rate_t;
+
+/* The reply will say so: RateLimit-Limit, -Remaining and -Reset (draft-ietf-httpapi-ratelimit-headers-06, the last that has these fields). */
+void request_set_rate(request_t *request, const rate_t *rate);
+/* True once that was called: the request has been counted. */
+bool request_is_rated(const request_t *request);
 /* The body as parsed JSON (duplicate keys refused, depth bounded), borrowed; NULL when the route takes none. Requests
  * whose body is missing, no JSON or of another media type were answered (400, 415) before the handler. */
 const json_t *request_body(const request_t *request);

@@ -151,6 +151,17 @@ typedef struct reply {
   bool close;
 } reply_t;
 
+static void compose_rate(const rate_t *rate, text_out_t *out)
+{
+  OUT_LITERAL(out, "RateLimit-Limit: ");
+  out_u64(out, rate->limit);
+  OUT_LITERAL(out, "\r\nRateLimit-Remaining: ");
+  out_u64(out, rate->left);
+  OUT_LITERAL(out, "\r\nRateLimit-Reset: ");
+  out_u64(out, rate->reset_s);
+  OUT_LITERAL(out, "\r\n");
+}
+
 /* Composes the head of an ordinary answer into out. */
 static void compose(request_t *request, const reply_t *reply, bool keep, text_out_t *out)
 {
@@ -182,6 +193,8 @@ static void compose(request_t *request, const reply_t *reply, bool keep, text_ou
   OUT_LITERAL(out, "\r\n");
   if (is_internal(request))
     OUT_LITERAL(out, browser_headers);
+  if (request->rate.limit > 0)
+    compose_rate(&request->rate, out);
   out_bytes(out, request->reply_headers, request->reply_headers_len);
   if (!keep)
     OUT_LITERAL(out, "Connection: close\r\n");

@@ -321,6 +321,16 @@ const ip_t *request_source(const request_t *request)
   return &request->source;
 }
 
+void request_set_rate(request_t *request, const rate_t *rate)
+{
+  request->rate = *rate;
+}
+
+bool request_is_rated(const request_t *request)
+{
+  return request->rate.limit > 0;
+}
+
 const char *request_bearer(const request_t *request)
 {
   const char *value = request_header(request, "authorization");

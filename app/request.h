@@ -42,6 +42,7 @@ struct request {
   json_t *body;
   size_t values; /* in body */
   uint64_t started_us;
+  rate_t rate; /* limit 0: not counted */
   bool replied;
   bool owed;           /* a handler or guard has it and has not replied */
   bool more;           /* bytes came behind the head at once: no need to ask for the body */

@@ -218,6 +218,8 @@ static int open_service(runner_t *r, diag_t *diag)
                        .sister_urls = r->settings.sister_urls,
                        .lookup = r->lookup,
                        .internal_key = r->settings.internal_key[0] != '\0' ? r->settings.internal_key : NULL,
+                       .rate_requests = r->settings.rate_requests,
+                       .rate_burst = r->settings.rate_burst,
                        .source = r->settings.has_source ? &r->settings.source : NULL};
   int err = r->settings.service->open(&env, &r->program.service, diag);
   r->open = err == SMPL_OK;

@@ -11,6 +11,7 @@
 
 #include "app/gate.h"
 #include "app/rules.h"
+#include "app/services/rates.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/text.h"
@@ -189,6 +190,25 @@ static const conf_field_t drain_fields[] = {
 static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields, CONF_COUNT(drain_fields),
                                      drain_defaults};
 
+typedef struct rate_file {
+  uint64_t requests, burst;
+} rate_file_t;
+
+static void rate_defaults(void *out)
+{
+  *(rate_file_t *)out = (rate_file_t){.requests = LIMIT_RATE_REQUESTS};
+}
+
+/* The first field is what a lone number means: 0 for no limit. */
+static const conf_field_t rate_fields[] = {
+    {"requests", CONF_ONE, offsetof(rate_file_t, requests), .scalar = &conf_uint,
+     .max = LIMIT_RATE_REQUESTS_MAX},
+    {"burst", CONF_ONE, offsetof(rate_file_t, burst), .scalar = &conf_uint, .min = 1,
+     .max = LIMIT_RATE_BURST_MAX},
+};
+static const conf_map_t rate_map = {"rate_limit", sizeof(rate_file_t), rate_fields, CONF_COUNT(rate_fields),
+                                    rate_defaults};
+
 /* The file as it is written. */
 typedef struct file {
   const char *service;
@@ -202,6 +222,7 @@ typedef struct file {
   const char *internal_key_file;
   const char *access_log;
   drain_file_t drain;
+  rate_file_t rate;
 } file_t;
 
 static const conf_field_t file_fields[] = {
@@ -217,6 +238,7 @@ static const conf_field_t file_fields[] = {
      .max = INTERNAL_KEYS_MAX},
     {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
+    {"rate_limit", CONF_ONE_OR_MAP, offsetof(file_t, rate), .map = &rate_map},
     {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
 };
 
@@ -224,6 +246,7 @@ static void file_defaults(void *out)
 {
   file_t *file = out;
   drain_defaults(&file->drain);
+  rate_defaults(&file->rate);
 }
 
 static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields),
@@ -415,6 +438,8 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->access_log = file->access_log;
   out->drain_lag_ms = file->drain.lag;
   out->drain_finish_ms = file->drain.finish;
+  out->rate_requests = file->rate.requests;
+  out->rate_burst = file->rate.burst > 0 ? file->rate.burst : file->rate.requests * RATES_BURST_FACTOR;
   out->sister_urls = conf_alloc(out->conf, (file->sisters.count + 1) * sizeof *out->sister_urls);
   if (out->sister_urls == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");

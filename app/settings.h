@@ -40,10 +40,11 @@ typedef struct settings {
   ip_t source;
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
-  char internal_key[KEY_TEXT_MAX]; /* sent to sisters; empty: none */
-  const char *access_log;          /* NULL: standard output */
-  uint64_t drain_lag_ms;           /* served on after SIGTERM */
-  uint64_t drain_finish_ms;        /* and then for what is under way */
+  char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
+  const char *access_log;             /* NULL: standard output */
+  uint64_t drain_lag_ms;              /* served on after SIGTERM */
+  uint64_t drain_finish_ms;           /* and then for what is under way */
+  uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
 } settings_t;
 
 /* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */

@@ -192,6 +192,8 @@ static void ignore_closed(void *ctx)
 
 static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
 {
+  if (env->rate_requests > 0 && (a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
   if (err)
     return err;
@@ -213,10 +215,12 @@ static int open_service(const service_env_t *env, void **state, diag_t *diag)
   if (a == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = open_parts(a, env, diag);
-  if (err)
+  if (err) {
+    rates_free(a->rates);
     free(a);
-  else
+  } else {
     *state = a;
+  }
   return err;
 }
 
@@ -226,6 +230,7 @@ static void on_storage_closed(void *ctx)
   void (*closed)(void *) = a->closed;
   void *closed_ctx = a->closed_ctx;
   outbox_free(a->outbox);
+  rates_free(a->rates);
   free(a);
   closed(closed_ctx);
 }

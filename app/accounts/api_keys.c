@@ -85,7 +85,8 @@ void api_keys_guard(accounts_t *a, request_t *request, caller_cb cb)
     memcpy(caller.account, key.account, sizeof caller.account);
     memcpy(caller.key_id, key.id, sizeof caller.key_id);
     touch(a, &key, now);
-    cb(request, a, &caller);
+    if (caller_within_rate(a->rates, request, &caller))
+      cb(request, a, &caller);
   }
 }
 

@@ -1,7 +1,10 @@
 #include "app/services/caller.h"
 
+#include <stdio.h>
+
 #include "app/services/keys.h"
 #include "app/services/problem.h"
+#include "common/clock.h"
 
 const char *caller_token(request_t *request)
 {
@@ -18,6 +21,24 @@ const char *caller_token(request_t *request)
     return NULL;
   }
   return token;
+}
+
+bool caller_within_rate(rates_t *rates, request_t *request, const caller_t *caller)
+{
+  rate_t rate;
+  if (rates == NULL || request_is_rated(request))
+    return true;
+  bool within = rates_take(rates, caller->key_id, clock_mono_us(), &rate);
+  request_set_rate(request, &rate);
+  if (within)
+    return true;
+  char seconds[16];
+  snprintf(seconds, sizeof seconds, "%u", rate.wait_s);
+  request_set_header(request, "Retry-After", seconds);
+  request_reply_error(request, 429, "Too many requests", NULL, NULL,
+                      "this API key may send no more than %u requests at once; try again in %u s", rate.limit,
+                      rate.wait_s);
+  return false;
 }
 
 void caller_refuse(request_t *request)

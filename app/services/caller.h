@@ -3,6 +3,7 @@
 
 #include "app/handler.h"
 #include "app/services/ident.h"
+#include "app/services/rates.h"
 
 typedef struct caller {
   char account[UUID_TEXT_MAX];
@@ -15,5 +16,7 @@ typedef void (*caller_cb)(request_t *request, void *service, const caller_t *cal
 /* The request's Bearer token if it can be a key at all; otherwise replies 401 and returns NULL. Touches no storage and no
  * sister. */
 const char *caller_token(request_t *request);
+/* Counts the request, once, against its key's rate; over it, replies 429 and returns false. rates NULL: there is no limit. */
+bool caller_within_rate(rates_t *rates, request_t *request, const caller_t *caller);
 /* 401: the key is unknown, revoked or expired; which of these is not told. */
 void caller_refuse(request_t *request);

@@ -9,6 +9,8 @@
 /* clang-format off */
 #define DOC_ERRORS_401                                                                                         \
   {401, "API key missing or not valid", "ErrorResponse"},                                                      \
+  {429, "Too many requests with this API key; Retry-After says when to try again, and RateLimit-Limit, "        \
+        "RateLimit-Remaining and RateLimit-Reset of any answer what the key may still send", "ErrorResponse"}, \
   {503, "Cannot be served now; Retry-After says when to try again", "ErrorResponse"}
 
 #define DOC_ERRORS_CALLER                                                                                      \

@@ -54,6 +54,7 @@ typedef struct entry_list {
 
 struct keycheck {
   keycheck_ask ask;
+  rates_t *rates;
   void *ask_ctx;
   size_t waiting;  /* with known keys */
   size_t asked;    /* about any */
@@ -221,6 +222,13 @@ static void say_answered(keycheck_t *k)
   k->unanswered = false;
 }
 
+/* The key is good. */
+static void pass(keycheck_t *k, request_t *request, caller_cb cb, void *service, const caller_t *caller)
+{
+  if (caller_within_rate(k->rates, request, caller))
+    cb(request, service, caller);
+}
+
 /* What becomes of requests that waited. */
 typedef enum verdict { VERDICT_GO_ON, VERDICT_REFUSED, VERDICT_UNANSWERED, VERDICT_TOO_MANY } verdict_t;
 
@@ -242,7 +250,7 @@ static void release(keycheck_t *k, waiter_t *waiters, verdict_t verdict, const c
     request_t *request = w->request;
     waiters = w->next;
     if (verdict == VERDICT_GO_ON)
-      w->cb(request, w->service, &copy);
+      pass(k, request, w->cb, w->service, &copy);
     else if (verdict == VERDICT_REFUSED)
       caller_refuse(request);
     else if (verdict == VERDICT_UNANSWERED)
@@ -405,7 +413,7 @@ static void ask_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb,
     bool believed = is_believed(e);
     give_up(k, e, true, VERDICT_TOO_MANY); /* nobody waits for it */
     if (believed)
-      cb(request, service, &caller);
+      pass(k, request, cb, service, &caller);
     else
       refuse_too_many(request);
   } else if (e->waiters != NULL && queue(k, e)) { /* unless it had to leave for what that led to */
@@ -426,14 +434,14 @@ static void use_entry(keycheck_t *k, entry_t *e, request_t *request, caller_cb c
   case STATE_ACTIVE:
     unlink_entry(&k->active, e);
     push_newest(&k->active, e);
-    cb(request, service, &caller);
+    pass(k, request, cb, service, &caller);
     break;
   case STATE_QUEUED:
   case STATE_ASKING:
     if (wait_for(k, e, request, cb, service))
       break;
     if (is_believed(e))
-      cb(request, service, &caller);
+      pass(k, request, cb, service, &caller);
     else
       refuse_too_many(request);
     break;
@@ -465,7 +473,7 @@ void keycheck_guard(keycheck_t *k, request_t *request, caller_cb cb, void *servi
   }
 }
 
-int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, keycheck_t **out)
+int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, rates_t *rates, keycheck_t **out)
 {
   keycheck_t *k = calloc(1, sizeof *k);
   *out = NULL;
@@ -473,6 +481,7 @@ int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, keycheck_t **out)
     return SMPL_ENOMEM;
   k->ask = ask_fn;
   k->ask_ctx = ask_ctx;
+  k->rates = rates;
   k->refused = crowd_new();
   k->strangers = strangers_new();
   if (k->refused == NULL || k->strangers == NULL) {

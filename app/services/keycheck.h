@@ -37,11 +37,12 @@ typedef struct keycheck keycheck_t;
 /* What asks: sisters_call bound to the account service, or a test's. Same contract as sisters_call. */
 typedef int (*keycheck_ask)(void *ctx, const json_t *question, const char *id, sister_cb cb, void *cb_ctx);
 
-int keycheck_new(keycheck_ask ask, void *ask_ctx, keycheck_t **out);
+/* rates: what good keys may send, borrowed; NULL: as much as they like. */
+int keycheck_new(keycheck_ask ask, void *ask_ctx, rates_t *rates, keycheck_t **out);
 /* Not while requests wait. NULL allowed. */
 void keycheck_free(keycheck_t *keycheck);
 
-/* Replies 401 or 503, or goes on with cb (perhaps before returning). */
+/* Replies 401, 429 or 503, or goes on with cb (perhaps before returning). */
 void keycheck_guard(keycheck_t *keycheck, request_t *request, caller_cb cb, void *service);
 
 /* Entries now kept, for tests and status. */

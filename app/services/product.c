@@ -31,6 +31,7 @@ static void free_product(product_t *p)
   shares_free(p->shares);
   answers_free(p->answers);
   keycheck_free(p->keycheck);
+  rates_free(p->rates);
   free(p);
 }
 
@@ -42,7 +43,9 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
   int err = sister_url_parse(env->accounts_url, &url, diag);
   if (!err && text_copy(p->accounts_url, sizeof p->accounts_url, env->accounts_url))
     err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
-  if (!err && keycheck_new(ask_account_service, p, &p->keycheck))
+  if (!err && env->rate_requests > 0 && (p->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err && keycheck_new(ask_account_service, p, p->rates, &p->keycheck))
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && (p->answers = answers_new()) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");

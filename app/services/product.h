@@ -29,6 +29,7 @@ typedef struct product {
   storage_t *storage;
   sisters_t *sisters;
   keycheck_t *keycheck;
+  rates_t *rates; /* NULL: no limit */
   shares_t *shares;
   answers_t *answers;
   turns_t *reads; /* that wait for the reading thread, which has one at a time */

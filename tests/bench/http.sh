@@ -93,6 +93,7 @@ resolver: {servers: ["127.48.0.1:53"]}
 access_log: config.log
 internal_keys: [{name: accounts, sha256: "$accounts_hash", operations: [provision]}]
 internal_key_file: config.key
+rate_limit: {requests: 1000000, burst: 10000000} # counted for each request, and never reached
 C
 start taskset -c 0 "$app" -c "$T/config.yaml"
 ours=$pid

@@ -1,6 +1,7 @@
-"""Customers beside a source that takes what it can before it has a key, straight at the service's public listener and through real
-balancers: no customer is refused."""
+"""Customers beside one that takes what it can, before it has a key and with one, straight at the service's public listener and through real
+balancers: no other customer is refused."""
 
+import http.client
 import json
 import shutil
 import socket
@@ -12,7 +13,7 @@ import pytest
 import kit
 from app_client import Customer, made_up_key
 from balanced import BalancedProduct
-from product import Product, public_name
+from product import OUTSIDE, Product, public_name
 
 pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="counts what the release build does")
 
@@ -20,6 +21,20 @@ PUBLIC = "127.20.1.11"
 ATTACKER = "127.20.0.66"
 CONNECTIONS = 700  # more than the questions that one source ever had places for
 CUSTOMERS = 40
+BURST = 60
+
+
+class Limited(Product):
+    """With a rate limit that a test can reach however slow the machine is."""
+
+    def write_service(self, service):
+        super().write_service(service)
+        for file in self.work.glob(f"{service}*.yaml"):
+            file.write_text(file.read_text() + f"rate_limit: {{requests: 1, burst: {BURST}}}\n")
+
+
+class LimitedBehindBalancers(Limited, BalancedProduct):
+    pass
 
 
 @pytest.fixture(scope="module", params=["direct", "balanced"])
@@ -33,7 +48,7 @@ def product(request):
         return programs[-1]
 
     try:
-        made = {"direct": Product, "balanced": BalancedProduct}[request.param]
+        made = {"direct": Limited, "balanced": LimitedBehindBalancers}[request.param]
         yield made(work, spawn, services=("accounts", "config"), bastion=False)
     finally:
         for program in reversed(programs):
@@ -49,7 +64,7 @@ def connect(product, source):
     return socket.create_connection((PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(source, 0))
 
 
-def status(s):
+def status_of(s):
     return int(s.recv(65536).split(b" ", 2)[1])
 
 
@@ -79,12 +94,54 @@ def test_made_up_keys_cost_customers_of_other_addresses_no_answer(product):
             customers = [(connect(product, f"127.20.{10 + i}.1"), keys[i]) for i in range(round, CUSTOMERS, 3)]
             for s, key in customers:
                 s.sendall(get(key))
-            assert [status(s) for s, _ in customers] == [200] * len(customers)
+            assert [status_of(s) for s, _ in customers] == [200] * len(customers)
             for s, _ in customers:
                 s.close()
-            assert {status(s) for s in attack} <= {401, 503}
+            assert {status_of(s) for s in attack} <= {401, 503}
     finally:
         for s in attack:
             s.close()
     seen = [line for line in log(product) if line["status"] == 401]
     assert seen and all(line["client"].split(":")[0] == ATTACKER for line in seen)
+
+
+def ask(product, key, count, source=OUTSIDE):
+    """So many requests on one connection; (status, headers, body) of each."""
+    connection = http.client.HTTPConnection(PUBLIC, product.http, timeout=kit.PATIENCE, source_address=(source, 0))
+    answers = []
+    for _ in range(count):
+        connection.request("GET", "/api/v1/configs/common", headers={"Host": public_name("config"), "Authorization": f"Bearer {key}"})
+        response = connection.getresponse()
+        answers.append((response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()))
+    connection.close()
+    return answers
+
+
+def test_a_key_over_its_rate_gets_429_and_no_other_key_notices(product):
+    """Counted by instance: behind the balancers, which ask two in turn, twice as many pass."""
+    instances = len(config_programs(product))
+    customer = Customer(product, wait=False)
+    greedy, modest = customer.key, new_keys(product, 1)[0]
+    answers = ask(product, greedy, (BURST + 40) * instances)
+    passed = [headers for status, headers, _ in answers if status == 200]
+    refused = [(headers, json.loads(body)) for status, headers, body in answers if status == 429]
+    assert len(passed) + len(refused) == len(answers) and len(passed) >= BURST * instances and refused
+    first = passed[0]
+    assert (first["ratelimit-limit"], first["ratelimit-remaining"], first["ratelimit-reset"]) == (str(BURST), str(BURST - 1), "1")
+    for headers, document in refused:
+        assert headers["ratelimit-limit"] == str(BURST) and headers["ratelimit-remaining"] == "0"
+        assert 1 <= int(headers["retry-after"]) <= 1 and 1 <= int(headers["ratelimit-reset"]) <= BURST
+        assert document["errors"][0]["status"] == "429" and document["errors"][0]["title"] == "Too many requests"
+    for status, headers, _ in ask(product, modest, 10):
+        assert status == 200 and int(headers["ratelimit-remaining"]) >= BURST - 11
+
+
+def test_what_has_no_key_or_no_route_is_never_429(product):
+    """A public refusal stays one 400 and one 404 until a route has matched, and a key that nobody knows has no rate."""
+    key = Customer(product, wait=False).key
+    assert 429 in [status for status, _, _ in ask(product, key, (BURST + 40) * len(config_programs(product)))]
+    for path, sent, wanted in (("/api/v1/nothing", key, 404), ("/internal/v1/health", key, 404), ("/api/v1/configs", None, 401),
+                               ("/api/v1/configs", made_up_key(), 401), ("/api/v1/configs/%2e%2e/common", key, 400)):
+        headers = ["-H", f"Authorization: Bearer {sent}"] if sent else []
+        status, _ = product.curl(PUBLIC, path, "-H", f"Host: {public_name('config')}", *headers)
+        assert status == wanted, (path, status)

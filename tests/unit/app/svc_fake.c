@@ -19,6 +19,7 @@ struct request {
   turns_key_t share;
   const char *id, *bearer;
   ip_t source;
+  rate_t rate;
   json_t *body;
   const char *const *query;
   void *blocks[BLOCKS_MAX];
@@ -172,6 +173,16 @@ const char *request_caller(const request_t *r)
 {
   (void)r;
   return "tester";
+}
+
+void request_set_rate(request_t *r, const rate_t *rate)
+{
+  r->rate = *rate;
+}
+
+bool request_is_rated(const request_t *r)
+{
+  return r->rate.limit > 0;
 }
 
 const char *request_bearer(const request_t *r)

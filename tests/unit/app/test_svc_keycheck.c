@@ -90,7 +90,7 @@ static int set_up(void **state)
   asked = 0;
   ask_error = 0;
   assert_int_equal(key_generate(key), SMPL_OK);
-  return keycheck_new(ask, NULL, &check);
+  return keycheck_new(ask, NULL, NULL, &check);
 }
 
 static int tear_down(void **state)
@@ -626,6 +626,41 @@ who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_b
     expect(attacks[i], 401);
 }
 
+/* By the guard and again by the handler, which both ask about the key: counted once. */
+static void a_request_is_counted_once_and_a_key_over_its_rate_gets_429(void **state)
+{
+  char other[KEY_TEXT_MAX];
+  rates_t *rates = rates_new(1, 2);
+  (void)state;
+  assert_non_null(rates);
+  keycheck_free(check);
+  assert_int_equal(keycheck_new(ask, NULL, rates, &check), SMPL_OK);
+  request_t *r[3];
+  for (size_t i = 0; i < 3; i++) /* they wait for one answer */
+    r[i] = send_key(key);
+  answer(0, 0, 200, ACTIVE);
+  assert_int_equal(fake_status(r[0]) + fake_status(r[1]) + fake_status(r[2]), 200 + 200 + 429);
+  for (size_t i = 0; i < 3; i++) {
+    if (fake_status(r[i]) == 429) {
+      assert_string_equal(fake_header(r[i]), "Retry-After: 1");
+      assert_string_equal(fake_error(r[i], "title"), "Too many requests");
+    } else {
+      keycheck_guard(check, r[i], go_on, NULL); /* the handler's turn */
+      assert_int_equal(fake_replies(r[i]), 2);
+      assert_int_equal(fake_status(r[i]), 200);
+    }
+    fake_request_free(r[i]);
+  }
+  now += 1000;
+  expect(send_key(key), 200);
+  expect(send_key(key), 429);
+  assert_int_equal(key_generate(other), SMPL_OK);
+  request_t *unknown = send_key(other); /* whose key nobody knows is not counted by key */
+  answer(1, 0, 200, INACTIVE);
+  expect(unknown, 401);
+  rates_free(rates);
+}
+
 static void whoever_fills_the_memory_of_refused_keys_forgets_his_own(void **state)
 {
   (void)state;
@@ -672,6 +707,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(
           who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_behind_him, set_up,
           tear_down),
+      cmocka_unit_test_setup_teardown(a_request_is_counted_once_and_a_key_over_its_rate_gets_429, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(whoever_fills_the_memory_of_refused_keys_forgets_his_own, set_up,
                                       tear_down),
   };

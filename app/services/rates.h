@@ -1,0 +1,30 @@
+/* How many requests each API key may send: a bucket a key, which holds `burst` and gets `requests` back a second. An account with many
+ * keys has many buckets; what all its requests may take of the service is bounded elsewhere, by account.
+ *
+ * There are RATES_KEYS_MAX buckets. When a new key finds none free, one of RATES_LOOK gives way: one that is full, which says nothing, or
+ * else the fullest. So a key that has used its bucket up keeps it while others come, and a forgotten key starts with a full one.
+ *
+ * Counted by each process for itself. The clock is handed in. One thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app/handler.h"
+#include "app/services/ident.h"
+
+enum {
+  RATES_KEYS_MAX = 16384, /* keys that are counted at a time */
+  RATES_LOOK = 16,        /* of them looked at to find a place */
+  RATES_BURST_FACTOR = 5, /* burst, for so many seconds of requests, where it is not given */
+};
+
+typedef struct rates rates_t;
+
+/* requests: a second, at least 1; burst: at least 1. NULL when there is no memory or no randomness. */
+rates_t *rates_new(uint64_t requests, uint64_t burst);
+/* NULL allowed. */
+void rates_free(rates_t *rates);
+
+/* Takes one request off the key's bucket, or none if it is empty. *out is how it stands then. key_id: a UUID as text. now_us: monotonic. */
+bool rates_take(rates_t *rates, const char *key_id, uint64_t now_us, rate_t *out);
