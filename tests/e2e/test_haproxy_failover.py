@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="the programs behind it ar
 
 @pytest.fixture
 def product(work, spawn):
-    made = BalancedProduct(work, spawn, services=("accounts", "config"), bastion=False)
+    # The loads below send as fast as they can with one key.
+    made = BalancedProduct(work, spawn, drain="drain: {lag: 3s}\nrate_limit: 0\n", services=("accounts", "config"), bastion=False)
     yield made
     for program in made.programs.values():
         program.kill9()  # nobody waits for their lag
