@@ -254,8 +254,9 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
   size_t sessions = 0;
   for (const session_t *s = b->sessions; s != NULL; s = s->next)
     sessions += s->started;
-  json_t *tmpl = json_pack("{s:b, s:i, s:i, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
-                           "started", (json_int_t)t.started);
+  json_t *tmpl =
+      json_pack("{s:b, s:i, s:i, s:I, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
+                "started", (json_int_t)t.started, "renewed", (json_int_t)t.renewed);
   control_reply(request,
                 json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                           "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid",

@@ -196,9 +196,9 @@ static void print_status(const json_t *r)
   print_list("listens", json_object_get(r, "listen"));
   printf("%-16s%s\n", "host key", str(r, "host_key"));
   printf("%-16s%lld (%lld connections)\n", "sessions", num(r, "sessions"), num(r, "connections"));
-  printf("%-16s%s, pid %lld, %lld living, %lld started\n", "template",
+  printf("%-16s%s, pid %lld, %lld living, %lld started (%lld after a crash)\n", "template",
          json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"),
-         num(tmpl, "living"), num(tmpl, "started"));
+         num(tmpl, "living"), num(tmpl, "started"), num(tmpl, "renewed"));
   print_list("template walls", json_object_get(r, "template_walls"));
   print_list("worker walls", json_object_get(r, "worker_walls"));
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",

@@ -5,7 +5,7 @@
 #include "bastion/broker_state.h"
 
 enum {
-  LISTENER_BACKLOG = 128,
+  LISTENER_BACKLOG = 1024, /* connections that the kernel keeps while a template is started */
   LISTENER_BATCH = 16, /* connections accepted before others have their turn */
 };
 

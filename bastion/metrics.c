@@ -88,6 +88,8 @@ static void put_all(FILE *f, broker_t *b)
   put_bytes(f, b);
   put(f, "template_ready", "gauge", "1 while connections can be taken.", t.ready);
   put(f, "templates_started_total", "counter", "Template processes that were started.", t.started);
+  put(f, "templates_renewed_total", "counter",
+      "Template processes that were given up because a worker crashed or misbehaved.", t.renewed);
   put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->penalties));
   put(f, "reloads_total", "counter", "Configurations put in force since the start.", b->reloads);
   put(f, "reloads_failed_total", "counter", "Configurations that were refused.", b->reloads_failed);

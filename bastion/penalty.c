@@ -1,6 +1,7 @@
 #include "bastion/penalty.h"
 
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +158,14 @@ static uint64_t cost_of(const penalty_silent_t *limit)
   return SECOND_US / limit->rate;
 }
 
+static void lengthen(entry_t *e, uint64_t us, uint64_t max_us, uint64_t now_us)
+{
+  e->until += us;
+  if (e->until - now_us > max_us)
+    e->until = now_us + max_us;
+  e->refused = e->refused || e->until - now_us >= (uint64_t)PENALTY_MIN_MS * MS_US;
+}
+
 static void charge(penalty_t *p, penalty_cause_t cause, const ip_t *address, uint64_t us, uint64_t max_us,
                    uint64_t now_us)
 {
@@ -167,16 +176,32 @@ static void charge(penalty_t *p, penalty_cause_t cause, const ip_t *address, uin
     entry_t *e = reach(p, &key, i == 0 && cause == PENALTY_FAILED, now_us);
     if (e == NULL)
       return;
-    e->until += us / levels[i].share;
-    if (e->until - now_us > max_us)
-      e->until = now_us + max_us;
-    e->refused = e->refused || e->until - now_us >= (uint64_t)PENALTY_MIN_MS * MS_US;
+    lengthen(e, us / levels[i].share, max_us, now_us);
   }
 }
 
 void penalty_add(penalty_t *p, const ip_t *address, uint64_t ms, uint64_t now)
 {
   charge(p, PENALTY_FAILED, address, ms * MS_US, (uint64_t)PENALTY_MAX_MS * MS_US, now * MS_US);
+}
+
+/* Beside all networks: no prefix is as long. */
+static who_t user_of(const char *user)
+{
+  enum { USER_PREFIX = 255 };
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  who_t who = {.cause = PENALTY_FAILED, .net = {.prefix = USER_PREFIX}};
+  SHA256((const uint8_t *)user, strlen(user), digest);
+  memcpy(who.net.base.b, digest, sizeof who.net.base.b);
+  return who;
+}
+
+void penalty_add_user(penalty_t *p, const char *user, uint64_t ms, uint64_t now)
+{
+  who_t who = user_of(user);
+  entry_t *e = reach(p, &who, false, now * MS_US);
+  if (e != NULL)
+    lengthen(e, ms * MS_US, (uint64_t)PENALTY_MAX_MS * MS_US, now * MS_US);
 }
 
 void penalty_add_silent(penalty_t *p, const ip_t *address, const penalty_silent_t *limit, uint64_t now)
@@ -187,11 +212,16 @@ void penalty_add_silent(penalty_t *p, const ip_t *address, const penalty_silent_
 
 /* ---- judging ---- */
 
+static uint64_t left_of(penalty_t *p, const who_t *who, uint64_t now_us)
+{
+  const entry_t *e = *find(p, who, now_us);
+  return e != NULL && e->refused ? e->until - now_us : 0;
+}
+
 static uint64_t failed_left(penalty_t *p, const ip_t *address, uint8_t prefix, uint64_t now_us)
 {
-  who_t key = key_of(PENALTY_FAILED, address, prefix);
-  const entry_t *e = *find(p, &key, now_us);
-  return e != NULL && e->refused ? e->until - now_us : 0;
+  who_t who = key_of(PENALTY_FAILED, address, prefix);
+  return left_of(p, &who, now_us);
 }
 
 static bool is_silent_too_often(penalty_t *p, const ip_t *address, uint8_t prefix,
@@ -215,6 +245,12 @@ penalty_cause_t penalty_judge(penalty_t *p, const ip_t *address, bool known, con
       return PENALTY_SILENT;
   }
   return PENALTY_NONE;
+}
+
+uint64_t penalty_left_user(penalty_t *p, const char *user, uint64_t now)
+{
+  who_t who = user_of(user);
+  return (left_of(p, &who, now * MS_US) + MS_US - 1) / MS_US;
 }
 
 uint64_t penalty_left(penalty_t *p, const ip_t *address, uint64_t now)

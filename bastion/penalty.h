@@ -15,15 +15,16 @@
 #include "common/ip.h"
 
 enum {
-  PENALTY_ENTRIES_MAX = 65536, /* sources, networks and users remembered; above it, of a part
+  PENALTY_ENTRIES_MAX = 65536,   /* sources, networks and users remembered; above it, of a part
                                 * of the table, the one that is over soonest is forgotten */
-  PENALTY_MIN_MS = 15000,      /* below that nothing is refused: a mistyped name costs nothing */
-  PENALTY_MAX_MS = 600000,     /* that come together at most */
-  PENALTY_CRASH_MS = 90000,    /* the worker died or broke its contract: somebody tries to take it over */
-  PENALTY_AUTH_MS = 5000,      /* a login that failed */
-  PENALTY_GRACE_MS = 10000,    /* keys exchanged, and no login within the grace time */
-  PENALTY_NARROW_SHARE = 8,    /* a /56's part of a deed is one of so many */
-  PENALTY_WIDE_SHARE = 16,     /* a /48's, an IPv4 /24's */
+  PENALTY_MIN_MS = 15000,        /* below that nothing is refused: a mistyped name costs nothing */
+  PENALTY_MAX_MS = 600000,       /* that come together at most */
+  PENALTY_CRASH_MS = 90000,      /* the worker died or broke its contract: somebody tries to take it over */
+  PENALTY_AUTH_MS = 5000,        /* a login that failed */
+  PENALTY_GRACE_MS = 10000,      /* keys exchanged, and no login within the grace time */
+  PENALTY_USER_CRASH_MS = 10000, /* of a user: a worker that crashed or broke its contract after the login */
+  PENALTY_NARROW_SHARE = 8,      /* a /56's part of a deed is one of so many */
+  PENALTY_WIDE_SHARE = 16,       /* a /48's, an IPv4 /24's */
   PENALTY_SILENT_RATE = 5, /* connections without a try, a second, unless the configuration says otherwise */
   PENALTY_SILENT_BURST = 100, /* and at once */
 };
@@ -48,6 +49,10 @@ void penalty_add_silent(penalty_t *p, const ip_t *address, const penalty_silent_
  * source lately: it does not answer for the networks around it. */
 penalty_cause_t penalty_judge(penalty_t *p, const ip_t *address, bool known, const penalty_silent_t *limit,
                               uint64_t now, ip_net_t *network);
+/* The same of a user, who is known by then: counted for nobody else, wherever he comes from. */
+void penalty_add_user(penalty_t *p, const char *user, uint64_t ms, uint64_t now);
+/* Milliseconds that the user's logins are refused for. */
+uint64_t penalty_left_user(penalty_t *p, const char *user, uint64_t now);
 /* Milliseconds that new connections of this source are refused for by its own deeds; 0: they are not. */
 uint64_t penalty_left(penalty_t *p, const ip_t *address, uint64_t now);
 /* Sources that have a penalty, refused or not. */

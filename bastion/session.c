@@ -223,11 +223,13 @@ static void penalise(const session_t *s)
   broker_t *b = s->broker;
   b->misbehaved += s->reason == REASON_WORKER_MISBEHAVED;
   b->workers_died += s->reason == REASON_WORKER_DIED;
-  if (s->proven || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
-    return; /* somebody known; and what happens to them is not always their doing */
+  uint64_t ms = penalty_of(s), now = clock_mono_ms();
   if (config_is_exempt(b->config, &s->source.ip))
     return;
-  uint64_t ms = penalty_of(s), now = clock_mono_ms();
+  if (s->signed_in && (spawner_is_crash(s->exit_status) || s->reason == REASON_WORKER_MISBEHAVED))
+    penalty_add_user(b->penalties, s->user, PENALTY_USER_CRASH_MS, now);
+  if (s->proven || s->reason == REASON_SHUTDOWN || s->reason == REASON_AUDIT_FAILED)
+    return; /* somebody known; and what happens to them is not always their doing */
   if (ms > 0)
     penalty_add(b->penalties, &s->source.ip, ms, now);
   else
@@ -300,6 +302,7 @@ void session_misbehaved(session_t *s, const char *what)
     return;
   log_error("session %s: its worker (pid %d) broke its contract: %s", s->id, s->pid, what);
   set_reason(s, REASON_WORKER_MISBEHAVED, what);
+  spawner_distrust(s->broker->spawner, s->number);
   session_cut(s);
 }
 

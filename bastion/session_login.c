@@ -246,6 +246,11 @@ void login_request(session_t *s, const msg_t *m)
     refuse_login(s, REASON_TOO_MANY_SESSIONS);
     return;
   }
+  if (!config_is_exempt(s->broker->config, &s->source.ip) &&
+      penalty_left_user(s->broker->penalties, s->user, clock_mono_ms()) > 0) {
+    refuse_login(s, REASON_TOO_MANY_CRASHES);
+    return;
+  }
   s->signed_in = true;
   door_leave(s->broker->door, &s->place);
   s->login_request = m->h.request;

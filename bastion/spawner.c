@@ -48,7 +48,8 @@ struct spawner {
   tmpl_t *next; /* being started */
   uv_timer_t retry;
   uint64_t retry_ms;
-  uint64_t started;
+  uint64_t started, renewed;
+  uint64_t fresh_at; /* when the last one was started because of a crash, by the loop's clock */
   uint64_t log_second;
   unsigned log_lines;
   bool closing;
@@ -96,6 +97,7 @@ static void report_orphans(tmpl_t *t)
 }
 
 static void start_later(spawner_t *s);
+static void on_fresh(uv_timer_t *timer);
 
 static void on_tmpl_exited(tmpl_t *t, int status)
 {
@@ -200,6 +202,34 @@ static void on_ready(tmpl_t *t, uint32_t walls)
   s->events.on_ready(s->events.ctx, true);
 }
 
+bool spawner_is_crash(int status)
+{
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+  if (status < 0 || !WIFSIGNALED(status))
+    return false;
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    if (WTERMSIG(status) == faults[i])
+      return true;
+  return false;
+}
+
+/* It forks nobody any more. Who crashes workers again and again has the others wait, but not for long, and keeps no processor
+ * busy with templates. */
+static void distrust(tmpl_t *t)
+{
+  spawner_t *s = t->spawner;
+  if (t != s->current)
+    return;
+  s->current = NULL;
+  s->renewed++;
+  s->events.on_ready(s->events.ctx, false);
+  retire(t);
+  if (s->next != NULL)
+    return;
+  uint64_t now = uv_now(s->loop), due = s->fresh_at + SPAWNER_FRESH_MS;
+  uv_timer_start(&s->retry, on_fresh, s->fresh_at != 0 && due > now ? due - now : 0, 0);
+}
+
 static void forget_child(tmpl_t *t, uint64_t session)
 {
   for (child_t **at = &t->children; *at != NULL; at = &(*at)->next) {
@@ -224,7 +254,9 @@ static void on_message(void *ctx, const msg_t *m)
   } else if (m->h.type == MSG_EXITED) {
     forget_child(t, m->h.session);
     s->events.on_exited(s->events.ctx, m->h.session, m->child.status);
-    if (t != s->current && t != s->next)
+    if (spawner_is_crash(m->child.status))
+      distrust(t);
+    if (t->peer != NULL && t != s->current && t != s->next)
       retire(t);
   }
 }
@@ -310,6 +342,13 @@ static void on_retry(uv_timer_t *timer)
     if (s->next == NULL)
       start_later(s);
   }
+}
+
+static void on_fresh(uv_timer_t *timer)
+{
+  spawner_t *s = timer->data;
+  s->fresh_at = uv_now(s->loop);
+  on_retry(timer);
 }
 
 static void start_later(spawner_t *s)
@@ -404,6 +443,16 @@ int spawner_spawn(spawner_t *s, uint64_t session, int client, int pair)
   return err;
 }
 
+void spawner_distrust(spawner_t *s, uint64_t session)
+{
+  for (tmpl_t *t = s->all; t != NULL; t = t->next)
+    for (const child_t *c = t->children; c != NULL; c = c->next)
+      if (c->session == session) {
+        distrust(t);
+        return;
+      }
+}
+
 void spawner_kill(spawner_t *s, uint64_t session)
 {
   for (tmpl_t *t = s->all; t != NULL; t = t->next) {
@@ -421,7 +470,7 @@ void spawner_kill(spawner_t *s, uint64_t session)
 
 void spawner_status(const spawner_t *s, spawner_status_t *out)
 {
-  *out = (spawner_status_t){.ready = s->current != NULL, .started = s->started};
+  *out = (spawner_status_t){.ready = s->current != NULL, .started = s->started, .renewed = s->renewed};
   if (s->current != NULL) {
     out->pid = s->current->pid;
     out->walls = s->current->walls;

@@ -21,6 +21,7 @@
   X(BASTION_DIED, "bastion-died", "the bastion's own process died")                                          \
   X(TOO_MANY_CONNECTIONS, "too-many-connections", "the bastion has reached its limit of connections")        \
   X(TOO_MANY_SESSIONS, "too-many-sessions", "the user has reached the limit of sessions")                    \
+  X(TOO_MANY_CRASHES, "too-many-crashes", "sessions of this user crashed too often, try again in a minute")                \
   /* a login's refusal */                                                                                    \
   X(UNKNOWN_KEY, "unknown-key", "this key is not on file for this user")                                     \
   X(UNKNOWN_USER, "unknown-user", "no such user")                                                            \
@@ -42,6 +43,7 @@
   X(ADDRESS_NOT_GRANTED, "address-not-granted", "the name has an address outside the grant's networks")      \
   X(CONNECTION_REFUSED, "connection-refused", "the target refused the connection")                           \
   X(CONNECT_TIMEOUT, "connect-timeout", "the target did not answer in time")                                 \
+  X(TOO_MANY_LOOKUPS, "too-many-lookups", "too many names are being looked up for this user, try again")      \
   X(TARGET_UNREACHABLE, "target-unreachable", "the target cannot be reached")                                \
   X(TOO_MANY_CHANNELS, "too-many-channels", "the session has reached its limit of connections")              \
   X(NO_SERVICE_PORT, "no-service-port", "the name has no SRV record that says its port")                     \

@@ -9,6 +9,7 @@
  *   send HEX SIZE FDS TIMES      so many packets on the pair, filled up with zeroes to SIZE bytes, each with so many
  *                                descriptors; how many were sent
  *   hear MS                      the next packet from the broker: descriptor (or -1) and bytes; or `closed`, `silence`
+ *   crash segv|ill               by a fault in its own code: no answer
  *   eat                          memory until there is no more, and gives it back; how many MiB
  */
 #include <errno.h>
@@ -173,6 +174,14 @@ static void eat(char *reply)
   snprintf(reply, REPLY_MAX, "%u", mib);
 }
 
+static void crash(const char *how)
+{
+  volatile int *volatile nowhere = NULL;
+  if (how && strcmp(how, "ill") == 0)
+    __builtin_trap();
+  *nowhere = 1;
+}
+
 static void obey(worker_t *w, const char *command)
 {
   static char words[2 * PACKET_MAX], reply[REPLY_MAX];
@@ -189,6 +198,8 @@ static void obey(worker_t *w, const char *command)
     send_many(&at, reply);
   else if (verb && strcmp(verb, "hear") == 0)
     hear(&at, reply);
+  else if (verb && strcmp(verb, "crash") == 0)
+    crash(strtok_r(NULL, " ", &at));
   else if (verb && strcmp(verb, "eat") == 0)
     eat(reply);
   ssh_send_debug(w->session, reply, 0);

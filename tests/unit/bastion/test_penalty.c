@@ -153,6 +153,20 @@ static void a_network_of_ipv6_is_one_source(void **state)
   penalty_free(p);
 }
 
+static void a_user_answers_for_crashes_himself(void **state)
+{
+  (void)state;
+  penalty_t *p = penalty_new();
+  penalty_add_user(p, "mallory", PENALTY_USER_CRASH_MS, 0);
+  assert_int_equal(penalty_left_user(p, "mallory", 0), 0); /* one may happen to anybody */
+  penalty_add_user(p, "mallory", PENALTY_USER_CRASH_MS, 0);
+  assert_int_equal(penalty_left_user(p, "mallory", 0), 2 * PENALTY_USER_CRASH_MS);
+  assert_int_equal(penalty_left_user(p, "dev", 0), 0);
+  assert_int_equal(penalty_left_user(p, "mallory", 2 * PENALTY_USER_CRASH_MS), 0);
+  assert_int_equal(penalty_count(p), 0);
+  penalty_free(p);
+}
+
 static void the_table_forgets_what_is_over_soonest(void **state)
 {
   (void)state;
@@ -188,6 +202,7 @@ int main(void)
       cmocka_unit_test(silent_connections_have_a_limit_of_their_own),
       cmocka_unit_test(silence_and_failed_logins_do_not_add_up),
       cmocka_unit_test(who_has_many_addresses_is_refused_with_all_of_them),
+      cmocka_unit_test(a_user_answers_for_crashes_himself),
       cmocka_unit_test(a_penalty_ends_at_its_limit),
       cmocka_unit_test(a_network_of_ipv6_is_one_source),
       cmocka_unit_test(the_table_forgets_what_is_over_soonest),
