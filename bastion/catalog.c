@@ -9,6 +9,10 @@
 
 static const char service[] = "_http._tcp.";
 
+/* The owner of all its questions, together: what is asked here is for everybody, and no user's to be used up by others. No user
+ * is called so. */
+static const char everybody[] = "*catalog";
+
 typedef struct entry entry_t;
 
 /* One service on its way to be known. */
@@ -30,6 +34,8 @@ struct entry {
   catalog_name_t *names;
   /* while busy */
   uint64_t give_up_at;
+  bool asked; /* for its pointers */
+  bool held;  /* a question of it had to wait for a place */
   lookup_query_t *query;
   instance_t *instances;
   size_t instance_count, started, under_way;
@@ -74,7 +80,7 @@ static void stop_asking(entry_t *e)
   e->query = NULL;
   e->instances = NULL;
   e->instance_count = e->started = e->under_way = 0;
-  e->busy = false;
+  e->busy = e->asked = e->held = false;
 }
 
 static void free_entry(entry_t *e)
@@ -192,8 +198,9 @@ static void finish(entry_t *e)
     keep = CATALOG_KEEP_MIN_MS;
   if (keep > CATALOG_KEEP_MAX_MS)
     keep = CATALOG_KEEP_MAX_MS;
+  bool whole = !e->held || (e->asked && e->started == e->instance_count);
   stop_asking(e);
-  e->fresh_until = e->forget ? 0 : clock_mono_ms() + keep;
+  e->fresh_until = e->forget || !whole ? 0 : clock_mono_ms() + keep;
   e->forget = false;
   call_those_done(e->catalog);
 }
@@ -224,7 +231,7 @@ static void take_service(entry_t *e, const instance_t *instance, const lookup_sr
   e->count++;
 }
 
-static void ask_more(entry_t *e);
+static void go_on(catalog_t *c);
 
 static void on_service(void *ctx, int err, const lookup_srvs_t *found)
 {
@@ -236,20 +243,7 @@ static void on_service(void *ctx, int err, const lookup_srvs_t *found)
     lower(&e->ttl, found->ttl);
     take_service(e, instance, &found->srvs[0]);
   }
-  ask_more(e);
-}
-
-static void ask_more(entry_t *e)
-{
-  while (e->started < e->instance_count && e->under_way < CATALOG_PARALLEL) {
-    instance_t *instance = &e->instances[e->started++];
-    if (lookup_services(e->catalog->world->lookup, &instance->owner, on_service, instance, &instance->query))
-      instance->query = NULL;
-    else
-      e->under_way++;
-  }
-  if (e->under_way == 0)
-    finish(e);
+  go_on(e->catalog);
 }
 
 /* Only what lies below the domain is asked for: a pointer leads nowhere else. */
@@ -263,6 +257,7 @@ static void on_pointers(void *ctx, int err, const lookup_ptrs_t *found)
 {
   entry_t *e = ctx;
   e->query = NULL;
+  e->under_way--;
   e->count = 0;
   e->ttl = err ? 0 : found->ttl;
   if (!err && found->count > 0) {
@@ -273,19 +268,85 @@ static void on_pointers(void *ctx, int err, const lookup_ptrs_t *found)
   for (size_t i = 0; !err && e->names != NULL && e->instances != NULL && i < found->count; i++)
     if (below(e, &found->names[i]))
       e->instances[e->instance_count++] = (instance_t){e, found->names[i], NULL};
-  ask_more(e);
+  go_on(e->catalog);
 }
 
-static void ask(entry_t *e)
+static int ask_pointers(entry_t *e)
 {
   char text[sizeof service + GRANT_NAME_MAX];
   dns_name_t name;
   snprintf(text, sizeof text, "%s%s", service, e->domain);
+  int err = dns_name_from_text(text, &name);
+  return err ? err : lookup_pointers(e->catalog->world->lookup, everybody, &name, on_pointers, e, &e->query);
+}
+
+static int ask_instance(entry_t *e)
+{
+  instance_t *instance = &e->instances[e->started];
+  int err = lookup_services(e->catalog->world->lookup, everybody, &instance->owner, on_service, instance,
+                            &instance->query);
+  if (err)
+    instance->query = NULL;
+  return err;
+}
+
+/* SMPL_ELIMIT: no place for it now. A question that cannot be asked at all is passed over. */
+static int ask_one(entry_t *e)
+{
+  int err = e->asked ? ask_instance(e) : ask_pointers(e);
+  e->held = e->held || err == SMPL_ELIMIT;
+  if (err == SMPL_ELIMIT)
+    return err;
+  e->started += e->asked;
+  e->asked = true;
+  e->under_way += err == SMPL_OK;
+  return SMPL_OK;
+}
+
+/* Of those that have something to ask the one with the fewest questions under way: a domain that comes late does not wait for
+ * all of those before it. */
+static entry_t *next_in_turn(const catalog_t *c)
+{
+  entry_t *next = NULL;
+  for (entry_t *e = c->entries; e != NULL; e = e->next) {
+    bool wants = e->busy && (!e->asked || (e->query == NULL && e->started < e->instance_count));
+    if (wants && e->under_way < CATALOG_PARALLEL && (next == NULL || e->under_way < next->under_way))
+      next = e;
+  }
+  return next;
+}
+
+static void ask_on(catalog_t *c)
+{
+  entry_t *e;
+  do
+    e = next_in_turn(c);
+  while (e != NULL && ask_one(e) == SMPL_OK);
+}
+
+static entry_t *find_done(const catalog_t *c)
+{
+  entry_t *e = c->entries;
+  while (e != NULL && !(e->busy && e->asked && e->under_way == 0 && e->started == e->instance_count))
+    e = e->next;
+  return e;
+}
+
+static void go_on(catalog_t *c)
+{
+  entry_t *e;
+  ask_on(c);
+  while ((e = find_done(c)) != NULL) /* those who hear of it may ask for more */
+    finish(e);
+}
+
+static void ask(entry_t *e)
+{
   e->asked_at = clock_mono_ms();
   e->give_up_at = e->asked_at + CATALOG_MS;
-  e->busy = dns_name_from_text(text, &name) == SMPL_OK &&
-            lookup_pointers(e->catalog->world->lookup, &name, on_pointers, e, &e->query) == SMPL_OK;
-  if (e->busy && !uv_is_active((uv_handle_t *)&e->catalog->timer))
+  e->busy = true;
+  ask_on(e->catalog); /* nobody is told of an end here: who asks is not ready to hear it */
+  if (!uv_is_active((uv_handle_t *)&e->catalog->timer))
     uv_timer_again(&e->catalog->timer);
 }
 
@@ -294,6 +355,7 @@ static void on_timer(uv_timer_t *timer)
   catalog_t *c = timer->data;
   uint64_t now = clock_mono_ms();
   bool busy = false;
+  go_on(c); /* places may have become free that others had */
   for (entry_t *e = c->entries; e != NULL; e = e->next) {
     if (e->busy && now >= e->give_up_at) {
       finish(e);

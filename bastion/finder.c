@@ -221,13 +221,20 @@ static void on_addrs(void *ctx, int err, const lookup_addrs_t *found)
   finish(f, reason);
 }
 
+/* The user has his share of the questions under way, or something is wrong. */
+static reason_t not_asked(int err)
+{
+  return err == SMPL_ELIMIT ? REASON_TOO_MANY_LOOKUPS : REASON_RESOLVER_FAILED;
+}
+
 static void ask_addrs(finder_t *f, lookup_addrs_cb cb)
 {
   dns_name_t name;
+  int err;
   if (dns_name_from_text(f->result.name, &name))
     finish(f, REASON_BAD_TARGET);
-  else if (lookup_addresses(f->world->lookup, &name, cb, f, &f->query))
-    finish(f, REASON_RESOLVER_FAILED);
+  else if ((err = lookup_addresses(f->world->lookup, f->user, &name, cb, f, &f->query)) != SMPL_OK)
+    finish(f, not_asked(err));
 }
 
 /* No service record: does the name exist at all? */
@@ -285,10 +292,11 @@ static void try_candidate(finder_t *f)
   char text[sizeof "_http._tcp." + GRANT_NAME_MAX];
   dns_name_t name;
   snprintf(text, sizeof text, "_http._tcp.%s", f->result.name);
+  int err;
   if (dns_name_from_text(text, &name))
     finish(f, REASON_BAD_TARGET);
-  else if (lookup_services(f->world->lookup, &name, on_services, f, &f->query))
-    finish(f, REASON_RESOLVER_FAILED);
+  else if ((err = lookup_services(f->world->lookup, f->user, &name, on_services, f, &f->query)) != SMPL_OK)
+    finish(f, not_asked(err));
 }
 
 static void start_literal(finder_t *f, const target_t *target)

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "common/error.h"
+#include "common/share.h"
 
 enum {
   LOOKUP_PORTS = 4, /* UDP channels a server, taken in turn: each has a source port of its own while in use */
@@ -62,6 +63,7 @@ typedef struct part {
 struct lookup_query {
   lookup_t *lookup;
   lookup_query_t *prev, *next;
+  char owner[LOOKUP_OWNER_MAX]; /* "": nobody's */
   dns_name_t name;
   lookup_addrs_cb addrs_cb;
   lookup_srvs_cb srvs_cb;
@@ -582,16 +584,28 @@ static void on_deliver(uv_idle_t *idle)
     uv_idle_stop(&l->deliver);
 }
 
-static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *types, unsigned count,
-                       lookup_ptrs_t *ptrs, lookup_query_t **out)
+static bool has_place(const lookup_t *l, const char *owner)
 {
-  if (l->pending >= LOOKUP_PENDING_MAX)
+  size_t held = 0;
+  if (owner == NULL)
+    return l->pending < LOOKUP_PENDING_MAX;
+  for (const lookup_query_t *q = l->all; q != NULL; q = q->next)
+    held += strncmp(q->owner, owner, sizeof q->owner - 1) == 0;
+  return share_allows(held, l->pending, LOOKUP_PENDING_MAX, LOOKUP_PART);
+}
+
+static int query_start(lookup_t *l, const char *owner, const dns_name_t *name, const uint16_t *types,
+                       unsigned count, lookup_ptrs_t *ptrs, lookup_query_t **out)
+{
+  if (!has_place(l, owner))
     return SMPL_ELIMIT;
   lookup_query_t *q = calloc(1, sizeof *q);
   if (q == NULL)
     return SMPL_ENOMEM;
   q->lookup = l;
   q->ptrs = ptrs;
+  if (owner != NULL)
+    memcpy(q->owner, owner, strnlen(owner, sizeof q->owner - 1));
   q->name = *name;
   dns_name_lower(&q->name);
   q->next = l->all;
@@ -610,12 +624,12 @@ static int query_start(lookup_t *l, const dns_name_t *name, const uint16_t *type
   return SMPL_OK;
 }
 
-int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
+int lookup_addresses(lookup_t *l, const char *owner, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
                      lookup_query_t **query)
 {
   static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA};
   lookup_query_t *q;
-  int err = query_start(l, name, types, 2, NULL, &q);
+  int err = query_start(l, owner, name, types, 2, NULL, &q);
   if (err)
     return err;
   q->addrs_cb = cb;
@@ -625,11 +639,12 @@ int lookup_addresses(lookup_t *l, const dns_name_t *name, lookup_addrs_cb cb, vo
   return SMPL_OK;
 }
 
-int lookup_services(lookup_t *l, const dns_name_t *name, lookup_srvs_cb cb, void *ctx, lookup_query_t **query)
+int lookup_services(lookup_t *l, const char *owner, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+                    lookup_query_t **query)
 {
   static const uint16_t types[] = {DNS_TYPE_SRV};
   lookup_query_t *q;
-  int err = query_start(l, name, types, 1, NULL, &q);
+  int err = query_start(l, owner, name, types, 1, NULL, &q);
   if (err)
     return err;
   q->srvs_cb = cb;
@@ -639,12 +654,13 @@ int lookup_services(lookup_t *l, const dns_name_t *name, lookup_srvs_cb cb, void
   return SMPL_OK;
 }
 
-int lookup_pointers(lookup_t *l, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx, lookup_query_t **query)
+int lookup_pointers(lookup_t *l, const char *owner, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx,
+                    lookup_query_t **query)
 {
   static const uint16_t types[] = {DNS_TYPE_PTR};
   lookup_query_t *q;
   lookup_ptrs_t *ptrs = calloc(1, sizeof *ptrs); /* 65 KB: not in every query */
-  int err = ptrs != NULL ? query_start(l, name, types, 1, ptrs, &q) : SMPL_ENOMEM;
+  int err = ptrs != NULL ? query_start(l, owner, name, types, 1, ptrs, &q) : SMPL_ENOMEM;
   if (err) {
     free(ptrs);
     return err;

@@ -19,8 +19,11 @@ enum {
   LOOKUP_CHAINS_MAX = 2 * LOOKUP_CHAIN_MAX, /* within the answers for A and for AAAA */
   LOOKUP_TTL_MAX = 3600,                    /* seconds; longer ones are cut */
   LOOKUP_PENDING_MAX = 1024,                /* queries under way; more are SMPL_ELIMIT */
-  LOOKUP_TIMEOUT_MS_DEFAULT = 2000,         /* of the first try at a server; the second takes twice as long */
-  LOOKUP_TRIES = 2,                         /* UDP packets to a server before the next server is asked */
+  LOOKUP_PART =
+      8, /* an owner has at most one of so many parts of those that are left (share.h): 113 while he is alone */
+  LOOKUP_OWNER_MAX = 64,            /* bytes of an owner's name that count, with NUL */
+  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
+  LOOKUP_TRIES = 2,                 /* UDP packets to a server before the next server is asked */
   LOOKUP_SERVERS_MAX = 4,
 };
 
@@ -74,13 +77,16 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
 /* Pending callbacks are dropped, not called. NULL allowed. */
 void lookup_free(lookup_t *lookup);
 
-/* Asks for A and AAAA at once. name is absolute. *query (may be NULL) can be cancelled until the callback runs. */
-int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
-                     lookup_query_t **query);
-int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+/* owner: for whom it is asked, a user say; SMPL_ELIMIT when he has his share of the queries under way, those that he cancelled
+ * and that no server has answered yet included. NULL: for the program itself, which may have all that there are.
+ *
+ * Asks for A and AAAA at once. name is absolute. *query (may be NULL) can be cancelled until the callback runs. */
+int lookup_addresses(lookup_t *lookup, const char *owner, const dns_name_t *name, lookup_addrs_cb cb,
+                     void *ctx, lookup_query_t **query);
+int lookup_services(lookup_t *lookup, const char *owner, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
                     lookup_query_t **query);
 /* PTR records: names of service instances under a service (RFC 6763 §4.1), or of an address. */
-int lookup_pointers(lookup_t *lookup, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx,
+int lookup_pointers(lookup_t *lookup, const char *owner, const dns_name_t *name, lookup_ptrs_cb cb, void *ctx,
                     lookup_query_t **query);
 /* The callback will not be called. */
 void lookup_cancel(lookup_query_t *query);

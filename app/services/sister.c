@@ -426,7 +426,7 @@ static void look_up_target(sister_call_t *call)
 {
   call->addrs.count = 0;
   call->addr = 0;
-  int err = lookup_addresses(call->owner->lookup, &call->srvs.srvs[call->srv].target, on_addresses, call,
+  int err = lookup_addresses(call->owner->lookup, NULL, &call->srvs.srvs[call->srv].target, on_addresses, call,
                              &call->query);
   if (err) {
     call->query = NULL;
@@ -464,9 +464,9 @@ static int start_lookup(sister_call_t *call)
   lookup_t *lookup = call->owner->lookup;
   call->srv = 0;
   if (call->url.port == 0)
-    return lookup_services(lookup, &call->url.service, on_services, call, &call->query);
+    return lookup_services(lookup, NULL, &call->url.service, on_services, call, &call->query);
   use_name_itself(call, call->url.port);
-  return lookup_addresses(lookup, &call->url.name, on_addresses, call, &call->query);
+  return lookup_addresses(lookup, NULL, &call->url.name, on_addresses, call, &call->query);
 }
 
 static void on_literal(uv_timer_t *timer)

@@ -57,9 +57,10 @@ static lookup_query_t *new_query(void *ctx)
   return q;
 }
 
-int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb cb, void *ctx,
-                     lookup_query_t **query)
+int lookup_addresses(lookup_t *lookup, const char *owner, const dns_name_t *name, lookup_addrs_cb cb,
+                     void *ctx, lookup_query_t **query)
 {
+  assert_null(owner); /* the program's own */
   (void)lookup;
   (void)name;
   addr_lookups++;
@@ -71,9 +72,10 @@ int lookup_addresses(lookup_t *lookup, const dns_name_t *name, lookup_addrs_cb c
   return SMPL_OK;
 }
 
-int lookup_services(lookup_t *lookup, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
+int lookup_services(lookup_t *lookup, const char *owner, const dns_name_t *name, lookup_srvs_cb cb, void *ctx,
                     lookup_query_t **query)
 {
+  assert_null(owner);
   char text[DNS_NAME_TEXT_MAX];
   (void)lookup;
   assert_string_equal(dns_name_to_text(name, text), "_http._tcp.config.internal.");

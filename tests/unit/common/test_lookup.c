@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -316,11 +317,11 @@ static result_t ask(const char *text, int srv, const endpoint_t *servers, size_t
   assert_int_equal(dns_name_from_text(text, &name), SMPL_OK);
   assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
   if (srv == PTR)
-    assert_int_equal(lookup_pointers(l, &name, on_ptrs, &r, NULL), SMPL_OK);
+    assert_int_equal(lookup_pointers(l, NULL, &name, on_ptrs, &r, NULL), SMPL_OK);
   else if (srv)
-    assert_int_equal(lookup_services(l, &name, on_srvs, &r, NULL), SMPL_OK);
+    assert_int_equal(lookup_services(l, NULL, &name, on_srvs, &r, NULL), SMPL_OK);
   else
-    assert_int_equal(lookup_addresses(l, &name, on_addrs, &r, NULL), SMPL_OK);
+    assert_int_equal(lookup_addresses(l, NULL, &name, on_addrs, &r, NULL), SMPL_OK);
   assert_int_equal(r.calls, 0); /* never from inside */
   while (r.calls == 0)
     uv_run(&loop, UV_RUN_ONCE);
@@ -524,9 +525,9 @@ static void a_cancelled_question_and_a_freed_lookup_call_nobody(void **state)
   uv_loop_init(&loop);
   dns_name_from_text("two.test", &name);
   assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
-  assert_int_equal(lookup_addresses(l, &name, on_addrs, &r, &q), SMPL_OK);
+  assert_int_equal(lookup_addresses(l, NULL, &name, on_addrs, &r, &q), SMPL_OK);
   lookup_cancel(q);
-  assert_int_equal(lookup_addresses(l, &name, on_addrs, &r, NULL), SMPL_OK);
+  assert_int_equal(lookup_addresses(l, NULL, &name, on_addrs, &r, NULL), SMPL_OK);
   uv_run(&loop, UV_RUN_ONCE);
   lookup_free(l);
   uv_run(&loop, UV_RUN_DEFAULT);
@@ -550,8 +551,42 @@ static void questions_above_the_limit_are_refused(void **state)
   dns_name_from_text("two.test", &name);
   assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
   for (int i = 0; i < LOOKUP_PENDING_MAX; i++)
-    assert_int_equal(lookup_services(l, &name, on_srvs, &r, NULL), SMPL_OK);
-  assert_int_equal(lookup_services(l, &name, on_srvs, &r, NULL), SMPL_ELIMIT);
+    assert_int_equal(lookup_services(l, NULL, &name, on_srvs, &r, NULL), SMPL_OK);
+  assert_int_equal(lookup_services(l, NULL, &name, on_srvs, &r, NULL), SMPL_ELIMIT);
+  lookup_free(l);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&loop), 0);
+  fake_stop(&f);
+}
+
+/* One user's questions to a server that does not answer: he gets no more than his share, whoever comes after him is asked for. */
+static void one_owner_does_not_take_all_places(void **state)
+{
+  (void)state;
+  fake_t f;
+  result_t r = {0};
+  uv_loop_t loop;
+  lookup_t *l;
+  lookup_query_t *q;
+  dns_name_t name;
+  diag_t diag = {{0}};
+  unsigned greedy = 0, others = 0;
+  char user[16];
+  fake_start(&f, SILENT);
+  lookup_conf_t conf = {&f.at, 1, NULL, 5000};
+  uv_loop_init(&loop);
+  dns_name_from_text("two.test", &name);
+  assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
+  while (lookup_services(l, "greedy", &name, on_srvs, &r, &q) == SMPL_OK) {
+    lookup_cancel(q); /* what he gave up counts until it is over */
+    greedy++;
+  }
+  assert_int_equal(greedy, LOOKUP_PENDING_MAX / (LOOKUP_PART + 1));
+  for (; others < 400; others++) { /* and each of as many users gets his one */
+    snprintf(user, sizeof user, "user%u", others);
+    assert_int_equal(lookup_addresses(l, user, &name, on_addrs, &r, NULL), SMPL_OK);
+    assert_int_equal(lookup_services(l, "greedy", &name, on_srvs, &r, NULL), SMPL_ELIMIT);
+  }
   lookup_free(l);
   uv_run(&loop, UV_RUN_DEFAULT);
   assert_int_equal(uv_loop_close(&loop), 0);
@@ -561,6 +596,7 @@ static void questions_above_the_limit_are_refused(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_owner_does_not_take_all_places),
       cmocka_unit_test(addresses_of_both_families_come_together_from_the_given_source),
       cmocka_unit_test(an_alias_is_followed_in_any_order_and_strangers_are_ignored),
       cmocka_unit_test(an_alias_chain_ends_at_its_limit),
