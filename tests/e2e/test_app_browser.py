@@ -163,3 +163,57 @@ def test_a_link_from_a_wiki_to_the_docs_works(browser, site, tunnel):
     assert re.search(rf"http://localhost:{port}/docs", browser.current_url)
     status = browser.execute_async_script("const done = arguments[0]; fetch('/internal/v1/health').then(r => done(r.status))")
     assert status == 200
+
+
+STORED = "return JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
+HAS = """const all = window.ui.authSelectors.authorized().toJS();
+return Object.fromEntries(Object.entries(all).map(([name, entry]) => [name, entry.value]))"""
+
+
+def open_docs(browser, port):
+    browser.get(f"http://localhost:{port}/docs")
+    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the operations are shown")
+
+
+def type_keys(browser, **keys):
+    """Authorize, as somebody does it: one form a scheme, found by the scheme's name."""
+    browser.find_element("css selector", ".auth-wrapper .authorize").click()
+    for scheme, key in keys.items():
+        form = kit.wait_until(lambda: next((c for c in browser.find_elements("css selector", ".auth-container")
+                                            if c.find_element("css selector", "h4").text.startswith(scheme)), None), f"{scheme} is asked for")
+        form.find_element("css selector", "input").send_keys(key)
+        form.find_element("css selector", "button.authorize").click()
+    browser.find_element("css selector", ".btn-done").click()
+
+
+def test_keys_typed_into_the_docs_are_kept_for_the_tab_alone(browser, tunnel):
+    """http://localhost:PORT is whatever runs there next, and localStorage outlives it."""
+    port, product, _ = tunnel
+    keys = {"HTTPBearer": "sk_api_" + "a" * 36, "InternalKey": product.internal_key}
+    open_docs(browser, port)
+    # what a page of before has left behind goes away
+    browser.execute_script("localStorage.setItem('authorized', JSON.stringify({HTTPBearer: {value: 'old'}}))")
+    browser.refresh()
+    kit.wait_until(lambda: browser.find_elements("css selector", ".auth-wrapper .authorize"), "the page is back")
+    assert browser.execute_script(HAS) == {} and browser.execute_script(STORED) == '[[],[],""]'
+    type_keys(browser, **keys)
+    assert browser.execute_script(HAS) == keys
+    assert browser.execute_script("return localStorage.length") == 0 and browser.execute_script("return document.cookie") == ""
+    browser.refresh()
+    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back")
+    kit.wait_until(lambda: browser.execute_script(HAS) == keys, "a reload keeps them")
+    assert browser.execute_script("return localStorage.length") == 0
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    open_docs(browser, port)
+    assert browser.execute_script(HAS) == {} and browser.execute_script(STORED) == '[[],[],""]'
+    browser.close()
+    browser.switch_to.window(first)
+    browser.find_element("css selector", ".auth-wrapper .authorize").click()
+    for _ in keys:
+        kit.wait_until(lambda: browser.find_elements("css selector", ".auth-container .btn"), "the keys are shown")
+        next(b for b in browser.find_elements("css selector", ".auth-container .btn") if b.text == "Logout").click()
+    assert browser.execute_script(HAS) == {}
+    browser.refresh()
+    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back")
+    assert browser.execute_script(HAS) == {}
