@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,11 +14,16 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "resolver/limits.h"
+#include "resolver/name_hash.h"
 #include "resolver/probe.h"
 #include "resolver/stats.h"
 
 enum {
-  VIEW_MAX = 64,        /* bytes of a view's name that are kept, with NUL */
+  NETWORKS = 1024, /* buckets in which networks are counted */
+  VIEW_MAX = 64,   /* bytes of a view's name that are kept, with NUL */
+  V4_AT = 12,
+  V4_NET = 3,           /* bytes: /24 */
+  V6_NET = 6,           /* /48 */
   BUFFER = 64 << 10,    /* gathered for one write */
   LINE_BYTES_MAX = 4096 /* the longest name, escaped twice, and all the rest */
 };
@@ -32,11 +38,20 @@ typedef struct entry {
   dns_name_t name;
 } entry_t;
 
+/* How many entries of each network (IPv4 /24, IPv6 /48) wait, by a hash of it. The worker's own. */
+typedef struct waiting {
+  uint64_t seed;
+  uint64_t settled; /* entries taken off again: all that were read, as far as the worker knows */
+  uint16_t bucket[QUERY_LOG_RING]; /* of each entry */
+  uint16_t count[NETWORKS];
+} waiting_t;
+
 /* One writer (the worker), one reader (the main thread). */
 struct query_ring {
   _Alignas(64) _Atomic uint64_t head; /* entries written */
   _Atomic uint64_t dropped;
-  uint64_t sample, until;             /* every sample-th; how many go by before the next */
+  uint64_t sample, until; /* every sample-th; how many go by before the next */
+  waiting_t waiting;
   _Alignas(64) _Atomic uint64_t tail; /* entries read */
   entry_t entries[QUERY_LOG_RING];
 };
@@ -84,11 +99,15 @@ int query_log_open(const settings_t *settings, unsigned workers, const endpoint_
       log->rings == NULL || log->listeners == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
   if (!err) {
     memset(log->rings, 0, size); /* also takes the memory now, not in the middle of a query */
-    for (unsigned i = 0; i < workers; i++)
+    for (unsigned i = 0; i < workers; i++) {
       log->rings[i].sample = settings->query_log.sample;
+      if (getrandom(&log->rings[i].waiting.seed, sizeof log->rings[i].waiting.seed, 0) < 0)
+        err = diag_fail_errno(diag, "query_log: random numbers");
+    }
     for (size_t i = 0; i < count; i++)
       endpoint_format(&listeners[i], log->listeners[i]);
-    err = open_file(settings, &log->fd, diag);
+    if (!err)
+      err = open_file(settings, &log->fd, diag);
   }
   if (err)
     query_log_free(log);
@@ -128,6 +147,24 @@ static void copy_view(char *out, const char *name)
   out[n] = '\0';
 }
 
+static unsigned bucket_of(const waiting_t *w, const ip_t *peer)
+{
+  uint64_t net = 0;
+  bool v4 = ip_is_v4(peer);
+  memcpy(&net, peer->b + (v4 ? V4_AT : 0), v4 ? V4_NET : V6_NET);
+  return (unsigned)(name_hash_mix(net ^ w->seed ^ v4, w->seed | 1) % NETWORKS);
+}
+
+/* Whether the ring, with entries from tail to head, has room for one of that network. Whoever asks much fills half of it and
+ * no more, and what is known of the others stays in the log. */
+static bool has_room(waiting_t *w, uint64_t tail, uint64_t head, unsigned bucket)
+{
+  for (; w->settled < tail; w->settled++)
+    w->count[w->bucket[w->settled % QUERY_LOG_RING]]--;
+  return head - tail < QUERY_LOG_RING / 2 ||
+         (head - tail < QUERY_LOG_RING && w->count[bucket] < QUERY_LOG_SHARE);
+}
+
 void query_ring_note(query_ring_t *ring, const query_event_t *e)
 {
   if (ring->until > 0) {
@@ -136,7 +173,8 @@ void query_ring_note(query_ring_t *ring, const query_event_t *e)
   }
   ring->until = ring->sample - 1;
   uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-  if (head - atomic_load_explicit(&ring->tail, memory_order_acquire) >= QUERY_LOG_RING) {
+  unsigned bucket = bucket_of(&ring->waiting, e->peer);
+  if (!has_room(&ring->waiting, atomic_load_explicit(&ring->tail, memory_order_acquire), head, bucket)) {
     uint64_t dropped = atomic_load_explicit(&ring->dropped, memory_order_relaxed);
     atomic_store_explicit(&ring->dropped, dropped + 1, memory_order_relaxed);
     return;
@@ -156,6 +194,8 @@ void query_ring_note(query_ring_t *ring, const query_event_t *e)
   dns_wire_t w = dns_wire_of(e->msg, e->len);
   at->has_question =
       dns_wire_skip(&w, DNS_HEADER_LEN) == 0 && dns_wire_question(&w, &at->name, &at->type, &klass) == 0;
+  ring->waiting.bucket[head % QUERY_LOG_RING] = (uint16_t)bucket;
+  ring->waiting.count[bucket]++;
   atomic_store_explicit(&ring->head, head + 1, memory_order_release);
 }
 

@@ -30,12 +30,17 @@ static query_log_t *open_log(uint64_t sample)
   return log;
 }
 
-static void note(query_log_t *log, unsigned worker, const uint8_t *msg, size_t len)
+static void note_from(query_log_t *log, unsigned worker, const char *address, const uint8_t *msg, size_t len)
 {
   ip_t peer;
-  assert_int_equal(ip_parse("192.0.2.7", &peer), 0);
+  assert_int_equal(ip_parse(address, &peer), 0);
   query_event_t e = {"a \"view\"", 0, &peer, ANSWER_UDP, msg, len, DNS_RCODE_NXDOMAIN, true, 99};
   query_ring_note(query_log_ring(log, worker), &e);
+}
+
+static void note(query_log_t *log, unsigned worker, const uint8_t *msg, size_t len)
+{
+  note_from(log, worker, "192.0.2.7", msg, len);
 }
 
 static void note_name(query_log_t *log, unsigned worker, const char *name)
@@ -139,12 +144,50 @@ static void only_every_nth_is_noted(void **state)
   query_log_free(log);
 }
 
+static void fill(query_log_t *log)
+{
+  uint8_t msg[512];
+  ask_t ask = {.name = "x", .type = DNS_TYPE_SRV};
+  size_t len = harness_query(&ask, msg);
+  for (unsigned i = 0; i < QUERY_LOG_RING; i++) {
+    char from[32]; /* from all over the world */
+    snprintf(from, sizeof from, "10.%u.%u.1", i / 250, i % 250);
+    note_from(log, 0, from, msg, len);
+  }
+}
+
+/* One network, by whatever addresses of it, has half of the ring; a neighbour's line is there, whenever it comes. */
+static void whoever_asks_much_does_not_push_others_out_of_the_log(void **state)
+{
+  (void)state;
+  static const char *const greedy[] = {"198.51.100.%u", "2001:db8:7:%u::1"};
+  uint8_t msg[512];
+  ask_t ask = {.name = "x", .type = DNS_TYPE_SRV};
+  size_t len = harness_query(&ask, msg);
+  for (size_t kind = 0; kind < 2; kind++) {
+    query_log_t *log = open_log(1);
+    for (unsigned round = 1; round <= 3; round++) { /* what was written is not held against it */
+      for (unsigned i = 0; i < 3 * QUERY_LOG_RING; i++) {
+        char from[64];
+        snprintf(from, sizeof from, greedy[kind], i % 250);
+        note_from(log, 0, from, msg, len);
+      }
+      assert_int_equal(query_log_dropped(log), round * (3 * QUERY_LOG_RING - QUERY_LOG_RING / 2));
+      for (unsigned i = 0; i < QUERY_LOG_SHARE; i++)
+        note_from(log, 0, "203.0.113.9", msg, len);
+      assert_int_equal(query_log_dropped(log), round * (3 * QUERY_LOG_RING - QUERY_LOG_RING / 2));
+      query_log_drain(log);
+      assert_int_equal(query_log_written(log), round * (QUERY_LOG_RING / 2 + QUERY_LOG_SHARE));
+    }
+    query_log_free(log);
+  }
+}
+
 static void a_full_ring_drops_and_counts(void **state)
 {
   (void)state;
   query_log_t *log = open_log(1);
-  for (unsigned i = 0; i < QUERY_LOG_RING; i++)
-    note_name(log, 0, "x");
+  fill(log);
   assert_int_equal(query_log_dropped(log), 0);
   note_name(log, 0, "x");
   note_name(log, 0, "x");
@@ -195,6 +238,7 @@ int main(void)
       cmocka_unit_test(hostile_names_stay_within_their_line),
       cmocka_unit_test(only_every_nth_is_noted),
       cmocka_unit_test(a_full_ring_drops_and_counts),
+      cmocka_unit_test(whoever_asks_much_does_not_push_others_out_of_the_log),
       cmocka_unit_test(a_full_disk_drops_counts_and_recovers),
   };
   return cmocka_run_group_tests(tests, NULL, clean);
