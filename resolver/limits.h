@@ -47,6 +47,9 @@ enum {
   TCP_LIFE_MS = 3600 * 1000,  /* of a connection in all */
   TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, shared out likewise */
   TCP_TURN_BYTES = 8192,      /* read from one connection before the others have their turn */
+  TCP_CROWD = 64,             /* connections that want a turn at once; above that, turns are by network */
+  TCP_CROWD_TURNS = 2,        /* of one network (IPv4 /24, IPv6 /48) in a round then */
+  TCP_TURNS_MAX = 16,         /* before waiting datagrams are looked at */
   TCP_BACKLOG = 1024,
 
   /* the main thread */
@@ -55,6 +58,7 @@ enum {
   WATCH_QUIET_MS = 200,     /* without a further change before files are read again */
   WATCH_WAIT_MAX_MS = 2000, /* from the first change on, however many follow */
   QUERY_LOG_RING = 8192,    /* answers of a worker that wait to be written */
+  QUERY_LOG_SHARE = 512,    /* of them to one network, once half of the ring is taken */
   QUERY_LOG_STEP_MS = 20,   /* between writes */
   QUERY_LOG_SAMPLE_MAX = 1000000,
   WATCHDOG_SIGNS = 4, /* signs of life within what the service manager asks for */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "common/error.h"
 #include "common/ip.h"
 #include "resolver/limits.h"
+#include "resolver/name_hash.h"
 #include "resolver/respond.h"
 
 enum {
@@ -24,7 +26,11 @@ enum {
   IN_SIZE = FRAME + MESSAGE_MAX + TCP_TURN_BYTES, /* what was kept of one message, and what one read adds */
   OUT_SIZE = 2 * (FRAME + MESSAGE_MAX),           /* answers of one turn */
   KEPT_STEP = 256,                                /* bytes by which what is kept grows */
-  ACCEPTS_MAX = 64,                               /* connections taken in one go */
+  NETWORKS = 1024,                                /* buckets in which turns are counted */
+  V4_AT = 12,
+  V4_NET = 3,       /* bytes: /24 */
+  V6_NET = 6,       /* /48 */
+  ACCEPTS_MAX = 64, /* connections taken in one go */
 };
 
 /* Bytes that are kept until later. */
@@ -47,6 +53,11 @@ struct tcp_conn {
   bool ending;             /* the peer will send no more, or nothing that is listened to */
 };
 
+/* Turns of a network in a round; those of another round count as none. */
+typedef struct turns {
+  uint32_t round, count;
+} turns_t;
+
 struct tcp {
   int epoll_fd;
   int spare_fd; /* given up when descriptors run out, to take a connection and end it */
@@ -57,7 +68,10 @@ struct tcp {
   crowd_t *places; /* connections, of an address in the same order */
   crowd_t *memory; /* bytes of kept_t; of an address, who keeps something for longest is the first */
   uint64_t now_ms;
-  bool draining;
+  bool draining, crowded;
+  uint32_t round;
+  uint64_t seed; /* so that nobody can choose networks that share a bucket */
+  turns_t turns[NETWORKS];
   uint8_t in[IN_SIZE];
   uint8_t out[OUT_SIZE];
 };
@@ -74,7 +88,7 @@ tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t bu
   t->buffers_max = buffers_max;
   t->places = crowd_new();
   t->memory = crowd_new();
-  if (t->places == NULL || t->memory == NULL) {
+  if (t->places == NULL || t->memory == NULL || getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed) {
     tcp_free(t);
     return NULL;
   }
@@ -409,10 +423,29 @@ static void on_writable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
     watch(t, c, EPOLL_CTL_MOD);
 }
 
-void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot)
+void tcp_round(tcp_t *tcp, size_t reported)
+{
+  tcp->crowded = reported > TCP_CROWD;
+  tcp->round++;
+}
+
+static bool take_turn(tcp_t *t, const tcp_conn_t *c)
+{
+  uint64_t net = 0;
+  bool v4 = ip_is_v4(&c->peer);
+  memcpy(&net, c->peer.b + (v4 ? V4_AT : 0), v4 ? V4_NET : V6_NET);
+  turns_t *turns = &t->turns[name_hash_mix(net ^ t->seed ^ v4, t->seed | 1) % NETWORKS];
+  if (turns->round != t->round)
+    *turns = (turns_t){.round = t->round};
+  return turns->count++ < TCP_CROWD_TURNS;
+}
+
+bool tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot)
 {
   if (conn->fd < 0)
-    return;
+    return true;
+  if (tcp->crowded && !take_turn(tcp, conn))
+    return false;
   tcp->now_ms = clock_mono_ms();
   if (tcp->now_ms - conn->born_ms > TCP_LIFE_MS || (events & EPOLLERR))
     close_conn(tcp, conn);
@@ -420,6 +453,7 @@ void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *
     on_writable(tcp, conn, snapshot);
   else
     on_readable(tcp, conn, snapshot);
+  return true;
 }
 
 static void close_finished(tcp_t *t)

@@ -3,6 +3,7 @@
  * (common/crowd.h). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +21,11 @@ void tcp_free(tcp_t *tcp);
 /* Takes waiting connections from the listening socket. */
 void tcp_accept(tcp_t *tcp, int fd, size_t listener);
 
-/* epoll reported `events` for a connection. */
-void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot);
+/* Begins a round: epoll reported so many connections. Above TCP_CROWD of them, each network has TCP_CROWD_TURNS turns in it. */
+void tcp_round(tcp_t *tcp, size_t reported);
+/* epoll reported `events` for a connection: gives it a turn. False when its network has had its turns of this round: epoll
+ * will report it again. */
+bool tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot);
 
 /* After each batch of events: frees closed connections, ends those idle too long. Returns milliseconds
  * until it wants to be called again, -1 if there is nothing to wait for. */

@@ -20,7 +20,11 @@
 #include "resolver/tcp.h"
 #include "resolver/udp.h"
 
-enum { EVENTS = 64, ACCEPT_ROUNDS = 16 };
+enum {
+  EVENTS = 512, /* taken of epoll at once */
+  ACCEPT_ROUNDS = 16,
+  FIRST_STEP = 37,
+};
 
 enum { WISH_RUN, WISH_DRAIN, WISH_STOP };
 
@@ -45,6 +49,7 @@ struct worker {
   udp_batch_t *batch;
   pthread_t thread;
   bool started;
+  size_t rounds;
   latency_t latency;
 };
 
@@ -174,32 +179,52 @@ static bool wake(worker_t *w)
   }
 }
 
-/* False when the worker is to end. */
-static bool serve_event(worker_t *w, const struct epoll_event *ev)
+/* The worker's own descriptors come first, whatever crowd of connections there is. Those are moved to the
+ * front of the events, in their order; returns how many they are. *on is cleared when the worker is to end. */
+static size_t serve_own(worker_t *w, struct epoll_event *events, int n, bool *on)
 {
-  int *fd = ev->data.ptr;
-  if (fd == &w->wake_fd)
-    return wake(w);
-  uintptr_t at = (uintptr_t)fd;
-  if (at >= (uintptr_t)w->pairs && at < (uintptr_t)(w->pairs + w->count)) {
-    size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
-    if (fd == &w->pairs[listener].udp)
-      serve_udp(w, listener);
-    else if (*fd >= 0)
-      tcp_accept(w->tcp, *fd, listener);
-    return true;
+  size_t connections = 0;
+  for (int i = 0; i < n; i++) {
+    int *fd = events[i].data.ptr;
+    uintptr_t at = (uintptr_t)fd;
+    if (fd == &w->wake_fd) {
+      *on = wake(w) && *on;
+    } else if (at < (uintptr_t)w->pairs || at >= (uintptr_t)(w->pairs + w->count)) {
+      events[connections++] = events[i];
+    } else {
+      size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
+      if (fd == &w->pairs[listener].udp)
+        serve_udp(w, listener);
+      else if (*fd >= 0)
+        tcp_accept(w->tcp, *fd, listener);
+    }
   }
-  tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_get(&w->shared->snapshot));
-  return true;
+  return connections;
 }
 
-/* epoll had more to report than one round takes: connections may be crowding out what is not theirs alone. */
+/* While many connections have their turns, others may wait. */
 static void serve_sockets(worker_t *w)
 {
   for (size_t i = 0; i < w->count; i++) {
     serve_udp(w, i);
     if (w->pairs[i].tcp >= 0)
       tcp_accept(w->tcp, w->pairs[i].tcp, i);
+  }
+}
+
+/* Turns of connections. It begins with another one each round, so that none is always behind others of its network. */
+static void serve_connections(worker_t *w, const struct epoll_event *events, size_t n)
+{
+  size_t turns = 0;
+  size_t first = n > 0 ? w->rounds++ * FIRST_STEP % n : 0;
+  tcp_round(w->tcp, n);
+  for (size_t i = 0; i < n; i++) {
+    const struct epoll_event *ev = &events[(first + i) % n];
+    turns += tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_get(&w->shared->snapshot));
+    if (turns == TCP_TURNS_MAX) {
+      serve_sockets(w);
+      turns = 0;
+    }
   }
 }
 
@@ -214,10 +239,7 @@ static void *run(void *arg)
     rcu_away(&w->shared->snapshot);
     int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
     rcu_back();
-    for (int i = 0; i < n; i++)
-      on = serve_event(w, &events[i]) && on;
-    if (n == EVENTS)
-      serve_sockets(w);
+    serve_connections(w, events, serve_own(w, events, n, &on));
     timeout = tcp_sweep(w->tcp);
   }
   urcu_qsbr_unregister_thread();

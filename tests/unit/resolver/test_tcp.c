@@ -324,6 +324,52 @@ static void another_s_query_waits_for_one_turn_of_a_connection_that_asks_much(vo
   tcp_free(t);
 }
 
+/* Where many connections want a turn, a network has two of them in a round, whatever its addresses and connections. */
+static void turns_are_by_network_where_connections_crowd(void **state)
+{
+  rig_t *r = *state;
+  enum { GREEDY = 40 };
+  tcp_t *t = tcp_new(r->epoll_fd, r->responder, 100, 1 << 20);
+  assert_non_null(t);
+  int greedy[GREEDY];
+  for (int i = 0; i < GREEDY; i++) {
+    char source[32];
+    snprintf(source, sizeof source, "127.41.8.%d:0", 1 + i % 20);
+    greedy[i] = dial_from(r, t, source);
+    send_query(greedy[i]);
+  }
+  int quiet = dial_from(r, t, "127.41.7.1:0"); /* the last to be reported */
+  send_query(quiet);
+  struct epoll_event ev[GREEDY + 1];
+  uint8_t reply[100];
+  size_t answered = 0;
+  for (int round = 1; round <= 3; round++) {
+    int n = epoll_wait(r->epoll_fd, ev, GREEDY + 1, 1000);
+    tcp_round(t, TCP_CROWD + 1);
+    size_t turns = 0;
+    for (int i = 0; i < n; i++)
+      turns += tcp_event(t, ev[i].data.ptr, ev[i].events, r->snapshot);
+    tcp_sweep(t);
+    assert_int_equal(turns, round == 1 ? TCP_CROWD_TURNS + 1 : TCP_CROWD_TURNS);
+    if (round == 1)
+      assert_true(recv(quiet, reply, sizeof reply, MSG_DONTWAIT) > 20);
+  }
+  for (int i = 0; i < GREEDY; i++)
+    answered += recv(greedy[i], reply, sizeof reply, MSG_DONTWAIT) > 20;
+  assert_int_equal(answered, 3 * TCP_CROWD_TURNS);
+  tcp_round(t, TCP_CROWD); /* no crowd: all of them */
+  int n = epoll_wait(r->epoll_fd, ev, GREEDY + 1, 1000);
+  for (int i = 0; i < n; i++)
+    assert_true(tcp_event(t, ev[i].data.ptr, ev[i].events, r->snapshot));
+  for (int i = 0; i < GREEDY; i++) {
+    answered += recv(greedy[i], reply, sizeof reply, MSG_DONTWAIT) > 20;
+    close(greedy[i]);
+  }
+  assert_int_equal(answered, GREEDY);
+  close(quiet);
+  tcp_free(t);
+}
+
 /* Long answers: one turn is over before the queries of one read are, and what is left is answered without another byte. */
 static void what_one_turn_has_no_room_for_is_answered_in_the_next(void **state)
 {
@@ -551,6 +597,7 @@ int main(void)
       cmocka_unit_test(neighbour_s_query_in_two_parts_is_answered_beside_one_that_fills_the_memory),
       cmocka_unit_test(places_are_taken_from_the_source_with_most),
       cmocka_unit_test(another_s_query_waits_for_one_turn_of_a_connection_that_asks_much),
+      cmocka_unit_test(turns_are_by_network_where_connections_crowd),
       cmocka_unit_test(what_one_turn_has_no_room_for_is_answered_in_the_next),
       cmocka_unit_test(connection_that_ends_in_mid_query_is_closed),
       cmocka_unit_test(what_was_asked_before_something_bad_is_answered),
