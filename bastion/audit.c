@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "common/text.h"
 
 enum {
+  HEAD_BYTES = 90,     /* of number, hash and newline, about: of this program's accounts, not of the file */
   HEAD_MAX = 256,      /* bytes of what is put before a record's own keys */
   TORN_SHOWN_MAX = 256 /* bytes of a torn record that its warning quotes, escaped */
 };
@@ -55,6 +57,10 @@ struct audit {
   bool failing;
   uint64_t seq;
   char head[AUDIT_HASH_TEXT];
+  uint64_t free_bytes; /* on the file's disk */
+  /* the loop's own */
+  audit_space_cb on_space;
+  void *space_ctx;
   /* The file: the writer's while it writes, and audit_reopen's. Taken before the other lock. */
   pthread_mutex_t file;
   int fd;
@@ -142,6 +148,15 @@ static bool may_write(audit_t *a)
     a->moved_at = now;
   a->wrong = moved && now - a->moved_at < AUDIT_MOVED_MS ? NULL : wrong;
   return a->wrong == NULL;
+}
+
+/* With the file's lock held. What is kept for root alone counts for nobody. */
+static uint64_t measure(const audit_t *a)
+{
+  struct statvfs fs;
+  if (fstatvfs(a->fd, &fs) < 0 || (fs.f_frsize > 0 && fs.f_bavail > UINT64_MAX / fs.f_frsize))
+    return UINT64_MAX;
+  return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
 /* Never makes it longer: a file that somebody cut short shall show it. */
@@ -279,8 +294,11 @@ static void look_at_file(audit_t *a)
   pthread_mutex_unlock(&a->lock);
   pthread_mutex_lock(&a->file);
   bool fine = may_write(a);
+  uint64_t free_bytes = measure(a);
   pthread_mutex_unlock(&a->file);
   pthread_mutex_lock(&a->lock);
+  a->free_bytes = free_bytes;
+  uv_async_send(&a->wake);
   if (!fine)
     note_failure(a, SMPL_ESYS); /* the next record that is written says that all is well again */
 }
@@ -343,8 +361,10 @@ static void *writer(void *arg)
     pthread_mutex_unlock(&a->lock);
     pthread_mutex_lock(&a->file);
     int err = write_group(a, &group);
+    uint64_t free_bytes = measure(a);
     pthread_mutex_unlock(&a->file);
     pthread_mutex_lock(&a->lock);
+    a->free_bytes = free_bytes;
     note_failure(a, err);
     settle(a, &group, err);
     uv_async_send(&a->wake);
@@ -363,7 +383,10 @@ static void on_wake(uv_async_t *wake)
   for (;;) {
     pthread_mutex_lock(&a->lock);
     entry_t *e = queue_take(&a->done);
+    uint64_t free_bytes = a->free_bytes;
     pthread_mutex_unlock(&a->lock);
+    if (e == NULL && a->on_space != NULL)
+      a->on_space(a->space_ctx, free_bytes);
     if (e == NULL)
       return;
     e->cb(e->ctx, e->err);
@@ -393,8 +416,10 @@ static void on_lazy(uv_timer_t *timer)
   pthread_mutex_unlock(&a->lock);
 }
 
-static int append(audit_t *a, json_t *record, bool lazy, audit_cb cb, void *ctx)
+int audit_append_sized(audit_t *a, json_t *record, bool lazy, audit_cb cb, void *ctx, size_t *bytes)
 {
+  if (bytes != NULL)
+    *bytes = 0;
   json_t *whole = with_time(record);
   json_decref(record);
   entry_t *e = calloc(1, sizeof *e);
@@ -406,6 +431,8 @@ static int append(audit_t *a, json_t *record, bool lazy, audit_cb cb, void *ctx)
     return SMPL_ENOMEM;
   }
   e->len = strlen(e->body);
+  if (bytes != NULL)
+    *bytes = e->len + HEAD_BYTES;
   e->cb = cb;
   e->ctx = ctx;
   pthread_mutex_lock(&a->lock);
@@ -430,18 +457,27 @@ static int append(audit_t *a, json_t *record, bool lazy, audit_cb cb, void *ctx)
 
 int audit_append(audit_t *a, json_t *record, audit_cb cb, void *ctx)
 {
-  return append(a, record, false, cb, ctx);
+  return audit_append_sized(a, record, false, cb, ctx, NULL);
 }
 
 int audit_append_lazy(audit_t *a, json_t *record)
 {
-  return append(a, record, true, NULL, NULL);
+  return audit_append_sized(a, record, true, NULL, NULL, NULL);
+}
+
+void audit_watch_space(audit_t *a, audit_space_cb cb, void *ctx)
+{
+  a->on_space = cb;
+  a->space_ctx = ctx;
 }
 
 void audit_status(audit_t *a, audit_status_t *out)
 {
   pthread_mutex_lock(&a->lock);
-  *out = (audit_status_t){.failing = a->failing, .written = a->seq, .waiting = a->waiting};
+  *out = (audit_status_t){.failing = a->failing,
+                          .written = a->seq,
+                          .waiting = a->waiting,
+                          .free_bytes = a->free_bytes};
   memcpy(out->head, a->head, sizeof out->head);
   pthread_mutex_unlock(&a->lock);
 }
@@ -587,6 +623,8 @@ int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
   int err = a->path != NULL ? open_file(path, &a->fd, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
     err = recover(a, path, diag);
+  if (!err)
+    a->free_bytes = measure(a);
   if (!err && uv_async_init(loop, &a->wake, on_wake) != 0)
     err = diag_fail(diag, SMPL_ENOMEM, "audit: no event for the writer");
   if (err)

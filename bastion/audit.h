@@ -37,7 +37,11 @@ typedef struct audit_status {
   uint64_t written; /* records in the file */
   uint64_t waiting;
   char head[AUDIT_HASH_TEXT]; /* hash of the last record */
+  uint64_t free_bytes; /* that this process may still write on the file's disk; UINT64_MAX: not known */
 } audit_status_t;
+
+/* How much is free on the file's disk. */
+typedef void (*audit_space_cb)(void *ctx, uint64_t free_bytes);
 
 /* Opens the file (made with mode 0600), takes its lock, checks its end: a last line that was only partly written is cut
  * off and told in a record of its own, sessions without an end get one. SMPL_EBUSY if another process holds the file,
@@ -53,6 +57,9 @@ void audit_finish(audit_t *audit);
  * it. cb may be NULL. SMPL_ELIMIT when the queue is full (cb is not called then), SMPL_ENOMEM. */
 int audit_append(audit_t *audit, json_t *record, audit_cb cb, void *ctx);
 
+/* The same, and *bytes is what the record takes on the disk; bytes may be NULL. lazy: as audit_append_lazy, without cb. */
+int audit_append_sized(audit_t *audit, json_t *record, bool lazy, audit_cb cb, void *ctx, size_t *bytes);
+
 /* The same without callback, for a record of what has happened and need not be known at once: it is written with the next
  * one of the others, or after AUDIT_LAZY_MS. */
 int audit_append_lazy(audit_t *audit, json_t *record);
@@ -61,5 +68,9 @@ int audit_append_lazy(audit_t *audit, json_t *record);
  * Its first record, audit-continued, goes on with number and hash of the one before. *reopened says whether it did. On
  * error nothing changes. The loop's thread; waits for the group that is being written. */
 int audit_reopen(audit_t *audit, bool *reopened, diag_t *diag);
+
+/* Has the writer's thread ask after each group that it writes, and every AUDIT_CHECK_MS, what is free. cb comes on the loop's
+ * thread, never from inside this. */
+void audit_watch_space(audit_t *audit, audit_space_cb cb, void *ctx);
 
 void audit_status(audit_t *audit, audit_status_t *out);

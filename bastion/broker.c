@@ -418,6 +418,8 @@ static int start(broker_t *b, diag_t *diag)
     err = load_as_user(b, diag);
   if (!err)
     err = audit_open(b->loop, b->config->audit, &b->audit, diag);
+  if (!err)
+    audit_watch_space(b->audit, space_judge, b);
   if (!err && b->config->state != NULL)
     err = blocks_open(b->config->state, &b->blocks, diag);
   if (!err)
@@ -477,6 +479,7 @@ static void stop(broker_t *b)
   uv_unref((uv_handle_t *)&patience);
   uv_run(b->loop, UV_RUN_DEFAULT);
   penalty_free(b->penalties);
+  usage_free(b->usage);
   known_free(b->known);
   door_free(b->door);
   config_free(b->config);
@@ -498,9 +501,10 @@ int broker_run(const char *config_path)
   b->config_path = config_path;
   b->started_at = clock_mono_ms();
   b->penalties = penalty_new();
+  b->usage = usage_new();
   b->known = known_new();
   b->door = door_new();
-  bool memory = b->penalties != NULL && b->known != NULL && b->door != NULL;
+  bool memory = b->penalties != NULL && b->usage != NULL && b->known != NULL && b->door != NULL;
   if (!memory)
     diag_fail(&diag, SMPL_ENOMEM, "out of memory");
   if (!memory || start(b, &diag)) {

@@ -23,6 +23,7 @@
 #include "bastion/signedreq.h"
 #include "bastion/spawner.h"
 #include "bastion/state.h"
+#include "bastion/usage.h"
 #include "common/control.h"
 #include "common/metrics_http.h"
 #include "common/notify.h"
@@ -179,6 +180,9 @@ struct broker {
   catalog_t *catalog;
   audit_t *audit;
   blocks_t *blocks; /* NULL without `state` */
+  usage_t *usage;   /* what each user takes of what all share */
+  bool low;         /* the audit's reserve is in use; said in the log */
+  uint64_t rate_limited;
   spawner_t *spawner;
   control_server_t *control;
   metrics_server_t *metrics;
@@ -244,6 +248,8 @@ int session_send(session_t *s, const msg_t *m, int fd);
 void session_free_if_done(session_t *s);
 /* A record of this session: event, session, user (once it is known), source. */
 json_t *session_record(const session_t *s, const char *event);
+/* audit_append, on the account of the user who is signed in. lazy: audit_append_lazy. */
+int session_write(session_t *s, json_t *record, bool lazy, audit_cb cb, void *ctx);
 /* Appends without waiting. */
 void session_append(session_t *s, json_t *record);
 /* Appends a refusal, or counts it where there are too many of them (repeats.h): of this session and of its source, and
@@ -261,6 +267,13 @@ void session_tell_repeats(broker_t *b, bool all);
 door_rule_t session_take_place(session_t *s);
 /* It has signed in: its place is free, and its source keeps one for the next. */
 void session_leave_place(session_t *s);
+
+/* ---- session_space.c ---- */
+
+/* audit_space_cb with the broker: has whoever wrote most give way while the disk is nearly full. */
+void space_judge(void *broker, uint64_t free_bytes);
+/* For `status`: free, reserve, low, and the users who are out. */
+json_t *space_json(const broker_t *b, const audit_status_t *a);
 
 /* ---- session_login.c ---- */
 

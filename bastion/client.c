@@ -185,6 +185,17 @@ static void print_blocked(const json_t *b)
              : ", NOT KEPT YET: the folder of `state` cannot be written");
 }
 
+static void print_space(const json_t *space)
+{
+  char left[32], reserve[32];
+  if (json_is_integer(json_object_get(space, "free_bytes")))
+    printf("%-16s%s free, reserve %s%s\n", "audit's disk", bytes_text(left, num(space, "free_bytes")),
+           bytes_text(reserve, num(space, "reserve")),
+           json_is_true(json_object_get(space, "low")) ? ", NEARLY FULL" : "");
+  if (json_array_size(json_object_get(space, "out")) > 0)
+    print_list("kept out by it", json_object_get(space, "out"));
+}
+
 static void print_status(const json_t *r)
 {
   char up[32];
@@ -204,6 +215,7 @@ static void print_status(const json_t *r)
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",
          json_is_true(json_object_get(audit, "writable")) ? "writable" : "CANNOT BE WRITTEN",
          num(audit, "records"), num(audit, "waiting"), str(audit, "file"));
+  print_space(json_object_get(audit, "space"));
   printf("%-16s%lld accepted, %lld logins, %lld failed logins\n", "connections", num(n, "accepted"),
          num(n, "logins"), num(n, "login_failures"));
   print_by_rule("closed", json_object_get(n, "dropped_by"));

@@ -118,6 +118,34 @@ static int parse_sink(conf_t *conf, const char *text, size_t len, void *out)
 static const conf_scalar_t scalar_sink = {"syslog, journald, or one of them with :PATH of its socket",
                                           sizeof(headsink_conf_t), parse_sink};
 
+/* "16MiB", or a bare 0. */
+static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
+{
+  static const struct {
+    const char *unit;
+    unsigned shift;
+  } units[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
+  enum { SIZE_MAX_SHIFT = 42, UNIT_LEN = 3 };
+  uint64_t n;
+  (void)conf;
+  if (len == 1 && text[0] == '0') {
+    *(uint64_t *)out = 0;
+    return SMPL_OK;
+  }
+  for (size_t i = 0; i < sizeof units / sizeof *units && len > UNIT_LEN; i++) {
+    if (strcmp(text + len - UNIT_LEN, units[i].unit) != 0)
+      continue;
+    int err = text_parse_u64(text, len - UNIT_LEN, 1ull << (SIZE_MAX_SHIFT - units[i].shift), &n);
+    if (!err)
+      *(uint64_t *)out = n << units[i].shift;
+    return err;
+  }
+  return SMPL_EINVAL;
+}
+
+static const conf_scalar_t scalar_size = {"a size with KiB, MiB or GiB (16MiB), or 0", sizeof(uint64_t),
+                                          parse_size};
+
 static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
 {
   (void)conf;
@@ -184,6 +212,21 @@ static void grant_defaults(void *out)
 static const conf_map_t grant_map = {"a grant", sizeof(grant_conf_t), grant_fields, CONF_COUNT(grant_fields),
                                      grant_defaults};
 
+static const conf_field_t rate_fields[] = {
+    {"connections", CONF_ONE, offsetof(connection_rate_t, connections), .scalar = &conf_uint,
+     .max = CONFIG_RATE_MAX},
+    {"burst", CONF_ONE, offsetof(connection_rate_t, burst), .scalar = &conf_uint, .min = 1,
+     .max = CONFIG_RATE_MAX},
+};
+
+static void rate_defaults(void *out)
+{
+  *(connection_rate_t *)out = (connection_rate_t){CONFIG_RATE_PER_SECOND, CONFIG_RATE_BURST};
+}
+
+static const conf_map_t rate_map = {"connection_rate", sizeof(connection_rate_t), rate_fields,
+                                    CONF_COUNT(rate_fields), rate_defaults};
+
 static const conf_field_t limits_fields[] = {
     {"login_grace", CONF_ONE, offsetof(limits_conf_t, login_grace_ms), .scalar = &conf_duration, .min = 1000,
      .max = 10 * MINUTE_MS},
@@ -197,12 +240,19 @@ static const conf_field_t limits_fields[] = {
     {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CHANNELS_MAX},
     {"drain", CONF_ONE, offsetof(limits_conf_t, drain_ms), .scalar = &conf_duration, .max = 60 * MINUTE_MS},
+    {"connection_rate", CONF_MAP, offsetof(limits_conf_t, connection_rate), .map = &rate_map},
 };
 
 static void limits_defaults(void *out)
 {
-  *(limits_conf_t *)out =
-      (limits_conf_t){30 * 1000, {10, 30, 100}, CONFIG_STARTUPS_PER_SOURCE, 512, 16, 256, CONFIG_DRAIN_MS};
+  *(limits_conf_t *)out = (limits_conf_t){30 * 1000,
+                                          {10, 30, 100},
+                                          CONFIG_STARTUPS_PER_SOURCE,
+                                          512,
+                                          16,
+                                          256,
+                                          CONFIG_DRAIN_MS,
+                                          {CONFIG_RATE_PER_SECOND, CONFIG_RATE_BURST}};
 }
 
 static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,
@@ -271,6 +321,7 @@ static const conf_field_t config_fields[] = {
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
+    {"audit_reserve", CONF_ONE, offsetof(config_t, audit_reserve), .scalar = &scalar_size},
     {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
     {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
@@ -281,6 +332,7 @@ static void config_defaults(void *out)
 {
   limits_defaults(&((config_t *)out)->limits);
   penalties_defaults(&((config_t *)out)->penalties);
+  ((config_t *)out)->audit_reserve = CONFIG_AUDIT_RESERVE;
 }
 
 static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,

@@ -29,7 +29,11 @@ enum {
   CONFIG_HOURS_TEXT_MAX = HOURS_WINDOWS_MAX * (CONFIG_HOURS_LEN_MAX + 2),
   CONFIG_DESCRIPTION_MAX = 200, /* bytes */
   CONFIG_DRAIN_MS = 5000,
-  CONFIG_OWN_MAX = 256, /* endpoints that the ssh listeners stand at */
+  CONFIG_RATE_PER_SECOND = 100, /* connections of one user */
+  CONFIG_RATE_BURST = 1000,
+  CONFIG_RATE_MAX = 1000000,
+  CONFIG_AUDIT_RESERVE = 16 << 20, /* bytes: about 40,000 records */
+  CONFIG_OWN_MAX = 256,            /* endpoints that the ssh listeners stand at */
 };
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate` percent, rising
@@ -70,6 +74,12 @@ typedef struct target_conf {
   const char *text; /* as written */
 } target_conf_t;
 
+/* New connections and logins of one user, over all sessions. */
+typedef struct connection_rate {
+  uint64_t connections; /* a second; 0: no limit */
+  uint64_t burst;       /* at once */
+} connection_rate_t;
+
 typedef struct limits_conf {
   uint64_t login_grace_ms;
   startups_t startups;
@@ -78,6 +88,7 @@ typedef struct limits_conf {
   uint64_t sessions_per_user;
   uint64_t channels;
   uint64_t drain_ms; /* that SIGTERM leaves open connections */
+  connection_rate_t connection_rate;
 } limits_conf_t;
 
 typedef struct penalties_conf {
@@ -106,10 +117,11 @@ typedef struct config {
   roles_t roles;
   const char *user; /* to become once started as root; NULL: stays who it is */
   const char *audit;
+  uint64_t audit_reserve; /* bytes that shall stay free on its disk; 0: none */
   headsink_conf_t audit_sink;
   const char *control;
   metrics_conf_t metrics; /* port 0: none */
-  const char *state;  /* folder of what outlives the process beside the audit (blocks.h); NULL: none */
+  const char *state;      /* folder of what outlives the process beside the audit (blocks.h); NULL: none */
   /* what follows from it */
   faults_t faults; /* what counts as absent */
   grant_t *grants; /* in the order of grant_confs */

@@ -62,6 +62,11 @@ static void put_audit(FILE *f, broker_t *b)
   prom_head(f, head, "gauge",
             "Number of the last record, its SHA-256 in the label: for audit verify --head.");
   fprintf(f, "%s{hash=\"%s\"} %llu\n", head, a.head, (unsigned long long)a.written);
+  if (a.free_bytes != UINT64_MAX)
+    put(f, "audit_free_bytes", "gauge", "Free on the audit's disk.", a.free_bytes);
+  put(f, "audit_reserve_bytes", "gauge", "Below so much free the greediest user gives way.",
+      b->config->audit_reserve);
+  put(f, "audit_low", "gauge", "1 while the reserve is in use.", usage_is_low(b->usage));
   if (b->sink != NULL)
     put(f, "audit_sink_works", "gauge", "1 while the second sink takes the audit's head.",
         headsink_works(b->sink));
@@ -81,6 +86,8 @@ static void put_all(FILE *f, broker_t *b)
   put(f, "channels_opened_total", "counter", "Forwarded connections that were opened.", b->channels);
   put(f, "channels_refused_total", "counter", "Forwarded connections that were refused.",
       b->channel_refusals);
+  put(f, "connection_rate_refused_total", "counter",
+      "Forwarded connections and logins above a user's connection_rate.", b->rate_limited);
   put(f, "requests_refused_total", "counter", "Shells, commands and the like that were refused.", b->refused);
   put(f, "workers_misbehaved_total", "counter", "Workers that broke their contract, and were killed.",
       b->misbehaved);

@@ -24,9 +24,18 @@ json_t *session_record(const session_t *s, const char *event)
                    s->user[0] != '\0' ? s->user : NULL, "source", source);
 }
 
+int session_write(session_t *s, json_t *record, bool lazy, audit_cb cb, void *ctx)
+{
+  size_t bytes;
+  int err = audit_append_sized(s->broker->audit, record, lazy, cb, ctx, &bytes);
+  if (s->signed_in)
+    usage_wrote(s->broker->usage, s->user, bytes, clock_mono_ms());
+  return err;
+}
+
 void session_append(session_t *s, json_t *record)
 {
-  if (audit_append(s->broker->audit, record, NULL, NULL))
+  if (session_write(s, record, false, NULL, NULL))
     log_error("session %s: an audit record is lost", s->id);
 }
 

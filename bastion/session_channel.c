@@ -117,7 +117,7 @@ static void record_end(channel_t *c, reason_t reason)
   json_object_set_new(r, "bytes_up", json_integer((json_int_t)c->bytes_up));
   json_object_set_new(r, "bytes_down", json_integer((json_int_t)c->bytes_down));
   json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - c->opened_at)));
-  if (audit_append_lazy(c->session->broker->audit, r))
+  if (session_write(c->session, r, true, NULL, NULL))
     log_error("session %s: an audit record is lost", c->session->id);
 }
 
@@ -246,7 +246,7 @@ static void on_opening(void *ctx, const opening_result_t *result)
   c->opened_at = clock_mono_ms();
   c->state = CHANNEL_RECORDING;
   s->holds++;
-  if (audit_append(s->broker->audit, open_record(c), on_recorded, c)) {
+  if (session_write(s, open_record(c), false, on_recorded, c)) {
     s->holds--;
     refuse(c, REASON_AUDIT_FAILED);
     session_end(s, REASON_AUDIT_FAILED, NULL);
@@ -284,6 +284,12 @@ void channel_open(session_t *s, const msg_t *m, bool refused)
   }
   if (s->channel_count > s->broker->config->limits.channels) {
     refuse(c, REASON_TOO_MANY_CHANNELS);
+    return;
+  }
+  const connection_rate_t *rate = &s->broker->config->limits.connection_rate;
+  if (!usage_take(s->broker->usage, s->user, rate->connections, rate->burst, clock_mono_ms())) {
+    s->broker->rate_limited++;
+    refuse(c, REASON_CONNECTION_RATE);
     return;
   }
   opening_t *opening = NULL;

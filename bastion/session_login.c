@@ -218,6 +218,19 @@ static json_t *start_record(const session_t *s)
   return r;
 }
 
+/* A login is two records, as a connection is. */
+static reason_t judge_share(const session_t *s)
+{
+  broker_t *b = s->broker;
+  const connection_rate_t *rate = &b->config->limits.connection_rate;
+  if (usage_is_out(b->usage, s->user))
+    return REASON_AUDIT_RESERVE;
+  if (usage_take(b->usage, s->user, rate->connections, rate->burst, clock_mono_ms()))
+    return REASON_NONE;
+  b->rate_limited++;
+  return REASON_CONNECTION_RATE;
+}
+
 /* The worker says that the user has signed in. Believed only for what this process verified itself a moment ago. */
 void login_request(session_t *s, const msg_t *m)
 {
@@ -242,6 +255,11 @@ void login_request(session_t *s, const msg_t *m)
     refuse_login(s, REASON_BLOCKED); /* since the signature */
     return;
   }
+  reason_t share = judge_share(s);
+  if (share != REASON_NONE) {
+    refuse_login(s, share);
+    return;
+  }
   if (sessions_of(s->broker, l->user) >= s->broker->config->limits.sessions_per_user) {
     refuse_login(s, REASON_TOO_MANY_SESSIONS);
     return;
@@ -256,7 +274,7 @@ void login_request(session_t *s, const msg_t *m)
   s->login_request = m->h.request;
   s->state = STATE_STARTING;
   s->holds++;
-  if (audit_append(s->broker->audit, start_record(s), on_recorded, s)) {
+  if (session_write(s, start_record(s), false, on_recorded, s)) {
     s->holds--;
     session_end(s, REASON_AUDIT_FAILED, NULL);
   }

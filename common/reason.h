@@ -22,6 +22,7 @@
   X(TOO_MANY_CONNECTIONS, "too-many-connections", "the bastion has reached its limit of connections")        \
   X(TOO_MANY_SESSIONS, "too-many-sessions", "the user has reached the limit of sessions")                    \
   X(TOO_MANY_CRASHES, "too-many-crashes", "sessions of this user crashed too often, try again in a minute")                \
+  X(AUDIT_RESERVE, "audit-reserve", "the audit's disk is nearly full, and this user wrote most of late")     \
   /* a login's refusal */                                                                                    \
   X(UNKNOWN_KEY, "unknown-key", "this key is not on file for this user")                                     \
   X(UNKNOWN_USER, "unknown-user", "no such user")                                                            \
@@ -46,6 +47,7 @@
   X(TOO_MANY_LOOKUPS, "too-many-lookups", "too many names are being looked up for this user, try again")      \
   X(TARGET_UNREACHABLE, "target-unreachable", "the target cannot be reached")                                \
   X(TOO_MANY_CHANNELS, "too-many-channels", "the session has reached its limit of connections")              \
+  X(CONNECTION_RATE, "connection-rate", "the user opens more connections a second than the limit allows")    \
   X(NO_SERVICE_PORT, "no-service-port", "the name has no SRV record that says its port")                     \
   X(NOT_OFFERED, "not-offered", "this bastion forwards ports and does nothing else")                         \
   /* a channel's end */                                                                                      \

@@ -98,6 +98,7 @@ static bool is_final(reason_t reason)
   case REASON_POLICY_CHANGED:
   case REASON_OUTSIDE_HOURS:
   case REASON_BLOCKED:
+  case REASON_AUDIT_RESERVE:
     return true;
   default:
     return false;

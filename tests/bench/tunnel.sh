@@ -122,7 +122,8 @@ users:
   - {name: dev, keys: id.pub}
 grants:
   - {users: [dev], targets: ["127.0.0.1:$target"], networks: [127.0.0.0/8]}
-limits: {startups: "1000:30:1000", startups_per_source: 1000, connections: 4096, sessions_per_user: 4096, channels: 1024}
+limits: {startups: "1000:30:1000", startups_per_source: 1000, connections: 4096, sessions_per_user: 4096, channels: 1024,
+  connection_rate: {connections: 0}}
 audit: audit.jsonl
 control: control.sock
 C

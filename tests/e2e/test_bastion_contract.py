@@ -330,6 +330,7 @@ say(done=True)
 
 def test_refusals_without_end_do_not_fill_the_audit(fake):
     """REPEATS_BURST is 50 at once, then one a second; what is more is counted."""
+    fake.world.write(limits="connection_rate: {connections: 0}")
     fake.play("""
 import time
 signed_in(w)

@@ -427,7 +427,7 @@ def test_a_flood_of_channels_is_bounded_and_the_session_stays_of_use(place):
 def test_channels_opened_and_closed_without_end_leave_nothing_behind(place):
     """100,000 in the full run."""
     count, threads = (100_000, 32) if FULL and not kit.SANITIZED else (3_000, 32)
-    w = place.start()
+    w = place.start(limits="connection_rate: {connections: 0}")
     lively = place.target(lambda c: (c.recv(10), c.sendall(b"y"), c.close()))
     ssh, local = w.forward(WEB, lively.port)
     left, lock = [count], threading.Lock()

@@ -141,6 +141,28 @@ def test_a_user_who_is_blocked_is_told_so_and_not_connected_again(place):
     assert "left the company" not in program.stderr
 
 
+def test_connections_above_the_rate_are_refused_in_words_and_the_tunnel_goes_on(place):
+    place.programs["bastion"].stop()
+    config = place.work / "bastion.yaml"
+    config.write_text(config.read_text() + "limits: {connection_rate: {connections: 1, burst: 5}}\n")
+    place.start("bastion")
+    program = place.tunnel("0:config.internal")
+    port = local_port(program)
+
+    def is_answered():
+        with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+            try:
+                s.sendall(b"there?")
+                return s.recv(6) == b"there?"
+            except ConnectionError:
+                return False
+
+    kit.wait_until(lambda: not is_answered(), "one too many")
+    program.wait_line("the user opens more connections a second than the limit allows")
+    kit.wait_until(is_answered, "one comes back each second", step=0.5)
+    assert program.running()
+
+
 def answers(port):
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"there?")

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -154,6 +155,41 @@ static void a_record_is_on_the_disk_when_its_callback_comes(void **state)
   assert_int_equal(st.st_mode & 0777, 0600);
   close_audit(a);
   assert_chain("plain", 20);
+}
+
+static void on_space(void *ctx, uint64_t free_bytes)
+{
+  uint64_t *seen = ctx;
+  seen[0]++;
+  seen[1] = free_bytes;
+}
+
+static void what_a_record_takes_and_what_is_free_is_told_after_each_group(void **state)
+{
+  (void)state;
+  audit_t *a = open_audit("space");
+  uint64_t seen[2] = {0, 0};
+  size_t bytes;
+  audit_status_t status;
+  audit_watch_space(a, on_space, seen);
+  for (int i = 1; i <= 3; i++) {
+    waiter_t w = {0, 0};
+    size_t before = slurp("space");
+    uint64_t told = seen[0];
+    assert_int_equal(audit_append_sized(a, event("session-start", "s"), false, on_written, &w, &bytes),
+                     SMPL_OK);
+    assert_int_equal(seen[0], told); /* never from inside */
+    wait_for(&w, 1);
+    assert_true(seen[0] > told);
+    size_t grown = slurp("space") - before;
+    assert_in_range(bytes, grown - 10, grown + 10);
+  }
+  struct statvfs fs;
+  assert_int_equal(statvfs(kit_path("space"), &fs), 0);
+  assert_true(seen[1] <= (uint64_t)fs.f_blocks * fs.f_frsize);
+  audit_status(a, &status);
+  assert_true(status.free_bytes <= (uint64_t)fs.f_blocks * fs.f_frsize);
+  close_audit(a);
 }
 
 static void many_records_stay_in_order_and_are_all_written_at_the_end(void **state)
@@ -576,6 +612,7 @@ int main(void)
       cmocka_unit_test(a_cut_at_any_byte_is_recovered),
       cmocka_unit_test(a_disk_that_refuses_fails_who_waits_and_keeps_the_rest),
       cmocka_unit_test(kept_records_are_written_by_themselves_when_the_disk_takes_them),
+      cmocka_unit_test(what_a_record_takes_and_what_is_free_is_told_after_each_group),
       cmocka_unit_test(the_queue_has_its_limit),
       cmocka_unit_test(a_removed_file_fails_who_waits),
       cmocka_unit_test(a_truncated_file_fails_and_is_not_made_long_again),

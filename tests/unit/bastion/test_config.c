@@ -91,6 +91,9 @@ static void a_whole_configuration_is_read(void **state)
   assert_int_equal(c->limits.login_grace_ms, 30000);
   assert_int_equal(c->limits.sessions_per_user, 16);
   assert_int_equal(c->limits.startups_per_source, CONFIG_STARTUPS_PER_SOURCE);
+  assert_int_equal(c->limits.connection_rate.connections, CONFIG_RATE_PER_SECOND);
+  assert_int_equal(c->limits.connection_rate.burst, CONFIG_RATE_BURST);
+  assert_int_equal(c->audit_reserve, 16 << 20);
   ip_t ip;
   ip_parse("127.0.0.1", &ip);
   assert_true(config_is_own(c, &ip, 2222));
@@ -133,6 +136,17 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {silent: {burst: 0}}", "burst");
   fails_with("audit: audit.jsonl", "audit: audit.jsonl\npenalties: {silent: 5}", "silent");
   fails_with("channels: 7", "drain: 2h", "drain");
+  fails_with("channels: 7", "connection_rate: {connections: -1}", "connections");
+  fails_with("channels: 7", "connection_rate: {connections: 1000001}",
+             "connections: must be from 0 to 1000000");
+  fails_with("channels: 7", "connection_rate: {burst: 0}", "burst: must be from 1 to 1000000");
+  static const char *const sizes[] = {"16",      "16MB",   "16 MiB", "MiB",  "-1MiB",
+                                      "4097GiB", "1.5GiB", "00",     "0MiBx"};
+  for (size_t i = 0; i < COUNT(sizes); i++) {
+    char with[64];
+    snprintf(with, sizeof with, "audit: audit.jsonl\naudit_reserve: %s", sizes[i]);
+    fails_with("audit: audit.jsonl", with, "audit_reserve: expected a size with KiB, MiB or GiB");
+  }
   fails_with("127.0.0.1:2222", "127.0.0.1", "bastion.yaml:1:11: listen");
   fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
   fails_with("\"[::1]:2222\"", "\"127.0.0.1:2222\"", "the same address twice");
@@ -223,6 +237,29 @@ static void who_has_left_a_group_the_users_or_the_system_is_nobody(void **state)
   config_free(c);
 }
 
+static void sizes_and_rates_are_read(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text;
+    uint64_t bytes;
+  } sizes[] = {{"0", 0}, {"1KiB", 1024}, {"256MiB", 256ull << 20}, {"4096GiB", 1ull << 42}, {"0MiB", 0}};
+  for (size_t i = 0; i < COUNT(sizes); i++) {
+    char text[sizeof good + 128];
+    config_t *c;
+    diag_t diag = {""};
+    snprintf(text, sizeof text, "%saudit_reserve: %s\n", good, sizes[i].text);
+    char *at = strstr(text, "channels: 7");
+    assert_non_null(at);
+    memcpy(at, "drain: 10s ", 11);
+    kit_write("bastion.yaml", text, 0644);
+    if (config_load(kit_path("bastion.yaml"), &c, &diag))
+      fail_msg("%s: %s", sizes[i].text, diag.text);
+    assert_int_equal(c->audit_reserve, sizes[i].bytes);
+    config_free(c);
+  }
+}
+
 static void a_host_key_that_others_can_read_is_refused(void **state)
 {
   (void)state;
@@ -299,6 +336,7 @@ int main(void)
       cmocka_unit_test(every_mistake_is_named_with_its_place),
       cmocka_unit_test(a_keys_file_that_is_gone_empty_or_not_to_be_trusted_has_nobodys_keys),
       cmocka_unit_test(who_has_left_a_group_the_users_or_the_system_is_nobody),
+      cmocka_unit_test(sizes_and_rates_are_read),
       cmocka_unit_test(a_host_key_that_others_can_read_is_refused),
       cmocka_unit_test(explain_says_who_may_reach_what_and_why_not),
       cmocka_unit_test(targets_on_the_command_line_are_split_at_the_port),

@@ -1,0 +1,43 @@
+/* What each user takes of what all users share once they have signed in: new connections a second, and room on the audit's
+ * disk. Kept by name, over the sessions of a user. Whoever takes too much gives way; the others do not notice. Pure but for
+ * its own memory; times are monotonic ms. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  USAGE_USERS_MAX = 16384,   /* users told apart: as many as there can be sessions */
+  USAGE_NAME_MAX = 64,       /* bytes of a name, with NUL */
+  USAGE_WINDOW_MS = 3600000, /* who wrote most is asked of this hour and the one before */
+  USAGE_STEPS = 8,           /* of the reserve: at each, one more user may have to give way */
+  USAGE_SHARE_DIVISOR = 16,  /* whoever wrote less than this part of the reserve never has to */
+  USAGE_RELIEF_DIVISOR =
+      8, /* as much more than the reserve must be free before those who gave way may come back */
+};
+
+typedef struct usage usage_t;
+
+/* NULL when out of memory. */
+usage_t *usage_new(void);
+/* NULL allowed. */
+void usage_free(usage_t *usage);
+
+/* Takes one new connection, or one login, of the user. False if there are more than per_second, and burst at once.
+ * per_second 0: no limit. True without memory to count. */
+bool usage_take(usage_t *usage, const char *user, uint64_t per_second, uint64_t burst, uint64_t now);
+
+/* bytes of records were written for the user. */
+void usage_wrote(usage_t *usage, const char *user, uint64_t bytes, uint64_t now);
+
+/* How much is free on the audit's disk, and how much shall be kept free. Returns the user whose sessions are to end now: each
+ * time another step of the reserve is used up, whoever wrote most; NULL if nobody has to. Valid until the next call. reserve 0:
+ * never. */
+const char *usage_space(usage_t *usage, uint64_t free_bytes, uint64_t reserve, uint64_t now);
+/* The reserve is in use. */
+bool usage_is_low(const usage_t *usage);
+/* Gave way, and may not come back before there is room. */
+bool usage_is_out(usage_t *usage, const char *user);
+/* The next user that is out, from *at (0 first) on; NULL at the end. */
+const char *usage_next_out(const usage_t *usage, size_t *at);
