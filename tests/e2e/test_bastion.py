@@ -520,7 +520,7 @@ def grant(w, **keys):
 
 
 def test_idle_sessions_end_and_forwarded_bytes_keep_them(world):
-    w, idle = world(start=False), kit.ample(2)
+    w, idle = world(start=False), kit.ample(1)
     w.write(grants=grant(w, idle=f"{idle}s"))
     w.start()
     ssh, local = w.forward(extra=("-o", "ServerAliveInterval=1"))
@@ -534,7 +534,7 @@ def test_idle_sessions_end_and_forwarded_bytes_keep_them(world):
 
 
 def test_sessions_end_when_their_time_is_over(world):
-    w, most = world(start=False), kit.ample(2)
+    w, most = world(start=False), kit.ample(1)
     w.write(grants=grant(w, session=f"{most}s"))
     w.start()
     ssh, local = w.forward()

@@ -103,7 +103,7 @@ def test_limits_and_sessions_say_how_things_stand(world):
 
 
 def test_an_end_that_comes_near_is_told_and_told_again_after_it_was_averted(world):
-    w, idle = world(), 3 * kit.ample(2)
+    w, idle = world(), 3 * kit.ample(1)
     w.write(grants=grants(w, idle=f"{idle}s"))
     w.command("reload")
     shared = w.work / "mux"
@@ -125,7 +125,7 @@ def test_an_end_that_comes_near_is_told_and_told_again_after_it_was_averted(worl
 
 @pytest.mark.short
 def test_the_end_is_told_before_it_comes(world):
-    w, most = world(), kit.ample(3)
+    w, most = world(), kit.ample(2)
     w.write(grants=grants(w, session=f"{most}s"))
     w.command("reload")
     control = w.control()
@@ -247,7 +247,9 @@ def test_questions_are_bounded(world):
     answers = w.ask(*[{"cmd": "whoami"}] * 15)
     assert all(a["ok"] for a in answers)
     control = w.control()
-    answered = [a["ok"] for a in control.ask_all(*[{"cmd": "whoami"}] * 1000)]
+    answered = []
+    while False not in answered and len(answered) < 3000:  # many at once: faster than the allowance comes back
+        answered += [a["ok"] for a in control.ask_at_once(*[{"cmd": "whoami"}] * 15)]
     assert False in answered and answered.index(False) >= 200  # SESSION_QUESTION_BURST
     kit.wait_until(lambda: control.ask(cmd="whoami")["ok"], "it comes back", step=0.1)
 

@@ -239,8 +239,8 @@ class Control:
         answer = self.wait(lambda line: line.get("id") == self.number, question)
         return {k: v for k, v in answer.items() if k != "id"}
 
-    def ask_all(self, *questions):
-        """At once, so that no allowance comes back between them."""
+    def ask_at_once(self, *questions):
+        """Up to 16, WORKER_CONTROL_PENDING_MAX."""
         numbers = range(self.number + 1, self.number + 1 + len(questions))
         self.number += len(questions)
         self.process.stdin.write("".join(json.dumps(dict(q, id=n)) + "\n" for n, q in zip(numbers, questions)))
