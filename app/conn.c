@@ -119,6 +119,7 @@ void conn_close(conn_t *c)
     return;
   c->closing = true;
   unlink_conn(c);
+  pace_leave(c);
   if (c->request != NULL)
     drop_body(c);
   room_leave(c);
@@ -178,6 +179,12 @@ static void finish(conn_t *c)
 /* Requests */
 
 static void resume(conn_t *c);
+
+void conn_resume(conn_t *c)
+{
+  conn_enter(c, PHASE_IDLE);
+  resume(c);
+}
 
 /* The reply is on its way out whole. */
 void conn_after_reply(conn_t *c)
@@ -344,6 +351,7 @@ static void take_head(conn_t *c, const uint8_t *head, size_t len, bool more)
   if (new_request(c))
     return;
   request_t *request = c->request;
+  c->served++;
   request->started_us = clock_mono_us();
   admit_decide(&c->listener->conf->admit, head, len, &request->head, &request->admit);
   if (c->balancer && request->admit.verdict != ADMIT_GATE && take_source(c, head)) {
@@ -484,7 +492,8 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
 {
   size_t at = 0;
   c->processing = true;
-  while (at < len && wants_bytes(c)) {
+  c->served = 0;
+  while (at < len && wants_bytes(c) && c->served < PACE_REQUESTS) {
     size_t n =
         c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
     if (n == 0)
@@ -495,6 +504,8 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   if (c->closing || c->phase == PHASE_LINGER)
     return;
   keep_rest(c, bytes + at, len - at);
+  if (c->phase == PHASE_IDLE && c->in_len > 0)
+    pace_request(c);
   if (!wants_bytes(c))
     conn_stop_reading(c);
 }
@@ -535,7 +546,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
   conn_t *c = handle->data;
   (void)suggested;
   /* One buffer for all: what is not consumed within on_read is copied. */
-  *buf = uv_buf_init((char *)c->listener->front->read_buffer, READ_BUFFER_SIZE);
+  unsigned size = c->phase == PHASE_HANDSHAKE ? (unsigned)PACE_HELLO_MAX : (unsigned)READ_BUFFER_SIZE;
+  *buf = uv_buf_init((char *)c->listener->front->read_buffer, size);
 }
 
 static void on_end(conn_t *c, ssize_t nread)
@@ -603,6 +615,27 @@ static void take_cipher(conn_t *c, const uint8_t *bytes, size_t len)
     on_end(c, UV_EOF);
 }
 
+/* Keeps the bytes until the step's turn; nothing more is read before. */
+static void await_step(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  keep_rest(c, bytes, len);
+  conn_stop_reading(c);
+  if (!c->closing && pace_handshake(c))
+    conn_out_of_memory(c);
+}
+
+void conn_shake(conn_t *c)
+{
+  uint8_t *bytes = c->in; /* what comes decrypted out of them takes their place */
+  size_t len = c->in_len;
+  c->in = NULL;
+  c->in_len = c->in_cap = 0;
+  take_cipher(c, bytes, len);
+  free(bytes);
+  if (wants_bytes(c))
+    start_reading(c);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
   conn_t *c = stream->data;
@@ -610,6 +643,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     return;
   if (nread < 0)
     on_end(c, nread);
+  else if (c->phase == PHASE_HANDSHAKE)
+    await_step(c, (const uint8_t *)buf->base, (size_t)nread);
   else if (c->tls != NULL)
     take_cipher(c, (const uint8_t *)buf->base, (size_t)nread);
   else

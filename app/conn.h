@@ -10,6 +10,7 @@
 #include "app/forwarded.h"
 #include "app/front.h"
 #include "app/metrics.h"
+#include "app/pace.h"
 #include "app/request.h"
 #include "app/room.h"
 #include "app/shared.h"
@@ -22,6 +23,7 @@ typedef struct listener listener_t;
 typedef enum phase {
   PHASE_HANDSHAKE, /* the end of the TLS handshake */
   PHASE_IDLE,      /* the first byte of a head */
+  PHASE_TURN,      /* the loop's next round: its next request is here */
   PHASE_HEAD,      /* the rest of the head */
   PHASE_BODY,      /* the rest of the body */
   PHASE_HANDLER,   /* a handler's or guard's word: no deadline, they bound their own waits */
@@ -42,6 +44,7 @@ struct listener {
   size_t connections;
   size_t handshakes; /* TLS handshakes under way */
   room_places_t places;
+  turns_t *steps; /* of handshakes, that wait for the loop; NULL without TLS */
   listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
@@ -74,6 +77,8 @@ struct front {
   bool trim; /* much was freed */
   uint64_t trim_after;
   uv_timer_t tick;
+  uv_idle_t pace; /* runs while somebody waits for a round */
+  uint64_t round;
   uv_prepare_t flush;                /* writes the access log before the loop sleeps */
   char id_prefix[ID_PREFIX_LEN + 1]; /* hexadecimal, drawn once */
   uint64_t id_next;
@@ -107,6 +112,10 @@ struct conn {
   bool drain;   /* before closing, read what the peer still sends */
   uint8_t *in;  /* bytes received and not consumed yet; NULL while there are none */
   size_t in_len, in_cap;
+  unsigned served;    /* requests, since the loop came to this connection */
+  uint64_t round;     /* in which it began to wait for the next one */
+  turns_item_t step;  /* pace.c's */
+  bool stepping;      /* the next step of its handshake waits for its turn */
   size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;
@@ -130,6 +139,10 @@ void conn_accept(listener_t *listener);
 void conn_accept_waiting(listener_t *listener);
 /* True if bytes of the peer wait to be read. */
 bool conn_has_unread(const conn_t *conn);
+/* Goes on with what has come and was not looked at. */
+void conn_resume(conn_t *conn);
+/* Does the step of the TLS handshake whose bytes have come. */
+void conn_shake(conn_t *conn);
 /* Closes now, without a word. */
 void conn_close(conn_t *conn);
 /* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not taken cut off. */

@@ -117,7 +117,7 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   struct sockaddr_storage sa;
   listener->front = front;
   listener->conf = conf;
-  if (room_open_places(&listener->places))
+  if (room_open_places(&listener->places) || pace_open(listener))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int status = uv_tcp_init(front->loop, &listener->tcp);
   if (status < 0)
@@ -180,7 +180,9 @@ static void start_handles(front_t *front)
   uv_prepare_init(front->loop, &front->flush);
   front->flush.data = front;
   uv_prepare_start(&front->flush, on_flush);
-  front->handles += 2;
+  uv_idle_init(front->loop, &front->pace);
+  front->pace.data = front;
+  front->handles += 3;
 }
 
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag)
@@ -331,10 +333,17 @@ void front_check_drained(front_t *front)
   if (!uv_is_closing((uv_handle_t *)&front->tick)) {
     uv_close((uv_handle_t *)&front->tick, on_handle_closed);
     uv_close((uv_handle_t *)&front->flush, on_handle_closed);
+    uv_close((uv_handle_t *)&front->pace, on_handle_closed);
     return;
   }
   if (front->handles == 0 && !front->drained)
     finish_drain(front, 0);
+}
+
+static void close_places(listener_t *listener)
+{
+  room_close_places(&listener->places);
+  pace_close(listener);
 }
 
 void front_free(front_t *front)
@@ -347,7 +356,7 @@ void front_free(front_t *front)
     front->spare = next;
   }
   for (size_t i = 0; i < front->listener_count; i++)
-    room_close_places(&front->listeners[i].places);
+    close_places(&front->listeners[i]);
   room_free(front->room);
   free(front->listeners);
   free(front);

@@ -29,7 +29,7 @@ enum {
   LIMIT_RATE_REQUESTS_MAX = 1000000, /* the most that rate_limit.requests may be */
   LIMIT_RATE_BURST_MAX = 10000000,   /* the most that rate_limit.burst may be */
   LIMIT_CONNECTIONS = 16384,         /* open connections of one listener */
-  LIMIT_HANDSHAKES = 1024,           /* TLS handshakes under way at one listener: 43 KB each */
+  LIMIT_HANDSHAKES = 1024,           /* TLS handshakes under way at one listener: 60 KB each */
   LIMIT_HANDSHAKES_SOURCE = 256,     /* of them, of one source */
   LIMIT_FILES_KEPT = 384,            /* open files kept for everything but connections of clients */
   LIMIT_TRIM_VALUES = 5000,    /* values of a request after which freed memory is given back to the system */

@@ -1,4 +1,5 @@
-"""Slow and idle clients against the public listener: slowhttptest's three attacks, and ten thousand kept connections."""
+"""Slow and idle clients: slowhttptest's three attacks, at the public listener and through a real balancer, and ten thousand kept
+connections."""
 
 import http.client
 import json
@@ -10,15 +11,41 @@ from pathlib import Path
 import pytest
 
 import kit
-from app_client import Customer, config, services
+from app_client import Customer, config
+from balanced import BalancedProduct, render, start_balancers, wait_up
+from product import Product
 from test_app_front import CLIENT, ECHO, PUBLIC, Front, get
 
 IDLE = 10000
 
 
-@pytest.fixture
-def front(work, spawn):
-    return Front(work, spawn)
+BALANCER = "127.44.0.7"
+
+
+class BalancedFront(Front):
+    """One internal listener, and the public balancer in front of it: its address and port are those to ask."""
+
+    def __init__(self, work, spawn):
+        self.port = kit.free_port(PUBLIC)
+        target = f"127.44.2.1:{kit.free_port('127.44.2.1')}"
+        (work / "echo.yaml").write_text(
+            f'service: accounts\ndatabase: echo.db\nbalancers: [{BALANCER}]\nlisteners:\n'
+            f'  - {{name: internal, address: "{target}", rules: ["/*"], clients: [127.44.0.0/16], hosts: [app.test, app.internal, {PUBLIC}]}}\n')
+        self.program = spawn(ECHO, "-c", "echo.yaml").wait_ready()
+        (work / "balancers.yaml").write_text(
+            f'public: {{listen: ["{PUBLIC}:{self.port}"], from: {BALANCER}}}\n'
+            f'internal: {{listen: ["127.44.3.1:{kit.free_port("127.44.3.1")}"], clients: [127.44.0.0/16], from: 127.44.0.8}}\n'
+            f'services:\n  - {{name: accounts, public: {{names: [app.test], address: {PUBLIC}}}, internal: {{names: [app.internal]}}, '
+            f'instances: ["{target}"]}}\n')
+        done = render(work / "balancers.yaml", work / "haproxy")
+        assert done.returncode == 0, done.stderr
+        start_balancers(spawn, work / "haproxy", ("public",))
+        wait_up(work / "haproxy", ("public",))
+
+
+@pytest.fixture(params=[Front, BalancedFront], ids=["direct", "balanced"])
+def front(work, spawn, request):
+    return request.param(work, spawn)
 
 
 def resident_mib(pid):
@@ -88,11 +115,12 @@ def test_slowhttptest_leaves_other_clients_alone(front, spawn, attack):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("kind", [Product, BalancedProduct], ids=["direct", "balanced"])
 @pytest.mark.parametrize("changing", [False, True])
-def test_slow_readers_of_big_answers_leave_other_customers_alone(work, spawn, changing):
+def test_slow_readers_of_big_answers_leave_other_customers_alone(work, spawn, changing, kind):
     """Five hundred slow readers of 1 MB each, with a good key. Where the database changes all the while, no kept answer helps: the
     big ones are made again and again, on the reading thread."""
-    product = services(work, spawn)
+    product = kind(work, spawn, bastion=False)
     heavy, other = Customer(product, "Heavy"), Customer(product, "Other")
     assert heavy("POST", "config", "/configs", config("big", items={"a": {"value": "x" * 1000000, "type": "STRING"}})).status == 201
     public, ending = "127.20.1.11", threading.Event()
@@ -114,17 +142,24 @@ def test_slow_readers_of_big_answers_leave_other_customers_alone(work, spawn, ch
     if changing:
         writer.join()
     assert served > 20
-    lines = [json.loads(line) for line in product.programs["config"].stdout.splitlines() if line.startswith("{")]
-    big = [line for line in lines if line.get("target") == "/api/v1/configs/big"]
+    logs = [[json.loads(line) for line in p.stdout.splitlines() if line.startswith("{")]
+            for name, p in product.programs.items() if name.startswith("config")]
+    big = [line for log in logs for line in log if line.get("target") == "/api/v1/configs/big"]
     assert sum(1 for line in big if line["status"] == 200 and line["bytes"] > 1000000) > 100, big[-3:]
+    between = [n for log in logs for n in answers_between(log)]
+    assert max(between) <= 500, "each of the attack's connections has had a turn, and some another"
+
+
+def answers_between(log):
+    """How many of the attack's answers were between two of the other customer's, each time."""
     asked = {("GET", "/api/v1/configs/big"), ("GET", "/api/v1/configs/common")}
-    order = [line["target"] for line in lines if (line.get("method"), line.get("target")) in asked]
-    between, other = [], None  # how many of the attack's answers were between two of the other customer's
+    order = [line["target"] for line in log if (line.get("method"), line.get("target")) in asked]
+    between, other = [], None
     for i, target in enumerate(order):
         if target == "/api/v1/configs/common":
             between += [i - other - 1] if other is not None else []
             other = i
-    assert max(between) <= 500, "each of the attack's connections has had a turn, and some another"
+    return between
 
 
 def connections(port):
