@@ -45,8 +45,11 @@ bool session_append_refusal(session_t *s, json_t *record, const char *event, con
                             reason_t reason)
 {
   uint64_t now = clock_mono_ms();
-  repeats_t *source = repeats_of(&s->broker->repeats, &s->source.ip, now);
-  bool singly = repeats_allow(source, now);
+  broker_t *b = s->broker;
+  /* What is left of a disk that is nearly full is not for strangers: all of them are told of together. */
+  bool together = usage_is_low(b->usage) && !s->signed_in;
+  repeats_t *source = together ? &b->repeats.others.repeats : repeats_of(&b->repeats, &s->source.ip, now);
+  bool singly = !together && repeats_allow(source, now);
   if (s->signed_in)
     singly = repeats_allow(&s->repeats, now) && singly;
   if (singly || reason == REASON_WORKER_MISBEHAVED) {

@@ -142,7 +142,13 @@ def test_when_the_disk_is_nearly_full_who_wrote_most_gives_way_and_the_others_go
     assert space["low"] and space["out"] == ["eve"] and c.metric("audit_low") == 1
     assert re.search(r"^kept out by it +eve$", c.w.command("status").stdout, re.M)
     assert not c.gets_in("eve")  # and does not come back
-    assert c.w.wait_record("login-failed", user="eve")["reason"] == "audit-reserve"
+    c.w.bastion.wait_line("login of eve refused: the audit's disk is nearly full, and this user wrote most of late")
+    stranger, _ = kit.keygen(c.w.work / "mallory")
+    failures = c.w.status()["counts"]["login_failures"]
+    for _ in range(6):
+        assert c.w.ssh("-W", f"config.internal:{c.w.port}", user="ann", key=stranger).returncode == 255
+    assert c.w.status()["counts"]["login_failures"] >= failures + 6
+    assert not [r for r in c.w.records("login-failed") if "repeated" not in r]  # strangers are only counted now
     assert get(ann) and c.gets_in("ann")  # whoever works notices nothing
     c.w.command("block", "mallory", "--reason", "the reserve is for this")
     assert c.w.records("block", user="mallory")
@@ -150,5 +156,9 @@ def test_when_the_disk_is_nearly_full_who_wrote_most_gives_way_and_the_others_go
     filler.unlink()
     kit.wait_until(lambda: not c.w.status()["audit"]["space"]["low"], "the room is noticed")
     assert c.gets_in("eve")
+    c.w.ssh("-W", f"config.internal:{c.w.port}", user="ann", key=stranger)
+    assert c.w.wait_record("login-failed", user="ann")["reason"] == "unknown-key"
     assert "there is room on the disk again" in c.w.bastion.stderr
+    assert c.w.bastion.stop() == 0
+    assert sum(r["repeated"] for r in c.w.records("login-failed", source="others")) >= 6  # and none goes uncounted
     c.w.check_chain()
