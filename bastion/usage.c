@@ -15,7 +15,7 @@ typedef struct user {
   uint64_t whole_at;        /* when its rate is whole again */
   uint64_t window;          /* number of the window that `written` is of */
   uint64_t written, before; /* bytes in this window and in the one before */
-  uint64_t since_step;      /* bytes since a step of the reserve was used up */
+  uint64_t lately;          /* bytes since somebody had to give way last */
   bool out;
 } user_t;
 
@@ -24,7 +24,8 @@ struct usage {
   user_t *users; /* grown by need */
   size_t count, cap;
   int free_one;
-  unsigned step; /* of the reserve, 0: it is whole */
+  bool low;        /* the reserve is in use */
+  uint64_t judged; /* then: bytes that were free when it was judged last who gives way, or more since */
 };
 
 usage_t *usage_new(void)
@@ -160,21 +161,12 @@ void usage_wrote(usage_t *u, const char *name, uint64_t bytes, uint64_t now)
     return;
   roll(user, now);
   user->written += bytes;
-  user->since_step += bytes;
+  user->lately += bytes;
 }
 
 /* ---- the disk ---- */
 
-/* 0 while the reserve is whole, USAGE_STEPS when nothing is left of it. */
-static unsigned step_of(uint64_t free_bytes, uint64_t reserve)
-{
-  if (free_bytes >= reserve)
-    return 0;
-  uint64_t part = reserve / USAGE_STEPS + (reserve % USAGE_STEPS != 0);
-  return 1 + (unsigned)((reserve - free_bytes - 1) / part);
-}
-
-/* At the first step who wrote most of late, at the others who wrote most of what the reserve was used up by. */
+/* The first time who wrote most of this hour and the one before, then who wrote most since the last time. */
 static user_t *greediest(usage_t *u, bool first, uint64_t least, uint64_t now)
 {
   user_t *most = NULL;
@@ -184,8 +176,8 @@ static user_t *greediest(usage_t *u, bool first, uint64_t least, uint64_t now)
     if (!user->used)
       continue;
     roll(user, now);
-    uint64_t wrote = first ? user->written + user->before : user->since_step;
-    user->since_step = 0;
+    uint64_t wrote = first ? user->written + user->before : user->lately;
+    user->lately = 0;
     if (user->out || wrote < least || wrote <= bytes)
       continue;
     bytes = wrote;
@@ -196,24 +188,28 @@ static user_t *greediest(usage_t *u, bool first, uint64_t least, uint64_t now)
 
 static void let_back(usage_t *u)
 {
-  u->step = 0;
+  u->low = false;
   for (size_t i = 0; i < u->count; i++)
     u->users[i].out = false;
 }
 
 const char *usage_space(usage_t *u, uint64_t free_bytes, uint64_t reserve, uint64_t now)
 {
-  unsigned step = step_of(free_bytes, reserve);
-  if (step == 0) {
-    if (u->step > 0 && free_bytes - reserve >= reserve / USAGE_RELIEF_DIVISOR)
+  if (free_bytes >= reserve) {
+    if (u->low && free_bytes - reserve >= reserve / USAGE_RELIEF_DIVISOR)
       let_back(u);
     return NULL;
   }
-  if (step <= u->step)
+  if (u->low && (u->judged == 0 || free_bytes > u->judged / 2)) {
+    if (free_bytes > u->judged)
+      u->judged = free_bytes;
     return NULL;
-  uint64_t least = reserve / USAGE_SHARE_DIVISOR;
-  user_t *most = greediest(u, u->step == 0, least > 0 ? least : 1, now);
-  u->step = step;
+  }
+  bool first = !u->low;
+  uint64_t used = first ? reserve : u->judged - free_bytes;
+  u->low = true;
+  u->judged = free_bytes;
+  user_t *most = greediest(u, first, used / USAGE_SHARE_DIVISOR, now);
   if (most == NULL)
     return NULL;
   most->out = true;
@@ -222,12 +218,12 @@ const char *usage_space(usage_t *u, uint64_t free_bytes, uint64_t reserve, uint6
 
 bool usage_is_low(const usage_t *u)
 {
-  return u->step > 0;
+  return u->low;
 }
 
 bool usage_is_out(usage_t *u, const char *name)
 {
-  const user_t *user = u->step > 0 ? find(u, name) : NULL;
+  const user_t *user = u->low ? find(u, name) : NULL;
   return user != NULL && user->out;
 }
 

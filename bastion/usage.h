@@ -11,8 +11,7 @@ enum {
   USAGE_USERS_MAX = 16384,   /* users told apart: as many as there can be sessions */
   USAGE_NAME_MAX = 64,       /* bytes of a name, with NUL */
   USAGE_WINDOW_MS = 3600000, /* who wrote most is asked of this hour and the one before */
-  USAGE_STEPS = 8,           /* of the reserve: at each, one more user may have to give way */
-  USAGE_SHARE_DIVISOR = 16,  /* whoever wrote less than this part of the reserve never has to */
+  USAGE_SHARE_DIVISOR = 16,  /* whoever wrote less than this part of what was used up never has to give way */
   USAGE_RELIEF_DIVISOR =
       8, /* as much more than the reserve must be free before those who gave way may come back */
 };
@@ -32,7 +31,7 @@ bool usage_take(usage_t *usage, const char *user, uint64_t per_second, uint64_t 
 void usage_wrote(usage_t *usage, const char *user, uint64_t bytes, uint64_t now);
 
 /* How much is free on the audit's disk, and how much shall be kept free. Returns the user whose sessions are to end now: each
- * time another step of the reserve is used up, whoever wrote most; NULL if nobody has to. Valid until the next call. reserve 0:
+ * time half of what was left is used up, whoever wrote most; NULL if nobody has to. Valid until the next call. reserve 0:
  * never. */
 const char *usage_space(usage_t *usage, uint64_t free_bytes, uint64_t reserve, uint64_t now);
 /* The reserve is in use. */

@@ -148,6 +148,27 @@ def test_a_keys_file_that_the_user_cannot_read_has_no_key_and_is_named_by_check_
     assert w.wait_record("login-failed")["reason"] == "unknown-key"
 
 
+def test_who_is_blocked_is_kept_by_the_user_in_a_folder_of_its_own(world):
+    w = world(start=False)
+    w.write(extra="state: state\n")
+    prepare(w)
+    (w.work / "state").mkdir(mode=0o700)
+    says = f"state: .*belongs to uid 0, not to the user running this; try: chown|state: user '{USER}' cannot make files in state"
+    assert re.search(says, w.command("check", status=1).stderr)
+    bastion = w.spawn(kit.binary("smpl-bastion"), "-c", "bastion.yaml")
+    assert bastion.wait() == 1 and re.search(says, bastion.stderr)
+    os.chown(w.work / "state", *pwd.getpwnam(USER)[2:4])
+    w.command("check")
+    w.start()
+    w.command("block", "dev", "--reason", "x")
+    w.bastion.kill9()
+    w.start()
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 255
+    assert w.wait_record("login-failed")["reason"] == "blocked"
+    w.command("unblock", "dev")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+
+
 def test_an_account_that_does_not_exist_is_named_with_its_place(world):
     w = world(start=False)
     w.write(extra="user: no-such-account\n")

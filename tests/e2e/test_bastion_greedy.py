@@ -56,14 +56,15 @@ def test_a_greedy_user_is_held_to_his_rate_and_told_and_nobody_else_notices(worl
     eve, ann = forward(c, "eve"), forward(c, "ann")
     opened = sum(get(eve) for _ in range(10))
     assert opened == 10
-    hers = [get(ann)]
-    for _ in range(12):
-        opened += sum(get(eve) for _ in range(10))
-        hers.append(get(ann))
-    assert hers == [True] * 13
+    refused, hers = 0, []
+    while refused < 60 + 1.5 * (time.monotonic() - began):  # more than may be written singly meanwhile
+        assert refused < 3000, "he never comes to an end"
+        round_of = [get(eve) for _ in range(10)]
+        opened, refused = opened + round_of.count(True), refused + round_of.count(False)
+        if len(hers) < 13:
+            hers.append(get(ann))
+    assert hers == [True] * len(hers)
     assert opened <= 20 + (time.monotonic() - began) + 1, opened  # the burst and what has come back, his login among them
-    refused = 130 - opened
-    assert refused > 60
     assert c.metric("connection_rate_refused_total") == refused
     control = c.w.control("-S", "none", user="ann", key=c.keys["ann"])
     assert control.ask(cmd="why", target="config.internal", port=c.w.port)["last"] is None

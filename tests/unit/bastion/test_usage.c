@@ -9,7 +9,7 @@
 
 #include "bastion/usage.h"
 
-enum { RESERVE = 16000, STEP = RESERVE / USAGE_STEPS };
+enum { RESERVE = 16000 };
 
 static unsigned taken_of(usage_t *u, const char *user, unsigned tries, unsigned burst, uint64_t now)
 {
@@ -67,9 +67,10 @@ static void whoever_wrote_most_ends_first_and_then_whoever_uses_up_the_reserve(v
               !usage_is_out(u, "nobody"));
   assert_null(usage_space(u, RESERVE - 1, RESERVE, 2)); /* one a step */
   usage_wrote(u, "eve", 300, 3);
-  usage_wrote(u, "ann", 1500, 3); /* of this step more than bob, who wrote more before */
-  usage_wrote(u, "bob", 1100, 3);
-  assert_string_equal(usage_space(u, RESERVE - STEP - 1, RESERVE, 3), "ann");
+  usage_wrote(u, "ann", 4500, 3); /* of the reserve more than bob, who wrote more before */
+  usage_wrote(u, "bob", 3200, 3);
+  assert_null(usage_space(u, RESERVE / 2, RESERVE, 3));
+  assert_string_equal(usage_space(u, RESERVE / 2 - 1, RESERVE, 3), "ann");
   size_t at = 0;
   assert_string_equal(usage_next_out(u, &at), "ann");
   assert_string_equal(usage_next_out(u, &at), "eve");
@@ -97,25 +98,51 @@ static void nobody_ends_for_what_others_put_on_the_disk(void **state)
   usage_free(u);
 }
 
-/* However fast it fills: at most one user a step, and each step that users used up costs one of those who did. */
-static void at_most_one_user_gives_way_at_each_step(void **state)
+/* However fast it fills: one user each time half of what was left is used up, and one of those who used it. */
+static void each_half_of_what_is_left_costs_one_of_those_who_used_it_up(void **state)
 {
   (void)state;
   usage_t *u = usage_new();
   char name[USAGE_NAME_MAX];
   unsigned ended = 0;
-  for (uint64_t left = RESERVE * 2; left > 100; left -= 100) {
-    for (int i = 0; i < 100; i++) {
+  for (uint64_t left = RESERVE * 2; left > 0; left -= 10) {
+    for (int i = 0; i < 10; i++) {
       snprintf(name, sizeof name, "u%d", i);
-      usage_wrote(u, name, i < 20 ? 100 : 1, 5);
+      usage_wrote(u, name, i < 5 ? 2 : left % 1000 == 0, 5);
     }
     const char *who = usage_space(u, left, RESERVE, 5);
     if (who == NULL)
       continue;
     ended++;
-    assert_true(strlen(who) == 2 || (strlen(who) == 3 && who[1] == '1')); /* one of the twenty */
+    assert_true(who[1] < '5'); /* one of those five */
   }
-  assert_int_equal(ended, USAGE_STEPS);
+  assert_int_equal(ended, 5); /* all of them, and the others never */
+  usage_free(u);
+}
+
+/* The reserve may be more than the whole disk, or something else filled it before the start. */
+static void a_disk_that_is_low_from_the_start_is_guarded_too(void **state)
+{
+  (void)state;
+  usage_t *u = usage_new();
+  assert_null(usage_space(u, 900, RESERVE, 1));
+  assert_true(usage_is_low(u));
+  usage_wrote(u, "ann", 20, 1);
+  usage_wrote(u, "eve", 430, 1);
+  assert_string_equal(usage_space(u, 450, RESERVE, 1), "eve");
+  usage_wrote(u, "ann", 20, 1);
+  assert_null(usage_space(u, 430, RESERVE, 1));
+  /* a little room, used up by somebody new */
+  assert_null(usage_space(u, 4000, RESERVE, 1));
+  usage_wrote(u, "bob", 2000, 1);
+  assert_string_equal(usage_space(u, 2000, RESERVE, 1), "bob");
+  assert_true(usage_is_out(u, "eve") && !usage_is_out(u, "ann"));
+  usage_wrote(u, "carl", 1990, 1);
+  assert_string_equal(usage_space(u, 0, RESERVE, 1), "carl");
+  for (int i = 0; i < 5; i++) { /* nothing is left to share: nobody ends for that */
+    usage_wrote(u, "ann", 100, 1);
+    assert_null(usage_space(u, 0, RESERVE, 1));
+  }
   usage_free(u);
 }
 
@@ -159,7 +186,8 @@ int main(void)
       cmocka_unit_test(a_browser_and_a_parallel_curl_do_not_meet_the_rate),
       cmocka_unit_test(whoever_wrote_most_ends_first_and_then_whoever_uses_up_the_reserve),
       cmocka_unit_test(nobody_ends_for_what_others_put_on_the_disk),
-      cmocka_unit_test(at_most_one_user_gives_way_at_each_step),
+      cmocka_unit_test(each_half_of_what_is_left_costs_one_of_those_who_used_it_up),
+      cmocka_unit_test(a_disk_that_is_low_from_the_start_is_guarded_too),
       cmocka_unit_test(what_was_written_hours_ago_counts_for_nothing),
       cmocka_unit_test(places_are_as_many_as_users_and_those_who_left_leave_theirs),
   };
