@@ -47,9 +47,7 @@ enum {
   TCP_LIFE_MS = 3600 * 1000,  /* of a connection in all */
   TCP_BUFFERS_MAX = 64 << 20, /* bytes of unfinished queries and untaken answers, shared out likewise */
   TCP_TURN_BYTES = 8192,      /* read from one connection before the others have their turn */
-  TCP_CROWD = 64,             /* connections that want a turn at once; above that, turns are by network */
-  TCP_CROWD_TURNS = 2,        /* of one network (IPv4 /24, IPv6 /48) in a round then */
-  TCP_TURNS_MAX = 16,         /* before waiting datagrams are looked at */
+  TCP_TURNS_MAX = 16,         /* turns of connections before waiting datagrams are looked at */
   TCP_BACKLOG = 1024,
 
   /* the main thread */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,8 +16,8 @@
 #include "common/crowd.h"
 #include "common/error.h"
 #include "common/ip.h"
+#include "common/turns.h"
 #include "resolver/limits.h"
-#include "resolver/name_hash.h"
 #include "resolver/respond.h"
 
 enum {
@@ -26,11 +25,8 @@ enum {
   IN_SIZE = FRAME + MESSAGE_MAX + TCP_TURN_BYTES, /* what was kept of one message, and what one read adds */
   OUT_SIZE = 2 * (FRAME + MESSAGE_MAX),           /* answers of one turn */
   KEPT_STEP = 256,                                /* bytes by which what is kept grows */
-  NETWORKS = 1024,                                /* buckets in which turns are counted */
-  V4_AT = 12,
-  V4_NET = 3,       /* bytes: /24 */
-  V6_NET = 6,       /* /48 */
-  ACCEPTS_MAX = 64, /* connections taken in one go */
+  V6_NET = 6,                                     /* bytes of an address: /48 */
+  ACCEPTS_MAX = 64,                               /* connections taken in one go */
 };
 
 /* Bytes that are kept until later. */
@@ -49,14 +45,12 @@ struct tcp_conn {
   crowd_member_t memory;   /* in the crowd while it keeps bytes */
   kept_t in;               /* what came and was not answered yet */
   kept_t out;              /* answers not taken yet */
-  bool more;               /* in holds questions that wait for the next turn */
-  bool ending;             /* the peer will send no more, or nothing that is listened to */
+  turns_item_t turn;
+  bool waiting; /* for its turn */
+  bool more;    /* in holds questions that wait for the next turn */
+  bool hung_up; /* epoll says that the peer has ended: it is read to the end */
+  bool ending;  /* the peer will send no more, or nothing that is listened to */
 };
-
-/* Turns of a network in a round; those of another round count as none. */
-typedef struct turns {
-  uint32_t round, count;
-} turns_t;
 
 struct tcp {
   int epoll_fd;
@@ -68,10 +62,8 @@ struct tcp {
   crowd_t *places; /* connections, of an address in the same order */
   crowd_t *memory; /* bytes of kept_t; of an address, who keeps something for longest is the first */
   uint64_t now_ms;
-  bool draining, crowded;
-  uint32_t round;
-  uint64_t seed; /* so that nobody can choose networks that share a bucket */
-  turns_t turns[NETWORKS];
+  bool draining;
+  turns_t *turns; /* connections that wait for one */
   uint8_t in[IN_SIZE];
   uint8_t out[OUT_SIZE];
 };
@@ -88,7 +80,8 @@ tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t bu
   t->buffers_max = buffers_max;
   t->places = crowd_new();
   t->memory = crowd_new();
-  if (t->places == NULL || t->memory == NULL || getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed) {
+  t->turns = turns_new(&(turns_conf_t){.places = conns_max + 1});
+  if (t->places == NULL || t->memory == NULL || t->turns == NULL) {
     tcp_free(t);
     return NULL;
   }
@@ -118,6 +111,9 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
   c->fd = -1;
   crowd_leave(t->places, &c->place);
   crowd_leave(t->memory, &c->memory);
+  if (c->waiting)
+    turns_leave(t->turns, &c->turn);
+  c->waiting = false;
   free(c->in.data);
   free(c->out.data);
   c->in = c->out = (kept_t){0};
@@ -207,6 +203,7 @@ void tcp_free(tcp_t *tcp)
   free_closed(tcp);
   crowd_free(tcp->places);
   crowd_free(tcp->memory);
+  turns_free(tcp->turns);
   if (tcp->spare_fd >= 0)
     close(tcp->spare_fd);
   free(tcp);
@@ -217,16 +214,23 @@ size_t tcp_count(const tcp_t *tcp)
   return atomic_load_explicit(&tcp->count, memory_order_relaxed);
 }
 
-/* It is not read from: its answers are not taken, or it has asked for more than one turn answers. */
-static bool waits(const tcp_conn_t *c)
-{
-  return c->out.len > 0 || c->more;
-}
-
+/* Each change is reported once: a connection with more to say than one turn takes waits for the next by itself. */
 static void watch(tcp_t *t, tcp_conn_t *c, int how)
 {
-  struct epoll_event ev = {.events = waits(c) ? EPOLLOUT : EPOLLIN, .data.ptr = c};
+  uint32_t what = c->out.len > 0 ? EPOLLOUT : EPOLLIN | EPOLLRDHUP;
+  struct epoll_event ev = {.events = what | EPOLLET, .data.ptr = c};
   if (epoll_ctl(t->epoll_fd, how, c->fd, &ev) < 0)
+    close_conn(t, c);
+}
+
+static void want_turn(tcp_t *t, tcp_conn_t *c)
+{
+  turns_item_t *displaced; /* none: there are as many places as connections */
+  turns_key_t source = turns_key(c->peer.b, ip_is_v4(&c->peer) ? sizeof c->peer.b : V6_NET);
+  if (c->waiting)
+    return;
+  c->waiting = turns_join(t->turns, &source, 1, &c->turn, &displaced) == SMPL_OK;
+  if (!c->waiting)
     close_conn(t, c);
 }
 
@@ -361,7 +365,7 @@ static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t 
   return used;
 }
 
-/* A turn of the connection: everything that lies in t->in[0, len) came from it. The rest is kept. */
+/* Everything that lies in t->in[0, len) came from the connection. What is not answered in this turn is kept. */
 static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = answer_turn(t, c, len, s);
@@ -370,10 +374,16 @@ static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
   size_t rest = len - used;
   const uint8_t *left = t->in + used;
   c->more = rest >= FRAME && rest >= message_size(left);
-  if (c->ending && !waits(c))
+  if (c->ending && c->out.len == 0 && !c->more) {
     close_conn(t, c);
-  else
-    keep(t, c, &c->in, left, rest);
+    return;
+  }
+  if (!keep(t, c, &c->in, left, rest))
+    return;
+  if (c->out.len > 0)
+    watch(t, c, EPOLL_CTL_MOD);
+  else if (c->more)
+    want_turn(t, c);
 }
 
 static size_t take_kept(tcp_t *t, tcp_conn_t *c)
@@ -395,7 +405,9 @@ static void on_readable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
   size_t room = whole > kept + TCP_TURN_BYTES ? whole - kept : TCP_TURN_BYTES;
   ssize_t n = recv(c->fd, t->in + kept, room, MSG_DONTWAIT);
   if (n < 0) {
-    if (errno != EAGAIN && errno != EINTR)
+    if (errno == EINTR)
+      want_turn(t, c);
+    else if (errno != EAGAIN)
       close_conn(t, c);
     return;
   }
@@ -405,81 +417,86 @@ static void on_readable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
     keep(t, c, &c->in, t->in + kept, (size_t)n);
   else
     take(t, c, take_kept(t, c) + (size_t)n, s);
-  if (c->fd >= 0 && waits(c))
-    watch(t, c, EPOLL_CTL_MOD);
+  bool perhaps_more = (size_t)n == room || (n > 0 && c->hung_up);
+  if (c->fd >= 0 && c->out.len == 0 && perhaps_more)
+    want_turn(t, c);
 }
 
 /* The peer has taken something: the rest of the answers, then the questions that waited. */
 static void on_writable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
 {
   size_t len = c->out.len;
-  if (len > 0)
-    memcpy(t->out, c->out.data, len);
+  memcpy(t->out, c->out.data, len);
   drop(t, c, &c->out);
   if (!flush(t, c, t->out, len) || c->out.len > 0)
     return;
   take(t, c, take_kept(t, c), s);
-  if (c->fd >= 0 && !waits(c))
-    watch(t, c, EPOLL_CTL_MOD);
+  if (c->fd >= 0 && c->out.len == 0)
+    watch(t, c, EPOLL_CTL_MOD); /* reports anew what is there to be read */
 }
 
-void tcp_round(tcp_t *tcp, size_t reported)
-{
-  tcp->crowded = reported > TCP_CROWD;
-  tcp->round++;
-}
-
-static bool take_turn(tcp_t *t, const tcp_conn_t *c)
-{
-  uint64_t net = 0;
-  bool v4 = ip_is_v4(&c->peer);
-  memcpy(&net, c->peer.b + (v4 ? V4_AT : 0), v4 ? V4_NET : V6_NET);
-  turns_t *turns = &t->turns[name_hash_mix(net ^ t->seed ^ v4, t->seed | 1) % NETWORKS];
-  if (turns->round != t->round)
-    *turns = (turns_t){.round = t->round};
-  return turns->count++ < TCP_CROWD_TURNS;
-}
-
-bool tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot)
+void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events)
 {
   if (conn->fd < 0)
-    return true;
-  if (tcp->crowded && !take_turn(tcp, conn))
-    return false;
-  tcp->now_ms = clock_mono_ms();
-  if (tcp->now_ms - conn->born_ms > TCP_LIFE_MS || (events & EPOLLERR))
+    return;
+  if ((events & EPOLLERR) != 0) {
     close_conn(tcp, conn);
-  else if (waits(conn))
-    on_writable(tcp, conn, snapshot);
+    return;
+  }
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0)
+    conn->hung_up = true;
+  want_turn(tcp, conn);
+}
+
+static void turn(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
+{
+  if (t->now_ms - c->born_ms > TCP_LIFE_MS)
+    close_conn(t, c);
+  else if (c->out.len > 0)
+    on_writable(t, c, s);
+  else if (c->more)
+    take(t, c, take_kept(t, c), s);
   else
-    on_readable(tcp, conn, snapshot);
-  return true;
+    on_readable(t, c, s);
+}
+
+/* A turn that c->more took has read nothing: what has come meanwhile is read in the one after. */
+size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max)
+{
+  if (turns_waiting(tcp->turns) == 0)
+    return 0;
+  tcp->now_ms = clock_mono_ms();
+  for (size_t i = 0; i < max; i++) {
+    turns_item_t *item = turns_take(tcp->turns);
+    if (item == NULL)
+      break;
+    tcp_conn_t *c = (tcp_conn_t *)((char *)item - offsetof(tcp_conn_t, turn));
+    bool had_more = c->more;
+    c->waiting = false;
+    turn(tcp, c, snapshot);
+    if (had_more && c->fd >= 0 && c->out.len == 0)
+      want_turn(tcp, c);
+  }
+  return turns_waiting(tcp->turns);
 }
 
 static void close_finished(tcp_t *t)
 {
   for (tcp_conn_t *c = t->first; c != NULL;) {
     tcp_conn_t *next = c->next;
-    if (c->in.len == 0 && c->out.len == 0)
+    if (c->in.len == 0 && c->out.len == 0 && !c->waiting)
       close_conn(t, c);
     c = next;
   }
 }
 
-void tcp_drain(tcp_t *tcp, const snapshot_t *snapshot)
+void tcp_drain(tcp_t *tcp)
 {
   tcp->draining = true;
-  tcp->now_ms = clock_mono_ms();
-  /* Answering moves a connection to the list's end: as many steps as there are connections reach each. */
-  size_t count = tcp_count(tcp);
-  tcp_conn_t *c = tcp->first;
-  for (size_t i = 0; i < count && c != NULL; i++) {
-    tcp_conn_t *next = c->next;
-    if (!waits(c))
-      on_readable(tcp, c, snapshot);
-    c = next == NULL || next->fd >= 0 ? next : tcp->first; /* it may have given way to this one */
+  for (tcp_conn_t *c = tcp->first, *next; c != NULL; c = next) {
+    next = c->next;
+    want_turn(tcp, c);
   }
-  close_finished(tcp);
 }
 
 int tcp_sweep(tcp_t *tcp)

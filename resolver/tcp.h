@@ -3,7 +3,6 @@
  * (common/crowd.h). */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,19 +20,20 @@ void tcp_free(tcp_t *tcp);
 /* Takes waiting connections from the listening socket. */
 void tcp_accept(tcp_t *tcp, int fd, size_t listener);
 
-/* Begins a round: epoll reported so many connections. Above TCP_CROWD of them, each network has TCP_CROWD_TURNS turns in it. */
-void tcp_round(tcp_t *tcp, size_t reported);
-/* epoll reported `events` for a connection: gives it a turn. False when its network has had its turns of this round: epoll
- * will report it again. */
-bool tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events, const snapshot_t *snapshot);
+/* epoll reported `events` for a connection: it waits for its turn now. */
+void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events);
+
+/* Gives as many turns as max to connections that wait for one, each source (IPv4 address, IPv6 /48) in turn. Returns how many
+ * still wait. */
+size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max);
 
 /* After each batch of events: frees closed connections, ends those idle too long. Returns milliseconds
  * until it wants to be called again, -1 if there is nothing to wait for. */
 int tcp_sweep(tcp_t *tcp);
 
-/* Before an end: answers what has arrived already, closes what has nothing unfinished; from here on a connection is
- * closed by the sweep once its last query is answered. */
-void tcp_drain(tcp_t *tcp, const snapshot_t *snapshot);
+/* Before an end: from here on a connection is closed by the sweep once what it has sent is answered and nothing of it is
+ * unfinished. */
+void tcp_drain(tcp_t *tcp);
 
 /* Open connections; any thread. */
 size_t tcp_count(const tcp_t *tcp);

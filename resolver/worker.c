@@ -21,9 +21,8 @@
 #include "resolver/udp.h"
 
 enum {
-  EVENTS = 512, /* taken of epoll at once */
+  EVENTS = 1024, /* taken of epoll at once: new ones are not far behind a crowd */
   ACCEPT_ROUNDS = 16,
-  FIRST_STEP = 37,
 };
 
 enum { WISH_RUN, WISH_DRAIN, WISH_STOP };
@@ -49,7 +48,6 @@ struct worker {
   udp_batch_t *batch;
   pthread_t thread;
   bool started;
-  size_t rounds;
   latency_t latency;
 };
 
@@ -155,7 +153,7 @@ static void drain(worker_t *w)
       tcp_accept(w->tcp, w->pairs[i].tcp, i);
     close_fd(&w->pairs[i].tcp);
   }
-  tcp_drain(w->tcp, rcu_get(&w->shared->snapshot));
+  tcp_drain(w->tcp);
   atomic_store_explicit(&w->draining, true, memory_order_release);
 }
 
@@ -179,55 +177,26 @@ static bool wake(worker_t *w)
   }
 }
 
-/* The worker's own descriptors come first, whatever crowd of connections there is. Those are moved to the
- * front of the events, in their order; returns how many they are. *on is cleared when the worker is to end. */
-static size_t serve_own(worker_t *w, struct epoll_event *events, int n, bool *on)
+/* False when the worker is to end. */
+static bool serve_event(worker_t *w, const struct epoll_event *ev)
 {
-  size_t connections = 0;
-  for (int i = 0; i < n; i++) {
-    int *fd = events[i].data.ptr;
-    uintptr_t at = (uintptr_t)fd;
-    if (fd == &w->wake_fd) {
-      *on = wake(w) && *on;
-    } else if (at < (uintptr_t)w->pairs || at >= (uintptr_t)(w->pairs + w->count)) {
-      events[connections++] = events[i];
-    } else {
-      size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
-      if (fd == &w->pairs[listener].udp)
-        serve_udp(w, listener);
-      else if (*fd >= 0)
-        tcp_accept(w->tcp, *fd, listener);
-    }
+  int *fd = ev->data.ptr;
+  if (fd == &w->wake_fd)
+    return wake(w);
+  uintptr_t at = (uintptr_t)fd;
+  if (at >= (uintptr_t)w->pairs && at < (uintptr_t)(w->pairs + w->count)) {
+    size_t listener = (at - (uintptr_t)w->pairs) / sizeof(pair_t);
+    if (fd == &w->pairs[listener].udp)
+      serve_udp(w, listener);
+    else if (*fd >= 0)
+      tcp_accept(w->tcp, *fd, listener);
+    return true;
   }
-  return connections;
+  tcp_event(w->tcp, ev->data.ptr, ev->events);
+  return true;
 }
 
-/* While many connections have their turns, others may wait. */
-static void serve_sockets(worker_t *w)
-{
-  for (size_t i = 0; i < w->count; i++) {
-    serve_udp(w, i);
-    if (w->pairs[i].tcp >= 0)
-      tcp_accept(w->tcp, w->pairs[i].tcp, i);
-  }
-}
-
-/* Turns of connections. It begins with another one each round, so that none is always behind others of its network. */
-static void serve_connections(worker_t *w, const struct epoll_event *events, size_t n)
-{
-  size_t turns = 0;
-  size_t first = n > 0 ? w->rounds++ * FIRST_STEP % n : 0;
-  tcp_round(w->tcp, n);
-  for (size_t i = 0; i < n; i++) {
-    const struct epoll_event *ev = &events[(first + i) % n];
-    turns += tcp_event(w->tcp, ev->data.ptr, ev->events, rcu_get(&w->shared->snapshot));
-    if (turns == TCP_TURNS_MAX) {
-      serve_sockets(w);
-      turns = 0;
-    }
-  }
-}
-
+/* Each round: datagrams and new connections as they are reported, then some turns of connections. */
 static void *run(void *arg)
 {
   worker_t *w = arg;
@@ -239,8 +208,12 @@ static void *run(void *arg)
     rcu_away(&w->shared->snapshot);
     int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
     rcu_back();
-    serve_connections(w, events, serve_own(w, events, n, &on));
+    for (int i = 0; i < n; i++)
+      on = serve_event(w, &events[i]) && on;
+    size_t left = tcp_serve(w->tcp, rcu_get(&w->shared->snapshot), on ? TCP_TURNS_MAX : tcp_count(w->tcp));
     timeout = tcp_sweep(w->tcp);
+    if (left > 0)
+      timeout = 0;
   }
   urcu_qsbr_unregister_thread();
   return NULL;

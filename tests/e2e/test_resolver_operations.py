@@ -337,6 +337,48 @@ def test_idle_connections_give_way_when_descriptors_run_out(spawn, work):
             s.close()
 
 
+def test_unfinished_queries_of_one_network_close_nobody_else(spawn, work):
+    """One /24 fills the 64 MiB of both workers to the last byte; neighbours whose queries come in two segments are answered."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    r = Resolver(spawn, work)
+    r.write_config(more="workers: 2\n")
+    r.start()
+    message = query("config.internal.smplkit.local", 1)
+    framed = struct.pack(">H", len(message)) + message
+    held = []
+
+    def dial(source):
+        return socket.create_connection((r.server, r.port), timeout=kit.PATIENCE, source_address=(source, 0))
+
+    def grab(count, size):
+        for i in range(count):
+            held.append(dial(f"127.41.8.{i % 200 + 1}"))
+            try:
+                held[-1].sendall(b"\xff\xff" + bytes(size - 2))
+            except OSError:
+                pass  # it gave way
+
+    def connections():
+        return json.loads(control(r, "status", "--json").stdout)["tcp_connections"]
+
+    grab(1400, 60000)  # 80 MiB
+    kit.wait_until(lambda: connections() < 1200, "the memory is full")
+    for size in (500, 20, 3):
+        grab(150, size)
+    neighbours = [dial(f"127.10.{i}.9") for i in range(10)]
+    for s in neighbours:
+        s.sendall(framed[:7])
+    grab(50, 60000)
+    for s in neighbours:
+        s.sendall(framed[7:])
+        assert rcode(s.recv(4096)[2:]) == 0
+    for s in neighbours + held:
+        s.close()
+
+
 @pytest.mark.parametrize("count", [2000, pytest.param(10000, marks=pytest.mark.full)])
 def test_thousands_of_idle_connections_cost_little(resolver, count):
     import resource
