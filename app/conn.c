@@ -123,8 +123,8 @@ void conn_close(conn_t *c)
   if (c->request != NULL)
     drop_body(c);
   room_leave(c);
-  if (c->request != NULL && c->phase == PHASE_HANDLER)
-    c->request->conn = NULL; /* its handler still owes a reply, which is then dropped */
+  if (c->request != NULL && (c->phase == PHASE_HANDLER || parse_is_away(c->request)))
+    c->request->conn = NULL; /* a thread has its body, or its handler owes a reply: that is then dropped */
   else if (c->request != NULL)
     front_request_free(c->request);
   c->request = NULL;
@@ -295,35 +295,95 @@ void conn_give_way(conn_t *c, room_kind_t kind)
 /* Somebody behind us has the request until he says something. */
 static void owe(request_t *request)
 {
+  if (request->owed)
+    return;
   request->owed = true;
   request->front->owed++;
 }
 
 /* The request is complete: its handler's turn. */
-static void dispatch(conn_t *c)
+static void run_handler(conn_t *c)
 {
-  front_t *front = c->listener->front;
   request_t *request = c->request;
   const route_match_t *match = &request->admit.match;
   conn_enter(c, PHASE_HANDLER);
-  if (match->route->request_schema != NULL) {
-    diag_t diag = {.text = ""};
-    int err = request_parse_body(request, front->limits.values - front->values, &diag);
-    if (err == SMPL_EBUSY) {
-      refuse_body(c, ADMIT_BODIES_FULL);
-      return;
-    }
-    if (err) {
-      request->admit.verdict = ADMIT_BODY_JSON;
-      request_reply_error(request, 400, err == SMPL_ELIMIT ? "Body too complex" : "Bad Request", "", NULL,
-                          "the body is not acceptable JSON: %s", diag.text);
-      return;
-    }
-    front->values += request->values;
-  }
   drop_body(c);
   owe(request);
   match->route->handle(request, match->context);
+}
+
+static void refuse_json(request_t *request, int err, const char *why)
+{
+  request->admit.verdict = ADMIT_BODY_JSON;
+  request_reply_error(request, 400, err == SMPL_ELIMIT ? "Body too complex" : "Bad Request", "", NULL,
+                      "the body is not acceptable JSON: %s", why);
+}
+
+/* A small body costs no more than its head did. */
+static void parse_here(conn_t *c, size_t values)
+{
+  front_t *front = c->listener->front;
+  request_t *request = c->request;
+  diag_t diag = {.text = ""};
+  conn_enter(c, PHASE_HANDLER);
+  if (values > front->limits.values - front->values) {
+    refuse_body(c, ADMIT_BODIES_FULL);
+    return;
+  }
+  parse_count_here(front->parse);
+  int err = request_json(request->body_bytes, request->body_have, &request->body, &diag);
+  if (err) {
+    refuse_json(request, err, diag.text);
+    return;
+  }
+  request->values = values;
+  front->values += values;
+  run_handler(c);
+}
+
+static void parse_there(conn_t *c)
+{
+  request_t *request = c->request, *displaced;
+  conn_enter(c, PHASE_PARSE);
+  owe(request);
+  int err = parse_queue(request, &displaced);
+  if (err == SMPL_ENOMEM)
+    conn_out_of_memory(c);
+  else if (err)
+    refuse_body(c, ADMIT_BODIES_FULL);
+  if (displaced != NULL)
+    refuse_body(displaced->conn, ADMIT_BODIES_FULL);
+}
+
+void conn_parsed(request_t *request, int err, const char *why)
+{
+  conn_t *c = request->conn;
+  front_t *front = request->front;
+  if (c == NULL) {
+    front_request_free(request);
+    front_check_drained(front);
+    return;
+  }
+  conn_enter(c, PHASE_HANDLER);
+  if (err)
+    refuse_json(request, err, why);
+  else
+    run_handler(c);
+}
+
+/* All of the request has come. */
+static void dispatch(conn_t *c)
+{
+  const request_t *request = c->request;
+  size_t values = 0;
+  if (request->admit.match.route->request_schema == NULL)
+    run_handler(c);
+  else if (request->body_have <= LIMIT_PARSE_HERE &&
+           (values = request_json_extent(request->body_bytes, request->body_have).values) <=
+               LIMIT_PARSE_HERE_VALUES)
+    parse_here(c, values);
+  else
+    parse_there(c);
 }
 
 static void take_request_id(request_t *request)
@@ -799,7 +859,7 @@ void conn_expire(conn_t *c)
 void conn_sweep(listener_t *listener, uint64_t now)
 {
   for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
-    if (phase == PHASE_HANDLER)
+    if (phase == PHASE_HANDLER || phase == PHASE_PARSE)
       continue;
     conn_list_t *list = &listener->lists[phase];
     while (list->first != NULL && list->first->deadline <= now)

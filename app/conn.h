@@ -11,6 +11,7 @@
 #include "app/front.h"
 #include "app/metrics.h"
 #include "app/pace.h"
+#include "app/parse.h"
 #include "app/request.h"
 #include "app/room.h"
 #include "app/shared.h"
@@ -26,6 +27,7 @@ typedef enum phase {
   PHASE_TURN,      /* the loop's next round: its next request is here */
   PHASE_HEAD,      /* the rest of the head */
   PHASE_BODY,      /* the rest of the body */
+  PHASE_PARSE,     /* its body's turn to be parsed: no deadline, everybody has turns */
   PHASE_HANDLER,   /* a handler's or guard's word: no deadline, they bound their own waits */
   PHASE_WRITE,     /* the peer to take our reply */
   PHASE_LINGER,    /* the peer to close after we did */
@@ -67,7 +69,8 @@ struct front {
   const internal_keys_t *internal_keys;
   bool unnamed_said; /* that a balancer named no source */
   room_t *room;
-  size_t values;          /* parsed JSON values that requests hold */
+  parse_t *parse;         /* big bodies; NULL before and after */
+  size_t values;          /* parsed JSON values that requests with small bodies hold */
   size_t owed;            /* requests that a handler has not replied to */
   bool leaving;           /* told to end: no connection goes on after its answer */
   bool draining, drained; /* accepts none any more; has none any more */
@@ -179,6 +182,9 @@ void conn_flush_tls(conn_t *conn);
 
 /* Sends the answer of conn->request and frees that request. */
 void conn_answer(conn_t *conn, const answer_t *answer);
+
+/* The request's body was parsed by a thread: its handler's turn, or a refusal that says why. */
+void conn_parsed(request_t *request, int err, const char *why);
 
 /* The guard of conn->request lets it pass: reads its body. */
 void conn_go_on(conn_t *conn);

@@ -1,6 +1,5 @@
 #include "app/front.h"
 
-#include <malloc.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,9 @@ const front_limits_t front_limits_default = {
     .source_handshakes = LIMIT_HANDSHAKES_SOURCE,
     .held = {[ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
     .values = LIMIT_VALUES,
+    .bodies_waiting = LIMIT_PARSE_WAITING,
+    .bodies_parsed = LIMIT_PARSED,
+    .bodies_parsed_share = LIMIT_PARSED_SHARE,
     .handshake_ms = LIMIT_HANDSHAKE_MS,
     .head_ms = LIMIT_HEAD_MS,
     .body_ms = LIMIT_BODY_MS,
@@ -71,7 +73,8 @@ void front_request_free(request_t *request)
   if (request->owed)
     front->owed--;
   front->values -= request->values;
-  front->trim = front->trim || request->values > LIMIT_TRIM_VALUES;
+  front->trim = front->trim || request->parsed != NULL;
+  parse_forget(request);
   request_clear(request);
   if (front->spare_count == SPARE_REQUESTS) {
     free(request);
@@ -139,7 +142,7 @@ static void trim_memory(front_t *front, uint64_t now)
 {
   if (!front->trim || now < front->trim_after)
     return;
-  malloc_trim(0);
+  parse_trim(front->parse);
   front->trim = false;
   front->trim_after = now + LIMIT_TRIM_MS;
 }
@@ -182,7 +185,7 @@ static void start_handles(front_t *front)
   uv_prepare_start(&front->flush, on_flush);
   uv_idle_init(front->loop, &front->pace);
   front->pace.data = front;
-  front->handles += 3;
+  front->handles += 3; /* and the threads' while they are there */
 }
 
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag)
@@ -210,6 +213,9 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   else
     text_hex(front->id_prefix, random, sizeof random);
   start_handles(front);
+  if (!err && (err = parse_open(front, &front->parse)) != SMPL_OK)
+    diag_fail(diag, err, "the threads for request bodies do not start: %s", smpl_strerror(err));
+  front->handles += front->parse != NULL;
   for (size_t i = 0; !err && i < conf->listener_count; i++) {
     err = open_listener(front, &front->listeners[i], &conf->listeners[i], diag);
     front->listener_count++;
@@ -264,6 +270,13 @@ static void on_listener_closed(uv_handle_t *handle)
 static void on_handle_closed(uv_handle_t *handle)
 {
   one_handle_less(handle->data);
+}
+
+static void on_parse_closed(void *ctx)
+{
+  front_t *front = ctx;
+  front->parse = NULL;
+  one_handle_less(front);
 }
 
 static void close_listeners(front_t *front)
@@ -334,6 +347,8 @@ void front_check_drained(front_t *front)
     uv_close((uv_handle_t *)&front->tick, on_handle_closed);
     uv_close((uv_handle_t *)&front->flush, on_handle_closed);
     uv_close((uv_handle_t *)&front->pace, on_handle_closed);
+    if (front->parse != NULL)
+      parse_close(front->parse, on_parse_closed, front);
     return;
   }
   if (front->handles == 0 && !front->drained)

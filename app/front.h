@@ -27,11 +27,14 @@ typedef struct listener_conf {
 
 /* Bounds that tests make smaller; front_limits_default gives those of limits.h. */
 typedef struct front_limits {
-  size_t connections;       /* of one listener */
-  size_t handshakes;        /* TLS handshakes under way at one listener */
-  size_t source_handshakes; /* of them, of one source */
-  size_t held[ROOM_KINDS];  /* bytes, of all listeners together */
-  size_t values;            /* parsed JSON values of all requests together */
+  size_t connections;         /* of one listener */
+  size_t handshakes;          /* TLS handshakes under way at one listener */
+  size_t source_handshakes;   /* of them, of one source */
+  size_t held[ROOM_KINDS];    /* bytes, of all listeners together */
+  size_t values;              /* parsed JSON values of all small bodies together */
+  size_t bodies_waiting;      /* big bodies that wait to be parsed */
+  size_t bodies_parsed;       /* parsed ones */
+  size_t bodies_parsed_share; /* of them, of one account or source */
   uint64_t handshake_ms, head_ms, body_ms, idle_ms, write_ms, reply_ms, linger_ms, drain_ms, tick_ms;
 } front_limits_t;
 

@@ -143,6 +143,9 @@ void request_go_on(request_t *request);
  * is an account's. account is text of at most TURNS_KEY_MAX bytes. */
 turns_key_t request_share(const request_t *request);
 void request_is_of(request_t *request, const char *account);
+/* Looks at the body where that holds up nobody: work is called by a thread if the body is a big one, and done afterwards on a later turn
+ * of the loop; otherwise both at once. work may read the body and write what ctx leads to, and calls nothing else of this header. */
+void request_work(request_t *request, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
 /* The request's id, for logs and calls to sisters. */
 const char *request_id(const request_t *request);
 /* Zeroed memory that lives as long as the request; NULL when out of memory. */

@@ -35,8 +35,17 @@ enum {
   LIMIT_TRIM_VALUES = 5000,    /* values of a request after which freed memory is given back to the system */
   LIMIT_BODIES = 64 << 20,     /* bytes of all bodies that are still coming */
   LIMIT_BODY_FIRST = 16 << 10, /* bytes that a body gets before it has come; doubled as it comes */
-  LIMIT_VALUES = 1000000,      /* parsed JSON values of all requests under way, one may be 250 bytes */
-  LIMIT_REPLIES = 64 << 20,    /* bytes of all answers that their peers have not taken */
+  LIMIT_PARSE_HERE =
+      4 << 10, /* bytes of a body that is parsed on the loop; of bigger ones threads take care */
+  LIMIT_PARSE_HERE_VALUES = 256, /* values of such a body: it costs about as much as its head does */
+  LIMIT_PARSE_THREADS = 2,
+  LIMIT_PARSE_WAITING = 1024,  /* bodies that wait for them */
+  LIMIT_PARSE_TURN = 16 << 10, /* bytes of bodies that an account may have parsed in one turn */
+  LIMIT_PARSED = 16, /* big bodies that are parsed, from then until they are freed: LIMIT_JSON_VALUES each */
+  LIMIT_PARSED_SHARE = 4, /* of them, of one account, or source where no account is known */
+  LIMIT_VALUES =
+      1000000, /* parsed JSON values of all small bodies of requests under way, one may be 250 bytes */
+  LIMIT_REPLIES = 64 << 20, /* bytes of all answers that their peers have not taken */
   LIMIT_SLICE =
       256 << 10, /* bytes of one answer that a turn of the loop hands on; twice as many at its beginning */
   LIMIT_BACKLOG = 1024,         /* connections the kernel keeps until they are accepted */

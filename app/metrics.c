@@ -152,6 +152,20 @@ static const family_t families[] = {
      "Whole days that the certificate is good for; -1 if it has expired.", put_certificate},
 };
 
+static void put_bodies(FILE *f, parse_counts_t bodies)
+{
+  prom_head(f, "smpl_app_bodies_parsed_total", "counter",
+            "Bodies parsed, small ones on the loop and others by threads.");
+  fprintf(f,
+          "smpl_app_bodies_parsed_total{by=\"loop\"} %" PRIu64
+          "\nsmpl_app_bodies_parsed_total{by=\"thread\"} %" PRIu64 "\n",
+          bodies.here, bodies.there);
+  prom_number(f, "smpl_app_bodies_waiting", "gauge", "Bodies that wait for their turn to be parsed.",
+              (double)bodies.waiting);
+  prom_number(f, "smpl_app_bodies_held", "gauge", "Bodies parsed by threads and not freed.",
+              (double)bodies.parsed);
+}
+
 static void put_front(FILE *f, const front_t *front)
 {
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
@@ -167,8 +181,9 @@ static void put_front(FILE *f, const front_t *front)
             "Bytes held for slow peers: unfinished bodies, answers not taken.");
   fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
           room_held(front->room, ROOM_BODIES), room_held(front->room, ROOM_REPLIES));
-  prom_number(f, "smpl_app_json_values", "gauge", "Parsed JSON values of all requests under way.",
-              (double)front->values);
+  prom_number(f, "smpl_app_json_values", "gauge",
+              "Parsed JSON values of all small bodies of requests under way.", (double)front->values);
+  put_bodies(f, parse_counts(front->parse));
   prom_number(f, "smpl_app_access_log_lost_bytes", "gauge",
               "Bytes that the access log has lost since it was written last.",
               (double)access_lost(front->access));

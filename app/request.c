@@ -249,21 +249,18 @@ json_extent_t request_json_extent(const uint8_t *text, size_t len)
   return extent;
 }
 
-int request_parse_body(request_t *request, size_t room, diag_t *diag)
+int request_json(const uint8_t *text, size_t len, json_t **out, diag_t *diag)
 {
   json_error_t error;
-  json_extent_t extent = request_json_extent(request->body_bytes, request->body_have);
+  json_extent_t extent = request_json_extent(text, len);
+  *out = NULL;
   if (extent.depth > LIMIT_JSON_DEPTH)
     return diag_fail(diag, SMPL_ELIMIT, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
   if (extent.values > LIMIT_JSON_VALUES)
     return diag_fail(diag, SMPL_ELIMIT, "more than %d values", LIMIT_JSON_VALUES);
-  if (extent.values > room)
-    return SMPL_EBUSY;
-  request->body =
-      json_loadb((const char *)request->body_bytes, request->body_have, JSON_REJECT_DUPLICATES, &error);
-  if (request->body == NULL)
+  *out = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES, &error);
+  if (*out == NULL)
     return diag_fail(diag, SMPL_EINVAL, "line %d column %d: %s", error.line, error.column, error.text);
-  request->values = extent.values;
   return SMPL_OK;
 }
 

@@ -40,7 +40,8 @@ struct request {
   size_t body_have;    /* of head.length */
   size_t body_cap;     /* of body_bytes: grows as they come */
   json_t *body;
-  size_t values; /* in body */
+  size_t values;         /* in body, if it is a small one */
+  struct parsed *parsed; /* parse.c's: the body, if it is a big one */
   uint64_t started_us;
   rate_t rate; /* limit 0: not counted */
   bool replied;
@@ -75,9 +76,8 @@ admit_verdict_t request_judge_key(const request_t *request);
  * ADMIT_CALLER_*. Notes whose key it is. */
 admit_verdict_t request_judge_caller(request_t *request, const internal_keys_t *keys);
 
-/* Parses body_bytes. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many
- * values), SMPL_EBUSY (more values than there is room for now: not parsed). */
-int request_parse_body(request_t *request, size_t room, diag_t *diag);
+/* Parses a body. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many values). Any thread. */
+int request_json(const uint8_t *text, size_t len, json_t **out, diag_t *diag);
 
 /* What parsing a text would make: a parsed value takes a hundred times the memory of its text. Exact for JSON; of other
  * text, never less than a parser makes of it before it gives up. Pure. */

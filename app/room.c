@@ -90,13 +90,17 @@ size_t room_held(const room_t *room, room_kind_t kind)
   return (size_t)crowd_total(room->held[kind]);
 }
 
+static bool can_give_way(phase_t phase, room_kind_t kind)
+{
+  return kind == ROOM_BODIES ? phase == PHASE_BODY || phase == PHASE_PARSE : phase == PHASE_WRITE;
+}
+
 /* At the heaviest address, the first that can give way now. */
 static conn_t *heaviest(const room_t *room, room_kind_t kind)
 {
-  phase_t phase = kind == ROOM_BODIES ? PHASE_BODY : PHASE_WRITE;
   crowd_member_t *m = crowd_heaviest(room->held[kind]);
   for (size_t n = 0; m != NULL && n < ROOM_LOOK; m = m->newer, n++)
-    if (m->weight > 0 && holder_of(m, kind)->phase == phase)
+    if (m->weight > 0 && can_give_way(holder_of(m, kind)->phase, kind))
       return holder_of(m, kind);
   return NULL;
 }

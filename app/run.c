@@ -344,6 +344,7 @@ int run(const char *path, const service_t *const *services)
 {
   diag_t diag = {.text = ""};
   runner_t r = {.path = path, .services = services, .status = 0};
+  json_object_seed(0); /* before there are threads */
   r.files = raise_descriptor_limit();
   r.notify = notify_open();
   int err = prepare(&r, path, services, &diag);

@@ -71,29 +71,31 @@ static void on_committed(change_t *c)
   outbox_tell(a->outbox, creation->id, ACCOUNTS_WAIT_MS, reply_created, creation);
 }
 
-static void on_create(request_t *request, void *service)
+static int check_creation(change_t *c)
 {
-  accounts_t *a = service;
-  creation_t *creation = change_new(request, sizeof *creation, a, NULL);
-  if (creation == NULL)
-    return;
-  change_t *c = &creation->change;
-  c->run = run_create;
-  c->committed = on_committed;
-  creation->key.expires_at = -1;
-  creation->key.created_by = request_caller(request);
-  int err = jsonapi_body(request_body(request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes,
+  int err = jsonapi_body(request_body(c->request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes,
                          &c->problem);
   if (!err)
     err = jsonapi_check(c->attributes, account_fields, &place_attributes, &c->problem);
   if (!err && json_string_length(json_object_get(c->attributes, "name")) == 0)
     err = problem_invalid(&c->problem, PLACE_MEMBER(&place_attributes, "name"), "cannot be empty");
   if (err)
-    problem_reply(request, &c->problem);
-  else if (uuid_generate(creation->id) || key_make(&creation->key))
-    reply_storage_error(request, SMPL_ESYS);
-  else
-    change_start(a->storage, c);
+    return err;
+  creation_t *creation = (creation_t *)c;
+  return uuid_generate(creation->id) || key_make(&creation->key) ? SMPL_ESYS : SMPL_OK;
+}
+
+static void on_create(request_t *request, void *service)
+{
+  accounts_t *a = service;
+  creation_t *creation = change_new(request, sizeof *creation, a, NULL);
+  if (creation == NULL)
+    return;
+  creation->change.run = run_create;
+  creation->change.committed = on_committed;
+  creation->key.expires_at = -1;
+  creation->key.created_by = request_caller(request);
+  change_check(a->storage, &creation->change, check_creation);
 }
 
 static void on_list(request_t *request, void *service)

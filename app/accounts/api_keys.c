@@ -147,15 +147,15 @@ static int check_scopes(const json_t *scopes, problem_t *problem)
   return SMPL_OK;
 }
 
-static int check_body(request_t *request, const char *path_id, key_change_t *k)
+static int check_body(change_t *c)
 {
-  change_t *c = &k->change;
+  key_change_t *k = (key_change_t *)c;
+  const char *path_id = c->id;
   problem_t *problem = &c->problem;
   uint64_t expires_at = 0;
   jsonapi_id_t rule = path_id != NULL ? JSONAPI_ID_OPTIONAL : JSONAPI_ID_REFUSED;
   k->key.expires_at = -1;
-  k->key.created_by = request_caller(request);
-  int err = jsonapi_body(request_body(request), "api_key", rule, &c->new_id, &c->attributes, problem);
+  int err = jsonapi_body(request_body(c->request), "api_key", rule, &c->new_id, &c->attributes, problem);
   if (!err && path_id != NULL && c->new_id != NULL && strcmp(c->new_id, path_id) != 0)
     err = problem_at(problem, 409, PLACE_MEMBER(&place_data, "id"), "differs from the id in the path");
   if (!err)
@@ -174,6 +174,12 @@ static int check_body(request_t *request, const char *path_id, key_change_t *k)
     return problem_invalid(problem, at_expires, "that time has passed");
   k->key.expires_at = (int64_t)expires_at;
   return SMPL_OK;
+}
+
+static int check_new(change_t *c)
+{
+  int err = check_body(c);
+  return err ? err : key_make(&((key_change_t *)c)->key);
 }
 
 static const char *name_of(const change_t *c)
@@ -245,12 +251,8 @@ static void create(request_t *request, void *service, const caller_t *caller)
   if (k == NULL)
     return;
   k->change.run = run_create;
-  if (check_body(request, NULL, k))
-    problem_reply(request, &k->change.problem);
-  else if (key_make(&k->key))
-    reply_storage_error(request, SMPL_ESYS);
-  else
-    change_start(a->storage, &k->change);
+  k->key.created_by = request_caller(request);
+  change_check(a->storage, &k->change, check_new);
 }
 
 static void replace(request_t *request, void *service, const caller_t *caller)
@@ -260,11 +262,9 @@ static void replace(request_t *request, void *service, const caller_t *caller)
   if (k == NULL)
     return;
   k->change.run = run_replace;
+  k->key.created_by = request_caller(request);
   k->change.id = request_parameter(request, "id");
-  if (check_body(request, k->change.id, k))
-    problem_reply(request, &k->change.problem);
-  else
-    change_start(a->storage, &k->change);
+  change_check(a->storage, &k->change, check_body);
 }
 
 static void change_by_id(request_t *request, accounts_t *a, const caller_t *caller,

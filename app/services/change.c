@@ -24,6 +24,31 @@ void *change_new(request_t *request, size_t size, void *service, const caller_t 
   return c;
 }
 
+static void on_check(void *ctx)
+{
+  change_t *c = ctx;
+  c->job.err = c->check(c);
+}
+
+static void on_checked(void *ctx)
+{
+  change_t *c = ctx;
+  if (!c->job.err)
+    change_start(c->storage, c);
+  else if (c->problem.status != 0)
+    problem_reply(c->request, &c->problem);
+  else
+    reply_storage_error(c->request, c->job.err);
+}
+
+void change_check(storage_t *storage, change_t *c, int (*check)(change_t *c))
+{
+  c->storage = storage;
+  c->check = check;
+  request_work(c->request, on_check, on_checked, c);
+}
+
+/* Big documents are made and freed here, not on the loop. */
 static int run(storage_db_t *db, storage_job_t *job)
 {
   change_t *c = (change_t *)job;
@@ -31,32 +56,32 @@ static int run(storage_db_t *db, storage_job_t *job)
   /* No commit without a reply to tell of it. */
   if (!err && c->status != 204 && c->document == NULL)
     err = SMPL_ENOMEM;
-  if (!err && c->document != NULL && c->committed == NULL && (c->text = json_text(c->document)) == NULL)
+  if (c->committed != NULL && !err)
+    return SMPL_OK;
+  if (!err && c->document != NULL && (c->text = json_text(c->document)) == NULL)
     err = SMPL_ENOMEM;
+  json_decref(c->document);
+  c->document = NULL;
   return err;
 }
 
 static void done(storage_job_t *job, int err)
 {
   change_t *c = (change_t *)job;
-  json_t *document = c->document;
   char *text = c->text;
-  c->document = NULL;
-  if (err) {
+  if (!err && c->committed != NULL) {
+    c->committed(c);
+  } else if (!err && text != NULL) {
+    request_reply_text(c->request, c->status, text);
+  } else if (!err) {
+    request_reply_empty(c->request, c->status);
+  } else {
     free(text);
-    json_decref(document);
+    json_decref(c->document);
     if (c->problem.status != 0)
       problem_reply(c->request, &c->problem);
     else
       reply_storage_error(c->request, err);
-  } else if (c->committed != NULL) {
-    c->document = document;
-    c->committed(c);
-  } else if (document == NULL) {
-    request_reply_empty(c->request, c->status);
-  } else {
-    json_decref(document);
-    request_reply_text(c->request, c->status, text);
   }
 }
 

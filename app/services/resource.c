@@ -13,33 +13,35 @@ int resource_check_id(change_t *c)
                          "expected 1 to %d of A-Z a-z 0-9 . _ ~ -", RESOURCE_ID_MAX);
 }
 
-/* Checks the body and queues the change. */
-static void write_one(request_t *request, product_t *p, const caller_t *caller, run_t run, jsonapi_id_t rule)
+static int check(change_t *c)
+{
+  const resource_kind_t *kind = ((product_t *)c->service)->kind;
+  jsonapi_id_t rule = c->id == NULL ? JSONAPI_ID_REQUIRED : JSONAPI_ID_OPTIONAL;
+  int err = jsonapi_body(request_body(c->request), kind->type, rule, &c->new_id, &c->attributes, &c->problem);
+  return err ? err : kind->check(c);
+}
+
+/* Has the body checked, and queues the change. */
+static void write_one(request_t *request, product_t *p, const caller_t *caller, run_t run)
 {
   change_t *c = change_new(request, sizeof *c, p, caller);
   if (c == NULL)
     return;
   c->run = run;
   c->id = request_parameter(request, "id");
-  int err = jsonapi_body(request_body(request), p->kind->type, rule, &c->new_id, &c->attributes, &c->problem);
-  if (!err)
-    err = p->kind->check(c);
-  if (err)
-    problem_reply(request, &c->problem);
-  else
-    change_start(p->storage, c);
+  change_check(p->storage, c, check);
 }
 
 static void create(request_t *request, void *service, const caller_t *caller)
 {
   product_t *p = service;
-  write_one(request, p, caller, p->kind->create, JSONAPI_ID_REQUIRED);
+  write_one(request, p, caller, p->kind->create);
 }
 
 static void replace(request_t *request, void *service, const caller_t *caller)
 {
   product_t *p = service;
-  write_one(request, p, caller, p->kind->replace, JSONAPI_ID_OPTIONAL);
+  write_one(request, p, caller, p->kind->replace);
 }
 
 static void delete_one(request_t *request, void *service, const caller_t *caller)

@@ -7,7 +7,7 @@
 
 typedef struct resource_kind {
   const char *type; /* "config": in bodies, and in sentences */
-  /* Loop's thread: whether the body is right as far as it alone tells (its attributes, and data.id if it has one). id is NULL
+  /* Any thread: whether the body is right as far as it alone tells (its attributes, and data.id if it has one). id is NULL
    * when one is created. SMPL_OK, or an error with the problem filled. */
   int (*check)(change_t *change);
   /* For change_t.run. */

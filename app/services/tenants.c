@@ -106,6 +106,21 @@ static int put(storage_db_t *db, change_t *c)
   return err;
 }
 
+static int check(change_t *c)
+{
+  problem_t *problem = &c->problem;
+  const place_t *at_id = PLACE_MEMBER(&place_data, "id");
+  int err = SMPL_OK;
+  if (!uuid_valid(c->id))
+    err = problem_invalid(problem, NULL, "the account's id in the path is no lower-case UUID");
+  if (!err)
+    err = jsonapi_body(request_body(c->request), "account", JSONAPI_ID_OPTIONAL, &c->new_id, &c->attributes,
+                       problem);
+  if (!err && c->new_id != NULL && strcmp(c->new_id, c->id) != 0)
+    err = problem_at(problem, 409, at_id, "differs from the id in the path");
+  return err ? err : jsonapi_check(c->attributes, fields, &place_attributes, problem);
+}
+
 void tenants_put(request_t *request, void *service)
 {
   product_t *p = service;
@@ -114,22 +129,7 @@ void tenants_put(request_t *request, void *service)
     return;
   c->id = request_parameter(request, "id");
   c->run = put;
-  problem_t *problem = &c->problem;
-  const place_t *at_id = PLACE_MEMBER(&place_data, "id");
-  int err = SMPL_OK;
-  if (!uuid_valid(c->id))
-    err = problem_invalid(problem, NULL, "the account's id in the path is no lower-case UUID");
-  if (!err)
-    err = jsonapi_body(request_body(request), "account", JSONAPI_ID_OPTIONAL, &c->new_id, &c->attributes,
-                       problem);
-  if (!err && c->new_id != NULL && strcmp(c->new_id, c->id) != 0)
-    err = problem_at(problem, 409, at_id, "differs from the id in the path");
-  if (!err)
-    err = jsonapi_check(c->attributes, fields, &place_attributes, problem);
-  if (err)
-    problem_reply(request, problem);
-  else
-    change_start(p->storage, c);
+  change_check(p->storage, c, check);
 }
 
 void tenants_get(request_t *request, void *service)

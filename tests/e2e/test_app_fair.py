@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import re
 import resource
 import signal
 import socket
 import sqlite3
+import threading
 import time
 
 import kit
@@ -42,8 +44,8 @@ def put(customer, id, document):
             f"X-Request-Id: {customer.name}\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
 
 
-def get(customer, target):
-    return (f"HEAD {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n"
+def ask(customer, target, method="HEAD"):
+    return (f"{method} {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n"
             f"X-Request-Id: {customer.name}\r\n\r\n").encode()
 
 
@@ -118,9 +120,9 @@ def test_who_fills_the_queue_of_long_reads_leaves_another_account_its_answers(pr
     with connections(product, PLACES + 500) as many, connections(product, 5, "127.20.0.8") as few:
         program.signal(signal.SIGSTOP)
         for i, s in enumerate(many):
-            s.sendall(get(greedy, f"/api/v1/configs/big?n={i}"))
+            s.sendall(ask(greedy, f"/api/v1/configs/big?n={i}"))
         for i, s in enumerate(few):
-            s.sendall(get(quiet, f"/api/v1/configs/big?n={i}"))
+            s.sendall(ask(quiet, f"/api/v1/configs/big?n={i}"))
         program.signal(signal.SIGCONT)
         ours, theirs = [status_of(s) for s in few], [status_of(s) for s in many]
     assert ours == [200] * 5, ours
@@ -128,3 +130,74 @@ def test_who_fills_the_queue_of_long_reads_leaves_another_account_its_answers(pr
     log = [(id, status) for id, status in answered(product, "HEAD") if status == 200]
     last = max(i for i, (id, _) in enumerate(log) if id == "quiet")
     assert len(log) - last > PLACES // 2, (last, len(log))  # most of those that came before were answered after
+
+
+def bodies_parsed(product):
+    _, text = product.curl("127.10.1.11", "/internal/v1/metrics")
+    return {by: int(count) for by, count in re.findall(r'^smpl_app_bodies_parsed_total\{by="(\w+)"\} (\d+)$', text, re.M)}
+
+
+# Half a megabyte, as many values as a body may have: all of it is taken apart before the end is found wrong (400).
+HOSTILE = (b'{"data":{"type":"config","attributes":{"name":"x","items":{' +
+           b",".join(b'"%05d":{"value":1}' % i for i in range(24900)) + b'},"end":0}}}')
+
+
+class Senders:
+    """Connections of the greedy one that send a hostile body again and again, each as soon as the last one is answered."""
+
+    def __init__(self, product, greedy, count, body=HOSTILE):
+        self.product, self.ending, self.statuses = product, threading.Event(), []
+        self.request = (f"PUT /api/v1/configs/common HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {greedy.key}\r\n"
+                        f"Content-Type: {MEDIA}\r\nX-Request-Id: {greedy.name}\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+        self.threads = [threading.Thread(target=self.send) for _ in range(count)]
+
+    def send(self):
+        with socket.create_connection((PUBLIC, self.product.http), timeout=120, source_address=("127.20.0.9", 0)) as s:
+            while not self.ending.is_set():
+                s.sendall(self.request)
+                self.statuses.append(status_of(s))
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        kit.wait_until(lambda: len(self.statuses) > 4, "they are being answered")
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        for t in self.threads:
+            t.join()
+
+
+def answered_meanwhile(product, connection, request, name, times):
+    """How many requests of name were answered between each of the requests and its answer."""
+    def count():
+        return (product.work / "config.log").read_text().count(f'"id":"{name}"')
+
+    found = []
+    for _ in range(times):
+        before = count()
+        connection.sendall(request)
+        assert status_of(connection) == 200
+        found.append(count() - before)
+    return found
+
+
+def test_hostile_bodies_hold_up_no_request_of_another_account(product):
+    """Sixteen connections whose bodies are taken apart for nothing. A read of another account waits for none of them; a big write for
+    the few that the threads have and one or two turns, not for all that wait."""
+    greedy, quiet = customer(product, "greedy"), customer(product, "quiet")
+    document = config(name="Quiet", items={"a": {"value": "x" * 8000, "type": "STRING"}})
+    before = bodies_parsed(product)
+    with Senders(product, greedy, 16) as senders, connections(product, 1, "127.20.0.8") as (s,):
+        reads = answered_meanwhile(product, s, ask(quiet, "/api/v1/configs/common", "GET"), "greedy", 30)
+        writes = answered_meanwhile(product, s, put(quiet, "common", document), "greedy", 10)
+    print("answers to the greedy one during a read", reads, "during a big write", writes)
+    assert set(senders.statuses) == {400}
+    assert sum(reads) <= 30, reads
+    assert sum(writes) <= 80, writes
+    after = bodies_parsed(product)
+    assert after["loop"] == before["loop"]  # none of these
+    assert after["thread"] == before["thread"] + len(senders.statuses) + 10
+    kit.wait_until(lambda: number(product, "config", "smpl_app_bodies_held") == 0, "nothing is left of them")
+

@@ -417,7 +417,8 @@ def test_the_openapi_document_describes_what_is_routed(front):
     document = answer.json
     assert document["openapi"] == "3.1.0" and document["servers"] == [{"url": "/"}]
     assert set(document["paths"]) == {
-        "/api/v1/echo/{word}", "/api/v1/echo", "/api/v1/echo/later", "/api/v1/echo/big", "/api/v1/missing/{word}",
+        "/api/v1/echo/{word}", "/api/v1/echo", "/api/v1/echo/later", "/api/v1/echo/hold", "/api/v1/echo/release",
+        "/api/v1/echo/big", "/api/v1/missing/{word}",
         "/internal/v1/secret", "/internal/v1/echo/{word}", "/internal/v1/echo", "/internal/v1/health", "/internal/v1/ready"}
     put = document["paths"]["/api/v1/echo/{word}"]["put"]
     assert put["operationId"] == "put_word" and put["security"] == [{"HTTPBearer": []}]
@@ -788,7 +789,7 @@ def test_check_says_what_follows_from_the_file(work):
     file.write_text(GOOD)
     done = kit.run(ECHO, "check", "-c", file)
     assert done.returncode == 0 and done.stdout.startswith(f"{file}: ok"), done
-    assert "public: 127.44.1.1:8000, public, rules /api/v1/*: 7 routes" in done.stdout
+    assert "public: 127.44.1.1:8000, public, rules /api/v1/*: 9 routes" in done.stdout
     assert "internal: 127.44.2.1:8000, internal, rules /*" in done.stdout
     file.write_text(GOOD.replace("/api/v1/*", "/api/v2/*"))
     done = kit.run(ECHO, "check", "-c", file)

@@ -10,6 +10,8 @@ enum { KEY_AT = sizeof "sk_api_" - 1 };
 /* Pending answers, so that close can wait for none. */
 typedef struct echo {
   uv_loop_t *loop;
+  request_t *held[ECHO_HELD_MAX]; /* answered by /api/v1/echo/release */
+  size_t held_count;
 } echo_t;
 
 static int add_query(void *ctx, const char *name, const char *value)
@@ -74,6 +76,25 @@ static void on_timer(uv_timer_t *timer)
   later_t *later = timer->data;
   request_reply(later->request, 200, describe(later->request));
   uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void handle_hold(request_t *request, void *service)
+{
+  echo_t *echo = service;
+  if (echo->held_count < ECHO_HELD_MAX)
+    echo->held[echo->held_count++] = request;
+  else
+    request_reply_error(request, 503, "Service Unavailable", NULL, NULL, "too many are held");
+}
+
+static void handle_release(request_t *request, void *service)
+{
+  echo_t *echo = service;
+  size_t count = echo->held_count;
+  echo->held_count = 0;
+  for (size_t i = 0; i < count; i++)
+    request_reply_empty(echo->held[i], 204);
+  request_reply_empty(request, 204);
 }
 
 static uint64_t number(const request_t *request, const char *name)
@@ -160,6 +181,10 @@ static const route_t routes[] = {
      "{\"a\": 1}", NULL, ok},
     {METHOD_GET, "/api/v1/echo/later", TIER_API, handle_later, "later", "Echo after ?ms", NULL, "echo", 0,
      NULL, NULL, NULL, ok},
+    {METHOD_POST, "/api/v1/echo/hold", TIER_API, handle_hold, "hold", "Answers when told to", NULL, "echo", 0,
+     "Echo", "{\"a\": 1}", NULL, deleted},
+    {METHOD_POST, "/api/v1/echo/release", TIER_API, handle_release, "release", "Answers what is held", NULL,
+     "echo", 0, NULL, NULL, NULL, deleted},
     {METHOD_GET, "/api/v1/echo/big", TIER_API, handle_big, "big", "Echo ?kb of text", NULL, "echo", 0, NULL,
      NULL, NULL, ok},
     {METHOD_GET, "/api/v1/missing/{word}", TIER_API, handle_missing, "missing", "Always 404", NULL, "echo", 0,

@@ -3,6 +3,8 @@
 
 #include "app/handler.h"
 
+enum { ECHO_HELD_MAX = 16 /* requests that /api/v1/echo/hold keeps */ };
+
 #define ECHO_SECRET "this-must-never-leave"
 
 extern const service_t echo_service;

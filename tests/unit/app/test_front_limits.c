@@ -17,11 +17,13 @@
 #include "app/built_in.h"
 #include "app/front.h"
 #include "common/clock.h"
+#include "app/conn.h"
 #include "common/error.h"
 #include "tests/unit/app/echo_service.h"
 
 enum {
   CONNECTIONS = 4,
+  MANY = 16,
   WAIT_MS = 200,
   PATIENT_MS = 20000, /* where no wait is to end */
   TICK_MS = 10,
@@ -29,7 +31,10 @@ enum {
   LOOKS_MAX = 100000, /* in vain, a fraction of a millisecond each, before something counts as not coming */
   BODIES = 2 * LIMIT_BODY_FIRST,
   REPLIES = 40 << 20,
-  VALUES = 10,
+  VALUES = LIMIT_PARSE_HERE_VALUES,
+  WAITING = 4,
+  PARSED = 2,
+  PARSED_SHARE = 1,
   FDS_MAX = 1024,
 };
 
@@ -60,7 +65,7 @@ typedef struct fixture {
 
 #define BALANCER "127.10.0.7"
 
-static int set_up_with(void **state, uint64_t wait_ms, bool balanced)
+static int set_up_with(void **state, uint64_t wait_ms, bool balanced, size_t connections)
 {
   static fixture_t f;
   diag_t diag = {.text = ""};
@@ -85,9 +90,12 @@ static int set_up_with(void **state, uint64_t wait_ms, bool balanced)
                        .access = f.access,
                        .balancers = &f.balancer,
                        .balancer_count = 1,
-                       .limits = {.connections = CONNECTIONS,
+                       .limits = {.connections = connections,
                                   .held = {[ROOM_BODIES] = BODIES, [ROOM_REPLIES] = REPLIES},
                                   .values = VALUES,
+                                  .bodies_waiting = WAITING,
+                                  .bodies_parsed = PARSED,
+                                  .bodies_parsed_share = PARSED_SHARE,
                                   .head_ms = wait_ms,
                                   .body_ms = wait_ms,
                                   .idle_ms = wait_ms,
@@ -102,17 +110,27 @@ static int set_up_with(void **state, uint64_t wait_ms, bool balanced)
 
 static int set_up(void **state)
 {
-  return set_up_with(state, WAIT_MS, false);
+  return set_up_with(state, WAIT_MS, false, CONNECTIONS);
 }
 
 static int set_up_patient(void **state)
 {
-  return set_up_with(state, PATIENT_MS, false);
+  return set_up_with(state, PATIENT_MS, false, CONNECTIONS);
 }
 
 static int set_up_balanced(void **state)
 {
-  return set_up_with(state, PATIENT_MS, true);
+  return set_up_with(state, PATIENT_MS, true, CONNECTIONS);
+}
+
+static int set_up_many(void **state)
+{
+  return set_up_with(state, PATIENT_MS, false, MANY);
+}
+
+static int set_up_many_balanced(void **state)
+{
+  return set_up_with(state, PATIENT_MS, true, MANY);
 }
 
 static void on_drained(void *ctx, size_t abandoned)
@@ -560,24 +578,177 @@ static void an_abandoned_body_gives_its_room_back(void **state)
   }
 }
 
+/* Small bodies with as many values as there is room for are held; then there is none, until they are answered. */
 static void parsed_values_are_bounded_together(void **state)
 {
   fixture_t *f = *state;
-  static const char head[] = "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
-  static const struct {
-    const char *body, *status;
-  } cases[] = {{"Content-Length: 19\r\n\r\n[1,2,3,4,5,6,7,8,9]", "200"},
-               {"Content-Length: 19\r\n\r\n[1,2,3,4,5,6,7,8,9]", "200"},
-               {"Content-Length: 21\r\n\r\n[1,2,3,4,5,6,7,8,9,0]", "503"}};
+  static const char head[] = "HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+  int first = dial(f), second = dial(f), third = dial(f);
+  char text[2048];
+  int at = snprintf(text, sizeof text, "POST /api/v1/echo/hold %sContent-Length: %d\r\n\r\n[", head,
+                    2 * VALUES - 1);
+  for (size_t i = 1; i < VALUES; i++)
+    at += snprintf(text + at, sizeof text - (size_t)at, i == 1 ? "0" : ",0");
+  snprintf(text + at, sizeof text - (size_t)at, "]");
+  say(f, first, text);
+  snprintf(text, sizeof text, "POST /api/v1/echo %sContent-Length: 2\r\n\r\n[]", head);
+  say(f, second, text);
+  assert_string_equal(status_of(f, second), "503");
+  assert_true(gets_closed(f, second));
+  say(f, third, "POST /api/v1/echo/release HTTP/1.1\r\nHost: h\r\n\r\n");
+  assert_string_equal(status_of(f, third), "204");
+  assert_string_equal(status_of(f, first), "204");
+  say(f, first, text);
+  assert_string_equal(status_of(f, first), "200");
+  close(first);
+  close(second);
+  close(third);
+}
+
+/* ---- bodies that are parsed by threads ---- */
+
+enum { BIG = LIMIT_PARSE_HERE + 1 };
+
+/* A body of that many bytes: "[   ]". */
+static void post(fixture_t *f, int fd, const char *path, size_t length)
+{
+  char text[3 * LIMIT_BODY_FIRST];
+  int head = snprintf(text, sizeof text,
+                      "POST /api/v1/echo%s HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+                      "Content-Length: %zu\r\n\r\n[",
+                      path, length);
+  memset(text + head, ' ', length - 2);
+  memcpy(text + (size_t)head + length - 2, "]", 2);
+  send_text(f, fd, text);
+}
+
+static parse_counts_t counts(const fixture_t *f)
+{
+  return parse_counts(f->front->parse);
+}
+
+/* Until that many wait and are parsed. */
+static void await_counts(fixture_t *f, size_t waiting, size_t parsed)
+{
+  for (int i = 0; i < LOOKS_MAX && (counts(f).waiting != waiting || counts(f).parsed != parsed); i++)
+    look(f);
+  assert_int_equal(counts(f).waiting, waiting);
+  assert_int_equal(counts(f).parsed, parsed);
+}
+
+static void a_small_body_is_parsed_on_the_loop_and_a_big_one_is_not(void **state)
+{
+  static const size_t lengths[] = {LIMIT_PARSE_HERE - 1, LIMIT_PARSE_HERE, LIMIT_PARSE_HERE + 1};
+  fixture_t *f = *state;
   int fd = dial(f);
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    char text[512];
-    snprintf(text, sizeof text, "%s%s", head, cases[i].body);
-    say(f, fd, text);
-    assert_string_equal(status_of(f, fd), cases[i].status);
+  for (size_t i = 0; i < 3; i++) {
+    post(f, fd, "", lengths[i]);
+    assert_string_equal(status_of(f, fd), "200");
+    assert_true(counts(f).here == (i < 2 ? i + 1 : 2) && counts(f).there == (i < 2 ? 0 : 1));
   }
-  assert_true(gets_closed(f, fd));
+  await_counts(f, 0, 0);
   close(fd);
+}
+
+static void a_body_of_many_values_is_not_parsed_on_the_loop(void **state)
+{
+  static const char head[] = "POST /api/v1/echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+  fixture_t *f = *state;
+  int fd = dial(f);
+  for (size_t more = 0; more < 2; more++) { /* "[0,0,...]" */
+    char text[2048];
+    size_t values = LIMIT_PARSE_HERE_VALUES + more, length = 2 * values - 1;
+    int at = snprintf(text, sizeof text, "%sContent-Length: %zu\r\n\r\n[", head, length);
+    for (size_t i = 1; i < values; i++)
+      at += snprintf(text + at, sizeof text - (size_t)at, i == 1 ? "0" : ",0");
+    snprintf(text + at, sizeof text - (size_t)at, "]");
+    say(f, fd, text);
+    assert_string_equal(status_of(f, fd), "200");
+    assert_true(counts(f).here == 1 && counts(f).there == more);
+  }
+  close(fd);
+}
+
+static void big_bodies_wait_in_turns_and_the_source_with_most_gives_way(void **state)
+{
+  fixture_t *f = *state;
+  int greedy[WAITING + 1], modest[2];
+  for (size_t i = 0; i <= WAITING; i++)
+    greedy[i] = dial_from(f, "127.0.0.2:0");
+  for (size_t i = 0; i < 2; i++)
+    modest[i] = dial_from(f, "127.0.0.3:0");
+  post(f, greedy[0], "/hold", BIG);
+  await_counts(f, 0, 1);
+  for (size_t i = 1; i <= WAITING; i++) { /* one of his is parsed: the others wait until that is over */
+    post(f, greedy[i], "/hold", BIG);
+    await_counts(f, i, 1);
+  }
+  post(f, modest[0], "/hold", BIG); /* another's turn comes at once */
+  await_counts(f, WAITING - 1, 2);
+  assert_string_equal(status_of(f, greedy[WAITING]), "503");
+  assert_true(gets_closed(f, greedy[WAITING]));
+  post(f, modest[1], "/hold", BIG);
+  await_counts(f, WAITING, 2);
+  assert_unanswered(f, modest[0]);
+  int other = dial_from(f, "127.0.0.4:0");
+  for (size_t left = WAITING;
+       counts(f).parsed > 0 ||
+       left > 0;) { /* let all of them come to their end, one of each after the other */
+    post(f, other, "/release", 2);
+    assert_string_equal(status_of(f, other), "204");
+    turn(f, TICK_MS);
+    left = counts(f).waiting;
+  }
+  for (size_t i = 0; i < WAITING; i++)
+    assert_string_equal(status_of(f, greedy[i]), "204");
+  for (size_t i = 0; i < 2; i++)
+    assert_string_equal(status_of(f, modest[i]), "204");
+  for (size_t i = 0; i <= WAITING; i++)
+    close(greedy[i]);
+  close(modest[0]);
+  close(modest[1]);
+  close(other);
+}
+
+/* Whether its body waits, is with a thread, or was just handed back. */
+static void a_client_that_goes_away_while_its_body_is_parsed_harms_nobody(void **state)
+{
+  fixture_t *f = *state;
+  for (int round = 0; round < 50; round++) {
+    int fds[CONNECTIONS];
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      fds[i] = dial(f);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      post(f, fds[i], "", LIMIT_BODY_FIRST / 4 * 3);
+    for (int i = 0; i < round % 10; i++)
+      uv_run(&f->loop, UV_RUN_NOWAIT);
+    int fd = dial(f); /* drives out one whose request is not with its handler yet */
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      close(fds[i]);
+    await_counts(f, 0, 0);
+    post(f, fd, "", BIG);
+    assert_string_equal(status_of(f, fd), "200");
+    close(fd);
+  }
+}
+
+static void a_drain_waits_for_what_a_thread_has(void **state)
+{
+  fixture_t *f = *state;
+  int fds[CONNECTIONS];
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    fds[i] = dial(f);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    post(f, fds[i], "", BIG);
+  uv_run(&f->loop, UV_RUN_NOWAIT);
+  front_drain(f->front, 0, on_drained, f);
+  for (size_t i = 0; i < CONNECTIONS; i++) {
+    assert_string_equal(status_of(f, fds[i]), "200");
+    close(fds[i]);
+  }
+  for (int i = 0; i < LOOKS_MAX && !f->drained; i++)
+    look(f);
+  assert_true(f->drained && f->abandoned == 0);
 }
 
 static void ask_big(fixture_t *f, int fd, unsigned kb)
@@ -748,6 +919,17 @@ int main(void)
       BALANCED(the_source_with_most_unfinished_bytes_gives_way),
       cmocka_unit_test_setup_teardown(an_abandoned_body_gives_its_room_back, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(parsed_values_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_small_body_is_parsed_on_the_loop_and_a_big_one_is_not, set_up_patient,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(a_body_of_many_values_is_not_parsed_on_the_loop, set_up_patient,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(big_bodies_wait_in_turns_and_the_source_with_most_gives_way,
+                                      set_up_many, tear_down),
+      {"big_bodies_wait_in_turns_and_the_source_with_most_gives_way_behind_a_balancer",
+       big_bodies_wait_in_turns_and_the_source_with_most_gives_way, set_up_many_balanced, tear_down, NULL},
+      cmocka_unit_test_setup_teardown(a_client_that_goes_away_while_its_body_is_parsed_harms_nobody,
+                                      set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_drain_waits_for_what_a_thread_has, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(a_big_answer_goes_out_in_slices, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(replies_not_taken_are_bounded_together, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(the_source_with_most_bytes_not_taken_gives_way, set_up_patient,

@@ -66,19 +66,18 @@ static void depth_and_values_are_counted_outside_strings(void **state)
 /* "[0,0,...]" with that many values, the array among them, parsed as a request's body. */
 static int parse_values(size_t values, diag_t *diag)
 {
-  request_t *request = malloc(sizeof *request);
-  assert_non_null(request);
-  request_init(request);
-  request->body_have = 2 * values - 1;
-  request->body_bytes = malloc(request->body_have);
-  assert_non_null(request->body_bytes);
-  for (size_t i = 0; i < request->body_have; i++)
-    request->body_bytes[i] = i % 2 == 1 ? '0' : ',';
-  request->body_bytes[0] = '[';
-  request->body_bytes[request->body_have - 1] = ']';
-  int err = request_parse_body(request, SIZE_MAX, diag);
-  request_clear(request);
-  free(request);
+  size_t len = 2 * values - 1;
+  uint8_t *text = malloc(len);
+  json_t *json;
+  assert_non_null(text);
+  for (size_t i = 0; i < len; i++)
+    text[i] = i % 2 == 1 ? '0' : ',';
+  text[0] = '[';
+  text[len - 1] = ']';
+  int err = request_json(text, len, &json, diag);
+  assert_int_equal(json == NULL, err != SMPL_OK);
+  json_decref(json);
+  free(text);
   return err;
 }
 
