@@ -353,13 +353,14 @@ int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
 /* ---- start and end ---- */
 
 /* Each session holds three descriptors, each forwarded connection one. */
-static void raise_descriptors(void)
+static uint64_t raise_descriptors(void)
 {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
   }
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
 static void watch_signals(broker_t *b)
@@ -495,7 +496,7 @@ int broker_run(const char *config_path)
     log_error("out of memory");
     return 1;
   }
-  raise_descriptors();
+  b->descriptors = raise_descriptors();
   signal(SIGXFSZ, SIG_IGN); /* a full audit file is an error to handle, not an end */
   b->loop = &loop;
   b->config_path = config_path;

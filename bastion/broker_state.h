@@ -196,6 +196,8 @@ struct broker {
   bool accepting;
   session_t *sessions;
   size_t connections;
+  size_t channels_held; /* forwarded connections of all sessions, those that are being opened included */
+  uint64_t descriptors; /* that this process may have */
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
   uint64_t misbehaved, workers_died, reloads, reloads_failed;
@@ -274,6 +276,15 @@ void session_leave_place(session_t *s);
 void space_judge(void *broker, uint64_t free_bytes);
 /* For `status`: free, reserve, low, and the users who are out. */
 json_t *space_json(const broker_t *b, const audit_status_t *a);
+
+/* ---- session_shares.c ---- */
+
+/* Whether the user may have this session more, which has not signed in yet: REASON_NONE. */
+reason_t session_judge_shares(const session_t *s);
+/* Whether the user may have a forwarded connection more. */
+bool session_may_open(const session_t *s);
+/* Forwarded connections of all users that the descriptors suffice for. */
+size_t session_channels_max(const broker_t *b);
 
 /* ---- session_login.c ---- */
 

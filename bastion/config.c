@@ -552,10 +552,15 @@ static int load_host_keys(config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
-static void add_own(config_t *c, const ip_t *ip, uint16_t port)
+/* One that was left out could be reached through a session. */
+static int add_own(config_t *c, const endpoint_t *listen, const ip_t *ip, diag_t *diag)
 {
-  if (c->own_count < CONFIG_OWN_MAX)
-    c->own[c->own_count++] = (endpoint_t){*ip, port};
+  if (c->own_count == CONFIG_OWN_MAX)
+    return conf_fail(c->conf, diag, listen,
+                     "listen: this machine has more than %d addresses; name those to listen at",
+                     CONFIG_OWN_MAX);
+  c->own[c->own_count++] = (endpoint_t){*ip, listen->port};
+  return SMPL_OK;
 }
 
 /* Our own ssh listeners are never a target; one on the unspecified address stands at all of the machine's. */
@@ -565,18 +570,19 @@ static int find_own(config_t *c, diag_t *diag)
   struct ifaddrs *all = NULL;
   if (getifaddrs(&all) < 0)
     return diag_fail_errno(diag, "the machine's addresses cannot be listed");
-  for (size_t i = 0; i < c->listen.count; i++) {
-    add_own(c, &listen[i].ip, listen[i].port);
+  int err = SMPL_OK;
+  for (size_t i = 0; i < c->listen.count && !err; i++) {
+    err = add_own(c, &listen[i], &listen[i].ip, diag);
     if (!ip_is_unspecified(&listen[i].ip))
       continue;
-    for (const struct ifaddrs *a = all; a != NULL; a = a->ifa_next) {
+    for (const struct ifaddrs *a = all; a != NULL && !err; a = a->ifa_next) {
       endpoint_t ep;
       if (a->ifa_addr != NULL && endpoint_from_sockaddr(a->ifa_addr, &ep) == SMPL_OK)
-        add_own(c, &ep.ip, listen[i].port);
+        err = add_own(c, &listen[i], &ep.ip, diag);
     }
   }
   freeifaddrs(all);
-  return SMPL_OK;
+  return err;
 }
 
 int config_load_paths(const char *path, config_t **out, diag_t *diag)

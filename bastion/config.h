@@ -33,7 +33,7 @@ enum {
   CONFIG_RATE_BURST = 1000,
   CONFIG_RATE_MAX = 1000000,
   CONFIG_AUDIT_RESERVE = 16 << 20, /* bytes: about 40,000 records */
-  CONFIG_OWN_MAX = 256,            /* endpoints that the ssh listeners stand at */
+  CONFIG_OWN_MAX = 1024,           /* endpoints that the ssh listeners stand at */
 };
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate` percent, rising

@@ -27,6 +27,7 @@ static void unlink_channel(channel_t *c)
       continue;
     *at = c->next;
     s->channel_count--;
+    s->broker->channels_held--;
     return;
   }
 }
@@ -268,11 +269,13 @@ static channel_t *new_channel(session_t *s, const msg_t *m)
   c->next = s->channels;
   s->channels = c;
   s->channel_count++;
+  s->broker->channels_held++;
   return c;
 }
 
 void channel_open(session_t *s, const msg_t *m, bool refused)
 {
+  bool may_open = session_may_open(s);
   channel_t *c = refused ? NULL : new_channel(s, m);
   if (c == NULL) {
     send_refused(s, m->h.request, REASON_SESSION_ENDED);
@@ -282,7 +285,7 @@ void channel_open(session_t *s, const msg_t *m, bool refused)
     refuse(c, REASON_SHUTDOWN);
     return;
   }
-  if (s->channel_count > s->broker->config->limits.channels) {
+  if (s->channel_count > s->broker->config->limits.channels || !may_open) {
     refuse(c, REASON_TOO_MANY_CHANNELS);
     return;
   }
@@ -390,6 +393,7 @@ void channel_finish_all(session_t *s)
 {
   channel_t *all = s->channels;
   s->channels = NULL;
+  s->broker->channels_held -= s->channel_count;
   s->channel_count = 0;
   for (channel_t *c = all, *next; c != NULL; c = next) {
     next = c->next;

@@ -145,14 +145,6 @@ void login_probe(session_t *s, const msg_t *m, bool late)
   send_probed(s, m->h.request, reason);
 }
 
-static size_t sessions_of(const broker_t *b, const char *user)
-{
-  size_t n = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
-    n += s->signed_in && strcmp(s->user, user) == 0;
-  return n;
-}
-
 /* The session's end is the record of it. */
 static void refuse_login(session_t *s, reason_t reason)
 {
@@ -231,6 +223,23 @@ static reason_t judge_share(const session_t *s)
   return REASON_CONNECTION_RATE;
 }
 
+/* A user whose signature holds: what may have changed since, and whether there is room for him. */
+static reason_t judge_login(const session_t *s, const msg_login_t *l)
+{
+  broker_t *b = s->broker;
+  const user_conf_t *user = config_user(b->config, l->user);
+  const authkey_t *key = user != NULL ? authkeys_find(&user->keys, l->key, l->key_len) : NULL;
+  if (key == NULL || verify_usable(key, &s->source.ip, clock_wall_ms() / 1000) != REASON_NONE)
+    return REASON_POLICY_CHANGED; /* reloaded since the signature */
+  if (blocks_hold(b->blocks, s->user, s->fingerprint))
+    return REASON_BLOCKED; /* since the signature */
+  if (!config_is_exempt(b->config, &s->source.ip) &&
+      penalty_left_user(b->penalties, s->user, clock_mono_ms()) > 0)
+    return REASON_TOO_MANY_CRASHES;
+  reason_t share = judge_share(s);
+  return share != REASON_NONE ? share : session_judge_shares(s);
+}
+
 /* The worker says that the user has signed in. Believed only for what this process verified itself a moment ago. */
 void login_request(session_t *s, const msg_t *m)
 {
@@ -245,28 +254,9 @@ void login_request(session_t *s, const msg_t *m)
   memcpy(s->user, l->user, sizeof s->user);
   text_printable(s->client_version, sizeof s->client_version, l->client_version, strlen(l->client_version));
   userkey_fingerprint(l->key, l->key_len, s->fingerprint);
-  const user_conf_t *user = config_user(s->broker->config, l->user);
-  const authkey_t *key = user != NULL ? authkeys_find(&user->keys, l->key, l->key_len) : NULL;
-  if (key == NULL || verify_usable(key, &s->source.ip, clock_wall_ms() / 1000) != REASON_NONE) {
-    refuse_login(s, REASON_POLICY_CHANGED); /* reloaded since the signature */
-    return;
-  }
-  if (blocks_hold(s->broker->blocks, s->user, s->fingerprint)) {
-    refuse_login(s, REASON_BLOCKED); /* since the signature */
-    return;
-  }
-  reason_t share = judge_share(s);
-  if (share != REASON_NONE) {
-    refuse_login(s, share);
-    return;
-  }
-  if (sessions_of(s->broker, l->user) >= s->broker->config->limits.sessions_per_user) {
-    refuse_login(s, REASON_TOO_MANY_SESSIONS);
-    return;
-  }
-  if (!config_is_exempt(s->broker->config, &s->source.ip) &&
-      penalty_left_user(s->broker->penalties, s->user, clock_mono_ms()) > 0) {
-    refuse_login(s, REASON_TOO_MANY_CRASHES);
+  reason_t refused = judge_login(s, l);
+  if (refused != REASON_NONE) {
+    refuse_login(s, refused);
     return;
   }
   s->signed_in = true;

@@ -36,14 +36,14 @@ class Wire:
 
 
 class Client:
-    """A session of user dev. Channels are paramiko's."""
+    """A session of user dev, or of another whose key has his name. Channels are paramiko's."""
 
-    def __init__(self, world, receive_buffer=None, **options):
+    def __init__(self, world, receive_buffer=None, user="dev", **options):
         self.wire = Wire(world.ssh_port, receive_buffer)
         self.transport = paramiko.Transport(self.wire, **options)
         self.transport.banner_timeout = self.transport.handshake_timeout = self.transport.auth_timeout = kit.PATIENCE
         self.transport.start_client(timeout=kit.PATIENCE)
-        self.transport.auth_publickey("dev", paramiko.Ed25519Key.from_private_key_file(str(world.key)))
+        self.transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key_file(str(world.work / user)))
 
     def open(self, target, port, timeout=kit.PATIENCE):
         return self.transport.open_channel("direct-tcpip", (target, port), ("127.0.0.1", 1), timeout=timeout)
