@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "common/text.h"
 
+enum { TROUBLE_MAX = DIAG_TEXT_MAX + BLOCKS_WHO_MAX + 128 }; /* bytes of an answer that is an error */
+
 /* An answer that waits for its record. */
 typedef struct pending {
   broker_t *broker;
@@ -19,7 +21,7 @@ typedef struct pending {
   json_t *record; /* of a block: appended again, for later, if it cannot be written now */
   json_t *reply;
   char who[BLOCKS_WHO_MAX];
-  char trouble[DIAG_TEXT_MAX]; /* the answer is this error; "" for none */
+  char trouble[TROUBLE_MAX]; /* the answer is this error; "" for none */
 } pending_t;
 
 static void free_pending(pending_t *p)
@@ -124,7 +126,7 @@ void admin_block(broker_t *b, control_request_t *request, const control_peer_t *
   const char *who = take_who(b, request, body, &is_key);
   const char *reason = json_string_value(json_object_get(body, "reason"));
   diag_t diag = {""};
-  char trouble[DIAG_TEXT_MAX] = "";
+  char trouble[TROUBLE_MAX] = "";
   block_t block = {.by_uid = (unsigned)peer->uid};
   if (who == NULL)
     return;
