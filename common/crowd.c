@@ -17,6 +17,7 @@ typedef struct levels {
   uint8_t prefix[LEVELS_MAX];
 } levels_t;
 
+static const levels_t levels_flat = {1, 0, {128}};
 static const levels_t levels_v4 = {2, 1, {120, 128}};
 static const levels_t levels_v6 = {4, 2, {48, 56, 64, 128}};
 
@@ -35,6 +36,7 @@ struct crowd_node {
 };
 
 struct crowd {
+  bool flat;
   crowd_node_t all;
   uint64_t seed; /* so that nobody can choose addresses that share a bucket */
   crowd_node_t **buckets;
@@ -55,6 +57,14 @@ crowd_t *crowd_new(void)
   return c;
 }
 
+crowd_t *crowd_new_flat(void)
+{
+  crowd_t *c = crowd_new();
+  if (c != NULL)
+    c->flat = true;
+  return c;
+}
+
 void crowd_free(crowd_t *c)
 {
   if (c == NULL)
@@ -66,8 +76,10 @@ void crowd_free(crowd_t *c)
 
 /* Networks by address */
 
-static const levels_t *levels_of(const ip_t *ip)
+static const levels_t *levels_of(const crowd_t *c, const ip_t *ip)
 {
+  if (c->flat)
+    return &levels_flat;
   return ip_is_v4(ip) ? &levels_v4 : &levels_v6;
 }
 
@@ -80,7 +92,7 @@ static ip_t base_of(const ip_t *ip, uint8_t prefix)
 
 ip_t crowd_network(const ip_t *ip)
 {
-  return base_of(ip, levels_of(ip)->prefix[0]);
+  return base_of(ip, (ip_is_v4(ip) ? &levels_v4 : &levels_v6)->prefix[0]);
 }
 
 static crowd_node_t **bucket_of(const crowd_t *c, const ip_t *base, uint8_t prefix)
@@ -227,7 +239,7 @@ static crowd_node_t *add_node(crowd_t *c, crowd_node_t *parent, const ip_t *base
 static crowd_node_t *reach(crowd_t *c, const ip_t *ip)
 {
   crowd_node_t *n = find(c, ip, 128), *parent = &c->all;
-  const levels_t *levels = levels_of(ip);
+  const levels_t *levels = levels_of(c, ip);
   for (size_t i = 0; n == NULL || n->prefix != 128; i++) {
     ip_t base = base_of(ip, levels->prefix[i]);
     n = find(c, &base, levels->prefix[i]);
@@ -321,7 +333,7 @@ uint64_t crowd_total(const crowd_t *c)
 
 static const crowd_node_t *source_of(const crowd_t *c, const ip_t *ip)
 {
-  const levels_t *levels = levels_of(ip);
+  const levels_t *levels = levels_of(c, ip);
   uint8_t prefix = levels->prefix[levels->source];
   ip_t base = base_of(ip, prefix);
   return find(c, &base, prefix);

@@ -30,6 +30,9 @@ typedef struct crowd_member {
 
 /* NULL when there is no memory or no randomness. */
 crowd_t *crowd_new(void);
+/* The same for what has no networks around it, such as accounts: 16 bytes that name it stand in the place of
+ * an address, and each is a source of its own. */
+crowd_t *crowd_new_flat(void);
 /* Once every member has left. NULL allowed. */
 void crowd_free(crowd_t *crowd);
 

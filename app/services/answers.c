@@ -1,14 +1,23 @@
 #include "app/services/answers.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 4096 }; /* a power of two */
+#include "common/crowd.h"
+
+enum {
+  BUCKETS = 4096, /* a power of two */
+  WEIGHT_OF_ONE =
+      ANSWERS_BYTES_MAX / ANSWERS_MAX, /* beside its bytes: so a full share of either weighs the same */
+  WEIGHT_MAX = ANSWERS_BYTES_MAX,
+};
 
 typedef struct entry {
   struct entry *chain;         /* of the bucket */
   struct entry *newer, *older; /* by use */
+  crowd_member_t place;        /* of its account; its weight has count and bytes in it */
   shared_t *body;
   uint32_t hash;
   char account[UUID_TEXT_MAX];
@@ -19,6 +28,7 @@ typedef struct entry {
 struct answers {
   storage_stamp_t stamp; /* of the state that all entries are of */
   entry_t *newest, *oldest;
+  crowd_t *accounts;
   answers_counts_t counts;
   entry_t *buckets[BUCKETS];
 };
@@ -61,6 +71,7 @@ static void drop(answers_t *a, entry_t *e)
     at = &(*at)->chain;
   *at = e->chain;
   unlink_entry(a, e);
+  crowd_leave(a->accounts, &e->place);
   a->counts.kept--;
   a->counts.bytes -= e->body->len;
   shared_drop(e->body);
@@ -80,7 +91,15 @@ static void move_to(answers_t *a, const storage_stamp_t *stamp)
 
 answers_t *answers_new(void)
 {
-  return calloc(1, sizeof(answers_t));
+  answers_t *a = calloc(1, sizeof *a);
+  if (a == NULL)
+    return NULL;
+  a->accounts = crowd_new_flat();
+  if (a->accounts == NULL) {
+    free(a);
+    return NULL;
+  }
+  return a;
 }
 
 void answers_free(answers_t *a)
@@ -89,6 +108,7 @@ void answers_free(answers_t *a)
     return;
   while (a->oldest != NULL)
     drop(a, a->oldest);
+  crowd_free(a->accounts);
   free(a);
 }
 
@@ -102,6 +122,7 @@ shared_t *answers_find(answers_t *a, const storage_stamp_t *now, const answers_k
     if (e != a->newest) {
       unlink_entry(a, e);
       push_newest(a, e);
+      crowd_renew(&e->place);
     }
     a->counts.used++;
     return e->body;
@@ -120,6 +141,14 @@ static void make_room(answers_t *a, uint32_t hash, const answers_key_t *key)
   }
 }
 
+static entry_t *gives_way(const answers_t *a)
+{
+  crowd_member_t *most = crowd_heaviest(a->accounts);
+  if (most != NULL && crowd_of_network(most) > WEIGHT_MAX / ANSWERS_SHARE)
+    return (entry_t *)(void *)((char *)most - offsetof(entry_t, place));
+  return a->oldest;
+}
+
 void answers_keep(answers_t *a, const storage_stamp_t *stamp, const answers_key_t *key, shared_t *body)
 {
   size_t account_len = strlen(key->account);
@@ -130,12 +159,18 @@ void answers_keep(answers_t *a, const storage_stamp_t *stamp, const answers_key_
   make_room(a, hash, key);
   while (a->counts.kept >= ANSWERS_MAX ||
          (a->oldest != NULL && a->counts.bytes > ANSWERS_BYTES_MAX - body->len))
-    drop(a, a->oldest);
+    drop(a, gives_way(a));
   entry_t *e = malloc(sizeof *e + key->target_len);
   if (e == NULL)
     return; /* it is only not kept */
   entry_t **bucket = &a->buckets[hash & (BUCKETS - 1)];
   *e = (entry_t){.chain = *bucket, .body = shared_take(body), .hash = hash, .target_len = key->target_len};
+  ip_t account = uuid_place(key->account);
+  if (crowd_add(a->accounts, &e->place, &account, WEIGHT_OF_ONE + body->len)) {
+    shared_drop(body);
+    free(e);
+    return;
+  }
   memcpy(e->account, key->account, account_len + 1);
   memcpy(e->target, key->target, key->target_len);
   *bucket = e;

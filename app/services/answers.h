@@ -8,11 +8,13 @@
 #include "app/shared.h"
 
 enum {
-  ANSWERS_MAX = 4096,           /* answers kept; the longest unused goes first */
-  ANSWERS_BYTES_MAX = 32 << 20, /* of their bodies; the same */
-  ANSWERS_ONE_MAX = 2 << 20,    /* bytes of one; a bigger one is not kept */
-  ANSWERS_TARGET_MAX = 512,     /* bytes of path and query; what is asked for at greater length is not kept */
-  ANSWERS_CHAIN_MAX = 8,        /* answers whose hash is the same: nobody can make looking one up slow */
+  ANSWERS_MAX = 4096,           /* answers kept */
+  ANSWERS_BYTES_MAX = 32 << 20, /* of their bodies */
+  ANSWERS_SHARE = 16,        /* an account with more than one in so many of either gives up its longest unused
+                                   for another; if there is none, the longest unused of all goes */
+  ANSWERS_ONE_MAX = 2 << 20, /* bytes of one; a bigger one is not kept */
+  ANSWERS_TARGET_MAX = 512,  /* bytes of path and query; what is asked for at greater length is not kept */
+  ANSWERS_CHAIN_MAX = 8,     /* answers whose hash is the same: nobody can make looking one up slow */
 };
 
 typedef struct answers answers_t;

@@ -20,6 +20,19 @@ int uuid_generate(char *out)
   return SMPL_OK;
 }
 
+ip_t uuid_place(const char *text)
+{
+  ip_t place = {{0}};
+  for (size_t digits = 0; *text != '\0' && digits < 32; text++) {
+    if (*text == '-')
+      continue;
+    unsigned value = *text <= '9' ? (unsigned)*text - '0' : (unsigned)*text - 'a' + 10;
+    place.b[digits / 2] = (uint8_t)(place.b[digits / 2] << 4 | (value & 15));
+    digits++;
+  }
+  return place;
+}
+
 bool uuid_valid(const char *text)
 {
   for (int i = 0; i < UUID_TEXT_MAX - 1; i++) {

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/ip.h"
+
 enum {
   UUID_TEXT_MAX = 37,    /* with NUL */
   RESOURCE_ID_MAX = 255, /* characters of an id that the client chooses */
@@ -11,6 +13,8 @@ enum {
 
 /* Version 4, lower case, into out (UUID_TEXT_MAX bytes). SMPL_ESYS when there is no randomness. */
 int uuid_generate(char *out);
+/* Its 16 bytes, for a crowd of accounts (common/crowd.h). Of what is no UUID, some bytes. */
+ip_t uuid_place(const char *text);
 /* 8-4-4-4-12 lower-case hexadecimal. */
 bool uuid_valid(const char *text);
 

@@ -43,7 +43,7 @@ struct entry {
   caller_t caller;
   waiter_t *waiters;    /* while queued or asking; never empty while queued */
   ip_t source;          /* of the request that brought it */
-  crowd_member_t place; /* if refused */
+  crowd_member_t place; /* if refused, by source; if active, by account */
   stranger_t question;  /* if not known, while queued or asking */
 };
 
@@ -63,6 +63,7 @@ struct keycheck {
   entry_list_t queued;    /* known keys */
   strangers_t *strangers; /* new ones */
   crowd_t *refused;       /* by source */
+  crowd_t *accounts;      /* that active keys are of */
   entry_t *buckets[BUCKETS];
 };
 
@@ -106,7 +107,7 @@ static void take_out(keycheck_t *k, entry_t *e)
     unlink_entry(&k->active, e);
   else if (e->state == STATE_QUEUED && e->known)
     unlink_entry(&k->queued, e);
-  crowd_leave(k->refused, &e->place);
+  crowd_leave(e->state == STATE_ACTIVE ? k->accounts : k->refused, &e->place);
   strangers_end(k->strangers, &e->question);
   e->state = STATE_ASKING;
 }
@@ -136,14 +137,24 @@ static entry_t *add(keycheck_t *k, const uint8_t *hash, const ip_t *source)
   return e;
 }
 
+static entry_t *oldest_active(const keycheck_t *k)
+{
+  crowd_member_t *most = crowd_heaviest(k->accounts);
+  if (most != NULL && crowd_of_network(most) > KEYCHECK_ACTIVE_MAX / KEYCHECK_ACTIVE_SHARE)
+    return (entry_t *)(void *)((char *)most - offsetof(entry_t, place));
+  return k->active.oldest;
+}
+
 /* Of an entry that is in no list. */
 static void keep_active(keycheck_t *k, entry_t *e, uint64_t until)
 {
+  ip_t account = uuid_place(e->caller.account);
   e->state = STATE_ACTIVE;
   e->until = until;
   if (k->active.count == KEYCHECK_ACTIVE_MAX)
-    drop(k, k->active.oldest);
+    drop(k, oldest_active(k));
   push_newest(&k->active, e);
+  crowd_add(k->accounts, &e->place, &account, 1); /* without memory it is only not counted */
 }
 
 /* The same; the oldest of whichever source has most of them is forgotten for it. */
@@ -434,6 +445,8 @@ static void use_entry(keycheck_t *k, entry_t *e, request_t *request, caller_cb c
   case STATE_ACTIVE:
     unlink_entry(&k->active, e);
     push_newest(&k->active, e);
+    if (e->place.at != NULL)
+      crowd_renew(&e->place);
     pass(k, request, cb, service, &caller);
     break;
   case STATE_QUEUED:
@@ -483,8 +496,9 @@ int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, rates_t *rates, keycheck_t 
   k->ask_ctx = ask_ctx;
   k->rates = rates;
   k->refused = crowd_new();
+  k->accounts = crowd_new_flat();
   k->strangers = strangers_new();
-  if (k->refused == NULL || k->strangers == NULL) {
+  if (k->refused == NULL || k->accounts == NULL || k->strangers == NULL) {
     keycheck_free(k);
     return SMPL_ENOMEM;
   }
@@ -505,6 +519,7 @@ void keycheck_free(keycheck_t *k)
     }
   }
   crowd_free(k->refused);
+  crowd_free(k->accounts);
   strangers_free(k->strangers);
   free(k);
 }

@@ -20,7 +20,10 @@ enum {
   KEYCHECK_STALE_MS = 60000,      /* and that much longer while the account service cannot be asked */
   KEYCHECK_STALE_RETRY_MS = 2000, /* meanwhile it is asked again that often */
   KEYCHECK_REFUSED_MS = 5000,     /* an unknown key is refused that long without a question */
-  KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept, the longest unused go first */
+  KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept */
+  KEYCHECK_ACTIVE_SHARE =
+      16, /* an account with more than one in so many of them gives up its longest unused for
+                                     another; if there is none, the longest unused of all goes */
   KEYCHECK_REFUSED_MAX =
       4096, /* apart, so that made-up keys cannot drive out real ones; whose source has most goes first */
   KEYCHECK_ASKED_MAX = 64,     /* questions under way; more are queued */

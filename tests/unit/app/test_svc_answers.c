@@ -188,9 +188,39 @@ static void a_body_outlives_its_place_while_it_is_being_sent(void **state)
   shared_drop(body);
 }
 
+/* Whoever asks for ever new things does not drive out what others ask for again. */
+static void an_account_with_many_answers_gives_up_its_own(void **state)
+{
+  char target[32];
+  (void)state;
+  keep(&before, TWO, "/a", 10);
+  for (unsigned i = 0; i < 2 * ANSWERS_MAX; i++) {
+    snprintf(target, sizeof target, "/many?n=%u", i);
+    keep(&before, ONE, target, 10);
+  }
+  assert_true(kept(&before, TWO, "/a"));
+  assert_true(kept(&before, ONE, target)); /* of its own, the longest unused have gone */
+  assert_false(kept(&before, ONE, "/many?n=0"));
+}
+
+static void an_account_with_big_answers_gives_up_its_own(void **state)
+{
+  char target[32];
+  (void)state;
+  keep(&before, TWO, "/a", 10);
+  for (unsigned i = 0; i < 2 * ANSWERS_BYTES_MAX / ANSWERS_ONE_MAX; i++) {
+    snprintf(target, sizeof target, "/big?n=%u", i);
+    keep(&before, ONE, target, ANSWERS_ONE_MAX);
+  }
+  assert_true(kept(&before, TWO, "/a"));
+  assert_in_range(answers_counts(answers).bytes, 1, ANSWERS_BYTES_MAX);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(an_account_with_many_answers_gives_up_its_own, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_account_with_big_answers_gives_up_its_own, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_answer_is_given_to_the_same_account_for_the_same_target_only, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(a_commit_ends_all_answers, set_up, tear_down),

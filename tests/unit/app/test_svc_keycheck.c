@@ -661,6 +661,39 @@ static void a_request_is_counted_once_and_a_key_over_its_rate_gets_429(void **st
   rates_free(rates);
 }
 
+#define OTHERS                                                                                               \
+  "{\"active\": true, \"account\": \"11111111-2222-4333-8444-555555555555\", \"key_id\": \"" KEY_ID          \
+  "\", \"expires_in_ms\": null}"
+
+static void take_any(request_t *request, void *service, const caller_t *caller)
+{
+  (void)service;
+  (void)caller;
+  request_reply(request, 200, NULL);
+}
+
+/* An account may have 1,000 keys, and there may be many: those of others stay known here. */
+static void an_account_with_many_keys_does_not_drive_out_those_of_others(void **state)
+{
+  (void)state;
+  request_t *r = send_key(key);
+  answer(asked - 1, 0, 200, ACTIVE);
+  expect(r, 200);
+  for (size_t i = 0; i < KEYCHECK_ACTIVE_MAX + 10; i++) {
+    char other[KEY_TEXT_MAX];
+    assert_int_equal(key_generate(other), SMPL_OK);
+    r = fake_request(NULL, other, NULL, NULL);
+    keycheck_guard(check, r, take_any, NULL);
+    answer(asked - 1, 0, 200, OTHERS);
+    expect(r, 200);
+  }
+  size_t before = asked, active, refused, waiting;
+  expect(send_key(key), 200);
+  assert_int_equal(asked, before);
+  keycheck_counts(check, &active, &refused, &waiting);
+  assert_int_equal(active, KEYCHECK_ACTIVE_MAX);
+}
+
 static void whoever_fills_the_memory_of_refused_keys_forgets_his_own(void **state)
 {
   (void)state;
@@ -708,6 +741,8 @@ int main(void)
           who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_behind_him, set_up,
           tear_down),
       cmocka_unit_test_setup_teardown(a_request_is_counted_once_and_a_key_over_its_rate_gets_429, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(an_account_with_many_keys_does_not_drive_out_those_of_others, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(whoever_fills_the_memory_of_refused_keys_forgets_his_own, set_up,
                                       tear_down),

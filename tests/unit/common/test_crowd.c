@@ -90,6 +90,20 @@ static void a_member_that_is_renewed_is_the_last_at_its_address(void **state)
   assert_null(beings[2].member.newer);
 }
 
+static void what_has_no_networks_is_counted_each_for_itself(void **state)
+{
+  (void)state;
+  crowd_free(crowd);
+  crowd = crowd_new_flat();
+  enter(0, "2001:db8::1", 2);
+  enter(1, "2001:db8::2", 3);
+  enter(2, "2001:db8:0:1::1", 4);
+  assert_int_equal(heaviest(), 2);
+  assert_int_equal(crowd_of_source(crowd, &beings[0].ip), 2);
+  assert_int_equal(crowd_of_network(&beings[1].member), 3);
+  assert_true(crowd_compare(&beings[1].member, &beings[0].member) > 0);
+}
+
 static void who_spreads_over_his_networks_is_found_in_the_widest(void **state)
 {
   (void)state;
@@ -246,6 +260,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(the_first_of_the_heaviest_address_is_found, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_member_that_is_renewed_is_the_last_at_its_address, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_has_no_networks_is_counted_each_for_itself, set_up, tear_down),
       cmocka_unit_test_setup_teardown(who_spreads_over_his_networks_is_found_in_the_widest, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(of_equals_the_one_that_has_been_there_longest_is_found, set_up,
