@@ -147,7 +147,9 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
   if (reply->err)
     snprintf(why, sizeof why, "%s", reply->why);
   else
-    snprintf(why, sizeof why, "%s: status %d", f->peer->host, reply->status);
+    snprintf(why, sizeof why, "%s: status %d%s", f->peer->host, reply->status,
+             reply->status == 401 || reply->status == 403 ? ": it does not accept this service's internal key"
+                                                          : "");
   conclude(f, !reply->err && reply->status >= 200 && reply->status < 300, why);
 }
 

@@ -66,6 +66,7 @@ static void handle_closed(sisters_t *s)
     return;
   void (*closed)(void *) = s->closed;
   void *ctx = s->closed_ctx;
+  explicit_bzero(s->key, sizeof s->key);
   free(s);
   curl_global_cleanup();
   closed(ctx);
@@ -426,8 +427,8 @@ static void look_up_target(sister_call_t *call)
 {
   call->addrs.count = 0;
   call->addr = 0;
-  int err = lookup_addresses(call->owner->lookup, NULL, &call->srvs.srvs[call->srv].target, on_addresses, call,
-                             &call->query);
+  int err = lookup_addresses(call->owner->lookup, NULL, &call->srvs.srvs[call->srv].target, on_addresses,
+                             call, &call->query);
   if (err) {
     call->query = NULL;
     fail(call, err, "cannot look its address up: %s", smpl_strerror(err));

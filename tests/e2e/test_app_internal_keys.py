@@ -154,6 +154,7 @@ def test_a_sister_whose_key_is_not_accepted_hears_and_is_told_nothing(product, w
     assert "does not accept this service's internal key" in product.programs["config"].wait_line("keys cannot be checked")
     late = Customer(product, "Late", wait=False)
     assert late.reply.json["meta"]["pending"] != []
+    product.programs["accounts"].wait_line("config.internal.smplkit.local: status 401: it does not accept this service's internal key")
     assert call(product, "config", "GET", f"/internal/v1/accounts/{late.id}", internal=True).status == 404
 
 

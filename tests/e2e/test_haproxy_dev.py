@@ -77,7 +77,7 @@ def test_up_balanced_runs_two_instances_of_each_behind_both_balancers(down):
     workers = [w for name in ("public", "internal") for w in kit.children(second[name])]
     assert workers
     assert dev("down").returncode == 0
-    assert not any(kit.alive(p) for p in [*second.values(), *workers])
+    kit.wait_until(lambda: not any(kit.alive(p) for p in [*second.values(), *workers]), "the workers follow their masters")
     assert set(pids()) == set()
 
 
