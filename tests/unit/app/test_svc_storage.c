@@ -818,7 +818,7 @@ static void writes_of_many_accounts_are_in_the_next_group_however_many_one_has_q
   uv_loop_t loop;
   gate_t gate;
   int clock = 0;
-  char name[8];
+  char name[12];
   (void)state;
   storage_t *s = open_it(&loop, &one);
   shut(s, &gate, storage_write);
