@@ -149,7 +149,7 @@ control: bastion.sock
     def curl(self, address, path, *argv, source=None, port=None):
         """(status, body) or (0, error) if no answer came."""
         source = source or (INSIDE if address.startswith("127.10.") else OUTSIDE)
-        done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "*", "--path-as-is", "-g", "--max-time", "15", "--interface", source,
+        done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "*", "--path-as-is", "-g", "--max-time", str(kit.PATIENCE), "--interface", source,
                        "-w", "\n%{http_code}", *argv, f"http://{address}:{port or self.http}{path}")
         body, _, status = done.stdout.rpartition("\n")
         return (int(status), body) if done.returncode == 0 else (0, done.stderr)

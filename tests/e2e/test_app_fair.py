@@ -30,7 +30,7 @@ def many_files():
 
 @contextlib.contextmanager
 def connections(product, count, source="127.20.0.9"):
-    made = [socket.create_connection((PUBLIC, product.http), timeout=60, source_address=(source, 0)) for _ in range(count)]
+    made = [socket.create_connection((PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(source, 0)) for _ in range(count)]
     try:
         yield made
     finally:

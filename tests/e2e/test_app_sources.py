@@ -16,7 +16,7 @@ def front(work, spawn):
 
 
 def ask(front, source, *forwarded, address=PUBLIC, connection=None):
-    own = connection or http.client.HTTPConnection(address, front.port, timeout=20, source_address=(source, 0))
+    own = connection or http.client.HTTPConnection(address, front.port, timeout=kit.PATIENCE, source_address=(source, 0))
     own.putrequest("GET", "/api/v1/echo/x")
     for value in forwarded:
         own.putheader("X-Forwarded-For", value)
@@ -34,7 +34,7 @@ def log(front, lines):
 
 
 def test_a_balancer_names_the_source_of_each_request_and_nobody_else_does(front):
-    kept = http.client.HTTPConnection(PUBLIC, front.port, timeout=20, source_address=(BALANCER, 0))
+    kept = http.client.HTTPConnection(PUBLIC, front.port, timeout=kit.PATIENCE, source_address=(BALANCER, 0))
     ask(front, BALANCER, "203.0.113.1", connection=kept)
     ask(front, BALANCER, "1.2.3.4, 2001:db8::1", connection=kept)
     peer = f"{BALANCER}:{kept.sock.getsockname()[1]}"

@@ -57,7 +57,7 @@ def listening(w, program, local):
 def test_openssh_socks_reaches_what_is_granted_by_name_and_nothing_else(world):
     w, port = world, kit.free_port(LOCAL)
     ssh = listening(w, w.spawn(*w.ssh_argv("-N", "-D", f"{LOCAL}:{port}")), port)
-    get = lambda url: kit.run(kit.tool("curl"), "-sS", "--max-time", "10", "--proxy", f"socks5h://{LOCAL}:{port}", url)
+    get = lambda url: kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "--proxy", f"socks5h://{LOCAL}:{port}", url)
     assert get(f"http://config.internal.smplkit.local:{w.port}/").stdout == "hello from inside"
     assert get(f"http://{WEB}:{w.port}/").stdout == "hello from inside"
     for url in (f"http://secret.smplkit.local:{w.port}/", f"http://127.0.0.1:{w.ssh_port}/", "http://config.internal.smplkit.local:22/"):
@@ -103,7 +103,7 @@ def test_openssh_forwards_unix_sockets_and_both_families_at_its_own_end(world):
     w, path, port = world, world.work / "local.sock", kit.free_port("127.0.0.1", "::1")
     ssh = w.spawn(*w.ssh_argv("-N", "-L", f"{path}:config.internal:{w.port}", "-L", f"[::1]:{port}:config.internal:{w.port}"))
     kit.wait_until(lambda: path.exists() and kit.port_open("::1", port), "it listens")
-    curl = lambda *argv: kit.run(kit.tool("curl"), "-sS", "--max-time", "10", *argv).stdout
+    curl = lambda *argv: kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, *argv).stdout
     assert curl("--unix-socket", path, "http://x/") == curl("-g", f"http://[::1]:{port}/") == "hello from inside"
     assert ssh.running()
 
@@ -188,7 +188,7 @@ def test_plink_forwards_and_is_refused_what_is_not_granted(world, plink):
     program = w.spawn(*plink("-N", "-L", f"{LOCAL}:{port}:config.internal:{w.port}", "-D", f"{LOCAL}:{other}"), env=env)
     listening(w, program, port)
     assert w.get(port).stdout == "hello from inside"
-    curl = kit.run(kit.tool("curl"), "-sS", "--max-time", "10", "--proxy", f"socks5h://{LOCAL}:{other}", f"http://other.internal.smplkit.local:{w.port}/")
+    curl = kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "--proxy", f"socks5h://{LOCAL}:{other}", f"http://other.internal.smplkit.local:{w.port}/")
     assert curl.stdout == "hello from inside"
     done = kit.run(*plink("-nc", f"secret.smplkit.local.:{w.port}"), env=dict(os.environ, **env))
     assert done.returncode != 0

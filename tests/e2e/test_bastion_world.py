@@ -143,7 +143,7 @@ control: bastion.sock
         assert program.running(), program.stderr
         return program, local
 
-    def get(self, local, seconds=10):
+    def get(self, local, seconds=kit.PATIENCE):
         return kit.run(kit.tool("curl"), "-sS", "--max-time", seconds, f"http://127.42.9.9:{local}/")
 
     def ask(self, *questions):

@@ -34,7 +34,7 @@ def pids():
 
 
 def curl(*argv):
-    return kit.run(kit.tool("curl"), "-sS", "--max-time", "10", "-o", "-", "-w", "\n%{http_code}", *argv).stdout.rpartition("\n")[::2]
+    return kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "-o", "-", "-w", "\n%{http_code}", *argv).stdout.rpartition("\n")[::2]
 
 
 def test_up_balanced_runs_two_instances_of_each_behind_both_balancers(down):

@@ -602,7 +602,7 @@ def test_docs_in_a_browser_on_the_laptop_through_the_tunnel(lab, tmp_path):
 def test_a_customer_and_a_developer_get_what_is_theirs(lab):
     key = (lab.WORK / "laptop" / "api_key").read_text().strip()
     for family, name in itertools.product(("-4", "-6"), ("config", "flags")):
-        done = lab.on("laptop", "curl", "-sS", family, "--max-time", "10", "-H", f"Authorization: Bearer {key}", f"http://{name}.smplkit.com/api/v1/{name.rstrip('s')}s")
+        done = lab.on("laptop", "curl", "-sS", family, "--max-time", str(kit.PATIENCE), "-H", f"Authorization: Bearer {key}", f"http://{name}.smplkit.com/api/v1/{name.rstrip('s')}s")
         assert '"data":' in done.stdout, done.stdout + done.stderr
 
 

@@ -257,7 +257,7 @@ def test_a_service_killed_behind_the_balancers(lab, tunnel):
 
     def customers():
         while not ending.is_set():
-            done = lab.on("laptop", "curl", "-s", "-w", "%{http_code}\n", "--max-time", "10", "-H", f"Authorization: Bearer {key}",
+            done = lab.on("laptop", "curl", "-s", "-w", "%{http_code}\n", "--max-time", str(kit.PATIENCE), "-H", f"Authorization: Bearer {key}",
                           *["-o", "/dev/null", "http://config.smplkit.com/api/v1/configs"] * 20)
             answers.extend(done.stdout.split())
             answers.append(str(t.get()[0]))

@@ -12,7 +12,7 @@ ENVIRONMENT = dict(os.environ, SMPL_LAB="lab-life")  # a third lab, beside that 
 ROOT = kit.ROOT
 
 
-def verb(*argv, timeout=60):
+def verb(*argv, timeout=300):
     return subprocess.run(["./dev", "lab", *argv], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
 
 
