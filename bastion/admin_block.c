@@ -1,6 +1,6 @@
-/* block, unblock, blocks: who is kept out whatever the configuration says. A block holds before anything is written; it is
- * acknowledged once the disk has it and the audit too. An unblock is the other way round: nobody gets in before the audit
- * says so. */
+/* block, unblock, blocks: who is kept out whatever the configuration says. A block holds before anything
+ * is written; it is acknowledged once the disk has it and the audit too. An unblock is the other way
+ * round: nobody gets in before the audit says so. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

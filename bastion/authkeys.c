@@ -44,7 +44,8 @@ static int take_word(line_t *l, const char **word, size_t *len, diag_t *diag)
   return SMPL_OK;
 }
 
-/* How much of a word a message quotes: what can be a name. The file may be another than was meant, and hold secrets. */
+/* How much of a word a message quotes: what can be a name. The file may be another than was meant, and
+ * hold secrets. */
 static int shown(const char *s, size_t len)
 {
   enum { SHOWN_MAX = 40 };
@@ -94,8 +95,8 @@ static int digits(const char *s, size_t len, int most, int *out)
   return err;
 }
 
-/* "YYYYMMDD", "YYYYMMDDHHMM" or "YYYYMMDDHHMMSS" in the machine's time zone, or with a Z behind it in UTC. A day alone is its
- * beginning, as sshd has it. */
+/* "YYYYMMDD", "YYYYMMDDHHMM" or "YYYYMMDDHHMMSS" in the machine's time zone, or with a Z behind it in UTC.
+ * A day alone is its beginning, as sshd has it. */
 static int parse_expiry(const char *s, size_t len, uint64_t *out)
 {
   struct tm tm = {.tm_isdst = -1};
@@ -116,7 +117,8 @@ static int parse_expiry(const char *s, size_t len, uint64_t *out)
   return SMPL_OK;
 }
 
-/* Networks and addresses, with "!" before those that are taken out. Patterns with * and host names are sshd's and not ours. */
+/* Networks and addresses, with "!" before those that are taken out. Patterns with * and host names are
+ * sshd's and not ours. */
 static int parse_from(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
 {
   bool positive = false;

@@ -1,6 +1,6 @@
-/* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment behind it. A line
- * that cannot be read counts as absent, and is told of. One with an option that is not known is such a line, so that a
- * restriction somebody relies on is never passed over. */
+/* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment
+ * behind it. A line that cannot be read counts as absent, and is told of. One with an option that is not
+ * known is such a line, so that a restriction somebody relies on is never passed over. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,9 +40,9 @@ typedef struct authkeys {
   size_t count;
 } authkeys_t;
 
-/* text of len bytes; where stands in messages for the path: "path:line: what is wrong". Lines that do not count are added
- * to faults. Of two lines with one key, the first counts if their options are the same, else neither. SMPL_ENOMEM leaves
- * out empty. */
+/* text of len bytes; where stands in messages for the path: "path:line: what is wrong". Lines that do not
+ * count are added to faults. Of two lines with one key, the first counts if their options are the same,
+ * else neither. SMPL_ENOMEM leaves out empty. */
 int authkeys_parse(const char *where, const char *text, size_t len, authkeys_t *out, faults_t *faults);
 void authkeys_free(authkeys_t *keys);
 

@@ -1,6 +1,7 @@
-/* Who is kept out, whatever the configuration says: users and keys that an administrator blocked. One file, `blocks`, in the
- * folder `state` of the configuration: a first line that says how many there are, then one JSON object a line. It is written
- * anew and renamed for each change, so that it is whole at any instant. The loop's thread. */
+/* Who is kept out, whatever the configuration says: users and keys that an administrator blocked. One
+ * file, `blocks`, in the folder `state` of the configuration: a first line that says how many there are,
+ * then one JSON object a line. It is written anew and renamed for each change, so that it is whole at any
+ * instant. The loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,12 +30,13 @@ typedef struct block {
   bool leaving; /* an unblock of it is on the way to the audit */
 } block_t;
 
-/* Whether text can be blocked at all: a user's name, or a key's fingerprint (SHA256:...), which *is_key says. */
+/* Whether text can be blocked at all: a user's name, or a key's fingerprint (SHA256:...), which *is_key
+ * says. */
 bool blocks_can_be(const char *text, bool *is_key);
 
-/* Takes the folder for this process: it must belong to it, be closed to others, and no other process may hold it. Without a
- * file nobody is blocked. A file that cannot be read whole is an error that names its line, for whoever is blocked in it would
- * get in. SMPL_EBUSY if another process holds the folder. */
+/* Takes the folder for this process: it must belong to it, be closed to others, and no other process may
+ * hold it. Without a file nobody is blocked. A file that cannot be read whole is an error that names its
+ * line, for whoever is blocked in it would get in. SMPL_EBUSY if another process holds the folder. */
 int blocks_open(const char *folder, blocks_t **out, diag_t *diag);
 /* The same without taking it, for `check`. */
 int blocks_check(const char *folder, size_t *count, diag_t *diag);

@@ -1,5 +1,6 @@
-/* What a configuration is put in force without: lines of keys files that cannot be read, files that are gone, groups in
- * which nobody is left. Each counts as absent, so that whoever left is out whatever else is wrong. One list a load. */
+/* What a configuration is put in force without: lines of keys files that cannot be read, files that are
+ * gone, groups in which nobody is left. Each counts as absent, so that whoever left is out whatever else
+ * is wrong. One list a load. */
 #pragma once
 
 #include <jansson.h>
@@ -31,7 +32,8 @@ void faults_add(faults_t *faults, fault_level_t level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* One warning a fault, up to FAULTS_SHOWN_MAX, and how many more there are. */
 void faults_log(const faults_t *faults);
-/* {"absent": errors, "warnings": N, "lines": ["path:line: what is wrong", ...]}, up to FAULTS_SHOWN_MAX lines. */
+/* {"absent": errors, "warnings": N, "lines": ["path:line: what is wrong", ...]}, up to FAULTS_SHOWN_MAX
+ * lines. */
 json_t *faults_json(const faults_t *faults);
 /* Leaves all-zero faults. */
 void faults_free(faults_t *faults);

@@ -1,6 +1,6 @@
-/* What each user takes of what all users share once they have signed in: new connections a second, and room on the audit's
- * disk. Kept by name, over the sessions of a user. Whoever takes too much gives way; the others do not notice. Pure but for
- * its own memory; times are monotonic ms. */
+/* What each user takes of what all users share once they have signed in: new connections a second, and
+ * room on the audit's disk. Kept by name, over the sessions of a user. Whoever takes too much gives way;
+ * the others do not notice. Pure but for its own memory; times are monotonic ms. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,16 +23,16 @@ usage_t *usage_new(void);
 /* NULL allowed. */
 void usage_free(usage_t *usage);
 
-/* Takes one new connection, or one login, of the user. False if there are more than per_second, and burst at once.
- * per_second 0: no limit. True without memory to count. */
+/* Takes one new connection, or one login, of the user. False if there are more than per_second, and burst
+ * at once. per_second 0: no limit. True without memory to count. */
 bool usage_take(usage_t *usage, const char *user, uint64_t per_second, uint64_t burst, uint64_t now);
 
 /* bytes of records were written for the user. */
 void usage_wrote(usage_t *usage, const char *user, uint64_t bytes, uint64_t now);
 
-/* How much is free on the audit's disk, and how much shall be kept free. Returns the user whose sessions are to end now: each
- * time half of what was left is used up, whoever wrote most; NULL if nobody has to. Valid until the next call. reserve 0:
- * never. */
+/* How much is free on the audit's disk, and how much shall be kept free. Returns the user whose sessions
+ * are to end now: each time half of what was left is used up, whoever wrote most; NULL if nobody has to.
+ * Valid until the next call. reserve 0: never. */
 const char *usage_space(usage_t *usage, uint64_t free_bytes, uint64_t reserve, uint64_t now);
 /* The reserve is in use. */
 bool usage_is_low(const usage_t *usage);
