@@ -39,6 +39,7 @@ typedef struct client {
   size_t used;
   struct ucred cred; /* of who connected */
   char *reply;
+  size_t held;      /* bytes of it */
   unsigned handles; /* of pipe and timer, still open */
   bool asked;       /* the handler owes a reply */
   bool closing;
@@ -104,6 +105,64 @@ static void on_written(uv_write_t *write, int status)
   client_close(write->data);
 }
 
+static bool is_privileged(uid_t uid)
+{
+  return uid == 0 || uid == geteuid();
+}
+
+/* ---- who gives way ---- */
+
+/* What is shared out by account: connections, or bytes of answers. */
+static size_t weight_of(const client_t *c, bool bytes)
+{
+  return c->closing ? 0 : bytes ? c->held : 1;
+}
+
+static size_t account_has(const control_server_t *s, uid_t uid, bool bytes)
+{
+  size_t sum = 0;
+  for (const client_t *o = s->first; o != NULL; o = o->next)
+    sum += o->cred.uid == uid ? weight_of(o, bytes) : 0;
+  return sum;
+}
+
+/* Of the account that has the most, root and our own aside, the oldest; NULL if none has any. */
+static client_t *who_has_most(const control_server_t *s, bool bytes)
+{
+  client_t *found = NULL;
+  size_t most = 0;
+  for (client_t *o = s->first; o != NULL; o = o->next) { /* the newest first */
+    if (is_privileged(o->cred.uid) || weight_of(o, bytes) == 0)
+      continue;
+    size_t has = account_has(s, o->cred.uid, bytes);
+    if (has > most || (found != NULL && o->cred.uid == found->cred.uid)) {
+      most = has;
+      found = o;
+    }
+  }
+  return found;
+}
+
+static size_t bytes_held(const control_server_t *s)
+{
+  size_t sum = 0;
+  for (const client_t *o = s->first; o != NULL; o = o->next)
+    sum += weight_of(o, true);
+  return sum;
+}
+
+/* Readers that take their time must not hold memory without bound. False: this one's own account holds the most. */
+static bool find_memory(client_t *c)
+{
+  while (c->server != NULL && bytes_held(c->server) > CONTROL_HELD_MAX && !is_privileged(c->cred.uid)) {
+    client_t *victim = who_has_most(c->server, true);
+    if (victim == NULL || victim->cred.uid == c->cred.uid)
+      return false;
+    client_close(victim);
+  }
+  return true;
+}
+
 void control_reply(control_request_t *request, json_t *reply)
 {
   client_t *c = &request->client;
@@ -121,6 +180,11 @@ void control_reply(control_request_t *request, json_t *reply)
   }
   size_t len = strlen(text);
   c->reply = text;
+  c->held = len + 1;
+  if (!find_memory(c)) {
+    client_close(c);
+    return;
+  }
   c->reply[len] = '\n'; /* in the NUL's place: from here on it is bytes with a length */
   c->write.data = c;
   uv_buf_t buf = uv_buf_init(c->reply, (unsigned)(len + 1));
@@ -213,26 +277,28 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     handle_line(c, (size_t)(newline - c->line));
 }
 
-static bool is_privileged(uid_t uid)
+/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one, and so does an account
+ * that has fewer than another. */
+static bool find_place(control_server_t *s, const client_t *c)
 {
-  return uid == 0 || uid == geteuid();
-}
-
-/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one. Who was refused a
- * moment ago has none, though its handles are not closed before the loop's next turn. */
-static bool has_place(const control_server_t *s, const client_t *c)
-{
-  size_t all = 0, same = 0, others = 0;
+  size_t all = 0, others = 0;
   for (const client_t *o = s->first; o != NULL; o = o->next) {
-    if (o->closing)
-      continue;
-    all++;
-    same += o->cred.uid == c->cred.uid;
-    others += !is_privileged(o->cred.uid);
+    all += weight_of(o, false);
+    others += !is_privileged(o->cred.uid) && !o->closing;
   }
   if (all > CONTROL_CLIENTS_MAX)
     return false;
-  return is_privileged(c->cred.uid) || (same <= CONTROL_CLIENTS_OF_UID && others <= CONTROL_CLIENTS_OTHERS);
+  if (is_privileged(c->cred.uid))
+    return true;
+  if (account_has(s, c->cred.uid, false) > CONTROL_CLIENTS_OF_UID)
+    return false;
+  if (others <= CONTROL_CLIENTS_OTHERS)
+    return true;
+  client_t *victim = who_has_most(s, false);
+  if (account_has(s, victim->cred.uid, false) <= account_has(s, c->cred.uid, false))
+    return false;
+  client_close(victim);
+  return true;
 }
 
 /* SMPL_ESYS if the kernel does not say who it is. */
@@ -267,7 +333,7 @@ static void client_new(control_server_t *s)
   s->first = c;
   s->clients++;
   if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 || learn_peer(c) ||
-      !has_place(s, c) || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
+      !find_place(s, c) || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
       uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
     client_close(c);
 }

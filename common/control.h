@@ -17,7 +17,11 @@ enum {
   CONTROL_CLIENTS_MAX = 32,       /* connections at once; more are closed */
   CONTROL_CLIENTS_OF_UID = 8,     /* of one account at once, root and our own aside */
   CONTROL_CLIENTS_OTHERS =
-      24, /* of all accounts together but root and our own, for which the rest stays free */
+      24, /* of all accounts together but root and our own, for which the rest stays free; with one more the account that
+           * has most gives up its oldest */
+  CONTROL_HELD_MAX =
+      64 << 20, /* bytes of answers that wait for their readers; with more the account that holds most gives
+                                * up its oldest. Those of root and our own are counted, and stay */
   CONTROL_GROUPS_MAX = 65536, /* groups of a peer: as many as the kernel has (NGROUPS_MAX) */
   CONTROL_TIMEOUT_MS = 10000, /* for the request to arrive whole, and for the answer to be taken */
 };

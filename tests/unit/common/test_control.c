@@ -38,6 +38,8 @@ typedef struct fixture {
   gid_t groups[GROUPS_TESTED];
 } fixture_t;
 
+enum { BIG = 15 << 20 /* bytes of an answer; four of them are below CONTROL_HELD_MAX */ };
+
 static void on_later(uv_timer_t *timer)
 {
   fixture_t *f = timer->data;
@@ -59,6 +61,11 @@ static void on_request(void *ctx, control_request_t *request, const control_peer
   } else if (cmd != NULL && strcmp(cmd, "later") == 0) {
     f->held = request;
     uv_timer_start(&f->later, on_later, 30, 0);
+  } else if (cmd != NULL && strcmp(cmd, "big") == 0) {
+    char *text = malloc(BIG);
+    memset(text, 'x', BIG);
+    control_reply(request, json_pack("{s:b, s:s#}", "ok", 1, "text", text, (size_t)BIG));
+    free(text);
   } else {
     control_reply_error(request, "unknown command '%s'", cmd != NULL ? cmd : "");
   }
@@ -213,6 +220,17 @@ static void connections_above_the_limit_are_closed_and_the_rest_served(void **st
 
 enum { WANTED = CONTROL_CLIENTS_OF_UID + 2 };
 
+/* In a child: another account, with none of the server's ends of connections, which would stay open when the server closes them. */
+static void become(uid_t uid, int a, int b, int c)
+{
+  for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+    if (fd != a && fd != b && fd != c)
+      close(fd);
+  if (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0 ||
+      prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+    _exit(2);
+}
+
 /* How many of WANTED connections of this account stay open; they stay until the pipe is closed. The server judges connections in
  * their order: once it has answered a later one (`judged` says so), the refused ones are closed. */
 static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
@@ -220,12 +238,9 @@ static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
   pid_t pid = fork();
   if (pid != 0)
     return pid;
-  if (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0 ||
-      prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-    _exit(2);
+  become(uid, hold[0], report, judged);
   uint8_t open = 0;
   char c;
-  close(hold[1]);
   struct pollfd p[WANTED];
   for (int i = 0; i < WANTED; i++)
     p[i] = (struct pollfd){dial(), POLLIN, 0};
@@ -238,36 +253,39 @@ static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
   _exit(read(hold[0], &c, 1) == 0 ? 0 : 4);
 }
 
-static void one_account_cannot_take_the_places_of_the_others_nor_all_those_of_root(void **state)
+/* Five accounts, each of which wants more than it may have: those that come when all places are taken get theirs from those that have
+ * most, until each has as many as another. */
+static void accounts_share_the_places_and_root_keeps_its_own(void **state)
 {
   (void)state;
+  enum { ACCOUNTS = 5 };
   if (geteuid() != 0)
     skip();
   int hold[2], report[2], judged[2];
-  pid_t pids[5];
+  pid_t pids[ACCOUNTS];
   json_t *reply;
   diag_t diag;
   unsigned total = 0;
   uint8_t open = 0;
   assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
   assert_int_equal(pipe(hold) | pipe(report) | pipe(judged), 0);
-  for (unsigned i = 0; i < 5; i++) {
+  for (unsigned i = 0; i < ACCOUNTS; i++) {
     pids[i] = fill_as(60001 + i, hold, report[1], judged[0]);
     assert_int_equal(read(report[0], &open, 1), 1); /* it has dialled */
-    assert_int_equal(call("echo", &reply, &diag), 0);
-    json_decref(reply);
+  }
+  assert_int_equal(call("echo", &reply, &diag), 0);
+  json_decref(reply);
+  for (unsigned i = 0; i < ACCOUNTS; i++) {
     assert_int_equal(write(judged[1], "", 1), 1);
     assert_int_equal(read(report[0], &open, 1), 1);
-    assert_true(open <= CONTROL_CLIENTS_OF_UID);
-    if (i == 0)
-      assert_int_equal(open, CONTROL_CLIENTS_OF_UID);
+    assert_in_range(open, CONTROL_CLIENTS_OTHERS / ACCOUNTS, CONTROL_CLIENTS_OTHERS / ACCOUNTS + 1);
     total += open;
   }
   assert_int_equal(total, CONTROL_CLIENTS_OTHERS);
   assert_int_equal(call("echo", &reply, &diag), 0);
   json_decref(reply);
   close(hold[1]);
-  for (unsigned i = 0; i < 5; i++) {
+  for (unsigned i = 0; i < ACCOUNTS; i++) {
     int status;
     assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
     assert_int_equal(status, 0);
@@ -277,6 +295,99 @@ static void one_account_cannot_take_the_places_of_the_others_nor_all_those_of_ro
     close(judged[i]);
   }
   close(hold[0]);
+}
+
+static void one_account_alone_has_its_limit(void **state)
+{
+  (void)state;
+  if (geteuid() != 0)
+    skip();
+  int hold[2], report[2], judged[2], status;
+  json_t *reply;
+  diag_t diag;
+  uint8_t open = 0;
+  assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
+  assert_int_equal(pipe(hold) | pipe(report) | pipe(judged), 0);
+  pid_t pid = fill_as(60001, hold, report[1], judged[0]);
+  assert_int_equal(read(report[0], &open, 1), 1);
+  assert_int_equal(call("echo", &reply, &diag), 0);
+  json_decref(reply);
+  assert_int_equal(write(judged[1], "", 1), 1);
+  assert_int_equal(read(report[0], &open, 1), 1);
+  assert_int_equal(open, CONTROL_CLIENTS_OF_UID);
+  close(hold[1]);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  for (int i = 0; i < 2; i++) {
+    close(report[i]);
+    close(judged[i]);
+  }
+  close(hold[0]);
+}
+
+/* As another account: asks `count` times for BIG bytes and takes one byte of each answer; writes how many came, and once the pipe
+ * `judged` says so, how many can still be read to their end. */
+static pid_t read_slowly_as(uid_t uid, int count, int report, int judged)
+{
+  pid_t pid = fork();
+  if (pid != 0)
+    return pid;
+  become(uid, report, judged, judged);
+  int fds[CONTROL_CLIENTS_OF_UID];
+  uint8_t began = 0, whole = 0;
+  char c;
+  for (int i = 0; i < count; i++) {
+    fds[i] = dial();
+    if (send(fds[i], "{\"cmd\":\"big\"}\n", 14, MSG_NOSIGNAL) == 14 && recv(fds[i], &c, 1, 0) == 1)
+      began++;
+  }
+  if (write(report, &began, 1) != 1 || read(judged, &c, 1) != 1)
+    _exit(3);
+  for (int i = 0; i < count; i++) {
+    static char buf[1 << 16];
+    size_t got = 1;
+    ssize_t n;
+    while ((n = recv(fds[i], buf, sizeof buf, 0)) > 0)
+      got += (size_t)n;
+    whole = (uint8_t)(whole + (got > BIG));
+  }
+  _exit(write(report, &whole, 1) == 1 ? 0 : 4);
+}
+
+static void slow_readers_give_way_for_those_who_hold_less(void **state)
+{
+  (void)state;
+  if (geteuid() != 0)
+    skip();
+  int report[2], judged[2], status;
+  uint8_t n = 0;
+  json_t *reply;
+  diag_t diag;
+  assert_int_equal(chmod(dir, 0711) | chmod(path, 0666), 0);
+  assert_int_equal(pipe(report) | pipe(judged), 0);
+  pid_t greedy = read_slowly_as(60001, CONTROL_CLIENTS_OF_UID, report[1], judged[0]);
+  assert_int_equal(read(report[0], &n, 1), 1);
+  assert_int_equal(n, CONTROL_HELD_MAX / BIG); /* one more is closed: its own account holds the most */
+  pid_t other = read_slowly_as(60002, 1, report[1], judged[0]);
+  assert_int_equal(read(report[0], &n, 1), 1);
+  assert_int_equal(n, 1);
+  assert_int_equal(call("big", &reply, &diag), 0); /* root's own */
+  json_decref(reply);
+  assert_int_equal(write(judged[1], "  ", 2), 2);
+  unsigned whole = 0;
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(read(report[0], &n, 1), 1);
+    whole += n;
+  }
+  assert_int_equal(whole, CONTROL_HELD_MAX / BIG); /* the other one's, and one less of the greedy one's */
+  assert_int_equal(waitpid(greedy, &status, 0), greedy);
+  assert_int_equal(status, 0);
+  assert_int_equal(waitpid(other, &status, 0), other);
+  assert_int_equal(status, 0);
+  for (int i = 0; i < 2; i++) {
+    close(report[i]);
+    close(judged[i]);
+  }
 }
 
 static void groups_come_from_the_kernel_few_or_many(void **state)
@@ -379,8 +490,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_request_above_the_limit_or_without_json_is_refused, start, stop),
       cmocka_unit_test_setup_teardown(connections_above_the_limit_are_closed_and_the_rest_served, start,
                                       stop),
-      cmocka_unit_test_setup_teardown(one_account_cannot_take_the_places_of_the_others_nor_all_those_of_root,
-                                      start, stop),
+      cmocka_unit_test_setup_teardown(accounts_share_the_places_and_root_keeps_its_own, start, stop),
+      cmocka_unit_test_setup_teardown(one_account_alone_has_its_limit, start, stop),
+      cmocka_unit_test_setup_teardown(slow_readers_give_way_for_those_who_hold_less, start, stop),
       cmocka_unit_test_setup_teardown(groups_come_from_the_kernel_few_or_many, start, stop),
       cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server,
                                       start, stop),
