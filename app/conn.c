@@ -138,6 +138,47 @@ static void on_shut(uv_shutdown_t *shutdown, int status)
     conn_close(c);
 }
 
+/* What came and is not consumed */
+
+static void drop_in(conn_t *c)
+{
+  free(c->in);
+  c->in = NULL;
+  c->in_len = c->in_cap = 0;
+  if (!c->closing)
+    room_hold(c, ROOM_HEADS, c->tls_held);
+}
+
+/* Counts what the connection holds of what came; false if it is closed instead. */
+static bool hold_in(conn_t *c, size_t cap)
+{
+  if (room_hold(c, ROOM_HEADS, cap + c->tls_held))
+    return true;
+  log_closed(c, "heads-full");
+  conn_close(c);
+  return false;
+}
+
+/* Room for that many bytes, in doubling steps; false if the connection is closed instead. */
+static bool grow_in(conn_t *c, size_t need)
+{
+  size_t cap = c->in_cap > 0 ? c->in_cap : LIMIT_HEAD_FIRST;
+  while (cap < need)
+    cap *= 2;
+  if (cap == c->in_cap)
+    return true;
+  if (!hold_in(c, cap))
+    return false;
+  uint8_t *in = realloc(c->in, cap);
+  if (in == NULL) {
+    conn_out_of_memory(c);
+    return false;
+  }
+  c->in = in;
+  c->in_cap = cap;
+  return true;
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
 
@@ -160,9 +201,7 @@ void conn_stop_reading(conn_t *c)
 /* After the last reply. A peer that may still be sending would lose the reply to a reset: it is read out first. */
 static void finish(conn_t *c)
 {
-  free(c->in);
-  c->in = NULL;
-  c->in_len = c->in_cap = 0;
+  drop_in(c);
   if (c->tls != NULL) {
     tls_bye(c->tls);
     conn_flush_tls(c);
@@ -288,7 +327,7 @@ void conn_give_way(conn_t *c, room_kind_t kind)
     refuse_body(c, ADMIT_BODIES_FULL);
     return;
   }
-  log_closed(c, "replies-full");
+  log_closed(c, kind == ROOM_HEADS ? "heads-full" : "replies-full");
   conn_close(c);
 }
 
@@ -523,9 +562,7 @@ static void keep_rest(conn_t *c, const uint8_t *rest, size_t len)
 {
   bool ours = c->in != NULL && rest >= c->in && rest <= c->in + c->in_cap;
   if (len == 0) {
-    free(c->in);
-    c->in = NULL;
-    c->in_len = c->in_cap = 0;
+    drop_in(c);
     return;
   }
   if (ours) {
@@ -533,16 +570,8 @@ static void keep_rest(conn_t *c, const uint8_t *rest, size_t len)
     c->in_len = len;
     return;
   }
-  if (c->in == NULL || len > c->in_cap) {
-    size_t cap = len + 1024;
-    uint8_t *in = realloc(c->in, cap);
-    if (in == NULL) {
-      conn_out_of_memory(c);
-      return;
-    }
-    c->in = in;
-    c->in_cap = cap;
-  }
+  if (!grow_in(c, len))
+    return;
   memcpy(c->in, rest, len);
   c->in_len = len;
 }
@@ -570,17 +599,11 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
     conn_stop_reading(c);
 }
 
-/* Adds to what is kept; false when memory is short. */
+/* Adds to what is kept; false if the connection is closed instead. */
 static bool append(conn_t *c, const uint8_t *bytes, size_t len)
 {
-  if (c->in == NULL || c->in_len + len > c->in_cap) {
-    size_t cap = (c->in_len + len) * 2;
-    uint8_t *in = realloc(c->in, cap);
-    if (in == NULL)
-      return false;
-    c->in = in;
-    c->in_cap = cap;
-  }
+  if (!grow_in(c, c->in_len + len))
+    return false;
   memcpy(c->in + c->in_len, bytes, len);
   c->in_len += len;
   return true;
@@ -641,8 +664,6 @@ static void take_bytes(conn_t *c, const uint8_t *bytes, size_t len)
     consume(c, bytes, len);
   } else if (append(c, bytes, len)) {
     consume(c, c->in, c->in_len);
-  } else {
-    conn_out_of_memory(c);
   }
 }
 
@@ -662,7 +683,10 @@ static void take_cipher(conn_t *c, const uint8_t *bytes, size_t len)
     if (n > 0 && !c->closing)
       take_bytes(c, plain, (size_t)n);
   } while (n > 0 && !c->closing);
-  if (n >= 0 || c->closing)
+  if (c->closing)
+    return;
+  c->tls_held = tls_held(c->tls);
+  if (!hold_in(c, c->in_cap) || n >= 0)
     return;
   if (n != SMPL_ECLOSED) {
     c->tls_failure = tls_reason(c->tls);
@@ -689,7 +713,7 @@ void conn_shake(conn_t *c)
   uint8_t *bytes = c->in; /* what comes decrypted out of them takes their place */
   size_t len = c->in_len;
   c->in = NULL;
-  c->in_len = c->in_cap = 0;
+  drop_in(c);
   take_cipher(c, bytes, len);
   free(bytes);
   if (wants_bytes(c))

@@ -119,6 +119,7 @@ struct conn {
   uint64_t round;     /* in which it began to wait for the next one */
   turns_item_t step;  /* pace.c's */
   bool stepping;      /* the next step of its handshake waits for its turn */
+  size_t tls_held;    /* bytes of a TLS record that is cut off */
   size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;

@@ -14,7 +14,7 @@ const front_limits_t front_limits_default = {
     .connections = LIMIT_CONNECTIONS,
     .handshakes = LIMIT_HANDSHAKES,
     .source_handshakes = LIMIT_HANDSHAKES_SOURCE,
-    .held = {[ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
+    .held = {[ROOM_HEADS] = LIMIT_HEADS, [ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
     .values = LIMIT_VALUES,
     .bodies_waiting = LIMIT_PARSE_WAITING,
     .bodies_parsed = LIMIT_PARSED,

@@ -32,7 +32,11 @@ enum {
   LIMIT_HANDSHAKES = 1024,           /* TLS handshakes under way at one listener: 60 KB each */
   LIMIT_HANDSHAKES_SOURCE = 256,     /* of them, of one source */
   LIMIT_FILES_KEPT = 384,            /* open files kept for everything but connections of clients */
-  LIMIT_TRIM_VALUES = 5000,    /* values of a request after which freed memory is given back to the system */
+  LIMIT_TRIM_VALUES = 5000, /* values of a request after which freed memory is given back to the system */
+  LIMIT_HEADS =
+      32
+      << 20, /* bytes of all heads that are still coming, of what came behind requests under way, of TLS records cut off */
+  LIMIT_HEAD_FIRST = 256,      /* bytes that the first part of a head gets; doubled as it comes */
   LIMIT_BODIES = 64 << 20,     /* bytes of all bodies that are still coming */
   LIMIT_BODY_FIRST = 16 << 10, /* bytes that a body gets before it has come; doubled as it comes */
   LIMIT_PARSE_HERE =

@@ -178,7 +178,8 @@ static void put_front(FILE *f, const front_t *front)
   prom_number(f, "smpl_app_requests_under_way", "gauge", "Requests that a handler has not answered yet.",
               (double)front->owed);
   prom_head(f, "smpl_app_held_bytes", "gauge",
-            "Bytes held for slow peers: unfinished bodies, answers not taken.");
+            "Bytes held for slow peers: unfinished heads and bodies, answers not taken.");
+  fprintf(f, "smpl_app_held_bytes{kind=\"heads\"} %zu\n", room_held(front->room, ROOM_HEADS));
   fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
           room_held(front->room, ROOM_BODIES), room_held(front->room, ROOM_REPLIES));
   prom_number(f, "smpl_app_json_values", "gauge",

@@ -92,6 +92,8 @@ size_t room_held(const room_t *room, room_kind_t kind)
 
 static bool can_give_way(phase_t phase, room_kind_t kind)
 {
+  if (kind == ROOM_HEADS)
+    return true;
   return kind == ROOM_BODIES ? phase == PHASE_BODY || phase == PHASE_PARSE : phase == PHASE_WRITE;
 }
 
@@ -109,7 +111,7 @@ bool room_take(conn_t *c, room_kind_t kind, size_t bytes)
 {
   const front_t *front = c->listener->front;
   crowd_t *crowd = front->room->held[kind];
-  if (crowd_add(crowd, &c->held[kind], &c->source, bytes))
+  if (crowd_add(crowd, &c->held[kind], kind == ROOM_HEADS ? &c->peer.ip : &c->source, bytes))
     return false;
   while (crowd_total(crowd) > front->limits.held[kind]) {
     conn_t *victim = heaviest(front->room, kind);
@@ -119,6 +121,18 @@ bool room_take(conn_t *c, room_kind_t kind, size_t bytes)
     }
     conn_give_way(victim, kind);
   }
+  return true;
+}
+
+bool room_hold(conn_t *c, room_kind_t kind, size_t bytes)
+{
+  uint64_t held = c->held[kind].weight;
+  if (bytes > held)
+    return room_take(c, kind, bytes - (size_t)held);
+  if (bytes == 0)
+    room_give_back(c, kind);
+  else
+    crowd_less(c->listener->front->room->held[kind], &c->held[kind], held - bytes);
   return true;
 }
 

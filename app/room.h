@@ -1,4 +1,4 @@
-/* What connections hold together and must not hold without bound: bytes of unfinished bodies, bytes of answers
+/* What connections hold together and must not hold without bound: bytes of unfinished heads and bodies, bytes of answers
  * that their peers have not taken, places, TLS handshakes. Each is counted by address and by the networks around
  * it (common/crowd.h), so that whoever takes most gives way, however many addresses he has.
  *
@@ -23,6 +23,7 @@ struct front;
 struct listener;
 
 typedef enum room_kind {
+  ROOM_HEADS, /* bytes received that are no whole head yet or not read yet. They are the peer's, a balancer's too */
   ROOM_BODIES,  /* bytes of buffers for bodies that are still coming */
   ROOM_REPLIES, /* bytes of answers queued behind slow peers */
   ROOM_KINDS
@@ -56,7 +57,7 @@ int room_enter(struct conn *conn);
 void room_leave(struct conn *conn);
 /* The balancer's connection carries a request of that source from here on. SMPL_ENOMEM. */
 int room_serve(struct conn *conn, const ip_t *source);
-/* That request is answered. May be called for any connection; it must hold nothing of any kind. */
+/* That request is answered. May be called for any connection; it must hold nothing but ROOM_HEADS. */
 void room_served(struct conn *conn);
 
 /* Bytes of that kind, of everybody together. */
@@ -64,6 +65,8 @@ size_t room_held(const room_t *room, room_kind_t kind);
 /* Counts bytes more for the connection. When that passes the limit, connections of whoever holds more give way
  * first (conn_give_way), those that began longest ago; false, and nothing counted, if there is none. */
 bool room_take(struct conn *conn, room_kind_t kind, size_t bytes);
+/* The same for what it holds of that kind altogether from now on. Holding less never fails. */
+bool room_hold(struct conn *conn, room_kind_t kind, size_t bytes);
 /* The connection holds nothing of that kind any more. */
 void room_give_back(struct conn *conn, room_kind_t kind);
 

@@ -421,6 +421,11 @@ void tls_take_output(tls_link_t *link, const uint8_t **bytes, size_t *len)
   link->owner->output_len = 0;
 }
 
+size_t tls_held(const tls_link_t *link)
+{
+  return SSL_has_pending(link->ssl) ? SSL3_RT_MAX_ENCRYPTED_LENGTH + SSL3_RT_HEADER_LENGTH : 0;
+}
+
 bool tls_established(const tls_link_t *link)
 {
   return SSL_is_init_finished(link->ssl) != 0;

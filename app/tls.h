@@ -59,6 +59,9 @@ void tls_bye(tls_link_t *link);
  * taken after each. */
 void tls_take_output(tls_link_t *link, const uint8_t **bytes, size_t *len);
 
+/* Bytes of memory that a record takes of which only a part has come; 0 if there is none. */
+size_t tls_held(const tls_link_t *link);
+
 bool tls_established(const tls_link_t *link);
 /* Why the last tls_read failed: OpenSSL's words, such as "no shared cipher". */
 const char *tls_reason(const tls_link_t *link);

@@ -303,6 +303,33 @@ def front_number(front, name):
     return int(re.search(rf'^{name}{{listener="public"}} (\d+)$', text, re.M).group(1))
 
 
+def test_a_record_of_which_a_part_has_come_counts_with_what_its_source_holds(front):
+    def held():
+        text = front.raw(get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL).decode()
+        return int(re.search(r'^smpl_app_held_bytes{kind="heads"} (\d+)$', text, re.M).group(1))
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(front.work / "server.pem")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    link = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with front.tcp() as s:
+        while True:
+            try:
+                link.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(outgoing.read())
+                incoming.write(s.recv(65536))
+        s.sendall(outgoing.read())
+        link.write(get(b"/api/v1/echo/x"))
+        record = outgoing.read()
+        s.sendall(record[:-1])
+        kit.wait_until(lambda: held() > 16 << 10, "OpenSSL's buffer is counted")
+        s.sendall(record[-1:])
+        incoming.write(s.recv(65536))
+        kit.wait_until(lambda: held() == 0, "and is given back")
+
+
 def test_what_cannot_be_used_is_one_line_with_its_place(work):
     certificate(work)
     certificate(work, "other")

@@ -29,6 +29,7 @@ enum {
   TICK_MS = 10,
   SLACK_MS = 5 * TICK_MS,
   LOOKS_MAX = 100000, /* in vain, a fraction of a millisecond each, before something counts as not coming */
+  HEADS = 48 << 10,
   BODIES = 2 * LIMIT_BODY_FIRST,
   REPLIES = 40 << 20,
   VALUES = LIMIT_PARSE_HERE_VALUES,
@@ -85,25 +86,26 @@ static int set_up_with(void **state, uint64_t wait_ms, bool balanced, size_t con
       .name = "public",
       .admit = {.rules = &f.rule, .rule_count = 1, .own_address = "127.0.0.1", .router = router}};
   endpoint_parse("127.0.0.1:0", &f.listener.address);
-  front_conf_t conf = {.listeners = &f.listener,
-                       .listener_count = 1,
-                       .access = f.access,
-                       .balancers = &f.balancer,
-                       .balancer_count = 1,
-                       .limits = {.connections = connections,
-                                  .held = {[ROOM_BODIES] = BODIES, [ROOM_REPLIES] = REPLIES},
-                                  .values = VALUES,
-                                  .bodies_waiting = WAITING,
-                                  .bodies_parsed = PARSED,
-                                  .bodies_parsed_share = PARSED_SHARE,
-                                  .head_ms = wait_ms,
-                                  .body_ms = wait_ms,
-                                  .idle_ms = wait_ms,
-                                  .write_ms = wait_ms,
-                                  .reply_ms = 3 * wait_ms,
-                                  .linger_ms = wait_ms,
-                                  .drain_ms = WAIT_MS,
-                                  .tick_ms = TICK_MS}};
+  front_conf_t conf = {
+      .listeners = &f.listener,
+      .listener_count = 1,
+      .access = f.access,
+      .balancers = &f.balancer,
+      .balancer_count = 1,
+      .limits = {.connections = connections,
+                 .held = {[ROOM_HEADS] = HEADS, [ROOM_BODIES] = BODIES, [ROOM_REPLIES] = REPLIES},
+                 .values = VALUES,
+                 .bodies_waiting = WAITING,
+                 .bodies_parsed = PARSED,
+                 .bodies_parsed_share = PARSED_SHARE,
+                 .head_ms = wait_ms,
+                 .body_ms = wait_ms,
+                 .idle_ms = wait_ms,
+                 .write_ms = wait_ms,
+                 .reply_ms = 3 * wait_ms,
+                 .linger_ms = wait_ms,
+                 .drain_ms = WAIT_MS,
+                 .tick_ms = TICK_MS}};
   *state = &f;
   return front_open(&f.loop, &conf, &f.front, &diag);
 }
@@ -605,6 +607,96 @@ static void parsed_values_are_bounded_together(void **state)
   close(third);
 }
 
+/* ---- heads that do not come to an end ---- */
+
+/* The beginning of a head, of that many bytes. */
+static void begin_head(fixture_t *f, int fd, size_t length)
+{
+  static const char line[] = "GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nX-Long: ";
+  char text[HEADS];
+  size_t at = sizeof line - 1;
+  memcpy(text, line, at);
+  memset(text + at, 'x', length - at);
+  text[length] = '\0';
+  say(f, fd, text);
+}
+
+static size_t held_heads(const fixture_t *f)
+{
+  return room_held(f->front->room, ROOM_HEADS);
+}
+
+static void await_heads(fixture_t *f, size_t bytes)
+{
+  for (int i = 0; i < LOOKS_MAX && held_heads(f) != bytes; i++)
+    look(f);
+  assert_int_equal(held_heads(f), bytes);
+}
+
+static void a_head_holds_as_much_as_has_come_of_it(void **state)
+{
+  fixture_t *f = *state;
+  int fd = dial(f);
+  begin_head(f, fd, 100);
+  await_heads(f, LIMIT_HEAD_FIRST);
+  for (size_t more = 100; more < 3000; more += 100) {
+    char part[101];
+    memset(part, 'x', 100);
+    part[100] = '\0';
+    say(f, fd, part);
+  }
+  await_heads(f, 4096);
+  say(f, fd, "\r\n\r\n");
+  assert_string_equal(status_of(f, fd), "200");
+  await_heads(f, 0);
+  begin_head(f, fd, 100);
+  await_heads(f, LIMIT_HEAD_FIRST);
+  close(fd);
+  await_heads(f, 0);
+}
+
+static void unfinished_heads_are_bounded_together_and_the_source_with_most_gives_way(void **state)
+{
+  enum { SIZE = 16 << 10 }; /* a third of all there is */
+  fixture_t *f = *state;
+  int greedy[4], modest = dial_from(f, "127.0.0.3:0");
+  for (size_t i = 0; i < 4; i++)
+    greedy[i] = dial_from(f, "127.0.0.2:0");
+  for (size_t i = 0; i < 3; i++)
+    begin_head(f, greedy[i], SIZE - 1);
+  await_heads(f, HEADS);
+  begin_head(f, greedy[3], 100); /* nobody holds more than the source itself: it is refused */
+  assert_true(gets_closed(f, greedy[3]));
+  assert_unanswered(f, greedy[0]);
+  begin_head(f, modest, 100); /* another source is not: the greedy one's first goes */
+  assert_true(gets_closed(f, greedy[0]));
+  await_heads(f, HEADS - SIZE + LIMIT_HEAD_FIRST);
+  say(f, modest, "\r\n\r\n");
+  assert_string_equal(status_of(f, modest), "200");
+  say(f, greedy[1], "\r\n\r\n");
+  assert_string_equal(status_of(f, greedy[1]), "200");
+  for (size_t i = 0; i < 4; i++)
+    close(greedy[i]);
+  close(modest);
+}
+
+/* What a client sends behind a request that is not answered yet counts too. */
+static void bytes_behind_a_request_count_like_those_of_a_head(void **state)
+{
+  fixture_t *f = *state;
+  char text[2048];
+  int head = snprintf(text, sizeof text, "GET /api/v1/echo/later?ms=300 HTTP/1.1\r\nHost: h\r\n\r\n");
+  memset(text + head, 'x', sizeof text - (size_t)head - 1);
+  text[sizeof text - 1] = '\0';
+  int fd = dial(f);
+  say(f, fd, text);
+  await_heads(f, 2048);
+  turn(f, 400);
+  assert_string_equal(status_of(f, fd), "200");
+  close(fd);
+  await_heads(f, 0);
+}
+
 /* ---- bodies that are parsed by threads ---- */
 
 enum { BIG = LIMIT_PARSE_HERE + 1 };
@@ -919,6 +1011,11 @@ int main(void)
       BALANCED(the_source_with_most_unfinished_bytes_gives_way),
       cmocka_unit_test_setup_teardown(an_abandoned_body_gives_its_room_back, set_up_patient, tear_down),
       cmocka_unit_test_setup_teardown(parsed_values_are_bounded_together, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(a_head_holds_as_much_as_has_come_of_it, set_up_patient, tear_down),
+      cmocka_unit_test_setup_teardown(
+          unfinished_heads_are_bounded_together_and_the_source_with_most_gives_way, set_up_many, tear_down),
+      cmocka_unit_test_setup_teardown(bytes_behind_a_request_count_like_those_of_a_head, set_up_patient,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(a_small_body_is_parsed_on_the_loop_and_a_big_one_is_not, set_up_patient,
                                       tear_down),
       cmocka_unit_test_setup_teardown(a_body_of_many_values_is_not_parsed_on_the_loop, set_up_patient,
