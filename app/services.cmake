@@ -1,7 +1,7 @@
 # The services: everything behind app/handler.h. Included by app/CMakeLists.txt.
 add_library(smpl_services STATIC
   services/answers.c services/caller.c services/change.c services/ident.c services/jsonapi.c services/keycheck.c
-  services/problem.c services/rates.c services/product.c services/resource.c services/rows.c services/sister.c services/sister_url.c services/storage.c
+  services/listing.c services/problem.c services/rates.c services/product.c services/resource.c services/rows.c services/sister.c services/sister_url.c services/storage.c
   services/shares.c services/strangers.c services/storage_db.c services/tenants.c
   accounts/accounts.c accounts/accounts_doc.c accounts/account_store.c accounts/api_keys.c accounts/key_store.c
   accounts/outbox.c

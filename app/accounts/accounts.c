@@ -8,7 +8,7 @@
 #include "app/accounts/key_store.h"
 #include "app/services/doc.h"
 #include "app/services/jsonapi.h"
-#include "app/services/rows.h"
+#include "app/services/listing.h"
 #include "app/services/services.h"
 #include "common/error.h"
 
@@ -98,16 +98,19 @@ static void on_create(request_t *request, void *service)
   change_check(a->storage, &creation->change, check_creation);
 }
 
+static int list_accounts(storage_db_t *db, const char *account, const jsonapi_list_t *asked, json_t **data,
+                         int64_t *total)
+{
+  (void)account;
+  return account_list(db, asked, data, total);
+}
+
 static void on_list(request_t *request, void *service)
 {
   accounts_t *a = service;
   jsonapi_list_t asked;
-  json_t *data = NULL;
-  int64_t total = 0;
-  if (!jsonapi_list_read(request, &account_list_spec, &asked))
-    return;
-  int err = account_list(storage_reader(a->storage), &asked, &data, &total);
-  rows_reply(request, err, data, &asked, total);
+  if (jsonapi_list_read(request, &account_list_spec, &asked))
+    listing_start(a->storage, request, NULL, &asked, list_accounts);
 }
 
 static void on_get(request_t *request, void *service)

@@ -5,7 +5,7 @@
 #include "app/accounts/accounts.h"
 #include "app/accounts/key_store.h"
 #include "app/services/jsonapi.h"
-#include "app/services/rows.h"
+#include "app/services/listing.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
@@ -308,8 +308,6 @@ static void list(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
   jsonapi_list_t asked;
-  json_t *data = NULL;
-  int64_t total = 0;
   if (!jsonapi_list_read(request, &key_list_spec, &asked))
     return;
   const char *status = asked.filters[KEY_FILTER_STATUS];
@@ -318,8 +316,7 @@ static void list(request_t *request, void *service, const caller_t *caller)
                         "expected ACTIVE or REVOKED");
     return;
   }
-  int err = key_list(storage_reader(a->storage), caller->account, &asked, &data, &total);
-  rows_reply(request, err, data, &asked, total);
+  listing_start(a->storage, request, caller->account, &asked, key_list);
 }
 
 /* ---- routes ---- */

@@ -137,11 +137,3 @@ bool rows_bool_filter(request_t *request, const char *name, const char *text, in
   *out = value;
   return true;
 }
-
-void rows_reply(request_t *request, int err, json_t *data, const jsonapi_list_t *list, int64_t total)
-{
-  if (err)
-    reply_storage_error(request, err);
-  else
-    jsonapi_reply(request, 200, jsonapi_list_document(data, list, total));
-}

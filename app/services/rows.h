@@ -41,5 +41,3 @@ int row_read(storage_stmt_t *stmt, row_resource resource, json_t **out);
 const char *rows_search(const char *text, char *buf);
 /* A boolean filter: -1 if it was not asked for; else 0 or 1. False: a 400 was replied. */
 bool rows_bool_filter(request_t *request, const char *name, const char *text, int *out);
-/* Replies with a page or the error that reading it gave. data's reference is taken over. */
-void rows_reply(request_t *request, int err, json_t *data, const jsonapi_list_t *list, int64_t total);
