@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/landlock.h"
 
 static int check_secret(const struct stat *st, const char *path, diag_t *diag)
 {
@@ -142,6 +143,11 @@ static int read_file(const char *path, size_t max, check_t check, char **data, s
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) {
     int missing = errno == ENOENT;
+    if (landlock_refused(path))
+      return diag_fail(diag, SMPL_EDENIED,
+                       "%s: lies outside the folders that were named at the start, which alone can be read "
+                       "since then: that needs a restart",
+                       path);
     int err = diag_fail_errno(diag, "%s: cannot be opened", path);
     return missing ? SMPL_ENOENT : err;
   }

@@ -1,0 +1,174 @@
+/* Filters built from lists, each loaded in a child. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/seal.h"
+
+typedef bool (*act_t)(void);
+
+/* The child's status: 0 if the act held behind this filter. */
+static int behind(seal_t *seal, act_t act)
+{
+  int status = 0;
+  fflush(NULL);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0)
+    _exit(seal_load(seal, true) != 0 ? 99 : act() ? 0 : 1);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+static const seal_rule_t narrow[] = {
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_SETFL), SEAL_ARG(2, WITHOUT, O_ASYNC)),
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_GETFL)),
+};
+static const seal_rule_t deadly[] = {SEAL_CALL(getppid)};
+static const seal_rule_t missing[] = {SEAL_CALL(clone3)};
+
+static seal_t *make(seal_verdict_t otherwise)
+{
+  seal_t *seal = seal_new(otherwise);
+  seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
+  seal_add(seal, SEAL_ALLOW, narrow, SEAL_COUNT(narrow));
+  seal_add(seal, SEAL_ALLOW, narrow, SEAL_COUNT(narrow)); /* twice is once */
+  seal_add(seal, SEAL_END, deadly, SEAL_COUNT(deadly));
+  seal_add(seal, SEAL_MISS, missing, SEAL_COUNT(missing));
+#ifdef SMPL_SANITIZER
+  seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
+#endif
+  return seal;
+}
+
+static bool arguments_decide(void)
+{
+  return fcntl(0, F_GETFL) >= 0 && fcntl(0, F_SETFL, O_RDONLY) == 0 && fcntl(0, F_SETFL, O_ASYNC) == -1 &&
+         errno == EPERM && fcntl(0, F_SETOWN, 1) == -1 && errno == EPERM;
+}
+
+/* The kernel looks at the lower half of a command alone; the filter at all of it. */
+static bool a_longer_number_is_another(void)
+{
+  return syscall(SYS_fcntl, 0, (1UL << 32) | F_GETFL, 0) == -1 && errno == EPERM;
+}
+
+static bool ask_deadly(void)
+{
+  return getppid() == 0;
+}
+
+static bool is_missing(void)
+{
+  return syscall(SYS_clone3, NULL, 0) == -1 && errno == ENOSYS;
+}
+
+static bool refused(void)
+{
+  return access("/", F_OK) == -1 && errno == EPERM;
+}
+
+static bool abort_it(void)
+{
+  abort();
+}
+
+static void checks_of_arguments_hold(void **state)
+{
+  (void)state;
+  assert_int_equal(behind(make(SEAL_REFUSE), arguments_decide), 0);
+  assert_int_equal(behind(make(SEAL_REFUSE), a_longer_number_is_another), 0);
+}
+
+static void each_verdict_is_what_it_says(void **state)
+{
+  (void)state;
+  int status = behind(make(SEAL_REFUSE), ask_deadly);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+  assert_int_equal(behind(make(SEAL_REFUSE), is_missing), 0);
+#ifndef SMPL_SANITIZER
+  assert_int_equal(behind(make(SEAL_REFUSE), refused), 0);
+  status = behind(make(SEAL_END), refused);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+#endif
+}
+
+#ifndef SMPL_SANITIZER
+static void a_sealed_process_can_still_abort(void **state)
+{
+  (void)state;
+  int status = behind(make(SEAL_REFUSE), abort_it);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+#else
+static void a_sealed_process_can_still_abort(void **state)
+{
+  (void)state;
+  (void)abort_it;
+  (void)refused;
+}
+#endif
+
+static void *ask(void *arg)
+{
+  int *go = arg;
+  char byte;
+  ssize_t n = read(*go, &byte, 1);
+  (void)n;
+  return (void *)(intptr_t)(fcntl(0, F_SETOWN, 1) == -1 && errno == EPERM);
+}
+
+/* In a child, whose other thread was there before the filter. */
+static void the_filter_is_every_threads(void **state)
+{
+  (void)state;
+  static const seal_rule_t reading[] = {SEAL_CALL(read), SEAL_CALL(write)};
+  int status = 0;
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid == 0) {
+    int ends[2];
+    pthread_t thread;
+    void *held = NULL;
+    seal_t *seal = make(SEAL_REFUSE);
+    seal_add(seal, SEAL_ALLOW, reading, SEAL_COUNT(reading));
+    bool fine = pipe(ends) == 0 && pthread_create(&thread, NULL, ask, &ends[0]) == 0 &&
+                seal_load(seal, true) == 0 && write(ends[1], "", 1) == 1 && pthread_join(thread, &held) == 0;
+    _exit(fine && held != NULL ? 0 : 1);
+  }
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+}
+
+static void a_filter_that_ran_out_of_memory_does_not_load(void **state)
+{
+  (void)state;
+  seal_add(NULL, SEAL_ALLOW, narrow, SEAL_COUNT(narrow));
+  assert_int_not_equal(seal_load(NULL, true), 0);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(checks_of_arguments_hold),
+      cmocka_unit_test(each_verdict_is_what_it_says),
+      cmocka_unit_test(a_sealed_process_can_still_abort),
+      cmocka_unit_test(the_filter_is_every_threads),
+      cmocka_unit_test(a_filter_that_ran_out_of_memory_does_not_load),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
