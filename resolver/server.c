@@ -547,6 +547,8 @@ static int start(server_t *s, diag_t *diag)
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
   if (!err)
     err = walls_drop(snapshot_settings(s->shared.snapshot), s->config, &s->walls, diag);
+  if (!err)
+    walls_fence(s->shared.snapshot, s->config, &s->walls);
   for (unsigned i = 0; !err && i < s->worker_count; i++)
     err = worker_start(s->workers[i], snapshot_settings(s->shared.snapshot)->pin, diag);
   if (err)

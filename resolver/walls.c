@@ -4,18 +4,16 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <seccomp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/error.h"
 #include "common/harden.h"
+#include "common/landlock.h"
 #include "common/log.h"
+#include "common/seal.h"
 
 /* --- the user --- */
 
@@ -72,180 +70,74 @@ int walls_drop(const settings_t *settings, const char *config, walls_t *walls, d
       return err;
     snprintf(walls->user, sizeof walls->user, "%s", settings->user);
   }
+  walls->root = geteuid() == 0;
+  if (walls->root)
+    log_warn("serving as root: name an account in user:, which can read the zones and nothing else");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return diag_fail_errno(diag, "no_new_privs");
   walls->no_new_privs = true;
   return SMPL_OK;
 }
 
+/* --- files and ports --- */
+
+/* The folders are those of now: a reload that names a file in another one is refused and says that it needs a restart. */
+void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
+{
+#ifndef SMPL_SANITIZER /* its run time reads and writes files of its own */
+  landlock_t *l = landlock_new(true);
+  landlock_allow_beside(l, config, LANDLOCK_READ);
+  for (size_t i = 0; i < snapshot_zone_count(snapshot); i++)
+    for (size_t j = 0; j < zone_file_count(snapshot_zone(snapshot, i)); j++)
+      landlock_allow_beside(l, zone_file(snapshot_zone(snapshot, i), j), LANDLOCK_READ);
+  landlock_allow_beside(l, snapshot_settings(snapshot)->control, LANDLOCK_REMOVE);
+  landlock_allow(l, "/dev/null", LANDLOCK_READ);    /* the spare descriptor (tcp.c) */
+  landlock_allow(l, "/dev/urandom", LANDLOCK_READ); /* where getrandom() is not there */
+  landlock_allow(l, "/etc/localtime", LANDLOCK_READ);
+  landlock_allow(l, "/sys/devices/system/cpu/online", LANDLOCK_READ); /* malloc's arenas */
+  walls->landlock = landlock_enforce(l);
+  if (!walls->landlock)
+    log_warn("landlock: not there: the process may read every file that its user may, and connect");
+#else
+  (void)snapshot;
+  (void)config;
+  (void)walls;
+#endif
+}
+
 /* --- system calls --- */
 
-/* What serving, reloading, watching files and ending need. Everything else is refused (EPERM). */
-static const int allowed[] = {
-    /* datagrams, connections, the loops */
-    SCMP_SYS(recvmmsg),
-    SCMP_SYS(sendmmsg),
-    SCMP_SYS(recvmsg),
-    SCMP_SYS(sendmsg),
-    SCMP_SYS(recvfrom),
-    SCMP_SYS(sendto),
-    SCMP_SYS(accept4),
-    SCMP_SYS(shutdown),
-    SCMP_SYS(getsockopt),
-    SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockname),
-    SCMP_SYS(getpeername),
-    SCMP_SYS(epoll_wait),
-    SCMP_SYS(epoll_pwait),
-    SCMP_SYS(epoll_ctl),
-    SCMP_SYS(poll),
-    SCMP_SYS(ppoll),
-    SCMP_SYS(fcntl),
-    SCMP_SYS(close),
-    /* files: opened for reading alone (see fill_filter), written if they are open already */
-    SCMP_SYS(read),
-    SCMP_SYS(readv),
-    SCMP_SYS(pread64),
-    SCMP_SYS(write),
-    SCMP_SYS(writev),
-    SCMP_SYS(lseek),
-    SCMP_SYS(fstat),
-    SCMP_SYS(newfstatat),
-    SCMP_SYS(stat),
-    SCMP_SYS(lstat),
-    SCMP_SYS(statx),
-    SCMP_SYS(access),
-    SCMP_SYS(faccessat),
-    SCMP_SYS(readlink),
-    SCMP_SYS(readlinkat),
-    SCMP_SYS(getcwd),
-    SCMP_SYS(getdents64),
-    SCMP_SYS(unlink),
-    SCMP_SYS(unlinkat),
-    SCMP_SYS(inotify_init1),
-    SCMP_SYS(inotify_add_watch),
-    SCMP_SYS(inotify_rm_watch),
-    /* memory, threads that exist, time */
-    SCMP_SYS(munmap),
-    SCMP_SYS(mremap),
-    SCMP_SYS(madvise),
-    SCMP_SYS(brk),
-    SCMP_SYS(futex),
-    SCMP_SYS(membarrier),
-    SCMP_SYS(sched_yield),
-    SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(getcpu),
-    SCMP_SYS(clock_gettime),
-    SCMP_SYS(gettimeofday),
-    SCMP_SYS(clock_nanosleep),
-    SCMP_SYS(nanosleep),
-    SCMP_SYS(getrandom),
-    SCMP_SYS(sysinfo),
-    SCMP_SYS(uname),
-    SCMP_SYS(getpid),
-    SCMP_SYS(gettid),
-    SCMP_SYS(getuid),
-    SCMP_SYS(geteuid),
-    SCMP_SYS(getgid),
-    SCMP_SYS(getegid),
-    SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(sigaltstack),
-    SCMP_SYS(restart_syscall),
-    SCMP_SYS(rseq),
-    SCMP_SYS(set_robust_list),
-    SCMP_SYS(exit),
-    SCMP_SYS(exit_group),
-#ifdef SMPL_SANITIZER
-    /* The wide list: what the sanitizers' run time needs to look for leaks and to report. */
-    SCMP_SYS(clone),
-    SCMP_SYS(clone3),
-    SCMP_SYS(ptrace),
-    SCMP_SYS(wait4),
-    SCMP_SYS(prctl),
-    SCMP_SYS(arch_prctl),
-    SCMP_SYS(tgkill),
-    SCMP_SYS(tkill),
-    SCMP_SYS(kill),
-    SCMP_SYS(prlimit64),
-    SCMP_SYS(getrlimit),
-    SCMP_SYS(open),
-    SCMP_SYS(openat),
-    SCMP_SYS(mmap),
-    SCMP_SYS(mprotect),
-    SCMP_SYS(personality),
-    SCMP_SYS(getppid),
-    SCMP_SYS(pipe2),
-    SCMP_SYS(dup2),
-    SCMP_SYS(ioctl),
-    SCMP_SYS(socket),
-    SCMP_SYS(set_tid_address),
-    SCMP_SYS(process_vm_readv),
-    SCMP_SYS(getdents),
-#endif
+/* What serving, reloading, watching files and ending need beside what the shared lists have. */
+static const seal_rule_t serving[] = {
+    SEAL_CALL(unlink), /* the control socket, at the end */
+    SEAL_CALL(unlinkat), SEAL_CALL(inotify_add_watch), SEAL_CALL(inotify_rm_watch), SEAL_CALL(inotify_init1),
 };
 
-#ifndef SMPL_SANITIZER
 /* Only somebody who has taken the process over would try these: the process ends. */
-static const int deadly[] = {
-    SCMP_SYS(execve),      SCMP_SYS(execveat),          SCMP_SYS(fork),    SCMP_SYS(vfork),
-    SCMP_SYS(ptrace),      SCMP_SYS(process_vm_writev), SCMP_SYS(mount),   SCMP_SYS(bpf),
-    SCMP_SYS(init_module), SCMP_SYS(finit_module),      SCMP_SYS(setuid),  SCMP_SYS(connect),
-    SCMP_SYS(bind),        SCMP_SYS(kexec_load),        SCMP_SYS(unshare), SCMP_SYS(chroot),
+static const seal_rule_t deadly[] = {
+    SEAL_CALL(connect),
+    SEAL_CALL(bind),
 };
 
-static int fill_narrow(scmp_filter_ctx filter)
-{
-  static const int requests[] = {FIONBIO, FIOCLEX, FIONREAD};
-  int rc = 0;
-  for (size_t i = 0; i < sizeof deadly / sizeof *deadly && rc == 0; i++)
-    rc = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
-  for (size_t i = 0; i < sizeof requests / sizeof *requests && rc == 0; i++)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                          SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)requests[i]));
-  if (rc == 0)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-                          SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
-  /* memory that can be executed is never needed */
-  if (rc == 0)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-  if (rc == 0)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-  return rc;
-}
-#else
-static int fill_narrow(scmp_filter_ctx filter)
-{
-  (void)filter;
-  return 0;
-}
-#endif
-
-static int load(void)
-{
-  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-  if (filter == NULL)
-    return -ENOMEM;
-  int rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-  for (size_t i = 0; i < sizeof allowed / sizeof *allowed && rc == 0; i++)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-  if (rc == 0)
-    rc = fill_narrow(filter);
-  if (rc == 0)
-    rc = seccomp_load(filter);
-  seccomp_release(filter);
-  return rc;
-}
-
+/* Hot calls first. Everything else is refused (EPERM). */
 void walls_seal(walls_t *walls)
 {
-  int rc = load();
-  walls->seccomp = rc == 0;
-  if (rc != 0)
-    log_warn("seccomp: %s: the process may make every system call", strerror(-rc));
+  seal_t *seal = seal_new(SEAL_REFUSE);
+  seal_add(seal, SEAL_ALLOW, seal_traffic, seal_traffic_count);
+  seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
+  seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
+  seal_add(seal, SEAL_ALLOW, serving, SEAL_COUNT(serving));
+#ifdef SMPL_SANITIZER
+  seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
+  (void)deadly;
+#else
+  seal_add(seal, SEAL_END, seal_never, seal_never_count);
+  seal_add(seal, SEAL_END, seal_deadly, seal_deadly_count);
+  seal_add(seal, SEAL_END, deadly, SEAL_COUNT(deadly));
+#endif
+  walls->seccomp = seal_load(seal, true) == SMPL_OK;
+  if (!walls->seccomp)
+    log_warn("seccomp: %s: the process may make every system call", strerror(errno));
 }
 
 json_t *walls_json(const walls_t *walls)
@@ -253,6 +145,8 @@ json_t *walls_json(const walls_t *walls)
   json_t *list = json_array();
   if (walls->user[0] != '\0')
     json_array_append_new(list, json_sprintf("user %s", walls->user));
+  else if (walls->root)
+    json_array_append_new(list, json_string("root (no user: is configured)"));
   if (walls->no_new_privs)
     json_array_append_new(list, json_string("no_new_privs"));
 #ifdef SMPL_SANITIZER
@@ -260,6 +154,8 @@ json_t *walls_json(const walls_t *walls)
 #else
   static const char seccomp[] = "seccomp";
 #endif
+  if (walls->landlock)
+    json_array_append_new(list, json_string("landlock"));
   if (walls->seccomp)
     json_array_append_new(list, json_string(seccomp));
   return list;

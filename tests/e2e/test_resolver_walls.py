@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,39 @@ def test_seccomp_stands_in_every_thread(spawn, work):
     assert len(tasks) > 2
     for task in tasks:
         assert task["Seccomp"] == "2" and task["NoNewPrivs"] == "1"
-    assert status(r)["walls"] == ["no_new_privs", "seccomp"]
-    assert "walls          no_new_privs, seccomp\n" in r.command("status", "--socket", r.socket).stdout
+    walls = ["no_new_privs", "landlock", "seccomp"]
+    if os.geteuid() == 0:  # a warning at start, and never out of sight
+        walls.insert(0, "root (no user: is configured)")
+        assert "serving as root: name an account in user:" in r.program.stderr
+    assert status(r)["walls"] == walls
+    assert f"walls          {', '.join(walls)}\n" in r.command("status", "--socket", r.socket).stdout
     assert r.command("reload", "--socket", r.socket).returncode == 0
     assert len(task_fields(r.program.pid)) == len(tasks), "a reload makes no threads"
+
+
+@pytest.mark.walls
+def test_a_reload_that_names_a_file_in_another_folder_says_that_it_needs_a_restart(spawn, work):
+    r = Resolver(spawn, work).start()
+    (work / "elsewhere").mkdir()
+    (work / "elsewhere" / "more.zone").write_text((work / "internal.zone").read_text())
+    r.write_config()
+    r.config.write_text(r.config.read_text().replace("file: internal.zone", "file: elsewhere/more.zone"))
+    assert r.command("reload", "--socket", r.socket).returncode == 0, "a folder below one of the start's is fine"
+    outside = Path(f"/tmp/{work.name}-outside")
+    outside.mkdir()
+    try:
+        (outside / "more.zone").write_text((work / "internal.zone").read_text())
+        r.config.write_text(r.config.read_text().replace("file: elsewhere/more.zone", f"file: {outside}/more.zone"))
+        done = r.command("reload", "--socket", r.socket)
+        assert done.returncode == 1 and f"{outside}/more.zone: lies outside the folders that were named at the start" in done.stderr
+        assert "that needs a restart; the old data stays in force" in done.stderr
+        assert r.dig("config.internal.smplkit.local", "+short", source=PRIVATE) == "127.10.1.11"
+        r.program.stop()
+        r.start()
+        assert r.dig("config.internal.smplkit.local", "+short", source=PRIVATE) == "127.10.1.11"
+        assert r.command("reload", "--socket", r.socket).returncode == 0
+    finally:
+        shutil.rmtree(outside)
 
 
 def everything_works(r):
