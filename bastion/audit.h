@@ -32,7 +32,7 @@ typedef struct audit audit_t;
  * inside audit_append. */
 typedef void (*audit_cb)(void *ctx, int err);
 
-typedef struct audit_status {
+typedef struct audit_state { /* not audit_status: linux/audit.h has one */
   bool failing;     /* the last attempt to write did not succeed */
   uint64_t written; /* records in the file */
   uint64_t waiting;

@@ -412,11 +412,14 @@ static int start(broker_t *b, diag_t *diag)
   char worker[PATH_CAP];
   int launcher = -1;
   spawner_events_t events = {on_template, on_spawned, on_exited, on_died, on_lost, b};
+  b->notify = notify_open();
   int err = find_worker(worker, sizeof worker, diag);
   if (!err)
     err = launcher_fork(worker, &launcher, diag);
   if (!err)
     err = load_as_user(b, diag);
+  if (!err) /* the audit makes a thread */
+    walls_fence(b->config, b->config_path, &b->walls);
   if (!err)
     err = audit_open(b->loop, b->config->audit, &b->audit, diag);
   if (!err)
@@ -438,12 +441,12 @@ static int start(broker_t *b, diag_t *diag)
   faults_log(&b->config->faults);
   if (b->blocks != NULL)
     log_info("%zu users and keys are blocked (%s)", blocks_count(b->blocks), b->config->state);
-  b->notify = notify_open();
   b->sink = headsink_new(&b->config->audit_sink, b->config->audit);
   b->world = (finder_world_t){b->loop, b->config, b->lookup};
   if (catalog_new(&b->world, &b->catalog))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   watch_signals(b);
+  walls_seal(b->config, &b->walls);
   return SMPL_OK;
 }
 

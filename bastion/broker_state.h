@@ -24,6 +24,7 @@
 #include "bastion/spawner.h"
 #include "bastion/state.h"
 #include "bastion/usage.h"
+#include "bastion/walls.h"
 #include "common/control.h"
 #include "common/metrics_http.h"
 #include "common/notify.h"
@@ -186,6 +187,7 @@ struct broker {
   spawner_t *spawner;
   control_server_t *control;
   metrics_server_t *metrics;
+  walls_t walls;    /* the broker's own */
   headsink_t *sink; /* NULL without one */
   notify_t *notify;
   uint64_t alive_at; /* when the service manager was told last */

@@ -210,6 +210,7 @@ static void print_status(const json_t *r)
   printf("%-16s%s, pid %lld, %lld living, %lld started (%lld after a crash)\n", "template",
          json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"),
          num(tmpl, "living"), num(tmpl, "started"), num(tmpl, "renewed"));
+  print_list("broker walls", json_object_get(r, "broker_walls"));
   print_list("template walls", json_object_get(r, "template_walls"));
   print_list("worker walls", json_object_get(r, "worker_walls"));
   printf("%-16s%s, %lld records, %lld waiting, %s\n", "audit",

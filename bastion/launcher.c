@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bastion/walls.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -92,6 +93,7 @@ static int receive_note(int sock, note_t *note, int *fds, size_t *fd_count)
 typedef struct self {
   const char *program;
   int sock;
+  int null; /* /dev/null, opened before its walls stood */
   int signals;
   int *pids; /* of the templates that live */
   size_t count, cap;
@@ -112,7 +114,7 @@ static void keep_few_capabilities(void)
 /* A session of its own, so that Ctrl-C on the terminal reaches the broker alone; nothing of the environment but a tuning
  * of memcpy, worth half the upload speed of AES-GCM, and the one arena of malloc: where memory ends it would read files to
  * see whether a second one helps. Returns on failure alone, with errno. */
-static void execute(const char *program, int sock, int log_fd)
+static void execute(const char *program, int null, int sock, int log_fd)
 {
   char *args[] = {(char *)(uintptr_t)program, NULL};
   char *env[] = {
@@ -125,9 +127,8 @@ static void execute(const char *program, int sock, int log_fd)
   sigset_t none;
   sigemptyset(&none);
   setsid();
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log_fd, 2) < 0 ||
-      dup2(sock, LAUNCHER_SOCK_FD) < 0 || chdir("/") < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+  if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log_fd, 2) < 0 || dup2(sock, LAUNCHER_SOCK_FD) < 0 ||
+      chdir("/") < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
     return;
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
@@ -161,7 +162,7 @@ static int launch(self_t *self, const int *fds, int *pid)
   if (*pid == 0) {
     int sock = lift(fds[0]), log_fd = lift(fds[1]);
     why[1] = lift(why[1]);
-    execute(self->program, sock, log_fd);
+    execute(self->program, lift(self->null), sock, log_fd);
     error = errno;
     ssize_t n = write(why[1], &error, sizeof error);
     _exit(n == (ssize_t)sizeof error ? 127 : 126);
@@ -245,7 +246,8 @@ static noreturn void serve(const char *program, int sock)
     _exit(1);
   keep_few_capabilities();
   self.signals = signalfd(-1, &chld, SFD_NONBLOCK | SFD_CLOEXEC);
-  int err = self.signals < 0 ? SMPL_ESYS : SMPL_OK;
+  self.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  int err = self.signals < 0 || self.null < 0 ? SMPL_ESYS : walls_seal_launcher();
   while (!err) {
     struct pollfd p[] = {{self.sock, POLLIN, 0}, {self.signals, POLLIN, 0}};
     if (poll(p, 2, -1) < 0 && errno != EINTR)

@@ -4,21 +4,23 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bastion/msg.h"
 #include "bastion/worker.h"
 #include "common/error.h"
+#include "common/landlock.h"
+#include "common/seal.h"
 #include "common/ssh_pump.h"
 
 enum {
@@ -56,46 +58,64 @@ static int drop_capabilities(void)
   return syscall(SYS_capset, &header, data) == 0 ? SMPL_OK : SMPL_ESYS;
 }
 
-/* Bits that Debian's header does not know yet. A kernel that is older is asked for less. */
-enum {
-  LL_FS_REFER = 1 << 13,
-  LL_FS_TRUNCATE = 1 << 14,
-  LL_FS_IOCTL_DEV = 1 << 15,
-  LL_NET_BIND_CONNECT = 3,
-  LL_SCOPE_ABSTRACT_UNIX = 1,
+/* What a template does once its walls stand, beside what its workers do, which inherit this list: it forks, ends and buries
+ * them. Before it, the launcher's list stood alone (walls.c). */
+static const seal_rule_t template_calls[] = {
+    SEAL_CALL(recvfrom),
+    SEAL_CALL_IF(sendto, SEAL_ARG(4, IS, 0)),
+    SEAL_CALL(poll),
+    SEAL_CALL(ppoll),
+    SEAL_CALL(recvmsg),
+    SEAL_CALL_IF(sendmsg, SEAL_ARG(2, WITHOUT, MSG_FASTOPEN)),
+    SEAL_CALL(close),
+    SEAL_CALL(close_range),
+    SEAL_CALL(shutdown),
+    SEAL_CALL(clone),
+    SEAL_CALL(wait4),
+    SEAL_CALL_IF(kill, SEAL_ARG(1, IS, SIGKILL)), /* whom else: Landlock says */
+    SEAL_CALL(read),
+    SEAL_CALL(readv),
+    SEAL_CALL(write),
+    SEAL_CALL(writev),
+    SEAL_CALL(fstat),
+    SEAL_CALL(newfstatat),
+    SEAL_CALL(dup2),
+    SEAL_CALL(dup3),
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_DUPFD)),
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_DUPFD_CLOEXEC)),
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_GETFL)),
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_SETFL), SEAL_ARG(2, WITHOUT, O_ASYNC)),
+    /* its workers, until theirs stand */
+    SEAL_CALL(getsockopt),
+    SEAL_CALL(getsockname),
+    SEAL_CALL(getpeername),
+    SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, SOL_SOCKET), SEAL_ARG(2, IS, SO_KEEPALIVE)),
+    SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_TCP)),
+    SEAL_CALL(setgroups),
+    SEAL_CALL(setresgid),
+    SEAL_CALL(setresuid),
+    SEAL_CALL(setrlimit),
+    SEAL_CALL_IF(prlimit64, SEAL_ARG(0, IS, 0)),
+    SEAL_CALL_IF(prctl, SEAL_ARG(0, IS, PR_SET_DUMPABLE), SEAL_ARG(1, IS, 0)),
+    SEAL_CALL_IF(prctl, SEAL_ARG(0, IS, PR_SET_NO_NEW_PRIVS)),
+    SEAL_CALL_IF(prctl, SEAL_ARG(0, IS, PR_SET_SECCOMP)),
+    SEAL_CALL_IF(prctl, SEAL_ARG(0, IS, PR_GET_SECCOMP)),
+    SEAL_CALL(seccomp),
 };
 
-static bool landlock_nothing_allowed(void)
+static bool seal_template(void)
 {
-  struct {
-    uint64_t fs;
-    uint64_t net;
-    uint64_t scoped;
-  } rules = {(1u << 13) - 1, 0, 0};
-  long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (abi < 1)
-    return false;
-  size_t size = sizeof rules.fs;
-  if (abi >= 2)
-    rules.fs |= LL_FS_REFER;
-  if (abi >= 3)
-    rules.fs |= LL_FS_TRUNCATE;
-  if (abi >= 4) {
-    rules.net = LL_NET_BIND_CONNECT;
-    size = sizeof rules.fs + sizeof rules.net;
-  }
-  if (abi >= 5)
-    rules.fs |= LL_FS_IOCTL_DEV;
-  if (abi >= 6) {
-    rules.scoped = LL_SCOPE_ABSTRACT_UNIX;
-    size = sizeof rules;
-  }
-  int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
-  if (fd < 0)
-    return false;
-  bool stands = syscall(SYS_landlock_restrict_self, fd, 0) == 0;
-  close(fd);
-  return stands;
+  seal_t *seal = seal_new(SEAL_REFUSE);
+  seal_add(seal, SEAL_ALLOW, template_calls, SEAL_COUNT(template_calls));
+  seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
+#ifdef SMPL_SANITIZER
+  seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
+  seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
+#else
+  seal_add(seal, SEAL_MISS, seal_absent, seal_absent_count);
+  seal_add(seal, SEAL_END, seal_never, seal_never_count);
+#endif
+  return seal_load(seal, false) == SMPL_OK;
 }
 
 int worker_seal_template(uint32_t *walls, diag_t *diag)
@@ -118,8 +138,10 @@ int worker_seal_template(uint32_t *walls, diag_t *diag)
     return diag_fail_errno(diag, "cannot give up the capabilities of the user namespace");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return diag_fail_errno(diag, "no_new_privs");
-  if (landlock_nothing_allowed())
+  if (landlock_enforce(landlock_new(true))) /* nothing is allowed */
     *walls |= MSG_WALL_LANDLOCK;
+  if (!seal_template())
+    return diag_fail_errno(diag, "seccomp");
   return SMPL_OK;
 }
 
@@ -174,90 +196,65 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
 
 /* All that libssh, OpenSSL and malloc were seen to need. A call outside the list ends the process, one for a file too: what
  * is only refused would be on no record. */
-static const int allowed[] = {
-    SCMP_SYS(poll),
-    SCMP_SYS(recvfrom),
-    SCMP_SYS(close),
-    SCMP_SYS(shutdown),
-    SCMP_SYS(getpid),
-    SCMP_SYS(futex),
-    SCMP_SYS(brk),
-    SCMP_SYS(munmap),
-    SCMP_SYS(mremap),
-    SCMP_SYS(exit_group),
-    SCMP_SYS(getrandom),
-    SCMP_SYS(clock_gettime),
-    SCMP_SYS(restart_syscall),
-    SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(madvise),
-    SCMP_SYS(gettimeofday),
+static const seal_rule_t worker_calls[] = {
+    SEAL_CALL(poll),
+    SEAL_CALL(recvfrom),
+    /* An address beside the bytes would connect again (MSG_FASTOPEN) a socket that was given connected. */
+    SEAL_CALL_IF(sendto, SEAL_ARG(4, IS, 0)),
+    /* Addresses and descriptors can stand in these: with the broker alone. */
+    SEAL_CALL_IF(sendmsg, SEAL_ARG(0, IS, WORKER_PAIR_FD)),
+    SEAL_CALL_IF(recvmsg, SEAL_ARG(0, IS, WORKER_PAIR_FD)),
+    SEAL_CALL(close),
+    SEAL_CALL(shutdown),
+    SEAL_CALL(getpid),
+    SEAL_CALL(futex),
+    SEAL_CALL(brk),
+    /* Memory that can be executed is never needed. */
+    SEAL_CALL_IF(mmap, SEAL_ARG(2, WITHOUT, PROT_EXEC)),
+    SEAL_CALL(munmap),
+    SEAL_CALL(mremap),
+    SEAL_CALL(exit_group),
+    SEAL_CALL(getrandom),
+    SEAL_CALL(clock_gettime),
+    SEAL_CALL(restart_syscall),
+    SEAL_CALL(rt_sigreturn),
+    SEAL_CALL(madvise),
+    SEAL_CALL(gettimeofday),
 #ifdef SMPL_SANITIZER
     /* What the sanitizers' run time needs to report and to manage its shadow. */
-    SCMP_SYS(write),
-    SCMP_SYS(writev),
-    SCMP_SYS(sigaltstack),
-    SCMP_SYS(mprotect),
-    SCMP_SYS(gettid),
-    SCMP_SYS(tgkill),
-    SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(sched_yield),
-    SCMP_SYS(read),
-    SCMP_SYS(getrlimit),
-    SCMP_SYS(prlimit64),
+    SEAL_CALL(write),
+    SEAL_CALL(writev),
+    SEAL_CALL(sigaltstack),
+    SEAL_CALL(mprotect),
+    SEAL_CALL(gettid),
+    SEAL_CALL(tgkill),
+    SEAL_CALL(rt_sigaction),
+    SEAL_CALL(rt_sigprocmask),
+    SEAL_CALL(sched_yield),
+    SEAL_CALL(read),
+    SEAL_CALL(getrlimit),
+    SEAL_CALL(prlimit64),
 #endif
 };
 
 #ifdef SMPL_SANITIZER
 /* A report looks for names; it shall come out without them. */
-static const int denied[] = {
-    SCMP_SYS(open),   SCMP_SYS(openat),    SCMP_SYS(stat),     SCMP_SYS(lstat),      SCMP_SYS(newfstatat),
-    SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+static const seal_rule_t refused[] = {
+    SEAL_CALL(open),      SEAL_CALL(openat),     SEAL_CALL(stat),
+    SEAL_CALL(lstat),     SEAL_CALL(newfstatat), SEAL_CALL(access),
+    SEAL_CALL(faccessat), SEAL_CALL(readlink),   SEAL_CALL(readlinkat),
 };
 #endif
 
-/* Calls whose arguments matter. */
-static int fill_narrowed(scmp_filter_ctx filter)
-{
-  const struct scmp_arg_cmp pair = SCMP_A0(SCMP_CMP_EQ, WORKER_PAIR_FD, 0);
-  const struct scmp_arg_cmp nowhere = SCMP_A4(SCMP_CMP_EQ, 0, 0);
-  const struct scmp_arg_cmp unexecutable = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-  /* An address beside the bytes would connect again (MSG_FASTOPEN) a socket that was given connected. */
-  int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1, nowhere);
-  if (rc == 0) /* addresses and descriptors can stand in these: with the broker alone */
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, pair);
-  if (rc == 0)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1, pair);
-  if (rc == 0) /* memory that can be executed is never needed */
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, unexecutable);
-  return rc;
-}
-
-static int fill_filter(scmp_filter_ctx filter)
-{
-  int rc = fill_narrowed(filter);
-  for (size_t i = 0; i < sizeof allowed / sizeof *allowed && rc == 0; i++)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-#ifdef SMPL_SANITIZER
-  for (size_t i = 0; i < sizeof denied / sizeof *denied && rc == 0; i++)
-    rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), denied[i], 0);
-#endif
-  return rc;
-}
-
 static int syscalls(uint32_t *walls, diag_t *diag)
 {
-  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-  if (!filter)
-    return diag_fail(diag, SMPL_ENOMEM, "seccomp: out of memory");
-  int rc = fill_filter(filter);
-  if (rc == 0)
-    rc = seccomp_load(filter);
-  seccomp_release(filter);
-  if (rc != 0) {
-    errno = -rc;
+  seal_t *seal = seal_new(SEAL_END);
+  seal_add(seal, SEAL_ALLOW, worker_calls, SEAL_COUNT(worker_calls));
+#ifdef SMPL_SANITIZER
+  seal_add(seal, SEAL_REFUSE, refused, SEAL_COUNT(refused));
+#endif
+  if (seal_load(seal, false) != SMPL_OK)
     return fallen(diag, "seccomp");
-  }
   *walls |= MSG_WALL_SECCOMP;
 #ifdef SMPL_SANITIZER
   *walls |= MSG_WALL_SANITIZER;
