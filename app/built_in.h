@@ -14,6 +14,7 @@ typedef struct built_in built_in_t;
 typedef struct program {
   void *service; /* its state; NULL until it is open */
   const front_t *front;
+  int statm;    /* /proc/self/statm, open from the start on; 0: not there */
   bool leaving; /* told to end: no load balancer should send requests any more */
 } program_t;
 

@@ -10,6 +10,8 @@
 #include "app/conn.h"
 #include "common/prom_text.h"
 
+enum { STATM_MAX = 256 }; /* bytes: seven numbers */
+
 /* Microseconds, upper bounds. */
 static const uint64_t bounds[METRICS_BUCKETS] = {100,   250,   500,    1000,   2500,    5000,   10000,
                                                  25000, 50000, 100000, 500000, 1000000, 5000000};
@@ -190,16 +192,16 @@ static void put_front(FILE *f, const front_t *front)
               (double)access_lost(front->access));
 }
 
-static void put_process(FILE *f)
+static void put_process(FILE *f, int statm)
 {
   struct rusage usage;
+  char text[STATM_MAX];
   long pages = 0;
-  FILE *statm = fopen("/proc/self/statm", "re");
-  if (statm != NULL && fscanf(statm, "%*d %ld", &pages) == 1)
+  ssize_t n = statm > 0 ? pread(statm, text, sizeof text - 1, 0) : 0;
+  text[n > 0 ? n : 0] = '\0';
+  if (sscanf(text, "%*d %ld", &pages) == 1)
     prom_number(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
                 (double)pages * (double)sysconf(_SC_PAGESIZE));
-  if (statm != NULL)
-    fclose(statm);
   if (getrusage(RUSAGE_SELF, &usage) == 0)
     prom_number(f, "process_cpu_seconds_total", "counter", "Time on the processor.",
                 (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
@@ -228,7 +230,7 @@ char *metrics_text(const service_t *service, const program_t *program, size_t *l
     put_front(f, program->front);
   if (service->gauges != NULL && program->service != NULL)
     service->gauges(program->service, put_number, f);
-  put_process(f);
+  put_process(f, program->statm);
   if (fclose(f) != 0) {
     free(text);
     return NULL;

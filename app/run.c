@@ -1,5 +1,6 @@
 #include "app/run.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "app/settings.h"
 #include "app/text_out.h"
+#include "app/walls.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "common/lookup.h"
@@ -246,6 +248,9 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   }
   if (!err)
     err = access_open(r->settings.access_log, &r->access, diag);
+  r->program.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (!err)
+    walls_fence(&r->settings, path);
   return err;
 }
 
@@ -361,6 +366,7 @@ int run(const char *path, const service_t *const *services)
   } else {
     settings_each_warning(&r.settings, log_warning, NULL);
     watch_certificates(&r);
+    walls_seal();
     say_ready(&r);
   }
   uv_run(&r.loop, UV_RUN_DEFAULT);
