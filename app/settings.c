@@ -436,6 +436,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->has_source = conf_given(out->conf, &file->resolver.source);
   out->source = file->resolver.source;
   out->access_log = file->access_log;
+  out->internal_key_file = file->internal_key_file;
   out->drain_lag_ms = file->drain.lag;
   out->drain_finish_ms = file->drain.finish;
   out->rate_requests = file->rate.requests;

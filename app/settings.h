@@ -40,6 +40,7 @@ typedef struct settings {
   ip_t source;
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
+  const char *internal_key_file;      /* NULL: none */
   char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
   const char *access_log;             /* NULL: standard output */
   uint64_t drain_lag_ms;              /* served on after SIGTERM */

@@ -72,7 +72,7 @@ bool walls_accounts_elsewhere(const char *nsswitch)
 /* Who is named in roles and user has to be found again at a reload. */
 static bool names_accounts(const config_t *c)
 {
-  return c->user != NULL || roles_given(&c->roles);
+  return c->user != NULL || c->roles.given;
 }
 
 static bool asks_services(const config_t *c)
@@ -125,6 +125,8 @@ void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
     landlock_allow_beside(l, host_keys[i], LANDLOCK_READ);
   landlock_allow_beside(l, c->audit, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE);
   landlock_allow_beside(l, c->control, LANDLOCK_SOCKET | LANDLOCK_REMOVE);
+  if (c->state != NULL)
+    landlock_allow(l, c->state, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE);
   for (size_t i = 0; i < SEAL_COUNT(system); i++)
     landlock_allow(l, system[i], LANDLOCK_READ);
   allow_accounts(l, c);
@@ -149,8 +151,7 @@ static const seal_rule_t broker_calls[] = {
     SEAL_CALL_IF(sendto, SEAL_ARG(3, WITHOUT, MSG_FASTOPEN)), /* audit_sink names its address each time */
     SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX)),
     SEAL_CALL(pipe2),
-    SEAL_CALL_IF(openat,
-                 SEAL_ARG(2, WITHOUT, O_TRUNC)), /* the audit, after it was renamed; where, Landlock says */
+    SEAL_CALL(openat), /* the audit after it was renamed, the state; where, Landlock says */
     SEAL_CALL(pwrite64),
     SEAL_CALL(ftruncate),
     SEAL_CALL(fdatasync),
