@@ -12,6 +12,7 @@
 #include "bastion/audit_file.h"
 #include "bastion/broker_state.h"
 #include "bastion/launcher.h"
+#include "bastion/library.h"
 #include "bastion/listener.h"
 #include "bastion/metrics.h"
 #include "common/clock.h"
@@ -81,8 +82,7 @@ static void on_lost(void *ctx)
   stop_now(b);
 }
 
-/* The worker's executable stands beside our own. */
-static int find_worker(char *path, size_t cap, diag_t *diag)
+int broker_find_worker(char *path, size_t cap, diag_t *diag)
 {
   ssize_t n = readlink("/proc/self/exe", path, cap - sizeof worker_name - 1);
   if (n <= 0)
@@ -412,12 +412,17 @@ static int start(broker_t *b, diag_t *diag)
   char worker[PATH_CAP];
   int launcher = -1;
   spawner_events_t events = {on_template, on_spawned, on_exited, on_died, on_lost, b};
+  char library[LIBSSH_VERSION_MAX] = "";
   b->notify = notify_open();
-  int err = find_worker(worker, sizeof worker, diag);
+  int err = broker_find_worker(worker, sizeof worker, diag);
+  if (!err)
+    library_ask(worker, library);
   if (!err)
     err = launcher_fork(worker, &launcher, diag);
   if (!err)
     err = load_as_user(b, diag);
+  if (!err)
+    err = library_check(library, &b->config->libssh, b->config_path, diag);
   if (!err) /* the audit makes a thread */
     walls_fence(b->config, b->config_path, &b->walls);
   if (!err)

@@ -12,6 +12,7 @@
 #include "bastion/penalty.h"
 #include "bastion/roles.h"
 #include "common/conf.h"
+#include "common/libssh.h"
 #include "common/ip.h"
 #include "common/metrics_conf.h"
 
@@ -116,6 +117,7 @@ typedef struct config {
   penalties_conf_t penalties;
   roles_t roles;
   const char *user; /* to become once started as root; NULL: stays who it is */
+  libssh_conf_t libssh;
   const char *audit;
   uint64_t audit_reserve; /* bytes that shall stay free on its disk; 0: none */
   headsink_conf_t audit_sink;

@@ -11,13 +11,14 @@
 #include "bastion/client.h"
 #include "bastion/config.h"
 #include "bastion/explain.h"
+#include "bastion/library.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
 #include "common/text.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-enum { WATCH_S = 2 };
+enum { WATCH_S = 2, PATH_CAP = 4096 };
 
 static const char usage_text[] =
     "smpl-bastion -c FILE                      run in the foreground\n"
@@ -162,7 +163,14 @@ static int run_check(const options_t *o)
   bool as_served;
   if (o->config == NULL)
     return fail_usage("check needs -c FILE");
-  int err = load_to_check(o->config, &c, &as_served, &diag);
+  char worker[PATH_CAP], library[LIBSSH_VERSION_MAX] = "";
+  int err = broker_find_worker(worker, sizeof worker, &diag);
+  if (!err)
+    library_ask(worker, library);
+  if (!err)
+    err = load_to_check(o->config, &c, &as_served, &diag);
+  if (!err)
+    err = library_check(library, &c->libssh, o->config, &diag);
   if (!err && as_served)
     err = account_can_write(c, &diag);
   size_t blocked = 0;

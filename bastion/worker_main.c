@@ -1,4 +1,5 @@
 /* smpl-bastion-worker: the broker executes it as the template, whose forks are the workers. */
+#include <libssh/libssh.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,7 +25,7 @@ int main(int argc, char **argv)
 {
   harden_process();
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-    puts("smpl-bastion-worker " SMPL_VERSION);
+    printf("smpl-bastion-worker " SMPL_VERSION "\nlibssh %s\n", ssh_version(0));
     return 0;
   }
   if (argc != 1 || !started_by_broker()) {

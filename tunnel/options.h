@@ -7,6 +7,7 @@
 
 #include "common/conf.h"
 #include "common/diag.h"
+#include "common/libssh.h"
 #include "tunnel/forward.h"
 
 enum {
@@ -54,6 +55,7 @@ typedef struct options {
   bool user_given;
   bool known_hosts_given;
   const char *ssh_config; /* -F; NULL: the usual ones, "none": none */
+  libssh_conf_t libssh;
   bool read_ahead;        /* the session's socket is read in large pieces */
   bool any_user;          /* local connections of other users are served too */
   bool gateway;           /* listeners may be reached from other machines */

@@ -499,8 +499,27 @@ static int status_of(const tunnel_t *t, exit_code_t code)
   return t->status >= 0 ? t->status : code == EXIT_ENDED ? EXIT_ENDED : EXIT_FOR_COMMAND;
 }
 
+/* False: it is not to be used, and that was said. */
+static bool library_is_fine(const options_t *options, say_t *say)
+{
+  char loaded[LIBSSH_VERSION_MAX], warning[LIBSSH_WARNING_MAX];
+  diag_t diag = {0};
+  if (text_copy(loaded, sizeof loaded, ssh_version(0)) != SMPL_OK)
+    loaded[0] = '\0';
+  loaded[strcspn(loaded, "/")] = '\0'; /* behind it: what it was built with */
+  if (libssh_check(loaded[0] ? loaded : NULL, &options->libssh, "tunnel.yaml", warning, &diag) != SMPL_OK) {
+    say_end(say, EXIT_OTHER, NULL, diag.text);
+    return false;
+  }
+  if (warning[0])
+    say_note(say, "%s", warning);
+  return true;
+}
+
 int tunnel_run(const options_t *options, say_t *say)
 {
+  if (!library_is_fine(options, say))
+    return options->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
   tunnel_t *t = new_tunnel(options, say);
   if (!t)
     return EXIT_OTHER;
