@@ -19,9 +19,18 @@ endif()
 
 add_link_options(-Wl,--as-needed)
 
+# What each binary carries of this is checked by tests/e2e/test_hardening.py. No -fcf-protection: Debian's start-up objects and
+# libraries are not marked for it, so the linker drops the mark from our programs, and nothing would ever enforce it.
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
-  target_compile_definitions(smpl_flags INTERFACE _FORTIFY_SOURCE=2)
-  add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+  include(CheckCCompilerFlag)
+  foreach(flag -fstack-protector-strong -fstack-clash-protection)
+    string(MAKE_C_IDENTIFIER "SMPL_HAS${flag}" has)
+    check_c_compiler_flag(${flag} ${has})
+    if(${has})
+      add_compile_options(${flag})
+    endif()
+  endforeach()
+  add_compile_options($<$<COMPILE_LANGUAGE:C>:-U_FORTIFY_SOURCE> $<$<COMPILE_LANGUAGE:C>:-D_FORTIFY_SOURCE=3>)
   add_link_options(-pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 endif()
 
