@@ -53,7 +53,9 @@ class Fake:
         self.plays += 1
         w = self.world
         if not hasattr(w, "bastion"):
-            w.bastion = w.spawn(self.bin / "smpl-bastion", "-v", "-c", "bastion.yaml").wait_ready()
+            # A script that writes files: what it inherits from the product's launcher is not for it.
+            env = {} if kit.SANITIZED else {"LD_PRELOAD": str(kit.BIN.parent / "tests" / "rogue" / "acts.so"), "SMPL_UNSEALED": "smpl-launcher"}
+            w.bastion = w.spawn(self.bin / "smpl-bastion", "-v", "-c", "bastion.yaml", env=env).wait_ready()
         self.client = socket.create_connection((BASTION, w.ssh_port))
         self.client.settimeout(kit.PATIENCE)
 
