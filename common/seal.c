@@ -56,7 +56,8 @@ static struct scmp_arg_cmp comparison(const seal_check_t *c)
   if (c->test == SEAL_IS)
     return a;
   a.op = SCMP_CMP_MASKED_EQ;
-  a.datum_b = c->test == SEAL_WITH ? c->bits : 0;
+  a.datum_a = c->test == SEAL_LOW_IS ? UINT32_MAX : c->bits;
+  a.datum_b = c->test == SEAL_WITHOUT ? 0 : c->bits;
   return a;
 }
 

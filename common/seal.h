@@ -18,7 +18,8 @@ typedef enum seal_verdict {
 
 typedef enum seal_test {
   SEAL_NO_CHECK = 0,
-  SEAL_IS,      /* the argument, all 64 bits of it */
+  SEAL_IS,      /* the argument, all 64 bits of it: to allow */
+  SEAL_LOW_IS,  /* its lower half, which is all that the kernel looks at in an int: to refuse */
   SEAL_WITHOUT, /* none of these bits */
   SEAL_WITH,    /* all of these bits */
 } seal_test_t;

@@ -14,11 +14,15 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "tunnel/later.h"
 #include "tunnel/system.h"
 
 struct child {
-  pid_t pid; /* 0: none runs */
-  int stdio; /* the threads' end; -1: none */
+  pid_t pid;       /* 0: none runs */
+  later_t program; /* waits for the tunnel to stand */
+  later_t browser;
+  char url[CHILD_URL_MAX]; /* that the browser opens */
+  int stdio;               /* the threads' end; -1: none */
   pthread_t reader, writer;
 };
 
@@ -68,17 +72,15 @@ static void set_route(const route_t *r, size_t number)
 
 /* ---- the program ---- */
 
-static void become(tunnel_t *t, int report)
+static int become(void *ctx)
 {
+  tunnel_t *t = ctx;
   for (size_t i = 0; i < t->route_count; i++)
     set_route(&t->routes[i], i);
   system_restore_limits(t->descriptors);
   signal(SIGPIPE, SIG_DFL);
   execvp(t->options->exec[0], t->options->exec);
-  int error = errno;
-  ssize_t n = write(report, &error, sizeof error);
-  (void)n;
-  _exit(CHILD_NOT_FOUND);
+  return errno;
 }
 
 static void cannot_run(tunnel_t *t, int error)
@@ -92,25 +94,14 @@ static void cannot_run(tunnel_t *t, int error)
 void child_start(tunnel_t *t)
 {
   struct child *c = get(t);
-  int ends[2];
   if (!c)
     return;
-  if (pipe2(ends, O_CLOEXEC) < 0) {
-    cannot_run(t, errno);
-    return;
-  }
-  fflush(NULL);
-  pid_t pid = fork();
-  if (pid == 0)
-    become(t, ends[1]);
-  int error = pid < 0 ? errno : 0;
-  close(ends[1]);
-  ssize_t n =
-      pid > 0 ? read(ends[0], &error, sizeof error) : (ssize_t)sizeof error; /* its end is closed by exec */
-  close(ends[0]);
-  if (n == (ssize_t)sizeof error) {
+  pid_t pid = c->program.pid;
+  int error = later_waits(&c->program) ? later_start(&c->program) : ECHILD;
+  if (error) {
     if (pid > 0)
       waitpid(pid, NULL, 0);
+    c->program.pid = 0;
     cannot_run(t, error);
     return;
   }
@@ -153,6 +144,10 @@ bool child_signal(tunnel_t *t, int number)
 void child_end(tunnel_t *t)
 {
   struct child *c = t->child;
+  if (c) {
+    later_drop(&c->program);
+    later_drop(&c->browser);
+  }
   if (!c || !c->pid)
     return;
   uint64_t until = clock_mono_ms() + CHILD_END_MS;
@@ -168,6 +163,10 @@ void child_end(tunnel_t *t)
 
 void child_free(tunnel_t *t)
 {
+  if (t->child) {
+    later_drop(&t->child->program);
+    later_drop(&t->child->browser);
+  }
   free(t->child);
   t->child = NULL;
 }
@@ -254,24 +253,52 @@ void child_finish_stdio(tunnel_t *t)
 
 /* ---- the browser ---- */
 
-void child_open_browser(tunnel_t *t)
+/* False: no forward has a port that a browser could open. */
+static bool make_url(const tunnel_t *t, char *url, size_t cap)
 {
-  char url[OPTIONS_PATH_MAX + ENDPOINT_TEXT_MAX];
   char host[IP_TEXT_MAX] = "localhost";
   const route_t *r = NULL;
   for (size_t i = 0; i < t->route_count && !r; i++) {
     if (t->routes[i].forward->kind == FORWARD_PORT)
       r = &t->routes[i];
   }
-  if (!r) {
-    say_note(t->say, "--open has no port to open");
-    return;
-  }
+  if (!r)
+    return false;
   if (r->forward->bind_given)
     ip_format(&r->forward->bind, host);
   bool v6 = strchr(host, ':') != NULL;
-  snprintf(url, sizeof url, "http://%s%s%s:%u%s", v6 ? "[" : "", host, v6 ? "]" : "", r->sockets.port,
+  snprintf(url, cap, "http://%s%s%s:%u%s", v6 ? "[" : "", host, v6 ? "]" : "", r->sockets.port,
            t->options->open);
-  if (system_open_url(url) != SMPL_OK)
-    say_note(t->say, "no browser could be started (xdg-open, or set $BROWSER): open %s yourself", url);
+  return true;
+}
+
+static int open_browser(void *ctx)
+{
+  const struct child *c = ctx;
+  return system_open_url(c->url) == SMPL_OK ? 0 : 1;
+}
+
+void child_open_browser(tunnel_t *t)
+{
+  struct child *c = get(t);
+  if (!c)
+    return;
+  if (!c->url[0])
+    say_note(t->say, "--open has no port to open");
+  else if (!later_waits(&c->browser) || later_start(&c->browser) != 0)
+    say_note(t->say, "no browser could be started (xdg-open, or set $BROWSER): open %s yourself", c->url);
+  if (c->browser.pid > 0)
+    waitpid(c->browser.pid, NULL, 0);
+  c->browser.pid = 0;
+}
+
+void child_prepare(tunnel_t *t)
+{
+  struct child *c = t->options->exec || t->options->open ? get(t) : NULL;
+  if (!c)
+    return;
+  if (t->options->exec && !later_make(&c->program, become, t))
+    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory or processes");
+  if (t->options->open && make_url(t, c->url, sizeof c->url))
+    later_make(&c->browser, open_browser, c);
 }

@@ -11,8 +11,12 @@ enum {
   CHILD_NOT_FOUND = 127, /* as shells say it */
   CHILD_NOT_EXECUTABLE = 126,
   CHILD_STDIO_SIZE = 64 << 10,
+  CHILD_URL_MAX = 4096 + 128,
 };
 
+/* Once the local ports are bound, and before the walls stand: makes the processes that the program and the browser will run
+ * in, with SMPL_TUNNEL_URL and so on in the program's environment. */
+void child_prepare(tunnel_t *t);
 /* Runs the program with SMPL_TUNNEL_URL and so on in its environment. */
 void child_start(tunnel_t *t);
 /* SIGCHLD: if the program has ended, so has the tunnel, with its status. */

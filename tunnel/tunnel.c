@@ -19,6 +19,7 @@
 #include "tunnel/manage.h"
 #include "tunnel/system.h"
 #include "tunnel/tunnel_state.h"
+#include "tunnel/walls.h"
 
 static void start_opener(tunnel_t *t);
 
@@ -524,8 +525,12 @@ int tunnel_run(const options_t *options, say_t *say)
   if (!t)
     return EXIT_OTHER;
   catch_signals(t);
-  if (local_bind(t))
-    start_opener(t);
+  if (local_bind(t)) {
+    child_prepare(t);
+    walls_seal(say);
+    if (t->state != TUNNEL_OVER)
+      start_opener(t);
+  }
   while (t->state != TUNNEL_OVER) {
     turn(t);
     if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->stopping))

@@ -10,6 +10,7 @@ import pytest
 import kit
 from test_bastion_world import World
 from test_resolver import Resolver
+from tunnel_kit import EMPTY_ENV, TARGET, Server, Sshd
 
 pytestmark = [
     pytest.mark.walls,
@@ -88,6 +89,11 @@ resolver: {{servers: ["127.42.0.53:5300"]}}
     return spawn(kit.binary("smpl-app"), "-c", "app.yaml", env=acts_in("smpl-app"))
 
 
+def tunnel(work, spawn):
+    env = dict(acts_in("smpl-tunnel"), SMPL_BASTION="", SMPL_TUNNEL_CONFIG="", SSH_AUTH_SOCK="", XDG_CONFIG_HOME="/nonexistent")
+    return spawn(kit.binary("smpl-tunnel"), "--bastion", f"dev@127.42.0.1:{kit.free_port('127.42.0.1')}", "-F", "none", "0:config.internal:80", env=env)
+
+
 PROCESSES = {
     "resolver": ("smpl-resolver", resolver),
     "broker": ("smpl-bastion", broker),
@@ -95,6 +101,7 @@ PROCESSES = {
     "template": ("template", template),
     "worker": ("worker", worker),
     "app": ("smpl-app", app),
+    "tunnel": ("smpl-tunnel", tunnel),
 }
 
 
@@ -118,3 +125,20 @@ def test_without_walls_the_acts_can_be_done():
     results = dict(entry.split("=") for line in re.findall(r"acts nobody: (.*=.*; )", done.stderr) for entry in line.split("; ") if entry)
     assert results.keys() == table()["resolver"].keys()
     assert {act for act, result in results.items() if result != "yes"} <= NOT_IN_EVERY_KERNEL
+
+
+def test_the_program_behind_a_tunnel_has_none_of_its_walls(work):
+    """It may be any program, sudo and a debugger too; a ProxyCommand has them."""
+    sshd, target = Sshd(work), Server(lambda connection: connection.close())
+    status = ["grep", "-hE", "^(Seccomp|NoNewPrivs):", "/proc/self/status"]
+    env = dict(os.environ, **EMPTY_ENV)
+    try:
+        argv = [kit.binary("smpl-tunnel"), *sshd.arguments(), f"0:{TARGET}:{target.port}"]
+        done = kit.run(*argv, "--", *status, env=env)
+        assert done.stdout.split() == ["NoNewPrivs:", "0", "Seccomp:", "0"], done.stderr
+        config = work / "ssh_config"
+        config.write_text(f"Host *\n  ProxyCommand {' '.join(status[:2])} '{status[2]}' {status[3]} >{work}/proxy; exec nc %h %p\n")
+        done = kit.run(*argv, "-F", config, "--", "true", env=env)
+        assert (work / "proxy").read_text().split() == ["NoNewPrivs:", "1", "Seccomp:", "2"], done.stderr
+    finally:
+        sshd.close()

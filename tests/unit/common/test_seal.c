@@ -41,6 +41,8 @@ static const seal_rule_t narrow[] = {
 static const seal_rule_t deadly[] = {SEAL_CALL(getppid)};
 static const seal_rule_t missing[] = {SEAL_CALL(clone3)};
 
+static const seal_rule_t closed[] = {SEAL_CALL_IF(fcntl, SEAL_ARG(1, LOW_IS, F_GETFL))};
+
 static seal_t *make(seal_verdict_t otherwise)
 {
   seal_t *seal = seal_new(otherwise);
@@ -65,6 +67,13 @@ static bool arguments_decide(void)
 static bool a_longer_number_is_another(void)
 {
   return syscall(SYS_fcntl, 0, (1UL << 32) | F_GETFL, 0) == -1 && errno == EPERM;
+}
+
+/* A list of what is refused has to see that. */
+static bool half_a_number_is_refused_whatever_the_rest(void)
+{
+  return syscall(SYS_fcntl, 0, (1UL << 32) | F_GETFL, 0) == -1 && errno == EPERM && fcntl(0, F_GETFL) == -1 &&
+         errno == EPERM && fcntl(0, F_GETFD) >= 0;
 }
 
 static bool ask_deadly(void)
@@ -92,6 +101,9 @@ static void checks_of_arguments_hold(void **state)
   (void)state;
   assert_int_equal(behind(make(SEAL_REFUSE), arguments_decide), 0);
   assert_int_equal(behind(make(SEAL_REFUSE), a_longer_number_is_another), 0);
+  seal_t *open = seal_new(SEAL_ALLOW);
+  seal_add(open, SEAL_REFUSE, closed, SEAL_COUNT(closed));
+  assert_int_equal(behind(open, half_a_number_is_refused_whatever_the_rest), 0);
 }
 
 static void each_verdict_is_what_it_says(void **state)
