@@ -35,7 +35,10 @@ class RogueWorld(World):
         shutil.copy(kit.binary("smpl-bastion"), folder / "smpl-bastion")
         shutil.copy(executable(kind), folder / "smpl-bastion-worker")
         kit.keygen(work / "ops", comment="ops")
-        self.bastion = self.spawn(folder / "smpl-bastion", "-v", "-c", "bastion.yaml").wait_ready()
+        # The launcher's filter is inherited; who asks what stands behind all filters is without that one too.
+        unsealed = {"LD_PRELOAD": str(kit.BIN.parent / "tests" / "rogue" / "acts.so"), "SMPL_UNSEALED": "smpl-launcher"}
+        env = unsealed if kind == "unfiltered" and not kit.SANITIZED else {}
+        self.bastion = self.spawn(folder / "smpl-bastion", "-v", "-c", "bastion.yaml", env=env).wait_ready()
         self.bastion.rogue = True
 
 
