@@ -259,6 +259,36 @@ static void host_is_the_listener_s_own_or_a_configured_one(void **state)
   }
 }
 
+/* A listener on all addresses: its own is the one that the connection came to. */
+static void own_address_is_where_the_connection_came_to(void **state)
+{
+  rig_t *r = *state;
+  static char usual[sizeof address];
+  metrics_conf_t conf = {0};
+  metrics_server_t *server;
+  diag_t diag = {""};
+  memcpy(usual, address, sizeof usual);
+  char *port = strrchr(address, ':');
+  snprintf(port, sizeof address - (size_t)(port - address), ":%u", 20000 + (unsigned)getpid() % 10000);
+  char all[ENDPOINT_TEXT_MAX];
+  snprintf(all, sizeof all, "0.0.0.0%s", port);
+  assert_int_equal(endpoint_parse(all, &conf.address), 0);
+  if (metrics_server_open(&r->loop, &conf, source, NULL, &server, &diag))
+    fail_msg("%s", diag.text);
+  static const char *const cases[][2] = {{"0.0.0.0", "421"},
+                                         {"127.0.0.1", "421"},
+                                         {"localhost", "200"},
+                                         {"%s", "200"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char request[200];
+    snprintf(request, sizeof request, "GET /metrics HTTP/1.1\r\nHost: %s\r\n\r\n",
+             strcmp(cases[i][0], "%s") == 0 ? address : cases[i][0]);
+    assert_int_equal(strncmp(say(r, request, strlen(request)) + sizeof "HTTP/1.1", cases[i][1], 3), 0);
+  }
+  metrics_server_close(server);
+  memcpy(address, usual, sizeof address);
+}
+
 static void one_host_is_needed_and_no_second(void **state)
 {
   static const char *const bad[] = {"GET /metrics HTTP/1.1\r\n\r\n",
@@ -347,6 +377,7 @@ int main(void)
       cmocka_unit_test(counters_are_told_by_view_transport_and_rcode),
       cmocka_unit_test_setup_teardown(only_get_metrics_is_answered, up, down),
       cmocka_unit_test_setup_teardown(host_is_the_listener_s_own_or_a_configured_one, up, down),
+      cmocka_unit_test_setup_teardown(own_address_is_where_the_connection_came_to, up, down),
       cmocka_unit_test_setup_teardown(one_host_is_needed_and_no_second, up, down),
       cmocka_unit_test_setup_teardown(requests_are_bounded, up, down),
       cmocka_unit_test_setup_teardown(places_are_taken_from_the_source_with_most, up, down),
