@@ -158,6 +158,24 @@ def test_connections_are_counted_by_address_by_network_and_by_provider(world):
     kit.wait_until(lambda: w.get(GREEDY) == 200, "places that were given back can be had again")
 
 
+def test_tls_handshakes_that_nobody_begins_hold_places_of_the_same_share(world, work):
+    done = kit.run(kit.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                   "-subj", "/CN=h", "-keyout", work / "key", "-out", work / "crt")
+    assert done.returncode == 0, done.stderr
+    (work / "h.pem").write_text((work / "crt").read_text() + (work / "key").read_text())
+    port = kit.free_port(PUBLIC)
+    w = world("{source: {connections: 20}}", edit=lambda text: text.replace(
+        "  errorfile 408 /dev/null", f"  bind {PUBLIC}:{port} ssl crt {work / 'h.pem'}\n  errorfile 408 /dev/null", 1))
+    held = []
+    for _ in range(40):
+        with contextlib.suppress(ConnectionResetError):
+            held.append(socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE, source_address=(GREEDY, 0)))
+    held = settle(held, 20 + THREADS)
+    assert len(held) >= 20 and w.get(GREEDY) is None and w.get(VICTIM) == 200
+    for s in held:
+        s.close()
+
+
 def test_connections_a_second_are_limited_and_what_was_refused_does_not_count(world):
     w = world("{source: {connection_rate: 3}}")  # 30 in ten seconds
     start = time.monotonic()
