@@ -30,6 +30,8 @@ int session_wait(ssh_session session, uint64_t until)
 {
   int flags = ssh_get_poll_flags(session);
   struct pollfd p = {ssh_get_fd(session), POLLIN, 0};
+  if (p.fd < 0) /* the other side has said goodbye: nothing more comes, whatever libssh waits for */
+    return SMPL_ECLOSED;
   if (flags & SSH_WRITE_PENDING)
     p.events |= POLLOUT;
   uint64_t now = clock_mono_ms();
@@ -127,7 +129,12 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
   while ((rc = ssh_connect(session)) == SSH_AGAIN) {
-    if (session_wait(session, until) != SMPL_OK) {
+    int waited = session_wait(session, until);
+    if (waited == SMPL_ECLOSED) {
+      rc = SSH_ERROR;
+      break;
+    }
+    if (waited != SMPL_OK) {
       diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s%s%s", o->host,
                 o->port, SESSION_STEP_MS / 1000, preface->text[0] ? "; it says: " : "", preface->text);
       return EXIT_NO_BASTION;

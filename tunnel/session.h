@@ -46,8 +46,8 @@ void session_close(session_t *session);
 /* auth.c: signs in with the identity files and the agent. */
 exit_code_t session_sign_in(session_t *session, session_memory_t *memory, say_t *say, diag_t *diag);
 
-/* Waits until the session's socket is ready for libssh, at most until the monotonic time until. 0 or
- * SMPL_ETIMEOUT. */
+/* Waits until the session's socket is ready for libssh, at most until the monotonic time until. 0,
+ * SMPL_ETIMEOUT, SMPL_ECLOSED. */
 int session_wait(ssh_session session, uint64_t until);
 
 /* What the bastion said when it ended the session; "" if it said nothing. Borrowed from the session. */

@@ -163,6 +163,20 @@ def test_connections_above_the_rate_are_refused_in_words_and_the_tunnel_goes_on(
     assert program.running()
 
 
+def test_a_login_that_is_refused_by_a_limit_is_told_at_once_in_the_bastions_words(place):
+    place.programs["bastion"].stop()
+    config = place.work / "bastion.yaml"
+    config.write_text(config.read_text() + "limits: {connection_rate: {connections: 1, burst: 2}, sessions_per_user: 1}\n")
+    place.start("bastion")
+    first = place.tunnel("0:config.internal")
+    local_port(first)
+    second = place.tunnel("0:config.internal")
+    place.programs["bastion"].wait_line("login of dev refused")
+    second.wait(15)  # not when the patience with a silent server is over: SESSION_STEP_MS are 20 s
+    assert second.process.returncode == 6
+    assert re.search("is not let in at 127.0.0.1: the user (has reached the limit of sessions|opens more connections)", second.stderr), second.stderr
+
+
 def answers(port):
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"there?")
