@@ -146,14 +146,9 @@ int door_enter(door_t *d, door_place_t *newcomer, const ip_t *ip, bool known, co
 
 char *door_network(const door_verdict_t *v, char *buf)
 {
-  enum { V4_PREFIX = 96 + 24, V6_PREFIX = 48 };
   const ip_t *ip = &v->victim->ip;
-  if (v->rule == DOOR_SOURCE)
-    return source_format(ip, buf);
-  ip_net_t net = {*ip, ip_is_v4(ip) ? V4_PREFIX : V6_PREFIX};
-  for (size_t i = net.prefix / 8u; i < sizeof net.base.b; i++)
-    net.base.b[i] = 0;
-  return ip_net_format(&net, buf);
+  ip_net_t net = source_network(ip);
+  return v->rule == DOOR_SOURCE ? source_format(ip, buf) : ip_net_format(&net, buf);
 }
 
 const char *door_rule_name(door_rule_t rule)

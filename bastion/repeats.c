@@ -68,21 +68,40 @@ static bool is_idle(const repeats_source_t *s, uint64_t now)
          (s->repeats.count == 0 && (now - s->repeats.rate.at) * REPEATS_PER_SECOND >= s->repeats.rate.milli);
 }
 
-repeats_t *repeats_of(repeats_table_t *t, const ip_t *address, uint64_t now)
+/* What there is of a source, of its network, and of free places. */
+typedef struct found {
+  repeats_source_t *own, *network, *free;
+  size_t of_network;
+} found_t;
+
+static found_t look(repeats_table_t *t, const ip_t *address, uint64_t now)
 {
-  repeats_source_t *free_one = NULL;
+  ip_net_t net = source_network(address);
+  found_t f = {NULL, NULL, NULL, 0};
   for (size_t i = 0; i < REPEATS_SOURCES; i++) {
     repeats_source_t *s = &t->sources[i];
-    if (s->used && source_same(&s->source, address))
-      return &s->repeats;
-    if (free_one == NULL && is_idle(s, now))
-      free_one = s;
+    if (s->used && !s->network && source_same(&s->source, address)) {
+      f.own = s;
+    } else if (is_idle(s, now)) {
+      f.free = f.free == NULL ? s : f.free;
+    } else if (ip_net_contains(&net, &s->source)) {
+      f.of_network += !s->network;
+      f.network = s->network ? s : f.network;
+    }
   }
-  if (free_one == NULL)
+  return f;
+}
+
+repeats_t *repeats_of(repeats_table_t *t, const ip_t *address, uint64_t now)
+{
+  found_t f = look(t, address, now);
+  bool many = f.own == NULL && f.of_network >= REPEATS_OF_NETWORK;
+  if (f.own != NULL)
+    return &f.own->repeats;
+  if (many && f.network != NULL)
+    return &f.network->repeats;
+  if (f.free == NULL)
     return &t->others.repeats;
-  free_one->used = true;
-  free_one->source = source_of(address);
-  free_one->repeats.rate = (rate_t){0, 0};
-  free_one->repeats.count = 0;
-  return &free_one->repeats;
+  *f.free = (repeats_source_t){.used = true, .network = many, .source = source_of(address)};
+  return &f.free->repeats;
 }

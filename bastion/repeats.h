@@ -16,6 +16,8 @@ enum {
   REPEATS_KINDS = 8,      /* kinds told apart; what exceeds them is told as one */
   REPEATS_MS = 30000,     /* between the first that is counted and its record */
   REPEATS_SOURCES = 128,  /* sources told apart; what exceeds them shares one budget */
+  REPEATS_OF_NETWORK =
+      8, /* of one network (an IPv6 /48, an IPv4 /24); what exceeds them shares one budget of the network's */
 };
 
 /* A bucket of tokens that refills with time; starts full. */
@@ -57,6 +59,7 @@ void repeats_flush(repeats_t *r, repeats_cb cb, void *ctx);
 /* A budget for each source. */
 typedef struct repeats_source {
   bool used;
+  bool network; /* of what exceeds REPEATS_OF_NETWORK sources of the one that this source is in */
   ip_t source;
   repeats_t repeats;
 } repeats_source_t;
@@ -66,6 +69,6 @@ typedef struct repeats_table {
   repeats_source_t others; /* used is false */
 } repeats_table_t;
 
-/* The source's budget, or that of all others while the table is full of sources that were here lately. Valid until the
+/* The source's budget, or that of its network, or that of all others while the table is full of sources that were here lately. Valid until the
  * next call. */
 repeats_t *repeats_of(repeats_table_t *t, const ip_t *address, uint64_t now);

@@ -91,7 +91,10 @@ static void tell_of_source(void *ctx, const repeat_t *kind)
 {
   const tell_t *tell = ctx;
   char text[SOURCE_TEXT_MAX] = "others";
-  if (tell->source->used)
+  ip_net_t network = source_network(&tell->source->source);
+  if (tell->source->network)
+    ip_net_format(&network, text);
+  else if (tell->source->used)
     source_format(&tell->source->source, text);
   json_t *r = json_pack("{s:s, s:s}", "event", kind->event, "source", text);
   set_repeat(r, kind);

@@ -11,8 +11,7 @@ import kit
 
 pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 import paramiko  # noqa: E402
-from rogue import GONE, Rogue, RogueWorld  # noqa: E402
-from test_bastion_world import BASTION  # noqa: E402
+from rogue import GONE, Rogue, RogueWorld, message  # noqa: E402
 
 FRESH_MS = 100  # SPAWNER_FRESH_MS
 USERS = "  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: ops, keys: ops.pub, groups: [developers]}\n"
@@ -48,6 +47,8 @@ def crash(w, how, signed_in=False, source="127.42.9.9"):
 @pytest.mark.parametrize("signed_in", [False, True], ids=["before the login", "after the login"])
 @pytest.mark.parametrize("how, signal", [("crash segv", 11), ("crash ill", 4), ("call 41 1 1 0", 31)])
 def test_after_a_crash_the_next_connection_has_a_worker_of_another_template(world, how, signal, signed_in):
+    if kit.SANITIZED and signal != 31:
+        pytest.skip("the sanitizer catches the fault and ends the process with a status")
     w = world()
     with Rogue(w, source="127.42.9.1") as before, Rogue(w, source="127.42.9.2") as other:
         first = parent(before.pid)
@@ -90,7 +91,7 @@ def test_who_crashes_workers_at_will_closes_the_door_to_nobody(world):
     clients = [Rogue(w, source=f"127.51.{i}.1") for i in range(8)]  # of one template, and they crash together
     before = w.status()["template"]["renewed"]
     for client in clients:
-        client.transport._send_message(paramiko_password(client, "rogue crash segv"))
+        client.transport._send_message(message(b"\x32", "dev", "ssh-connection", "password", False, "rogue crash segv"))
     for client in clients:
         client.ended()
         client.close()
@@ -101,11 +102,6 @@ def test_who_crashes_workers_at_will_closes_the_door_to_nobody(world):
     assert template["started"] - started == template["renewed"]
     counts = w.status()["counts"]
     assert (counts["dropped"], counts["gave_way"]) == (0, 0)
-
-
-def paramiko_password(client, command):
-    from rogue import message
-    return message(b"\x32", "dev", "ssh-connection", "password", False, command)
 
 
 def test_a_source_answers_for_crashes_before_the_login_and_a_user_for_those_after_it(world):

@@ -103,7 +103,7 @@ static ip_t numbered(unsigned i)
 {
   char text[32];
   ip_t ip;
-  snprintf(text, sizeof text, "10.%u.%u.%u", i >> 16, (i >> 8) & 255, i & 255);
+  snprintf(text, sizeof text, "%u.%u.%u.1", 10 + (i >> 16), (i >> 8) & 255, i & 255); /* a network each */
   assert_int_equal(ip_parse(text, &ip), 0);
   return ip;
 }
@@ -135,6 +135,42 @@ static void sources_have_budgets_of_their_own_and_are_bounded(void **state)
   assert_int_equal(t.sources[0].repeats.count, 1);
 }
 
+/* An attacker with a whole /48, or a /24, does not take the places of the others' sources. */
+static void a_network_has_so_many_budgets_and_then_one_for_the_rest(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *base;
+    unsigned byte, count;
+  } networks[] = {{"2001:db8:1::", 6, 65536}, {"198.51.100.0", 15, 256}};
+  for (size_t k = 0; k < 2; k++) {
+    static repeats_table_t t;
+    memset(&t, 0, sizeof t);
+    unsigned written = 0;
+    for (unsigned i = 0; i < networks[k].count; i++) {
+      ip_t ip;
+      assert_int_equal(ip_parse(networks[k].base, &ip), 0);
+      ip.b[networks[k].byte] = (uint8_t)(networks[k].count > 256 ? i >> 8 : i);
+      if (networks[k].count > 256)
+        ip.b[networks[k].byte + 1] = (uint8_t)i;
+      for (unsigned n = 0; n < 2; n++)
+        written += repeats_allow(repeats_of(&t, &ip, 1000), 1000);
+    }
+    size_t used = 0, of_networks = 0;
+    for (size_t i = 0; i < REPEATS_SOURCES; i++) {
+      used += t.sources[i].used;
+      of_networks += t.sources[i].network;
+    }
+    assert_int_equal(used, REPEATS_OF_NETWORK + 1);
+    assert_int_equal(of_networks, 1);
+    assert_int_equal(written, 2 * REPEATS_OF_NETWORK + REPEATS_BURST);
+    ip_t other = numbered(7);
+    repeats_t *r = repeats_of(&t, &other, 1000);
+    assert_ptr_not_equal(r, &t.others.repeats);
+    assert_true(repeats_allow(r, 1000));
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -142,6 +178,7 @@ int main(void)
       cmocka_unit_test(what_is_counted_is_told_by_kind_and_nothing_is_lost),
       cmocka_unit_test(kinds_are_bounded_and_the_rest_is_one),
       cmocka_unit_test(long_text_is_cut_short),
+      cmocka_unit_test(a_network_has_so_many_budgets_and_then_one_for_the_rest),
       cmocka_unit_test(sources_have_budgets_of_their_own_and_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
