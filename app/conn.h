@@ -77,7 +77,6 @@ struct front {
   void (*done)(void *ctx, size_t abandoned);
   void *done_ctx;
   uint64_t lag_deadline, drain_deadline, give_up_deadline;
-  bool trim; /* much was freed */
   uint64_t trim_after;
   uv_timer_t tick;
   uv_idle_t pace; /* runs while somebody waits for a round */

@@ -73,7 +73,6 @@ void front_request_free(request_t *request)
   if (request->owed)
     front->owed--;
   front->values -= request->values;
-  front->trim = front->trim || request->parsed != NULL;
   parse_forget(request);
   request_clear(request);
   if (front->spare_count == SPARE_REQUESTS) {
@@ -140,11 +139,8 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
 /* Many small blocks, once freed, stay with the process unless the allocator is asked. */
 static void trim_memory(front_t *front, uint64_t now)
 {
-  if (!front->trim || now < front->trim_after)
-    return;
-  parse_trim(front->parse);
-  front->trim = false;
-  front->trim_after = now + LIMIT_TRIM_MS;
+  if (now >= front->trim_after && parse_trim(front->parse))
+    front->trim_after = now + LIMIT_TRIM_MS;
 }
 
 static void close_idle(front_t *front, bool but_unread);

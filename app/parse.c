@@ -37,10 +37,10 @@ typedef struct list {
 struct parse {
   uv_async_t async; /* says: something is in `finished` */
   turns_t *turns;
-  list_t work, dead; /* parsed ones that wait for a thread: to be looked at, to be freed */
-  size_t away;       /* handed over and not back */
-  parsed_t trim;     /* no body: has a thread give memory back */
-  bool trimming;
+  list_t work, dead;    /* parsed ones that wait for a thread: to be looked at, to be freed */
+  size_t away;          /* handed over and not back */
+  parsed_t trim;        /* no body: has a thread give memory back */
+  bool trimming, freed; /* bodies were freed since the last time that memory was given back */
   uint64_t here, there;
 
   uv_mutex_t lock;
@@ -183,6 +183,7 @@ static void take_back(parse_t *p, parsed_t *b)
   case STEP_FREE:
     turns_give_back(p->turns, &b->turn, 0);
     free(b);
+    p->freed = true;
     break;
   case STEP_TRIM:
     p->trimming = false;
@@ -269,14 +270,16 @@ void request_work(request_t *request, void (*work)(void *ctx), void (*done)(void
   feed(request->front->parse);
 }
 
-void parse_trim(parse_t *p)
+bool parse_trim(parse_t *p)
 {
-  if (p->trimming)
-    return;
+  if (p->trimming || !p->freed)
+    return false;
   p->trimming = true;
+  p->freed = false;
   p->trim.step = STEP_TRIM;
   push(&p->dead, &p->trim);
   feed(p);
+  return true;
 }
 
 parse_counts_t parse_counts(const parse_t *p)

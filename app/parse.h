@@ -30,8 +30,8 @@ bool parse_is_away(const struct request *request);
 /* The request is over, wherever its body is, but not while it is away. May be called for any request. */
 void parse_forget(struct request *request);
 
-/* Gives freed memory back to the system, some time soon. */
-void parse_trim(parse_t *parse);
+/* If bodies were freed since the last time: gives their memory back to the system, some time soon. */
+bool parse_trim(parse_t *parse);
 
 typedef struct parse_counts {
   size_t waiting, parsed; /* bodies that wait; parsed ones, and those being parsed */

@@ -103,7 +103,7 @@ def test_limits_and_sessions_say_how_things_stand(world):
 
 
 def test_an_end_that_comes_near_is_told_and_told_again_after_it_was_averted(world):
-    w, idle = world(), 3 * kit.ample(1)
+    w, idle = world(), 3 * kit.ample(1) + 1
     w.write(grants=grants(w, idle=f"{idle}s"))
     w.command("reload")
     shared = w.work / "mux"
