@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -257,7 +258,7 @@ BREACHES = {  # by whether the user has signed in: what the worker says, and wha
             lambda p, w: opened(p, w) and w.traffic(1, 9, 9) or w.traffic(1, 8, 9), "counts backwards"),
         "more bytes than there are": (lambda p, w: opened(p, w) and w.traffic(1, 1 << 63, 0), "more bytes than there can be"),
         "traffic without end": (
-            lambda p, w: opened(p, w) and w.put(w.packet(fb.TRAFFIC, struct.pack("=IIQQ", 1, 0, 0, 0)), times=200_000), "floods the broker"),
+            lambda p, w: opened(p, w) and flood(w, w.packet(fb.TRAFFIC, struct.pack("=IIQQ", 1, 0, 0, 0))), "floods the broker|no message of the contract"),
         "keys without end, answers unread": (lambda p, w: w.put(w.packet(fb.PROBE), times=200_000), "floods the broker|does not read"),
         "questions without end, answers unread": (
             lambda p, w: w.put(question(w, '{"cmd":"whoami"}'), times=200_000), "floods the broker|does not read"),
@@ -332,6 +333,15 @@ def replay(p, w):
 def opened(p, w):
     assert w.open(WEB, p.target.port)[0] == fb.OPENED
     return True
+
+
+def flood(w, packet):
+    """More than SESSION_MESSAGE_BURST and _PER_SECOND are its last; where the machine is too slow for that, it ends otherwise."""
+    began, count = time.monotonic(), 100_000
+    taken = w.put(packet, times=count)
+    if taken is not GONE and int(taken) == count:
+        assert time.monotonic() - began > (count - 20_000) / 20_000
+        w.put(b"")
 
 
 def breach(place, name, act, signed_in, what):
