@@ -10,7 +10,7 @@
 #include "app/conn.h"
 #include "common/error.h"
 
-enum { PARSE_NICE = 5 };
+enum { PARSE_NICE = 10 };
 
 typedef enum step { STEP_PARSE, STEP_WORK, STEP_FREE, STEP_TRIM } step_t;
 

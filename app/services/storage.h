@@ -27,7 +27,7 @@ enum {
   STORAGE_LOOP_MS = 2,           /* a read may keep the loop that long */
   STORAGE_LOOP_BYTES = 32 << 10, /* and give it so much text, which somebody there will take apart */
   STORAGE_GROUP_MAX = 256,       /* jobs in one transaction */
-  STORAGE_GROUP_MS = 20,         /* after that long, what has run is committed before more is run */
+  STORAGE_GROUP_MS = 5,          /* after that long, what has run is committed before more is run */
   STORAGE_JOB_MS = 2000,         /* one job may take that long; the others wait for it */
   STORAGE_STMTS_MAX = 96,        /* prepared statements a connection */
   STORAGE_WRITE_BUSY_MS = 5000,  /* wait for another process's transaction */
