@@ -593,7 +593,7 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   if (c->closing || c->phase == PHASE_LINGER)
     return;
   keep_rest(c, bytes + at, len - at);
-  if (c->phase == PHASE_IDLE && c->in_len > 0)
+  if (!c->closing && c->phase == PHASE_IDLE && c->in_len > 0)
     pace_request(c);
   if (!wants_bytes(c))
     conn_stop_reading(c);

@@ -9,6 +9,8 @@
 enum {
   BUCKETS_FIRST = 64, /* a power of two; doubled as nodes come */
   LEVELS_MAX = 4,
+  SPARES_MAX = 16,
+  SPARE_HEAP_MAX = 16, /* places in the heap of a node that is kept */
 };
 
 /* Prefixes in the 128-bit form, from the outside in; the last is the address. */
@@ -41,6 +43,8 @@ struct crowd {
   uint64_t seed; /* so that nobody can choose addresses that share a bucket */
   crowd_node_t **buckets;
   size_t bucket_count, nodes;
+  crowd_node_t *spare; /* kept for the next ones, with their heaps */
+  size_t spares;
   uint64_t born;
 };
 
@@ -69,6 +73,12 @@ void crowd_free(crowd_t *c)
 {
   if (c == NULL)
     return;
+  while (c->spare != NULL) {
+    crowd_node_t *next = c->spare->chain;
+    free(c->spare->heap);
+    free(c->spare);
+    c->spare = next;
+  }
   free(c->all.heap);
   free(c->buckets);
   free(c);
@@ -200,6 +210,30 @@ static void heap_remove(crowd_node_t *n)
   sift_down(last);
 }
 
+/* Who comes and goes with each request behind a balancer finds a node ready. */
+static void discard(crowd_t *c, crowd_node_t *n)
+{
+  if (c->spares == SPARES_MAX || n->cap > SPARE_HEAP_MAX) {
+    free(n->heap);
+    free(n);
+    return;
+  }
+  *n = (crowd_node_t){.chain = c->spare, .heap = n->heap, .cap = n->cap};
+  c->spare = n;
+  c->spares++;
+}
+
+static crowd_node_t *blank_node(crowd_t *c)
+{
+  crowd_node_t *n = c->spare;
+  if (n == NULL)
+    return calloc(1, sizeof *n);
+  c->spare = n->chain;
+  c->spares--;
+  n->chain = NULL;
+  return n;
+}
+
 /* Takes the node and what is around it away as far as nothing is in them. */
 static void prune(crowd_t *c, crowd_node_t *n)
 {
@@ -211,20 +245,22 @@ static void prune(crowd_t *c, crowd_node_t *n)
       at = &(*at)->chain;
     *at = n->chain;
     c->nodes--;
-    free(n->heap);
-    free(n);
+    discard(c, n);
     n = parent;
   }
 }
 
 static crowd_node_t *add_node(crowd_t *c, crowd_node_t *parent, const ip_t *base, uint8_t prefix)
 {
-  crowd_node_t *n = calloc(1, sizeof *n);
+  crowd_node_t *n = blank_node(c);
   if (n == NULL)
     return NULL;
-  *n = (crowd_node_t){.parent = parent, .base = *base, .prefix = prefix, .born = ++c->born};
+  n->parent = parent;
+  n->base = *base;
+  n->prefix = prefix;
+  n->born = ++c->born;
   if (heap_add(parent, n)) {
-    free(n);
+    discard(c, n);
     return NULL;
   }
   c->nodes++;

@@ -91,11 +91,27 @@ int endpoint_parse(const char *text, endpoint_t *out)
   return SMPL_OK;
 }
 
+/* Written once a request behind a balancer: inet_ntop would take a tenth of that request's time. */
+static char *format_v4(const uint8_t *b, char *buf)
+{
+  char *to = buf;
+  for (size_t i = 0; i < 4; i++) {
+    if (b[i] >= 100)
+      *to++ = (char)('0' + b[i] / 100);
+    if (b[i] >= 10)
+      *to++ = (char)('0' + b[i] / 10 % 10);
+    *to++ = (char)('0' + b[i] % 10);
+    *to++ = '.';
+  }
+  to[-1] = '\0';
+  return buf;
+}
+
 char *ip_format(const ip_t *ip, char *buf)
 {
-  const char *ok = ip_is_v4(ip) ? inet_ntop(AF_INET, ip->b + 12, buf, IP_TEXT_MAX)
-                                : inet_ntop(AF_INET6, ip->b, buf, IP_TEXT_MAX);
-  if (ok == NULL)
+  if (ip_is_v4(ip))
+    return format_v4(ip->b + 12, buf);
+  if (inet_ntop(AF_INET6, ip->b, buf, IP_TEXT_MAX) == NULL)
     buf[0] = '\0';
   return buf;
 }

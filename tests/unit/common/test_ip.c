@@ -1,4 +1,5 @@
 /* common/ip.h */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -143,9 +144,23 @@ static void private_means_the_named_ranges_and_their_edges(void **state)
   assert_true(ip_is_unspecified(&any4) && ip_is_unspecified(&any6) && !ip_is_unspecified(&one));
 }
 
+static void ipv4_addresses_are_written_as_the_system_writes_them(void **state)
+{
+  char ours[IP_TEXT_MAX], theirs[IP_TEXT_MAX];
+  ip_t ip;
+  (void)state;
+  assert_int_equal(ip_parse("0.0.0.0", &ip), SMPL_OK);
+  for (unsigned i = 0; i < 1024; i++) {
+    ip.b[12 + i / 256] = (uint8_t)i;
+    assert_non_null(inet_ntop(AF_INET, ip.b + 12, theirs, sizeof theirs));
+    assert_string_equal(ip_format(&ip, ours), theirs);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(ipv4_addresses_are_written_as_the_system_writes_them),
       cmocka_unit_test(a_mapped_address_is_the_ipv4_address_it_maps),
       cmocka_unit_test(a_network_holds_its_own_family_only),
       cmocka_unit_test(only_whole_textual_forms_are_addresses),
