@@ -429,10 +429,10 @@ def test_what_a_signed_in_worker_asks_out_of_turn_is_refused_and_on_record(place
     place.check()
 
 
-def test_the_numbers_that_the_readme_gives_are_those_of_the_broker(place):
-    """bastion/README.md, "What a taken-over worker can still do"."""
-    readme = (kit.ROOT / "bastion" / "README.md").read_text()
-    first = readme[readme.index("## What a taken-over"):readme.index("## The life")]
+def test_the_numbers_that_security_md_gives_are_those_of_the_broker(place):
+    """SECURITY.md, "A bastion worker that was taken over"."""
+    page = (kit.ROOT / "SECURITY.md").read_text()
+    first = page[page.index("### A bastion worker"):page.index("### A handler")]
     number = lambda pattern: int(re.search(pattern, " ".join(first.split()))[1].replace(",", ""))
     count = lambda w, act: next(n for n in range(1000) if act(w) in (GONE, "closed"))
     probe = lambda w: w.login("dev", place.stranger.blob, kind=fb.PROBE)[0]
