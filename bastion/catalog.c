@@ -9,8 +9,8 @@
 
 static const char service[] = "_http._tcp.";
 
-/* The owner of all its questions, together: what is asked here is for everybody, and no user's to be used up by others. No user
- * is called so. */
+/* The owner of all its questions together: they are asked for everybody, and no user's questions shall use up
+ * their places. No user is called so. */
 static const char everybody[] = "*catalog";
 
 typedef struct entry entry_t;

@@ -1,6 +1,6 @@
-/* The places of those that have not signed in, and who has to go when one more comes and there are too many: never a newcomer
- * because of what others do, but who takes the most (common/crowd.h). A source from which somebody signed in lately keeps one
- * place, the newest: it counts for nobody and does not give way. */
+/* The places of those that have not signed in, and who has to go when one more comes and there are too many:
+ * never a newcomer because of what others do, but who takes the most (common/crowd.h). A source from which
+ * somebody signed in lately keeps one place, the newest: it counts for nobody and does not give way. */
 #pragma once
 
 #include "bastion/config.h"
@@ -40,8 +40,9 @@ door_t *door_new(void);
 /* Once every place has left. NULL allowed. */
 void door_free(door_t *door);
 
-/* The newcomer takes a place, and the verdict says who has to leave for it. known: somebody signed in from its source lately.
- * signed_in: how many have altogether. random is uniform in 0..99. SMPL_ENOMEM: it has none. */
+/* The newcomer takes a place, and the verdict says who has to leave for it. known: somebody signed in from
+ * its source lately. signed_in: how many have altogether. random is uniform in 0..99. SMPL_ENOMEM: it has
+ * none. */
 int door_enter(door_t *door, door_place_t *newcomer, const ip_t *ip, bool known, const limits_conf_t *limits,
                size_t signed_in, unsigned random, door_verdict_t *verdict);
 /* Signed in, or gone. A place that is nowhere stays nowhere. */
@@ -50,7 +51,8 @@ void door_leave(door_t *door, door_place_t *place);
 void door_keep(door_t *door, const ip_t *ip);
 size_t door_count(const door_t *door);
 
-/* The network, or the source, that has the most: "192.0.2.0/24". buf of SOURCE_TEXT_MAX bytes; returns buf. */
+/* The network, or the source, that has the most: "192.0.2.0/24". buf of SOURCE_TEXT_MAX bytes.
+ * Returns buf. */
 char *door_network(const door_verdict_t *verdict, char *buf);
 /* As the configuration calls it: for log and metrics. */
 const char *door_rule_name(door_rule_t rule);

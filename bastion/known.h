@@ -1,5 +1,5 @@
-/* From where somebody signed in lately: such a source (source.h) keeps one place among those that have not signed in, however
- * crowded it gets. Times are monotonic ms. */
+/* From where somebody signed in lately: such a source (source.h) keeps one place among those that have not
+ * signed in, however crowded it gets. Times are monotonic ms. */
 #pragma once
 
 #include <stdbool.h>

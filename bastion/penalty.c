@@ -110,7 +110,8 @@ static entry_t **find(penalty_t *p, const who_t *key, uint64_t now_us)
   return at;
 }
 
-/* Makes room: what is over, else the one that would be over first, among a part of the table, each time the next. */
+/* Makes room: what is over, else the one that would be over first, among a part of the table, each time the
+ * next. */
 static void make_room(penalty_t *p, uint64_t now_us)
 {
   size_t full = p->count;

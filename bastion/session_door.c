@@ -19,8 +19,8 @@ static size_t signed_in(const broker_t *b)
   return n;
 }
 
-/* It is told why if it is far enough to hear it: the worker of a silent connection waits for its client alone. And only while
- * those that are being told are not many. */
+/* It is told why if it is far enough to hear it: the worker of a silent connection waits for its client
+ * alone. And only while those that are being told are not many. */
 static void give_way(session_t *s, const char *text)
 {
   size_t leaving = 0;

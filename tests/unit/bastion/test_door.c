@@ -1,4 +1,5 @@
-/* Who has to go when one more connection comes: every rule at its limit, and counted floods of silent connections. */
+/* Who has to go when one more connection comes: every rule at its limit, and counted floods of silent
+ * connections. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -299,9 +300,9 @@ static ip_t ten_of_ipv6(unsigned i)
   return a;
 }
 
-/* Holds ten silent connections from each of the attacker's addresses; then 200 developers come, each from another network, and
- * between each one's coming and his login four of the attacker's more. How many of them were closed, at once or before they had
- * signed in, whatever the dice say. */
+/* Holds ten silent connections from each of the attacker's addresses; then 200 developers come, each from
+ * another network, and between each one's coming and his login four of the attacker's more. How many of them
+ * were closed, at once or before they had signed in, whatever the dice say. */
 static unsigned lost_against(ip_t (*attacker)(unsigned), unsigned silent)
 {
   hall_t *h = hall(startups, CONFIG_STARTUPS_PER_SOURCE, 512);
@@ -340,7 +341,8 @@ static ip_t a_thousand_networks(unsigned i)
   return a;
 }
 
-/* However many networks the attacker has: as many of his as there are places have to come after a login before it gives way. */
+/* However many networks the attacker has: as many of his as there are places have to come after a login
+ * before it gives way. */
 static void a_flood_of_many_networks_gives_a_login_the_time_of_a_hall_full(void **state)
 {
   (void)state;

@@ -61,8 +61,8 @@ static void who_is_alone_gets_much_and_who_holds_nothing_gets_the_last(void **st
   assert_false(share_allows(0, 2000, 1024, 1));
 }
 
-/* Everybody asks all the time, and what is held ends in any order: after a while all hold about as much, also who was first and had
- * most of it. */
+/* Everybody asks all the time, and what is held ends in any order: after a while all hold about as much, also
+ * who was first and had most of it. */
 static void what_ends_goes_to_those_who_hold_less(void **state)
 {
   (void)state;
