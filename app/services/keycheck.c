@@ -84,7 +84,8 @@ static void push_newest(entry_list_t *list, entry_t *e)
   list->count++;
 }
 
-/* The hash is SHA-256 of a secret: any of its bytes are evenly spread, and none can be chosen to collide cheaply. */
+/* The hash is SHA-256 of a secret: any of its bytes are evenly spread, and none can be chosen to collide
+ * cheaply. */
 static entry_t **bucket_of(keycheck_t *k, const uint8_t *hash)
 {
   uint32_t h;
@@ -204,7 +205,8 @@ static bool read_answer(const sister_reply_t *reply, answer_t *out)
   return true;
 }
 
-/* Nobody could be asked, or it said itself that it cannot answer. Another answer that makes no sense is none to build on. */
+/* Nobody could be asked, or it said itself that it cannot answer. Another answer that makes no sense is
+ * none to build on. */
 static bool cannot_be_asked(const sister_reply_t *reply)
 {
   return reply->err != 0 || reply->status >= 500;
@@ -215,7 +217,8 @@ static void refuse_unanswered(request_t *request)
   reply_unavailable(request, "the API key cannot be checked now: the account service does not answer");
 }
 
-/* One line when the account service stops answering, however many requests ask, and one when it answers again. */
+/* One line when the account service stops answering, however many requests ask, and one when it answers
+ * again. */
 static void say_unanswered(keycheck_t *k, const char *why, int status)
 {
   if (why == NULL)
@@ -356,8 +359,8 @@ static entry_t *next_queued(keycheck_t *k)
   return question != NULL ? (entry_t *)(void *)((char *)question - offsetof(entry_t, question)) : NULL;
 }
 
-/* Asks as much as may be asked now. Who has waited too long is given up. No timer is needed: while something is queued, questions are
- * under way, and each ends in KEYCHECK_TIMEOUT_MS. */
+/* Asks as much as may be asked now. Who has waited too long is given up. No timer is needed: while
+ * something is queued, questions are under way, and each ends in KEYCHECK_TIMEOUT_MS. */
 static void ask_queued(keycheck_t *k)
 {
   entry_t *e;

@@ -6,7 +6,8 @@
 
 enum { BUCKETS = RATES_KEYS_MAX, NONE = 0, SECOND_NS = 1000000000 }; /* BUCKETS: a power of two */
 
-/* When the bucket will be full, if nothing comes meanwhile: that alone says how full it is now (the generic cell rate algorithm). */
+/* When the bucket will be full, if nothing comes meanwhile: that alone says how full it is now (the
+ * generic cell rate algorithm). */
 typedef struct bucket {
   char key_id[UUID_TEXT_MAX];
   uint32_t chain; /* index of the next one, NONE at the end */

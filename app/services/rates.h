@@ -1,8 +1,10 @@
-/* How many requests each API key may send: a bucket a key, which holds `burst` and gets `requests` back a second. An account with many
- * keys has many buckets; what all its requests may take of the service is bounded elsewhere, by account.
+/* How many requests each API key may send: a bucket a key, which holds `burst` and gets `requests` back a
+ * second. An account with many keys has many buckets; what all its requests may take of the service is
+ * bounded elsewhere, by account.
  *
- * There are RATES_KEYS_MAX buckets. When a new key finds none free, one of RATES_LOOK gives way: one that is full, which says nothing, or
- * else the fullest. So a key that has used its bucket up keeps it while others come, and a forgotten key starts with a full one.
+ * There are RATES_KEYS_MAX buckets. When a new key finds none free, one of RATES_LOOK gives way: one that
+ * is full, which says nothing, or else the fullest. So a key that has used its bucket up keeps it while
+ * others come, and a forgotten key starts with a full one.
  *
  * Counted by each process for itself. The clock is handed in. One thread. */
 #pragma once
@@ -26,5 +28,6 @@ rates_t *rates_new(uint64_t requests, uint64_t burst);
 /* NULL allowed. */
 void rates_free(rates_t *rates);
 
-/* Takes one request off the key's bucket, or none if it is empty. *out is how it stands then. key_id: a UUID as text. now_us: monotonic. */
+/* Takes one request off the key's bucket, or none if it is empty. *out is how it stands then. key_id: a
+ * UUID as text. now_us: monotonic. */
 bool rates_take(rates_t *rates, const char *key_id, uint64_t now_us, rate_t *out);

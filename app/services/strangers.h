@@ -1,11 +1,15 @@
-/* Keys that are not known here, and the requests that wait for the account service's word on them. Such keys cost nothing to make up:
- * their checksum is public. So places are shared out by source, before anybody knows whose a key is:
+/* Keys that are not known here, and the requests that wait for the account service's word on them. Such
+ * keys cost nothing to make up: their checksum is public. So places are shared out by source, before
+ * anybody knows whose a key is:
  *
- * - Requests that wait have so many places. When all are taken, one of whoever has most (common/crowd.h: by network first, then by
- *   address) gives way to a newcomer who has less; a newcomer who has most himself is refused.
- * - Questions are asked in turn (common/turns.h): one of each network, an IPv4 /24 or IPv6 /48, and within a network one of each source.
- *   So nobody waits for more than one question of each other network, whatever that one has sent.
- * - Of one network, fewer questions are under way at a time than there may be: others find a place at once.
+ * - Requests that wait have so many places. When all are taken, one of whoever has most (common/crowd.h:
+ *   by network first, then by address) gives way to a newcomer who has less. A newcomer who has most
+ *   himself is refused.
+ * - Questions are asked in turn (common/turns.h): one of each network, an IPv4 /24 or IPv6 /48, and
+ *   within a network one of each source. So nobody waits for more than one question of each other
+ *   network, whatever that one has sent.
+ * - Of one network, fewer questions are under way at a time than there may be: others find a place at
+ *   once.
  *
  * Loop's thread. */
 #pragma once
@@ -37,8 +41,8 @@ strangers_t *strangers_new(void);
 /* Once nobody waits and nothing is asked. NULL allowed. */
 void strangers_free(strangers_t *strangers);
 
-/* A request begins to wait, as a member that is nowhere. *displaced is one that had to leave for it, and is nowhere now, or NULL.
- * SMPL_ELIMIT: no place for this one. SMPL_ENOMEM. */
+/* A request begins to wait, as a member that is nowhere. *displaced is one that had to leave for it, and
+ * is nowhere now, or NULL. SMPL_ELIMIT: no place for this one. SMPL_ENOMEM. */
 int strangers_wait(strangers_t *strangers, crowd_member_t *member, const ip_t *source,
                    crowd_member_t **displaced);
 /* It waits no more. May be called for one that did not. */

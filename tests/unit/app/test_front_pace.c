@@ -1,4 +1,5 @@
-/* How much of one peer's work runs before another one's request: counted in rounds of the loop, on a real front. */
+/* How much of one peer's work runs before another one's request: counted in rounds of the loop, on a real
+ * front. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Whose connection gives way, decided on connections made by hand; and how a balancer says whose request it is. */
+/* Whose connection gives way, decided on connections made by hand; and how a balancer says whose request
+ * it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

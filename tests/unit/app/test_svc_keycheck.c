@@ -484,7 +484,8 @@ static void waiting_requests_are_counted_and_refused_beyond_the_limits(void **st
   assert_int_equal(waiting, 0);
 }
 
-/* ---- fairness: an attacker with as many made-up keys as he likes, and customers whose keys nobody has asked about yet ---- */
+/* ---- fairness: an attacker with as many made-up keys as he likes, and customers whose keys nobody has
+ * asked about yet ---- */
 
 enum { CUSTOMERS = 200, ATTACKS = 3 * STRANGERS_WAITING_MAX };
 
@@ -589,8 +590,9 @@ static void many_requests_with_one_made_up_key_leave_places_to_others(void **sta
     expect(attacks[i], 401);
 }
 
-/* Who shares the attacker's network, but not his address, is asked about after at most one question of his; who shares the address waits
- * behind him, and is told to try again when all places are taken. A key that was active lately never waits. */
+/* Who shares the attacker's network, but not his address, is asked about after at most one question of
+ * his; who shares the address waits behind him, and is told to try again when all places are taken. A key
+ * that was active lately never waits. */
 static void
 who_shares_a_network_with_the_attacker_waits_a_turn_and_who_shares_his_address_behind_him(void **state)
 {
