@@ -111,12 +111,14 @@ static void allow_accounts(landlock_t *l, const config_t *c)
 
 void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
 {
-#ifndef SMPL_SANITIZER /* its run time reads and writes files of its own */
   static const char *const system[] = {"/dev/null",          "/dev/urandom",
                                        "/etc/localtime",     "/etc/resolv.conf",
                                        "/etc/nsswitch.conf", "/etc/hosts",
                                        "/etc/host.conf",     "/sys/devices/system/cpu/online"};
-  landlock_t *l = landlock_new(false); /* grants name targets by patterns, and a reload may name others */
+  landlock_t *l =
+      LANDLOCK_LEFT_OUT
+          ? NULL
+          : landlock_new(false); /* grants name targets by patterns, and a reload may name others */
   const user_conf_t *users = c->users.items;
   const char *const *host_keys = c->host_keys.items;
   landlock_allow_beside(l, config_path, LANDLOCK_READ);
@@ -133,13 +135,8 @@ void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
     landlock_allow(l, system[i], LANDLOCK_READ);
   allow_accounts(l, c);
   walls->landlock = landlock_enforce(l);
-  if (!walls->landlock)
+  if (!walls->landlock && !LANDLOCK_LEFT_OUT)
     log_warn("landlock: not there: the broker may reach every file that its user may");
-#else
-  (void)c;
-  (void)config_path;
-  (void)walls;
-#endif
 }
 
 /* ---- the broker: system calls ---- */

@@ -8,6 +8,15 @@
 
 #include "common/diag.h"
 
+/* A sanitizer's run time reads and writes files of its own: programs leave Landlock out of such builds. */
+enum {
+#ifdef SMPL_SANITIZER
+  LANDLOCK_LEFT_OUT = 1
+#else
+  LANDLOCK_LEFT_OUT = 0
+#endif
+};
+
 typedef struct landlock landlock_t;
 
 /* What may be done beneath a folder, or to a file. */

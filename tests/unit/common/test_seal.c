@@ -22,14 +22,14 @@
 typedef bool (*act_t)(void);
 
 /* The child's status: 0 if the act held behind this filter. */
-static int behind(seal_t *seal, act_t act)
+static int behind(seal_t *(*build)(void), act_t act)
 {
   int status = 0;
   fflush(NULL);
   pid_t pid = fork();
   assert_true(pid >= 0);
   if (pid == 0)
-    _exit(seal_load(seal, true) != 0 ? 99 : act() ? 0 : 1);
+    _exit(seal_load(build(), true) != 0 ? 99 : act() ? 0 : 1);
   assert_int_equal(waitpid(pid, &status, 0), pid);
   return status;
 }
@@ -54,6 +54,23 @@ static seal_t *make(seal_verdict_t otherwise)
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
 #endif
+  return seal;
+}
+
+static seal_t *refusing(void)
+{
+  return make(SEAL_REFUSE);
+}
+
+static seal_t *ending(void)
+{
+  return make(SEAL_END);
+}
+
+static seal_t *open_but_for_one(void)
+{
+  seal_t *seal = seal_new(SEAL_ALLOW);
+  seal_add(seal, SEAL_REFUSE, closed, SEAL_COUNT(closed));
   return seal;
 }
 
@@ -99,22 +116,20 @@ static bool abort_it(void)
 static void checks_of_arguments_hold(void **state)
 {
   (void)state;
-  assert_int_equal(behind(make(SEAL_REFUSE), arguments_decide), 0);
-  assert_int_equal(behind(make(SEAL_REFUSE), a_longer_number_is_another), 0);
-  seal_t *open = seal_new(SEAL_ALLOW);
-  seal_add(open, SEAL_REFUSE, closed, SEAL_COUNT(closed));
-  assert_int_equal(behind(open, half_a_number_is_refused_whatever_the_rest), 0);
+  assert_int_equal(behind(refusing, arguments_decide), 0);
+  assert_int_equal(behind(refusing, a_longer_number_is_another), 0);
+  assert_int_equal(behind(open_but_for_one, half_a_number_is_refused_whatever_the_rest), 0);
 }
 
 static void each_verdict_is_what_it_says(void **state)
 {
   (void)state;
-  int status = behind(make(SEAL_REFUSE), ask_deadly);
+  int status = behind(refusing, ask_deadly);
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
-  assert_int_equal(behind(make(SEAL_REFUSE), is_missing), 0);
+  assert_int_equal(behind(refusing, is_missing), 0);
 #ifndef SMPL_SANITIZER
-  assert_int_equal(behind(make(SEAL_REFUSE), refused), 0);
-  status = behind(make(SEAL_END), refused);
+  assert_int_equal(behind(refusing, refused), 0);
+  status = behind(ending, refused);
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 #endif
 }
@@ -123,13 +138,14 @@ static void each_verdict_is_what_it_says(void **state)
 static void a_sealed_process_can_still_abort(void **state)
 {
   (void)state;
-  int status = behind(make(SEAL_REFUSE), abort_it);
+  int status = behind(refusing, abort_it);
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 #else
 static void a_sealed_process_can_still_abort(void **state)
 {
   (void)state;
+  (void)ending;
   (void)abort_it;
   (void)refused;
 }
