@@ -235,14 +235,15 @@ static const seal_rule_t launcher_calls[] = {
 
 int walls_seal_launcher(void)
 {
+#ifdef SMPL_SANITIZER /* what its run time needs of a program that starts is not listed */
+  (void)launcher_calls;
+  return SMPL_OK;
+#else
   seal_t *seal = seal_new(SEAL_REFUSE);
   seal_add(seal, SEAL_ALLOW, launcher_calls, SEAL_COUNT(launcher_calls));
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
-#ifdef SMPL_SANITIZER
-  seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
-#else
   seal_add(seal, SEAL_MISS, seal_absent, seal_absent_count);
-#endif
   return seal_load(seal, false);
+#endif
 }
