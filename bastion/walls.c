@@ -97,7 +97,6 @@ static void load_account_modules(void)
     log_debug("there is an account of that name");
 }
 
-#ifndef SMPL_SANITIZER
 static void allow_accounts(landlock_t *l, const config_t *c)
 {
   static const char *const services[] = {"/usr", "/lib", "/run", "/var/lib/sss"};
@@ -107,7 +106,6 @@ static void allow_accounts(landlock_t *l, const config_t *c)
   for (size_t i = 0; i < SEAL_COUNT(services) && asks_services(c); i++)
     landlock_allow(l, services[i], LANDLOCK_READ);
 }
-#endif
 
 void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
 {
