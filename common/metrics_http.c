@@ -159,7 +159,8 @@ static void on_request(client_t *c, size_t len)
 {
   http_head_t head;
   if (http_head_read(c->request, len, &head))
-    refuse(c, "400 Bad Request", "");
+    refuse_why(c, "400 Bad Request", "",
+               "it must be HTTP/1.1 with one Host, or HTTP/1.0, in lines that end in CR LF");
   else if (head.has_host && !knows_host(c, head.host))
     refuse_host(c);
   else if (!http_text_is(head.target, "/metrics"))

@@ -301,6 +301,7 @@ static void one_host_is_needed_and_no_second(void **state)
                                     "GET /metrics HTTP/1.1\r\nX: 1\nHost: localhost\r\n\r\n"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(strncmp(say(*state, bad[i], strlen(bad[i])), "HTTP/1.1 400 ", 13), 0);
+  assert_non_null(strstr(say(*state, bad[0], strlen(bad[0])), "one Host"));
   static const char old[] = "GET /metrics HTTP/1.0\r\nHost: evil.example\r\n\r\n";
   assert_int_equal(strncmp(say(*state, old, sizeof old - 1), "HTTP/1.1 421 ", 13), 0);
 }
