@@ -125,6 +125,12 @@ static void watch_certificates(runner_t *r)
   }
 }
 
+static void log_warning(void *ctx, const char *text)
+{
+  (void)ctx;
+  log_warn("%s", text);
+}
+
 /* Of the file as it is now, internal_keys alone takes effect; a mistake anywhere in it changes nothing. */
 static void reload_internal_keys(runner_t *r)
 {
@@ -140,6 +146,7 @@ static void reload_internal_keys(runner_t *r)
     internal_keys_free(r->internal_keys);
     r->internal_keys = keys;
     log_info("internal keys read anew: %zu accepted", fresh.internal_key_count);
+    settings_each_caller_warning(&fresh, log_warning, NULL);
   } else {
     log_error("the internal keys stay as they were: out of memory");
   }
@@ -337,12 +344,6 @@ static void release(runner_t *r)
   internal_keys_free(r->internal_keys);
   built_in_free(r->built_in);
   settings_free(&r->settings);
-}
-
-static void log_warning(void *ctx, const char *text)
-{
-  (void)ctx;
-  log_warn("%s", text);
 }
 
 int run(const char *path, const service_t *const *services)

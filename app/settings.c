@@ -142,7 +142,8 @@ typedef struct internal_key_file {
 static const conf_field_t internal_key_fields[] = {
     {"name", CONF_ONE, offsetof(internal_key_file_t, name), .scalar = &scalar_listener_name,
      .required = true},
-    {"sha256", CONF_ONE, offsetof(internal_key_file_t, sha256), .scalar = &scalar_sha256, .required = true},
+    {"sha256", CONF_ONE, offsetof(internal_key_file_t, sha256), .scalar = &scalar_sha256, .required = true,
+     .is_private = true},
     {"operations", CONF_MANY, offsetof(internal_key_file_t, operations), .scalar = &scalar_operation,
      .required = true, .max = OPERATION_COUNT},
 };
@@ -406,6 +407,10 @@ static int read_internal_key(const file_t *file, settings_t *out, diag_t *diag)
   diag_t why = {.text = ""};
   if (file->internal_key_file == NULL)
     return SMPL_OK;
+  const char *slash = strrchr(file->internal_key_file, '/');
+  if (key_is_internal(slash != NULL ? slash + 1 : file->internal_key_file))
+    return conf_fail(out->conf, diag, &file->internal_key_file,
+                     "internal_key_file: expected the name of the file with the key, got the key itself");
   int err = file_read_secret(file->internal_key_file, INTERNAL_KEY_FILE_MAX, &text, &len, &why);
   if (err)
     return conf_fail(out->conf, diag, &file->internal_key_file, "internal_key_file: %s", why.text);
@@ -523,10 +528,16 @@ static void warn_of_operation(const settings_t *settings, operation_t operation,
   }
 }
 
-void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx)
+void settings_each_caller_warning(const settings_t *settings, void (*say)(void *ctx, const char *text),
+                                  void *ctx)
 {
   for (int i = OPERATION_FIRST; i < OPERATION_COUNT; i++)
     warn_of_operation(settings, (operation_t)i, say, ctx);
+}
+
+void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx)
+{
+  settings_each_caller_warning(settings, say, ctx);
   if (settings->internal_key[0] == '\0' && (settings->accounts_url != NULL || settings->sisters.count > 0))
     say(ctx, "no internal_key_file: sister services will refuse what this one asks of them");
 }

@@ -53,6 +53,9 @@ int settings_load(const char *path, const service_t *const *services, settings_t
 /* Says what the service refuses to everybody, or will be refused by its sisters, for want of internal keys: a sentence a
  * call. */
 void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx);
+/* Of these, what the service refuses to everybody. */
+void settings_each_caller_warning(const settings_t *settings, void (*say)(void *ctx, const char *text),
+                                  void *ctx);
 /* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
 int settings_check_database(const settings_t *settings, diag_t *diag);
 void settings_free(settings_t *settings);

@@ -325,10 +325,14 @@ static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const co
     return fail_at(d, at, "%s: expected %s, got %s", f->key, f->scalar->expected, kind_of(node));
   size_t len;
   const char *text = fy_node_get_scalar(node, &len);
-  char quoted[CONF_QUOTE_MAX];
-  text_printable(quoted, sizeof quoted, text, len);
+  char printable[CONF_QUOTE_MAX];
+  char quoted[CONF_QUOTE_MAX + 2];
+  text_printable(printable, sizeof printable, text, len);
+  snprintf(quoted, sizeof quoted, "'%s'", printable);
+  bool tell = !f->is_private;
   if (has_control(text, len))
-    return fail_at(d, at, "%s: a control character in the value: '%s'", f->key, quoted);
+    return fail_at(d, at, "%s: a control character in the value%s%s", f->key, tell ? ": " : "",
+                   tell ? quoted : "");
   char *copy = strndup(text, len);
   if (copy == NULL)
     return diag_fail(d->diag, SMPL_ENOMEM, "%s: out of memory", d->conf->path);
@@ -337,7 +341,8 @@ static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const co
   if (err == SMPL_ENOMEM)
     return diag_fail(d->diag, SMPL_ENOMEM, "%s: out of memory", d->conf->path);
   if (err)
-    return fail_at(d, at, "%s: expected %s, got '%s'", f->key, f->scalar->expected, quoted);
+    return fail_at(d, at, "%s: expected %s, got %s", f->key, f->scalar->expected,
+                   tell ? quoted : "something else");
   if (f->scalar == &conf_uint || f->scalar == &conf_duration)
     err = check_range(d, f, at, *(uint64_t *)out);
   return err ? err : remember(d->conf, out, false, at);

@@ -56,7 +56,7 @@ typedef enum conf_shape {
   CONF_ONE_OR_MANY, /* the same, a lone scalar counts as a list of one */
   CONF_MAP,         /* the struct of .map at offset */
   CONF_MAPS,        /* conf_list_t of such structs */
-  CONF_ONE_OR_MAP,  /* the struct of .map; a lone scalar is its first field, and the others have their defaults */
+  CONF_ONE_OR_MAP, /* the struct of .map; a lone scalar is its first field, and the others have their defaults */
 } conf_shape_t;
 
 struct conf_map;
@@ -69,6 +69,7 @@ typedef struct conf_field {
   const struct conf_map *map;
   bool required;
   bool allow_empty; /* lists only */
+  bool is_private;  /* messages do not tell the value: a secret may have been put there by mistake */
   uint64_t min;     /* conf_uint, conf_duration */
   uint64_t max;     /* the same; 0 means no limit. For lists: most items, 0 means CONF_LIST_MAX */
 } conf_field_t;

@@ -136,9 +136,16 @@ def test_keys_are_exchanged_by_sighup_and_a_mistake_changes_nothing(product, wor
                        (before.replace("service: accounts", "service: accounts\nnonsense: 1"), "accounts.yaml:2:1: unknown key 'nonsense'")):
         hup(bad, "the internal keys stay as they were: .*" + place)
         assert (status(product.internal_key), status(fresh)) == (401, 201)
+    mistaken = before.replace(hashlib.sha256(product.internal_key.encode()).hexdigest(), product.internal_key)
+    assert product.internal_key in mistaken and "got something else" in hup(mistaken, "the internal keys stay as they were: .*sha256: expected")
+    hup(before.replace("internal_key_file: accounts.key", f"internal_key_file: {product.internal_key}"), "internal_key_file: .*the key itself")
+    assert product.internal_key not in program.stderr  # put where its hash or its file belongs
     (work / "accounts.key").chmod(0o644)
     hup(before, "the internal keys stay as they were: .*internal_key_file: ")
     assert (status(product.internal_key), status(fresh)) == (401, 201)
+    (work / "accounts.key").chmod(0o600)
+    hup(re.sub("(?m)^internal_keys:\\n(  - .*\\n)+", "", before), "warning: nobody may ask whose an API key is")
+    assert (status(product.internal_key), status(fresh)) == (401, 401)
 
 
 def test_a_sister_whose_key_is_not_accepted_hears_and_is_told_nothing(product, work):

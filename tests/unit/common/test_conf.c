@@ -33,6 +33,7 @@ typedef struct example {
   const char *control;
   bool loud;
   endpoint_t listen;
+  ip_t hidden;
   conf_list_t names;
 } example_t;
 
@@ -63,6 +64,7 @@ static const conf_field_t example_fields[] = {
     {"control", CONF_ONE, offsetof(example_t, control), .scalar = &conf_path},
     {"loud", CONF_ONE, offsetof(example_t, loud), .scalar = &conf_bool},
     {"listen", CONF_ONE, offsetof(example_t, listen), .scalar = &conf_endpoint},
+    {"hidden", CONF_ONE, offsetof(example_t, hidden), .scalar = &conf_ip, .is_private = true},
     {"names", CONF_ONE_OR_MANY, offsetof(example_t, names), .scalar = &conf_string, .allow_empty = true},
 };
 static const conf_map_t example_map = {"the configuration", sizeof(example_t), example_fields,
@@ -149,7 +151,7 @@ static void every_mistake_names_its_place(void **state)
       {"# nothing\n", "the file is empty"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\nfoo: 1\n",
        "2:1: unknown key 'foo' in the configuration; known keys: views, limits, control, loud, listen, "
-       "names"},
+       "hidden, names"},
       {"views:\n  - {name: a}\n", "2:6: a view: the key 'clients' is missing"},
       {"loud: true\n", "1:1: the configuration: the key 'views' is missing"},
       {"views: [{name: a, clients: [10.0.0.1/8]}]\n", "1:29: clients: expected a network such as 10.0.0.0/8 "
@@ -162,6 +164,10 @@ static void every_mistake_names_its_place(void **state)
       {"views: [{name: , clients: [10.0.0.0/8]}]\n", "1:10: name: expected text, got nothing"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\nloud: yes\n",
        "2:7: loud: expected true or false, got 'yes'"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nhidden: secret\n",
+       "2:9: hidden: expected an IP address, got something else"},
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\nhidden: \"sec\\tret\"\n",
+       "2:10: hidden: a control character in the value"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: {grace: 61s}\n",
        "2:17: grace: must be from 1s to 1m"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\nlimits: {channels: 0}\n",
