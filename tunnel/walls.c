@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 
@@ -18,6 +19,8 @@ static const seal_rule_t code[] = {
     SEAL_CALL_IF(mprotect, SEAL_ARG(2, WITH, PROT_EXEC)),
     SEAL_CALL_IF(pkey_mprotect, SEAL_ARG(2, WITH, PROT_EXEC)),
     SEAL_CALL_IF(shmat, SEAL_ARG(2, WITH, SHM_EXEC)),
+    /* would make all memory that can be read executable */
+    SEAL_CALL_IF(personality, SEAL_ARG(0, WITH, READ_IMPLIES_EXEC)),
     SEAL_CALL(memfd_create),
 };
 

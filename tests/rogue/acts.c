@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -346,6 +347,11 @@ static bool code_by_pkey(void)
   void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return p != MAP_FAILED && passed(syscall(SYS_pkey_mprotect, p, 4096, PROT_READ | PROT_EXEC, -1));
 }
+/* What can be read can be executed from then on, whatever mmap is asked for. */
+static bool code_by_personality(void)
+{
+  return passed(syscall(SYS_personality, READ_IMPLIES_EXEC));
+}
 static bool code_in_memory_file(void)
 {
   long fd = syscall(SYS_memfd_create, "x", 0);
@@ -441,6 +447,7 @@ static const act_t acts[] = {
     {"map executable memory", code_by_mmap},
     {"map memory that is writable and executable", writable_code},
     {"make memory executable by pkey_mprotect", code_by_pkey},
+    {"make memory executable by personality", code_by_personality},
     {"make a file in memory", memory_file},
     {"execute a file in memory", code_in_memory_file},
     {"io_uring", io_uring},
