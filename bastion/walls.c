@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "bastion/roles.h"
 #include "common/error.h"
@@ -148,7 +149,8 @@ static const seal_rule_t broker_calls[] = {
     SEAL_CALL_IF(sendto, SEAL_ARG(3, WITHOUT, MSG_FASTOPEN)), /* audit_sink names its address each time */
     SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX)),
     SEAL_CALL(pipe2),
-    SEAL_CALL(openat), /* the audit after it was renamed, the state; where, Landlock says */
+    /* the audit after it was renamed, the state; where, Landlock says. No file that runs as its owner */
+    SEAL_CALL_IF(openat, SEAL_ARG(3, WITHOUT, S_ISUID | S_ISGID)),
     SEAL_CALL(pwrite64),
     SEAL_CALL(ftruncate),
     SEAL_CALL(fdatasync),

@@ -312,6 +312,18 @@ static bool open_modes(void)
 {
   return found(chmod(file, 0666));
 }
+/* Where it may write: whoever runs the file then is its owner, root perhaps. */
+static bool file_of_owner(void)
+{
+  static const char own[] = "smpl-acts-own";
+  int fd = open(own, O_WRONLY | O_CREAT, 04711);
+  bool made = found(fd);
+  if (fd < 0)
+    fd = open(own, O_WRONLY | O_CREAT, 0600);
+  made = made || (fd >= 0 && passed(fchmod(fd, 04711)));
+  unlink(own);
+  return made;
+}
 static bool make_device(void)
 {
   return found(mknod(moved, S_IFCHR | 0600, 0x103));
@@ -441,6 +453,7 @@ static const act_t acts[] = {
     {"cut such a file short", cut_file},
     {"make a folder", make_folder},
     {"change modes", open_modes},
+    {"make a set-user-ID file where it may write", file_of_owner},
     {"make a device", make_device},
     {"open a file by its handle", open_handle},
     {"make memory executable by mprotect", code_by_mprotect},
