@@ -151,6 +151,40 @@ static void a_sealed_process_can_still_abort(void **state)
 }
 #endif
 
+#ifdef __x86_64__
+/* The numbers mean other calls there: 20 is writev() in the one table and getpid() in the other. */
+static bool call_by_32_bits(void)
+{
+  long result = 20;
+  __asm__ volatile("int $0x80" : "+a"(result) : : "memory");
+  return true;
+}
+static bool call_by_x32(void)
+{
+  syscall(0x40000000 | SYS_getpid);
+  return true;
+}
+
+static void calls_of_another_kind_of_program_end_it(void **state)
+{
+  (void)state;
+  int status = behind(refusing, call_by_32_bits);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+  status = behind(refusing, call_by_x32);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+  status = behind(open_but_for_one, call_by_32_bits);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+  status = behind(open_but_for_one, call_by_x32);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+#else
+static void calls_of_another_kind_of_program_end_it(void **state)
+{
+  (void)state;
+  skip();
+}
+#endif
+
 static void *ask(void *arg)
 {
   int *go = arg;
@@ -194,6 +228,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(checks_of_arguments_hold),
       cmocka_unit_test(each_verdict_is_what_it_says),
+      cmocka_unit_test(calls_of_another_kind_of_program_end_it),
       cmocka_unit_test(a_sealed_process_can_still_abort),
       cmocka_unit_test(the_filter_is_every_threads),
       cmocka_unit_test(a_filter_that_ran_out_of_memory_does_not_load),
