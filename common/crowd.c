@@ -434,3 +434,20 @@ int crowd_compare(const crowd_member_t *a, const crowd_member_t *b)
     i++; /* the addresses, at the latest, are not the same */
   return (in_a[i]->weight > in_b[i]->weight) - (in_a[i]->weight < in_b[i]->weight);
 }
+
+int crowd_add_within(crowd_t *c, crowd_member_t *m, const ip_t *ip, uint64_t max, crowd_member_t **displaced)
+{
+  *displaced = NULL;
+  if (crowd_add(c, m, ip, 1))
+    return SMPL_ENOMEM;
+  if (crowd_total(c) <= max)
+    return SMPL_OK;
+  crowd_member_t *most = crowd_newest(crowd_heaviest(c));
+  if (crowd_compare(most, m) <= 0) {
+    crowd_leave(c, m);
+    return SMPL_ELIMIT;
+  }
+  crowd_leave(c, most);
+  *displaced = most;
+  return SMPL_OK;
+}

@@ -23,7 +23,8 @@ typedef struct entry entry_t;
 
 /* A request. It lives in the request's memory. */
 typedef struct waiter {
-  crowd_member_t place; /* first; among strangers, if the key is new */
+  crowd_member_t place; /* first; by account if the key is known, else among strangers */
+  bool known;
   struct waiter *next, **at;
   entry_t *entry;
   request_t *request;
@@ -56,9 +57,9 @@ struct keycheck {
   keycheck_ask ask;
   rates_t *rates;
   void *ask_ctx;
-  size_t waiting;  /* with known keys */
-  size_t asked;    /* about any */
-  bool unanswered; /* the last question found no usable answer: said once */
+  crowd_t *waiting; /* requests with known keys, by account */
+  size_t asked;     /* about any */
+  bool unanswered;  /* the last question found no usable answer: said once */
   entry_list_t active;
   entry_list_t queued;    /* known keys */
   strangers_t *strangers; /* new ones */
@@ -256,8 +257,10 @@ static void release(keycheck_t *k, waiter_t *waiters, verdict_t verdict, const c
 {
   caller_t copy = caller != NULL ? *caller : (caller_t){.account = ""};
   for (waiter_t *w = waiters; w != NULL; w = w->next) {
-    k->waiting -= w->place.at == NULL;
-    strangers_go(k->strangers, &w->place);
+    if (w->known)
+      crowd_leave(k->waiting, &w->place);
+    else
+      strangers_go(k->strangers, &w->place);
   }
   while (waiters != NULL) {
     waiter_t *w = waiters; /* lives in its request: read it before the reply */
@@ -378,13 +381,25 @@ static void ask_queued(keycheck_t *k)
 static void displace(keycheck_t *k, waiter_t *w)
 {
   entry_t *e = w->entry;
-  request_t *request = w->request;
+  waiter_t left = *w; /* it lives in its request */
+  caller_t caller = e->caller;
+  bool believed = is_believed(e);
   *w->at = w->next;
   if (w->next != NULL)
     w->next->at = w->at;
   if (e->waiters == NULL && e->state == STATE_QUEUED)
-    drop(k, e);
-  refuse_too_many(request);
+    give_up(k, e, true, VERDICT_TOO_MANY); /* nobody waits for it */
+  if (believed)
+    pass(k, left.request, left.cb, left.service, &caller);
+  else
+    refuse_too_many(left.request);
+}
+
+/* A place by account, as strangers have them by source. */
+static int take_known_place(keycheck_t *k, waiter_t *w, crowd_member_t **displaced)
+{
+  ip_t account = uuid_place(w->entry->caller.account);
+  return crowd_add_within(k->waiting, &w->place, &account, KEYCHECK_WAITING_MAX, displaced);
 }
 
 /* Puts the request behind the entry's question. */
@@ -392,13 +407,17 @@ static bool wait_for(keycheck_t *k, entry_t *e, request_t *request, caller_cb cb
 {
   crowd_member_t *displaced = NULL;
   waiter_t *w = request_alloc(request, sizeof *w);
-  if (w == NULL || (e->known && k->waiting == KEYCHECK_WAITING_MAX))
+  if (w == NULL)
     return false;
-  *w = (waiter_t){
-      .next = e->waiters, .at = &e->waiters, .entry = e, .request = request, .cb = cb, .service = service};
-  if (e->known)
-    k->waiting++;
-  else if (strangers_wait(k->strangers, &w->place, request_source(request), &displaced))
+  *w = (waiter_t){.next = e->waiters,
+                  .at = &e->waiters,
+                  .entry = e,
+                  .known = e->known,
+                  .request = request,
+                  .cb = cb,
+                  .service = service};
+  if (e->known ? take_known_place(k, w, &displaced)
+               : strangers_wait(k->strangers, &w->place, request_source(request), &displaced))
     return false;
   if (w->next != NULL)
     w->next->at = &w->next;
@@ -500,8 +519,9 @@ int keycheck_new(keycheck_ask ask_fn, void *ask_ctx, rates_t *rates, keycheck_t 
   k->rates = rates;
   k->refused = crowd_new();
   k->accounts = crowd_new_flat();
+  k->waiting = crowd_new_flat();
   k->strangers = strangers_new();
-  if (k->refused == NULL || k->accounts == NULL || k->strangers == NULL) {
+  if (k->refused == NULL || k->accounts == NULL || k->waiting == NULL || k->strangers == NULL) {
     keycheck_free(k);
     return SMPL_ENOMEM;
   }
@@ -523,6 +543,7 @@ void keycheck_free(keycheck_t *k)
   }
   crowd_free(k->refused);
   crowd_free(k->accounts);
+  crowd_free(k->waiting);
   strangers_free(k->strangers);
   free(k);
 }
@@ -531,5 +552,5 @@ void keycheck_counts(const keycheck_t *k, size_t *active, size_t *refused, size_
 {
   *active = k->active.count;
   *refused = (size_t)crowd_total(k->refused);
-  *waiting = k->waiting + strangers_waiting(k->strangers);
+  *waiting = (size_t)crowd_total(k->waiting) + strangers_waiting(k->strangers);
 }

@@ -26,10 +26,12 @@ enum {
                                      another; if there is none, the longest unused of all goes */
   KEYCHECK_REFUSED_MAX =
       4096, /* apart, so that made-up keys cannot drive out real ones; whose source has most goes first */
-  KEYCHECK_ASKED_MAX = 64,     /* questions under way; more are queued */
-  KEYCHECK_QUEUE_MS = 3000,    /* a question waits that long for its turn, then 503 */
-  KEYCHECK_WAITING_MAX = 1024, /* requests with known keys waiting for an answer; more are 503 */
-  KEYCHECK_TIMEOUT_MS = 3000,  /* of one question */
+  KEYCHECK_ASKED_MAX = 64,  /* questions under way; more are queued */
+  KEYCHECK_QUEUE_MS = 3000, /* a question waits that long for its turn, then 503 */
+  KEYCHECK_WAITING_MAX =
+      1024, /* requests with known keys waiting for an answer, by account: the newest of whichever
+                                  has most gives way, with 503 unless its key is still believed in */
+  KEYCHECK_TIMEOUT_MS = 3000, /* of one question */
 };
 
 _Static_assert((int)STRANGERS_ASKED_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");

@@ -51,20 +51,7 @@ void strangers_free(strangers_t *s)
 
 int strangers_wait(strangers_t *s, crowd_member_t *m, const ip_t *source, crowd_member_t **displaced)
 {
-  *displaced = NULL;
-  if (crowd_add(s->requests, m, source, 1))
-    return SMPL_ENOMEM;
-  if (crowd_total(s->requests) <= STRANGERS_WAITING_MAX)
-    return SMPL_OK;
-  /* The one that came last: those before it are nearer to their answer. */
-  crowd_member_t *most = crowd_newest(crowd_heaviest(s->requests));
-  if (crowd_compare(most, m) <= 0) {
-    crowd_leave(s->requests, m);
-    return SMPL_ELIMIT;
-  }
-  crowd_leave(s->requests, most);
-  *displaced = most;
-  return SMPL_OK;
+  return crowd_add_within(s->requests, m, source, STRANGERS_WAITING_MAX, displaced);
 }
 
 void strangers_go(strangers_t *s, crowd_member_t *m)

@@ -696,6 +696,35 @@ static void an_account_with_many_keys_does_not_drive_out_those_of_others(void **
   assert_int_equal(active, KEYCHECK_ACTIVE_MAX);
 }
 
+/* Both keys were active here, but too long ago to be believed. */
+static void requests_with_known_keys_of_one_account_leave_places_to_those_of_others(void **state)
+{
+  static request_t *r[KEYCHECK_WAITING_MAX];
+  char greedy[KEY_TEXT_MAX];
+  (void)state;
+  assert_int_equal(key_generate(greedy), SMPL_OK);
+  make_known(key);
+  request_t *first = fake_request(NULL, greedy, NULL, NULL);
+  keycheck_guard(check, first, take_any, NULL);
+  answer(asked - 1, 0, 200, OTHERS);
+  expect(first, 200);
+  now += KEYCHECK_ACTIVE_MS + KEYCHECK_STALE_MS;
+  for (size_t i = 0; i < KEYCHECK_WAITING_MAX; i++) {
+    r[i] = fake_request(NULL, greedy, NULL, NULL);
+    keycheck_guard(check, r[i], take_any, NULL);
+  }
+  request_t *customer = send_key(key);
+  expect(r[KEYCHECK_WAITING_MAX - 1], 503); /* the newest of who has most */
+  request_t *more = fake_request(NULL, greedy, NULL, NULL);
+  keycheck_guard(check, more, take_any, NULL);
+  expect(more, 503);
+  answer(asked - 1, 0, 200, ACTIVE);
+  expect(customer, 200);
+  answer(asked - 2, 0, 200, OTHERS);
+  for (size_t i = 0; i + 1 < KEYCHECK_WAITING_MAX; i++)
+    expect(r[i], 200);
+}
+
 static void whoever_fills_the_memory_of_refused_keys_forgets_his_own(void **state)
 {
   (void)state;
@@ -746,6 +775,8 @@ int main(void)
                                       tear_down),
       cmocka_unit_test_setup_teardown(an_account_with_many_keys_does_not_drive_out_those_of_others, set_up,
                                       tear_down),
+      cmocka_unit_test_setup_teardown(requests_with_known_keys_of_one_account_leave_places_to_those_of_others,
+                                      set_up, tear_down),
       cmocka_unit_test_setup_teardown(whoever_fills_the_memory_of_refused_keys_forgets_his_own, set_up,
                                       tear_down),
   };
