@@ -147,7 +147,9 @@ static const seal_rule_t broker_calls[] = {
                  SEAL_ARG(2, IS, NETLINK_ROUTE)), /* getifaddrs(): which endpoints are its own */
     SEAL_CALL(listen),
     SEAL_CALL_IF(sendto, SEAL_ARG(3, WITHOUT, MSG_FASTOPEN)), /* audit_sink names its address each time */
-    SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX)),
+    /* as spawner.c and session.c make them; ends for datagrams could be connected to others' sockets */
+    SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX),
+                 SEAL_ARG(1, IS, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK), SEAL_ARG(2, IS, 0)),
     SEAL_CALL(pipe2),
     /* the audit after it was renamed, the state; where, Landlock says. No file that runs as its owner */
     SEAL_CALL_IF(openat, SEAL_ARG(3, WITHOUT, S_ISUID | S_ISGID)),

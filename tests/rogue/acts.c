@@ -102,7 +102,13 @@ static bool make_mptcp(void)
 static bool make_pair(void)
 {
   int pair[2];
-  return passed(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  return passed(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+}
+/* Either end could be connected anew, and send to any address. */
+static bool make_datagram_pair(void)
+{
+  int pair[2];
+  return passed(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
 }
 static bool connect_to(int fd)
 {
@@ -413,6 +419,7 @@ static const act_t acts[] = {
     {"make a UDP socket", make_udp},
     {"make a unix socket", make_unix},
     {"make a pair of unix sockets", make_pair},
+    {"make a pair of unix sockets for datagrams", make_datagram_pair},
     {"make a netlink socket", make_netlink},
     {"make a raw socket", make_raw},
     {"make a packet socket", make_packet},
