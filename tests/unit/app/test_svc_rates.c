@@ -123,7 +123,7 @@ static void an_empty_bucket_is_kept_while_others_come(void **state)
   (void)state;
   for (unsigned i = 0; i < BURST; i++)
     take(1, true);
-  for (unsigned i = 2; i < 5 * RATES_KEYS_MAX; i++)
+  for (unsigned i = 2; i < 3 * RATES_KEYS_MAX; i++)
     take(i, true);
   take(1, false);
 }
@@ -131,12 +131,11 @@ static void an_empty_bucket_is_kept_while_others_come(void **state)
 static void a_bucket_that_gave_way_begins_anew(void **state)
 {
   (void)state;
-  for (unsigned i = 0; i < 2 * RATES_KEYS_MAX; i++)
-    for (unsigned n = 0; n < 3; n++)
-      assert_int_equal(take(i, true).left, BURST - 1 - n);
-  for (unsigned i = 0; i < 2 * RATES_KEYS_MAX; i++) {
+  for (unsigned i = 0; i < RATES_KEYS_MAX + 1000; i++)
+    assert_int_equal(take(i, true).left, BURST - 1);
+  for (unsigned i = 0; i < RATES_KEYS_MAX + 1000; i++) {
     unsigned left = take(i, true).left;
-    assert_true(left == BURST - 1 || left == BURST - 4);
+    assert_true(left == BURST - 1 || left == BURST - 2);
   }
 }
 
