@@ -106,7 +106,7 @@ class Session:
             except OSError:
                 pass  # the worker has gone; what it said before still waits to be read
 
-    def wait(self, kind, seconds=5, count=1):
+    def wait(self, kind, seconds=150, count=1):
         with self.changed:
             found = self.changed.wait_for(lambda: self.count(kind) >= count or self.closed, seconds)
             assert found and self.count(kind) >= count, (kind, [k for k, _ in self.messages])

@@ -5,14 +5,18 @@ own pid; nothing is looked up by name. Times here bound how long a hanging progr
 measures speed. A test waits for what it wants (wait_until), or counts; it never sleeps and then hopes.
 """
 
+import array
+import fcntl
 import functools
 import math
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -124,31 +128,60 @@ def run(*argv, timeout=PATIENCE, **kw):
 
 
 class Program:
-    """A running program of ours (or a client). Standard error is collected line by line; standard output too."""
+    """A running program of ours (or a client). Standard error is collected line by line; standard output too: whoever looks at them
+    sees all that the program has written by then."""
 
     rogue = False  # its workers are told to misbehave
 
     def __init__(self, argv, cwd=None, env=None, name=None):
         self.argv = [str(a) for a in argv]
         self.name = name or Path(self.argv[0]).name
-        self.err, self.out = [], []
+        self.lines, self.taken = {"err": [], "out": []}, {"err": 0, "out": 0}  # and how many bytes that was
         self.changed = threading.Condition()
         full_env = dict(os.environ, NO_COLOR="1")
         full_env.update(env or {})
         self.process = subprocess.Popen(
             self.argv, cwd=cwd, env=full_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="backslashreplace", start_new_session=True)
+            stderr=subprocess.PIPE, start_new_session=True)
+        self.streams = {"err": self.process.stderr, "out": self.process.stdout}
         self.readers = []
-        for stream, lines in ((self.process.stderr, self.err), (self.process.stdout, self.out)):
-            t = threading.Thread(target=self._collect, args=(stream, lines), daemon=True)
+        for name in self.streams:
+            t = threading.Thread(target=self._collect, args=(name,), daemon=True)
             t.start()
             self.readers.append(t)
 
-    def _collect(self, stream, lines):
-        for line in stream:
+    def _collect(self, name):
+        fd, rest, more = self.streams[name].fileno(), b"", select.poll()
+        more.register(fd, select.POLLIN)
+        while True:
+            more.poll()
             with self.changed:
-                lines.append(line.rstrip("\n"))
+                data = os.read(fd, 1 << 16)
+                self.taken[name] += len(data)
+                *whole, rest = (rest + data).split(b"\n")
+                whole += [rest] if rest and not data else []
+                self.lines[name] += [line.rstrip(b"\r").decode(errors="backslashreplace") for line in whole]
                 self.changed.notify_all()
+                if not data:
+                    return
+
+    def _seen(self, name):
+        """The lines, once what waits in the pipe now has been taken."""
+        waiting = array.array("i", [0])
+        with self.changed:
+            if not self.streams[name].closed:
+                fcntl.ioctl(self.streams[name], termios.FIONREAD, waiting)
+            wanted = self.taken[name] + waiting[0]
+            assert self.changed.wait_for(lambda: self.taken[name] >= wanted, PATIENCE)
+        return self.lines[name]
+
+    @property
+    def err(self):
+        return self._seen("err")
+
+    @property
+    def out(self):
+        return self._seen("out")
 
     @property
     def pid(self):
@@ -164,7 +197,7 @@ class Program:
 
     def wait_line(self, pattern, timeout=PATIENCE, stream="err", start=0):
         """Waits for a line that matches the regular expression, from line number start on; returns the line."""
-        lines = self.err if stream == "err" else self.out
+        lines = self.lines[stream]
         end = time.monotonic() + timeout
         with self.changed:
             while True:

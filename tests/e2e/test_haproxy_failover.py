@@ -101,7 +101,7 @@ def status_of(product, name):
 
 def check_acknowledged(customer, load):
     for name, n in load.acknowledged.items():
-        reply = customer("GET", "config", f"/configs/{name}")
+        reply = kit.wait_until(lambda: (lambda r: r.status != 503 and r)(customer("GET", "config", f"/configs/{name}")), f"{name} is read")
         # a write whose answer was lost may have happened too, and after it the next one was acknowledged: never less
         assert reply.status == 200 and int(reply.attributes["description"]) >= int(n), (name, n, reply)
 
