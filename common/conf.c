@@ -354,13 +354,14 @@ static int decode_list(decoder_t *d, struct fy_node *node, mark_t at, const conf
   size_t size = maps ? f->map->size : f->scalar->size;
   bool lone =
       f->shape == CONF_ONE_OR_MANY && node != NULL && fy_node_is_scalar(node) && !fy_node_is_null(node);
+  bool none = f->allow_empty && (node == NULL || fy_node_is_null(node)); /* its last line was taken out */
   int err = check_plain(d, node, at);
   if (err)
     return err;
-  if (!lone && (node == NULL || !fy_node_is_sequence(node)))
+  if (!lone && !none && (node == NULL || !fy_node_is_sequence(node)))
     return fail_at(d, at, "%s: expected a list of %s, got %s", f->key,
                    maps ? "mappings" : f->scalar->expected, kind_of(node));
-  size_t count = lone ? 1 : (size_t)fy_node_sequence_item_count(node);
+  size_t count = lone ? 1 : none ? 0 : (size_t)fy_node_sequence_item_count(node);
   size_t most = f->max != 0 && (maps || f->scalar != &conf_uint) ? (size_t)f->max : CONF_LIST_MAX;
   if (count == 0 && !f->allow_empty)
     return fail_at(d, at, "%s: the list is empty", f->key);

@@ -68,7 +68,7 @@ typedef struct conf_field {
   const conf_scalar_t *scalar;
   const struct conf_map *map;
   bool required;
-  bool allow_empty; /* lists only */
+  bool allow_empty; /* lists only: [] or nothing behind the key */
   bool is_private;  /* messages do not tell the value: a secret may have been put there by mistake */
   uint64_t min;     /* conf_uint, conf_duration */
   uint64_t max;     /* the same; 0 means no limit. For lists: most items, 0 means CONF_LIST_MAX */

@@ -141,6 +141,26 @@ static void a_good_file_is_decoded_with_defaults_and_places(void **state)
   conf_free(conf);
 }
 
+/* Whoever takes out the last line of a list leaves its key behind. */
+static void a_key_with_nothing_behind_it_is_an_empty_list_where_one_may_be_empty(void **state)
+{
+  (void)state;
+  static const char *const nothing[] = {"", " # - one", "\n  # - one"};
+  for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
+    char text[200], message[DIAG_TEXT_MAX];
+    example_t e;
+    conf_t *conf = NULL;
+    snprintf(text, sizeof text, "views: [{name: a, clients: [10.0.0.0/8]}]\nnames:%s\n", nothing[i]);
+    assert_int_equal(load(text, &e, &conf, message), SMPL_OK);
+    assert_int_equal(e.names.count, 0);
+    assert_true(conf_given(conf, &e.names));
+    conf_free(conf);
+    snprintf(text, sizeof text, "views:%s\n", nothing[i]);
+    assert_int_equal(load(text, &e, &conf, message), SMPL_EINVAL);
+    assert_non_null(strstr(message, "views: expected a list of mappings, got nothing"));
+  }
+}
+
 static void every_mistake_names_its_place(void **state)
 {
   (void)state;
@@ -363,6 +383,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_good_file_is_decoded_with_defaults_and_places),
+      cmocka_unit_test(a_key_with_nothing_behind_it_is_an_empty_list_where_one_may_be_empty),
       cmocka_unit_test(every_mistake_names_its_place),
       cmocka_unit_test(broken_yaml_and_missing_files_are_one_line),
       cmocka_unit_test(control_characters_are_refused),
