@@ -184,6 +184,9 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
   if (is_option("cert-authority", s, len))
     return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where,
                      l->number);
+  if (len > 0 && shown(s, len) == 0) /* a byte order mark, say */
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: expected a key or its options, got what can be neither",
+                     l->where, l->number);
   return diag_fail(diag, SMPL_EINVAL,
                    "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
                    l->number, shown(s, len), s);
