@@ -54,7 +54,8 @@ json_t *faults_json(const faults_t *f)
 {
   json_t *lines = json_array();
   for (size_t i = 0; i < f->count && i < FAULTS_SHOWN_MAX; i++)
-    json_array_append_new(lines, json_string(f->list[i].text));
+    json_array_append_new(lines, json_sprintf("%s%s", f->list[i].level == FAULT_WARNING ? "warning: " : "",
+                                              f->list[i].text));
   return json_pack("{s:I, s:I, s:o}", "absent", (json_int_t)f->errors, "warnings", (json_int_t)f->warnings,
                    "lines", lines);
 }

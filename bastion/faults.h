@@ -33,7 +33,7 @@ void faults_add(faults_t *faults, fault_level_t level, const char *fmt, ...)
 /* One warning a fault, up to FAULTS_SHOWN_MAX, and how many more there are. */
 void faults_log(const faults_t *faults);
 /* {"absent": errors, "warnings": N, "lines": ["path:line: what is wrong", ...]}, up to FAULTS_SHOWN_MAX
- * lines. */
+ * lines; a warning begins with "warning: ". */
 json_t *faults_json(const faults_t *faults);
 /* Leaves all-zero faults. */
 void faults_free(faults_t *faults);

@@ -272,6 +272,18 @@ static int take_argument(const command_t *command, options_t *o, int argc, char 
   return -1;
 }
 
+/* The running bastion is not to be out of reach because of a file that it has not taken. */
+static int fail_to_find(const options_t *o, const diag_t *diag)
+{
+  fail(diag);
+  fprintf(
+      stderr,
+      "smpl-bastion: so the control socket is not known; a running bastion goes on with the configuration "
+      "before: leave out -c %s and give --socket PATH\n",
+      o->config);
+  return EXIT_FAILED;
+}
+
 static int run_client(const command_t *command, options_t *o, int argc, char **argv)
 {
   diag_t diag = {""};
@@ -280,7 +292,7 @@ static int run_client(const command_t *command, options_t *o, int argc, char **a
   if (status >= 0)
     return status;
   if (o->config != NULL && config_load_paths(o->config, &c, &diag))
-    return fail(&diag);
+    return fail_to_find(o, &diag);
   if (o->client.socket == NULL)
     o->client.socket = c != NULL ? c->control : "bastion.sock";
   o->client.audit = c != NULL ? c->audit : "audit.jsonl";
