@@ -582,7 +582,7 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   size_t at = 0;
   c->processing = true;
   c->served = 0;
-  while (at < len && wants_bytes(c) && c->served < PACE_REQUESTS) {
+  while (at < len && wants_bytes(c) && (c->phase == PHASE_BODY || c->served < PACE_REQUESTS)) {
     size_t n =
         c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
     if (n == 0)
@@ -593,8 +593,8 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   if (c->closing || c->phase == PHASE_LINGER)
     return;
   keep_rest(c, bytes + at, len - at);
-  if (!c->closing && c->phase == PHASE_IDLE && c->in_len > 0)
-    pace_request(c);
+  if (!c->closing && c->phase == PHASE_IDLE && c->in_len > 0 && pace_request(c))
+    conn_out_of_memory(c);
   if (!wants_bytes(c))
     conn_stop_reading(c);
 }

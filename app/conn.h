@@ -24,7 +24,8 @@ typedef struct listener listener_t;
 typedef enum phase {
   PHASE_HANDSHAKE, /* the end of the TLS handshake */
   PHASE_IDLE,      /* the first byte of a head */
-  PHASE_TURN,      /* the loop's next round: its next request is here */
+  PHASE_TURN,      /* its turn in one of the loop's next rounds: its next request is here */
+  PHASE_GO,        /* those before it in this round: its turn has come */
   PHASE_HEAD,      /* the rest of the head */
   PHASE_BODY,      /* the rest of the body */
   PHASE_PARSE,     /* its body's turn to be parsed: no deadline, everybody has turns */
@@ -46,7 +47,8 @@ struct listener {
   size_t connections;
   size_t handshakes; /* TLS handshakes under way */
   room_places_t places;
-  turns_t *steps; /* of handshakes, that wait for the loop; NULL without TLS */
+  turns_t *requests; /* of connections that pipeline, that wait for the loop */
+  turns_t *steps;    /* of handshakes, likewise; NULL without TLS */
   listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
@@ -79,8 +81,7 @@ struct front {
   uint64_t lag_deadline, drain_deadline, give_up_deadline;
   uint64_t trim_after;
   uv_timer_t tick;
-  uv_idle_t pace; /* runs while somebody waits for a round */
-  uint64_t round;
+  uv_idle_t pace;                    /* runs while somebody waits for a round */
   uv_prepare_t flush;                /* writes the access log before the loop sleeps */
   char id_prefix[ID_PREFIX_LEN + 1]; /* hexadecimal, drawn once */
   uint64_t id_next;
@@ -115,9 +116,8 @@ struct conn {
   uint8_t *in;  /* bytes received and not consumed yet; NULL while there are none */
   size_t in_len, in_cap;
   unsigned served;    /* requests, since the loop came to this connection */
-  uint64_t round;     /* in which it began to wait for the next one */
-  turns_item_t step;  /* pace.c's */
-  bool stepping;      /* the next step of its handshake waits for its turn */
+  turns_item_t turn;  /* pace.c's */
+  turns_t *queue;     /* in which it waits for its turn; NULL: in none */
   size_t tls_held;    /* bytes of a TLS record that is cut off */
   size_t scanned;     /* bytes of the head that gate_scan has seen */
   request_t *request; /* from the end of its head to its reply */

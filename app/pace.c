@@ -7,16 +7,21 @@
 
 int pace_open(listener_t *listener)
 {
-  /* Every handshake under way has a place, and one more until an older one has given way. */
-  turns_conf_t conf = {.places = listener->front->limits.handshakes + 1};
+  const front_limits_t *limits = &listener->front->limits;
+  /* Everybody has a place, and one more until an older one has given way. */
+  turns_conf_t requests = {.places = limits->connections + 1}, steps = {.places = limits->handshakes + 1};
+  listener->requests = turns_new(&requests);
+  if (listener->requests == NULL)
+    return SMPL_ENOMEM;
   if (listener->conf->tls == NULL)
     return SMPL_OK;
-  listener->steps = turns_new(&conf);
+  listener->steps = turns_new(&steps);
   return listener->steps != NULL ? SMPL_OK : SMPL_ENOMEM;
 }
 
 void pace_close(listener_t *listener)
 {
+  turns_free(listener->requests);
   turns_free(listener->steps);
 }
 
@@ -25,60 +30,83 @@ static void on_idle(uv_idle_t *idle)
   pace_round(idle->data);
 }
 
-static void wake(front_t *front)
+static int wait_in(turns_t *queue, conn_t *c, const ip_t *source)
 {
-  uv_idle_start(&front->pace, on_idle);
+  ip_t network = crowd_network(source);
+  turns_key_t line = turns_key(&network, sizeof network);
+  turns_item_t *displaced = NULL; /* nobody: there is a place for each */
+  int err = turns_join(queue, &line, 1, &c->turn, &displaced);
+  c->queue = err ? NULL : queue;
+  uv_idle_start(&c->listener->front->pace, on_idle);
+  return err;
 }
 
-void pace_request(conn_t *c)
+/* Whose the next request is. What a balancer sends belongs to whom its head names; if that is not here whole,
+ * it is the balancer's. */
+static ip_t next_source(const conn_t *c)
 {
+  gate_head_t head;
+  size_t end = 0;
+  ip_t source = c->source;
+  if (c->balancer && gate_scan(c->in, c->in_len, 0, &end) == GATE_ADMIT &&
+      gate_head(c->in, end, &head) == GATE_ADMIT)
+    forwarded_source(c->in, &head, &source); /* unchanged if it names none */
+  return source;
+}
+
+int pace_request(conn_t *c)
+{
+  ip_t source = next_source(c);
   conn_enter(c, PHASE_TURN);
-  c->round = c->listener->front->round;
-  wake(c->listener->front);
+  return wait_in(c->listener->requests, c, &source);
 }
 
 int pace_handshake(conn_t *c)
 {
-  ip_t network = crowd_network(&c->source);
-  turns_key_t line = turns_key(&network, sizeof network);
-  turns_item_t *displaced = NULL; /* nobody: there is a place for each */
-  int err = turns_join(c->listener->steps, &line, 1, &c->step, &displaced);
-  c->stepping = !err;
-  wake(c->listener->front);
-  return err;
+  return wait_in(c->listener->steps, c, &c->source);
 }
 
 void pace_leave(conn_t *c)
 {
-  if (c->stepping)
-    turns_leave(c->listener->steps, &c->step);
-  c->stepping = false;
+  if (c->queue != NULL)
+    turns_leave(c->queue, &c->turn);
+  c->queue = NULL;
 }
 
-static void run_requests(listener_t *listener, uint64_t round)
+/* Whose turn it is; NULL if nobody waits. */
+static conn_t *take(turns_t *queue)
 {
-  const conn_list_t *waiting = &listener->lists[PHASE_TURN];
-  for (size_t n = 0; n < PACE_CONNECTIONS && waiting->first != NULL && waiting->first->round != round; n++)
-    conn_resume(waiting->first);
+  turns_item_t *item = turns_take(queue);
+  if (item == NULL)
+    return NULL;
+  conn_t *c = (conn_t *)(void *)((char *)item - offsetof(conn_t, turn));
+  c->queue = NULL;
+  return c;
+}
+
+/* Who comes to wait while the round runs waits for the next one: the round's are taken first. */
+static void run_requests(listener_t *listener)
+{
+  const conn_list_t *going = &listener->lists[PHASE_GO];
+  conn_t *c;
+  for (size_t n = 0; n < PACE_CONNECTIONS && (c = take(listener->requests)) != NULL; n++)
+    conn_enter(c, PHASE_GO);
+  while (going->first != NULL)
+    conn_resume(going->first);
 }
 
 static void run_handshakes(listener_t *listener)
 {
-  for (size_t n = 0; n < PACE_HANDSHAKES && listener->steps != NULL; n++) {
-    turns_item_t *item = turns_take(listener->steps);
-    if (item == NULL)
-      return;
-    conn_t *c = (conn_t *)(void *)((char *)item - offsetof(conn_t, step));
-    c->stepping = false;
+  conn_t *c;
+  for (size_t n = 0; n < PACE_HANDSHAKES && listener->steps != NULL && (c = take(listener->steps)) != NULL;
+       n++)
     conn_shake(c);
-  }
 }
 
 void pace_round(front_t *front)
 {
-  front->round++; /* who comes to wait from here on waits for the next one */
   for (size_t i = 0; i < front->listener_count; i++) {
-    run_requests(&front->listeners[i], front->round);
+    run_requests(&front->listeners[i]);
     run_handshakes(&front->listeners[i]);
   }
   if (pace_is_idle(front))
@@ -89,7 +117,7 @@ bool pace_is_idle(const front_t *front)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
     const listener_t *listener = &front->listeners[i];
-    if (listener->lists[PHASE_TURN].first != NULL ||
+    if (turns_waiting(listener->requests) > 0 ||
         (listener->steps != NULL && turns_waiting(listener->steps) > 0))
       return false;
   }

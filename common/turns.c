@@ -26,6 +26,7 @@ struct turns {
   turns_node_t *lengths; /* heads of lists of lines, by items that wait */
   size_t longest;
   line_t *lines, *spare;
+  size_t fresh; /* of lines, those from here on were never used: their memory is not touched */
   line_t **buckets;
   size_t mask; /* of buckets */
 };
@@ -90,11 +91,14 @@ static line_t *find(const turns_t *t, const turns_key_t *key)
   return line;
 }
 
-/* There is always one spare: each line has an item that waits or is out, and there are as many lines as items may be. */
+/* There is always one spare or fresh: each line has an item that waits or is out, and there are as many lines as items may be. */
 static line_t *begin_line(turns_t *t, const turns_key_t *key)
 {
   line_t *line = t->spare, **bucket = bucket_of(t, key);
-  t->spare = line->chain;
+  if (line != NULL)
+    t->spare = line->chain;
+  else
+    line = &t->lines[t->fresh++];
   *line = (line_t){.chain = *bucket, .credit = (int64_t)t->conf.quantum, .key = *key};
   list_clear(&line->turn);
   list_clear(&line->length);
@@ -164,11 +168,8 @@ static bool make_lines(turns_t *t)
   t->lengths = calloc(t->conf.line_places + 1, sizeof *t->lengths);
   if (t->lines == NULL || t->buckets == NULL || t->lengths == NULL)
     return false;
-  for (size_t i = 0; i < count; i++)
-    t->lines[i].chain = i + 1 < count ? &t->lines[i + 1] : NULL;
   for (size_t i = 0; i <= t->conf.line_places; i++)
     list_clear(&t->lengths[i]);
-  t->spare = t->lines;
   return true;
 }
 

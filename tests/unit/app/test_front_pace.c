@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -249,6 +250,85 @@ static void a_round_has_a_bounded_number_of_connections_that_go_on(void **state)
     close(greedy[i]);
 }
 
+/* The i-th of a network. */
+static const char *neighbour(const char *network, unsigned i)
+{
+  static char text[32];
+  snprintf(text, sizeof text, "%s%u", network, i % 200 + 1);
+  return text;
+}
+
+static int dial_as(bool balanced, const char *source)
+{
+  char from[48];
+  snprintf(from, sizeof from, "%s:0", balanced ? BALANCER : source);
+  return dial(from, PLAIN);
+}
+
+/* Many connections of one network that all pipeline; then somebody else who pipelines more than one turn's
+ * requests. He waits for a round by turn, whatever the others have waiting. */
+static void connections_that_pipeline_keep_nobody_else_waiting(bool balanced)
+{
+  enum { CONNECTIONS = 6 * PACE_CONNECTIONS, TURNS = 3, ASKED = TURNS * PACE_REQUESTS };
+  static const char victim[] = "127.0.2.1", network[] = "127.0.1.";
+  int greedy[CONNECTIONS];
+  size_t got = 0, theirs = 0, ran = 0;
+  for (unsigned i = 0; i < CONNECTIONS; i++)
+    greedy[i] = dial_as(balanced, neighbour(network, i));
+  int modest = dial_as(balanced, victim);
+  for (unsigned i = 0; i < CONNECTIONS; i++)
+    say_requests(greedy[i], balanced ? neighbour(network, i) : NULL, PIPELINED);
+  rounds(2); /* all of them wait now */
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    answers(greedy[i]);
+  say_requests(modest, balanced ? victim : NULL, ASKED);
+  for (; got < ASKED && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    got += answers(modest);
+  }
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    theirs += answers(greedy[i]);
+  assert_int_equal(got, ASKED);
+  assert_in_range(ran, TURNS, TURNS + 1);
+  assert_in_range(theirs, 1, ran * PACE_CONNECTIONS * PACE_REQUESTS);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(greedy[i]);
+  close(modest);
+}
+
+static void connections_of_one_network_that_pipeline_keep_nobody_else_waiting(void **state)
+{
+  (void)state;
+  connections_that_pipeline_keep_nobody_else_waiting(false);
+}
+
+static void connections_of_a_balancer_that_pipeline_keep_none_of_its_other_clients_waiting(void **state)
+{
+  (void)state;
+  connections_that_pipeline_keep_nobody_else_waiting(true);
+}
+
+/* The last head of a turn has come with its body, and nothing follows that would wake the connection. */
+static void the_last_body_of_a_turn_is_read_in_that_turn(void **state)
+{
+  char all[PACE_REQUESTS * 240];
+  size_t len = 0, got = 0;
+  (void)state;
+  int fd = dial("127.0.1.1:0", PLAIN);
+  for (size_t i = 0; i < PACE_REQUESTS; i++)
+    len += (size_t)snprintf(all + len, sizeof all - len,
+                            "PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+                            "Authorization: Bearer sk_api_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+                            "Content-Length: 9\r\n\r\n{\"n\":123}");
+  say(fd, all, len);
+  for (size_t i = 0; got < PACE_REQUESTS && i < ROUNDS_MAX; i++) {
+    rounds(1);
+    got += answers(fd);
+  }
+  assert_int_equal(got, PACE_REQUESTS);
+  close(fd);
+}
+
 static void a_connection_that_is_closed_while_it_waits_is_forgotten(void **state)
 {
   (void)state;
@@ -346,6 +426,9 @@ int main(void)
       TEST(pipelined_requests_run_a_few_in_each_round),
       TEST(pipelined_requests_of_a_balancer_run_a_few_in_each_round),
       TEST(a_round_has_a_bounded_number_of_connections_that_go_on),
+      TEST(connections_of_one_network_that_pipeline_keep_nobody_else_waiting),
+      TEST(connections_of_a_balancer_that_pipeline_keep_none_of_its_other_clients_waiting),
+      TEST(the_last_body_of_a_turn_is_read_in_that_turn),
       TEST(a_connection_that_is_closed_while_it_waits_is_forgotten),
       TEST(handshakes_of_one_network_keep_neither_requests_nor_others_handshakes_waiting),
       TEST(a_handshake_that_is_given_up_while_it_waits_is_forgotten),
