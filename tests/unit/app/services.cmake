@@ -4,6 +4,8 @@ target_link_libraries(smpl_svc_fake PRIVATE smpl_flags PkgConfig::CMOCKA PUBLIC 
 foreach(name accounts answers keys storage jsonapi config flags keycheck listing rates sister shares)
   smpl_unit_test(test_svc_${name} SOURCES test_svc_${name}.c LIBS smpl_services smpl_svc_fake)
 endforeach()
-target_link_options(test_svc_storage PRIVATE -Wl,--wrap=clock_mono_ms) # the clock moves as the test says
+foreach(name accounts storage) # the clock moves as the test says
+  target_link_options(test_svc_${name} PRIVATE -Wl,--wrap=clock_mono_ms)
+endforeach()
 target_link_libraries(test_svc_config PRIVATE PkgConfig::SQLITE)
 target_link_options(test_svc_config PRIVATE -Wl,--wrap=sqlite3_step) # its work is counted

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,14 @@ static struct played {
 } calls[CALLS_MAX];
 static size_t call_count;
 
+/* The clock that pauses and waits are measured by: it stands still but for the test. Threads of the storage ask it too. */
+static atomic_uint_least64_t now_ms = 1000;
+uint64_t __wrap_clock_mono_ms(void);
+uint64_t __wrap_clock_mono_ms(void)
+{
+  return atomic_load(&now_ms);
+}
+
 /* Stands in for sister.c: calls are answered by the test. */
 int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb cb, void *ctx)
 {
@@ -269,6 +278,36 @@ static void run_for(uint64_t ms)
   uv_run(&loop, UV_RUN_NOWAIT);
 }
 
+static int run_nothing(storage_db_t *at, storage_job_t *job)
+{
+  (void)at;
+  (void)job;
+  return SMPL_OK;
+}
+
+/* Until all that was to be written so far has been. */
+static void settle(void)
+{
+  creation_t c = {.job = {.run = run_nothing, .done = on_creation}};
+  assert_int_equal(storage_write(storage, &c.job), SMPL_OK);
+  while (!c.done)
+    uv_run(&loop, UV_RUN_ONCE);
+}
+
+/* Until the outbox has looked for due work once more at least. */
+static void look_again(void)
+{
+  settle();
+  run_for(OUTBOX_TICK_MS + 1);
+}
+
+static void await_calls(size_t count)
+{
+  while (call_count < count)
+    uv_run(&loop, UV_RUN_ONCE);
+  assert_int_equal(call_count, count);
+}
+
 static size_t listed(const char *id, const char *list)
 {
   json_t *report = outbox_report(outbox, id);
@@ -295,18 +334,18 @@ static void an_account_is_told_once_to_each_sister(void **state)
   assert_string_equal(calls[1].path, path);
   assert_string_not_equal(calls[0].host, calls[1].host);
   reply(0, 0, 201);
-  run_for(50);
+  settle();
   assert_false(told);
   assert_true(listed(id, "provisioned") == 1 && listed(id, "pending") == 1);
   reply(1, 0, 200);
   while (!told)
     uv_run(&loop, UV_RUN_ONCE);
   assert_int_equal(listed(id, "provisioned"), 2);
-  run_for(2 * OUTBOX_TICK_MS);
+  look_again();
   assert_int_equal(call_count, 2);
   close_outbox();
   open_outbox(two); /* nor again after a restart */
-  run_for(2 * OUTBOX_TICK_MS);
+  look_again();
   assert_int_equal(call_count, 0);
   close_outbox();
 }
@@ -319,10 +358,12 @@ static void waiting_ends_when_its_time_is_over(void **state)
   open_outbox(one);
   create_account(id);
   outbox_tell(outbox, id, 300, mark, &told);
-  run_for(100);
+  now_ms += 299;
+  look_again();
   assert_false(told);
-  run_for(300 + OUTBOX_TICK_MS);
-  assert_true(told);
+  now_ms += 1;
+  while (!told)
+    uv_run(&loop, UV_RUN_ONCE);
   assert_int_equal(listed(id, "pending"), 1);
   close_outbox();
 }
@@ -339,13 +380,15 @@ static void a_failing_sister_is_tried_alone_and_with_growing_pauses(void **state
   assert_int_equal(call_count, 3); /* it was thought to answer */
   for (size_t i = 0; i < 3; i++)
     reply(i, i == 1 ? 0 : SMPL_ECLOSED, i == 1 ? 500 : 0);
-  run_for(100);
+  now_ms += (OUTBOX_PAUSE_MIN_MS << 2) - 1;
+  look_again();
   assert_int_equal(call_count, 3); /* paused: three failures are a second */
-  run_for(1500);
+  now_ms += 1;
+  await_calls(4);
+  look_again();
   assert_int_equal(call_count, 4); /* one at a time */
   reply(3, 0, 201);
-  run_for(100);
-  assert_int_equal(call_count, 6); /* it answers again: the others follow */
+  await_calls(6); /* it answers again: the others follow */
   close_outbox();
 }
 
@@ -364,7 +407,7 @@ static void at_most_four_accounts_are_on_their_way_to_one_sister(void **state)
       uv_run(&loop, UV_RUN_ONCE);
     reply(i, 0, 201);
   }
-  run_for(100);
+  look_again();
   assert_int_equal(call_count, 10);
   for (size_t i = 0; i < 10; i++) /* each once */
     for (size_t j = 0; j < i; j++)
@@ -381,7 +424,7 @@ static void an_account_that_a_sister_refuses_does_not_hold_up_the_next(void **st
   create_account(refused);
   outbox_tell(outbox, refused, 0, mark, &told);
   reply(0, 0, 400);
-  run_for(50);
+  settle();
   create_account(id);
   told = false;
   outbox_tell(outbox, id, 60000, mark, &told);
