@@ -1,23 +1,32 @@
-"""Greedy neighbours: what one account queues costs another one turn, and no answer. Counted, not timed."""
+"""Greedy neighbours: what one account queues costs another one turn, and no answer, straight at the service's public listener and through
+a real balancer. Counted, not timed."""
 
 import contextlib
 import json
 import re
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import kit
 import pytest
-from app_client import MEDIA, Customer, config, services
+from app_client import MEDIA, Customer, config
+from balanced import BalancedProduct, ask as ask_balancer
+from product import Product, public_name
 from test_app_answers import big, number
 
 PUBLIC = "127.20.1.11"
 PLACES = 1024  # STORAGE_QUEUE_MAX, PRODUCT_READS_MAX
 GROUP = 256    # STORAGE_GROUP_MAX
+GREEDY = ["127.20.1.9", "127.20.2.9", "127.20.3.9"]
+QUIET = ["127.20.0.8"]
+HOST = public_name("config")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +38,10 @@ def many_files():
 
 
 @contextlib.contextmanager
-def connections(product, count, source="127.20.0.9"):
-    made = [socket.create_connection((PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(source, 0)) for _ in range(count)]
+def connections(product, count, sources=GREEDY):
+    """The public balancer has a limit of connections by source: the greedy one has several, and one key."""
+    made = [socket.create_connection((PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(sources[i % len(sources)], 0))
+            for i in range(count)]
     try:
         yield made
     finally:
@@ -40,12 +51,12 @@ def connections(product, count, source="127.20.0.9"):
 
 def put(customer, id, document):
     body = json.dumps(document)
-    return (f"PUT /api/v1/configs/{id} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\nContent-Type: {MEDIA}\r\n"
+    return (f"PUT /api/v1/configs/{id} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\nContent-Type: {MEDIA}\r\n"
             f"X-Request-Id: {customer.name}\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
 
 
 def ask(customer, target, method="HEAD"):
-    return (f"{method} {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n"
+    return (f"{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\n"
             f"X-Request-Id: {customer.name}\r\n\r\n").encode()
 
 
@@ -60,28 +71,75 @@ def customer(product, name):
     return made
 
 
-@pytest.fixture
-def product(work, spawn, many_files):
+class Direct(Product):
     """With a log that is a file, which a slow reader cannot make it lose lines of."""
-    made = services(work, spawn)
-    made.programs["config"].signal(signal.SIGTERM)
-    assert made.programs["config"].wait() == 0
-    with open(work / "config.yaml", "a") as f:
-        f.write("access_log: config.log\n")
-    made.start("config")
-    return made
+    CONFIG, LONG_READS = "config", PLACES + 500
+
+    def write_service(self, service):
+        super().write_service(service)
+        for file in self.work.glob(f"{service}*.yaml"):
+            file.write_text(file.read_text() + f"access_log: {service}.log\n")
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """While its program stands still; a function that waits until so many requests are kept for it."""
+        self.programs[self.CONFIG].signal(signal.SIGSTOP)
+        try:
+            yield lambda count: None
+        finally:
+            self.programs[self.CONFIG].signal(signal.SIGCONT)
+
+
+class Balanced(Direct, BalancedProduct):
+    """One instance, so that whatever is counted is in one place."""
+    NETS = (2,)
+    CONFIG, LONG_READS = "config-1", 1000  # with the quiet one's no more than the kernel keeps (LIMIT_BACKLOG)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Nor may the balancer take it for dead."""
+        public, server = self.folder / "public.sock", f"config/{self.label('config-1')}"
+        assert ask_balancer(public, f"disable health {server}").strip() == ""
+        with super().stopped():
+            yield lambda count: kit.wait_until(lambda: self.under_way() >= count, "the balancer has passed them on")
+        assert ask_balancer(public, f"enable health {server}").strip() == ""
+
+    def under_way(self):
+        """Requests that its instance has from the public balancer (scur)."""
+        rows = [line.split(",") for line in ask_balancer(self.folder / "public.sock", "show stat").splitlines()]
+        return sum(int(r[4]) for r in rows if r[:2] == ["config", self.label("config-1")])
+
+
+@pytest.fixture(scope="module", params=["direct", "balanced"])
+def product(request, many_files):
+    work = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
+    programs = []
+
+    def spawn(*argv, **kw):
+        kw.setdefault("cwd", work)
+        programs.append(kit.Program(argv, **kw))
+        return programs[-1]
+
+    try:
+        yield {"direct": Direct, "balanced": Balanced}[request.param](work, spawn, bastion=False)
+    finally:
+        for program in reversed(programs):
+            program.kill9()
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def answered(product, method):
     """Who was answered with what, in order: (name, status)."""
     lines = [json.loads(l) for l in (product.work / "config.log").read_text().splitlines() if f'"method":"{method}"' in l]
+    lines = [l for l in lines if l["id"] in ("greedy", "quiet")]
+    assert all(l["client"].startswith("127.20.") for l in lines)  # never the balancer
     return [(l["id"], l["status"]) for l in lines]
 
 
 def fill_and_ask(product, greedy, quiet, hold):
     """The greedy one fills the queue of writes while another process holds the database; then the quiet one comes. The statuses of
     both, or None if that took too long to mean anything."""
-    with connections(product, PLACES + 100) as many, connections(product, 20, "127.20.0.8") as few:
+    with connections(product, PLACES + 100) as many, connections(product, 20, QUIET) as few:
         began = time.monotonic()
         hold.execute("BEGIN IMMEDIATE")
         for s in many:
@@ -116,18 +174,19 @@ def test_who_fills_the_queue_of_long_reads_leaves_another_account_its_answers(pr
     greedy, quiet = customer(product, "greedy"), customer(product, "quiet")
     big(greedy, size=200000)
     big(quiet, size=200000)
-    program = product.programs["config"]
-    with connections(product, PLACES + 500) as many, connections(product, 5, "127.20.0.8") as few:
-        program.signal(signal.SIGSTOP)
-        for i, s in enumerate(many):
-            s.sendall(ask(greedy, f"/api/v1/configs/big?n={i}"))
-        for i, s in enumerate(few):
-            s.sendall(ask(quiet, f"/api/v1/configs/big?n={i}"))
-        program.signal(signal.SIGCONT)
+    seen = len(answered(product, "HEAD"))
+    with connections(product, product.LONG_READS) as many, connections(product, 5, QUIET) as few:
+        with product.stopped() as passed_on:
+            for i, s in enumerate(many):
+                s.sendall(ask(greedy, f"/api/v1/configs/big?n={i}"))
+            passed_on(len(many))
+            for i, s in enumerate(few):
+                s.sendall(ask(quiet, f"/api/v1/configs/big?n={i}"))
+            passed_on(len(many) + len(few))
         ours, theirs = [status_of(s) for s in few], [status_of(s) for s in many]
     assert ours == [200] * 5, ours
-    assert 503 in theirs
-    log = [(id, status) for id, status in answered(product, "HEAD") if status == 200]
+    assert (503 in theirs) == (product.LONG_READS > PLACES)
+    log = [(id, status) for id, status in answered(product, "HEAD")[seen:] if status == 200]
     last = max(i for i, (id, _) in enumerate(log) if id == "quiet")
     assert len(log) - last > PLACES // 2, (last, len(log))  # most of those that came before were answered after
 
@@ -147,12 +206,12 @@ class Senders:
 
     def __init__(self, product, greedy, count, body=HOSTILE):
         self.product, self.ending, self.statuses = product, threading.Event(), []
-        self.request = (f"PUT /api/v1/configs/common HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {greedy.key}\r\n"
+        self.request = (f"PUT /api/v1/configs/common HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {greedy.key}\r\n"
                         f"Content-Type: {MEDIA}\r\nX-Request-Id: {greedy.name}\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
         self.threads = [threading.Thread(target=self.send) for _ in range(count)]
 
     def send(self):
-        with socket.create_connection((PUBLIC, self.product.http), timeout=120, source_address=("127.20.0.9", 0)) as s:
+        with socket.create_connection((PUBLIC, self.product.http), timeout=120, source_address=(GREEDY[0], 0)) as s:
             while not self.ending.is_set():
                 s.sendall(self.request)
                 self.statuses.append(status_of(s))
@@ -189,7 +248,7 @@ def test_hostile_bodies_hold_up_no_request_of_another_account(product):
     greedy, quiet = customer(product, "greedy"), customer(product, "quiet")
     document = config(name="Quiet", items={"a": {"value": "x" * 8000, "type": "STRING"}})
     before = bodies_parsed(product)
-    with Senders(product, greedy, 16) as senders, connections(product, 1, "127.20.0.8") as (s,):
+    with Senders(product, greedy, 16) as senders, connections(product, 1, QUIET) as (s,):
         reads = answered_meanwhile(product, s, ask(quiet, "/api/v1/configs/common", "GET"), "greedy", 30)
         writes = answered_meanwhile(product, s, put(quiet, "common", document), "greedy", 10)
     print("answers to the greedy one during a read", reads, "during a big write", writes)
