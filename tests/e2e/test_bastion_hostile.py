@@ -373,7 +373,8 @@ def test_answers_that_nobody_reads_are_bounded(world):
         assert sent < 1_000_000 and not kit.alive(pid)  # SSH_PUMP_UNSENT_MAX is 8 MB
         assert kit.SANITIZED or most[0] - before < 20_000, (before, most, sent)
     end = w.wait_record("session-end")
-    assert end["reason"] == "protocol-error" and "does not read" in end["text"]
+    # A client too slow to ask for 8 MB of answers in time is given up first, as one that takes no byte.
+    assert end["reason"] == "client-vanished" or (end["reason"] == "protocol-error" and "does not read" in end["text"])
     still_of_use(w)
 
 
