@@ -130,7 +130,8 @@ static void the_installed_packages_version_is_found(void **state)
 
 static void what_is_not_installed_or_not_readable_is_not_there(void **state)
 {
-  char v[LIBSSH_VERSION_MAX], *longest = calloc(1, 3 * LIBSSH_DPKG_LINE_MAX);
+  static char longest[3 * LIBSSH_DPKG_LINE_MAX], filler[2 * LIBSSH_DPKG_LINE_MAX + 1];
+  char v[LIBSSH_VERSION_MAX];
   (void)state;
   assert_int_equal(recorded("", v), SMPL_ENOENT);
   assert_int_equal(recorded("Package: libssh-4\nStatus: deinstall ok config-files\nVersion: 1\n", v),
@@ -140,18 +141,16 @@ static void what_is_not_installed_or_not_readable_is_not_there(void **state)
   assert_int_equal(recorded("Package: libssh-4\nStatus: install ok installed\n", v), SMPL_ENOENT);
   assert_int_equal(libssh_recorded("/nowhere/status", "libssh-4", v, sizeof v), SMPL_ENOENT);
   /* a line beyond the limit is no end of a paragraph, nor a field from its middle on */
-  strcpy(longest, "Package: libssh-4\nStatus: install ok installed\nDescription: ");
-  memset(longest + strlen(longest), 'x', 2 * LIBSSH_DPKG_LINE_MAX);
-  strcat(longest, "\nVersion: 5-1\n");
+  memset(filler, 'x', 2 * LIBSSH_DPKG_LINE_MAX);
+  snprintf(longest, sizeof longest,
+           "Package: libssh-4\nStatus: install ok installed\nDescription: %s\nVersion: 5-1\n", filler);
   assert_int_equal(recorded(longest, v), SMPL_OK);
   assert_string_equal(v, "5-1");
   /* a version beyond the limit is unknown */
-  strcpy(longest, "Package: libssh-4\nStatus: install ok installed\nVersion: ");
-  size_t used = strlen(longest);
-  memset(longest + used, '1', LIBSSH_VERSION_MAX);
-  longest[used + LIBSSH_VERSION_MAX] = '\0';
+  memset(filler, '1', LIBSSH_VERSION_MAX);
+  snprintf(longest, sizeof longest, "Package: libssh-4\nStatus: install ok installed\nVersion: %.*s",
+           (int)LIBSSH_VERSION_MAX, filler);
   assert_int_equal(recorded(longest, v), SMPL_ENOENT);
-  free(longest);
 }
 
 int main(void)
