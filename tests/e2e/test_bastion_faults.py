@@ -511,7 +511,7 @@ def test_a_client_that_vanishes_without_a_word_is_given_up_while_bytes_are_under
     source = place.target(lambda c: [c.sendall(bytes(1 << 18)) for _ in range(100_000)])
     ssh = far_ssh(place, far, "-N", "-L", f"9000:{WEB}:{source.port}")
     session = kit.wait_until(w.sessions, "the session")[0]
-    reader = w.spawn(kit.tool("ip"), "netns", "exec", far[0], kit.tool("bash"), "-c", "exec 3<>/dev/tcp/127.0.0.1/9000; cat <&3 >/dev/null")
+    reader = w.spawn(kit.tool("ip"), "netns", "exec", far[0], kit.tool("bash"), "-c", "exec 3<>/dev/tcp/127.0.0.1/9000; exec cat <&3 >/dev/null")
     kit.wait_until(lambda: sum(c["bytes_down"] for c in w.sessions()[0]["channels"]) > 1 << 20, "bytes flow")
     place.cut()
     kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", step=1)
