@@ -8,6 +8,7 @@ measures speed. A test waits for what it wants (wait_until), or counts; it never
 import array
 import fcntl
 import functools
+import json
 import math
 import os
 import re
@@ -53,6 +54,17 @@ def wait_until(condition, what, timeout=PATIENCE, step=0.02):
             return value
         assert time.monotonic() < end, f"waited {timeout:.0f} s in vain: {what}"
         time.sleep(step)
+
+
+def whole_lines(path):
+    """The lines of a file that a running program writes, as text: one that is not at its end yet is left for the next look."""
+    text = Path(path).read_text(errors="replace")
+    return text[:text.rfind("\n") + 1].splitlines()
+
+
+def json_lines(path, containing=""):
+    """What the whole lines of a file say that have this text in them; none where the file is not there yet."""
+    return [json.loads(line) for line in whole_lines(path) if containing in line] if Path(path).exists() else []
 
 
 @functools.cache

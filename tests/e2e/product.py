@@ -176,8 +176,7 @@ control: bastion.sock
         return reply["data"]["id"], key
 
     def audit(self):
-        path = self.work / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return kit.json_lines(self.work / "audit.jsonl")
 
 
 def walk(value):

@@ -130,7 +130,7 @@ def product(request, many_files):
 
 def answered(product, method):
     """Who was answered with what, in order: (name, status)."""
-    lines = [json.loads(l) for l in (product.work / "config.log").read_text().splitlines() if f'"method":"{method}"' in l]
+    lines = kit.json_lines(product.work / "config.log", f'"method":"{method}"')
     lines = [l for l in lines if l["id"] in ("greedy", "quiet")]
     assert all(l["client"].startswith("127.20.") for l in lines)  # never the balancer
     return [(l["id"], l["status"]) for l in lines]

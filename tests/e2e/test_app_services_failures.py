@@ -167,7 +167,7 @@ def test_many_requests_with_one_unknown_key_are_one_question(product, work):
     for t in threads:
         t.join(kit.PATIENCE)
     assert statuses == [200] * 24
-    asked = lambda: [line for line in (work / "access.jsonl").read_text().splitlines() if "/internal/v1/keys/introspect" in line]
+    asked = lambda: kit.json_lines(work / "access.jsonl", "/internal/v1/keys/introspect")
     kit.wait_until(asked, "the log line")
     assert len(asked()) == 1, asked()
 

@@ -60,7 +60,7 @@ class Fake:
         self.client.settimeout(kit.PATIENCE)
 
     def seen(self):
-        return [json.loads(line) for line in (self.bin / "seen").read_text().splitlines()]
+        return kit.json_lines(self.bin / "seen")
 
     def wait_seen(self, **what):
         found = lambda: [s for s in self.seen() if all(s.get(k) == v for k, v in what.items())]

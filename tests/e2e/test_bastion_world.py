@@ -170,10 +170,7 @@ control: bastion.sock
     # --- the audit ---
 
     def audit(self):
-        path = self.work / "audit.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return kit.json_lines(self.work / "audit.jsonl")
 
     def records(self, event, **keys):
         return [r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in keys.items())]

@@ -16,7 +16,7 @@ def with_log(spawn, work, sample=""):
 
 
 def lines(r):
-    return [json.loads(line) for line in r.log.read_text().splitlines()]
+    return kit.json_lines(r.log)
 
 
 def status(r):

@@ -25,7 +25,7 @@ def bastion(place, *arguments):
 
 
 def audit(place):
-    return [json.loads(line) for line in (place.work / "audit.jsonl").read_text().splitlines()]
+    return kit.json_lines(place.work / "audit.jsonl")
 
 
 @pytest.mark.short

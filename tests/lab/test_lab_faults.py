@@ -283,11 +283,9 @@ def test_limits_of_a_day_shortened_to_seconds(lab, tunnel):
     policy = lab.WORK / "bastion" / "bastion.yaml"
     text = policy.read_text()
     reload = [lab.BIN / "smpl-bastion", "reload", "-c", policy]
-    before = len((lab.WORK / "bastion" / "audit.jsonl").read_text().splitlines())
-
-    def ends():
-        lines = (lab.WORK / "bastion" / "audit.jsonl").read_text().splitlines()[before:]
-        return [r.get("reason") for r in map(json.loads, lines) if r["event"] == "session-end"]
+    records = lambda: kit.json_lines(lab.WORK / "bastion" / "audit.jsonl")
+    before = len(records())
+    ends = lambda: [r.get("reason") for r in records()[before:] if r["event"] == "session-end"]
 
     try:
         for limit, reason in (("session: 3s", "session-limit"), ("idle: 2s", "idle")):
