@@ -1,0 +1,16 @@
+# smpl_llhttp: llhttp as this Debian has it. Debian 13 has a library (libllhttp-dev, 9.2); Debian 12 has the C sources inside
+# node-llhttp (8.1), which are compiled here. Both are strict: 8 by a definition, 9 unless a lenient flag is set at run time.
+find_path(LLHTTP_SOURCES llhttp.c PATHS /usr/share/llhttp NO_DEFAULT_PATH)
+find_path(LLHTTP_INCLUDE llhttp.h PATHS /usr/share/include/llhttp NO_DEFAULT_PATH)
+pkg_check_modules(LLHTTP QUIET IMPORTED_TARGET libllhttp>=9)
+if(LLHTTP_FOUND)
+  add_library(smpl_llhttp INTERFACE)
+  target_link_libraries(smpl_llhttp INTERFACE PkgConfig::LLHTTP)
+elseif(LLHTTP_SOURCES AND LLHTTP_INCLUDE)
+  add_library(smpl_llhttp STATIC ${LLHTTP_SOURCES}/llhttp.c ${LLHTTP_SOURCES}/api.c ${LLHTTP_SOURCES}/http.c)
+  target_compile_definitions(smpl_llhttp PUBLIC LLHTTP_STRICT_MODE=1)
+  target_compile_options(smpl_llhttp PRIVATE -Wall)
+  target_include_directories(smpl_llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE})
+else()
+  message(FATAL_ERROR "llhttp is missing; ./dev build installs it (Debian 13: libllhttp-dev, Debian 12: node-llhttp)")
+endif()
