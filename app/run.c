@@ -14,6 +14,7 @@
 #include "app/walls.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/lookup.h"
 #include "common/notify.h"
 #include "common/text.h"
@@ -354,7 +355,7 @@ int run(const char *path, const service_t *const *services)
   r.files = raise_descriptor_limit();
   r.notify = notify_open();
   int err = prepare(&r, path, services, &diag);
-  if (!err && uv_loop_init(&r.loop) < 0)
+  if (!err && loop_init(&r.loop) != SMPL_OK)
     err = diag_fail(&diag, SMPL_ESYS, "no event loop");
   if (err) {
     fprintf(stderr, "smpl-app: %s\n", diag.text);

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/text.h"
 
 enum {
@@ -499,7 +500,7 @@ int broker_run(const char *config_path)
   static uv_loop_t loop;
   broker_t *b = calloc(1, sizeof *b);
   diag_t diag = {""};
-  if (b == NULL || uv_loop_init(&loop) != 0) {
+  if (b == NULL || loop_init(&loop) != SMPL_OK) {
     free(b);
     log_error("out of memory");
     return 1;

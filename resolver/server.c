@@ -13,6 +13,7 @@
 #include "common/control.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/notify.h"
 #include "resolver/admin.h"
 #include "resolver/explain.h"
@@ -587,7 +588,7 @@ static void close_any(uv_handle_t *handle, void *ctx)
 int server_run(const char *config, diag_t *diag)
 {
   server_t *s = calloc(1, sizeof *s);
-  if (s == NULL || uv_loop_init(&s->loop) != 0) {
+  if (s == NULL || loop_init(&s->loop) != SMPL_OK) {
     free(s);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/loop.h"
 #include "common/reason.h"
 #include "common/text.h"
 #include "tunnel/child.h"
@@ -434,7 +435,7 @@ static tunnel_t *new_tunnel(const options_t *options, say_t *say)
   tunnel_t *t = calloc(1, sizeof *t);
   if (!t)
     return NULL;
-  if (uv_loop_init(&t->loop) != 0) {
+  if (loop_init(&t->loop) != SMPL_OK) {
     free(t);
     return NULL;
   }
