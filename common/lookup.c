@@ -1,58 +1,26 @@
 #include "common/lookup.h"
 
-#include <ares.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "common/dns_channel.h"
 #include "common/error.h"
 #include "common/share.h"
 
-enum {
-  LOOKUP_PORTS = 4, /* UDP channels a server, taken in turn: each has a source port of its own while in use */
-  LOOKUP_TICK_MS = 50, /* how often c-ares may look at its time-outs */
-  LOOKUP_EDNS = 1232,  /* bytes of UDP answer that we take */
-  LOOKUP_QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11,
-};
-
-typedef struct channel {
-  lookup_t *lookup;
-  ares_channel ares;
-} channel_t;
-
-typedef struct server {
-  channel_t udp[LOOKUP_PORTS];
-  channel_t tcp;
-} server_t;
-
 struct lookup {
-  uv_loop_t *loop;
-  uv_timer_t tick;
   uv_idle_t deliver; /* runs callbacks outside c-ares, on the next turn of the loop */
-  server_t servers[LOOKUP_SERVERS_MAX];
+  dns_channel_t *servers[LOOKUP_SERVERS_MAX];
   size_t server_count;
-  unsigned turn;
-  struct watch *watches;
   lookup_query_t *all; /* every query not yet freed */
   size_t pending;
-  unsigned handles; /* uv handles that keep this memory alive */
   bool freeing;
 };
-
-/* A descriptor of c-ares under uv_poll. */
-typedef struct watch {
-  uv_poll_t poll;
-  channel_t *channel;
-  ares_socket_t fd;
-  struct watch *next;
-} watch_t;
 
 /* One question to the servers: a query for addresses has two. */
 typedef struct part {
   lookup_query_t *query;
   uint16_t type;
-  uint16_t id;
   dns_name_t asked; /* with the random case that was sent */
   size_t server;
   bool tcp;
@@ -81,121 +49,6 @@ struct lookup_query {
 static void part_send(part_t *part);
 static void on_deliver(uv_idle_t *idle);
 
-/* --- c-ares under libuv --- */
-
-static void lookup_unref(lookup_t *l)
-{
-  if (--l->handles == 0)
-    free(l);
-}
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-  watch_t *w = handle->data;
-  lookup_t *l = w->channel->lookup;
-  free(w);
-  lookup_unref(l);
-}
-
-static void on_socket_ready(uv_poll_t *poll, int status, int events)
-{
-  watch_t *w = poll->data;
-  /* On an error let c-ares find out by reading. */
-  ares_socket_t rd = status < 0 || (events & UV_READABLE) ? w->fd : ARES_SOCKET_BAD;
-  ares_socket_t wr = events & UV_WRITABLE ? w->fd : ARES_SOCKET_BAD;
-  ares_process_fd(w->channel->ares, rd, wr);
-}
-
-static watch_t *find_watch(lookup_t *l, ares_socket_t fd)
-{
-  watch_t *w = l->watches;
-  while (w != NULL && w->fd != fd)
-    w = w->next;
-  return w;
-}
-
-static void forget_watch(lookup_t *l, watch_t *w)
-{
-  watch_t *first = l->watches;
-  if (first == w) {
-    l->watches = w->next;
-  } else {
-    while (first->next != w)
-      first = first->next;
-    first->next = w->next;
-  }
-  uv_poll_stop(&w->poll);
-  uv_close((uv_handle_t *)&w->poll, on_watch_closed);
-}
-
-/* c-ares says which of its descriptors to watch; (0, 0) comes before it closes one. */
-static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
-{
-  channel_t *c = data;
-  lookup_t *l = c->lookup;
-  watch_t *w = find_watch(l, fd);
-  if (!readable && !writable) {
-    if (w != NULL)
-      forget_watch(l, w);
-    return;
-  }
-  if (w == NULL) {
-    w = calloc(1, sizeof *w);
-    if (w == NULL || uv_poll_init_socket(l->loop, &w->poll, fd) != 0) {
-      free(w); /* the query then times out */
-      return;
-    }
-    w->poll.data = w;
-    w->channel = c;
-    w->fd = fd;
-    w->next = l->watches;
-    l->watches = w;
-    l->handles++;
-  }
-  uv_poll_start(&w->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_socket_ready);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-  lookup_t *l = timer->data;
-  for (size_t i = 0; i < l->server_count; i++) {
-    for (size_t k = 0; k < LOOKUP_PORTS; k++)
-      ares_process_fd(l->servers[i].udp[k].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    ares_process_fd(l->servers[i].tcp.ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  }
-}
-
-static int channel_open(channel_t *c, lookup_t *l, const endpoint_t *server, const lookup_conf_t *conf,
-                        bool tcp)
-{
-  char text[ENDPOINT_TEXT_MAX];
-  c->lookup = l;
-  struct ares_options o = {
-      .flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC | ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH |
-               ARES_FLAG_NOALIASES | (tcp ? ARES_FLAG_USEVC : 0),
-      .timeout = (int)(conf->timeout_ms != 0 ? conf->timeout_ms : LOOKUP_TIMEOUT_MS_DEFAULT),
-      .tries = LOOKUP_TRIES,
-      .ednspsz = LOOKUP_EDNS,
-      .sock_state_cb = on_socket_state,
-      .sock_state_cb_data = c,
-  };
-  int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB;
-  if (ares_init_options(&c->ares, &o, mask) != ARES_SUCCESS) {
-    c->ares = NULL;
-    return SMPL_ENOMEM;
-  }
-  if (conf->source != NULL && ip_is_v4(conf->source)) {
-    const uint8_t *b = conf->source->b + 12;
-    ares_set_local_ip4(c->ares, (unsigned)b[0] << 24 | (unsigned)b[1] << 16 | (unsigned)b[2] << 8 | b[3]);
-  } else if (conf->source != NULL) {
-    ares_set_local_ip6(c->ares, conf->source->b);
-  }
-  return ares_set_servers_ports_csv(c->ares, endpoint_format(server, text)) == ARES_SUCCESS ? SMPL_OK
-                                                                                            : SMPL_EINVAL;
-}
-
-/* --- building and sending a question --- */
-
 /* Upper and lower case at random: what an attacker off the path must guess beside id and port. */
 static void mix_case(dns_name_t *name)
 {
@@ -208,26 +61,6 @@ static void mix_case(dns_name_t *name)
         name->wire[k] = (uint8_t)(name->wire[k] - ('a' - 'A'));
 }
 
-static size_t build_query(const part_t *part, uint8_t *q)
-{
-  static const uint8_t opt[11] = {0, 0, DNS_TYPE_OPT, LOOKUP_EDNS >> 8, LOOKUP_EDNS & 0xff};
-  size_t at = DNS_HEADER_LEN;
-  memset(q, 0, DNS_HEADER_LEN);
-  q[0] = (uint8_t)(part->id >> 8);
-  q[1] = (uint8_t)part->id;
-  q[2] = DNS_FLAG_RD >> 8;
-  q[5] = 1;  /* QDCOUNT */
-  q[11] = 1; /* ARCOUNT */
-  memcpy(q + at, part->asked.wire, part->asked.len);
-  at += part->asked.len;
-  q[at++] = (uint8_t)(part->type >> 8);
-  q[at++] = (uint8_t)part->type;
-  q[at++] = 0;
-  q[at++] = DNS_CLASS_IN;
-  memcpy(q + at, opt, sizeof opt);
-  return at + sizeof opt;
-}
-
 /* --- taking an answer apart --- */
 
 /* The cursor at the answer section, if this message answers the part's question at all. */
@@ -236,8 +69,8 @@ static int open_answer(const part_t *part, const uint8_t *msg, size_t len, dns_w
   dns_name_t name;
   uint16_t type, klass;
   *w = dns_wire_of(msg, len);
-  if (dns_wire_header(w, h) || h->id != part->id || !(h->flags & DNS_FLAG_QR) || dns_opcode(h->flags) != 0 ||
-      h->qdcount != 1 || dns_wire_question(w, &name, &type, &klass))
+  if (dns_wire_header(w, h) || !(h->flags & DNS_FLAG_QR) || dns_opcode(h->flags) != 0 || h->qdcount != 1 ||
+      dns_wire_question(w, &name, &type, &klass))
     return SMPL_EPROTO;
   if (type != part->type || klass != DNS_CLASS_IN || !dns_name_equal(&name, &part->asked))
     return SMPL_EPROTO;
@@ -418,10 +251,8 @@ static void query_free(lookup_query_t *q)
   if (q->next != NULL)
     q->next->prev = q->prev;
   l->pending--;
-  if (l->pending == 0 && !l->freeing) {
-    uv_timer_stop(&l->tick);
+  if (l->pending == 0 && !l->freeing)
     uv_idle_stop(&l->deliver);
-  }
   free(q->ptrs);
   free(q);
 }
@@ -439,16 +270,12 @@ static bool worth_next_server(int err)
          err == SMPL_EPROTO;
 }
 
-static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int len)
+static void on_answer(void *ctx, int err, const uint8_t *msg, size_t len)
 {
-  (void)timeouts;
-  part_t *part = arg;
+  part_t *part = ctx;
   lookup_t *l = part->query->lookup;
-  int err;
-  if (status == ARES_SUCCESS && msg != NULL && len > 0)
-    err = read_answer(part, msg, (size_t)len);
-  else
-    err = status == ARES_ETIMEOUT ? SMPL_ETIMEOUT : status == ARES_ENOMEM ? SMPL_ENOMEM : SMPL_ECLOSED;
+  if (err == SMPL_OK)
+    err = read_answer(part, msg, len);
   if (l->freeing || part->query->cancelled) {
     part_done(part, SMPL_ECLOSED);
   } else if (err == SMPL_EAGAIN) {
@@ -467,7 +294,6 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
 
 static void part_send(part_t *part)
 {
-  uint8_t q[LOOKUP_QUERY_MAX];
   lookup_t *l = part->query->lookup;
   lookup_addrs_t *out = &part->query->addrs[part - part->query->parts];
   out->count = 0;
@@ -475,13 +301,9 @@ static void part_send(part_t *part)
   part->query->srvs.count = 0; /* what a server said before its answer turned out broken */
   if (part->query->ptrs != NULL)
     part->query->ptrs->count = 0;
-  if (getrandom(&part->id, sizeof part->id, 0) != (ssize_t)sizeof part->id)
-    part->id = (uint16_t)(uv_hrtime() >> 8);
   part->asked = part->query->name;
   mix_case(&part->asked);
-  server_t *s = &l->servers[part->server];
-  channel_t *c = part->tcp ? &s->tcp : &s->udp[l->turn++ % LOOKUP_PORTS];
-  ares_send(c->ares, q, (int)build_query(part, q), on_answer, part);
+  dns_channel_ask(l->servers[part->server], &part->asked, part->type, part->tcp, on_answer, part);
 }
 
 /* Appends what is not there yet. Two answers have room: each has at most LOOKUP_CHAIN_MAX. */
@@ -612,8 +434,7 @@ static int query_start(lookup_t *l, const char *owner, const dns_name_t *name, c
   if (l->all != NULL)
     l->all->prev = q;
   l->all = q;
-  if (l->pending++ == 0)
-    uv_timer_start(&l->tick, on_tick, LOOKUP_TICK_MS, LOOKUP_TICK_MS);
+  l->pending++;
   q->left = q->part_count = count;
   for (unsigned i = 0; i < count; i++) {
     q->parts[i].query = q;
@@ -677,9 +498,9 @@ void lookup_cancel(lookup_query_t *query)
   query->cancelled = true;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_deliver_closed(uv_handle_t *handle)
 {
-  lookup_unref(handle->data);
+  free(handle->data);
 }
 
 int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag)
@@ -688,24 +509,17 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
   if (conf->server_count == 0 || conf->server_count > LOOKUP_SERVERS_MAX)
     return diag_fail(diag, SMPL_ELIMIT, "resolver: from 1 to %d servers, got %zu", LOOKUP_SERVERS_MAX,
                      conf->server_count);
-  if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
-    return diag_fail(diag, SMPL_ENOMEM, "resolver: c-ares cannot be initialised");
   lookup_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "resolver: out of memory");
-  l->loop = loop;
-  uv_timer_init(loop, &l->tick);
   uv_idle_init(loop, &l->deliver);
-  l->tick.data = l;
   l->deliver.data = l;
-  l->handles = 2;
   int err = SMPL_OK;
-  for (size_t i = 0; i < conf->server_count && !err; i++) {
-    l->server_count = i + 1;
-    for (size_t k = 0; k < LOOKUP_PORTS && !err; k++)
-      err = channel_open(&l->servers[i].udp[k], l, &conf->servers[i], conf, false);
-    if (!err)
-      err = channel_open(&l->servers[i].tcp, l, &conf->servers[i], conf, true);
+  while (l->server_count < conf->server_count && !err) {
+    dns_channel_conf_t one = {conf->servers[l->server_count], conf->source, conf->timeout_ms};
+    if (one.timeout_ms == 0)
+      one.timeout_ms = LOOKUP_TIMEOUT_MS_DEFAULT;
+    err = dns_channel_new(loop, &one, &l->servers[l->server_count++]);
   }
   if (err) {
     lookup_free(l);
@@ -720,19 +534,13 @@ void lookup_free(lookup_t *l)
   if (l == NULL || l->freeing)
     return;
   l->freeing = true;
-  for (size_t i = 0; i < l->server_count; i++) {
-    for (size_t k = 0; k < LOOKUP_PORTS; k++)
-      if (l->servers[i].udp[k].ares != NULL)
-        ares_destroy(l->servers[i].udp[k].ares);
-    if (l->servers[i].tcp.ares != NULL)
-      ares_destroy(l->servers[i].tcp.ares);
-  }
+  for (size_t i = 0; i < l->server_count; i++)
+    dns_channel_free(l->servers[i]);
   /* The one being delivered, if any, is freed by on_deliver. */
   for (lookup_query_t *q = l->all, *next; q != NULL; q = next) {
     next = q->next;
     if (q->left != UINT32_MAX)
       query_free(q);
   }
-  uv_close((uv_handle_t *)&l->tick, on_handle_closed);
-  uv_close((uv_handle_t *)&l->deliver, on_handle_closed);
+  uv_close((uv_handle_t *)&l->deliver, on_deliver_closed);
 }

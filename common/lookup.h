@@ -1,4 +1,4 @@
-/* Asking a DNS server for addresses and services: c-ares does the sending on a libuv loop, our own reader takes the answers
+/* Asking a DNS server for addresses and services: dns_channel.h sends and waits, our own reader takes the answers
  * apart (dns_wire.h). All calls on the loop's thread; callbacks too, never from inside the call that asks. */
 #pragma once
 
@@ -23,7 +23,6 @@ enum {
       8, /* an owner has at most one of so many parts of those that are left (share.h): 113 while he is alone */
   LOOKUP_OWNER_MAX = 64,            /* bytes of an owner's name that count, with NUL */
   LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
-  LOOKUP_TRIES = 2,                 /* UDP packets to a server before the next server is asked */
   LOOKUP_SERVERS_MAX = 4,
 };
 

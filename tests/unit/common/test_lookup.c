@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "common/dns_channel.h"
 #include "common/error.h"
 #include "common/lookup.h"
 
@@ -27,6 +28,7 @@ typedef enum behaviour {
   TWO_CHAINS,  /* both families at the limit, over different names */
   BROKEN,      /* the answer section ends early */
   BAD_SERVICE, /* a good SRV record, then one whose data is too short */
+  COOKIES,     /* a cookie of its own (RFC 7873) to who brings one */
 } behaviour_t;
 
 typedef struct fake {
@@ -34,6 +36,7 @@ typedef struct fake {
   endpoint_t at;
   _Atomic int behaviour;
   _Atomic unsigned udp_asked, tcp_asked;
+  _Atomic bool moved;      /* moved.test has its second address */
   _Atomic uint32_t source; /* of the last question, host order */
   pthread_t threads[2];
 } fake_t;
@@ -111,9 +114,12 @@ static void put_chain(out_t *o, unsigned links, unsigned type)
   put_rr(o, from, type, 30, "\x0a\x00\x00\x63\0\0\0\0\0\0\0\0\0\0\0\0", type == DNS_TYPE_A ? 4 : 16);
 }
 
-static void put_records(out_t *o, const dns_name_t *name, unsigned type)
+static void put_records(out_t *o, const dns_name_t *name, unsigned type, bool moved)
 {
-  if (is(name, "two.test") && type == DNS_TYPE_A) {
+  if (is(name, "moved.test")) {
+    if (type == DNS_TYPE_A)
+      put_rr(o, "moved.test", type, 300, moved ? "\x0a\x00\x00\x02" : "\x0a\x00\x00\x01", 4);
+  } else if (is(name, "two.test") && type == DNS_TYPE_A) {
     put_rr(o, "two.test", type, 300, "\x0a\x00\x00\x01", 4);
     put_rr(o, "two.test", type, 200, "\x0a\x00\x00\x02", 4);
   } else if (is(name, "two.test") && type == DNS_TYPE_AAAA) {
@@ -155,6 +161,22 @@ static void put_records(out_t *o, const dns_name_t *name, unsigned type)
   }
 }
 
+/* The asker's eight bytes and eight of ours, when its question ends in an OPT record with a cookie. */
+static void put_cookie(out_t *o, const uint8_t *q, size_t len)
+{
+  uint8_t opt[31] = {0, 0, DNS_TYPE_OPT, 4, 208, 0, 0, 0, 0, 0, 20, 0, 10, 0, 16};
+  size_t at = len;
+  for (size_t i = DNS_HEADER_LEN; i + 15 + 8 <= len; i++)
+    if (memcmp(q + i, opt, 5) == 0 && q[i + 11] == 0 && q[i + 12] == 10)
+      at = i;
+  if (at == len)
+    return;
+  memcpy(opt + 15, q + at + 15, 8);
+  memcpy(opt + 23, "ourwords", 8);
+  put(o, opt, sizeof opt);
+  o->b[11] = 1; /* ARCOUNT */
+}
+
 static void reply_to(fake_t *f, const uint8_t *q, size_t len, bool tcp, out_t *o)
 {
   dns_wire_t w = dns_wire_of(q, len);
@@ -181,9 +203,11 @@ static void reply_to(fake_t *f, const uint8_t *q, size_t len, bool tcp, out_t *o
   } else if (how == TWO_CHAINS)
     put_chain(o, LOOKUP_CHAIN_MAX, type);
   else
-    put_records(o, &name, type);
+    put_records(o, &name, type, f->moved);
   if (how == WRONG_CASE)
     o->b[DNS_HEADER_LEN + 1] ^= 0x20; /* the first letter */
+  if (how == COOKIES)
+    put_cookie(o, q, len);
   if (how == BROKEN && o->b[7] > 0)
     o->len -= 3;
 }
@@ -304,31 +328,52 @@ static void on_ptrs(void *ctx, int err, const lookup_ptrs_t *ptrs)
 
 enum { PTR = 2 }; /* beside false for addresses and true for services */
 
+/* A lookup on a loop of its own, for more than one question. */
+typedef struct client {
+  uv_loop_t loop;
+  lookup_t *lookup;
+} client_t;
+
+static void client_open(client_t *c, const endpoint_t *servers, size_t count, const ip_t *source)
+{
+  diag_t diag = {{0}};
+  lookup_conf_t conf = {servers, count, source, 150};
+  uv_loop_init(&c->loop);
+  assert_int_equal(lookup_new(&c->loop, &conf, &c->lookup, &diag), SMPL_OK);
+}
+
+static void client_close(client_t *c)
+{
+  lookup_free(c->lookup);
+  uv_run(&c->loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&c->loop), 0);
+}
+
+static result_t client_ask(client_t *c, const char *text, int srv)
+{
+  result_t r = {0};
+  dns_name_t name;
+  assert_int_equal(dns_name_from_text(text, &name), SMPL_OK);
+  if (srv == PTR)
+    assert_int_equal(lookup_pointers(c->lookup, NULL, &name, on_ptrs, &r, NULL), SMPL_OK);
+  else if (srv)
+    assert_int_equal(lookup_services(c->lookup, NULL, &name, on_srvs, &r, NULL), SMPL_OK);
+  else
+    assert_int_equal(lookup_addresses(c->lookup, NULL, &name, on_addrs, &r, NULL), SMPL_OK);
+  assert_int_equal(r.calls, 0); /* never from inside */
+  while (r.calls == 0)
+    uv_run(&c->loop, UV_RUN_ONCE);
+  assert_int_equal(r.calls, 1);
+  return r;
+}
+
 /* One question on a loop of its own, to the end. */
 static result_t ask(const char *text, int srv, const endpoint_t *servers, size_t count, const ip_t *source)
 {
-  result_t r = {0};
-  uv_loop_t loop;
-  lookup_t *l;
-  dns_name_t name;
-  diag_t diag = {{0}};
-  lookup_conf_t conf = {servers, count, source, 150};
-  uv_loop_init(&loop);
-  assert_int_equal(dns_name_from_text(text, &name), SMPL_OK);
-  assert_int_equal(lookup_new(&loop, &conf, &l, &diag), SMPL_OK);
-  if (srv == PTR)
-    assert_int_equal(lookup_pointers(l, NULL, &name, on_ptrs, &r, NULL), SMPL_OK);
-  else if (srv)
-    assert_int_equal(lookup_services(l, NULL, &name, on_srvs, &r, NULL), SMPL_OK);
-  else
-    assert_int_equal(lookup_addresses(l, NULL, &name, on_addrs, &r, NULL), SMPL_OK);
-  assert_int_equal(r.calls, 0); /* never from inside */
-  while (r.calls == 0)
-    uv_run(&loop, UV_RUN_ONCE);
-  lookup_free(l);
-  uv_run(&loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&loop), 0);
-  assert_int_equal(r.calls, 1);
+  client_t c;
+  client_open(&c, servers, count, source);
+  result_t r = client_ask(&c, text, srv);
+  client_close(&c);
   return r;
 }
 
@@ -510,6 +555,45 @@ static void a_truncated_answer_is_asked_for_again_by_tcp(void **state)
   fake_stop(&f);
 }
 
+/* No cache but the answers' own life in the caller's hands: c-ares from 1.31 on would keep one. */
+static void a_record_that_moved_is_seen_by_the_next_question(void **state)
+{
+  (void)state;
+  fake_t f;
+  client_t c;
+  char text[IP_TEXT_MAX];
+  fake_start(&f, ANSWER);
+  client_open(&c, &f.at, 1, NULL);
+  for (int i = 0; i < 4; i++) {
+    f.moved = i % 2;
+    result_t r = client_ask(&c, "moved.test", false);
+    assert_int_equal(r.err, SMPL_OK);
+    assert_int_equal(r.addrs.count, 1);
+    assert_string_equal(ip_format(&r.addrs.addrs[0], text), i % 2 ? "10.0.0.2" : "10.0.0.1");
+  }
+  client_close(&c);
+  fake_stop(&f);
+}
+
+/* c-ares from 1.33 on drops what comes without a cookie from a server that gave one, for two minutes. */
+static void a_server_that_has_no_cookies_any_more_is_heard_again(void **state)
+{
+  (void)state;
+  fake_t f;
+  client_t c;
+  fake_start(&f, COOKIES);
+  client_open(&c, &f.at, 1, NULL);
+  for (int i = 0; i < DNS_CHANNEL_PORTS; i++)
+    assert_int_equal(client_ask(&c, "two.test", false).err, SMPL_OK);
+  f.behaviour = ANSWER;
+  int dropped = 0; /* each source port has to notice */
+  while (dropped <= DNS_CHANNEL_PORTS && client_ask(&c, "two.test", false).err != SMPL_OK)
+    dropped++;
+  assert_in_range(dropped, 0, DNS_CHANNEL_PORTS);
+  client_close(&c);
+  fake_stop(&f);
+}
+
 static void a_cancelled_question_and_a_freed_lookup_call_nobody(void **state)
 {
   (void)state;
@@ -609,6 +693,8 @@ int main(void)
       cmocka_unit_test(the_next_server_is_asked_when_one_is_silent_refuses_or_answers_wrongly),
       cmocka_unit_test(a_dead_server_is_an_error_and_not_a_hang),
       cmocka_unit_test(a_truncated_answer_is_asked_for_again_by_tcp),
+      cmocka_unit_test(a_record_that_moved_is_seen_by_the_next_question),
+      cmocka_unit_test(a_server_that_has_no_cookies_any_more_is_heard_again),
       cmocka_unit_test(a_cancelled_question_and_a_freed_lookup_call_nobody),
       cmocka_unit_test(questions_above_the_limit_are_refused),
   };
