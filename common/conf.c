@@ -260,7 +260,9 @@ static mark_t mark_of(struct fy_node *node, mark_t fallback)
       node = fy_node_mapping_item_count(node) > 0 ? fy_node_pair_key(fy_node_mapping_get_by_index(node, 0))
                                                   : NULL;
   }
-  struct fy_token *token = node != NULL ? fy_node_get_scalar_token(node) : NULL;
+  if (node == NULL || fy_node_is_null(node)) /* what stands nowhere libfyaml 0.8 puts somewhere */
+    return fallback;
+  struct fy_token *token = fy_node_get_scalar_token(node);
   const struct fy_mark *m = token != NULL ? fy_token_start_mark(token) : NULL;
   return m != NULL ? (mark_t){m->line + 1, m->column + 1} : fallback;
 }
