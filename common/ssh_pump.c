@@ -135,6 +135,15 @@ int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms)
   return SMPL_OK;
 }
 
+/* Told that no socket was given, libssh treats the one that it holds as one of its own making. */
+int ssh_pump_connect(ssh_session session)
+{
+  int rc = ssh_connect(session);
+  if (rc != SSH_ERROR)
+    ssh_options_set(session, SSH_OPTIONS_FD, NULL);
+  return rc;
+}
+
 int ssh_pump_new(ssh_session session, ssh_pump_t **out)
 {
   *out = NULL;
@@ -219,12 +228,14 @@ void ssh_pump_free(ssh_pump_t *pump)
   free(pump);
 }
 
-/* libssh opens a channel with a window of 64 KB, or 32 KB where it accepts one, and widens it when the first bytes have come:
- * a round trip late. Asked to read more than the window holds, it widens it now. */
+/* libssh 0.10 opens a channel with a window of 64 KB, or 32 KB where it accepts one, and widens it when the first bytes have
+ * come: a round trip late. Asked to read more than the window holds, it widens it now. From 0.11 on there is nothing to be
+ * done: one that is opened has all of its window, one that is accepted has SSH_PUMP_FIRST_WINDOW. */
 static void widen(ssh_pump_channel_t *ch)
 {
   ssh_pump_t *pump = ch->pump;
-  if (ch->fd < 0 || !ssh_is_connected(pump->session) || ssh_channel_is_closed(ch->ssh))
+  if (!SSH_PUMP_READING_WIDENS || ch->fd < 0 || !ssh_is_connected(pump->session) ||
+      ssh_channel_is_closed(ch->ssh))
     return;
   int got = ssh_channel_read_timeout(ch->ssh, pump->scratch, SSH_PUMP_READ_SIZE, 0, 0);
   if (got > 0 && byte_queue_add(&ch->in, pump->scratch, (size_t)got) != SMPL_OK)

@@ -22,7 +22,16 @@ enum {
   SSH_PUMP_READ_SIZE = 256 << 10, /* bytes read from a socket at once */
   SSH_PUMP_QUEUE_MAX = 256 << 10, /* bytes queued toward a socket before libssh keeps the rest */
   SSH_PUMP_UNREAD_MAX =
-      2 << 20, /* bytes left in libssh; it grants 1.28 MB, so more is a peer that ignores windows */
+      2 << 20, /* bytes left in libssh; it grants 1.28 MB, 0.11 grants 2 MiB: more ignores windows */
+/* Where libssh 0.10 and 0.11 differ. FIRST_WINDOW: bytes that the peer may send on a channel that it opened before it hears
+ * of more. */
+#if LIBSSH_VERSION_INT < SSH_VERSION_INT(0, 11, 0)
+  SSH_PUMP_READING_WIDENS = 1, /* a window, when more is asked for than it holds */
+  SSH_PUMP_FIRST_WINDOW = 1280000,
+#else
+  SSH_PUMP_READING_WIDENS = 0, /* once bytes have come, a round trip later, and by nothing else */
+  SSH_PUMP_FIRST_WINDOW = 32000,
+#endif
   SSH_PUMP_UNSENT_MAX = 8 << 20, /* bytes of answers that the peer does not read */
   SSH_PUMP_CHANNEL_MEMORY = SSH_PUMP_QUEUE_MAX + 2 * SSH_PUMP_UNREAD_MAX,
   SSH_PUMP_LINE_MAX = 16383,            /* bytes of a line on a line channel, without the newline */
@@ -66,6 +75,11 @@ typedef void (*ssh_pump_each_cb)(void *ctx, ssh_pump_channel_t *ch, const ssh_pu
  * client calls it again after ssh_connect: libssh makes a socket given by SSH_OPTIONS_FD a blocking one.
  * SMPL_ESYS. */
 int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms);
+
+/* ssh_connect on a nonblocking session that was given a socket by SSH_OPTIONS_FD, until it no longer returns SSH_AGAIN. From
+ * the first call on the socket is libssh's, which closes it when the peer is gone and when the session ends. (By itself 0.10
+ * closes such a socket in one of the two cases, and 0.11 in neither.) */
+int ssh_pump_connect(ssh_session session);
 
 /* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive
  * the pump. SMPL_ENOMEM, SMPL_ECLOSED. */

@@ -128,7 +128,7 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
-  while ((rc = ssh_connect(session)) == SSH_AGAIN) {
+  while ((rc = ssh_pump_connect(session)) == SSH_AGAIN) {
     int waited = session_wait(session, until);
     if (waited == SMPL_ECLOSED) {
       rc = SSH_ERROR;

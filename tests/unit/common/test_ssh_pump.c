@@ -101,7 +101,7 @@ static link_t *connect_link(uint64_t rekey_bytes)
   int s = SSH_AGAIN;
   for (int i = 0; i < TURNS_MAX && (c == SSH_AGAIN || s == SSH_AGAIN); i++) {
     if (c == SSH_AGAIN)
-      c = ssh_connect(l->client);
+      c = ssh_pump_connect(l->client);
     if (s == SSH_AGAIN)
       s = ssh_handle_key_exchange(l->server);
   }
@@ -126,7 +126,6 @@ static void disconnect_link(link_t *l)
   ssh_pump_free(l->server_pump);
   ssh_disconnect(l->client);
   ssh_free(l->client);
-  close(l->client_fd);
   ssh_disconnect(l->server);
   ssh_free(l->server);
   ssh_bind_free(l->bind);
@@ -252,7 +251,7 @@ static void transfer(link_t *l, int from, int to, size_t total)
   assert_int_equal(got, total);
 }
 
-/* More than libssh's first window, though the reader's side has not been heard since the channel was opened. */
+/* Though the reader's side has not been heard since the channel was opened. */
 static void test_a_channel_begins_with_its_whole_window(void **state)
 {
   (void)state;
@@ -260,7 +259,7 @@ static void test_a_channel_begins_with_its_whole_window(void **state)
   pipe_ends_t *p = open_pipe(l);
   turn(l);
   turn(l);
-  assert_true(ssh_channel_window_size(p->client_channel->ssh) >= 1 << 20);
+  assert_true(ssh_channel_window_size(p->client_channel->ssh) >= SSH_PUMP_FIRST_WINDOW);
   assert_true(ssh_channel_window_size(p->server_channel->ssh) >= 1 << 20);
   transfer(l, p->near, p->far, 100000);
   disconnect_link(l);
@@ -712,6 +711,18 @@ static void test_a_socket_that_libssh_has_closed_is_nobodys(void **state)
     err = ssh_pump_turn(l->client_pump, NULL, 0, 10);
   assert_int_equal(err, SMPL_ECLOSED);
   assert_null(find(fd));
+  assert_int_equal(fcntl(fd, F_GETFD), -1);
+  disconnect_link(l);
+}
+
+static void test_a_session_that_ends_closes_its_socket(void **state)
+{
+  (void)state;
+  link_t *l = connect_link(0);
+  ssh_pump_free(l->client_pump);
+  l->client_pump = NULL;
+  ssh_disconnect(l->client);
+  assert_int_equal(fcntl(l->client_fd, F_GETFD), -1);
   disconnect_link(l);
 }
 
@@ -755,6 +766,7 @@ int main(void)
       cmocka_unit_test(test_a_socket_that_takes_no_more_holds_up_and_loses_nothing),
       cmocka_unit_test(test_nothing_is_sent_behind_a_gap),
       cmocka_unit_test(test_a_socket_that_libssh_has_closed_is_nobodys),
+      cmocka_unit_test(test_a_session_that_ends_closes_its_socket),
       cmocka_unit_test(test_lines_that_nobody_takes_are_refused_at_the_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
