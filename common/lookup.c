@@ -14,6 +14,7 @@ struct lookup {
   size_t server_count;
   lookup_query_t *all; /* every query not yet freed */
   size_t pending;
+  size_t holders; /* beside whoever made it */
   bool freeing;
 };
 
@@ -529,10 +530,21 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
   return SMPL_OK;
 }
 
+lookup_t *lookup_hold(lookup_t *l)
+{
+  if (l != NULL)
+    l->holders++;
+  return l;
+}
+
 void lookup_free(lookup_t *l)
 {
   if (l == NULL || l->freeing)
     return;
+  if (l->holders > 0) {
+    l->holders--;
+    return;
+  }
   l->freeing = true;
   for (size_t i = 0; i < l->server_count; i++)
     dns_channel_free(l->servers[i]);

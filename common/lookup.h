@@ -73,6 +73,8 @@ typedef void (*lookup_srvs_cb)(void *ctx, int err, const lookup_srvs_t *result);
 typedef void (*lookup_ptrs_cb)(void *ctx, int err, const lookup_ptrs_t *result);
 
 int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag);
+/* One more lookup_free is needed before it is freed. Returns lookup; NULL allowed. */
+lookup_t *lookup_hold(lookup_t *lookup);
 /* Pending callbacks are dropped, not called. NULL allowed. */
 void lookup_free(lookup_t *lookup);
 

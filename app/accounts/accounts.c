@@ -10,6 +10,7 @@
 #include "app/services/jsonapi.h"
 #include "app/services/listing.h"
 #include "app/services/services.h"
+#include "common/clock.h"
 #include "common/error.h"
 
 static const jsonapi_field_t account_fields[] = {
@@ -197,7 +198,7 @@ static void ignore_closed(void *ctx)
 
 static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
 {
-  if (env->rate_requests > 0 && (a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
+  if ((a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
   if (err)
@@ -227,6 +228,22 @@ static int open_service(const service_env_t *env, void **state, diag_t *diag)
     *state = a;
   }
   return err;
+}
+
+static int reload_service(void *state, const service_env_t *env, diag_t *diag)
+{
+  accounts_t *a = state;
+  sisters_way_t *way = NULL;
+  if (sisters_way_new(env->lookup, env->source, env->internal_key, &way))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = outbox_set(a->outbox, env->sister_urls, diag);
+  if (err) {
+    sisters_way_free(way);
+    return err;
+  }
+  sisters_use(a->sisters, way);
+  rates_set(a->rates, env->rate_requests, env->rate_burst, clock_mono_us());
+  return SMPL_OK;
 }
 
 static void on_storage_closed(void *ctx)
@@ -283,6 +300,7 @@ const service_t accounts_service = {
     .route_count = sizeof routes / sizeof *routes,
     .schemas = accounts_schemas,
     .open = open_service,
+    .reload = reload_service,
     .close = close_service,
     .check = check_service,
     .guard = api_keys_judge,

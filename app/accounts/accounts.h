@@ -17,7 +17,7 @@ typedef struct accounts {
   sisters_t *sisters;
   outbox_t *outbox;
   size_t touches;
-  rates_t *rates; /* of customers' keys; NULL: no limit */
+  rates_t *rates; /* of customers' keys */
   void (*closed)(void *ctx);
   void *closed_ctx;
 } accounts_t;

@@ -24,6 +24,7 @@ typedef struct flight {
 } flight_t;
 
 typedef struct peer {
+  struct peer *next; /* of those that left */
   outbox_t *owner;
   char url[SISTER_URL_MAX]; /* also its name in the table */
   char host[SISTER_HOST_MAX];
@@ -40,14 +41,26 @@ typedef struct waiter {
   void *ctx;
 } waiter_t;
 
+/* Whom rows are written for. The writer's thread holds the list that is in force while it writes; another list takes its place, and
+ * rows that it is too late for are sown afterwards. */
+typedef struct told {
+  size_t holders;
+  size_t count;
+  char urls[OUTBOX_SISTERS_MAX][SISTER_URL_MAX];
+} told_t;
+
 struct outbox {
   storage_t *storage;
   sisters_t *sisters;
   uv_timer_t timer;
   storage_job_t sow; /* rows for sisters that are new in the configuration */
+  bool sowing, sow_again;
   bool stopping;
   size_t peer_count, waiter_count;
-  peer_t peers[OUTBOX_SISTERS_MAX];
+  peer_t *peers[OUTBOX_SISTERS_MAX];
+  peer_t *left; /* not in the configuration any more: until what is under way to them is noted */
+  uv_mutex_t lock;
+  told_t *told; /* under lock, as its holders */
   waiter_t *waiters;
   void (*stopped)(void *ctx);
   void *stopped_ctx;
@@ -57,31 +70,68 @@ static void look(outbox_t *o);
 
 /* ---- writing ---- */
 
-int outbox_add(storage_db_t *db, const outbox_t *o, const char *account)
+static told_t *hold_told(outbox_t *o)
 {
+  uv_mutex_lock(&o->lock);
+  told_t *told = o->told;
+  told->holders++;
+  uv_mutex_unlock(&o->lock);
+  return told;
+}
+
+static void drop_told(outbox_t *o, told_t *told)
+{
+  uv_mutex_lock(&o->lock);
+  bool last = --told->holders == 0;
+  uv_mutex_unlock(&o->lock);
+  if (last)
+    free(told);
+}
+
+int outbox_add(storage_db_t *db, outbox_t *o, const char *account)
+{
+  told_t *told = hold_told(o);
   int err = SMPL_OK;
-  for (size_t i = 0; i < o->peer_count && !err; i++)
+  for (size_t i = 0; i < told->count && !err; i++)
     err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) VALUES (?1, ?2)",
-                       STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), NULL);
+                       STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(told->urls[i])), NULL);
+  drop_told(o, told);
   return err;
 }
 
 static int run_sow(storage_db_t *db, storage_job_t *job)
 {
   outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
+  told_t *told = hold_told(o);
   int err = SMPL_OK;
-  for (size_t i = 0; i < o->peer_count && !err; i++)
+  for (size_t i = 0; i < told->count && !err; i++)
     err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) SELECT id, ?1 FROM accounts",
-                       STORAGE_ARGS(STORAGE_TEXT(o->peers[i].url)), NULL);
+                       STORAGE_ARGS(STORAGE_TEXT(told->urls[i])), NULL);
+  drop_told(o, told);
   return err;
 }
 
 static void on_sown(storage_job_t *job, int err)
 {
   outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
+  o->sowing = false;
   if (err)
     log_error("outbox: cannot look for accounts that sisters do not know: %s", smpl_strerror(err));
   look(o);
+}
+
+/* What does not find a place among the writes now is tried again at the next look. */
+static int sow(outbox_t *o)
+{
+  o->sow_again = true;
+  if (o->sowing)
+    return SMPL_OK;
+  o->sow.run = run_sow;
+  o->sow.done = on_sown;
+  int err = storage_write(o->storage, &o->sow);
+  o->sowing = err == SMPL_OK;
+  o->sow_again = err != SMPL_OK;
+  return err;
 }
 
 static int run_result(storage_db_t *db, storage_job_t *job)
@@ -99,14 +149,38 @@ static int run_result(storage_db_t *db, storage_job_t *job)
       STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url), STORAGE_TEXT(f->error)), NULL);
 }
 
+static size_t busy_count(const peer_t *peer)
+{
+  size_t n = 0;
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    n += peer->flights[i].busy;
+  return n;
+}
+
+/* Of those that left, whoever has nothing under way. */
+static void free_left(outbox_t *o)
+{
+  for (peer_t **at = &o->left; *at != NULL;) {
+    peer_t *peer = *at;
+    if (busy_count(peer) > 0) {
+      at = &peer->next;
+      continue;
+    }
+    *at = peer->next;
+    free(peer);
+  }
+}
+
 static void on_result(storage_job_t *job, int err)
 {
   flight_t *f = (flight_t *)job;
+  outbox_t *o = f->peer->owner;
   f->busy = false;
   if (err)
     log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host,
              smpl_strerror(err));
-  look(f->peer->owner);
+  free_left(o);
+  look(o);
 }
 
 /* ---- calling ---- */
@@ -136,8 +210,10 @@ static void conclude(flight_t *f, bool acknowledged, const char *why)
   }
   f->job.run = run_result;
   f->job.done = on_result;
-  if (storage_write(peer->owner->storage, &f->job) != SMPL_OK)
-    f->busy = false; /* told again later: the call is idempotent */
+  if (storage_write(peer->owner->storage, &f->job) == SMPL_OK)
+    return;
+  f->busy = false; /* told again later: the call is idempotent */
+  free_left(peer->owner);
 }
 
 static void on_reply(void *ctx, const sister_reply_t *reply)
@@ -173,14 +249,6 @@ static void launch(flight_t *f, const char *account, const char *name, const cha
     f->busy = false;
     note_failure(peer, smpl_strerror(err));
   }
-}
-
-static size_t busy_count(const peer_t *peer)
-{
-  size_t n = 0;
-  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
-    n += peer->flights[i].busy;
-  return n;
 }
 
 static bool in_flight(const peer_t *peer, const char *account)
@@ -233,7 +301,7 @@ static int64_t pending_count(outbox_t *o, const char *account)
     int64_t n = 1;
     storage_number(storage_reader(o->storage),
                    "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NULL",
-                   STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &n);
+                   STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i]->url)), &n);
     all += n;
   }
   return all;
@@ -274,8 +342,11 @@ static void look(outbox_t *o)
   bool any = false;
   if (o->stopping)
     return;
+  if (o->sow_again)
+    sow(o);
+  any = o->sow_again;
   for (size_t i = 0; i < o->peer_count; i++)
-    any = serve(&o->peers[i]) || any;
+    any = serve(o->peers[i]) || any;
   release_waiters(o);
   if (!o->stopping)
     uv_timer_start(&o->timer, on_timer, any || o->waiters != NULL ? OUTBOX_TICK_MS : OUTBOX_POLL_MS, 0);
@@ -297,7 +368,7 @@ void outbox_tell(outbox_t *o, const char *account, uint64_t wait_ms, void (*done
   o->waiter_count++;
   /* A sister in its pause is tried again for a new account, which somebody waits for. */
   for (size_t i = 0; i < o->peer_count; i++)
-    o->peers[i].next_at = 0;
+    o->peers[i]->next_at = 0;
   look(o);
 }
 
@@ -309,9 +380,9 @@ json_t *outbox_report(outbox_t *o, const char *account)
     int err = storage_number(
         storage_reader(o->storage),
         "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NOT NULL",
-        STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i].url)), &told);
+        STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i]->url)), &told);
     json_t *list = json_object_get(report, told > 0 ? "provisioned" : "pending");
-    if (err || json_array_append_new(list, json_string(o->peers[i].host)) != 0) {
+    if (err || json_array_append_new(list, json_string(o->peers[i]->host)) != 0) {
       json_decref(report);
       return NULL;
     }
@@ -319,45 +390,143 @@ json_t *outbox_report(outbox_t *o, const char *account)
   return report;
 }
 
-/* ---- beginning and end ---- */
+/* ---- who is told ---- */
 
-static int add_peer(outbox_t *o, const char *text, diag_t *diag)
+static peer_t *peer_named(const outbox_t *o, const char *url)
+{
+  for (size_t i = 0; i < o->peer_count; i++)
+    if (strcmp(o->peers[i]->url, url) == 0)
+      return o->peers[i];
+  return NULL;
+}
+
+static int peer_new(outbox_t *o, const char *text, peer_t **out, diag_t *diag)
 {
   sister_url_t url;
-  if (o->peer_count == OUTBOX_SISTERS_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "more than %d sisters", OUTBOX_SISTERS_MAX);
   int err = sister_url_parse(text, &url, diag);
-  peer_t *peer = &o->peers[o->peer_count];
-  if (!err && text_copy(peer->url, sizeof peer->url, text) != SMPL_OK)
-    err = diag_fail(diag, SMPL_ELIMIT, "'%.64s...': too long a URL", text);
   if (err)
     return err;
+  peer_t *peer = calloc(1, sizeof *peer);
+  if (peer == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (text_copy(peer->url, sizeof peer->url, text) != SMPL_OK) {
+    free(peer);
+    return diag_fail(diag, SMPL_ELIMIT, "'%.64s...': too long a URL", text);
+  }
   memcpy(peer->host, url.host, sizeof peer->host);
   peer->owner = o;
   for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
     peer->flights[i].peer = peer;
-  o->peer_count++;
+  *out = peer;
   return SMPL_OK;
 }
+
+/* The peers of these URLs, known ones and new ones, and their list for the writer. */
+typedef struct circle {
+  peer_t *peers[OUTBOX_SISTERS_MAX];
+  told_t *told;
+} circle_t;
+
+static int add_peer(outbox_t *o, circle_t *c, const char *url, diag_t *diag)
+{
+  told_t *told = c->told;
+  if (told->count == OUTBOX_SISTERS_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "more than %d sisters", OUTBOX_SISTERS_MAX);
+  for (size_t i = 0; i < told->count; i++)
+    if (strcmp(told->urls[i], url) == 0)
+      return SMPL_OK;
+  peer_t *peer = peer_named(o, url);
+  int err = peer == NULL ? peer_new(o, url, &peer, diag) : SMPL_OK;
+  if (err)
+    return err;
+  memcpy(told->urls[told->count], peer->url, sizeof peer->url);
+  c->peers[told->count++] = peer;
+  return SMPL_OK;
+}
+
+static bool is_in(peer_t *const *peers, size_t count, const peer_t *peer)
+{
+  for (size_t i = 0; i < count; i++)
+    if (peers[i] == peer)
+      return true;
+  return false;
+}
+
+static void undo(const outbox_t *o, circle_t *c)
+{
+  for (size_t i = 0; c->told != NULL && i < c->told->count; i++)
+    if (!is_in(o->peers, o->peer_count, c->peers[i]))
+      free(c->peers[i]);
+  free(c->told);
+}
+
+static int gather(outbox_t *o, const char *const *urls, circle_t *c, diag_t *diag)
+{
+  int err = SMPL_OK;
+  c->told = calloc(1, sizeof *c->told);
+  if (c->told == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  c->told->holders = 1;
+  for (; urls != NULL && *urls != NULL && !err; urls++)
+    err = add_peer(o, c, *urls, diag);
+  if (err)
+    undo(o, c);
+  return err;
+}
+
+static void put_in_force(outbox_t *o, const circle_t *c)
+{
+  for (size_t i = 0; i < o->peer_count; i++) {
+    if (is_in(c->peers, c->told->count, o->peers[i]))
+      continue;
+    o->peers[i]->next = o->left;
+    o->left = o->peers[i];
+  }
+  free_left(o);
+  memcpy(o->peers, c->peers, sizeof o->peers);
+  o->peer_count = c->told->count;
+  uv_mutex_lock(&o->lock);
+  told_t *old = o->told;
+  o->told = c->told;
+  uv_mutex_unlock(&o->lock);
+  if (old != NULL)
+    drop_told(o, old);
+}
+
+int outbox_set(outbox_t *o, const char *const *urls, diag_t *diag)
+{
+  circle_t c = {.told = NULL};
+  int err = gather(o, urls, &c, diag);
+  if (err)
+    return err;
+  put_in_force(o, &c);
+  sow(o);
+  if (!o->stopping)
+    uv_timer_start(&o->timer, on_timer, 0, 0);
+  return SMPL_OK;
+}
+
+/* ---- beginning and end ---- */
 
 int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
                outbox_t **out, diag_t *diag)
 {
   *out = NULL;
+  circle_t c = {.told = NULL};
   outbox_t *o = calloc(1, sizeof *o);
-  if (o == NULL)
+  if (o == NULL || uv_mutex_init(&o->lock) != 0) {
+    free(o);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
   o->storage = storage;
   o->sisters = sisters;
-  int err = SMPL_OK;
-  for (; urls != NULL && *urls != NULL && !err; urls++)
-    err = add_peer(o, *urls, diag);
-  o->sow.run = run_sow;
-  o->sow.done = on_sown;
-  if (!err)
-    err = storage_write(storage, &o->sow);
+  int err = gather(o, urls, &c, diag);
+  if (!err) {
+    put_in_force(o, &c);
+    err = sow(o);
+  }
   if (err) {
-    free(o);
+    outbox_free(o);
     return diag_fail(diag, err, "%s", smpl_strerror(err));
   }
   uv_timer_init(loop, &o->timer);
@@ -389,5 +558,13 @@ void outbox_free(outbox_t *o)
     o->waiters = w->next;
     free(w);
   }
+  for (size_t i = 0; i < o->peer_count; i++)
+    free(o->peers[i]);
+  for (peer_t *peer = o->left, *next; peer != NULL; peer = next) {
+    next = peer->next;
+    free(peer);
+  }
+  free(o->told);
+  uv_mutex_destroy(&o->lock);
   free(o);
 }

@@ -86,6 +86,7 @@ const service_t config_service = {
     .route_count = sizeof routes / sizeof *routes,
     .schemas = config_schemas,
     .open = open_service,
+    .reload = product_reload,
     .close = product_close,
     .check = product_check,
     .guard = product_judge,

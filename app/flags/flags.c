@@ -129,6 +129,7 @@ const service_t flags_service = {
     .route_count = sizeof routes / sizeof *routes,
     .schemas = flag_schemas,
     .open = open_service,
+    .reload = product_reload,
     .close = product_close,
     .check = product_check,
     .guard = product_judge,

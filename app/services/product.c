@@ -1,6 +1,7 @@
 #include "app/services/product.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/json_text.h"
 #include "app/services/jsonapi.h"
@@ -43,7 +44,7 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
   int err = sister_url_parse(env->accounts_url, &url, diag);
   if (!err && text_copy(p->accounts_url, sizeof p->accounts_url, env->accounts_url))
     err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
-  if (!err && env->rate_requests > 0 && (p->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
+  if (!err && (p->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && keycheck_new(ask_account_service, p, p->rates, &p->keycheck))
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
@@ -79,6 +80,24 @@ int product_open(const service_env_t *env, const storage_schema_t *schema, produ
     *state = p;
   }
   return err;
+}
+
+int product_reload(void *state, const service_env_t *env, diag_t *diag)
+{
+  product_t *p = state;
+  sister_url_t url;
+  sisters_way_t *way = NULL;
+  int err = sister_url_parse(env->accounts_url, &url, diag);
+  if (!err && strlen(env->accounts_url) >= sizeof p->accounts_url)
+    err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
+  if (!err && sisters_way_new(env->lookup, env->source, env->internal_key, &way))
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (err)
+    return err;
+  text_copy(p->accounts_url, sizeof p->accounts_url, env->accounts_url);
+  sisters_use(p->sisters, way);
+  rates_set(p->rates, env->rate_requests, env->rate_burst, clock_mono_us());
+  return SMPL_OK;
 }
 
 static void on_storage_closed(void *ctx)

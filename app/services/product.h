@@ -29,7 +29,7 @@ typedef struct product {
   storage_t *storage;
   sisters_t *sisters;
   keycheck_t *keycheck;
-  rates_t *rates; /* NULL: no limit */
+  rates_t *rates;
   shares_t *shares;
   answers_t *answers;
   turns_t *reads; /* that wait for the reading thread, which has one at a time */
@@ -66,6 +66,8 @@ typedef struct product {
 /* service_t.open and close: *state is a product_t, and the service pointer of every handler. */
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
                  const struct resource_kind *kind, void **state, diag_t *diag);
+/* service_t.reload. */
+int product_reload(void *state, const service_env_t *env, diag_t *diag);
 void product_close(void *state, void (*done)(void *ctx), void *ctx);
 /* service_t.check. */
 int product_check(void *state, diag_t *diag);

@@ -16,11 +16,18 @@ typedef struct bucket {
 
 struct rates {
   uint64_t seed;           /* so that nobody can look for ids that share a chain */
-  uint64_t burst, each_ns; /* requests in a full bucket; time in which one comes back */
+  uint64_t burst, each_ns; /* requests in a full bucket; time in which one comes back, 0: no limit */
   uint32_t used, hand;
   uint32_t heads[BUCKETS];
   bucket_t buckets[RATES_KEYS_MAX + 1]; /* the first is NONE */
 };
+
+static uint64_t time_of_one(uint64_t requests)
+{
+  if (requests == 0)
+    return 0;
+  return SECOND_NS / requests > 0 ? SECOND_NS / requests : 1;
+}
 
 rates_t *rates_new(uint64_t requests, uint64_t burst)
 {
@@ -28,7 +35,7 @@ rates_t *rates_new(uint64_t requests, uint64_t burst)
   if (r == NULL)
     return NULL;
   r->burst = burst;
-  r->each_ns = SECOND_NS / requests > 0 ? SECOND_NS / requests : 1;
+  r->each_ns = time_of_one(requests);
   if (RAND_bytes((unsigned char *)&r->seed, sizeof r->seed) != 1) {
     free(r);
     return NULL;
@@ -39,6 +46,31 @@ rates_t *rates_new(uint64_t requests, uint64_t burst)
 void rates_free(rates_t *r)
 {
   free(r);
+}
+
+static void rescale(bucket_t *b, uint64_t old_ns, uint64_t each_ns, uint64_t burst, uint64_t now_ns)
+{
+  uint64_t missing = b->full_ns > now_ns ? (b->full_ns - now_ns + old_ns - 1) / old_ns : 0;
+  b->full_ns = now_ns + (missing < burst ? missing : burst) * each_ns;
+}
+
+void rates_set(rates_t *r, uint64_t requests, uint64_t burst, uint64_t now_us)
+{
+  uint64_t old_ns = r->each_ns;
+  r->each_ns = time_of_one(requests);
+  r->burst = burst;
+  if (old_ns == 0 || r->each_ns == 0) { /* nothing was counted, or nothing will be */
+    memset(r->heads, 0, sizeof r->heads);
+    r->used = r->hand = 0;
+    return;
+  }
+  for (uint32_t i = 1; i <= r->used; i++)
+    rescale(&r->buckets[i], old_ns, r->each_ns, burst, now_us * 1000);
+}
+
+bool rates_limit(const rates_t *r)
+{
+  return r->each_ns > 0;
 }
 
 static uint32_t *head_of(rates_t *r, const char *key_id)

@@ -11,8 +11,17 @@
 #include "common/error.h"
 #include "common/text.h"
 
+/* How calls are made: a call keeps the way that it began with. */
+struct sisters_way {
+  size_t holders;
+  lookup_t *lookup;
+  char source[IP_TEXT_MAX]; /* "" for the system's choice */
+  char key[KEY_TEXT_MAX];   /* internal; "": none */
+};
+
 typedef struct sister_call {
   sisters_t *owner;
+  sisters_way_t *way;
   struct sister_call *next, *prev;
   uv_timer_t deadline;
   uint64_t ends_at;
@@ -40,11 +49,9 @@ typedef struct sister_call {
 
 struct sisters {
   uv_loop_t *loop;
-  lookup_t *lookup;
+  sisters_way_t *way;
   CURLM *multi;
   uv_timer_t timer;
-  char source[IP_TEXT_MAX]; /* "" for the system's choice */
-  char key[KEY_TEXT_MAX];   /* internal; "": none */
   sister_call_t *calls;
   size_t call_count;
   size_t handles; /* uv handles that are not closed yet */
@@ -60,13 +67,43 @@ typedef struct watch {
   curl_socket_t fd;
 } watch_t;
 
+void sisters_way_free(sisters_way_t *way)
+{
+  if (way == NULL || --way->holders > 0)
+    return;
+  lookup_free(way->lookup);
+  explicit_bzero(way->key, sizeof way->key);
+  free(way);
+}
+
+int sisters_way_new(lookup_t *lookup, const ip_t *source, const char *key, sisters_way_t **out)
+{
+  sisters_way_t *way = calloc(1, sizeof *way);
+  *out = way;
+  if (way == NULL)
+    return SMPL_ENOMEM;
+  way->holders = 1;
+  way->lookup = lookup_hold(lookup);
+  if (source != NULL)
+    ip_format(source, way->source);
+  if (key != NULL)
+    memcpy(way->key, key, sizeof way->key);
+  return SMPL_OK;
+}
+
+void sisters_use(sisters_t *s, sisters_way_t *way)
+{
+  sisters_way_free(s->way);
+  s->way = way;
+}
+
 static void handle_closed(sisters_t *s)
 {
   if (--s->handles > 0 || !s->closing)
     return;
   void (*closed)(void *) = s->closed;
   void *ctx = s->closed_ctx;
-  explicit_bzero(s->key, sizeof s->key);
+  sisters_way_free(s->way);
   free(s);
   curl_global_cleanup();
   closed(ctx);
@@ -93,6 +130,7 @@ static void on_call_closed(uv_handle_t *handle)
 {
   sister_call_t *call = handle->data;
   sisters_t *s = call->owner;
+  sisters_way_free(call->way);
   free(call->body);
   free(call);
   handle_closed(s);
@@ -172,8 +210,8 @@ static bool set_headers(sister_call_t *call)
   char id[sizeof call->request_id + 16];
   char key[KEY_TEXT_MAX + 32];
   snprintf(id, sizeof id, "X-Request-Id: %s", call->request_id);
-  snprintf(key, sizeof key, "Authorization: Bearer %s", call->owner->key);
-  bool keyed = call->owner->key[0] == '\0' || add_header(call, key);
+  snprintf(key, sizeof key, "Authorization: Bearer %s", call->way->key);
+  bool keyed = call->way->key[0] == '\0' || add_header(call, key);
   explicit_bzero(key, sizeof key);
   return keyed && add_header(call, "Accept: application/json") && add_header(call, "Expect:") &&
          (call->body == NULL || add_header(call, "Content-Type: application/json")) &&
@@ -199,7 +237,7 @@ static bool set_target(sister_call_t *call, const ip_t *ip, uint16_t port)
 static bool set_options(sister_call_t *call)
 {
   CURL *e = call->easy;
-  const char *source = call->owner->source;
+  const char *source = call->way->source;
   bool ok = curl_easy_setopt(e, CURLOPT_PRIVATE, call) == CURLE_OK;
   ok = ok && curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK;
   ok = ok && curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
@@ -427,8 +465,8 @@ static void look_up_target(sister_call_t *call)
 {
   call->addrs.count = 0;
   call->addr = 0;
-  int err = lookup_addresses(call->owner->lookup, NULL, &call->srvs.srvs[call->srv].target, on_addresses,
-                             call, &call->query);
+  int err = lookup_addresses(call->way->lookup, NULL, &call->srvs.srvs[call->srv].target, on_addresses, call,
+                             &call->query);
   if (err) {
     call->query = NULL;
     fail(call, err, "cannot look its address up: %s", smpl_strerror(err));
@@ -462,7 +500,7 @@ static void on_services(void *ctx, int err, const lookup_srvs_t *result)
 /* Leads to a callback in a later turn of the loop, or to an error here. */
 static int start_lookup(sister_call_t *call)
 {
-  lookup_t *lookup = call->owner->lookup;
+  lookup_t *lookup = call->way->lookup;
   call->srv = 0;
   if (call->url.port == 0)
     return lookup_services(lookup, NULL, &call->url.service, on_services, call, &call->query);
@@ -507,11 +545,14 @@ int sisters_call(sisters_t *s, const sister_request_t *request, sister_cb cb, vo
     return SMPL_ENOMEM;
   int err = fill_call(call, request);
   call->owner = s;
+  call->way = s->way;
+  call->way->holders++;
   call->cb = cb;
   call->ctx = ctx;
   if (!err && !call->url.literal)
     err = start_lookup(call);
   if (err) {
+    sisters_way_free(call->way);
     free(call->body);
     free(call);
     return err;
@@ -552,7 +593,7 @@ int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const cha
   sisters_t *s = calloc(1, sizeof *s);
   if (s != NULL)
     s->multi = curl_multi_init();
-  if (s == NULL || s->multi == NULL || !set_multi(s)) {
+  if (s == NULL || s->multi == NULL || !set_multi(s) || sisters_way_new(lookup, source, key, &s->way)) {
     if (s != NULL)
       curl_multi_cleanup(s->multi);
     free(s);
@@ -560,11 +601,6 @@ int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const cha
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   s->loop = loop;
-  s->lookup = lookup;
-  if (source != NULL)
-    ip_format(source, s->source);
-  if (key != NULL)
-    memcpy(s->key, key, sizeof s->key);
   uv_timer_init(loop, &s->timer);
   s->timer.data = s;
   s->handles = 1;

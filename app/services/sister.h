@@ -61,10 +61,17 @@ typedef struct sister_reply {
 
 typedef void (*sister_cb)(void *ctx, const sister_reply_t *reply);
 
-/* source: address to call from, NULL for the system's choice. key: the internal key that every call bears, NULL for none;
- * copied. */
+/* lookup is held for as long as calls need it (lookup_hold); NULL: only addresses are called. source: address to call from, NULL for
+ * the system's choice. key: the internal key that every call bears, NULL for none; copied. */
 int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const char *key, sisters_t **out,
                 diag_t *diag);
+/* The same three for the calls that begin from now on; those under way go on as they began. SMPL_ENOMEM changes nothing. */
+typedef struct sisters_way sisters_way_t;
+int sisters_way_new(lookup_t *lookup, const ip_t *source, const char *key, sisters_way_t **out);
+/* Takes it over. */
+void sisters_use(sisters_t *sisters, sisters_way_t *way);
+/* One that was not used. NULL allowed. */
+void sisters_way_free(sisters_way_t *way);
 /* Drops calls under way without calling back; done is called when every handle is closed. */
 void sisters_close(sisters_t *sisters, void (*done)(void *ctx), void *ctx);
 

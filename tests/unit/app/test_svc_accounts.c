@@ -458,6 +458,111 @@ static void what_was_not_told_is_told_after_a_restart_and_to_new_sisters(void **
   close_outbox();
 }
 
+static void set_outbox(const char *const *urls)
+{
+  diag_t diag = {""};
+  assert_int_equal(outbox_set(outbox, urls, &diag), SMPL_OK);
+}
+
+static void a_sister_that_a_reload_brings_is_told_of_all_accounts(void **state)
+{
+  char id[UUID_TEXT_MAX], later[UUID_TEXT_MAX];
+  (void)state;
+  open_outbox(one);
+  create_account(id);
+  await_calls(1);
+  reply(0, 0, 201);
+  settle();
+  set_outbox(two);
+  create_account(later);
+  await_calls(4); /* the first one at flags, the second at both */
+  size_t flags = 0;
+  for (size_t i = 1; i < 4; i++) {
+    flags += strcmp(calls[i].host, two[1]) == 0;
+    reply(i, 0, 201);
+  }
+  assert_int_equal(flags, 2);
+  settle();
+  assert_true(listed(id, "provisioned") == 2 && listed(later, "provisioned") == 2);
+  close_outbox();
+}
+
+/* The answer of a call that was under way comes when its sister has left. */
+static void a_sister_that_a_reload_takes_away_is_told_of_nothing_more(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  bool told = false;
+  (void)state;
+  open_outbox(two);
+  create_account(id);
+  outbox_tell(outbox, id, 60000, mark, &told);
+  await_calls(2);
+  size_t flags = strstr(calls[0].host, "flags") != NULL ? 0 : 1;
+  set_outbox(one);
+  assert_int_equal(listed(id, "pending"), 1);
+  reply(1 - flags, 0, 201);
+  while (!told)
+    uv_run(&loop, UV_RUN_ONCE); /* nobody waits for it either */
+  reply(flags, 0, 500);
+  settle();
+  create_account(id);
+  await_calls(3);
+  assert_string_equal(calls[2].host, "http://config.internal");
+  now_ms += 10 * OUTBOX_PAUSE_MAX_MS;
+  look_again();
+  assert_int_equal(call_count, 3);
+  set_outbox(two); /* and it may come back */
+  await_calls(5);
+  close_outbox();
+}
+
+/* Reloads as they come, with accounts being made meanwhile: whoever is there in the end knows all. */
+static void accounts_that_are_made_during_reloads_are_told_to_all(void **state)
+{
+  static creation_t creations[64];
+  size_t rows = 0;
+  (void)state;
+  open_outbox(one);
+  for (size_t i = 0; i < 64; i++) {
+    creations[i] = (creation_t){.job = {.run = run_creation, .done = on_creation}};
+    assert_int_equal(uuid_generate(creations[i].id), SMPL_OK);
+    assert_int_equal(storage_write(storage, &creations[i].job), SMPL_OK);
+    set_outbox(i % 2 == 0 ? two : one);
+    uv_run(&loop, UV_RUN_NOWAIT);
+  }
+  set_outbox(two);
+  for (size_t i = 0; i < 64; i++)
+    while (!creations[i].done)
+      uv_run(&loop, UV_RUN_ONCE);
+  settle();
+  settle(); /* one sowing may have followed another */
+  for (size_t i = 0; i < 64; i++)
+    rows += listed(creations[i].id, "pending");
+  int64_t known = 0;
+  assert_int_equal(storage_number(storage_reader(storage), "SELECT count(*) FROM outbox WHERE sister = ?1",
+                                  STORAGE_ARGS(STORAGE_TEXT(two[1])), &known),
+                   SMPL_OK);
+  assert_int_equal(known, 64);
+  assert_int_equal(rows, 128);
+  close_outbox();
+}
+
+static void a_wrong_sister_in_a_reload_changes_nothing(void **state)
+{
+  static const char *const wrong[] = {"http://flags.internal:8000", "http://8.8.8.8", NULL};
+  char id[UUID_TEXT_MAX];
+  diag_t diag = {""};
+  (void)state;
+  open_outbox(one);
+  assert_int_equal(outbox_set(outbox, wrong, &diag), SMPL_EINVAL);
+  assert_non_null(strstr(diag.text, "8.8.8.8"));
+  create_account(id);
+  await_calls(1);
+  assert_string_equal(calls[0].host, one[0]);
+  assert_int_equal(listed(id, "pending"), 1);
+  close_outbox();
+}
+
 static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
 {
   static bool told[OUTBOX_WAITERS_MAX + 1];
@@ -479,12 +584,15 @@ static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
 static void wrong_and_too_many_sisters_are_refused(void **state)
 {
   const char *urls[OUTBOX_SISTERS_MAX + 2] = {NULL};
+  char texts[OUTBOX_SISTERS_MAX + 1][32];
   diag_t diag = {""};
   (void)state;
   open_outbox(none);
   outbox_t *more = NULL;
-  for (int i = 0; i <= OUTBOX_SISTERS_MAX; i++)
-    urls[i] = "http://config.internal";
+  for (int i = 0; i <= OUTBOX_SISTERS_MAX; i++) {
+    snprintf(texts[i], sizeof texts[i], "http://config.internal:%d", 8000 + i);
+    urls[i] = texts[i];
+  }
   assert_int_equal(outbox_new(&loop, storage, NULL, urls, &more, &diag), SMPL_ELIMIT);
   assert_null(more);
   urls[0] = "config.internal";
@@ -512,6 +620,10 @@ int main(void)
       WITH_FOLDER(at_most_four_accounts_are_on_their_way_to_one_sister),
       WITH_FOLDER(an_account_that_a_sister_refuses_does_not_hold_up_the_next),
       WITH_FOLDER(what_was_not_told_is_told_after_a_restart_and_to_new_sisters),
+      WITH_FOLDER(a_sister_that_a_reload_brings_is_told_of_all_accounts),
+      WITH_FOLDER(a_sister_that_a_reload_takes_away_is_told_of_nothing_more),
+      WITH_FOLDER(accounts_that_are_made_during_reloads_are_told_to_all),
+      WITH_FOLDER(a_wrong_sister_in_a_reload_changes_nothing),
       WITH_FOLDER(waiters_have_a_limit_beyond_which_nobody_waits),
       WITH_FOLDER(wrong_and_too_many_sisters_are_refused),
   };

@@ -139,6 +139,42 @@ static void a_bucket_that_gave_way_begins_anew(void **state)
   }
 }
 
+static rate_t state_of(unsigned i, bool within)
+{
+  rate_t rate;
+  assert_int_equal(rates_take(rates, key(i), now, &rate), within);
+  return rate;
+}
+
+/* What is missing in a bucket is missing in the new one: nobody gets a full one by a reload. */
+static void other_numbers_leave_what_a_key_has_used(void **state)
+{
+  (void)state;
+  for (unsigned i = 0; i < 20; i++)
+    take(1, true);
+  rates_set(rates, 1, 100, now);
+  assert_int_equal(state_of(1, true).left, 79);
+  assert_int_equal(state_of(1, true).limit, 100);
+  rates_set(rates, 1000, 10, now); /* 22 are missing, and 10 is all there is */
+  assert_int_equal(state_of(1, false).left, 0);
+  now += 1000;
+  assert_int_equal(state_of(1, true).left, 0);
+  assert_int_equal(state_of(2, true).left, 9);
+}
+
+static void no_limit_can_become_one_and_the_other_way_round(void **state)
+{
+  (void)state;
+  assert_true(rates_limit(rates));
+  for (unsigned i = 0; i < BURST; i++)
+    take(1, true);
+  rates_set(rates, 0, 1, now);
+  assert_false(rates_limit(rates));
+  rates_set(rates, REQUESTS, BURST, now);
+  assert_true(rates_limit(rates));
+  take(1, true); /* nothing was counted meanwhile */
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -151,6 +187,8 @@ int main(void)
       TEST(a_key_beyond_the_places_takes_that_of_one_whose_bucket_is_full),
       TEST(an_empty_bucket_is_kept_while_others_come),
       TEST(a_bucket_that_gave_way_begins_anew),
+      TEST(other_numbers_leave_what_a_key_has_used),
+      TEST(no_limit_can_become_one_and_the_other_way_round),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

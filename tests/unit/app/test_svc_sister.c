@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/services/keys.h"
 #include "app/services/sister.h"
 #include "common/error.h"
 
@@ -91,6 +92,22 @@ void lookup_cancel(lookup_query_t *query)
 {
   uv_timer_stop(&query->timer);
   uv_close((uv_handle_t *)&query->timer, free_query);
+}
+
+/* How many hold each of two lookups. */
+static int holders[2];
+
+lookup_t *lookup_hold(lookup_t *lookup)
+{
+  if (lookup != NULL)
+    holders[(int *)(void *)lookup - holders]++;
+  return lookup;
+}
+
+void lookup_free(lookup_t *lookup)
+{
+  if (lookup != NULL)
+    holders[(int *)(void *)lookup - holders]--;
 }
 
 /* ---- servers ---- */
@@ -269,6 +286,7 @@ static int tear_down(void **state)
   while (!closed)
     uv_run(&loop, UV_RUN_ONCE);
   uv_run(&loop, UV_RUN_NOWAIT);
+  assert_true(holders[0] == 0 && holders[1] == 0);
   uv_walk(&loop, close_handle, NULL);
   uv_run(&loop, UV_RUN_DEFAULT);
   return uv_loop_close(&loop);
@@ -364,6 +382,38 @@ static void a_call_says_name_port_and_id_and_gets_json(void **state)
   assert_non_null(strstr(s->last, "\r\nContent-Type: application/json\r\n"));
   assert_non_null(strstr(s->last, "\r\n\r\n{\"key\":\"value\"}"));
   assert_null(strstr(s->last, "Expect"));
+}
+
+static void use_way(int *lookup, const char *key)
+{
+  char padded[KEY_TEXT_MAX] = "";
+  sisters_way_t *way;
+  snprintf(padded, sizeof padded, "%s", key);
+  assert_int_equal(sisters_way_new((lookup_t *)(void *)lookup, NULL, padded, &way), SMPL_OK);
+  sisters_use(sisters, way);
+}
+
+/* Its key and its resolver: no call has one of before and one of after a reload. */
+static void a_call_under_way_goes_on_as_it_began(void **state)
+{
+  server_t *s = &servers[0];
+  outcome_t o;
+  (void)state;
+  serve(s, A, OK_REPLY);
+  use_srv(port);
+  addresses[0] = A;
+  use_way(&holders[0], "before");
+  assert_int_equal(start(NAME, NULL, 5000, &o), SMPL_OK);
+  use_way(&holders[1], "after");
+  assert_true(holders[0] == 1 && holders[1] == 1);
+  while (o.calls == 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  json_decref(o.body);
+  assert_non_null(strstr(s->last, "\r\nAuthorization: Bearer before\r\n"));
+  uv_run(&loop, UV_RUN_NOWAIT);
+  assert_true(holders[0] == 0 && holders[1] == 1);
+  call(NAME, &o);
+  assert_non_null(strstr(s->last, "\r\nAuthorization: Bearer after\r\n"));
 }
 
 static void a_kept_connection_serves_only_the_address_it_leads_to(void **state)
@@ -574,6 +624,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_read_strictly),
       cmocka_unit_test_setup_teardown(a_call_says_name_port_and_id_and_gets_json, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_call_under_way_goes_on_as_it_began, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_kept_connection_serves_only_the_address_it_leads_to, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(another_address_is_tried_when_one_cannot_be_connected, set_up,
