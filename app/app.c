@@ -8,6 +8,7 @@
 #include "app/openapi.h"
 #include "app/run.h"
 #include "app/settings.h"
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
@@ -21,7 +22,7 @@ static const char usage[] =
     "       smpl-app openapi -c FILE             print the service's OpenAPI document\n"
     "       smpl-app openapi --service SERVICE   the same without a configuration\n"
     "       smpl-app internal-key                print a new internal key, and its line for internal_keys\n"
-    "       smpl-app --help | --version\n";
+    "       smpl-app -h | --help | --version\n";
 
 typedef enum command {
   COMMAND_RUN,
@@ -271,6 +272,7 @@ int app_main(int argc, char **argv, const service_t *const *services)
     return STATUS_FAILED;
   }
   log_init("smpl-app", LOG_LEVEL_INFO);
+  crash_catch("smpl-app");
   int status = read_arguments(argc, argv, &arguments);
   if (status != STATUS_OK)
     return status;

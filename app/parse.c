@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "app/conn.h"
+#include "common/crash.h"
 #include "common/error.h"
 
 enum { PARSE_NICE = 10 };
@@ -116,6 +117,7 @@ static void thread_main(void *arg)
 {
   parse_t *p = arg;
   parsed_t *b;
+  crash_thread();
   setpriority(PRIO_PROCESS, (id_t)gettid(), PARSE_NICE);
   while ((b = wait_for_one(p)) != NULL) {
     run_step(b);

@@ -13,6 +13,7 @@
 #include "app/text_out.h"
 #include "app/walls.h"
 #include "common/error.h"
+#include "common/harden.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/lookup.h"
@@ -243,6 +244,7 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   int err = settings_load(path, services, &r->settings, diag);
   if (err)
     return err;
+  harden_core_dumps(r->settings.core_dumps);
   err = built_in_new(r->settings.service, &r->program, &r->built_in, diag);
   if (err)
     return err;
@@ -358,12 +360,12 @@ int run(const char *path, const service_t *const *services)
   if (!err && loop_init(&r.loop) != SMPL_OK)
     err = diag_fail(&diag, SMPL_ESYS, "no event loop");
   if (err) {
-    fprintf(stderr, "smpl-app: %s\n", diag.text);
+    log_failure("smpl-app", diag.text);
     release(&r);
     return 1;
   }
   if (start(&r, &diag)) {
-    fprintf(stderr, "smpl-app: %s\n", diag.text);
+    log_failure("smpl-app", diag.text);
     end(&r, 1, 0);
   } else {
     settings_each_warning(&r.settings, log_warning, NULL);

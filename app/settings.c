@@ -222,6 +222,7 @@ typedef struct file {
   conf_list_t internal_keys; /* internal_key_file_t */
   const char *internal_key_file;
   const char *access_log;
+  bool core_dumps;
   drain_file_t drain;
   rate_file_t rate;
 } file_t;
@@ -239,6 +240,7 @@ static const conf_field_t file_fields[] = {
      .max = INTERNAL_KEYS_MAX},
     {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
+    {"core_dumps", CONF_ONE, offsetof(file_t, core_dumps), .scalar = &conf_bool},
     {"rate_limit", CONF_ONE_OR_MAP, offsetof(file_t, rate), .map = &rate_map},
     {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
 };
@@ -441,6 +443,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->has_source = conf_given(out->conf, &file->resolver.source);
   out->source = file->resolver.source;
   out->access_log = file->access_log;
+  out->core_dumps = file->core_dumps;
   out->internal_key_file = file->internal_key_file;
   out->drain_lag_ms = file->drain.lag;
   out->drain_finish_ms = file->drain.finish;

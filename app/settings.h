@@ -43,6 +43,7 @@ typedef struct settings {
   const char *internal_key_file;      /* NULL: none */
   char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
   const char *access_log;             /* NULL: standard output */
+  bool core_dumps;                    /* harden_core_dumps */
   uint64_t drain_lag_ms;              /* served on after SIGTERM */
   uint64_t drain_finish_ms;           /* and then for what is under way */
   uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */

@@ -14,6 +14,7 @@
 
 #include "bastion/audit_file.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "common/reason.h"
@@ -347,6 +348,7 @@ static bool is_crowded(const queue_t *group)
 static void *writer(void *arg)
 {
   audit_t *a = arg;
+  crash_thread();
   pthread_mutex_lock(&a->lock);
   for (;;) {
     wait_for_work(a);

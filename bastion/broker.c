@@ -17,6 +17,7 @@
 #include "bastion/metrics.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/harden.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/text.h"
@@ -258,6 +259,8 @@ static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
   if ((now->user == NULL) != (next->user == NULL) ||
       (now->user != NULL && strcmp(now->user, next->user) != 0))
     return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
+  if (now->core_dumps != next->core_dumps)
+    return conf_fail(next->conf, diag, &next->core_dumps, "core_dumps: a change needs a restart");
   if (!metrics_conf_same(&now->metrics, &next->metrics))
     return conf_fail(next->conf, diag, &next->metrics,
                      "metrics: another address or other hosts need a restart");
@@ -392,6 +395,7 @@ static int load_as_user(broker_t *b, diag_t *diag)
   int err = config_load_paths(b->config_path, &first, diag);
   if (err)
     return err;
+  harden_core_dumps(first->core_dumps);
   if (first->user != NULL)
     err = listener_open_all(b, first, diag);
   if (!err)
@@ -518,7 +522,7 @@ int broker_run(const char *config_path)
   if (!memory)
     diag_fail(&diag, SMPL_ENOMEM, "out of memory");
   if (!memory || start(b, &diag)) {
-    fprintf(stderr, "smpl-bastion: %s\n", diag.text);
+    log_failure("smpl-bastion", diag.text);
     b->exit_status = 1;
   } else {
     uv_run(&loop, UV_RUN_DEFAULT);

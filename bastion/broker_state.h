@@ -125,6 +125,7 @@ struct session {
   bool exited;     /* the template has told of the worker's exit, or cannot any more */
   int exit_status; /* as waitpid gives it; -1 unknown */
   bool gone;       /* the pair is closed at the other end */
+  bool crashed;    /* the worker said so itself */
   bool bye;        /* the worker said so itself: there is nothing to tell it */
   bool swept;      /* ending: the sweep has given up what was under way and told the worker */
   bool cut;        /* ending: no word of its worker is heard any more, the next sweep finishes it */

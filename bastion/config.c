@@ -320,6 +320,7 @@ static const conf_field_t config_fields[] = {
     {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
+    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
     {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
     {"audit_reserve", CONF_ONE, offsetof(config_t, audit_reserve), .scalar = &scalar_size},

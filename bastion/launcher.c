@@ -17,6 +17,7 @@
 
 #include "bastion/walls.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/log.h"
 
@@ -241,6 +242,7 @@ static noreturn void serve(const char *program, int sock)
   signal(SIGHUP, SIG_IGN);
   setsid();
   prctl(PR_SET_NAME, "smpl-launcher", 0, 0, 0);
+  crash_catch("smpl-launcher");
   if (dup2(sock, LAUNCHER_SOCK_FD) < 0 || close_range(LAUNCHER_SOCK_FD + 1, ~0u, 0) < 0 ||
       fcntl(LAUNCHER_SOCK_FD, F_SETFD, FD_CLOEXEC) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     _exit(1);

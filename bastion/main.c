@@ -12,6 +12,7 @@
 #include "bastion/config.h"
 #include "bastion/explain.h"
 #include "bastion/library.h"
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
@@ -44,7 +45,8 @@ static const char usage_text[] =
     "  -c, --config FILE    bastion.yaml; control commands find their socket in it\n"
     "      --socket PATH    control socket, without a configuration (default ./bastion.sock)\n"
     "  -v, --verbose        log more\n"
-    "      --help, --version\n";
+    "  -h, --help           this\n"
+    "      --version\n";
 
 typedef struct options {
   const char *config;
@@ -63,7 +65,6 @@ enum {
   OPT_UNTIL,
   OPT_WATCH,
   OPT_HEAD,
-  OPT_HELP,
   OPT_VERSION
 };
 
@@ -79,7 +80,7 @@ static const struct option long_options[] = {
     {"watch", optional_argument, NULL, OPT_WATCH},
     {"head", required_argument, NULL, OPT_HEAD},
     {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -369,7 +370,7 @@ static int take_option(options_t *o, int option)
   case OPT_REASON:
     o->client.reason = optarg;
     return -1;
-  case OPT_HELP:
+  case 'h':
     fputs(usage_text, stdout);
     return EXIT_FINE;
   case OPT_VERSION:
@@ -404,7 +405,9 @@ int main(int argc, char **argv)
     perror("smpl-bastion");
     return EXIT_FAILED;
   }
-  while ((option = getopt_long(argc, argv, "c:v", long_options, NULL)) != -1) {
+  log_init("smpl-bastion", LOG_LEVEL_INFO);
+  crash_catch("smpl-bastion");
+  while ((option = getopt_long(argc, argv, "c:vh", long_options, NULL)) != -1) {
     int status = take_option(&o, option);
     if (status >= 0)
       return status;
@@ -413,6 +416,7 @@ int main(int argc, char **argv)
     return run_command(&o, argc - optind, argv + optind);
   if (o.config == NULL)
     return fail_usage("a configuration is needed: smpl-bastion -c FILE");
-  log_init("smpl-bastion", o.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+  if (o.verbose)
+    log_init("smpl-bastion", LOG_LEVEL_DEBUG);
   return broker_run(o.config);
 }

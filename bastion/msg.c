@@ -37,6 +37,7 @@ static const struct shape {
     [MSG_CONTROL] = {sizeof(msg_json_t), MSG_FROM_WORKER, false},
     [MSG_NOTE] = {sizeof(msg_text_t), MSG_FROM_WORKER, false},
     [MSG_BYE] = {sizeof(msg_text_t), MSG_FROM_WORKER, false},
+    [MSG_CRASHED] = {sizeof(msg_text_t), MSG_FROM_WORKER, false},
     [MSG_START] = {sizeof(msg_start_t), MSG_FROM_BROKER_TO_WORKER, false},
     [MSG_SIGNED] = {sizeof(msg_signed_t), MSG_FROM_BROKER_TO_WORKER, false},
     [MSG_VERIFIED] = {sizeof(msg_verified_t), MSG_FROM_BROKER_TO_WORKER, false},
@@ -152,6 +153,7 @@ static bool fields_ok(const msg_t *m)
     return memchr(m->json.json, '\0', m->json.len + 1) == m->json.json + m->json.len;
   case MSG_NOTE:
   case MSG_BYE:
+  case MSG_CRASHED:
   case MSG_END:
   case MSG_SAY:
     return text_ok(&m->text);

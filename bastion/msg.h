@@ -49,6 +49,7 @@ typedef enum msg_type {
   MSG_CONTROL,     /* one line of smpl-control, answered by MSG_CONTROL_REPLY */
   MSG_NOTE,        /* something refused without the broker's help (shell, exec, password...), for the audit */
   MSG_BYE,         /* the session is over, and why, before the worker exits */
+  MSG_CRASHED,     /* the last word of a worker that a signal ends: which, and where. For the log */
   /* broker -> worker */
   MSG_START = 60, /* first message: limits and the session's id */
   MSG_SIGNED,
@@ -198,7 +199,7 @@ typedef struct msg_json {
   char json[MSG_JSON_MAX];
 } msg_json_t;
 
-/* MSG_NOTE, MSG_BYE, MSG_END, MSG_SAY (no reason) */
+/* MSG_NOTE, MSG_BYE, MSG_CRASHED (no reason), MSG_END, MSG_SAY (no reason) */
 typedef struct msg_text {
   msg_header_t h;
   uint32_t reason;

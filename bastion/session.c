@@ -388,6 +388,17 @@ static void on_bye(session_t *s, const msg_t *m)
   mark_ending(s, SESSION_END_MS);
 }
 
+/* Once: its words are a worker's, and whoever has taken one over could say them as well. */
+static void on_crashed(session_t *s, const msg_t *m)
+{
+  if (s->crashed) {
+    session_misbehaved(s, "crashed more than once");
+    return;
+  }
+  s->crashed = true;
+  log_error("session %s: %s", s->id, m->text.text);
+}
+
 /* Without these the worker is not what this program promises. */
 enum { WALLS_NEEDED = MSG_WALL_SECCOMP | MSG_WALL_NO_NEW_PRIVS };
 
@@ -454,6 +465,9 @@ static void dispatch(session_t *s, const msg_t *m, verdict_t verdict)
     return;
   case MSG_BYE:
     on_bye(s, m);
+    return;
+  case MSG_CRASHED:
+    on_crashed(s, m);
     return;
   default:
     session_misbehaved(s, "sent a message that is not a worker's");

@@ -25,12 +25,13 @@ static const unsigned char table[][STATE_COUNT] = {
     [FROM(MSG_CONTROL)] =      {V,      V,  V,    V,       A,   I},
     [FROM(MSG_NOTE)] =         {V,      A,  A,    A,       A,   A},
     [FROM(MSG_BYE)] =          {A,      A,  A,    A,       A,   I},
+    [FROM(MSG_CRASHED)] =      {A,      A,  A,    A,       A,   A},
 };
 // clang-format on
 
 verdict_t state_verdict(state_t state, msg_type_t type)
 {
-  if (type < MSG_HELLO || type > MSG_BYE || (unsigned)state >= STATE_COUNT)
+  if (type < MSG_HELLO || type > MSG_CRASHED || (unsigned)state >= STATE_COUNT)
     return VERDICT_VIOLATION;
   return (verdict_t)table[FROM(type)][state];
 }

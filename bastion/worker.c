@@ -6,6 +6,7 @@
 #include "bastion/worker_seal.h"
 #include "bastion/worker_state.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -18,6 +19,16 @@ static void send_text(worker_t *w, msg_type_t type, reason_t reason, const char 
   m.text.reason = reason;
   text_escape(m.text.text, sizeof m.text.text, text, strnlen(text, sizeof m.text.text));
   worker_pair_send(w->pair, &m);
+}
+
+/* In a signal's handler, on its small stack. */
+static void tell_crash(void *ctx, const char *line)
+{
+  static msg_t m;
+  const worker_t *w = ctx;
+  msg_init(&m, MSG_CRASHED, 0, worker_pair_session(w->pair));
+  text_escape(m.text.text, sizeof m.text.text, line, strnlen(line, sizeof m.text.text));
+  msg_send(WORKER_PAIR_FD, &m, -1);
 }
 
 noreturn void worker_end(worker_t *w, reason_t reason, const char *text)
@@ -52,8 +63,8 @@ static void on_event(worker_t *w, const msg_t *m)
   }
 }
 
-/* The event that tells of the end is queued. A client that reads it together with the disconnect drops it unseen, as stock
- * ssh does: a moment between the two. */
+/* The event that tells of the end is queued. A client that reads it together with the disconnect drops it
+ * unseen, as stock ssh does: a moment between the two. */
 static void deliver_events(worker_t *w)
 {
   uint64_t now = clock_mono_ms(), until = now + WORKER_EVENTS_MS;
@@ -221,6 +232,7 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
   w->pair = worker_pair_new(WORKER_PAIR_FD, session);
   if (!w->pair)
     _exit(WORKER_EXIT_BROKEN);
+  crash_tell(tell_crash, w);
   await_start(w);
   w->session = worker_ssh_session(ssh, WORKER_CLIENT_FD);
   if (!w->session)

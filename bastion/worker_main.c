@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "bastion/template.h"
+#include "common/crash.h"
 #include "common/harden.h"
 #include "common/log.h"
 
@@ -33,5 +34,6 @@ int main(int argc, char **argv)
     return 2;
   }
   log_init("smpl-bastion-worker", LOG_LEVEL_INFO);
+  crash_catch("smpl-bastion-worker");
   return template_run();
 }

@@ -17,7 +17,7 @@ if(SMPL_SANITIZE)
   target_compile_definitions(smpl_flags INTERFACE SMPL_SANITIZER=1)
 endif()
 
-add_link_options(-Wl,--as-needed)
+add_link_options(-Wl,--as-needed -Wl,--build-id=sha1) # the line of a crash names the build
 
 # What each binary carries of this is checked by tests/e2e/test_hardening.py. No -fcf-protection: Debian's start-up objects and
 # libraries are not marked for it, so the linker drops the mark from our programs, and nothing would ever enforce it.

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
@@ -36,7 +37,8 @@ static const char help[] =
     "  -c, --config FILE   configuration (YAML; see resolver/example/resolver.yaml)\n"
     "      --socket PATH   control socket\n"
     "      --json          the answer as JSON\n"
-    "      --help, --version\n";
+    "  -h, --help          this\n"
+    "      --version\n";
 
 typedef struct arguments {
   const char *command;     /* NULL: serve */
@@ -150,6 +152,7 @@ int main(int argc, char **argv)
     return EXIT_FAILED;
   }
   log_init(program, LOG_LEVEL_INFO);
+  crash_catch(program);
   int done = parse(argc, argv, &a);
   if (done != EXIT_OK)
     return done < 0 ? EXIT_OK : done;
@@ -166,6 +169,6 @@ int main(int argc, char **argv)
     err = a.command != NULL ? commands_check(a.config, &diag) : server_run(a.config, &diag);
   }
   if (err)
-    fprintf(stderr, "%s: %s\n", program, diag.text[0] != '\0' ? diag.text : smpl_strerror(err));
+    log_failure(program, diag.text[0] != '\0' ? diag.text : smpl_strerror(err));
   return err ? EXIT_FAILED : EXIT_OK;
 }

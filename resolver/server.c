@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/control.h"
 #include "common/error.h"
+#include "common/harden.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/notify.h"
@@ -124,6 +125,8 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
       was->query_log.sample != is->query_log.sample ||
       (was->query_log.file != NULL && strcmp(was->query_log.file, is->query_log.file) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: query_log changed: that needs a restart", s->config);
+  if (was->core_dumps != is->core_dumps)
+    return diag_fail(diag, SMPL_EINVAL, "%s: core_dumps changed: that needs a restart", s->config);
   if (was->pin != is->pin)
     return diag_fail(diag, SMPL_EINVAL, "%s: pin changed: that needs a restart", s->config);
   return SMPL_OK;
@@ -530,6 +533,7 @@ static int start(server_t *s, diag_t *diag)
   int err = snapshot_load(s->config, 0, &s->shared.snapshot, diag);
   if (err)
     return err;
+  harden_core_dumps(snapshot_settings(s->shared.snapshot)->core_dumps);
   log_warnings(s->shared.snapshot);
   s->totals = admin_totals_new();
   if (s->totals == NULL)

@@ -93,6 +93,7 @@ static const conf_field_t settings_fields[] = {
     {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
+    {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool},
 };
 
 static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,

@@ -56,6 +56,7 @@ typedef struct settings {
   const char *user; /* to become after binding, when started by root; NULL: none */
   bool pin;         /* each worker to a CPU of its own */
   bool watch;       /* reload when a file changes */
+  bool core_dumps;  /* harden_core_dumps */
   conf_t *conf;     /* what all this lives in */
   struct names *view_names, *zone_names;
 } settings_t;

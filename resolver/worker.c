@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/error.h"
 #include "resolver/limits.h"
 #include "resolver/rcu.h"
@@ -202,6 +203,7 @@ static void *run(void *arg)
   worker_t *w = arg;
   bool on = true;
   int timeout = -1;
+  crash_thread();
   urcu_qsbr_register_thread();
   while (on) {
     struct epoll_event events[EVENTS];

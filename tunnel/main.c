@@ -3,8 +3,10 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
+#include "common/log.h"
 #include "tunnel/completion.h"
 #include "tunnel/manage.h"
 #include "tunnel/options.h"
@@ -27,6 +29,8 @@ static int run(const options_t *options, say_t *say)
 int main(int argc, char **argv)
 {
   harden_process();
+  log_init("smpl-tunnel", LOG_LEVEL_INFO);
+  crash_catch("smpl-tunnel");
 #ifdef M_ARENA_MAX
   mallopt(M_ARENA_MAX, 1); /* the threads work in turns: one heap is smaller than three */
 #endif
@@ -39,6 +43,8 @@ int main(int argc, char **argv)
   bool in_file;
   int status = EXIT_ENDED;
   bool fine = options_read(argc, argv, &options, &in_file, &diag) == SMPL_OK;
+  if (fine)
+    harden_core_dumps(options.core_dumps);
   say_t say;
   say_init(&say, options.json, options.quiet, options.verbose);
   if (!fine) {

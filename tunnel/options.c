@@ -45,6 +45,7 @@ typedef struct file_conf {
   const char *known_hosts;
   const char *ssh_config;
   bool read_ahead;
+  bool core_dumps;
   libssh_conf_t libssh;
   conf_list_t sets;
 } file_conf_t;
@@ -164,6 +165,7 @@ static const conf_field_t file_fields[] = {
      .max = OPTIONS_IDENTITIES_MAX},
     {"known_hosts", CONF_ONE, offsetof(file_conf_t, known_hosts), .scalar = &path_scalar},
     {"ssh_config", CONF_ONE, offsetof(file_conf_t, ssh_config), .scalar = &path_scalar},
+    {"core_dumps", CONF_ONE, offsetof(file_conf_t, core_dumps), .scalar = &conf_bool},
     {"read_ahead", CONF_ONE, offsetof(file_conf_t, read_ahead), .scalar = &conf_bool},
     {"libssh", CONF_MAP, offsetof(file_conf_t, libssh), .map = &libssh_conf_map},
     {"sets", CONF_MAPS, offsetof(file_conf_t, sets), .map = &set_map, .allow_empty = true,
@@ -406,6 +408,7 @@ static int from_file(options_t *o, bool *in_file, diag_t *diag)
   if (!o->ssh_config)
     o->ssh_config = file.ssh_config;
   o->read_ahead = file.read_ahead;
+  o->core_dumps = file.core_dumps;
   o->libssh = file.libssh;
   err = take_sets(o, &file, in_file, diag);
   if (!err)

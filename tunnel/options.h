@@ -56,12 +56,13 @@ typedef struct options {
   bool known_hosts_given;
   const char *ssh_config; /* -F; NULL: the usual ones, "none": none */
   libssh_conf_t libssh;
-  bool read_ahead;        /* the session's socket is read in large pieces */
-  bool any_user;          /* local connections of other users are served too */
-  bool gateway;           /* listeners may be reached from other machines */
-  bool stdio;             /* one connection over standard input and output; forwards[0] is its target */
-  const char *open;       /* the path to open in a browser; NULL: none */
-  char **exec;            /* a program to run and its arguments, NULL at the end; NULL: none */
+  bool core_dumps;  /* harden_core_dumps */
+  bool read_ahead;  /* the session's socket is read in large pieces */
+  bool any_user;    /* local connections of other users are served too */
+  bool gateway;     /* listeners may be reached from other machines */
+  bool stdio;       /* one connection over standard input and output; forwards[0] is its target */
+  const char *open; /* the path to open in a browser; NULL: none */
+  char **exec;      /* a program to run and its arguments, NULL at the end; NULL: none */
   bool quiet;
   unsigned verbose;
   bool json;

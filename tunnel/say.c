@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "common/text.h"
 
 enum { LINE_MAX_BYTES = 4096 };
@@ -83,6 +84,8 @@ static void print_line(say_t *say, FILE *to, const char *prefix, const char *tex
 
 static const char *prefix(const say_t *say, bool bad)
 {
+  if (log_in_journal())
+    return bad ? "<3>" : "<6>";
   if (!say->color)
     return "smpl-tunnel: ";
   return bad ? "\033[31msmpl-tunnel:\033[0m " : "\033[2msmpl-tunnel:\033[0m ";

@@ -33,7 +33,7 @@ static const char usage[] =
     "  -V, --version\n"
     "\n"
     "tunnel.yaml is $SMPL_TUNNEL_CONFIG or $XDG_CONFIG_HOME/smplkit/tunnel.yaml; keys: bastion, user,\n"
-    "identity, known_hosts, ssh_config, read_ahead, sets.\n"
+    "identity, known_hosts, ssh_config, read_ahead, core_dumps, sets.\n"
     "\n"
     "Exit status: 0 ended as asked, 1 other, 2 usage, 3 cannot bind, 4 cannot reach the bastion, 5 host key\n"
     "not trusted, 6 not signed in, 7 target refused by policy, 8 target unreachable, 9 session ended by the\n"

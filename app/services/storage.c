@@ -6,6 +6,7 @@
 
 #include "app/services/storage_db.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/error.h"
 
 enum { READER_NICE = 5 };
@@ -160,6 +161,7 @@ static void writer_main(void *arg)
 {
   worker_t *w = arg;
   storage_job_t *job;
+  crash_thread();
   while ((job = wait_for_job(w)) != NULL) {
     queue_t group;
     queue_clear(&group);
@@ -176,6 +178,7 @@ static void reader_main(void *arg)
 {
   worker_t *w = arg;
   storage_job_t *job;
+  crash_thread();
   setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE);
   while ((job = wait_for_job(w)) != NULL) {
     queue_t one;

@@ -59,6 +59,8 @@ def test_after_a_crash_the_next_connection_has_a_worker_of_another_template(worl
             assert w.status()["template"]["renewed"] == 1
             assert before.tell("who") is not GONE  # those that were there stay, and so does their template
     if signal != 31 and not (kit.SANITIZED and signal == 11):  # which a sanitizer catches, and the walls end it there
+        name = {11: "SIGSEGV at address 0x0", 4: "SIGILL at address 0x[0-9a-f]+"}[signal]
+        w.bastion.wait_line(f"error: session [0-9a-f]+: smpl-bastion-worker crashed: {name}, in .*\\+0x[0-9a-f]+, build [0-9a-f]{{40}}$")
         w.bastion.wait_line(f"killed by signal {signal}")
     kit.wait_until(lambda: not kit.alive(first), "the old template ends with its last worker")
     assert w.status()["template"]["living"] == 1

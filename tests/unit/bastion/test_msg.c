@@ -36,6 +36,7 @@ static const struct {
     {MSG_CONTROL, MSG_FROM_WORKER},
     {MSG_NOTE, MSG_FROM_WORKER},
     {MSG_BYE, MSG_FROM_WORKER},
+    {MSG_CRASHED, MSG_FROM_WORKER},
     {MSG_START, MSG_FROM_BROKER_TO_WORKER},
     {MSG_SIGNED, MSG_FROM_BROKER_TO_WORKER},
     {MSG_VERIFIED, MSG_FROM_BROKER_TO_WORKER},
@@ -126,6 +127,7 @@ static void refuses_text_without_end(void **state)
   check_text(MSG_OPEN, offsetof(msg_open_t, originator), MSG_HOST_MAX, MSG_FROM_WORKER);
   check_text(MSG_NOTE, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_WORKER);
   check_text(MSG_BYE, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_WORKER);
+  check_text(MSG_CRASHED, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_WORKER);
   check_text(MSG_SAY, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_BROKER_TO_WORKER);
   check_text(MSG_END, offsetof(msg_text_t, text), MSG_TEXT_MAX, MSG_FROM_BROKER_TO_WORKER);
   check_text(MSG_START, offsetof(msg_start_t, id), MSG_SESSION_ID_MAX, MSG_FROM_BROKER_TO_WORKER);

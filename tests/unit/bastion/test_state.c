@@ -15,6 +15,8 @@ static verdict_t expected(state_t s, msg_type_t type)
   switch (type) {
   case MSG_BYE: /* the end may come at any time, once */
     return ending ? VERDICT_IGNORE : VERDICT_ALLOW;
+  case MSG_CRASHED: /* so may a crash */
+    return VERDICT_ALLOW;
   case MSG_HELLO: /* once, first */
     return s == STATE_SPAWNED ? VERDICT_ALLOW : ending ? VERDICT_IGNORE : VERDICT_VIOLATION;
   case MSG_SIGN: /* once before the login, again for rekeys after it */
