@@ -4,30 +4,54 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "common/clock.h"
 #include "common/dns_channel.h"
+#include "common/dns_servers.h"
 #include "common/error.h"
+#include "common/lookup_answer.h"
 #include "common/share.h"
 
+typedef struct server {
+  dns_channel_t *channel;
+  size_t late; /* questions under way to it whose answers nobody waits for any more */
+} server_t;
+
 struct lookup {
-  uv_idle_t deliver; /* runs callbacks outside c-ares, on the next turn of the loop */
-  dns_channel_t *servers[LOOKUP_SERVERS_MAX];
-  size_t server_count;
+  uv_idle_t deliver; /* runs callbacks on the next turn of the loop */
+  uv_timer_t tick;   /* while queries are under way */
+  server_t servers[LOOKUP_SERVERS_MAX];
+  dns_servers_t past; /* what they did */
+  uint64_t timeout_ms;
   lookup_query_t *all; /* every query not yet freed */
   size_t pending;
-  size_t holders; /* beside whoever made it */
+  struct attempt *attempts; /* every question that a server has */
+  unsigned handles;         /* uv handles that keep this memory alive */
+  size_t holders;           /* beside whoever made it */
   bool freeing;
 };
 
-/* One question to the servers: a query for addresses has two. */
+/* One question, put to one server or more until the first good answer: a query for addresses has two. */
 typedef struct part {
   lookup_query_t *query;
-  uint16_t type;
-  dns_name_t asked; /* with the random case that was sent */
-  size_t server;
-  bool tcp;
+  lookup_question_t question;
+  struct attempt *running[LOOKUP_SERVERS_MAX]; /* by server */
+  unsigned running_count;
+  unsigned asked;   /* a bit for each server that has been asked, or was in this round */
+  bool timed_out;   /* one of them was silent, so another round may help */
+  uint64_t next_at; /* when the next server is asked, whatever becomes of those before */
   bool done;
-  int err;
+  int err; /* until it is done: the most telling of those that servers earned */
 } part_t;
+
+/* A question that a server has. */
+typedef struct attempt {
+  lookup_t *lookup;
+  struct attempt *prev, *next;
+  part_t *part; /* NULL: nobody waits, but the answer still tells something about the server */
+  size_t server;
+  uint64_t at; /* monotonic ms */
+  bool tcp;
+} attempt_t;
 
 struct lookup_query {
   lookup_t *lookup;
@@ -38,6 +62,7 @@ struct lookup_query {
   lookup_srvs_cb srvs_cb;
   lookup_ptrs_cb ptrs_cb;
   void *ctx;
+  uint64_t deadline; /* monotonic ms */
   bool cancelled;
   unsigned left; /* parts not done */
   unsigned part_count;
@@ -47,7 +72,6 @@ struct lookup_query {
   lookup_ptrs_t *ptrs; /* of a query for them */
 };
 
-static void part_send(part_t *part);
 static void on_deliver(uv_idle_t *idle);
 
 /* Upper and lower case at random: what an attacker off the path must guess beside id and port. */
@@ -62,184 +86,6 @@ static void mix_case(dns_name_t *name)
         name->wire[k] = (uint8_t)(name->wire[k] - ('a' - 'A'));
 }
 
-/* --- taking an answer apart --- */
-
-/* The cursor at the answer section, if this message answers the part's question at all. */
-static int open_answer(const part_t *part, const uint8_t *msg, size_t len, dns_wire_t *w, dns_header_t *h)
-{
-  dns_name_t name;
-  uint16_t type, klass;
-  *w = dns_wire_of(msg, len);
-  if (dns_wire_header(w, h) || !(h->flags & DNS_FLAG_QR) || dns_opcode(h->flags) != 0 || h->qdcount != 1 ||
-      dns_wire_question(w, &name, &type, &klass))
-    return SMPL_EPROTO;
-  if (type != part->type || klass != DNS_CLASS_IN || !dns_name_equal(&name, &part->asked))
-    return SMPL_EPROTO;
-  return SMPL_OK;
-}
-
-static void lower_ttl(uint32_t *ttl, uint32_t other)
-{
-  if (other < *ttl)
-    *ttl = other;
-}
-
-/* Reads one record and its owner in lower case. */
-static int next_rr(dns_wire_t *w, dns_rr_t *rr)
-{
-  if (dns_wire_rr(w, rr))
-    return SMPL_EPROTO;
-  dns_name_lower(&rr->owner);
-  return SMPL_OK;
-}
-
-/* The target of current's CNAME in the answer section, if there is one. */
-static int find_alias(dns_wire_t answers, unsigned count, const dns_name_t *current, dns_name_t *target,
-                      uint32_t *ttl)
-{
-  for (unsigned i = 0; i < count; i++) {
-    dns_rr_t rr;
-    if (next_rr(&answers, &rr))
-      return SMPL_EPROTO;
-    if (rr.type != DNS_TYPE_CNAME || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, current))
-      continue;
-    dns_wire_t data = dns_wire_of(answers.data, rr.rdata + rr.rdlen);
-    data.at = rr.rdata;
-    if (dns_wire_name(&data, target) || dns_wire_left(&data) != 0)
-      return SMPL_EPROTO;
-    dns_name_lower(target);
-    lower_ttl(ttl, rr.ttl);
-    return SMPL_OK;
-  }
-  return SMPL_ENOENT;
-}
-
-static int follow_aliases(dns_wire_t answers, unsigned count, dns_name_t *current, lookup_addrs_t *out)
-{
-  for (;;) {
-    dns_name_t target;
-    int err = find_alias(answers, count, current, &target, &out->ttl);
-    if (err)
-      return err == SMPL_ENOENT ? SMPL_OK : err;
-    if (out->chain_count == LOOKUP_CHAIN_MAX)
-      return SMPL_ELIMIT;
-    out->chain[out->chain_count++] = target;
-    *current = target;
-  }
-}
-
-static int take_addresses(dns_wire_t w, unsigned count, uint16_t type, const dns_name_t *owner,
-                          lookup_addrs_t *out)
-{
-  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-  size_t size = type == DNS_TYPE_A ? 4 : 16;
-  for (unsigned i = 0; i < count; i++) {
-    dns_rr_t rr;
-    if (next_rr(&w, &rr))
-      return SMPL_EPROTO;
-    if (rr.type != type || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
-      continue;
-    if (rr.rdlen != size)
-      return SMPL_EPROTO;
-    lower_ttl(&out->ttl, rr.ttl);
-    if (out->count == LOOKUP_ADDRS_MAX)
-      continue;
-    ip_t *ip = &out->addrs[out->count++];
-    memcpy(ip->b, mapped, sizeof mapped);
-    memcpy(ip->b + sizeof ip->b - size, w.data + rr.rdata, size);
-  }
-  return SMPL_OK;
-}
-
-static int take_services(dns_wire_t w, unsigned count, const dns_name_t *owner, lookup_srvs_t *out)
-{
-  for (unsigned i = 0; i < count; i++) {
-    dns_rr_t rr;
-    if (next_rr(&w, &rr))
-      return SMPL_EPROTO;
-    if (rr.type != DNS_TYPE_SRV || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
-      continue;
-    lookup_srv_t srv;
-    dns_wire_t data = dns_wire_of(w.data, rr.rdata + rr.rdlen);
-    data.at = rr.rdata;
-    if (dns_wire_u16(&data, &srv.priority) || dns_wire_u16(&data, &srv.weight) ||
-        dns_wire_u16(&data, &srv.port) || dns_wire_name(&data, &srv.target) || dns_wire_left(&data) != 0)
-      return SMPL_EPROTO;
-    dns_name_lower(&srv.target);
-    lower_ttl(&out->ttl, rr.ttl);
-    if (out->count < LOOKUP_SRVS_MAX)
-      out->srvs[out->count++] = srv;
-  }
-  return SMPL_OK;
-}
-
-static int take_pointers(dns_wire_t w, unsigned count, const dns_name_t *owner, lookup_ptrs_t *out)
-{
-  for (unsigned i = 0; i < count; i++) {
-    dns_rr_t rr;
-    dns_name_t name;
-    if (next_rr(&w, &rr))
-      return SMPL_EPROTO;
-    if (rr.type != DNS_TYPE_PTR || rr.klass != DNS_CLASS_IN || !dns_name_equal(&rr.owner, owner))
-      continue;
-    dns_wire_t data = dns_wire_of(w.data, rr.rdata + rr.rdlen);
-    data.at = rr.rdata;
-    if (dns_wire_name(&data, &name) || dns_wire_left(&data) != 0)
-      return SMPL_EPROTO;
-    dns_name_lower(&name);
-    lower_ttl(&out->ttl, rr.ttl);
-    if (out->count < LOOKUP_PTRS_MAX)
-      out->names[out->count++] = name;
-  }
-  return SMPL_OK;
-}
-
-static int read_records(part_t *part, dns_wire_t w, unsigned ancount)
-{
-  lookup_query_t *q = part->query;
-  lookup_addrs_t *out = &q->addrs[part - q->parts];
-  dns_name_t owner = q->name;
-  out->ttl = LOOKUP_TTL_MAX;
-  int err = follow_aliases(w, ancount, &owner, out);
-  if (err)
-    return err;
-  if (part->type == DNS_TYPE_SRV) {
-    q->srvs.ttl = out->ttl;
-    err = take_services(w, ancount, &owner, &q->srvs);
-    return err ? err : q->srvs.count > 0 ? SMPL_OK : SMPL_EINVAL;
-  }
-  if (part->type == DNS_TYPE_PTR) {
-    q->ptrs->ttl = out->ttl;
-    err = take_pointers(w, ancount, &owner, q->ptrs);
-    return err ? err : q->ptrs->count > 0 ? SMPL_OK : SMPL_EINVAL;
-  }
-  err = take_addresses(w, ancount, part->type, &owner, out);
-  return err ? err : out->count > 0 ? SMPL_OK : SMPL_EINVAL;
-}
-
-/* The outcome of an answer; SMPL_EAGAIN: truncated, ask by TCP. */
-static int read_answer(part_t *part, const uint8_t *msg, size_t len)
-{
-  dns_wire_t w;
-  dns_header_t h;
-  int err = open_answer(part, msg, len, &w, &h);
-  if (err)
-    return err;
-  switch (h.flags & 15) {
-  case DNS_RCODE_NOERROR:
-    break;
-  case DNS_RCODE_NXDOMAIN:
-    return SMPL_ENOENT;
-  case DNS_RCODE_REFUSED:
-    return SMPL_EDENIED;
-  default:
-    return SMPL_ESERVER;
-  }
-  if (h.flags & DNS_FLAG_TC)
-    return part->tcp ? SMPL_EPROTO : SMPL_EAGAIN;
-  return read_records(part, w, h.ancount);
-}
-
 /* --- queries --- */
 
 static void query_free(lookup_query_t *q)
@@ -252,17 +98,60 @@ static void query_free(lookup_query_t *q)
   if (q->next != NULL)
     q->next->prev = q->prev;
   l->pending--;
-  if (l->pending == 0 && !l->freeing)
+  if (l->pending == 0 && !l->freeing) {
     uv_idle_stop(&l->deliver);
+    uv_timer_stop(&l->tick);
+  }
   free(q->ptrs);
   free(q);
 }
 
-static void part_done(part_t *part, int err)
+/* --- questions that servers have --- */
+
+static attempt_t *attempt_new(lookup_t *l, part_t *part, size_t server, bool tcp, uint64_t now)
 {
-  part->done = true;
-  part->err = err;
-  part->query->left--;
+  attempt_t *a = calloc(1, sizeof *a);
+  if (a == NULL)
+    return NULL;
+  *a = (attempt_t){l, NULL, l->attempts, part, server, now, tcp};
+  if (a->next != NULL)
+    a->next->prev = a;
+  l->attempts = a;
+  if (part == NULL) {
+    l->servers[server].late++;
+    return a;
+  }
+  part->running[server] = a;
+  part->running_count++;
+  return a;
+}
+
+static void attempt_free(attempt_t *a)
+{
+  lookup_t *l = a->lookup;
+  if (a->part == NULL) {
+    l->servers[a->server].late--;
+  } else {
+    a->part->running[a->server] = NULL;
+    a->part->running_count--;
+  }
+  if (a->prev != NULL)
+    a->prev->next = a->next;
+  else
+    l->attempts = a->next;
+  if (a->next != NULL)
+    a->next->prev = a->prev;
+  free(a);
+}
+
+/* Nobody waits for it any more. c-ares cannot take a question back, and its answer, if it comes, still counts for the server. */
+static void attempt_leave(attempt_t *a, uint64_t now)
+{
+  dns_servers_outrun(&a->lookup->past, a->server, now - a->at, now);
+  a->part->running[a->server] = NULL;
+  a->part->running_count--;
+  a->part = NULL;
+  a->lookup->servers[a->server].late++;
 }
 
 static bool worth_next_server(int err)
@@ -271,41 +160,162 @@ static bool worth_next_server(int err)
          err == SMPL_EPROTO;
 }
 
-static void on_answer(void *ctx, int err, const uint8_t *msg, size_t len)
+/* What becomes of a question is remembered of its server. */
+static void note(const attempt_t *a, int err, uint64_t now)
 {
-  part_t *part = ctx;
+  dns_servers_t *past = &a->lookup->past;
+  if (err == SMPL_ETIMEOUT)
+    dns_servers_outrun(past, a->server, now - a->at, now);
+  else if (worth_next_server(err))
+    dns_servers_failed(past, a->server, now);
+  else if (err != SMPL_ENOMEM)
+    dns_servers_answered(past, a->server, now - a->at, now);
+}
+
+/* --- parts --- */
+
+static void part_done(part_t *part, int err, uint64_t now)
+{
   lookup_t *l = part->query->lookup;
-  if (err == SMPL_OK)
-    err = read_answer(part, msg, len);
-  if (l->freeing || part->query->cancelled) {
-    part_done(part, SMPL_ECLOSED);
-  } else if (err == SMPL_EAGAIN) {
-    part->tcp = true;
-    part_send(part);
-  } else if (worth_next_server(err) && part->server + 1 < l->server_count) {
-    part->server++;
-    part->tcp = false;
-    part_send(part);
-  } else {
-    part_done(part, err);
-  }
-  if (part->done && part->query->left == 0 && !l->freeing)
+  for (size_t i = 0; i < l->past.count; i++)
+    if (part->running[i] != NULL)
+      attempt_leave(part->running[i], now);
+  part->done = true;
+  part->err = err;
+  if (--part->query->left == 0)
     uv_idle_start(&l->deliver, on_deliver);
 }
 
-static void part_send(part_t *part)
+static void on_answer(void *ctx, int err, const uint8_t *msg, size_t len);
+
+static void part_ask(part_t *part, size_t server, bool tcp, uint64_t now)
 {
   lookup_t *l = part->query->lookup;
-  lookup_addrs_t *out = &part->query->addrs[part - part->query->parts];
-  out->count = 0;
-  out->chain_count = 0;
-  part->query->srvs.count = 0; /* what a server said before its answer turned out broken */
-  if (part->query->ptrs != NULL)
-    part->query->ptrs->count = 0;
-  part->asked = part->query->name;
-  mix_case(&part->asked);
-  dns_channel_ask(l->servers[part->server], &part->asked, part->type, part->tcp, on_answer, part);
+  attempt_t *a = attempt_new(l, part, server, tcp, now);
+  part->asked |= 1u << server;
+  part->next_at = now + LOOKUP_NEXT_MS;
+  if (a == NULL)
+    part_done(part, SMPL_ENOMEM, now);
+  else
+    dns_channel_ask(l->servers[server].channel, &part->question.asked, part->question.type, tcp, on_answer,
+                    a);
 }
+
+/* The best server not asked yet. One that owes too many answers gets another question only if there is no other hope. */
+static size_t next_server(const part_t *part)
+{
+  const lookup_t *l = part->query->lookup;
+  unsigned full = 0;
+  for (size_t i = 0; i < l->past.count; i++)
+    full |= l->servers[i].late >= LOOKUP_LATE_MAX ? 1u << i : 0;
+  size_t server = dns_servers_best(&l->past, part->asked | full);
+  if (server == l->past.count && part->running_count == 0)
+    server = dns_servers_best(&l->past, part->asked);
+  return server;
+}
+
+/* Asks the next server, or waits for those asked, or ends. */
+static void part_go_on(part_t *part, uint64_t now)
+{
+  const lookup_query_t *q = part->query;
+  size_t count = q->lookup->past.count;
+  size_t server = q->cancelled ? count : next_server(part);
+  if (server == count && part->running_count == 0 && part->timed_out && !q->cancelled && now < q->deadline) {
+    part->timed_out = false;
+    part->asked = 0;
+    server = next_server(part);
+  }
+  if (server < count)
+    part_ask(part, server, false, now);
+  else if (part->running_count == 0)
+    part_done(part, part->err, now);
+}
+
+/* What a server said outweighs that another one said nothing. */
+static bool tells_more(int err, int than)
+{
+  return than == SMPL_OK || than == SMPL_ECLOSED || (than == SMPL_ETIMEOUT && err != SMPL_ECLOSED);
+}
+
+static void part_heard(part_t *part, size_t server, bool tcp, int err, uint64_t now)
+{
+  if (err == SMPL_EAGAIN && !tcp && !part->query->cancelled) {
+    part_ask(part, server, true, now);
+    return;
+  }
+  if (!worth_next_server(err)) {
+    part_done(part, err, now);
+    return;
+  }
+  part->timed_out = part->timed_out || err == SMPL_ETIMEOUT;
+  if (tells_more(err, part->err))
+    part->err = err;
+  part_go_on(part, now);
+}
+
+static int part_read(part_t *part, const uint8_t *msg, size_t len, bool tcp)
+{
+  lookup_query_t *q = part->query;
+  lookup_addrs_t *addrs = &q->addrs[part - q->parts];
+  int err = lookup_answer_read(&part->question, msg, len, addrs, &q->srvs, q->ptrs);
+  return err == SMPL_EAGAIN && tcp ? SMPL_EPROTO : err;
+}
+
+/* Whether an answer that nobody waits for is one. */
+static int glance(const uint8_t *msg, size_t len)
+{
+  unsigned rcode = len < DNS_HEADER_LEN ? DNS_RCODE_FORMERR : msg[3] & 15;
+  return rcode == DNS_RCODE_NOERROR || rcode == DNS_RCODE_NXDOMAIN ? SMPL_OK : SMPL_ESERVER;
+}
+
+static void on_answer(void *ctx, int err, const uint8_t *msg, size_t len)
+{
+  attempt_t *a = ctx;
+  part_t *part = a->part;
+  size_t server = a->server;
+  bool tcp = a->tcp;
+  uint64_t now = clock_mono_ms();
+  if (err == SMPL_OK)
+    err = part != NULL ? part_read(part, msg, len, tcp) : glance(msg, len);
+  note(a, err, now);
+  attempt_free(a);
+  if (part != NULL)
+    part_heard(part, server, tcp, err, now);
+}
+
+static void part_tick(part_t *part, uint64_t now)
+{
+  if (part->done)
+    return;
+  if (now >= part->query->deadline)
+    part_done(part, part->err != SMPL_OK ? part->err : SMPL_ETIMEOUT, now);
+  else if (now >= part->next_at)
+    part_go_on(part, now);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+  lookup_t *l = timer->data;
+  uint64_t now = clock_mono_ms();
+  for (lookup_query_t *q = l->all; q != NULL; q = q->next)
+    for (unsigned i = 0; i < q->part_count; i++)
+      part_tick(&q->parts[i], now);
+}
+
+/* Now and then one that did badly gets the same question beside the best one. */
+static void probe(const part_t *part, uint64_t now)
+{
+  lookup_t *l = part->query->lookup;
+  size_t server = dns_servers_probe(&l->past, dns_servers_best(&l->past, 0), now);
+  if (server == l->past.count || l->servers[server].late >= LOOKUP_LATE_MAX)
+    return;
+  attempt_t *a = attempt_new(l, NULL, server, false, now);
+  if (a != NULL)
+    dns_channel_ask(l->servers[server].channel, &part->question.asked, part->question.type, false, on_answer,
+                    a);
+}
+
+/* --- results --- */
 
 /* Appends what is not there yet. Two answers have room: each has at most LOOKUP_CHAIN_MAX. */
 static void join_chain(lookup_addrs_t *out, const lookup_addrs_t *answer)
@@ -334,7 +344,8 @@ static int join_addresses(lookup_query_t *q, lookup_addrs_t *out)
     join_chain(out, a);
     for (size_t k = 0; k < a->count && out->count < LOOKUP_ADDRS_MAX; k++)
       out->addrs[out->count++] = a->addrs[k];
-    lower_ttl(&out->ttl, a->ttl);
+    if (a->ttl < out->ttl)
+      out->ttl = a->ttl;
   }
   return out->count > 0 ? SMPL_OK : err;
 }
@@ -417,6 +428,21 @@ static bool has_place(const lookup_t *l, const char *owner)
   return share_allows(held, l->pending, LOOKUP_PENDING_MAX, LOOKUP_PART);
 }
 
+static void ask_all(lookup_query_t *q, const uint16_t *types)
+{
+  uint64_t now = clock_mono_ms();
+  q->deadline = now + q->lookup->timeout_ms;
+  for (unsigned i = 0; i < q->part_count; i++) {
+    part_t *part = &q->parts[i];
+    part->query = q;
+    part->question = (lookup_question_t){q->name, q->name, types[i]};
+    mix_case(&part->question.asked);
+    if (i == 0)
+      probe(part, now);
+    part_go_on(part, now);
+  }
+}
+
 static int query_start(lookup_t *l, const char *owner, const dns_name_t *name, const uint16_t *types,
                        unsigned count, lookup_ptrs_t *ptrs, lookup_query_t **out)
 {
@@ -435,13 +461,10 @@ static int query_start(lookup_t *l, const char *owner, const dns_name_t *name, c
   if (l->all != NULL)
     l->all->prev = q;
   l->all = q;
-  l->pending++;
+  if (l->pending++ == 0)
+    uv_timer_start(&l->tick, on_tick, LOOKUP_TICK_MS, LOOKUP_TICK_MS);
   q->left = q->part_count = count;
-  for (unsigned i = 0; i < count; i++) {
-    q->parts[i].query = q;
-    q->parts[i].type = types[i];
-    part_send(&q->parts[i]);
-  }
+  ask_all(q, types);
   *out = q;
   return SMPL_OK;
 }
@@ -499,9 +522,19 @@ void lookup_cancel(lookup_query_t *query)
   query->cancelled = true;
 }
 
-static void on_deliver_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
-  free(handle->data);
+  lookup_t *l = handle->data;
+  if (--l->handles == 0)
+    free(l);
+}
+
+/* So that c-ares has given up by itself when the question's time is over: its second packet waits twice as long. */
+static int open_channel(lookup_t *l, uv_loop_t *loop, const lookup_conf_t *conf)
+{
+  size_t i = l->past.count++;
+  dns_channel_conf_t one = {conf->servers[i], conf->source, l->timeout_ms / 3};
+  return dns_channel_new(loop, &one, &l->servers[i].channel);
 }
 
 int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_t *diag)
@@ -513,15 +546,14 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
   lookup_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "resolver: out of memory");
+  l->timeout_ms = conf->timeout_ms != 0 ? conf->timeout_ms : LOOKUP_TIMEOUT_MS_DEFAULT;
   uv_idle_init(loop, &l->deliver);
-  l->deliver.data = l;
+  uv_timer_init(loop, &l->tick);
+  l->deliver.data = l->tick.data = l;
+  l->handles = 2;
   int err = SMPL_OK;
-  while (l->server_count < conf->server_count && !err) {
-    dns_channel_conf_t one = {conf->servers[l->server_count], conf->source, conf->timeout_ms};
-    if (one.timeout_ms == 0)
-      one.timeout_ms = LOOKUP_TIMEOUT_MS_DEFAULT;
-    err = dns_channel_new(loop, &one, &l->servers[l->server_count++]);
-  }
+  while (l->past.count < conf->server_count && !err)
+    err = open_channel(l, loop, conf);
   if (err) {
     lookup_free(l);
     return diag_fail(diag, err, "resolver: c-ares: %s", smpl_strerror(err));
@@ -546,13 +578,16 @@ void lookup_free(lookup_t *l)
     return;
   }
   l->freeing = true;
-  for (size_t i = 0; i < l->server_count; i++)
-    dns_channel_free(l->servers[i]);
+  for (size_t i = 0; i < l->past.count; i++)
+    dns_channel_free(l->servers[i].channel);
+  while (l->attempts != NULL)
+    attempt_free(l->attempts);
   /* The one being delivered, if any, is freed by on_deliver. */
   for (lookup_query_t *q = l->all, *next; q != NULL; q = next) {
     next = q->next;
     if (q->left != UINT32_MAX)
       query_free(q);
   }
-  uv_close((uv_handle_t *)&l->deliver, on_deliver_closed);
+  uv_close((uv_handle_t *)&l->deliver, on_handle_closed);
+  uv_close((uv_handle_t *)&l->tick, on_handle_closed);
 }

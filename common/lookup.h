@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "common/diag.h"
+#include "common/dns_servers.h"
 #include "common/dns_wire.h"
 #include "common/ip.h"
 
@@ -22,8 +23,12 @@ enum {
   LOOKUP_PART =
       8, /* an owner has at most one of so many parts of those that are left (share.h): 113 while he is alone */
   LOOKUP_OWNER_MAX = 64,            /* bytes of an owner's name that count, with NUL */
-  LOOKUP_TIMEOUT_MS_DEFAULT = 2000, /* of the first try at a server; the second takes twice as long */
-  LOOKUP_SERVERS_MAX = 4,
+  LOOKUP_TIMEOUT_MS_DEFAULT = 2500, /* for a question, whatever its servers do */
+  LOOKUP_NEXT_MS = 200, /* a server that said nothing for so long gets company: the next one is asked too */
+  LOOKUP_LATE_MAX =
+      256, /* questions at a server whose answers nobody waits for; it is then asked only if there is no other */
+  LOOKUP_TICK_MS = 20,
+  LOOKUP_SERVERS_MAX = DNS_SERVERS_MAX,
 };
 
 typedef struct lookup lookup_t;
@@ -33,7 +38,7 @@ typedef struct lookup_conf {
   const endpoint_t *servers;
   size_t server_count;
   const ip_t *source;  /* address to ask from, NULL: the system's choice */
-  uint64_t timeout_ms; /* 0: the default */
+  uint64_t timeout_ms; /* of a question; 0: the default */
 } lookup_conf_t;
 
 typedef struct lookup_addrs {

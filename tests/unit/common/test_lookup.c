@@ -337,7 +337,7 @@ typedef struct client {
 static void client_open(client_t *c, const endpoint_t *servers, size_t count, const ip_t *source)
 {
   diag_t diag = {{0}};
-  lookup_conf_t conf = {servers, count, source, 150};
+  lookup_conf_t conf = {servers, count, source, 1500};
   uv_loop_init(&c->loop);
   assert_int_equal(lookup_new(&c->loop, &conf, &c->lookup, &diag), SMPL_OK);
 }
