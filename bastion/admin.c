@@ -255,6 +255,17 @@ static json_t *blocks_json(const broker_t *b)
                    blocks_saved(b->blocks), "state", b->config->state);
 }
 
+/* Each as "ssh-ed25519 SHA256:...". */
+static json_t *host_keys_json(const config_t *c)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; i < hostkeys_count(c->keys); i++) {
+    const hostkey_t *key = hostkeys_get(c->keys, i);
+    json_array_append_new(list, json_sprintf("%s %s", hostkey_kind(key), hostkey_fingerprint(key)));
+  }
+  return list;
+}
+
 static void cmd_status(broker_t *b, control_request_t *request, const control_peer_t *peer,
                        const json_t *body)
 {
@@ -269,10 +280,10 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
       json_pack("{s:b, s:i, s:i, s:I, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
                 "started", (json_int_t)t.started, "renewed", (json_int_t)t.renewed);
   control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                           "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid",
                           (json_int_t)geteuid(), "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at),
-                          "listen", listen_json(b), "host_key", hostkey_fingerprint(b->config->keys[0]),
+                          "listen", listen_json(b), "host_keys", host_keys_json(b->config), "algorithms", config_algorithms(b->config),
                           "sessions", (json_int_t)sessions, "connections", (json_int_t)b->connections,
                           "template", tmpl, "broker_walls", broker_walls_json(&b->walls), "template_walls", walls_json(t.walls), "worker_walls",
                           walls_json(b->worker_walls), "audit", audit_json(b), "counts", counts_json(b),

@@ -40,7 +40,8 @@ static void say_ready(broker_t *b)
     size_t used = strlen(list);
     snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", endpoint_format(&listen[i], text));
   }
-  log_info("ready: ssh on %s, host key %s", list, hostkey_fingerprint(b->config->keys[0]));
+  char keys[HOSTKEY_TEXT_MAX];
+  log_info("ready: ssh on %s, host key %s", list, hostkeys_describe(b->config->keys, keys, sizeof keys));
   b->ready_said = true;
   notify_ready(b->notify, list);
 }
@@ -279,7 +280,7 @@ static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
     catalog_forget(b->catalog);
   }
   listener_close_others(b, next);
-  spawner_renew(b->spawner, next, strcmp(hostkey_public(old->keys[0]), hostkey_public(next->keys[0])) != 0);
+  spawner_renew(b->spawner, next, !hostkeys_same(old->keys, next->keys));
   config_free(old);
 }
 

@@ -205,7 +205,8 @@ static void print_status(const json_t *r)
   printf("smpl-bastion %s, pid %lld, up %s\n", str(r, "version"), num(r, "pid"),
          span_text(up, num(r, "uptime_ms")));
   print_list("listens", json_object_get(r, "listen"));
-  printf("%-16s%s\n", "host key", str(r, "host_key"));
+  print_list("host keys", json_object_get(r, "host_keys"));
+  printf("%-16s%s\n", "algorithms", str(r, "algorithms"));
   printf("%-16s%lld (%lld connections)\n", "sessions", num(r, "sessions"), num(r, "connections"));
   printf("%-16s%s, pid %lld, %lld living, %lld started (%lld after a crash)\n", "template",
          json_is_true(json_object_get(tmpl, "ready")) ? "ready" : "NOT READY", num(tmpl, "pid"),

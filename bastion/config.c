@@ -146,6 +146,29 @@ static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
 static const conf_scalar_t scalar_size = {"a size with KiB, MiB or GiB (16MiB), or 0", sizeof(uint64_t),
                                           parse_size};
 
+static const char *const algorithms_names[MSG_ALGORITHMS_COUNT] = {
+    [MSG_ALGORITHMS_MODERN] = "modern", [MSG_ALGORITHMS_COMPATIBLE] = "compatible"};
+
+static int parse_algorithms(conf_t *conf, const char *text, size_t len, void *out)
+{
+  (void)conf;
+  for (int i = 0; i < MSG_ALGORITHMS_COUNT; i++) {
+    if (strlen(algorithms_names[i]) != len || memcmp(algorithms_names[i], text, len) != 0)
+      continue;
+    *(msg_algorithms_t *)out = (msg_algorithms_t)i;
+    return SMPL_OK;
+  }
+  return SMPL_EINVAL;
+}
+
+static const conf_scalar_t scalar_algorithms = {"modern or compatible", sizeof(msg_algorithms_t),
+                                                parse_algorithms};
+
+const char *config_algorithms(const config_t *c)
+{
+  return algorithms_names[c->algorithms];
+}
+
 static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
 {
   (void)conf;
@@ -308,6 +331,7 @@ static const conf_field_t config_fields[] = {
      .max = CONFIG_LISTEN_MAX},
     {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
      .max = MSG_HOST_KEYS_MAX},
+    {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms},
     {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_map, .required = true},
     {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
@@ -541,17 +565,10 @@ static int make_grants(config_t *c, diag_t *diag)
 static int load_host_keys(config_t *c, diag_t *diag)
 {
   const char *const *paths = c->host_keys.items;
-  if (c->host_keys.count > 1) /* SSH offers one key of a kind, and ed25519 is the kind we sign with */
-    return conf_fail(c->conf, diag, &paths[1],
-                     "host_keys: one ed25519 key is used, a second cannot be offered");
-  for (size_t i = 0; i < c->host_keys.count; i++) {
-    diag_t why = {""};
-    int err = hostkey_load(paths[i], &c->keys[i], &why);
-    if (err)
-      return conf_fail(c->conf, diag, &paths[i], "host_keys: %s", why.text);
-    c->key_count++;
-  }
-  return SMPL_OK;
+  diag_t why = {""};
+  size_t at;
+  int err = hostkeys_load(paths, c->host_keys.count, &c->keys, &at, &why);
+  return err ? conf_fail(c->conf, diag, &paths[at], "host_keys: %s", why.text) : SMPL_OK;
 }
 
 /* One that was left out could be reached through a session. */
@@ -644,8 +661,7 @@ void config_free(config_t *c)
     for (size_t i = 0; i < c->users.count; i++)
       authkeys_free(&users[i].keys);
   }
-  for (size_t i = 0; i < c->key_count; i++)
-    hostkey_free(c->keys[i]);
+  hostkeys_free(c->keys);
   faults_free(&c->faults);
   conf_free(c->conf);
   free(c);

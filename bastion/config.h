@@ -107,6 +107,7 @@ typedef struct config {
   conf_t *conf;
   conf_list_t listen;    /* endpoint_t */
   conf_list_t host_keys; /* const char *, paths */
+  msg_algorithms_t algorithms;
   resolver_conf_t resolver;
   bool resolver_has_source;
   conf_list_t connect_from; /* ip_t; empty: the system's choice */
@@ -128,8 +129,7 @@ typedef struct config {
   /* what follows from it */
   faults_t faults; /* what counts as absent */
   grant_t *grants; /* in the order of grant_confs */
-  hostkey_t *keys[MSG_HOST_KEYS_MAX];
-  size_t key_count;
+  hostkeys_t *keys;
   endpoint_t own[CONFIG_OWN_MAX]; /* where the ssh listeners can be reached: never a target */
   size_t own_count;
 } config_t;
@@ -152,6 +152,8 @@ bool config_is_own(const config_t *config, const ip_t *ip, uint16_t port);
 bool config_is_exempt(const config_t *config, const ip_t *source);
 /* The user now, on the machine's clock. */
 grant_subject_t config_subject(const user_conf_t *user);
+/* "modern" or "compatible". */
+const char *config_algorithms(const config_t *config);
 size_t config_grant_count(const config_t *config);
 /* A grant's pattern as it was written. */
 const char *config_target_text(const config_t *config, const grant_decision_t *decision);

@@ -99,12 +99,25 @@ static int fail(const diag_t *diag)
 
 /* ---- commands without a running bastion ---- */
 
+static void print_host_keys(const config_t *c)
+{
+  bool other = false;
+  for (size_t i = 0; i < hostkeys_count(c->keys); i++) {
+    const hostkey_t *key = hostkeys_get(c->keys, i);
+    printf("  host key   %s %s\n", hostkey_kind(key), hostkey_fingerprint(key));
+    other = other || strcmp(hostkey_kind(key), "ssh-ed25519") != 0;
+  }
+  printf("  algorithms %s\n", config_algorithms(c));
+  if (c->algorithms == MSG_ALGORITHMS_COMPATIBLE && !other)
+    puts("  note       clients that know no ed25519 need a host key of kind ecdsa or rsa too (ssh-keygen -t ecdsa)");
+}
+
 static void print_checked(const config_t *c)
 {
   char place[1024];
   const user_conf_t *users = c->users.items;
   printf("%s: ok\n", conf_path_of(c->conf));
-  printf("  host key   %s\n", hostkey_fingerprint(c->keys[0]));
+  print_host_keys(c);
   size_t keys = 0, uncovered = 0;
   for (size_t i = 0; i < c->users.count; i++) {
     grant_subject_t subject = config_subject(&users[i]);

@@ -94,7 +94,13 @@ static bool open_ok(const msg_open_t *m)
 
 static bool start_ok(const msg_start_t *m)
 {
-  return ends(m->id, sizeof m->id) && m->id[0] != '\0';
+  return ends(m->id, sizeof m->id) && m->id[0] != '\0' && m->algorithms < MSG_ALGORITHMS_COUNT;
+}
+
+static bool sign_ok(const msg_sign_t *m)
+{
+  return m->key < MSG_HOST_KEYS_MAX && m->len <= sizeof m->data &&
+         (m->digest == 0 || m->digest == 256 || m->digest == 512);
 }
 
 static bool verify_ok(const msg_verify_t *m)
@@ -126,7 +132,7 @@ static bool fields_ok(const msg_t *m)
   case MSG_START:
     return start_ok(&m->start);
   case MSG_SIGN:
-    return m->sign.key < MSG_HOST_KEYS_MAX && m->sign.len <= sizeof m->sign.data;
+    return sign_ok(&m->sign);
   case MSG_SIGNED:
     return m->signed_.ok <= 1 && m->signed_.len <= MSG_SIGNATURE_MAX;
   case MSG_VERIFY:

@@ -22,7 +22,7 @@ enum {
   MSG_SIGNED_MAX = 4096,    /* bytes of data that a signature covers */
   MSG_JSON_MAX = 16384,     /* bytes of a smpl-control line, with NUL */
   MSG_SESSION_ID_MAX = 32,  /* bytes of a session's id as text, with NUL */
-  MSG_HOST_KEYS_MAX = 4,
+  MSG_HOST_KEYS_MAX = 3,    /* one of each family */
   MSG_HOST_KEY_MAX =
       4096, /* bytes of a host key as base64 text, with NUL: the public half in a private key's clothes */
 };
@@ -107,12 +107,20 @@ typedef struct msg_child {
   int32_t status;
 } msg_child_t;
 
+/* What is offered in the key exchange: worker_ssh.c has the lists. */
+typedef enum msg_algorithms {
+  MSG_ALGORITHMS_MODERN,
+  MSG_ALGORITHMS_COMPATIBLE, /* what libssh2, JSch and FIPS clients know, too */
+  MSG_ALGORITHMS_COUNT
+} msg_algorithms_t;
+
 typedef struct msg_start {
   msg_header_t h;
   char id[MSG_SESSION_ID_MAX];
   uint32_t channels_max;
   uint32_t auth_failures_max; /* signed attempts that fail before the worker hangs up */
   uint32_t probes_max;        /* unsigned probes, counted apart */
+  uint32_t algorithms;        /* msg_algorithms_t */
 } msg_start_t;
 
 typedef struct msg_sign {
@@ -120,6 +128,7 @@ typedef struct msg_sign {
   uint32_t key; /* index of the host key, in the order of the MSG_HOST_KEYs */
   uint32_t len;
   uint8_t data[128];
+  uint32_t digest; /* of RSA 256 or 512, the bits of SHA-2 (RFC 8332); 0: the key's own */
 } msg_sign_t;
 
 typedef struct msg_signed {

@@ -6,12 +6,17 @@ enum { TOKEN = 1000 };
 
 bool rate_take(rate_t *rate, uint64_t burst, uint64_t per_second, uint64_t now)
 {
+  return rate_take_many(rate, 1, burst, per_second, now);
+}
+
+bool rate_take_many(rate_t *rate, uint64_t tokens, uint64_t burst, uint64_t per_second, uint64_t now)
+{
   uint64_t back = rate->at != 0 ? (now - rate->at) * per_second : 0;
   rate->at = now;
   rate->milli = rate->milli > back ? rate->milli - back : 0;
-  if (rate->milli + TOKEN > burst * TOKEN)
+  if (rate->milli + tokens * TOKEN > burst * TOKEN)
     return false;
-  rate->milli += TOKEN;
+  rate->milli += tokens * TOKEN;
   return true;
 }
 

@@ -28,6 +28,8 @@ typedef struct rate {
 
 /* Takes a token; false when the bucket is empty. */
 bool rate_take(rate_t *rate, uint64_t burst, uint64_t per_second, uint64_t now);
+/* Takes so many at once, or none. */
+bool rate_take_many(rate_t *rate, uint64_t tokens, uint64_t burst, uint64_t per_second, uint64_t now);
 
 /* what is "", port 0 and reason REASON_NONE in the one that stands for several. */
 typedef struct repeat {

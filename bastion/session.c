@@ -155,7 +155,7 @@ void session_free_if_done(session_t *s)
 {
   if (!s->finished || s->holds > 0)
     return;
-  hostkey_free(s->key);
+  hostkeys_free(s->keys);
   free(s);
 }
 
@@ -517,6 +517,7 @@ static int ask_worker(session_t *s)
   m.start.channels_max = (uint32_t)s->broker->config->limits.channels;
   m.start.auth_failures_max = SESSION_AUTH_FAILURES_MAX;
   m.start.probes_max = SESSION_PROBES_MAX;
+  m.start.algorithms = s->broker->config->algorithms;
   if (!err)
     err = peer_send(s->peer, &m, -1);
   if (!err)
@@ -540,7 +541,7 @@ door_rule_t session_start(broker_t *b, int client, const endpoint_t *source)
     return closed_by;
   }
   s->number = ++b->numbers;
-  s->key = hostkey_share(b->config->keys[0]);
+  s->keys = hostkeys_share(b->config->keys);
   s->client = client;
   s->exit_status = -1;
   s->connected_at = clock_mono_ms();
@@ -552,7 +553,7 @@ door_rule_t session_start(broker_t *b, int client, const endpoint_t *source)
     door_leave(b->door, &s->place);
     peer_close(s->peer);
     close(client);
-    hostkey_free(s->key);
+    hostkeys_free(s->keys);
     free(s);
     return DOOR_OPEN;
   }

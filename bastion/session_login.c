@@ -32,7 +32,8 @@ static bool hash_length_ok(uint32_t len)
 
 void login_sign(session_t *s, const msg_t *m)
 {
-  if (!hash_length_ok(m->sign.len) || m->sign.key != 0) {
+  const hostkey_t *key = hostkeys_get(s->keys, m->sign.key);
+  if (!hash_length_ok(m->sign.len) || key == NULL) {
     session_misbehaved(s, "asked for a signature of what is no exchange hash");
     return;
   }
@@ -40,12 +41,14 @@ void login_sign(session_t *s, const msg_t *m)
   msg_init(&reply, MSG_SIGNED, m->h.request, s->number);
   /* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers' key
    * exchanges by the thousand. */
+  size_t len = 0;
   bool allowed = s->state == STATE_KEX ||
-                 (s->state == STATE_OPEN &&
-                  rate_take(&s->sign_rate, SESSION_SIGN_BURST, SESSION_SIGN_PER_SECOND, clock_mono_ms()));
-  if (allowed && hostkey_sign(s->key, m->sign.data, m->sign.len, reply.signed_.signature) == SMPL_OK) {
+                 (s->state == STATE_OPEN && rate_take_many(&s->sign_rate, hostkey_cost(key), SESSION_SIGN_BURST,
+                                                           SESSION_SIGN_PER_SECOND, clock_mono_ms()));
+  if (allowed && hostkey_sign(key, m->sign.digest, m->sign.data, m->sign.len, reply.signed_.signature, &len) ==
+                     SMPL_OK) {
     reply.signed_.ok = 1;
-    reply.signed_.len = HOSTKEY_SIGNATURE_LEN;
+    reply.signed_.len = (uint32_t)len;
   } else if (!s->unsigned_told) {
     s->unsigned_told = true;
     refuse(s, "a host signature was not given");

@@ -275,10 +275,10 @@ static void on_gone(void *ctx, int err)
 static int send_keys(tmpl_t *t)
 {
   const config_t *c = t->spawner->config;
-  for (size_t i = 0; i < c->key_count; i++) {
+  for (size_t i = 0; i < hostkeys_count(c->keys); i++) {
     msg_t m;
     msg_init(&m, MSG_HOST_KEY, 0, 0);
-    int err = hostkey_hollow(c->keys[i], m.host_key.base64);
+    int err = hostkey_hollow(hostkeys_get(c->keys, i), m.host_key.base64);
     if (!err)
       err = peer_send(t->peer, &m, -1);
     if (err)

@@ -234,7 +234,7 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
     _exit(WORKER_EXIT_BROKEN);
   crash_tell(tell_crash, w);
   await_start(w);
-  w->session = worker_ssh_session(ssh, WORKER_CLIENT_FD);
+  w->session = worker_ssh_session(ssh, WORKER_CLIENT_FD, (msg_algorithms_t)w->limits.algorithms);
   if (!w->session)
     _exit(WORKER_EXIT_BROKEN);
   diag_t diag = {0};

@@ -24,6 +24,13 @@ bool worker_sign_verdict(void)
   return good;
 }
 
+/* 256 or 512; 0 where the key's kind says it. */
+static uint32_t digest_of(EVP_MD_CTX *ctx, int index)
+{
+  const EVP_MD *md = EVP_MD_CTX_get0_md(ctx);
+  return index == host_keys->rsa && md ? (uint32_t)EVP_MD_get_size(md) * 8 : 0;
+}
+
 static int key_index(EVP_MD_CTX *ctx)
 {
   EVP_PKEY_CTX *pctx = EVP_MD_CTX_get_pkey_ctx(ctx);
@@ -53,6 +60,7 @@ EXPORTED int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *sig_len
   msg_t m;
   msg_init(&m, MSG_SIGN, worker_pair_number(broker), worker_pair_session(broker));
   m.sign.key = (uint32_t)index;
+  m.sign.digest = digest_of(ctx, index);
   m.sign.len = (uint32_t)len;
   memcpy(m.sign.data, data, len);
   worker_pair_ask(broker, &m, MSG_SIGNED);

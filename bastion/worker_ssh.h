@@ -16,4 +16,4 @@ int worker_ssh_add_key(worker_ssh_t *ssh, const char *text, int index, diag_t *d
 const worker_sign_keys_t *worker_ssh_keys(const worker_ssh_t *ssh);
 
 /* Worker, before the seal: a session on the client's socket, which it takes over. NULL on failure. */
-ssh_session worker_ssh_session(worker_ssh_t *ssh, int fd);
+ssh_session worker_ssh_session(worker_ssh_t *ssh, int fd, msg_algorithms_t algorithms);

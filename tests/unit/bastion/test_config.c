@@ -76,7 +76,7 @@ static void a_whole_configuration_is_read(void **state)
   (void)state;
   config_t *c = load_good();
   assert_int_equal(c->listen.count, 2);
-  assert_int_equal(c->key_count, 1);
+  assert_int_equal(hostkeys_count(c->keys), 1);
   assert_true(c->resolver_has_source);
   assert_int_equal(c->users.count, 2);
   assert_int_equal(config_user(c, "dev")->keys.count, 1);
@@ -151,7 +151,10 @@ static void every_mistake_is_named_with_its_place(void **state)
   fails_with("127.0.0.1:2222", "127.0.0.1:0", "bastion.yaml:1:11: listen: the port is missing");
   fails_with("\"[::1]:2222\"", "\"127.0.0.1:2222\"", "the same address twice");
   fails_with("host_keys: [host]", "host_keys: [hots]", "bastion.yaml:2:13: host_keys: ");
-  fails_with("host_keys: [host]", "host_keys: [host, host]", "a second cannot be offered");
+  fails_with("host_keys: [host]", "host_keys: [host, host]", "bastion.yaml:2:19: host_keys: ");
+  fails_with("host_keys: [host]", "host_keys: [host, host]", "there is a host key of kind ed25519 already");
+  fails_with("host_keys: [host]", "host_keys: [host, a, b, c]", "4 items, more than the limit of 3");
+  fails_with("host_keys: [host]", "host_keys: [host]\nalgorithms: old", "modern or compatible");
   fails_with("source: 127.10.0.5", "source: 127.10.0", "bastion.yaml:3:");
   fails_with("[smplkit.local]", "[\"*.smplkit.local\"]", "bastion.yaml:5:11: search: expected a domain");
   fails_with("name: dev", "name: \"d v\"", "bastion.yaml:7:13: name: expected a name");

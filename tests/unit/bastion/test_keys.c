@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bastion/authkeys.h"
 #include "bastion/base64.h"
@@ -46,8 +47,9 @@ static void host_key_of_ssh_keygen_signs(void **state)
   diag_t diag = {""};
   kit_keygen("host", ed25519_args);
   assert_int_equal(hostkey_load(kit_path("host"), &key, &diag), SMPL_OK);
-  uint8_t data[32] = {1, 2, 3}, signature[HOSTKEY_SIGNATURE_LEN], blob[256];
-  assert_int_equal(hostkey_sign(key, data, sizeof data, signature), SMPL_OK);
+  uint8_t data[32] = {1, 2, 3}, signature[MSG_SIGNATURE_MAX], blob[256];
+  size_t signature_len;
+  assert_int_equal(hostkey_sign(key, 0, data, sizeof data, signature, &signature_len), SMPL_OK);
   /* checked with the public half as ssh-keygen wrote it */
   char line[512];
   FILE *f = fopen(kit_path("host.pub"), "r");
@@ -60,34 +62,162 @@ static void host_key_of_ssh_keygen_signs(void **state)
   assert_int_equal(base64_decode(body, strcspn(body, " \n"), blob, sizeof blob, &blob_len), SMPL_OK);
   userkey_t *pub;
   assert_int_equal(userkey_parse(blob, blob_len, &pub, &diag), SMPL_OK);
-  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data),
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, signature_len, data, sizeof data),
                    SMPL_OK);
   signature[5] ^= 1;
-  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, sizeof signature, data, sizeof data),
+  assert_int_equal(userkey_verify(pub, "ssh-ed25519", 11, signature, signature_len, data, sizeof data),
                    SMPL_EDENIED);
   userkey_free(pub);
   hostkey_free(key);
 }
 
-static void hollow_key_is_the_public_half_for_libssh(void **state)
+/* Each kind that a bastion can have, as ssh-keygen makes it. */
+static const struct host_kind {
+  const char *name, *kind, *algorithm;
+  const char *args[10];
+  unsigned digest;
+} host_kinds[] = {
+    {"h256", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", {"-t", "ecdsa", "-b", "256", "-N", "", "-C", "x", NULL}, 0},
+    {"h384", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", {"-t", "ecdsa", "-b", "384", "-N", "", "-C", "x", NULL}, 0},
+    {"h521", "ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", {"-t", "ecdsa", "-b", "521", "-N", "", "-C", "x", NULL}, 0},
+    {"h2048", "ssh-rsa", "rsa-sha2-256", {"-t", "rsa", "-b", "2048", "-N", "", "-C", "x", NULL}, 256},
+    {"h4096", "ssh-rsa", "rsa-sha2-512", {"-t", "rsa", "-b", "4096", "-N", "", "-C", "x", NULL}, 512},
+    {"h25519", "ssh-ed25519", "ssh-ed25519", {"-t", "ed25519", "-N", "", "-C", "x", NULL}, 0},
+};
+
+/* Made once: RSA takes its time. */
+static const char *host_key_of(const struct host_kind *h)
+{
+  if (access(kit_path(h->name), F_OK) != 0)
+    kit_keygen(h->name, h->args);
+  return kit_path(h->name);
+}
+
+static void host_keys_of_every_kind_sign_and_hide_their_private_half(void **state)
 {
   (void)state;
-  hostkey_t *key;
+  static const unsigned digests[] = {0, 256, 512, 1, 128};
+  for (size_t i = 0; i < COUNT(host_kinds); i++) {
+    const struct host_kind *h = &host_kinds[i];
+    hostkey_t *key;
+    diag_t diag = {""};
+    if (hostkey_load(host_key_of(h), &key, &diag) != SMPL_OK)
+      fail_msg("%s: %s", h->name, diag.text);
+    assert_string_equal(hostkey_kind(key), h->kind);
+    uint8_t data[64] = {9, 8, 7}, signature[MSG_SIGNATURE_MAX], blob[1024];
+    size_t len, blob_len;
+    const char *base64 = strchr(hostkey_public(key), ' ') + 1;
+    assert_int_equal(base64_decode(base64, strlen(base64), blob, sizeof blob, &blob_len), SMPL_OK);
+    userkey_t *pub;
+    assert_int_equal(userkey_parse(blob, blob_len, &pub, &diag), SMPL_OK);
+    assert_int_equal(hostkey_sign(key, h->digest, data, sizeof data, signature, &len), SMPL_OK);
+    assert_int_equal(
+        userkey_verify(pub, h->algorithm, strlen(h->algorithm), signature, len, data, sizeof data), SMPL_OK);
+    for (size_t d = 0; d < COUNT(digests); d++) { /* the digest is the key's own, or one of SHA-2 that RSA takes */
+      bool rsa = strcmp(h->kind, "ssh-rsa") == 0;
+      bool takes = rsa ? digests[d] == 256 || digests[d] == 512 : digests[d] == 0;
+      assert_int_equal(hostkey_sign(key, digests[d], data, sizeof data, signature, &len),
+                       takes ? SMPL_OK : SMPL_EINVAL);
+    }
+    userkey_free(pub);
+    hostkey_free(key);
+  }
+}
+
+enum { WINDOW = 16 };
+
+static size_t unarmoured(const char *text, uint8_t *out, size_t cap)
+{
+  char body[8192];
+  size_t used = 0, len;
+  for (const char *c = strchr(text, '\n'); c[1] != '-'; c = strchr(c + 1, '\n'))
+    for (const char *k = c + 1; *k != '\n'; k++)
+      body[used++] = *k;
+  assert_int_equal(base64_decode(body, used, out, cap, &len), SMPL_OK);
+  return len;
+}
+
+/* Nothing that stands behind the public half in the true file stands anywhere in the hollow one. */
+static void holds_no_secret(const char *path, const char *hollow, const uint8_t *blob, size_t blob_len)
+{
+  static char text[8192];
+  uint8_t whole[8192], seen[8192];
+  FILE *f = fopen(path, "r");
+  text[fread(text, 1, sizeof text - 1, f)] = '\0';
+  fclose(f);
+  size_t len = unarmoured(text, whole, sizeof whole), seen_len = unarmoured(hollow, seen, sizeof seen);
+  const uint8_t *tail = blob + blob_len - WINDOW, *at = whole;
+  for (int i = 0; i < 2; i++) { /* the second time: in the secret part */
+    at = memmem(at, (size_t)(whole + len - at), tail, WINDOW);
+    assert_non_null(at);
+    at += WINDOW;
+  }
+  assert_true(whole + len - at > 40);
+  for (; at + WINDOW <= whole + len; at++)
+    assert_true(memmem(seen, seen_len, at, WINDOW) == NULL ||
+                memmem(blob, blob_len, at, WINDOW / 2) != NULL || /* ed25519: the public half again */
+                memmem(blob, blob_len, at + WINDOW / 2, WINDOW / 2) != NULL);
+}
+
+static void hollow_keys_of_every_kind_are_the_public_half_for_libssh(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < COUNT(host_kinds); i++) {
+    const struct host_kind *h = &host_kinds[i];
+    hostkey_t *key;
+    static char text[MSG_HOST_KEY_MAX];
+    assert_int_equal(hostkey_load(host_key_of(h), &key, NULL), SMPL_OK);
+    assert_int_equal(hostkey_hollow(key, text), SMPL_OK);
+    ssh_key imported = NULL, pub = NULL;
+    char *base64 = NULL;
+    if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &imported) != SSH_OK)
+      fail_msg("%s: libssh does not take the hollow key", h->name);
+    assert_int_equal(ssh_pki_export_privkey_to_pubkey(imported, &pub), SSH_OK);
+    assert_int_equal(ssh_pki_export_pubkey_base64(pub, &base64), SSH_OK);
+    assert_string_equal(base64, strchr(hostkey_public(key), ' ') + 1);
+    uint8_t blob[1024];
+    size_t blob_len;
+    assert_int_equal(base64_decode(base64, strlen(base64), blob, sizeof blob, &blob_len), SMPL_OK);
+    holds_no_secret(host_key_of(h), text, blob, blob_len);
+    ssh_string_free_char(base64);
+    ssh_key_free(pub);
+    ssh_key_free(imported);
+    hostkey_free(key);
+  }
+}
+
+static void a_second_host_key_of_a_family_is_refused_and_named(void **state)
+{
+  (void)state;
+  hostkeys_t *all;
   diag_t diag = {""};
-  static char text[MSG_HOST_KEY_MAX];
-  kit_keygen("hollow", ed25519_args);
-  assert_int_equal(hostkey_load(kit_path("hollow"), &key, &diag), SMPL_OK);
-  assert_int_equal(hostkey_hollow(key, text), SMPL_OK);
-  ssh_key imported = NULL, pub = NULL;
-  char *base64 = NULL;
-  assert_int_equal(ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &imported), SSH_OK);
-  assert_int_equal(ssh_pki_export_privkey_to_pubkey(imported, &pub), SSH_OK);
-  assert_int_equal(ssh_pki_export_pubkey_base64(pub, &base64), SSH_OK);
-  assert_string_equal(base64, hostkey_public(key) + sizeof "ssh-ed25519");
-  ssh_string_free_char(base64);
-  ssh_key_free(pub);
-  ssh_key_free(imported);
-  hostkey_free(key);
+  size_t at;
+  char first[256], second[256], third[256], text[HOSTKEY_TEXT_MAX];
+  snprintf(first, sizeof first, "%s", host_key_of(&host_kinds[0]));
+  snprintf(second, sizeof second, "%s", host_key_of(&host_kinds[5]));
+  snprintf(third, sizeof third, "%s", host_key_of(&host_kinds[1]));
+  const char *const same[] = {first, second, third};
+  assert_int_equal(hostkeys_load(same, 3, &all, &at, &diag), SMPL_EINVAL);
+  assert_null(all);
+  assert_int_equal(at, 2);
+  assert_non_null(strstr(diag.text, "h384: there is a host key of kind ecdsa already"));
+  snprintf(third, sizeof third, "%s", host_key_of(&host_kinds[3]));
+  assert_int_equal(hostkeys_load(same, 3, &all, &at, &diag), SMPL_OK);
+  assert_int_equal(hostkeys_count(all), 3);
+  assert_string_equal(hostkey_kind(hostkeys_get(all, 0)), "ecdsa-sha2-nistp256");
+  assert_null(hostkeys_get(all, 3));
+  hostkeys_describe(all, text, sizeof text);
+  assert_ptr_equal(strstr(text, "ecdsa-sha2-nistp256 SHA256:"), text);
+  assert_non_null(strstr(text, ", ssh-rsa SHA256:"));
+  hostkeys_t *other;
+  assert_int_equal(hostkeys_load(same, 2, &other, &at, &diag), SMPL_OK);
+  assert_true(hostkeys_same(all, all));
+  assert_false(hostkeys_same(all, other));
+  hostkeys_t *again = hostkeys_share(all);
+  hostkeys_free(all);
+  assert_int_equal(hostkeys_count(again), 3); /* the other owner's */
+  hostkeys_free(again);
+  hostkeys_free(other);
 }
 
 static void load_fails(const char *name, int want, const char *saying)
@@ -104,11 +234,17 @@ static void host_keys_that_will_not_do_are_refused_with_the_reason(void **state)
 {
   (void)state;
   static const char *const locked[] = {"-t", "ed25519", "-N", "secret", NULL};
-  static const char *const rsa[] = {"-t", "rsa", "-b", "2048", "-N", "", NULL};
+  static const char *const small[] = {"-t", "rsa", "-b", "1024", "-N", "", NULL};
+  static const char *const large[] = {"-t", "rsa", "-b", "4104", "-N", "", NULL};
+  static const char *const pem[] = {"-t", "ecdsa", "-m", "PEM", "-N", "", NULL};
   kit_keygen("locked", locked);
   load_fails("locked", SMPL_EDENIED, "passphrase");
-  kit_keygen("rsa", rsa);
-  load_fails("rsa", SMPL_EDENIED, "must be of kind ssh-ed25519, not ssh-rsa");
+  kit_keygen("small", small);
+  load_fails("small", SMPL_ELIMIT, "an RSA host key has 2048 to 4096 bits");
+  kit_keygen("large", large);
+  load_fails("large", SMPL_ELIMIT, "an RSA host key has 2048 to 4096 bits");
+  kit_keygen("pem", pem);
+  load_fails("pem", SMPL_EINVAL, "not an OpenSSH private key");
   kit_write("open", "x", 0644);
   load_fails("open", SMPL_EDENIED, "chmod 600");
   kit_write("junk", "hello", 0600);
@@ -116,18 +252,17 @@ static void host_keys_that_will_not_do_are_refused_with_the_reason(void **state)
   load_fails("absent", SMPL_ENOENT, "absent");
 }
 
-/* Every single damaged byte of the body is noticed. */
-static void damaged_host_keys_are_refused(void **state)
+/* Nearly every single damaged byte of the body is noticed: of what is not, the check numbers agree still, or the comment is another. */
+static void damage(const char *path, size_t step)
 {
-  (void)state;
-  char text[1024] = "", copy[1024];
-  kit_keygen("whole", ed25519_args);
-  FILE *f = fopen(kit_path("whole"), "r");
+  static char text[8192], copy[8192];
+  FILE *f = fopen(path, "r");
   size_t len = fread(text, 1, sizeof text - 1, f);
   fclose(f);
+  text[len] = '\0';
   size_t start = (size_t)(strchr(text, '\n') - text) + 1, refused = 0, accepted = 0;
   size_t end = (size_t)(strstr(text, "-----END") - text);
-  for (size_t i = start; i < end; i++) {
+  for (size_t i = start; i < end; i += step) {
     hostkey_t *key;
     memcpy(copy, text, len + 1);
     if (copy[i] == '\n')
@@ -136,11 +271,19 @@ static void damaged_host_keys_are_refused(void **state)
     if (hostkey_parse("x", copy, len, &key, NULL))
       refused++;
     else
-      accepted++; /* the check numbers agree still, or the comment is another: harmless */
+      accepted++;
     hostkey_free(key);
     assert_true(hostkey_parse("x", text, i, &key, NULL) != SMPL_OK); /* cut off */
   }
   assert_true(refused > accepted * 5);
+}
+
+static void damaged_host_keys_are_refused(void **state)
+{
+  (void)state;
+  damage(host_key_of(&host_kinds[5]), 1);
+  damage(host_key_of(&host_kinds[0]), 1);
+  damage(host_key_of(&host_kinds[3]), 7);
 }
 
 /* ---- authorized_keys ---- */
@@ -642,7 +785,9 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(host_key_of_ssh_keygen_signs),
-      cmocka_unit_test(hollow_key_is_the_public_half_for_libssh),
+      cmocka_unit_test(host_keys_of_every_kind_sign_and_hide_their_private_half),
+      cmocka_unit_test(hollow_keys_of_every_kind_are_the_public_half_for_libssh),
+      cmocka_unit_test(a_second_host_key_of_a_family_is_refused_and_named),
       cmocka_unit_test(host_keys_that_will_not_do_are_refused_with_the_reason),
       cmocka_unit_test(damaged_host_keys_are_refused),
       cmocka_unit_test(every_kind_of_key_is_read),

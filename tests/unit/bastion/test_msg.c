@@ -151,6 +151,10 @@ static void refuses_numbers_above_their_limits(void **state)
   const msg_from_t w = MSG_FROM_WORKER, b = MSG_FROM_BROKER_TO_WORKER;
   check_number(MSG_SIGN, offsetof(msg_sign_t, key), MSG_HOST_KEYS_MAX - 1, w);
   check_number(MSG_SIGN, offsetof(msg_sign_t, len), 128, w);
+  check_number(MSG_START, offsetof(msg_start_t, algorithms), MSG_ALGORITHMS_COUNT - 1, b);
+  check_number(MSG_SIGN, offsetof(msg_sign_t, digest), 0, w);
+  check_number(MSG_SIGN, offsetof(msg_sign_t, digest), 256, w);
+  check_number(MSG_SIGN, offsetof(msg_sign_t, digest), 512, w);
   check_number(MSG_VERIFY, offsetof(msg_verify_t, signature_len), MSG_SIGNATURE_MAX, w);
   check_number(MSG_VERIFY, offsetof(msg_verify_t, data_len), MSG_SIGNED_MAX, w);
   check_number(MSG_LOGIN, offsetof(msg_login_t, key_len), MSG_KEY_MAX, w);
