@@ -279,15 +279,16 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
   json_t *tmpl =
       json_pack("{s:b, s:i, s:i, s:I, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
                 "started", (json_int_t)t.started, "renewed", (json_int_t)t.renewed);
-  control_reply(request,
-                json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                          "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid",
-                          (json_int_t)geteuid(), "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at),
-                          "listen", listen_json(b), "host_keys", host_keys_json(b->config), "algorithms", config_algorithms(b->config),
-                          "sessions", (json_int_t)sessions, "connections", (json_int_t)b->connections,
-                          "template", tmpl, "broker_walls", broker_walls_json(&b->walls), "template_walls", walls_json(t.walls), "worker_walls",
-                          walls_json(b->worker_walls), "audit", audit_json(b), "counts", counts_json(b),
-                          "configuration", configuration_json(b), "blocks", blocks_json(b)));
+  control_reply(
+      request,
+      json_pack("{s:b, s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
+                "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at), "listen", listen_json(b),
+                "host_keys", host_keys_json(b->config), "algorithms", config_algorithms(b->config),
+                "sessions", (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
+                "broker_walls", broker_walls_json(&b->walls), "template_walls", walls_json(t.walls),
+                "worker_walls", walls_json(b->worker_walls), "audit", audit_json(b), "counts", counts_json(b),
+                "configuration", configuration_json(b), "blocks", blocks_json(b)));
 }
 
 /* ---- the rest ---- */

@@ -36,7 +36,8 @@ enum {
   SESSION_SLACK = 2,         /* what a sound worker may exceed the limits above by, on its way to the end */
   SESSION_CONTROLS_MAX = 64, /* smpl-control questions under way */
   SESSION_REFUSALS_MAX = 16, /* refusals remembered for `why` */
-  SESSION_SIGN_BURST = 64,   /* host signatures for rekeys at once, by ed25519; others count for more (hostkey_cost) */
+  SESSION_SIGN_BURST =
+      64, /* host signatures for rekeys at once, by ed25519; others count for more (hostkey_cost) */
   SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
   SESSION_MESSAGE_BURST = 20000, /* messages from one worker at once */
   SESSION_MESSAGE_PER_SECOND = 20000,
@@ -117,7 +118,7 @@ struct session {
   state_t state;
   peer_t *peer;
   hostkeys_t *keys; /* that its worker was forked with, ours */
-  int client;     /* duplicate of the client's socket, to cut it */
+  int client;       /* duplicate of the client's socket, to cut it */
   endpoint_t source;
   door_place_t place; /* until it has signed in, or ends */
   int pid;

@@ -153,8 +153,9 @@ static int take_ecdsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
 /* As they stand in the file. The exponents of the two primes follow from them. */
 enum { RSA_N, RSA_E, RSA_D, RSA_IQMP, RSA_P, RSA_Q, RSA_DMP1, RSA_DMQ1, RSA_NUMBERS };
 static const char *const rsa_params[] = {
-    OSSL_PKEY_PARAM_RSA_N,         OSSL_PKEY_PARAM_RSA_E,         OSSL_PKEY_PARAM_RSA_D,
-    OSSL_PKEY_PARAM_RSA_COEFFICIENT1, OSSL_PKEY_PARAM_RSA_FACTOR1, OSSL_PKEY_PARAM_RSA_FACTOR2,
+    OSSL_PKEY_PARAM_RSA_N,         OSSL_PKEY_PARAM_RSA_E,
+    OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_COEFFICIENT1,
+    OSSL_PKEY_PARAM_RSA_FACTOR1,   OSSL_PKEY_PARAM_RSA_FACTOR2,
     OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2,
 };
 
@@ -208,10 +209,11 @@ static int take_rsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
   ok = ok && (numbers[RSA_DMP1] = BN_new()) != NULL && (numbers[RSA_DMQ1] = BN_new()) != NULL &&
        exponent(numbers[RSA_DMP1], numbers[RSA_D], numbers[RSA_P]) &&
        exponent(numbers[RSA_DMQ1], numbers[RSA_D], numbers[RSA_Q]);
-  int err = !ok                                                        ? SMPL_EINVAL
+  int err = !ok ? SMPL_EINVAL
             : BN_num_bits(numbers[RSA_N]) > HOSTKEY_RSA_BITS_MAX ||
-                      BN_num_bits(numbers[RSA_N]) < HOSTKEY_RSA_BITS_MIN ? SMPL_ELIMIT
-                                                                       : SMPL_OK;
+                    BN_num_bits(numbers[RSA_N]) < HOSTKEY_RSA_BITS_MIN
+                ? SMPL_ELIMIT
+                : SMPL_OK;
   if (!err && !primes_fit(numbers))
     err = SMPL_EINVAL;
   if (!err) {
@@ -510,8 +512,9 @@ static int add(hostkeys_t *all, const char *path, diag_t *diag)
   for (size_t i = 0; i < all->count; i++)
     if (all->keys[i]->kind->family == key->kind->family) {
       hostkey_free(key);
-      return diag_fail(diag, SMPL_EINVAL, "%s: there is a host key of kind %s already, and one of a kind can be offered",
-                       path, family_names[all->keys[i]->kind->family]);
+      return diag_fail(diag, SMPL_EINVAL,
+                       "%s: there is a host key of kind %s already, and one of a kind can be offered", path,
+                       family_names[all->keys[i]->kind->family]);
     }
   all->keys[all->count++] = key;
   return SMPL_OK;

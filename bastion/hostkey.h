@@ -17,7 +17,12 @@ enum {
 };
 
 /* What SSH offers one key of. */
-typedef enum hostkey_family { HOSTKEY_ED25519, HOSTKEY_ECDSA, HOSTKEY_RSA, HOSTKEY_FAMILIES } hostkey_family_t;
+typedef enum hostkey_family {
+  HOSTKEY_ED25519,
+  HOSTKEY_ECDSA,
+  HOSTKEY_RSA,
+  HOSTKEY_FAMILIES
+} hostkey_family_t;
 
 typedef struct hostkey hostkey_t;
 

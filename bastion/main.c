@@ -109,7 +109,8 @@ static void print_host_keys(const config_t *c)
   }
   printf("  algorithms %s\n", config_algorithms(c));
   if (c->algorithms == MSG_ALGORITHMS_COMPATIBLE && !other)
-    puts("  note       clients that know no ed25519 need a host key of kind ecdsa or rsa too (ssh-keygen -t ecdsa)");
+    puts("  note       clients that know no ed25519 need a host key of kind ecdsa or rsa too (ssh-keygen -t "
+         "ecdsa)");
 }
 
 static void print_checked(const config_t *c)

@@ -42,11 +42,12 @@ void login_sign(session_t *s, const msg_t *m)
   /* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers' key
    * exchanges by the thousand. */
   size_t len = 0;
-  bool allowed = s->state == STATE_KEX ||
-                 (s->state == STATE_OPEN && rate_take_many(&s->sign_rate, hostkey_cost(key), SESSION_SIGN_BURST,
-                                                           SESSION_SIGN_PER_SECOND, clock_mono_ms()));
-  if (allowed && hostkey_sign(key, m->sign.digest, m->sign.data, m->sign.len, reply.signed_.signature, &len) ==
-                     SMPL_OK) {
+  bool allowed =
+      s->state == STATE_KEX ||
+      (s->state == STATE_OPEN && rate_take_many(&s->sign_rate, hostkey_cost(key), SESSION_SIGN_BURST,
+                                                SESSION_SIGN_PER_SECOND, clock_mono_ms()));
+  if (allowed && hostkey_sign(key, m->sign.digest, m->sign.data, m->sign.len, reply.signed_.signature,
+                              &len) == SMPL_OK) {
     reply.signed_.ok = 1;
     reply.signed_.len = (uint32_t)len;
   } else if (!s->unsigned_told) {

@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE / "lib"))  # beside the copy of smpl-bastion
 sys.dont_write_bytecode = True
 import fake_broker as fb  # noqa: E402
 
-SIZES = {fb.HELLO: 4, fb.SIGN: 136, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
+SIZES = {fb.HELLO: 4, fb.SIGN: 140, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
          fb.OPEN: 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512}
 
 
@@ -42,8 +42,8 @@ class Contract:
     def hello(self, walls=3):
         self.send(fb.HELLO, struct.pack("=I", walls))
 
-    def sign(self, data=b"h" * 32, key=0):
-        self.send(fb.SIGN, struct.pack("=II", key, len(data)) + data)
+    def sign(self, data=b"h" * 32, key=0, digest=0):
+        self.send(fb.SIGN, struct.pack("=II", key, len(data)) + data + bytes(128 - len(data)) + struct.pack("=I", digest))
         kind, body = self.receive()
         return body[8:8 + 64] if kind == fb.SIGNED and struct.unpack_from("=I", body)[0] else None
 

@@ -94,7 +94,9 @@ BREACHES = {
     "channel before the login": (f"w.hello(); w.sign(); w.open('{WEB}', 80)", "message 45 in state login"),
     "a second host signature": ("w.hello(); assert w.sign(); w.sign(b'x' * 32)", "message 41 in state login"),
     "a signature of no exchange hash": ("w.hello(); w.sign(b'x' * 20)", "no exchange hash"),
-    "a signature by a key that is not there": ("w.hello(); w.sign(key=3)", "no exchange hash"),
+    "a signature by a key that is not there": ("w.hello(); w.sign(key=1)", "no exchange hash"),
+    "a signature by a key that nobody can have": ("w.hello(); w.sign(key=3)", "no message of the contract"),
+    "a signature of SHA-1": ("w.hello(); w.sign(digest=160)", "no message of the contract"),
     "a user without a signature": ("w.hello(); w.sign(); w.login('dev', key_of_dev()[0])", "no signature proves"),
     "another user than signed": (
         "w.hello(); w.sign(); b, sign = key_of_dev(); d = request_data(b'h' * 32, 'dev', b); assert w.verify(d, sign(d)); "
@@ -404,3 +406,20 @@ os._exit(0)
     end = fake.world.wait_record("channel-end")
     assert (end["bytes_up"], end["bytes_down"]) == (123, 456)
     assert fake.world.wait_record("session-end")["reason"] == "client-closed"
+
+
+def test_signatures_that_cost_more_are_fewer(fake):
+    """Of RSA 8 at once and 2 a second, where ed25519 has 64 and 16: HOSTKEY costs 8. A digest of another kind is not given."""
+    w = fake.world
+    kit.keygen(w.work / "host_rsa", kind="rsa")
+    w.write(host_keys="host, host_rsa")
+    fake.play("""
+signed_in(w)
+one = lambda i: w.send(fb.SIGN, struct.pack('=II', 1, 32) + b'h' * 32 + bytes(96) + struct.pack('=I', 256 if i % 2 else 512))
+for i in range(50): one(i)
+given = [struct.unpack_from('=II', w.receive()[1]) for i in range(50)]
+say(given=sum(ok for ok, _ in given), lengths=sorted({length for ok, length in given if ok}))
+say(wrong=w.sign(key=1) is None)
+""")
+    seen, = fake.wait_seen(wrong=True) and [s for s in fake.seen() if "given" in s]
+    assert 8 <= seen["given"] < 40 and seen["lengths"] == [384]

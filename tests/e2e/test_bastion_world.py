@@ -79,7 +79,7 @@ control: resolver.sock
         if start:
             self.start()
 
-    def write(self, *, grants=None, limits="", users=None, extra=""):
+    def write(self, *, grants=None, limits="", users=None, extra="", host_keys="host"):
         if grants is None:
             grants = f"""\
   - groups: [developers]
@@ -89,7 +89,7 @@ control: resolver.sock
         users = users or "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
         (self.work / "bastion.yaml").write_text(f"""\
 listen: ["{BASTION}:{self.ssh_port}"]
-host_keys: [host]
+host_keys: [{host_keys}]
 resolver: {{servers: ["{DNS}:{self.dns}"], source: {SOURCE}}}
 connect_from: [{SOURCE}]
 search: [smplkit.local]

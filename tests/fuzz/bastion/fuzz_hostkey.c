@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   hostkey_t *key;
   if (hostkey_parse("fuzz", (const char *)data, size, &key, NULL) != 0)
     return 0;
-  if (hostkey_hollow(key, hollow) != 0 || hostkey_sign(key, strcmp(hostkey_kind(key), "ssh-rsa") == 0 ? 512 : 0, data, 32, signature, &len) != 0)
+  if (hostkey_hollow(key, hollow) != 0 ||
+      hostkey_sign(key, strcmp(hostkey_kind(key), "ssh-rsa") == 0 ? 512 : 0, data, 32, signature, &len) != 0)
     abort();
   hostkey_free(key);
   return 0;

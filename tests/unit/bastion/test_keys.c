@@ -75,14 +75,29 @@ static void host_key_of_ssh_keygen_signs(void **state)
 static const struct host_kind {
   const char *name, *kind, *algorithm;
   const char *args[10];
-  unsigned digest;
+  unsigned digest, cost;
 } host_kinds[] = {
-    {"h256", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", {"-t", "ecdsa", "-b", "256", "-N", "", "-C", "x", NULL}, 0},
-    {"h384", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", {"-t", "ecdsa", "-b", "384", "-N", "", "-C", "x", NULL}, 0},
-    {"h521", "ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", {"-t", "ecdsa", "-b", "521", "-N", "", "-C", "x", NULL}, 0},
-    {"h2048", "ssh-rsa", "rsa-sha2-256", {"-t", "rsa", "-b", "2048", "-N", "", "-C", "x", NULL}, 256},
-    {"h4096", "ssh-rsa", "rsa-sha2-512", {"-t", "rsa", "-b", "4096", "-N", "", "-C", "x", NULL}, 512},
-    {"h25519", "ssh-ed25519", "ssh-ed25519", {"-t", "ed25519", "-N", "", "-C", "x", NULL}, 0},
+    {"h256",
+     "ecdsa-sha2-nistp256",
+     "ecdsa-sha2-nistp256",
+     {"-t", "ecdsa", "-b", "256", "-N", "", "-C", "x", NULL},
+     0,
+     1},
+    {"h384",
+     "ecdsa-sha2-nistp384",
+     "ecdsa-sha2-nistp384",
+     {"-t", "ecdsa", "-b", "384", "-N", "", "-C", "x", NULL},
+     0,
+     4},
+    {"h521",
+     "ecdsa-sha2-nistp521",
+     "ecdsa-sha2-nistp521",
+     {"-t", "ecdsa", "-b", "521", "-N", "", "-C", "x", NULL},
+     0,
+     4},
+    {"h2048", "ssh-rsa", "rsa-sha2-256", {"-t", "rsa", "-b", "2048", "-N", "", "-C", "x", NULL}, 256, 8},
+    {"h4096", "ssh-rsa", "rsa-sha2-512", {"-t", "rsa", "-b", "4096", "-N", "", "-C", "x", NULL}, 512, 8},
+    {"h25519", "ssh-ed25519", "ssh-ed25519", {"-t", "ed25519", "-N", "", "-C", "x", NULL}, 0, 1},
 };
 
 /* Made once: RSA takes its time. */
@@ -104,6 +119,7 @@ static void host_keys_of_every_kind_sign_and_hide_their_private_half(void **stat
     if (hostkey_load(host_key_of(h), &key, &diag) != SMPL_OK)
       fail_msg("%s: %s", h->name, diag.text);
     assert_string_equal(hostkey_kind(key), h->kind);
+    assert_int_equal(hostkey_cost(key), h->cost);
     uint8_t data[64] = {9, 8, 7}, signature[MSG_SIGNATURE_MAX], blob[1024];
     size_t len, blob_len;
     const char *base64 = strchr(hostkey_public(key), ' ') + 1;
@@ -111,9 +127,11 @@ static void host_keys_of_every_kind_sign_and_hide_their_private_half(void **stat
     userkey_t *pub;
     assert_int_equal(userkey_parse(blob, blob_len, &pub, &diag), SMPL_OK);
     assert_int_equal(hostkey_sign(key, h->digest, data, sizeof data, signature, &len), SMPL_OK);
-    assert_int_equal(
-        userkey_verify(pub, h->algorithm, strlen(h->algorithm), signature, len, data, sizeof data), SMPL_OK);
-    for (size_t d = 0; d < COUNT(digests); d++) { /* the digest is the key's own, or one of SHA-2 that RSA takes */
+    assert_int_equal(userkey_verify(pub, h->algorithm, strlen(h->algorithm), signature, len, data,
+                                    sizeof data),
+                     SMPL_OK);
+    for (size_t d = 0; d < COUNT(digests);
+         d++) { /* the digest is the key's own, or one of SHA-2 that RSA takes */
       bool rsa = strcmp(h->kind, "ssh-rsa") == 0;
       bool takes = rsa ? digests[d] == 256 || digests[d] == 512 : digests[d] == 0;
       assert_int_equal(hostkey_sign(key, digests[d], data, sizeof data, signature, &len),

@@ -15,6 +15,19 @@ typedef struct sum {
   repeat_t last;
 } sum_t;
 
+static void what_costs_more_takes_more_of_a_rate(void **state)
+{
+  (void)state;
+  rate_t rate = {0};
+  for (int i = 0; i < 8; i++)
+    assert_true(rate_take_many(&rate, 8, 64, 16, 1000));
+  assert_false(rate_take_many(&rate, 8, 64, 16, 1000));
+  assert_false(rate_take(&rate, 64, 16, 1000)); /* one bucket for all */
+  assert_false(rate_take_many(&rate, 8, 64, 16, 1499));
+  assert_true(rate_take_many(&rate, 8, 64, 16, 1500));
+  assert_false(rate_take(&rate, 64, 16, 1500));
+}
+
 static void on_kind(void *ctx, const repeat_t *kind)
 {
   sum_t *s = ctx;
@@ -174,6 +187,7 @@ static void a_network_has_so_many_budgets_and_then_one_for_the_rest(void **state
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_costs_more_takes_more_of_a_rate),
       cmocka_unit_test(a_burst_is_written_singly_and_then_one_a_second),
       cmocka_unit_test(what_is_counted_is_told_by_kind_and_nothing_is_lost),
       cmocka_unit_test(kinds_are_bounded_and_the_rest_is_one),
