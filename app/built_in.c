@@ -98,6 +98,23 @@ static const char *ask_storage(built_in_t *b)
   return b->storage_diag.text[0] != '\0' ? b->storage_diag.text : smpl_strerror(b->storage_err);
 }
 
+static void add_notice(void *ctx, const char *text)
+{
+  json_array_append_new(ctx, json_string(text));
+}
+
+/* What an operator has to look into; NULL if there is nothing. */
+static json_t *ask_notices(const built_in_t *b)
+{
+  json_t *notices = b->service->notices != NULL ? json_array() : NULL;
+  if (notices != NULL)
+    b->service->notices(b->program->service, add_notice, notices);
+  if (json_array_size(notices) > 0)
+    return notices;
+  json_decref(notices);
+  return NULL;
+}
+
 static void handle_health(request_t *request, void *context)
 {
   built_in_t *b = context;
@@ -117,7 +134,12 @@ static void handle_ready(request_t *request, void *context)
     return;
   }
   const char *wrong = ask_storage(b);
-  if (wrong == NULL)
+  json_t *notices = wrong == NULL ? ask_notices(b) : NULL;
+  if (notices != NULL)
+    request_reply(request, 200,
+                  json_pack("{s:s,s:s,s:s,s:s,s:o}", "status", "ready", "service", b->service->name,
+                            "version", SMPL_VERSION, "storage", "ok", "notices", notices));
+  else if (wrong == NULL)
     request_reply_kept(request, b->ready);
   else
     reply_unfit(request, b, "failing", wrong);
@@ -154,7 +176,7 @@ static const route_response_t health_responses[] = {
 };
 
 static const route_response_t ready_responses[] = {
-    {200, "Requests are welcome", "Health"},
+    {200, "Requests are welcome; notices, if there are any, say what an operator has to look into", "Health"},
     {503, "Send no more requests: the service is ending, or its storage does not answer", "Health"},
     {0, NULL, NULL},
 };

@@ -101,6 +101,9 @@ typedef struct service {
   void (*guard)(request_t *request, void *service);
   /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
   int (*check)(void *state, diag_t *diag);
+  /* Asked by /internal/v1/ready: calls say with a sentence for each thing that an operator has to look into, while all is served. May
+   * be NULL. */
+  void (*notices)(void *state, void (*say)(void *ctx, const char *text), void *ctx);
   /* Asked by /internal/v1/metrics: calls say for each number of its own, named "smpl_app_..." ("..._total" if it only grows) with
    * a sentence. May be NULL. */
   void (*gauges)(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),

@@ -164,11 +164,13 @@ static void read_schemas(writer_t *w)
     json_object_set_new(w->schemas, s->name, parse(w, s->json, "schema", s->name));
   if (json_object_get(w->schemas, error_name) == NULL)
     json_object_set_new(w->schemas, error_name, parse(w, error_schema, "schema", error_name));
-  static const char health[] = "{\"type\": \"object\", \"required\": [\"status\", \"service\"], "
-                               "\"properties\": {\"status\": {\"type\": "
-                               "\"string\", \"enum\": [\"ok\", \"failing\"]}, \"service\": {\"type\": "
-                               "\"string\"}, \"version\": {\"type\": "
-                               "\"string\"}, \"storage\": {\"type\": \"string\"}}}";
+  static const char health[] =
+      "{\"type\": \"object\", \"required\": [\"status\", \"service\"], "
+      "\"properties\": {\"status\": {\"type\": "
+      "\"string\", \"enum\": [\"ok\", \"ready\", \"draining\", \"failing\"]}, \"service\": {\"type\": "
+      "\"string\"}, \"version\": {\"type\": "
+      "\"string\"}, \"storage\": {\"type\": \"string\"}, \"notices\": {\"type\": \"array\", "
+      "\"items\": {\"type\": \"string\"}}}}";
   json_object_set_new(w->schemas, "Health", parse(w, health, "schema", "Health"));
 }
 

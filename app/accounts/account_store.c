@@ -26,6 +26,26 @@ static const char *const migrations[] = {
     "CREATE INDEX outbox_pending ON outbox (sister, attempts) WHERE done_at IS NULL;",
     /* The internal caller that made it; NULL: the account itself, or before callers had names. */
     "ALTER TABLE api_keys ADD COLUMN created_by TEXT;",
+    /* A deleted account is its own tombstone, for ACCOUNT_TOMBSTONE_DAYS. */
+    "ALTER TABLE accounts ADD COLUMN deleted_at INTEGER;"
+    "CREATE INDEX accounts_deleted ON accounts (deleted_at) WHERE deleted_at IS NOT NULL;"
+    /* Restored without anybody knowing whether it was revoked since: of no use until somebody says so. */
+    "ALTER TABLE api_keys ADD COLUMN held INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX api_keys_held ON api_keys (id) WHERE held = 1;"
+    /* Which of the sister's generations (sister_store.h) was told; older than the present one is not told. */
+    "ALTER TABLE outbox ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX outbox_told ON outbox (sister, generation, attempts) WHERE done_at IS NOT NULL;"
+    "CREATE TABLE sisters (url TEXT PRIMARY KEY, epoch TEXT, heard INTEGER NOT NULL DEFAULT 0,"
+    " generation INTEGER NOT NULL DEFAULT 0, strays INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "CREATE TABLE strays (sister TEXT NOT NULL, account TEXT NOT NULL, seen_at INTEGER NOT NULL,"
+    " PRIMARY KEY (sister, account)) WITHOUT ROWID;"
+    /* What may not come back by a restore; written: it is in the file of revocations too. */
+    "CREATE TABLE revocations (n INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT "
+    "NULL,"
+    " at INTEGER NOT NULL, written INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX revocations_unwritten ON revocations (n) WHERE written = 0;"
+    "INSERT INTO revocations (kind, subject, at) SELECT 'key', id, updated_at FROM api_keys"
+    " WHERE status <> 'ACTIVE';",
     NULL,
 };
 
@@ -38,7 +58,8 @@ const jsonapi_list_spec_t account_list_spec = {sorts, 0, false, filters};
 
 #define COLUMNS "id, name, key, created_at, updated_at"
 #define MATCHING                                                                                             \
-  " FROM accounts WHERE (?1 IS NULL OR instr(lower(key), ?1) > 0 OR instr(lower(name), ?1) > 0)"
+  " FROM accounts WHERE deleted_at IS NULL AND (?1 IS NULL OR instr(lower(key), ?1) > 0 OR "                 \
+  "instr(lower(name), ?1) > 0)"
 #define LIST(order) "SELECT " COLUMNS MATCHING " ORDER BY " order " LIMIT ?2 OFFSET ?3"
 
 static const char *const list_sql[][2] = {
@@ -58,7 +79,7 @@ static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 
 int account_get(storage_db_t *db, const char *id, json_t **resource)
 {
-  return row_read(storage_query(db, "SELECT " COLUMNS " FROM accounts WHERE id = ?1",
+  return row_read(storage_query(db, "SELECT " COLUMNS " FROM accounts WHERE id = ?1 AND deleted_at IS NULL",
                                 STORAGE_ARGS(STORAGE_TEXT(id))),
                   resource_of, resource);
 }
@@ -120,4 +141,36 @@ int account_insert(storage_db_t *db, const char *id, const char *name, int64_t n
     if (n > KEY_TRIES)
       return SMPL_EEXIST;
   }
+}
+
+int account_delete(storage_db_t *db, const char *id, int64_t now)
+{
+  int64_t changed = 0;
+  /* Its key is free for another one of that name. */
+  int err = storage_exec(db,
+                         "UPDATE accounts SET deleted_at = ?2, updated_at = ?2, key = id"
+                         " WHERE id = ?1 AND deleted_at IS NULL",
+                         STORAGE_ARGS(STORAGE_TEXT(id), STORAGE_INT(now)), &changed);
+  if (!err && changed == 0)
+    return SMPL_ENOENT;
+  if (!err)
+    err = storage_exec(db, "DELETE FROM api_keys WHERE account = ?1", STORAGE_ARGS(STORAGE_TEXT(id)), NULL);
+  return err ? err
+             : storage_exec(db, "UPDATE outbox SET done_at = NULL, attempts = 0 WHERE account = ?1",
+                            STORAGE_ARGS(STORAGE_TEXT(id)), NULL);
+}
+
+int account_bury(storage_db_t *db, int64_t now)
+{
+  const int64_t before = now - (int64_t)ACCOUNT_TOMBSTONE_DAYS * 24 * 3600 * 1000;
+  int err = storage_exec(db,
+                         "DELETE FROM outbox WHERE account IN"
+                         " (SELECT id FROM accounts WHERE deleted_at < ?1 ORDER BY deleted_at, id LIMIT ?2)",
+                         STORAGE_ARGS(STORAGE_INT(before), STORAGE_INT(ACCOUNT_BURIED_MAX)), NULL);
+  return err ? err
+             : storage_exec(
+                   db,
+                   "DELETE FROM accounts WHERE id IN"
+                   " (SELECT id FROM accounts WHERE deleted_at < ?1 ORDER BY deleted_at, id LIMIT ?2)",
+                   STORAGE_ARGS(STORAGE_INT(before), STORAGE_INT(ACCOUNT_BURIED_MAX)), NULL);
 }

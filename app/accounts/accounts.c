@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/accounts/account_notices.h"
 #include "app/accounts/account_store.h"
 #include "app/accounts/key_store.h"
 #include "app/services/doc.h"
@@ -99,6 +100,33 @@ static void on_create(request_t *request, void *service)
   change_check(a->storage, &creation->change, check_creation);
 }
 
+static int run_delete(storage_db_t *db, change_t *c)
+{
+  int err = account_delete(db, c->id, c->now);
+  c->status = 204;
+  return err == SMPL_ENOENT ? problem_at(&c->problem, 404, NULL, "there is no account '%s'", c->id) : err;
+}
+
+/* The sisters hear of it by the outbox, whoever is down now. */
+static void on_deleted(change_t *c)
+{
+  accounts_t *a = c->service;
+  outbox_look(a->outbox);
+  request_reply_empty(c->request, c->status);
+}
+
+static void on_delete(request_t *request, void *service)
+{
+  accounts_t *a = service;
+  change_t *c = change_new(request, sizeof *c, a, NULL);
+  if (c == NULL)
+    return;
+  c->id = request_parameter(request, "id");
+  c->run = run_delete;
+  c->committed = on_deleted;
+  change_start(a->storage, c);
+}
+
 static int list_accounts(storage_db_t *db, const char *account, const jsonapi_list_t *asked, json_t **data,
                          int64_t *total)
 {
@@ -159,6 +187,10 @@ static const route_t routes[] = {
   {METHOD_GET, "/internal/v1/accounts/{id}", TIER_INTERNAL, on_get, "get_account_by_id", "Get account",
    "The account; meta says which sister services were told of it.", "Internal", OPERATION_OPEN, NULL, NULL,
    accounts_id_parameters, accounts_get_responses},
+  {METHOD_DELETE, "/internal/v1/accounts/{id}", TIER_INTERNAL, on_delete, "delete_account", "Delete account",
+   "The account and its keys go at once, and all that sister services have of it as soon as they answer. Its name is kept "
+   "for 90 days, for sisters whose data is restored meanwhile.", "Internal", OPERATION_PROVISION, NULL, NULL,
+   accounts_id_parameters, accounts_delete_responses},
   {METHOD_POST, "/internal/v1/accounts/{id}/api_keys", TIER_INTERNAL, api_keys_create_internal,
    "create_api_key_for_account", "Create API key for an account",
    "For an account whose keys are lost. The key is shown in this reply only.", "Internal", OPERATION_PROVISION, "ApiKeyRequest",
@@ -206,6 +238,8 @@ static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
   err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
   if (!err) {
     err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
+    if (!err && sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch))
+      err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
     if (err)
       sisters_close(a->sisters, ignore_closed, NULL);
   }
@@ -237,6 +271,8 @@ static int reload_service(void *state, const service_env_t *env, diag_t *diag)
   if (sisters_way_new(env->lookup, env->source, env->internal_key, &way))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = outbox_set(a->outbox, env->sister_urls, diag);
+  if (!err && sister_watch_set(a->watch, env->sister_urls))
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (err) {
     sisters_way_free(way);
     return err;
@@ -251,6 +287,7 @@ static void on_storage_closed(void *ctx)
   accounts_t *a = ctx;
   void (*closed)(void *) = a->closed;
   void *closed_ctx = a->closed_ctx;
+  sister_watch_free(a->watch);
   outbox_free(a->outbox);
   rates_free(a->rates);
   free(a);
@@ -263,10 +300,16 @@ static void on_sisters_closed(void *ctx)
   storage_close(a->storage, on_storage_closed, a);
 }
 
-static void on_outbox_stopped(void *ctx)
+static void on_watch_stopped(void *ctx)
 {
   accounts_t *a = ctx;
   sisters_close(a->sisters, on_sisters_closed, a);
+}
+
+static void on_outbox_stopped(void *ctx)
+{
+  accounts_t *a = ctx;
+  sister_watch_stop(a->watch, on_watch_stopped, a);
 }
 
 static int check_service(void *state, diag_t *diag)
@@ -290,6 +333,25 @@ static void say_gauges(void *state, void (*say)(void *ctx, const char *name, con
   const accounts_t *a = state;
   say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
       (double)storage_pending(a->storage));
+  account_counts_t counts;
+  if (account_counts(storage_reader(a->storage), &counts))
+    return;
+  say(ctx, "smpl_app_accounts_unknown", "Accounts that sister services know and this database does not.",
+      (double)counts.strays);
+  say(ctx, "smpl_app_accounts_untold", "Accounts that sister services have not been told of, once for each.",
+      (double)counts.untold);
+  say(ctx, "smpl_app_accounts_told_again",
+      "Accounts that sister services with another database are still to be told again, once for each.",
+      (double)counts.told_before);
+  say(ctx, "smpl_app_keys_disabled", "API keys that a restore has disabled.", (double)counts.held);
+  say(ctx, "smpl_app_revocations_unwritten", "Revocations that are not in their file yet.",
+      (double)counts.unwritten);
+}
+
+static void say_notices(void *state, void (*say)(void *ctx, const char *text), void *ctx)
+{
+  const accounts_t *a = state;
+  account_each_notice(storage_reader(a->storage), say, ctx);
 }
 
 const service_t accounts_service = {
@@ -304,5 +366,6 @@ const service_t accounts_service = {
     .close = close_service,
     .check = check_service,
     .guard = api_keys_judge,
+    .notices = say_notices,
     .gauges = say_gauges,
 };

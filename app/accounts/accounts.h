@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/accounts/outbox.h"
+#include "app/accounts/sister_watch.h"
 #include "app/handler.h"
 #include "app/services/caller.h"
 #include "app/services/sister.h"
@@ -16,6 +17,7 @@ typedef struct accounts {
   storage_t *storage;
   sisters_t *sisters;
   outbox_t *outbox;
+  sister_watch_t *watch;
   size_t touches;
   rates_t *rates; /* of customers' keys */
   void (*closed)(void *ctx);
@@ -44,6 +46,7 @@ extern const char accounts_create_example[], api_keys_create_example[], introspe
 extern const route_parameter_t accounts_list_parameters[], accounts_id_parameters[],
     api_keys_list_parameters[], api_keys_id_parameters[];
 extern const route_response_t accounts_create_responses[], accounts_list_responses[],
-    accounts_get_responses[], accounts_current_responses[], api_keys_create_responses[],
-    api_keys_create_internal_responses[], api_keys_list_responses[], api_keys_get_responses[],
-    api_keys_replace_responses[], api_keys_delete_responses[], introspect_responses[];
+    accounts_get_responses[], accounts_delete_responses[], accounts_current_responses[],
+    api_keys_create_responses[], api_keys_create_internal_responses[], api_keys_list_responses[],
+    api_keys_get_responses[], api_keys_replace_responses[], api_keys_delete_responses[],
+    introspect_responses[];

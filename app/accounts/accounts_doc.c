@@ -57,6 +57,8 @@ const route_response_t api_keys_get_responses[] = {
   {200, "The API key", "ApiKeyResponse"}, DOC_MISSING, DOC_ERRORS_401, {0}};
 const route_response_t api_keys_replace_responses[] = {
   {200, "The API key as it is now", "ApiKeyResponse"}, DOC_INVALID, DOC_MISSING, DOC_CONFLICT, DOC_ERRORS_401, {0}};
+const route_response_t accounts_delete_responses[] = {{204, "Deleted", NULL}, DOC_MISSING, DOC_ERRORS_CALLER,
+  {503, "Cannot be served now", "ErrorResponse"}, {0}};
 const route_response_t api_keys_delete_responses[] = {{204, "Deleted", NULL}, DOC_MISSING, DOC_ERRORS_401, {0}};
 const route_response_t introspect_responses[] = {{200, "What is known of the key", "IntrospectResponse"}, DOC_INVALID,
   DOC_ERRORS_CALLER, {0}};

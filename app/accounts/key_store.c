@@ -67,10 +67,10 @@ int key_find(storage_db_t *db, const char *key, int64_t now, key_found_t *out)
   int row, err = key_hash(key, hash);
   if (err)
     return err;
-  storage_stmt_t *stmt = storage_query(
-      db,
-      "SELECT hash, id, account, expires_at, last_used_at FROM api_keys WHERE tag = ?1 AND status = 'ACTIVE'",
-      STORAGE_ARGS(STORAGE_BLOB(hash, KEY_TAG_LEN)));
+  storage_stmt_t *stmt = storage_query(db,
+                                       "SELECT hash, id, account, expires_at, last_used_at FROM api_keys "
+                                       "WHERE tag = ?1 AND status = 'ACTIVE' AND held = 0",
+                                       STORAGE_ARGS(STORAGE_BLOB(hash, KEY_TAG_LEN)));
   while ((row = storage_step(stmt)) == 1)
     found = found || read_found(stmt, hash, out);
   if (row < 0)

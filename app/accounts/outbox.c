@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/accounts/account_store.h"
+#include "app/accounts/sister_store.h"
 #include "app/services/ident.h"
 #include "app/services/jsonapi.h"
 #include "common/clock.h"
@@ -18,8 +20,14 @@ typedef struct flight {
   storage_job_t job; /* first */
   struct peer *peer;
   bool busy;
+  bool again;   /* it was told before, to another database of the sister */
+  bool deletes; /* told is that the account was deleted */
   char account[UUID_TEXT_MAX];
+  sister_note_t then; /* what was noted of the sister when the call was made */
   bool acknowledged;
+  bool reported; /* the sister said which database it has: */
+  identity_t report;
+  sister_news_t news; /* what followed from that */
   char error[REPORT_MAX];
 } flight_t;
 
@@ -28,8 +36,10 @@ typedef struct peer {
   outbox_t *owner;
   char url[SISTER_URL_MAX]; /* also its name in the table */
   char host[SISTER_HOST_MAX];
-  unsigned failures; /* in a row */
-  uint64_t next_at;  /* monotonic ms: not before, while failing */
+  unsigned failures;  /* in a row */
+  uint64_t next_at;   /* monotonic ms: not before, while failing */
+  sister_note_t note; /* of the last look */
+  uint64_t say_at;    /* monotonic ms: when the log may hear of another database again */
   flight_t flights[OUTBOX_PARALLEL];
 } peer_t;
 
@@ -108,7 +118,9 @@ static int run_sow(storage_db_t *db, storage_job_t *job)
     err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) SELECT id, ?1 FROM accounts",
                        STORAGE_ARGS(STORAGE_TEXT(told->urls[i])), NULL);
   drop_told(o, told);
-  return err;
+  if (!err)
+    err = sister_forget_strays(db);
+  return err ? err : account_bury(db, (int64_t)clock_wall_ms());
 }
 
 static void on_sown(storage_job_t *job, int err)
@@ -134,19 +146,53 @@ static int sow(outbox_t *o)
   return err;
 }
 
+/* Told counts only what is still so: the account may have been deleted since the call was made. */
+static int note_told(storage_db_t *db, const flight_t *f, int64_t generation)
+{
+  return storage_exec(db,
+                      "UPDATE outbox SET done_at = ?3, attempts = 0, last_error = NULL, generation = ?4"
+                      " WHERE account = ?1 AND sister = ?2 AND EXISTS"
+                      " (SELECT 1 FROM accounts WHERE id = ?1 AND (deleted_at IS NOT NULL) = ?5)",
+                      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
+                                   STORAGE_INT((int64_t)clock_wall_ms()), STORAGE_INT(generation),
+                                   STORAGE_INT(f->deletes)),
+                      NULL);
+}
+
+/* Of what was told before to other databases, what fails goes behind all that was not tried yet. */
+static int note_untold(storage_db_t *db, const flight_t *f, int64_t generation)
+{
+  return storage_exec(db,
+                      "UPDATE outbox SET attempts = attempts + 1, last_error = ?3, generation = CASE WHEN"
+                      " done_at IS NOT NULL AND generation < ?4 THEN ?4 - 1 ELSE generation END"
+                      " WHERE account = ?1 AND sister = ?2",
+                      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
+                                   STORAGE_TEXT(f->error), STORAGE_INT(generation)),
+                      NULL);
+}
+
+/* An answer to a call from before the sister's database changed tells nothing: the row stays as it is, and is tried again. */
 static int run_result(storage_db_t *db, storage_job_t *job)
 {
   flight_t *f = (flight_t *)job;
-  if (f->acknowledged)
-    return storage_exec(db,
-                        "UPDATE outbox SET done_at = ?3, attempts = attempts + 1, last_error = NULL"
-                        " WHERE account = ?1 AND sister = ?2",
-                        STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
-                                     STORAGE_INT((int64_t)clock_wall_ms())),
-                        NULL);
-  return storage_exec(
-      db, "UPDATE outbox SET attempts = attempts + 1, last_error = ?3 WHERE account = ?1 AND sister = ?2",
-      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url), STORAGE_TEXT(f->error)), NULL);
+  sister_note_t now;
+  int err = sister_note_read(db, f->peer->url, &now);
+  f->news = now.generation != f->then.generation ? SISTER_LATE : SISTER_SAME;
+  if (!err && f->reported)
+    err = sister_note_report(db, f->peer->url, &f->then, &f->report, &f->news, &now.generation);
+  if (err || f->news == SISTER_LATE)
+    return err;
+  return f->acknowledged ? note_told(db, f, now.generation) : note_untold(db, f, now.generation);
+}
+
+/* Instances of a sister that do not share one database would bring such news with every answer. */
+static void say_news(peer_t *peer, sister_news_t news)
+{
+  uint64_t now = clock_mono_ms();
+  if ((news != SISTER_ANOTHER && news != SISTER_OLDER) || now < peer->say_at)
+    return;
+  sister_log_news(peer->host, news);
+  peer->say_at = now + OUTBOX_NEWS_MS;
 }
 
 static size_t busy_count(const peer_t *peer)
@@ -179,6 +225,8 @@ static void on_result(storage_job_t *job, int err)
   if (err)
     log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host,
              smpl_strerror(err));
+  else
+    say_news(f->peer, f->news);
   free_left(o);
   look(o);
 }
@@ -220,6 +268,7 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
 {
   char why[REPORT_MAX];
   flight_t *f = ctx;
+  f->reported = !reply->err && identity_of_report(reply->body, &f->report);
   if (reply->err)
     snprintf(why, sizeof why, "%s", reply->why);
   else
@@ -229,26 +278,41 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
   conclude(f, !reply->err && reply->status >= 200 && reply->status < 300, why);
 }
 
-static void launch(flight_t *f, const char *account, const char *name, const char *key)
+/* stmt: a row of fresh_sql or again_sql. */
+static void launch(flight_t *f, storage_stmt_t *stmt)
 {
   char path[64];
   peer_t *peer = f->peer;
+  const char *account = storage_text(stmt, 0);
+  f->deletes = !storage_is_null(stmt, 3);
   json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", account,
-                           "attributes", "name", name, "key", key);
+                           "attributes", "name", storage_text(stmt, 1), "key", storage_text(stmt, 2));
   if (body == NULL || text_copy(f->account, sizeof f->account, account) != SMPL_OK) {
     json_decref(body);
     return;
   }
   snprintf(path, sizeof path, "/internal/v1/accounts/%s", account);
-  sister_request_t request = {
-      .method = "PUT", .base_url = peer->url, .path = path, .body = body, .timeout_ms = OUTBOX_TIMEOUT_MS};
+  sister_request_t request = {.method = f->deletes ? "DELETE" : "PUT",
+                              .base_url = peer->url,
+                              .path = path,
+                              .body = f->deletes ? NULL : body,
+                              .timeout_ms = OUTBOX_TIMEOUT_MS};
   f->busy = true;
+  f->then = peer->note;
   int err = sisters_call(peer->owner->sisters, &request, on_reply, f);
   json_decref(body);
   if (err) {
     f->busy = false;
     note_failure(peer, smpl_strerror(err));
   }
+}
+
+static size_t again_count(const peer_t *peer)
+{
+  size_t n = 0;
+  for (size_t i = 0; i < OUTBOX_PARALLEL; i++)
+    n += peer->flights[i].busy && peer->flights[i].again;
+  return n;
 }
 
 static bool in_flight(const peer_t *peer, const char *account)
@@ -267,42 +331,89 @@ static flight_t *free_flight(peer_t *peer)
   return NULL;
 }
 
-/* Starts what is due at this sister; true if there is anything to do, now or later. Least tried first, so that an account
- * which the sister refuses does not hold up the others. */
-static bool serve(peer_t *peer)
+#define ROWS                                                                                                 \
+  "SELECT o.account, a.name, a.key, a.deleted_at FROM outbox o JOIN accounts a ON a.id = o.account"          \
+  " WHERE o.sister = ?1"
+
+/* Least tried first, so that an account which the sister refuses does not hold up the others. */
+static const char fresh_sql[] = ROWS " AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2";
+/* The same of what an earlier database of the sister was told, oldest first. */
+static const char again_sql[] =
+    ROWS " AND o.done_at IS NOT NULL AND o.generation < ?3 AND o.generation ="
+         " (SELECT min(generation) FROM outbox WHERE sister = ?1 AND done_at IS NOT NULL)"
+         " ORDER BY o.attempts, o.rowid LIMIT ?2";
+
+/* Starts what is due of the one kind, until `most` of it or `all` of both are under way. True if there is any. */
+static bool start(peer_t *peer, bool again, size_t most, size_t all)
 {
   storage_db_t *db = storage_reader(peer->owner->storage);
-  bool any = busy_count(peer) > 0;
-  storage_stmt_t *stmt =
-      storage_query(db,
-                    "SELECT o.account, a.name, a.key FROM outbox o JOIN accounts a ON a.id = o.account"
-                    " WHERE o.sister = ?1 AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2",
-                    STORAGE_ARGS(STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL)));
+  const storage_arg_t args[] = {STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL),
+                                STORAGE_INT(peer->note.generation)};
+  bool any = false;
+  storage_stmt_t *stmt = storage_query(db, again ? again_sql : fresh_sql, args, again ? 3 : 2);
   while (storage_step(stmt) == 1) {
+    size_t busy = busy_count(peer), others = again_count(peer);
     any = true;
-    bool due = peer->failures == 0 || clock_mono_ms() >= peer->next_at;
-    size_t most = peer->failures == 0 ? OUTBOX_PARALLEL : 1;
-    if (!due || busy_count(peer) >= most) {
+    if (busy >= all || (again ? others : busy - others) >= most) {
       storage_finish(stmt);
       break;
     }
-    if (!in_flight(peer, storage_text(stmt, 0)))
-      launch(free_flight(peer), storage_text(stmt, 0), storage_text(stmt, 1), storage_text(stmt, 2));
+    if (in_flight(peer, storage_text(stmt, 0)))
+      continue;
+    flight_t *f = free_flight(peer);
+    f->again = again;
+    launch(f, stmt);
   }
   return any;
 }
 
+/* A failing sister is tried with one account at a time, of either kind in turn. */
+static bool try_failing(peer_t *peer)
+{
+  size_t all = clock_mono_ms() >= peer->next_at ? 1 : 0;
+  bool first = peer->failures % 2 == 0;
+  bool any = start(peer, first, all, all);
+  return start(peer, !first, all, all) || any;
+}
+
+/* Starts what is due at this sister; true if there is anything to do, now or later. */
+static bool serve(peer_t *peer)
+{
+  if (sister_note_read(storage_reader(peer->owner->storage), peer->url, &peer->note))
+    return true;
+  if (peer->failures > 0)
+    return try_failing(peer) || busy_count(peer) > 0;
+  bool again = start(peer, true, 1, OUTBOX_PARALLEL);
+  bool fresh = start(peer, false, OUTBOX_PARALLEL, OUTBOX_PARALLEL);
+  if (again)
+    start(peer, true, OUTBOX_AGAIN, OUTBOX_PARALLEL);
+  return again || fresh || busy_count(peer) > 0;
+}
+
 /* ---- waiting ---- */
+
+/* 1 if the database that the sister has now was told of the account. */
+static int told_count(outbox_t *o, const peer_t *peer, const char *account, int64_t *told)
+{
+  sister_note_t note;
+  storage_db_t *db = storage_reader(o->storage);
+  int err = sister_note_read(db, peer->url, &note);
+  return err ? err
+             : storage_number(db,
+                              "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2"
+                              " AND done_at IS NOT NULL AND generation >= ?3",
+                              STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(peer->url),
+                                           STORAGE_INT(note.generation)),
+                              told);
+}
 
 static int64_t pending_count(outbox_t *o, const char *account)
 {
   int64_t all = 0;
   for (size_t i = 0; i < o->peer_count; i++) {
-    int64_t n = 1;
-    storage_number(storage_reader(o->storage),
-                   "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NULL",
-                   STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i]->url)), &n);
-    all += n;
+    int64_t told = 0;
+    told_count(o, o->peers[i], account, &told);
+    all += told == 0;
   }
   return all;
 }
@@ -352,6 +463,11 @@ static void look(outbox_t *o)
     uv_timer_start(&o->timer, on_timer, any || o->waiters != NULL ? OUTBOX_TICK_MS : OUTBOX_POLL_MS, 0);
 }
 
+void outbox_look(outbox_t *o)
+{
+  look(o);
+}
+
 void outbox_tell(outbox_t *o, const char *account, uint64_t wait_ms, void (*done)(void *ctx), void *ctx)
 {
   waiter_t *w = o->waiter_count < OUTBOX_WAITERS_MAX ? calloc(1, sizeof *w) : NULL;
@@ -377,10 +493,7 @@ json_t *outbox_report(outbox_t *o, const char *account)
   json_t *report = json_pack("{s:[], s:[]}", "provisioned", "pending");
   for (size_t i = 0; i < o->peer_count; i++) {
     int64_t told = 0;
-    int err = storage_number(
-        storage_reader(o->storage),
-        "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2 AND done_at IS NOT NULL",
-        STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(o->peers[i]->url)), &told);
+    int err = told_count(o, o->peers[i], account, &told);
     json_t *list = json_object_get(report, told > 0 ? "provisioned" : "pending");
     if (err || json_array_append_new(list, json_string(o->peers[i]->host)) != 0) {
       json_decref(report);

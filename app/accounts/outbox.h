@@ -1,7 +1,9 @@
-/* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, until each has acknowledged it. What is
- * still to be told is a table, written in the transaction that creates the account; a sister that is down, or this process
- * killed, means later, not never. A failing sister is tried alone and with growing pauses; trying never ends. Loop's thread
- * but for outbox_add. */
+/* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, or DELETE where it was deleted, until each has acknowledged
+ * it. What is still to be told is a table, written in the transaction that changes the account; a sister that is down, or this process
+ * killed, means later, not never. A failing sister is tried alone and with growing pauses; trying never ends.
+ *
+ * Each answer says which database the sister has. When that is another one than before, or an older one, the sister is told of all accounts
+ * again (sister_store.h), a few at a time beside what is new. Loop's thread but for outbox_add. */
 #pragma once
 
 #include "app/services/sister.h"
@@ -9,12 +11,14 @@
 
 enum {
   OUTBOX_SISTERS_MAX = 16,
-  OUTBOX_PARALLEL = 4,       /* accounts told to one sister at once, while it answers */
+  OUTBOX_PARALLEL = 4, /* accounts told to one sister at once, while it answers */
+  OUTBOX_AGAIN = 2,    /* of these, what was told before: at least one, so that neither waits for the other */
   OUTBOX_TIMEOUT_MS = 3000,  /* of one call */
   OUTBOX_PAUSE_MIN_MS = 250, /* after the first failure; doubles */
   OUTBOX_PAUSE_MAX_MS = 5000,
-  OUTBOX_TICK_MS = 250,  /* how often due work is looked for while there is some */
-  OUTBOX_POLL_MS = 5000, /* and when there is none: another process may have written some */
+  OUTBOX_TICK_MS = 250,   /* how often due work is looked for while there is some */
+  OUTBOX_POLL_MS = 5000,  /* and when there is none: another process may have written some */
+  OUTBOX_NEWS_MS = 60000, /* between two lines about one sister's databases */
   OUTBOX_WAITERS_MAX = 256,
 };
 
@@ -37,6 +41,9 @@ int outbox_add(storage_db_t *db, outbox_t *outbox, const char *account);
 /* Rows were committed: tells them at once. done is called later, once: when every sister has acknowledged, or after
  * wait_ms. account is copied. */
 void outbox_tell(outbox_t *outbox, const char *account, uint64_t wait_ms, void (*done)(void *ctx), void *ctx);
+
+/* Something may be due: a sister has another database. */
+void outbox_look(outbox_t *outbox);
 
 /* {"provisioned": [names], "pending": [names]} of the account; NULL on error. */
 json_t *outbox_report(outbox_t *outbox, const char *account);

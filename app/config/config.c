@@ -75,7 +75,7 @@ static const route_t routes[] = {
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
-  return product_open(env, &config_schema, config_provision, &kind, state, diag);
+  return product_open(env, &config_schema, config_provision, config_forget, &kind, state, diag);
 }
 
 const service_t config_service = {

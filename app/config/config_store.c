@@ -249,6 +249,17 @@ int config_remove(storage_db_t *db, change_t *c)
   return err ? err : changed == 0 ? not_found(c) : SMPL_OK;
 }
 
+int config_forget(storage_db_t *db, const char *account)
+{
+  static const char *const texts[] = {"DELETE FROM configs WHERE account = ?1",
+                                      "DELETE FROM config_types WHERE account = ?1",
+                                      "DELETE FROM config_overrides WHERE account = ?1"};
+  int err = SMPL_OK;
+  for (size_t i = 0; i < sizeof texts / sizeof *texts && !err; i++)
+    err = storage_exec(db, texts[i], STORAGE_ARGS(STORAGE_TEXT(account)), NULL);
+  return err;
+}
+
 int config_provision(storage_db_t *db, const char *account, int64_t now)
 {
   return storage_exec(db,

@@ -15,6 +15,8 @@ int config_replace(storage_db_t *db, change_t *change);
 int config_remove(storage_db_t *db, change_t *change);
 /* What a new account begins with: the config `common`. */
 int config_provision(storage_db_t *db, const char *account, int64_t now);
+/* All that an account has: product_forget. */
+int config_forget(storage_db_t *db, const char *account);
 
 /* The config as a resource. SMPL_ENOENT. */
 int config_get(storage_db_t *db, const char *account, const char *id, json_t **resource);

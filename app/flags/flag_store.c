@@ -282,3 +282,8 @@ int flag_remove(storage_db_t *db, change_t *c)
   c->status = 204;
   return err ? err : changed == 0 ? not_found(c) : SMPL_OK;
 }
+
+int flag_forget(storage_db_t *db, const char *account)
+{
+  return storage_exec(db, "DELETE FROM flags WHERE account = ?1", STORAGE_ARGS(STORAGE_TEXT(account)), NULL);
+}

@@ -20,6 +20,8 @@ enum {
 int flag_create(storage_db_t *db, change_t *change);
 int flag_replace(storage_db_t *db, change_t *change);
 int flag_remove(storage_db_t *db, change_t *change);
+/* All that an account has: product_forget. */
+int flag_forget(storage_db_t *db, const char *account);
 
 /* The flag as a resource. SMPL_ENOENT. */
 int flag_get(storage_db_t *db, const char *account, const char *id, json_t **resource);

@@ -118,7 +118,7 @@ static const route_t routes[] = {
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
-  return product_open(env, &flag_schema, NULL, &kind, state, diag);
+  return product_open(env, &flag_schema, NULL, flag_forget, &kind, state, diag);
 }
 
 const service_t flags_service = {

@@ -60,7 +60,16 @@
       "attributes": {"type": "object", "required": ["name"], "properties": {                                   \
         "name": {"type": "string", "maxLength": 255}, "key": {"type": ["string", "null"]},                     \
         "created_at": {"type": ["string", "null"], "format": "date-time", "readOnly": true},                   \
-        "updated_at": {"type": ["string", "null"], "format": "date-time", "readOnly": true}}}}}}})}
+        "updated_at": {"type": ["string", "null"], "format": "date-time", "readOnly": true}}}}},              \
+      "meta": {"$ref": "#/components/schemas/DatabaseReport"}}})},                                           \
+  {"AccountIds", JSON_TEXT({"type": "object", "title": "AccountIds", "required": ["data", "meta"], "properties": { \
+      "data": {"type": "array", "items": {"type": "string", "format": "uuid"}},                              \
+      "meta": {"$ref": "#/components/schemas/DatabaseReport"}}})},                                           \
+  {"DatabaseReport", JSON_TEXT({"type": "object", "title": "DatabaseReport", "readOnly": true,               \
+    "description": "Which database this service has, and how many changes of accounts it has heard of.",     \
+    "properties": {"database": {"type": "string", "format": "uuid"},                                         \
+      "epoch": {"type": "string", "format": "uuid", "description": "Another one after a restore."},          \
+      "heard": {"type": "integer"}}})}
 
 #define DOC_ROUTES_TENANT                                                                                      \
   {METHOD_PUT, "/internal/v1/accounts/{id}", TIER_INTERNAL, tenants_put, "provision_account",                  \
@@ -71,8 +80,16 @@
    doc_account_parameters, doc_tenant_put_responses},                                                          \
   {METHOD_GET, "/internal/v1/accounts/{id}", TIER_INTERNAL, tenants_get, "get_provisioned_account",            \
    "Get account", "What this service knows of an account.", "Internal", OPERATION_OPEN, NULL, NULL, doc_account_parameters, \
-   doc_tenant_get_responses}
+   doc_tenant_get_responses},                                                                                  \
+  {METHOD_DELETE, "/internal/v1/accounts/{id}", TIER_INTERNAL, tenants_delete, "forget_account",               \
+   "Forget account", "Called by the account service when an account was deleted: all that this service has of it goes. " \
+   "The same call again changes nothing.", "Internal", OPERATION_PROVISION, NULL, NULL, doc_account_parameters, \
+   doc_tenant_delete_responses},                                                                               \
+  {METHOD_GET, "/internal/v1/accounts", TIER_INTERNAL, tenants_list, "list_provisioned_accounts",              \
+   "List account ids", "Which accounts this service knows, in the order of their ids. Asked by the account service, which " \
+   "compares.", "Internal", OPERATION_OPEN, NULL, NULL, doc_tenant_list_parameters, doc_tenant_list_responses}
 /* clang-format on */
 
-extern const route_parameter_t doc_account_parameters[];
-extern const route_response_t doc_tenant_put_responses[], doc_tenant_get_responses[];
+extern const route_parameter_t doc_account_parameters[], doc_tenant_list_parameters[];
+extern const route_response_t doc_tenant_put_responses[], doc_tenant_get_responses[],
+    doc_tenant_delete_responses[], doc_tenant_list_responses[];

@@ -65,13 +65,14 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
 }
 
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
-                 const struct resource_kind *kind, void **state, diag_t *diag)
+                 product_forget forget, const struct resource_kind *kind, void **state, diag_t *diag)
 {
   *state = NULL;
   product_t *p = calloc(1, sizeof *p);
   if (p == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   p->provision = provision;
+  p->forget = forget;
   p->kind = kind;
   int err = open_parts(p, env, schema, diag);
   if (err) {

@@ -12,12 +12,15 @@
 
 /* Writer thread: rows that every new account begins with. */
 typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t now);
+/* Writer thread: all rows of an account that is deleted, but for the tenant's own. */
+typedef int (*product_forget)(storage_db_t *db, const char *account);
 
 enum {
   PRODUCT_READS_MAX =
       1024, /* long reads that wait for the reading thread, in turns by account; whoever has most of them gives way */
   PRODUCT_READ_TURN_MS =
       10, /* of the reading thread's time: one that took longer is paid for with as many turns */
+  TENANTS_PAGE_MAX = 1000, /* ids in one page of those that are known here */
   TENANT_BYTES_MAX =
       64 << 20 /* that an account may have stored in one product; writes that would add to more are 409 */
 };
@@ -35,6 +38,7 @@ typedef struct product {
   turns_t *reads; /* that wait for the reading thread, which has one at a time */
   char accounts_url[SISTER_URL_MAX];
   product_provision provision; /* NULL for none */
+  product_forget forget;
   const struct resource_kind *kind;
   void (*closed)(void *ctx);
   void *closed_ctx;
@@ -65,7 +69,7 @@ typedef struct product {
 
 /* service_t.open and close: *state is a product_t, and the service pointer of every handler. */
 int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
-                 const struct resource_kind *kind, void **state, diag_t *diag);
+                 product_forget forget, const struct resource_kind *kind, void **state, diag_t *diag);
 /* service_t.reload. */
 int product_reload(void *state, const service_env_t *env, diag_t *diag);
 void product_close(void *state, void (*done)(void *ctx), void *ctx);
@@ -126,6 +130,9 @@ int tenants_bytes(storage_db_t *db, const char *account, int64_t *bytes);
 /* After it wrote: problem, if it has added to what is more than TENANT_BYTES_MAX now. */
 int tenants_check_bytes(storage_db_t *db, const char *account, int64_t before, problem_t *problem);
 
-/* Handlers of PUT and GET /internal/v1/accounts/{id}. */
+/* Handlers of PUT, GET and DELETE /internal/v1/accounts/{id}, and of GET /internal/v1/accounts. Their answers say in `meta` which
+ * database it is, and how much it has heard of (identity.h). */
 void tenants_put(request_t *request, void *service);
 void tenants_get(request_t *request, void *service);
+void tenants_delete(request_t *request, void *service);
+void tenants_list(request_t *request, void *service);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/services/identity.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -263,6 +264,9 @@ static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *dia
       return diag_fail(diag, SMPL_EINVAL, "%s: cannot bring the schema from %lld to %lld: %s", db->path,
                        (long long)version, (long long)version + 1, sqlite3_errmsg(db->handle));
   }
+  if (identity_ensure(db))
+    return diag_fail(diag, SMPL_EINVAL, "%s: cannot give it an identity: %s", db->path,
+                     sqlite3_errmsg(db->handle));
   return SMPL_OK;
 }
 

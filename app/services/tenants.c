@@ -1,9 +1,12 @@
 #include <string.h>
 
 #include "app/services/doc.h"
+#include "app/services/identity.h"
 #include "app/services/jsonapi.h"
 #include "app/services/product.h"
+#include "app/services/rows.h"
 #include "common/error.h"
+#include "common/text.h"
 
 const route_parameter_t doc_account_parameters[] = {DOC_ACCOUNT_ID, {0}};
 const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name and key are as given now",
@@ -15,6 +18,17 @@ const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name 
                                                      {503, "Cannot be served now", "ErrorResponse"},
                                                      {0}};
 const route_response_t doc_tenant_get_responses[] = {{200, "The account", "AccountNotice"}, DOC_MISSING, {0}};
+const route_response_t doc_tenant_delete_responses[] = {{200, "It is not known here any more", "AccountIds"},
+                                                        DOC_MISSING,
+                                                        DOC_ERRORS_CALLER,
+                                                        {503, "Cannot be served now", "ErrorResponse"},
+                                                        {0}};
+const route_parameter_t doc_tenant_list_parameters[] = {
+    {"after", "query", "Only ids greater than this one.", DOC_UUID_SCHEMA, 0},
+    {"size", "query", "So many ids at most; 0 for none, to see meta alone.",
+     "{\"type\": \"integer\", \"minimum\": 0, \"maximum\": 1000, \"default\": 1000}", 0},
+    {0}};
+const route_response_t doc_tenant_list_responses[] = {{200, "Ids", "AccountIds"}, DOC_INVALID, {0}};
 
 static const jsonapi_field_t fields[] = {
     {"name", FIELD_STRING, true, false, 255},
@@ -81,6 +95,16 @@ static json_t *document_of(storage_db_t *db, const char *id, int *err)
   return jsonapi_document(jsonapi_resource("account", id, attributes));
 }
 
+/* With the database's own report as its meta. */
+static int add_report(storage_db_t *db, json_t *document)
+{
+  identity_t identity;
+  int err = identity_read(db, &identity);
+  if (err)
+    return err;
+  return json_object_set_new(document, "meta", identity_report(&identity)) == 0 ? SMPL_OK : SMPL_ENOMEM;
+}
+
 static int put(storage_db_t *db, change_t *c)
 {
   product_t *p = c->service;
@@ -90,6 +114,7 @@ static int put(storage_db_t *db, change_t *c)
   if (known < 0)
     return known;
   c->status = known == 1 ? 200 : 201;
+  int64_t changed = 0;
   /* An update that changes nothing writes nothing, so repeated calls keep updated_at. */
   int err =
       storage_exec(db,
@@ -98,12 +123,28 @@ static int put(storage_db_t *db, change_t *c)
                    " WHERE name <> ?2 OR key IS NOT ?3",
                    STORAGE_ARGS(STORAGE_TEXT(c->id), STORAGE_TEXT(name), STORAGE_TEXT(key),
                                 STORAGE_INT(c->now)),
-                   NULL);
+                   &changed);
   if (!err && known == 0 && p->provision != NULL)
     err = p->provision(db, c->id, c->now);
+  if (!err && changed > 0)
+    err = identity_heard(db);
   if (!err)
     c->document = document_of(db, c->id, &err);
-  return err;
+  return err ? err : add_report(db, c->document);
+}
+
+static int forget(storage_db_t *db, change_t *c)
+{
+  const product_t *p = c->service;
+  int64_t changed = 0;
+  int err = p->forget(db, c->id);
+  if (!err)
+    err = storage_exec(db, "DELETE FROM tenants WHERE id = ?1", STORAGE_ARGS(STORAGE_TEXT(c->id)), &changed);
+  if (!err && changed > 0)
+    err = identity_heard(db);
+  c->status = 200;
+  c->document = json_pack("{s:[]}", "data");
+  return err ? err : add_report(db, c->document);
 }
 
 static int check(change_t *c)
@@ -147,4 +188,47 @@ void tenants_get(request_t *request, void *service)
   } else {
     jsonapi_reply(request, 200, document);
   }
+}
+
+void tenants_delete(request_t *request, void *service)
+{
+  product_t *p = service;
+  const char *id = request_parameter(request, "id");
+  if (!uuid_valid(id)) {
+    reply_not_found(request, "account", id);
+    return;
+  }
+  change_t *c = change_new(request, sizeof *c, service, NULL);
+  if (c == NULL)
+    return;
+  c->id = id;
+  c->run = forget;
+  change_start(p->storage, c);
+}
+
+void tenants_list(request_t *request, void *service)
+{
+  product_t *p = service;
+  storage_db_t *db = storage_reader(p->storage);
+  const char *after = request_query(request, "after"), *size = request_query(request, "size");
+  uint64_t most = TENANTS_PAGE_MAX;
+  json_t *ids = NULL;
+  if (size != NULL && text_parse_u64(size, strlen(size), TENANTS_PAGE_MAX, &most)) {
+    request_reply_error(request, 400, "Invalid query parameter", NULL, "size", "expected a number up to %d",
+                        TENANTS_PAGE_MAX);
+    return;
+  }
+  int err = rows_ids(storage_query(db, "SELECT id FROM tenants WHERE id > ?1 ORDER BY id LIMIT ?2",
+                                   STORAGE_ARGS(STORAGE_TEXT(after != NULL ? after : ""),
+                                                STORAGE_INT((int64_t)most))),
+                     &ids);
+  json_t *document = err ? NULL : json_pack("{s:o}", "data", ids);
+  if (!err)
+    err = document != NULL ? add_report(db, document) : SMPL_ENOMEM;
+  if (!err) {
+    jsonapi_reply(request, 200, document);
+    return;
+  }
+  json_decref(document);
+  reply_storage_error(request, err);
 }

@@ -157,6 +157,15 @@ const char *request_parameter(const request_t *r, const char *name)
   return strcmp(name, "id") == 0 ? r->id : NULL;
 }
 
+const char *request_query(const request_t *r, const char *name)
+{
+  size_t len = strlen(name);
+  for (const char *const *q = r->query; q != NULL && *q != NULL; q++)
+    if (strncmp(*q, name, len) == 0 && (*q)[len] == '=')
+      return *q + len + 1;
+  return NULL;
+}
+
 int request_query_each(const request_t *r, int (*each)(void *ctx, const char *name, const char *value),
                        void *ctx)
 {

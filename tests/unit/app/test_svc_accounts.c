@@ -12,6 +12,8 @@
 #include "app/accounts/account_store.h"
 #include "app/accounts/key_store.h"
 #include "app/accounts/outbox.h"
+#include "app/accounts/sister_store.h"
+#include "app/accounts/sister_watch.h"
 #include "app/services/storage_db.h"
 #include "common/error.h"
 #include "tests/unit/app/svc_fake.h"
@@ -152,7 +154,7 @@ static void any_number_of_accounts_may_have_one_name(void **state)
 enum { CALLS_MAX = 4096 };
 
 static struct played {
-  char path[128], host[64];
+  char method[8], path[128], host[64];
   sister_cb cb;
   void *ctx;
 } calls[CALLS_MAX];
@@ -171,8 +173,8 @@ int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb 
 {
   (void)sisters;
   assert_true(call_count < CALLS_MAX);
-  assert_string_equal(request->method, "PUT");
   struct played *c = &calls[call_count++];
+  snprintf(c->method, sizeof c->method, "%s", request->method);
   snprintf(c->path, sizeof c->path, "%s", request->path);
   snprintf(c->host, sizeof c->host, "%s", request->base_url);
   c->cb = cb;
@@ -183,6 +185,18 @@ int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb 
 static void reply(size_t i, int err, int status)
 {
   calls[i].cb(calls[i].ctx, &(sister_reply_t){.err = err, .status = status, .why = err ? "down" : NULL});
+}
+
+#define EPOCH_1 "11111111-2222-4333-8444-555555555501"
+#define EPOCH_2 "11111111-2222-4333-8444-555555555502"
+
+/* 200 from a sister that says which database it has. ids: NULL, or what it knows. */
+static void reply_as(size_t i, const char *epoch, int heard, json_t *ids)
+{
+  json_t *body = json_pack("{s:o?, s:{s:s, s:s, s:i}}", "data", ids, "meta", "database", ACCOUNT, "epoch",
+                           epoch, "heard", heard);
+  calls[i].cb(calls[i].ctx, &(sister_reply_t){.status = 200, .body = body});
+  json_decref(body);
 }
 
 static uv_loop_t loop;
@@ -563,6 +577,271 @@ static void a_wrong_sister_in_a_reload_changes_nothing(void **state)
   close_outbox();
 }
 
+/* Makes accounts that the sister has acknowledged, with its first database; heard counts them. */
+static void make_told(size_t count)
+{
+  char id[UUID_TEXT_MAX];
+  open_outbox(one);
+  for (size_t i = 0; i < count; i++) {
+    create_account(id);
+    outbox_look(outbox);
+    while (call_count <= i)
+      uv_run(&loop, UV_RUN_ONCE);
+    reply_as(i, EPOCH_1, (int)i + 1, NULL);
+    settle();
+  }
+  look_again();
+  /* The first answer of all tells nothing of what was told before, so none was told twice. */
+  assert_int_equal(call_count, count);
+}
+
+/* As if a call that begins now were answered by another database. */
+static void answer_new_account_as(const char *epoch, int heard)
+{
+  char id[UUID_TEXT_MAX];
+  size_t i = call_count;
+  create_account(id);
+  outbox_look(outbox);
+  await_calls(i + 1);
+  assert_non_null(strstr(calls[i].path, id));
+  reply_as(i, epoch, heard, NULL);
+}
+
+static void another_database_is_told_all_again_a_few_at_a_time(void **state)
+{
+  (void)state;
+  make_told(20);
+  answer_new_account_as(EPOCH_2, 1);
+  for (size_t told = 0; told < 20; told++) {
+    settle();
+    assert_in_range(call_count - 21 - told, 1, OUTBOX_AGAIN);
+    reply_as(21 + told, EPOCH_2, (int)told + 2, NULL);
+  }
+  look_again();
+  assert_int_equal(call_count, 41); /* the new one was told to it already */
+  for (size_t i = 21; i < 41; i++)  /* each of the others once */
+    for (size_t j = 21; j < i; j++)
+      assert_string_not_equal(calls[i].path, calls[j].path);
+  close_outbox();
+}
+
+static void the_same_database_that_has_heard_less_is_told_all_again(void **state)
+{
+  (void)state;
+  make_told(3);
+  answer_new_account_as(EPOCH_1, 2);
+  for (size_t i = 4; i < 7; i++) {
+    settle();
+    reply_as(i, EPOCH_1, (int)i, NULL);
+  }
+  look_again();
+  assert_int_equal(call_count, 7);
+  close_outbox();
+}
+
+static void answers_that_overtake_each_other_are_no_older_database(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  (void)state;
+  make_told(1);
+  for (int i = 0; i < 3; i++)
+    create_account(id);
+  outbox_look(outbox);
+  await_calls(4);
+  reply_as(3, EPOCH_1, 4, NULL);
+  settle();
+  reply_as(2, EPOCH_1, 3, NULL);
+  reply_as(1, EPOCH_1, 2, NULL);
+  look_again();
+  assert_int_equal(call_count, 4);
+  close_outbox();
+}
+
+static void an_answer_from_before_a_restore_acknowledges_nothing(void **state)
+{
+  char early[UUID_TEXT_MAX], id[UUID_TEXT_MAX];
+  (void)state;
+  make_told(1);
+  create_account(early);
+  outbox_look(outbox);
+  await_calls(2);
+  create_account(id);
+  outbox_look(outbox);
+  await_calls(3);
+  reply_as(2, EPOCH_2, 1, NULL); /* restored meanwhile */
+  settle();
+  reply_as(1, EPOCH_1, 2, NULL); /* the old database had it */
+  settle();
+  assert_int_equal(listed(early, "pending"), 1);
+  bool again = false;
+  for (size_t i = 3; i < call_count; i++)
+    again = again || strstr(calls[i].path, early) != NULL;
+  assert_true(again);
+  close_outbox();
+}
+
+static void what_is_told_again_keeps_no_new_account_waiting(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  (void)state;
+  make_told(20);
+  answer_new_account_as(EPOCH_2, 1);
+  settle();
+  assert_int_equal(call_count, 21 + OUTBOX_AGAIN); /* nobody answers them */
+  create_account(id);
+  outbox_look(outbox);
+  assert_int_equal(call_count, 21 + OUTBOX_AGAIN + 1);
+  assert_non_null(strstr(calls[21 + OUTBOX_AGAIN].path, id));
+  close_outbox();
+}
+
+static void new_accounts_leave_a_place_to_what_is_told_again(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  size_t fresh = 0;
+  (void)state;
+  make_told(5);
+  for (int i = 0; i < 20; i++)
+    create_account(id);
+  outbox_look(outbox);
+  await_calls(5 + OUTBOX_PARALLEL);
+  reply_as(5, EPOCH_2, 1, NULL);
+  settle();
+  for (size_t i = 6; i < 20; i++) {
+    bool again = false;
+    for (size_t j = 0; j < 5; j++)
+      again = again || strcmp(calls[i].path, calls[j].path) == 0;
+    fresh += !again;
+    reply_as(i, EPOCH_2, (int)i, NULL);
+    settle();
+  }
+  assert_true(fresh > 0 && fresh < 14); /* both go on */
+  close_outbox();
+}
+
+static int run_deletion(storage_db_t *at, storage_job_t *job)
+{
+  return account_delete(at, ((creation_t *)job)->id, 10);
+}
+
+static void a_deletion_is_told_and_an_answer_to_what_was_said_before_does_not_count(void **state)
+{
+  creation_t c = {.job = {.run = run_deletion, .done = on_creation}};
+  (void)state;
+  open_outbox(one);
+  create_account(c.id);
+  outbox_look(outbox);
+  await_calls(1);
+  assert_int_equal(storage_write(storage, &c.job), SMPL_OK);
+  while (!c.done)
+    uv_run(&loop, UV_RUN_ONCE);
+  reply_as(0, EPOCH_1, 1, NULL);
+  settle();
+  await_calls(2);
+  assert_string_equal(calls[1].method, "DELETE");
+  assert_string_equal(calls[1].path, calls[0].path);
+  reply_as(1, EPOCH_1, 2, NULL);
+  look_again();
+  assert_int_equal(call_count, 2);
+  close_outbox();
+}
+
+static void a_tombstone_is_kept_for_90_days(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  int64_t left = 0;
+  const int64_t day = 24 * 3600 * 1000LL;
+  (void)state;
+  for (int i = 0; i < ACCOUNT_BURIED_MAX + 1; i++) {
+    assert_int_equal(uuid_generate(id), SMPL_OK);
+    assert_int_equal(account_insert(db, id, "Acme", 5), SMPL_OK);
+    assert_int_equal(account_delete(db, id, day), SMPL_OK);
+  }
+  const int64_t due = day + ACCOUNT_TOMBSTONE_DAYS * day;
+  const struct {
+    int64_t at, left;
+  } steps[] = {{due, ACCOUNT_BURIED_MAX + 2}, {due + 1, 2}, {due + 1, 1}};
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    assert_int_equal(account_bury(db, steps[i].at), SMPL_OK);
+    assert_int_equal(storage_number(db, "SELECT count(*) FROM accounts", STORAGE_NO_ARGS, &left), SMPL_OK);
+    assert_int_equal(left, steps[i].left); /* ACCOUNT lives */
+  }
+}
+
+/* ---- what sisters know and we do not ---- */
+
+static char stray_text[4096];
+
+static void keep_text(void *ctx, const char *text)
+{
+  (void)ctx;
+  snprintf(stray_text + strlen(stray_text), sizeof stray_text - strlen(stray_text), "%s\n", text);
+}
+
+static void strays_are_listed_bounded_and_forgotten_once_they_are_gone(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  int64_t strays = 0, kept = 0;
+  json_t *ids = json_pack("[s]", ACCOUNT);
+  (void)state;
+  assert_int_equal(sister_note_again(db, one[0]), SMPL_OK);
+  for (int i = 0; i < STRAYS_MAX + 5; i++) {
+    uuid_generate(id);
+    json_array_append_new(ids, json_string(id));
+  }
+  assert_int_equal(sister_compare(db, one[0], ids, 100, &strays), SMPL_OK);
+  assert_int_equal(sister_compared(db, one[0], 100, strays), SMPL_OK);
+  assert_int_equal(strays, STRAYS_MAX + 5);
+  assert_int_equal(storage_number(db, "SELECT count(*) FROM strays", STORAGE_NO_ARGS, &kept), SMPL_OK);
+  assert_int_equal(kept, STRAYS_MAX);
+  stray_text[0] = '\0';
+  assert_int_equal(sister_each_stray(db, keep_text, NULL), SMPL_OK);
+  assert_non_null(
+      strstr(stray_text, "http://config.internal knows 1005 accounts that this database does not: "));
+  assert_non_null(strstr(stray_text, " and 985 more\n"));
+  strays = 0;
+  json_array_clear(ids);
+  assert_int_equal(sister_compare(db, one[0], ids, 101, &strays), SMPL_OK);
+  assert_int_equal(sister_compared(db, one[0], 101, strays), SMPL_OK);
+  stray_text[0] = '\0';
+  assert_int_equal(sister_each_stray(db, keep_text, NULL), SMPL_OK);
+  assert_string_equal(stray_text, "");
+  json_decref(ids);
+}
+
+static void the_watch_compares_page_by_page_and_again_after_a_change(void **state)
+{
+  char id[UUID_TEXT_MAX];
+  json_t *page = json_array();
+  sister_watch_t *watch = NULL;
+  int64_t strays = 0;
+  (void)state;
+  open_outbox(one);
+  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, one, &watch), SMPL_OK);
+  await_calls(1);
+  assert_string_equal(calls[0].path, "/internal/v1/accounts?size=0");
+  reply_as(0, EPOCH_1, 0, json_array()); /* which database it is comes first */
+  await_calls(2);
+  assert_string_equal(calls[1].path, "/internal/v1/accounts?size=500");
+  for (int i = 0; i < WATCH_PAGE; i++) {
+    uuid_generate(id);
+    json_array_append_new(page, json_string(id));
+  }
+  reply_as(1, EPOCH_1, 0, page);
+  await_calls(3);
+  assert_non_null(strstr(calls[2].path, id)); /* after the last */
+  reply_as(2, EPOCH_1, 0, json_array());
+  settle();
+  assert_int_equal(sister_strays(storage_reader(storage), &strays), SMPL_OK);
+  assert_int_equal(strays, WATCH_PAGE);
+  bool stopped = false;
+  sister_watch_stop(watch, mark, &stopped);
+  while (!stopped)
+    uv_run(&loop, UV_RUN_ONCE);
+  close_outbox();
+  sister_watch_free(watch);
+}
+
 static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
 {
   static bool told[OUTBOX_WAITERS_MAX + 1];
@@ -624,6 +903,16 @@ int main(void)
       WITH_FOLDER(a_sister_that_a_reload_takes_away_is_told_of_nothing_more),
       WITH_FOLDER(accounts_that_are_made_during_reloads_are_told_to_all),
       WITH_FOLDER(a_wrong_sister_in_a_reload_changes_nothing),
+      WITH_FOLDER(another_database_is_told_all_again_a_few_at_a_time),
+      WITH_FOLDER(the_same_database_that_has_heard_less_is_told_all_again),
+      WITH_FOLDER(answers_that_overtake_each_other_are_no_older_database),
+      WITH_FOLDER(an_answer_from_before_a_restore_acknowledges_nothing),
+      WITH_FOLDER(what_is_told_again_keeps_no_new_account_waiting),
+      WITH_FOLDER(new_accounts_leave_a_place_to_what_is_told_again),
+      WITH_FOLDER(a_deletion_is_told_and_an_answer_to_what_was_said_before_does_not_count),
+      WITH_DB(a_tombstone_is_kept_for_90_days),
+      WITH_DB(strays_are_listed_bounded_and_forgotten_once_they_are_gone),
+      WITH_FOLDER(the_watch_compares_page_by_page_and_again_after_a_change),
       WITH_FOLDER(waiters_have_a_limit_beyond_which_nobody_waits),
       WITH_FOLDER(wrong_and_too_many_sisters_are_refused),
   };

@@ -1,0 +1,48 @@
+#include "app/accounts/account_notices.h"
+
+#include <stdio.h>
+
+#include "app/accounts/sister_store.h"
+#include "common/diag.h"
+#include "common/error.h"
+
+/* Only so many are counted: it is asked for often. */
+#define COUNT(rows) "SELECT count(*) FROM (SELECT 1 FROM " rows " LIMIT ?1)"
+
+static int count(storage_db_t *db, const char *sql, int64_t *out)
+{
+  return storage_number(db, sql, STORAGE_ARGS(STORAGE_INT(NOTICE_COUNT_MAX)), out);
+}
+
+int account_counts(storage_db_t *db, account_counts_t *out)
+{
+  *out = (account_counts_t){0};
+  int err = sister_strays(db, &out->strays);
+  if (!err)
+    err = count(db, COUNT("api_keys WHERE held = 1"), &out->held);
+  if (!err)
+    err = count(db, COUNT("revocations WHERE written = 0"), &out->unwritten);
+  if (!err)
+    err = count(db, COUNT("outbox INDEXED BY outbox_pending WHERE done_at IS NULL"), &out->untold);
+  if (!err)
+    err = count(db,
+                COUNT("sisters s CROSS JOIN outbox o INDEXED BY outbox_told ON o.sister = s.url"
+                      " AND o.generation < s.generation AND o.done_at IS NOT NULL"),
+                &out->told_before);
+  return err;
+}
+
+int account_each_notice(storage_db_t *db, void (*say)(void *ctx, const char *text), void *ctx)
+{
+  char text[DIAG_TEXT_MAX];
+  account_counts_t counts;
+  int err = account_counts(db, &counts);
+  if (!err && counts.held > 0) {
+    snprintf(text, sizeof text,
+             "%lld API keys are disabled, because a restore did not know which were revoked since its backup: "
+             "smpl-app restore --trust-keys enables them",
+             (long long)counts.held);
+    say(ctx, text);
+  }
+  return err ? err : sister_each_stray(db, say, ctx);
+}

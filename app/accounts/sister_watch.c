@@ -1,0 +1,260 @@
+#include "app/accounts/sister_watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/accounts/sister_store.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* One sister, and the one question to it that may be under way. */
+typedef struct watched {
+  storage_job_t job; /* first: what came of the answer */
+  struct watched *next;
+  sister_watch_t *owner;
+  bool left; /* not in the configuration any more: gone once it is not busy */
+  char url[SISTER_URL_MAX];
+  bool busy;
+  sister_note_t then; /* noted when it was asked */
+  identity_t report;
+  json_t *ids; /* of the answer; NULL: none were asked for */
+  sister_news_t news;
+  int64_t generation;
+  uint64_t walk_at;         /* monotonic ms: the next comparison */
+  bool walking;             /* a comparison is under way: */
+  int64_t round;            /* wall clock ms: its beginning */
+  int64_t strays, said;     /* found in it so far; said in the log last */
+  char after[UUID_TEXT_MAX]; /* the last id compared */
+} watched_t;
+
+struct sister_watch {
+  storage_t *storage;
+  sisters_t *sisters;
+  outbox_t *outbox;
+  uv_timer_t timer;
+  bool stopping;
+  watched_t *all;
+  void (*stopped)(void *ctx);
+  void *stopped_ctx;
+};
+
+static void ask(watched_t *w);
+
+/* ---- the answer: on the writer thread, then on the loop ---- */
+
+static int compare(storage_db_t *db, watched_t *w)
+{
+  size_t count = json_array_size(w->ids);
+  int err = sister_compare(db, w->url, w->ids, w->round, &w->strays);
+  const char *last = json_string_value(json_array_get(w->ids, count > 0 ? count - 1 : 0));
+  if (!err && count == WATCH_PAGE && last != NULL)
+    return text_copy(w->after, sizeof w->after, last);
+  if (!err)
+    err = sister_compared(db, w->url, w->round, w->strays);
+  w->walking = false;
+  return err;
+}
+
+static int run_answer(storage_db_t *db, storage_job_t *job)
+{
+  watched_t *w = (watched_t *)job;
+  int err = sister_note_report(db, w->url, &w->then, &w->report, &w->news, &w->generation);
+  if (err || w->ids == NULL || w->news != SISTER_SAME)
+    return err;
+  return compare(db, w);
+}
+
+static void say_strays(watched_t *w)
+{
+  if (w->strays > 0 && w->strays != w->said)
+    log_warn("%s knows %lld accounts that this database does not: smpl-app check lists them", w->url,
+             (long long)w->strays);
+  w->said = w->strays;
+}
+
+static void on_answer(storage_job_t *job, int err)
+{
+  watched_t *w = (watched_t *)job;
+  bool walked = w->ids != NULL;
+  json_decref(w->ids);
+  w->ids = NULL;
+  w->busy = false;
+  if (err) {
+    log_warn("cannot note which database %s has: %s", w->url, smpl_strerror(err));
+    w->walking = false;
+    return;
+  }
+  sister_log_news(w->url, w->news);
+  if (w->news != SISTER_SAME) { /* another list than the one that was gone through */
+    w->walking = false;
+    w->walk_at = 0;
+    outbox_look(w->owner->outbox);
+    if (w->news == SISTER_FIRST)
+      ask(w);
+  } else if (walked && !w->walking) {
+    say_strays(w);
+    w->walk_at = clock_mono_ms() + WATCH_WALK_MS;
+    outbox_look(w->owner->outbox); /* what was deleted here may have to be told again */
+  } else if (walked) {
+    ask(w);
+  }
+}
+
+static void on_reply(void *ctx, const sister_reply_t *reply)
+{
+  watched_t *w = ctx;
+  json_t *ids = json_object_get(reply->body, "data");
+  if (reply->err || reply->status != 200 || !identity_of_report(reply->body, &w->report)) {
+    w->busy = false; /* down, or older than this question: asked again later */
+    w->walking = false;
+    return;
+  }
+  w->ids = w->walking && json_is_array(ids) ? json_incref(ids) : NULL;
+  w->job.run = run_answer;
+  w->job.done = on_answer;
+  if (storage_write(w->owner->storage, &w->job) == SMPL_OK)
+    return;
+  json_decref(w->ids);
+  w->ids = NULL;
+  w->busy = false;
+}
+
+/* ---- the question ---- */
+
+static void begin_walk(watched_t *w)
+{
+  w->walking = true;
+  w->round = (int64_t)clock_wall_ms();
+  w->strays = 0;
+  w->after[0] = '\0';
+}
+
+static void ask(watched_t *w)
+{
+  char path[128];
+  sister_watch_t *watch = w->owner;
+  if (watch->stopping || w->left || sister_note_read(storage_reader(watch->storage), w->url, &w->then))
+    return;
+  if (!w->walking && w->then.epoch[0] != '\0' && clock_mono_ms() >= w->walk_at)
+    begin_walk(w);
+  int size = w->walking ? WATCH_PAGE : 0;
+  if (w->walking && w->after[0] != '\0')
+    snprintf(path, sizeof path, "/internal/v1/accounts?size=%d&after=%s", size, w->after);
+  else
+    snprintf(path, sizeof path, "/internal/v1/accounts?size=%d", size);
+  sister_request_t request = {
+      .method = "GET", .base_url = w->url, .path = path, .timeout_ms = WATCH_ASK_MS};
+  w->busy = sisters_call(watch->sisters, &request, on_reply, w) == SMPL_OK;
+  w->walking = w->walking && w->busy;
+}
+
+static void free_left(sister_watch_t *watch)
+{
+  for (watched_t **at = &watch->all; *at != NULL;) {
+    watched_t *w = *at;
+    if (!w->left || w->busy) {
+      at = &w->next;
+      continue;
+    }
+    *at = w->next;
+    free(w);
+  }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  sister_watch_t *watch = timer->data;
+  free_left(watch);
+  for (watched_t *w = watch->all; w != NULL; w = w->next)
+    if (!w->busy)
+      ask(w);
+}
+
+static watched_t *find(sister_watch_t *watch, const char *url)
+{
+  for (watched_t *w = watch->all; w != NULL; w = w->next)
+    if (strcmp(w->url, url) == 0)
+      return w;
+  return NULL;
+}
+
+static int add(sister_watch_t *watch, const char *url)
+{
+  watched_t *w = calloc(1, sizeof *w);
+  if (w == NULL || text_copy(w->url, sizeof w->url, url)) {
+    free(w);
+    return SMPL_ENOMEM;
+  }
+  w->owner = watch;
+  w->next = watch->all;
+  watch->all = w;
+  return SMPL_OK;
+}
+
+int sister_watch_set(sister_watch_t *watch, const char *const *urls)
+{
+  int err = SMPL_OK;
+  for (watched_t *w = watch->all; w != NULL; w = w->next) {
+    w->left = true;
+    w->walk_at = 0; /* the outbox has forgotten what they found */
+  }
+  for (; urls != NULL && *urls != NULL && !err; urls++) {
+    watched_t *known = find(watch, *urls);
+    if (known != NULL)
+      known->left = false;
+    else
+      err = add(watch, *urls);
+  }
+  return err;
+}
+
+int sister_watch_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, outbox_t *outbox,
+                     const char *const *urls, sister_watch_t **out)
+{
+  sister_watch_t *watch = calloc(1, sizeof *watch);
+  *out = watch;
+  if (watch == NULL)
+    return SMPL_ENOMEM;
+  watch->storage = storage;
+  watch->sisters = sisters;
+  watch->outbox = outbox;
+  if (sister_watch_set(watch, urls)) {
+    sister_watch_free(watch);
+    *out = NULL;
+    return SMPL_ENOMEM;
+  }
+  uv_timer_init(loop, &watch->timer);
+  watch->timer.data = watch;
+  uv_timer_start(&watch->timer, on_timer, 0, WATCH_ASK_MS);
+  return SMPL_OK;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+  sister_watch_t *watch = handle->data;
+  watch->stopped(watch->stopped_ctx);
+}
+
+void sister_watch_stop(sister_watch_t *watch, void (*done)(void *ctx), void *ctx)
+{
+  watch->stopping = true;
+  watch->stopped = done;
+  watch->stopped_ctx = ctx;
+  uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
+}
+
+void sister_watch_free(sister_watch_t *watch)
+{
+  if (watch == NULL)
+    return;
+  for (watched_t *w = watch->all; w != NULL; w = w->next) {
+    w->left = true;
+    w->busy = false;
+    json_decref(w->ids);
+  }
+  free_left(watch);
+  free(watch);
+}

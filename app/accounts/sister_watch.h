@@ -1,0 +1,23 @@
+/* Asks each sister every few seconds which database it has, so that one which was lost or restored is noticed although nobody makes an
+ * account. At the start, after such a change and once an hour it also goes through the ids of all accounts that the sister knows, a page
+ * at a time, and compares them with ours (sister_compare). Loop's thread. */
+#pragma once
+
+#include "app/accounts/outbox.h"
+
+enum {
+  WATCH_ASK_MS = 5000,           /* between two questions, and the time that a sister has for its answer */
+  WATCH_WALK_MS = 60 * 60 * 1000, /* between two comparisons */
+  WATCH_PAGE = 500,              /* ids compared at a time, in one transaction */
+};
+
+typedef struct sister_watch sister_watch_t;
+
+/* urls are those of outbox_new, which has judged them; outbox is told when there is something to tell again. SMPL_ENOMEM. */
+int sister_watch_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, outbox_t *outbox,
+                     const char *const *urls, sister_watch_t **out);
+/* From now on it is these. SMPL_ENOMEM. */
+int sister_watch_set(sister_watch_t *watch, const char *const *urls);
+/* As outbox_stop and outbox_free. NULL allowed by the latter. */
+void sister_watch_stop(sister_watch_t *watch, void (*done)(void *ctx), void *ctx);
+void sister_watch_free(sister_watch_t *watch);
