@@ -221,6 +221,7 @@ static void resume(conn_t *c);
 
 void conn_resume(conn_t *c)
 {
+  c->in_turn = true;
   conn_enter(c, PHASE_IDLE);
   resume(c);
 }
@@ -243,8 +244,9 @@ void conn_after_reply(conn_t *c)
 void conn_answer(conn_t *c, const answer_t *answer)
 {
   c->keep = answer->keep;
-  if (c->request->body_have < c->request->head.length)
-    c->drain = true; /* answered before its body was read */
+  c->skip = (size_t)(c->request->head.length - c->request->body_have); /* answered before its body was read */
+  if (c->skip > 0 && !answer->keep)
+    c->drain = true;
   drop_body(c);
   front_request_free(c->request); /* answer->head and body are not the request's */
   c->request = NULL;
@@ -537,7 +539,8 @@ static size_t take_body(conn_t *c, const uint8_t *bytes, size_t len)
   return taken;
 }
 
-/* One step of reading a head; returns how many bytes are done with, 0 if more must come first. */
+/* One step of reading a head; returns how many bytes are done with, 0 if more must come first, or its turn. A whole head that
+ * waits for its turn counts as one that has not begun: nothing can be sent late that would make it wait longer. */
 static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
 {
   size_t end = 0;
@@ -548,6 +551,10 @@ static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
       conn_enter(c, PHASE_HEAD);
     return 0;
   }
+  if (!c->in_turn && !pace_begins(c)) {
+    conn_enter(c, PHASE_IDLE);
+    return 0;
+  }
   c->scanned = 0;
   if (verdict == GATE_ADMIT) {
     take_head(c, bytes, end, end < len);
@@ -555,6 +562,22 @@ static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
   }
   refuse_gate(c, verdict, bytes, len);
   return len;
+}
+
+/* What is left of the body of a request that has its answer. */
+static size_t skip_body(conn_t *c, size_t len)
+{
+  size_t n = len < c->skip ? len : c->skip;
+  c->skip -= n;
+  return n;
+}
+
+/* One step; returns how many bytes are done with, 0 if more must come first, or its turn. */
+static size_t consume_some(conn_t *c, const uint8_t *bytes, size_t len)
+{
+  if (c->skip > 0)
+    return skip_body(c, len);
+  return c->phase == PHASE_BODY ? take_body(c, bytes, len) : find_head(c, bytes, len);
 }
 
 /* Keeps rest[0..len) for later in c->in, where it may lie already. */
@@ -583,13 +606,12 @@ static void consume(conn_t *c, const uint8_t *bytes, size_t len)
   c->processing = true;
   c->served = 0;
   while (at < len && wants_bytes(c) && (c->phase == PHASE_BODY || c->served < PACE_REQUESTS)) {
-    size_t n =
-        c->phase == PHASE_BODY ? take_body(c, bytes + at, len - at) : find_head(c, bytes + at, len - at);
+    size_t n = consume_some(c, bytes + at, len - at);
     if (n == 0)
       break;
     at += n;
   }
-  c->processing = false;
+  c->processing = c->in_turn = false;
   if (c->closing || c->phase == PHASE_LINGER)
     return;
   keep_rest(c, bytes + at, len - at);
@@ -844,6 +866,9 @@ void conn_accept(listener_t *listener)
 void conn_accept_waiting(listener_t *listener)
 {
   int from, fd;
+  if (listener->accept_waits)
+    accept_one(listener, -1);
+  listener->accept_waits = false;
   if (uv_fileno((const uv_handle_t *)&listener->tcp, &from) < 0)
     return;
   for (int i = 0; i < LIMIT_BACKLOG && (fd = accept4(from, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;

@@ -44,11 +44,13 @@ struct listener {
   const listener_conf_t *conf;
   uv_tcp_t tcp;
   bool open;
+  bool accept_waits; /* one is here that is accepted in the next round */
   size_t connections;
   size_t handshakes; /* TLS handshakes under way */
   room_places_t places;
-  turns_t *requests; /* of connections that pipeline, that wait for the loop */
-  turns_t *steps;    /* of handshakes, likewise; NULL without TLS */
+  turns_t *requests; /* that wait for the loop */
+  pace_begun_t begun;
+  turns_t *steps; /* of handshakes, likewise; NULL without TLS */
   listener_stats_t stats;
   conn_list_t lists[PHASE_COUNT];
 };
@@ -81,8 +83,9 @@ struct front {
   uint64_t lag_deadline, drain_deadline, give_up_deadline;
   uint64_t trim_after;
   uv_timer_t tick;
+  uint64_t round;                    /* of the loop, from 1 */
   uv_idle_t pace;                    /* runs while somebody waits for a round */
-  uv_prepare_t flush;                /* writes the access log before the loop sleeps */
+  uv_prepare_t flush;                /* once a round: writes the access log before the loop sleeps */
   char id_prefix[ID_PREFIX_LEN + 1]; /* hexadecimal, drawn once */
   uint64_t id_next;
   uint64_t date_second;
@@ -116,10 +119,12 @@ struct conn {
   uint8_t *in;  /* bytes received and not consumed yet; NULL while there are none */
   size_t in_len, in_cap;
   unsigned served;    /* requests, since the loop came to this connection */
+  bool in_turn;       /* its turn has come: what it may have served in one begins at once */
   turns_item_t turn;  /* pace.c's */
   turns_t *queue;     /* in which it waits for its turn; NULL: in none */
   size_t tls_held;    /* bytes of a TLS record that is cut off */
   size_t scanned;     /* bytes of the head that gate_scan has seen */
+  size_t skip;        /* bytes of the answered request's body that are still to come */
   request_t *request; /* from the end of its head to its reply */
   size_t lingered;
   uint64_t reply_deadline; /* of the reply being written, whole */

@@ -94,7 +94,8 @@ static void on_connection(uv_stream_t *server, int status)
              uv_strerror(status));
     return;
   }
-  conn_accept(listener);
+  if (pace_accepts(listener))
+    conn_accept(listener);
 }
 
 static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
@@ -168,6 +169,7 @@ static void on_tick(uv_timer_t *timer)
 static void on_flush(uv_prepare_t *prepare)
 {
   front_t *front = prepare->data;
+  front->round++;
   access_flush(front->access);
 }
 

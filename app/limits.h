@@ -52,7 +52,9 @@ enum {
   LIMIT_REPLIES = 64 << 20, /* bytes of all answers that their peers have not taken */
   LIMIT_SLICE =
       256 << 10, /* bytes of one answer that a turn of the loop hands on; twice as many at its beginning */
-  LIMIT_BACKLOG = 1024,         /* connections the kernel keeps until they are accepted */
+  LIMIT_BACKLOG = 1024, /* connections the kernel keeps until they are accepted */
+  LIMIT_SKIP =
+      16 << 10, /* bytes of a body that are passed over behind a 429, so that the connection goes on */
   LIMIT_LINGER_BYTES = 4 << 20, /* bytes thrown away after a refusal before the connection is cut */
   LIMIT_LOOSE_BYTES = 64 << 10  /* bytes of handshakes and alerts that a peer has not taken */
 };

@@ -1,6 +1,7 @@
 #include "app/pace.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "app/conn.h"
 #include "common/error.h"
@@ -25,9 +26,61 @@ void pace_close(listener_t *listener)
   turns_free(listener->steps);
 }
 
+static size_t slot_of(const ip_t *network)
+{
+  uint64_t parts[2];
+  memcpy(parts, network->b, sizeof parts);
+  uint64_t hash = (parts[0] ^ parts[1]) * 0x9e3779b97f4a7c15u;
+  return (size_t)((hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> 32) % PACE_SLOTS;
+}
+
+/* Whoever waits keeps his head here. Where half of the room for heads is taken, nobody waits any more. */
+static bool is_crowded(front_t *front)
+{
+  return room_held(front->room, ROOM_HEADS) > front->limits.held[ROOM_HEADS] / 2;
+}
+
+static void count_round(listener_t *listener)
+{
+  pace_begun_t *begun = &listener->begun;
+  if (begun->round != listener->front->round)
+    begun->all = begun->accepted = 0;
+  begun->round = listener->front->round;
+}
+
+bool pace_begins(conn_t *c)
+{
+  pace_begun_t *begun = &c->listener->begun;
+  uint64_t round = c->listener->front->round;
+  ip_t network = crowd_network(&c->source);
+  size_t slot = slot_of(&network);
+  count_round(c->listener);
+  if (begun->slots[slot].round != round)
+    begun->slots[slot].count = 0;
+  begun->slots[slot].round = round;
+  if ((begun->all >= PACE_BEGUN_ALL || begun->slots[slot].count >= PACE_BEGUN) &&
+      !is_crowded(c->listener->front))
+    return false;
+  begun->all++;
+  begun->slots[slot].count++;
+  return true;
+}
+
 static void on_idle(uv_idle_t *idle)
 {
   pace_round(idle->data);
+}
+
+bool pace_accepts(listener_t *listener)
+{
+  count_round(listener);
+  if (listener->begun.accepted < PACE_ACCEPTS) {
+    listener->begun.accepted++;
+    return true;
+  }
+  listener->accept_waits = true;
+  uv_idle_start(&listener->front->pace, on_idle);
+  return false;
 }
 
 static int wait_in(turns_t *queue, conn_t *c, const ip_t *source)
@@ -103,9 +156,19 @@ static void run_handshakes(listener_t *listener)
     conn_shake(c);
 }
 
+/* The event loop hands over no other one before this one is taken. */
+static void run_accepts(listener_t *listener)
+{
+  if (listener->accept_waits && listener->open && pace_accepts(listener)) {
+    listener->accept_waits = false;
+    conn_accept(listener);
+  }
+}
+
 void pace_round(front_t *front)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
+    run_accepts(&front->listeners[i]);
     run_requests(&front->listeners[i]);
     run_handshakes(&front->listeners[i]);
   }
@@ -117,7 +180,7 @@ bool pace_is_idle(const front_t *front)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
     const listener_t *listener = &front->listeners[i];
-    if (turns_waiting(listener->requests) > 0 ||
+    if ((listener->accept_waits && listener->open) || turns_waiting(listener->requests) > 0 ||
         (listener->steps != NULL && turns_waiting(listener->steps) > 0))
       return false;
   }

@@ -1,7 +1,8 @@
-/* Who has the loop next, where one peer could keep it: requests that came many at a time (pipelined), and
- * steps of TLS handshakes, each of which may cost as much as a hundred requests. A connection runs a few
- * requests and then waits for its turn in one of the loop's next rounds, in which everybody else's bytes
- * are read too. Both wait in turns by network (IPv4 /24, IPv6 /48), and a round has few of them, so that
+/* Who has the loop next, where one peer could keep it: requests that came many at a time, on one connection
+ * (pipelined) or on many, and steps of TLS handshakes, each of which may cost as much as a hundred requests.
+ * In a round of the loop a network (IPv4 /24, IPv6 /48) has so many requests begun as they are read, and a
+ * connection a few of them; what is more waits for its turn in one of the next rounds, in which everybody
+ * else's bytes are read too. Those that wait do so in turns by network, and a round has few of them, so that
  * nobody waits for all that somebody else sends. Behind a balancer the network is that of the client whom
  * the waiting head names. Loop's thread; private to the http side. */
 #pragma once
@@ -16,7 +17,11 @@ struct listener;
 
 enum {
   PACE_REQUESTS = 4,        /* of one connection in one round */
-  PACE_CONNECTIONS = 64,    /* of one listener that go on in one round, in turns by network */
+  PACE_BEGUN = 32,          /* requests of one network that begin in one round as they are read */
+  PACE_BEGUN_ALL = 128,     /* of all networks, at one listener */
+  PACE_ACCEPTS = 32,        /* connections that a listener accepts in one round */
+  PACE_SLOTS = 256,         /* counters for networks; two that share one share their requests of a round */
+  PACE_CONNECTIONS = 32,    /* of one listener that go on in one round, in turns by network */
   PACE_HANDSHAKES = 4,      /* steps of handshakes at one listener in one round */
   PACE_HELLO_MAX = 16 << 10 /* bytes of one step that are kept until its turn */
 };
@@ -25,6 +30,22 @@ enum {
 int pace_open(struct listener *listener);
 void pace_close(struct listener *listener);
 
+/* Requests that began in this round, by network. Zeroed: none. */
+typedef struct pace_begun {
+  uint64_t round; /* in which the counts below were made */
+  unsigned all, accepted;
+  struct {
+    uint64_t round;
+    unsigned count;
+  } slots[PACE_SLOTS];
+} pace_begun_t;
+
+/* Whether one more connection may be accepted in this round; then it is counted. If not, the listener goes on
+ * by itself in the next one (conn_accept). */
+bool pace_accepts(struct listener *listener);
+/* Whether the connection's next request, whose head is here, may begin at once; then it is counted. If not,
+ * it waits (pace_request). */
+bool pace_begins(struct conn *conn);
 /* Bytes of the connection's next request are here; it goes on in its turn (conn_resume). SMPL_ELIMIT: no
  * place. */
 int pace_request(struct conn *conn);

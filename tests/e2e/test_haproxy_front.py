@@ -135,17 +135,16 @@ def test_what_is_outside_the_rules_gets_the_same_404_and_is_closed(front):
 
 
 def test_what_could_be_read_in_two_ways_gets_the_same_400_and_is_closed(front):
-    """HAProxy's parser and our rules say the same; only where the line Connection stands tells which of them refused."""
+    """Or no byte at all, where HAProxy's parser makes nothing of it: its own 400 would be a second one."""
     answers = {}
     malformed = [r for r in MALFORMED if r not in REPAIRED]
     assert len(MALFORMED) - len(malformed) == len(REPAIRED)
     for request in malformed:
-        head, _, body = front.raw(request).partition(b"\r\n\r\n")
-        answers.setdefault((tuple(sorted(head.split(b"\r\n"))), body), []).append(request[:100])
-    assert len(answers) == 1, answers
-    (head, body), = answers
-    assert b"HTTP/1.1 400 Bad request" in head and b"Connection: close" in head and body.count(b"HTTP/1.1") == 0
-    assert len({front.raw(r) for r in malformed}) <= 2
+        answers.setdefault(front.raw(request), []).append(request[:100])
+    assert len(answers) == 2 and b"" in answers, answers
+    (said,) = set(answers) - {b""}
+    assert said.startswith(b"HTTP/1.1 400 Bad request\r\n") and b"Connection: close\r\n" in said and said.count(b"HTTP/1.1") == 1
+    assert any(b"%2e" in r for r in answers[said]) and b"SSH-2.0-OpenSSH_9.2\r\n\r\n" in answers[b""]
 
 
 def heads_that_no_rule_admits():
@@ -182,8 +181,8 @@ def heads_that_no_rule_admits():
 
 
 def test_whatever_no_rule_admits_gets_one_400_or_one_404_and_nothing_else(front):
-    """HAProxy has pages of its own for 408, 413, 422, 501 and more. None of them leaves: where its parser speaks before any rule, and
-    would not say 400, it closes without a byte."""
+    """HAProxy has pages of its own for 400, 408, 413, 422, 501 and more. None of them leaves: where its parser would speak before any
+    rule, it closes without a byte."""
     answers, silent = {}, []
     for request in heads_that_no_rule_admits():
         answer = front.raw(request, half_close=re.search(rb"\n\r?\n", request) is None)  # a head that is cut short
@@ -191,18 +190,15 @@ def test_whatever_no_rule_admits_gets_one_400_or_one_404_and_nothing_else(front)
         if not answer:
             silent.append(request)
             continue
-        # a request that was cut short may be followed by the rest of it, which is another bad one
         head, _, body = answer.partition(b"\r\n\r\n")
-        answers.setdefault((tuple(sorted(head.split(b"\r\n"))), body if not request.startswith(b"HEAD ") else None), []).append(request[:200])
-    kinds = {next(line for line in head if line.startswith(b"HTTP/")): [] for head, _ in answers}
+        answers.setdefault((head, body if not request.startswith(b"HEAD ") else None), []).append(request[:200])
+    kinds = {}
     for head, body in answers:
-        kinds[next(line for line in head if line.startswith(b"HTTP/"))].append((head, body))
+        kinds.setdefault(head.split(b"\r\n")[0], []).append((head, body))
     assert set(kinds) == {b"HTTP/1.1 400 Bad request", b"HTTP/1.1 404 Not Found"}, kinds
     for line, found in kinds.items():
         assert len({head for head, _ in found}) == 1 and len({body for _, body in found if body}) == 1, (line, answers)
-    # the only ones: a coding, an empty one too, before "chunked" (422), of which no rule is asked
-    other = [r[:150] for r in silent if not re.search(rb"(?i)transfer-encoding:[^\r]*,[^\r]*chunked", r)]
-    assert silent and not other, other
+    assert silent
 
 
 def test_a_head_that_does_not_end_is_closed_on_without_a_byte(work, spawn):
@@ -232,7 +228,7 @@ def test_what_the_parser_repairs_arrives_clean_and_hides_no_second_request(front
     for request in REPAIRED:
         answer = front.raw(request)
         assert SECRET not in answer and answer.count(b"HTTP/1.1") <= 2, (request, answer)
-        assert answer[9:12] in (b"200", b"400"), (request, answer)
+        assert answer[9:12] in (b"200", b"400", b""), (request, answer)
     reached = [line for line in front.log()[before:] if "/internal/v1/secret" in line.get("target", "")]
     assert not reached, reached
 
@@ -361,7 +357,7 @@ def test_nothing_that_the_rules_admit_is_internal_in_anybodys_reading(front):
     passed = []
     for target in targets:
         answer = front.raw(get(target.encode("latin-1"), b"Connection: close\r\n"))
-        if not answer.startswith((b"HTTP/1.1 400 Bad request", b"HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.api+json\r\nContent-length: 50\r\n")):
+        if answer and not answer.startswith((b"HTTP/1.1 400 Bad request", b"HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.api+json\r\nContent-length: 50\r\n")):
             passed.append(target)
     assert not [t for t in passed if internal(t)], passed
 

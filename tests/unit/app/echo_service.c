@@ -124,12 +124,19 @@ static void handle_later(request_t *request, void *service)
   start_later(service, request, on_timer, number(request, "ms"));
 }
 
-/* Keys of a's are good, of b's bad, of c's good and of d's bad a while later. */
+static void refuse_rate(request_t *request)
+{
+  request_reply_error(request, 429, "Too many requests", NULL, NULL, "slower, please");
+}
+
+/* Keys of a's are good, of b's bad and of e's ask too often; of c's, d's and f's the same a while later. */
 static void on_judged(uv_timer_t *timer)
 {
   later_t *later = timer->data;
   if (request_bearer(later->request)[KEY_AT] == 'c')
     request_go_on(later->request);
+  else if (request_bearer(later->request)[KEY_AT] == 'f')
+    refuse_rate(later->request);
   else
     request_reply_error(later->request, 401, "Unauthorized", NULL, NULL, "no such key, as it turns out");
   uv_close((uv_handle_t *)timer, on_timer_closed);
@@ -143,6 +150,8 @@ static void guard_echo(request_t *request, void *service)
     request_go_on(request);
   else if (kind == 'b')
     request_reply_error(request, 401, "Unauthorized", NULL, NULL, "no such key");
+  else if (kind == 'e')
+    refuse_rate(request);
   else
     start_later(echo, request, on_judged, 300);
 }

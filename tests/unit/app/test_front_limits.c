@@ -70,7 +70,9 @@ static int set_up_with(void **state, uint64_t wait_ms, bool balanced, size_t con
 {
   static fixture_t f;
   diag_t diag = {.text = ""};
-  route_source_t source = {.routes = echo_service.routes, .count = echo_service.route_count};
+  route_source_t source = {.routes = echo_service.routes,
+                           .count = echo_service.route_count,
+                           .guard = echo_service.guard};
   memset(&f, 0, sizeof f);
   f.balanced = balanced;
   ip_net_parse(BALANCER, &f.balancer);
@@ -952,6 +954,58 @@ static void a_reply_must_be_taken_whole_in_time_however_steadily(void **state)
   close(fd);
 }
 
+/* A request that is refused before its body is read, and one behind it; returns how many answers came. Some of the body is sent
+ * with the head, the rest later. */
+static size_t answers_behind_a_refusal(fixture_t *f, size_t length, size_t at_once, const char *more,
+                                       char kind)
+{
+  char head[512], answer[8192], *body = calloc(1, length + 1);
+  size_t count = 0;
+  assert_non_null(body);
+  memset(body, ' ', length);
+  int fd = dial(f);
+  snprintf(
+      head, sizeof head,
+      "PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n%s"
+      "Authorization: Bearer sk_api_%caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nContent-Length: %zu\r\n\r\n",
+      more, kind, length);
+  send_text(f, fd, head);
+  assert_int_equal(send(fd, body, at_once, MSG_NOSIGNAL), (ssize_t)at_once);
+  turn(f, 2 * TICK_MS);
+  send(fd, body + at_once, length - at_once, MSG_NOSIGNAL);
+  turn(f, 2 * TICK_MS);
+  send(fd, "GET /api/v1/echo/y HTTP/1.1\r\nHost: h\r\n\r\n", 40, MSG_NOSIGNAL);
+  turn(f, kind == 'f' ? 400 : 2 * TICK_MS);
+  ssize_t n = recv(fd, answer, sizeof answer - 1, MSG_DONTWAIT);
+  answer[n > 0 ? n : 0] = '\0';
+  for (const char *at = answer; (at = strstr(at, "HTTP/1.1 ")) != NULL; at++)
+    count++;
+  assert_int_equal(count == 1, strstr(answer, "Connection: close") != NULL);
+  assert_non_null(strstr(answer, kind == 'b' ? " 401 Unauthorized" : " 429 Too Many Requests"));
+  assert_int_equal(count == 2, strstr(answer, " 200 OK") != NULL);
+  close(fd);
+  free(body);
+  return count;
+}
+
+static void a_small_body_is_passed_over_when_a_customer_asks_too_often(void **state)
+{
+  fixture_t *f = *state;
+  assert_int_equal(answers_behind_a_refusal(f, LIMIT_SKIP, LIMIT_SKIP, "", 'e'), 2);
+  assert_int_equal(answers_behind_a_refusal(f, LIMIT_SKIP, 100, "", 'e'), 2);
+  assert_int_equal(answers_behind_a_refusal(f, 1000, 1000, "", 'f'),
+                   2); /* the answer comes behind the body */
+  assert_int_equal(answers_behind_a_refusal(f, LIMIT_SKIP + 1, LIMIT_SKIP + 1, "", 'e'), 1);
+  assert_int_equal(answers_behind_a_refusal(f, 1000, 1000, "", 'b'),
+                   1); /* whoever has no good key is closed */
+}
+
+/* It may send the body or the next request. */
+static void a_client_that_waits_to_send_its_body_is_closed_when_it_asks_too_often(void **state)
+{
+  assert_int_equal(answers_behind_a_refusal(*state, 1000, 0, "Expect: 100-continue\r\n", 'e'), 1);
+}
+
 static void a_drain_waits_for_handlers_but_not_for_ever(void **state)
 {
   fixture_t *f = *state;
@@ -986,6 +1040,10 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(an_idle_connection_is_closed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_kept_connection_is_closed_when_idle, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_small_body_is_passed_over_when_a_customer_asks_too_often, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(a_client_that_waits_to_send_its_body_is_closed_when_it_asks_too_often,
+                                      set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_head_must_come_whole_in_time_however_it_trickles, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_body_must_come_whole_in_time, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_peer_that_takes_nothing_is_given_up, set_up, tear_down),

@@ -250,6 +250,66 @@ static void a_round_has_a_bounded_number_of_connections_that_go_on(void **state)
     close(greedy[i]);
 }
 
+static int connect_unseen(void)
+{
+  struct sockaddr_storage sa;
+  endpoint_t at = front_address(front, PLAIN);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  socklen_t len = endpoint_to_sockaddr(&at, &sa);
+  assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  return fd;
+}
+
+/* Accepting costs as much as a request: whoever comes and goes keeps nobody waiting for more than a round's. */
+static void a_round_accepts_a_bounded_number_of_connections(void **state)
+{
+  enum { CONNECTIONS = 4 * PACE_ACCEPTS + 1 };
+  int fds[CONNECTIONS];
+  (void)state;
+  int modest = dial("127.0.2.1:0", PLAIN);
+  rounds(1);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    fds[i] = connect_unseen();
+  say_requests(modest, NULL, 1);
+  size_t waited = rounds_until_answered(modest);
+  assert_in_range(front_connections(front), 1, 1 + waited * PACE_ACCEPTS);
+  for (size_t ran = waited; front_connections(front) < 1 + CONNECTIONS && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    assert_in_range(front_connections(front), 1, 1 + (ran + 1) * PACE_ACCEPTS);
+  }
+  assert_int_equal(front_connections(front), 1 + CONNECTIONS);
+  rounds(1);
+  assert_true(pace_is_idle(front));
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(fds[i]);
+  close(modest);
+}
+
+/* Who has connected is not reset, though the listener has not come to him. */
+static void whoever_waits_to_be_accepted_is_served_when_the_listener_closes(void **state)
+{
+  enum { CONNECTIONS = 2 * PACE_ACCEPTS };
+  int fds[CONNECTIONS];
+  size_t got = 0;
+  (void)state;
+  for (size_t i = 0; i < CONNECTIONS; i++) {
+    fds[i] = connect_unseen();
+    say_requests(fds[i], NULL, 1);
+  }
+  rounds(1);
+  assert_in_range(front_connections(front), 1, PACE_ACCEPTS);
+  front_drain(front, 0, on_drained, NULL);
+  for (size_t ran = 0; got < CONNECTIONS && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      got += answers(fds[i]);
+  }
+  assert_int_equal(got, CONNECTIONS);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(fds[i]);
+}
+
 /* The i-th of a network. */
 static const char *neighbour(const char *network, unsigned i)
 {
@@ -294,6 +354,98 @@ static void connections_that_pipeline_keep_nobody_else_waiting(bool balanced)
   for (size_t i = 0; i < CONNECTIONS; i++)
     close(greedy[i]);
   close(modest);
+}
+
+/* Many connections of one network that each ask once, all in the same round; then somebody else, who comes last. */
+static void connections_that_ask_at_once_keep_nobody_else_waiting(bool balanced)
+{
+  enum { CONNECTIONS = 8 * PACE_BEGUN };
+  static const char victim[] = "127.0.2.1", network[] = "127.0.1.";
+  int greedy[CONNECTIONS];
+  size_t got = 0, ran = 0;
+  for (unsigned i = 0; i < CONNECTIONS; i++)
+    greedy[i] = dial_as(balanced, neighbour(network, i));
+  int modest = dial_as(balanced, victim);
+  for (unsigned i = 0; i < CONNECTIONS; i++)
+    say_requests(greedy[i], balanced ? neighbour(network, i) : NULL, 1);
+  say_requests(modest, balanced ? victim : NULL, 1);
+  size_t waited = rounds_until_answered(modest);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    got += answers(greedy[i]);
+  assert_in_range(waited, 1,
+                  balanced ? 2
+                           : 1); /* behind a balancer he waits for a turn, as it is all that begins at once */
+  assert_in_range(got, 1, PACE_BEGUN + waited * PACE_CONNECTIONS);
+  for (; got < CONNECTIONS && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      got += answers(greedy[i]);
+  }
+  assert_int_equal(got, CONNECTIONS);
+  assert_true(pace_is_idle(front));
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(greedy[i]);
+  close(modest);
+}
+
+static void connections_of_one_network_that_ask_at_once_keep_nobody_else_waiting(void **state)
+{
+  (void)state;
+  connections_that_ask_at_once_keep_nobody_else_waiting(false);
+}
+
+static void connections_of_a_balancer_that_ask_at_once_keep_none_of_its_other_clients_waiting(void **state)
+{
+  (void)state;
+  connections_that_ask_at_once_keep_nobody_else_waiting(true);
+}
+
+/* Networks without end share one bound. */
+static void requests_that_begin_in_a_round_are_bounded_for_all_networks(void **state)
+{
+  enum { CONNECTIONS = 2 * PACE_BEGUN_ALL };
+  int fds[CONNECTIONS];
+  char from[32];
+  size_t got = 0;
+  (void)state;
+  for (unsigned i = 0; i < CONNECTIONS; i++) {
+    snprintf(from, sizeof from, "127.%u.%u.1:0", 1 + i / 128, 1 + i % 128);
+    fds[i] = dial(from, PLAIN);
+  }
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    say_requests(fds[i], NULL, 1);
+  for (size_t ran = 1; got < CONNECTIONS && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      got += answers(fds[i]);
+    assert_in_range(got, 1, ran * (PACE_BEGUN_ALL + PACE_CONNECTIONS));
+  }
+  assert_int_equal(got, CONNECTIONS);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(fds[i]);
+}
+
+/* Heads that wait are held. When half of the room for them is taken, nobody waits, so that nobody is closed for it. */
+static void nobody_waits_for_a_turn_where_there_is_no_room_to_wait(void **state)
+{
+  enum { CONNECTIONS = 2 * PACE_BEGUN };
+  int fds[CONNECTIONS];
+  size_t got = 0;
+  (void)state;
+  front->limits.held[ROOM_HEADS] = 2 * 2 * LIMIT_HEAD_FIRST; /* two that wait are half of it */
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    fds[i] = dial("127.0.1.1:0", PLAIN);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    say_requests(fds[i], NULL, 1);
+  for (size_t ran = 0; got < CONNECTIONS && ran < ROUNDS_MAX; ran++) {
+    rounds(1);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+      got += answers(fds[i]);
+  }
+  assert_int_equal(got, CONNECTIONS);
+  assert_int_equal(front_connections(front), CONNECTIONS);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(fds[i]);
 }
 
 static void connections_of_one_network_that_pipeline_keep_nobody_else_waiting(void **state)
@@ -426,6 +578,12 @@ int main(void)
       TEST(pipelined_requests_run_a_few_in_each_round),
       TEST(pipelined_requests_of_a_balancer_run_a_few_in_each_round),
       TEST(a_round_has_a_bounded_number_of_connections_that_go_on),
+      TEST(a_round_accepts_a_bounded_number_of_connections),
+      TEST(whoever_waits_to_be_accepted_is_served_when_the_listener_closes),
+      TEST(connections_of_one_network_that_ask_at_once_keep_nobody_else_waiting),
+      TEST(connections_of_a_balancer_that_ask_at_once_keep_none_of_its_other_clients_waiting),
+      TEST(requests_that_begin_in_a_round_are_bounded_for_all_networks),
+      TEST(nobody_waits_for_a_turn_where_there_is_no_room_to_wait),
       TEST(connections_of_one_network_that_pipeline_keep_nobody_else_waiting),
       TEST(connections_of_a_balancer_that_pipeline_keep_none_of_its_other_clients_waiting),
       TEST(the_last_body_of_a_turn_is_read_in_that_turn),
