@@ -41,6 +41,19 @@ struct ssh_wire {
 
 static _Thread_local ssh_wire_t *wires;
 
+static _Thread_local struct {
+  int fd;
+  ssh_wire_watch_cb cb; /* NULL: nothing is watched */
+  void *ctx;
+} watch;
+
+void ssh_wire_watch(int fd, ssh_wire_watch_cb cb, void *ctx)
+{
+  watch.fd = fd;
+  watch.cb = fd >= 0 ? cb : NULL;
+  watch.ctx = ctx;
+}
+
 /* libssh closes its socket by itself when the peer says so, and its number may be another's by then. */
 static ssh_wire_t *find(int fd)
 {
@@ -188,11 +201,19 @@ static ssize_t receive(ssh_wire_t *w, void *data, size_t len)
   return n;
 }
 
+static ssize_t plain_recv(int fd, void *data, size_t len, int flags)
+{
+  ssize_t n = recvfrom(fd, data, len, flags, NULL, NULL);
+  if (n > 0 && watch.cb && watch.fd == fd)
+    watch.cb(watch.ctx, data, (size_t)n);
+  return n;
+}
+
 ssize_t ssh_wire_recv(int fd, void *data, size_t len, int flags)
 {
   ssh_wire_t *w = find(fd);
   if (!w)
-    return recvfrom(fd, data, len, flags, NULL, NULL);
+    return plain_recv(fd, data, len, flags);
   if (w->ahead_len == 0) {
     if (w->ahead_cap <= len)
       return receive(w, data, len);

@@ -32,3 +32,8 @@ void ssh_wire_flush(ssh_wire_t *wire);
 bool ssh_wire_stuck(const ssh_wire_t *wire);
 /* poll(2) for polls, of which the first is the wire's socket: flushes, waits, and remembers for libssh what the socket said. */
 int ssh_wire_wait(ssh_wire_t *wire, struct pollfd *polls, size_t count, int timeout_ms);
+
+/* Whatever libssh receives from fd in this thread, while no wire stands there, is shown to cb too, until the next
+ * call. fd -1: nothing. */
+typedef void (*ssh_wire_watch_cb)(void *ctx, const void *data, size_t len);
+void ssh_wire_watch(int fd, ssh_wire_watch_cb cb, void *ctx);
