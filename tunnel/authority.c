@@ -146,7 +146,12 @@ static bool is_signed(const char *line)
                fcntl(ends[0], F_SETFL, 0) == 0;
   close(ends[1]);
   if (whole)
-    capture_run(&(capture_t){argv, ends[0], true, AUTHORITY_MOST, AUTHORITY_ASK_MS}, &text, &fine);
+    capture_run(&(capture_t){.argv = argv,
+                             .in = ends[0],
+                             .quiet = true,
+                             .most = AUTHORITY_MOST,
+                             .ms = AUTHORITY_ASK_MS},
+                &text, &fine);
   close(ends[0]);
   fine = fine && text;
   free(text);
@@ -187,7 +192,9 @@ const char *authority_ask(const trust_t *trust, const char *host, uint16_t port,
     return "its key is of a kind that has no certificates";
   snprintf(number, sizeof number, "%u", port);
   const char *const argv[] = {"ssh-keyscan", "-c", "-T", "5", "-t", type, "-p", number, "--", host, NULL};
-  int error = capture_run(&(capture_t){argv, -1, true, AUTHORITY_MOST, AUTHORITY_ASK_MS}, &text, &fine);
+  int error = capture_run(
+      &(capture_t){.argv = argv, .in = -1, .quiet = true, .most = AUTHORITY_MOST, .ms = AUTHORITY_ASK_MS},
+      &text, &fine);
   if (error)
     return error == ENOENT ? "ssh-keyscan, which asks for certificates, is not installed"
                            : "ssh-keyscan, which asks for certificates, cannot be run";

@@ -13,6 +13,35 @@
 
 extern char **environ;
 
+/* Our environment behind one more variable; to be freed. */
+static char **environment(const char *first)
+{
+  size_t count = 0;
+  while (environ[count])
+    count++;
+  char **all = calloc(count + 2, sizeof *all);
+  if (!all)
+    return NULL;
+  all[0] = (char *)first;
+  for (size_t i = 0; i < count; i++)
+    all[i + 1] = environ[i];
+  return all;
+}
+
+static int spawn(const capture_t *c, const posix_spawn_file_actions_t *actions, pid_t *pid)
+{
+  char **env = c->variable ? environment(c->variable) : environ;
+  posix_spawnattr_t how;
+  posix_spawnattr_init(&how);
+  if (c->alone)
+    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSID);
+  int error = env ? posix_spawnp(pid, c->argv[0], actions, &how, (char *const *)c->argv, env) : ENOMEM;
+  posix_spawnattr_destroy(&how);
+  if (c->variable)
+    free(env);
+  return error;
+}
+
 static int start(const capture_t *c, pid_t *pid, int *out)
 {
   int ends[2];
@@ -27,7 +56,9 @@ static int start(const capture_t *c, pid_t *pid, int *out)
   posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
   if (c->quiet)
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  int error = posix_spawnp(pid, c->argv[0], &actions, NULL, (char *const *)c->argv, environ);
+  if (c->third > 0)
+    posix_spawn_file_actions_adddup2(&actions, c->third, 3);
+  int error = spawn(c, &actions, pid);
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   if (error)

@@ -7,11 +7,14 @@
 typedef struct capture {
   const char *const *argv; /* found in PATH */
   int in;                  /* its standard input; -1: /dev/null */
+  int third;               /* its descriptor 3; 0: none */
+  const char *variable;    /* NAME=VALUE that stands before our environment; NULL: none */
+  bool alone;              /* without our terminal: it can ask nobody there */
   bool quiet;              /* its standard error goes nowhere, else to ours */
   size_t most;             /* bytes it may print */
   int ms;                  /* it may take; then it is killed */
 } capture_t;
 
-/* *text is what it printed, with a NUL, to be freed; NULL: too much, too late or no memory. *fine: it ended by itself with 0.
- * Returns 0, or the errno with which it could not be started (ENOENT: it is not there). */
+/* *text is what it printed, with a NUL, to be freed; NULL: too much, too late or no memory. *fine: it ended
+ * by itself with 0. Returns 0, or the errno with which it could not be started (ENOENT: it is not there). */
 int capture_run(const capture_t *c, char **text, bool *fine);

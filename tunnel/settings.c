@@ -248,7 +248,8 @@ static int ask_ssh(const options_t *o, settings_t *s, diag_t *diag)
   char *report;
   bool fine;
   int error =
-      capture_run(&(capture_t){argv, -1, false, SETTINGS_REPORT_MAX, SETTINGS_REPORT_MS}, &report, &fine);
+      capture_run(&(capture_t){.argv = argv, .in = -1, .most = SETTINGS_REPORT_MAX, .ms = SETTINGS_REPORT_MS},
+                  &report, &fine);
   if (error == ENOENT)
     return SMPL_OK; /* no ssh here: nobody expects its configuration to be heeded */
   if (error)
