@@ -1,5 +1,7 @@
-/* Signing in: first the identity files that need no passphrase, then the agent, then the files that need one.
- */
+/* Signing in: first the identity files that need no passphrase, then the agent, then the files that need
+ * one. The service is asked for before anything is offered: with its answer it is known which signatures the
+ * server takes (RFC 8308), and libssh chooses an RSA key's by that. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +9,10 @@
 
 #include "common/clock.h"
 #include "common/error.h"
-#include "common/file.h"
 #include "common/text.h"
 #include "tunnel/agent.h"
 #include "tunnel/certificate.h"
+#include "tunnel/identity.h"
 #include "tunnel/session.h"
 #include "tunnel/trust.h"
 
@@ -19,11 +21,15 @@ enum { PASSPHRASE_MAX = 1024, TRIED_MAX = 800, PASSPHRASE_TRIES = 3 };
 typedef struct attempt {
   ssh_session session;
   const settings_t *options;
+  const proof_t *server;
   session_memory_t *memory;
   say_t *say;
+  bool late; /* the server has not answered in time */
   bool agent_failed;
-  char tried[TRIED_MAX];               /* what was offered, for the message when nothing was accepted */
-  bool locked[OPTIONS_IDENTITIES_MAX]; /* needs a passphrase */
+  char refused[AGENT_NAME_MAX];            /* the agent's key with which it did not want to sign; "": none */
+  char tried[TRIED_MAX];                   /* what was offered, for the message when nothing was accepted */
+  bool locked[OPTIONS_IDENTITIES_MAX];     /* needs a passphrase */
+  char *complaint[OPTIONS_IDENTITIES_MAX]; /* why the file is of no use, unless the agent has its key */
 } attempt_t;
 
 typedef enum outcome { ACCEPTED, DENIED, LOST } outcome_t;
@@ -45,56 +51,62 @@ static void add_tried_key(attempt_t *a, const char *path, ssh_key key)
   add_tried(a, what, "");
 }
 
+/* ---- what the server says ---- */
+
+/* Whether libssh is to be called again: the server has not answered yet. */
+static bool wait_more(attempt_t *a, uint64_t until)
+{
+  int waited = session_wait(a->session, until);
+  a->late = waited == SMPL_ETIMEOUT;
+  return waited == SMPL_OK;
+}
+
 static outcome_t outcome_of(attempt_t *a, int rc)
 {
+  if (!ssh_is_connected(a->session) || rc == SSH_AUTH_AGAIN)
+    return LOST;
   if (rc == SSH_AUTH_SUCCESS)
     return ACCEPTED;
-  return rc == SSH_AUTH_ERROR || !ssh_is_connected(a->session) ? LOST : DENIED;
+  return rc == SSH_AUTH_ERROR ? LOST : DENIED;
+}
+
+/* Before something is offered: a server that has hung up meanwhile, at a prompt or a token, has said why, and
+ * libssh reads it only if it is not made to write first. */
+static bool is_over(attempt_t *a)
+{
+  if (session_hung_up(a->session))
+    session_hear(a->session);
+  return !ssh_is_connected(a->session);
+}
+
+static bool request_service(attempt_t *a)
+{
+  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
+  int rc;
+  while ((rc = ssh_service_request(a->session, "ssh-userauth")) == SSH_AGAIN) {
+    if (!wait_more(a, until))
+      return false;
+  }
+  return rc == SSH_OK && ssh_is_connected(a->session);
 }
 
 static outcome_t offer_key(attempt_t *a, ssh_key key)
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
+  if (is_over(a))
+    return LOST;
   while ((rc = ssh_userauth_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
-    if (session_wait(a->session, until) != SMPL_OK)
-      return LOST;
+    if (!wait_more(a, until))
+      break;
   }
   return outcome_of(a, rc);
 }
 
-/* libssh asks for a passphrase: the file is locked. Told by the flag; none is given here. */
-static int on_passphrase_wanted(const char *prompt, char *buf, size_t len, int echo, int verify, void *locked)
-{
-  (void)prompt;
-  (void)buf;
-  (void)len;
-  (void)echo;
-  (void)verify;
-  *(bool *)locked = true;
-  return -1;
-}
+/* ---- files ---- */
 
-static ssh_key load_key(const char *path, const char *passphrase, bool *locked, diag_t *diag)
-{
-  char *pem = NULL;
-  size_t len = 0;
-  ssh_key key = NULL;
-  *locked = false;
-  if (file_read_secret(path, SESSION_PEM_MAX, &pem, &len, diag) != SMPL_OK)
-    return NULL;
-  if (ssh_pki_import_privkey_base64(pem, passphrase, passphrase ? NULL : on_passphrase_wanted, locked,
-                                    &key) != SSH_OK)
-    key = NULL;
-  explicit_bzero(pem, len);
-  free(pem);
-  if (!key && !*locked)
-    diag_fail(diag, SMPL_EINVAL, "%s: not a private key that can be read", path);
-  return key;
-}
-
-/* The key with its certificate, if there is one, and then by itself. Takes over key: what was accepted is kept for the
- * next session. */
+/* The key with its certificate, if there is one, and then by itself. Takes over key: what was accepted is
+ * kept for the next session. */
 static outcome_t offer_file(attempt_t *a, const char *path, ssh_key key)
 {
   outcome_t outcome = DENIED;
@@ -126,136 +138,166 @@ static outcome_t offer_file(attempt_t *a, const char *path, ssh_key key)
   return outcome;
 }
 
-/* A public key given where the private one belongs. */
-static bool is_public(const char *path)
+static void complain(attempt_t *a, size_t i, const char *text)
 {
-  size_t len = strlen(path);
-  ssh_key key = NULL;
-  if (len < 5 || strcmp(path + len - 4, ".pub") != 0 || ssh_pki_import_pubkey_file(path, &key) != SSH_OK)
-    return false;
-  ssh_key_free(key);
-  return true;
+  if (!a->complaint[i])
+    a->complaint[i] = strdup(text);
+}
+
+/* What is wrong with the files is said once it is known that the agent does not make up for it. NULL: there
+ * is no agent. */
+static void say_complaints(attempt_t *a, const agent_t *agent)
+{
+  for (size_t i = 0; i < a->options->identity_count; i++) {
+    ssh_key key = a->complaint[i] && agent ? identity_public_half(a->options->identities[i]) : NULL;
+    if (a->complaint[i] && !(key && agent_has(agent, key)))
+      say_note(a->say, "%s", a->complaint[i]);
+    ssh_key_free(key);
+    free(a->complaint[i]);
+    a->complaint[i] = NULL;
+  }
 }
 
 static outcome_t try_file(attempt_t *a, size_t i)
 {
   const char *path = a->options->identities[i];
+  char text[DIAG_TEXT_MAX];
   if (!a->options->identities_given && access(path, F_OK) != 0)
     return DENIED;
-  if (is_public(path)) {
-    say_note(a->say, "%s is a public key; give the private one, %.*s", path, (int)(strlen(path) - 4), path);
+  if (identity_is_public(path)) {
+    snprintf(text, sizeof text, "%s is a public key; give the private one, %.*s", path,
+             (int)(strlen(path) - 4), path);
+    complain(a, i, text);
     return DENIED;
   }
   diag_t diag = {0};
-  ssh_key key = load_key(path, NULL, &a->locked[i], &diag);
-  if (!key) {
-    if (!a->locked[i])
-      say_note(a->say, "%s", diag.text);
-    return DENIED;
-  }
-  return offer_file(a, path, key);
+  ssh_key key = identity_load(path, NULL, &a->locked[i], &diag);
+  if (key)
+    return offer_file(a, path, key);
+  if (!a->locked[i])
+    complain(a, i, diag.text);
+  return DENIED;
 }
 
-/* The public half of an identity file: from the file beside it, or from itself. */
-static ssh_key public_half(const char *path)
-{
-  char pub[OPTIONS_PATH_MAX];
-  ssh_key key = NULL;
-  int n = snprintf(pub, sizeof pub, "%s.pub", path);
-  if (n > 0 && (size_t)n < sizeof pub && ssh_pki_import_pubkey_file(pub, &key) == SSH_OK)
-    return key;
-  if (ssh_pki_import_pubkey_file(path, &key) == SSH_OK)
-    return key;
-  bool locked;
-  diag_t diag = {0};
-  ssh_key private = access(path, F_OK) == 0 ? load_key(path, NULL, &locked, &diag) : NULL;
-  if (private && ssh_pki_export_privkey_to_pubkey(private, &key) != SSH_OK)
-    key = NULL;
-  ssh_key_free(private);
-  return key;
-}
+/* ---- the agent ---- */
 
-/* IdentitiesOnly: of the agent's keys those of the identity files. */
-static agent_t *open_agent(attempt_t *a, const char **why)
+static agent_t *open_agent(attempt_t *a)
 {
-  ssh_key only[OPTIONS_IDENTITIES_MAX];
+  ssh_key mine[OPTIONS_IDENTITIES_MAX];
   size_t count = 0;
   const settings_t *o = a->options;
-  for (size_t i = 0; o->identities_only && i < o->identity_count; i++) {
-    ssh_key key = public_half(o->identities[i]);
+  const char *why = NULL;
+  for (size_t i = 0; i < o->identity_count; i++) {
+    ssh_key key = identity_public_half(o->identities[i]);
     if (key)
-      only[count++] = key;
+      mine[count++] = key;
   }
-  agent_t *agent = agent_open(o->agent, o->identities_only ? only : NULL, count, why, &a->agent_failed);
+  agent_for_t whom = {.path = o->agent,
+                      .mine = mine,
+                      .mine_count = count,
+                      .only_mine = o->identities_only,
+                      .session = ssh_get_fd(a->session),
+                      .server = a->server};
+  agent_t *agent = agent_open(&whom, &why, &a->agent_failed);
   for (size_t i = 0; i < count; i++)
-    ssh_key_free(only[i]);
+    ssh_key_free(mine[i]);
+  if (!agent && why)
+    say_step(a->say, "%s", why);
   return agent;
+}
+
+/* What the agent had to do with it that the key did not let in. */
+static outcome_t judge_agent(attempt_t *a, const agent_t *agent, size_t i, outcome_t outcome)
+{
+  switch (agent_said(agent)) {
+  case AGENT_REFUSED:
+    say_step(a->say, "the agent does not want to sign with it");
+    if (!a->refused[0])
+      text_copy(a->refused, sizeof a->refused, agent_name(agent, i));
+    break;
+  case AGENT_SILENT:
+    if (!a->agent_failed)
+      say_note(a->say, "the agent did not sign (is it locked, or waiting for a touch?)");
+    a->agent_failed = true;
+    break;
+  case AGENT_SESSION_ENDED:
+    session_hear(a->session);
+    return LOST;
+  case AGENT_NOTHING:
+  case AGENT_SIGNED:
+    return outcome;
+  }
+  return ssh_is_connected(a->session) ? DENIED
+                                      : LOST; /* to libssh it is an error like one of the session's */
+}
+
+static outcome_t offer_agent_key(attempt_t *a, agent_t *agent, size_t i)
+{
+  uint64_t until = clock_mono_ms() + AGENT_SIGN_MS + SESSION_STEP_MS;
+  int rc;
+  if (is_over(a))
+    return LOST;
+  say_step(a->say, "offering %s", agent_name(agent, i));
+  add_tried(a, agent_name(agent, i), "");
+  agent_show(agent, i);
+  while ((rc = ssh_userauth_agent(a->session, NULL)) == SSH_AUTH_AGAIN) {
+    if (!wait_more(a, until))
+      break;
+  }
+  outcome_t outcome = outcome_of(a, rc);
+  return outcome == ACCEPTED ? ACCEPTED : judge_agent(a, agent, i, outcome);
 }
 
 static outcome_t try_agent(attempt_t *a)
 {
-  const char *why;
-  agent_t *agent = open_agent(a, &why);
-  if (!agent) {
-    if (why)
-      say_step(a->say, "%s", why);
-    return DENIED;
-  }
-  say_step(a->say, "offering %s", agent_names(agent));
-  add_tried(a, agent_names(agent), "");
+  agent_t *agent = open_agent(a);
   outcome_t outcome = DENIED;
-  if (ssh_set_agent_socket(a->session, agent_take_fd(agent)) == SSH_OK) {
-    uint64_t until = clock_mono_ms() + AGENT_SIGN_MS + SESSION_STEP_MS;
-    int rc;
-    while ((rc = ssh_userauth_agent(a->session, NULL)) == SSH_AUTH_AGAIN) {
-      if (session_wait(a->session, until) != SMPL_OK)
-        break;
-    }
-    outcome = rc == SSH_AUTH_AGAIN ? LOST : outcome_of(a, rc);
-    if (outcome == LOST && ssh_is_connected(a->session))
-      outcome = DENIED; /* the agent failed, not the session */
-  }
-  if (outcome != ACCEPTED && agent_failed(agent)) {
-    a->agent_failed = true;
-    say_note(a->say, "the agent did not sign (is it locked, or waiting for a touch?)");
+  say_complaints(a, agent);
+  if (agent && ssh_set_agent_socket(a->session, agent_take_fd(agent)) == SSH_OK) {
+    for (size_t i = 0; i < agent_count(agent) && outcome == DENIED && agent_said(agent) != AGENT_SILENT; i++)
+      outcome = offer_agent_key(a, agent, i);
   }
   agent_close(agent);
   return outcome;
 }
 
+/* ---- files with a passphrase ---- */
+
 /* Whether the server would take the key, from its public half beside it: no passphrase is asked for in vain.
- */
-static bool wanted(attempt_t *a, const char *path)
+ * ACCEPTED: it would, or nobody knows. */
+static outcome_t ask_for(attempt_t *a, const char *path)
 {
   char pub[OPTIONS_PATH_MAX];
   ssh_key key = NULL;
   int n = snprintf(pub, sizeof pub, "%s.pub", path);
+  if (is_over(a))
+    return LOST;
   if (n < 0 || (size_t)n >= sizeof pub || ssh_pki_import_pubkey_file(pub, &key) != SSH_OK)
-    return true;
+    return ACCEPTED;
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
   while ((rc = ssh_userauth_try_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
-    if (session_wait(a->session, until) != SMPL_OK)
+    if (!wait_more(a, until))
       break;
   }
   ssh_key_free(key);
-  return rc == SSH_AUTH_SUCCESS;
+  return outcome_of(a, rc);
 }
 
-static outcome_t try_locked(attempt_t *a, const char *path)
+/* NULL: nobody knows the passphrase, the file cannot be read, or the session has ended meanwhile. */
+static ssh_key unlock(attempt_t *a, const char *path)
 {
-  if (!wanted(a, path)) {
-    add_tried(a, path, "");
-    return DENIED;
-  }
   char question[OPTIONS_PATH_MAX + 32];
   char passphrase[PASSPHRASE_MAX];
-  snprintf(question, sizeof question, "Passphrase for %s: ", path);
-  outcome_t outcome = DENIED;
   ssh_key key = NULL;
+  snprintf(question, sizeof question, "Passphrase for %s: ", path);
   for (int i = 0; i < PASSPHRASE_TRIES && !key; i++) {
-    if (a->memory->again ||
-        prompt_ask(&a->memory->prompt, question, passphrase, sizeof passphrase, true) <= 0) {
+    int asked = a->memory->again ? PROMPT_NOBODY
+                                 : prompt_ask(&a->memory->prompt, question, passphrase, sizeof passphrase,
+                                              true, ssh_get_fd(a->session));
+    if (asked == PROMPT_ENDED)
+      break;
+    if (asked <= 0) {
       say_note(a->say,
                "%s needs its passphrase, and there is no terminal to ask on: load it into an agent (ssh-add)",
                path);
@@ -263,22 +305,34 @@ static outcome_t try_locked(attempt_t *a, const char *path)
     }
     bool locked;
     diag_t diag = {0};
-    key = load_key(path, passphrase, &locked, &diag);
+    key = identity_load(path, passphrase, &locked, &diag);
+    if (!key && !locked) {
+      say_note(a->say, "%s", diag.text);
+      break;
+    }
     if (!key)
       say_note(a->say, "that is not the passphrase of %s", path);
   }
   explicit_bzero(passphrase, sizeof passphrase);
+  return key;
+}
+
+static outcome_t try_locked(attempt_t *a, const char *path)
+{
+  outcome_t wanted = ask_for(a, path);
+  ssh_key key = wanted == ACCEPTED ? unlock(a, path) : NULL;
   if (key)
-    outcome = offer_file(a, path, key);
-  else
-    add_tried(a, path, "");
-  return outcome;
+    return offer_file(a, path, key);
+  add_tried(a, path, "");
+  return wanted == LOST || is_over(a) ? LOST : DENIED;
 }
 
 static outcome_t try_all(attempt_t *a)
 {
   const settings_t *o = a->options;
   outcome_t outcome = DENIED;
+  if (!request_service(a))
+    return LOST;
   if (a->memory->key) { /* it opened the last session */
     say_step(a->say, "offering %s", a->memory->key_path);
     outcome = offer_key(a, a->memory->key);
@@ -310,37 +364,58 @@ static void explain_no_key(const settings_t *o, diag_t *diag)
             o->user, o->host, files);
 }
 
-exit_code_t session_sign_in(session_t *s, session_memory_t *memory, say_t *say, diag_t *diag)
+/* Nobody is let in: by whom, and why. */
+static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
 {
-  ssh_session session = s->ssh;
-  const settings_t *options = &s->settings;
-  attempt_t a = {.session = session, .options = options, .memory = memory, .say = say};
-  outcome_t outcome = try_all(&a);
-  s->may_pass = outcome == LOST || a.agent_failed;
-  if (outcome == ACCEPTED) {
-    say_step(say, "signed in as %s", options->user);
-    char *banner = ssh_get_issue_banner(session);
-    if (banner)
-      banner[strcspn(banner, "\r\n")] = '\0';
-    if (banner && banner[0])
-      say_step(say, "the bastion says: %s", banner);
-    ssh_string_free_char(banner);
-    return EXIT_ENDED;
-  }
-  const char *words = session_last_words(session);
-  const char *tried = a.tried[0] ? a.tried : "nothing: no key was found";
-  if (outcome == DENIED && !a.tried[0])
-    explain_no_key(options, diag);
-  else if (outcome == LOST && words[0])
-    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", options->user, options->host,
-              words, tried);
+  const settings_t *o = a->options;
+  const char *words = session_last_words(a->session);
+  const char *tried = a->tried[0] ? a->tried : "nothing: no key was found";
+  if (outcome == LOST && words[0])
+    diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", o->user, o->host, words, tried);
+  else if (outcome == LOST && a->late)
+    diag_fail(diag, SMPL_ETIMEOUT, "signing in at %s failed: it has not answered for %d s (offered: %s)",
+              o->host, SESSION_STEP_MS / 1000, tried);
+  else if (outcome == LOST && !ssh_is_connected(a->session))
+    diag_fail(diag, SMPL_ECLOSED,
+              "signing in at %s failed: it closed the connection without a word (offered: %s)", o->host,
+              tried);
   else if (outcome == LOST)
-    diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", options->host,
-              ssh_get_error(session), tried);
+    diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", o->host,
+              ssh_get_error(a->session), tried);
+  else if (!a->tried[0])
+    explain_no_key(o, diag);
+  else if (a->refused[0])
+    diag_fail(diag, SMPL_EDENIED,
+              "%s is not let in at %s: the server would take %s, and the agent refuses to sign with it "
+              "(declined, or not "
+              "meant for this server?) (offered: %s)",
+              o->user, o->host, a->refused, tried);
   else
     diag_fail(diag, SMPL_EDENIED,
               "%s is not let in at %s: no key was accepted (offered: %s); choose a key with -i, a user "
               "with -l",
-              options->user, options->host, tried);
-  return EXIT_NOT_SIGNED_IN;
+              o->user, o->host, tried);
+}
+
+exit_code_t session_sign_in(session_t *s, session_memory_t *memory, say_t *say, diag_t *diag)
+{
+  ssh_session session = s->ssh;
+  attempt_t a = {
+      .session = session, .options = &s->settings, .server = s->proof, .memory = memory, .say = say};
+  outcome_t outcome = try_all(&a);
+  for (size_t i = 0; i < OPTIONS_IDENTITIES_MAX; i++)
+    free(a.complaint[i]);
+  s->may_pass = outcome == LOST || a.agent_failed || a.refused[0];
+  if (outcome != ACCEPTED) {
+    explain(&a, outcome, diag);
+    return EXIT_NOT_SIGNED_IN;
+  }
+  say_step(say, "signed in as %s", s->settings.user);
+  char *banner = ssh_get_issue_banner(session);
+  if (banner)
+    banner[strcspn(banner, "\r\n")] = '\0';
+  if (banner && banner[0])
+    say_step(say, "the bastion says: %s", banner);
+  ssh_string_free_char(banner);
+  return EXIT_ENDED;
 }

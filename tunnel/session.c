@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/ssh_pump.h"
+#include "common/ssh_wire.h"
 #include "tunnel/authority.h"
 #include "tunnel/dial.h"
 #include "tunnel/trust.h"
@@ -40,6 +41,26 @@ int session_wait(ssh_session session, uint64_t until)
     return SMPL_ETIMEOUT;
   poll(&p, 1, (int)(until - now));
   return SMPL_OK;
+}
+
+bool session_hung_up(ssh_session session)
+{
+  struct pollfd p = {ssh_get_fd(session), POLLRDHUP, 0};
+  return p.fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+void session_hear(ssh_session session)
+{
+  enum { READS_MAX = 64 }; /* of 4 KiB: a few packets stand there */
+  ssh_event event = ssh_event_new();
+  if (!event || ssh_event_add_session(event, session) != SSH_OK) {
+    ssh_event_free(event);
+    return;
+  }
+  for (int i = 0; i < READS_MAX && ssh_is_connected(session); i++)
+    ssh_event_dopoll(event, 0);
+  ssh_event_remove_session(event, session);
+  ssh_event_free(event);
 }
 
 const char *session_last_words(ssh_session session)
@@ -168,7 +189,7 @@ static consent_t ask(session_memory_t *memory, const trust_t *trust, const char 
            "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
            trust_host(trust), authority ? "; a @cert-authority is on file for it, but " : "",
            authority ? authority : "", kind, print);
-  if (prompt_ask(&memory->prompt, question, answer, sizeof answer, false) < 0)
+  if (prompt_ask(&memory->prompt, question, answer, sizeof answer, false, -1) < 0)
     return CONSENT_NOBODY_THERE;
   return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0 ? CONSENT_YES : CONSENT_NO;
 }
@@ -245,6 +266,11 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
   return EXIT_ENDED;
 }
 
+static void on_received(void *proof, const void *data, size_t len)
+{
+  proof_feed(proof, data, len);
+}
+
 static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory, const trust_t *trust,
                              diag_t *diag)
 {
@@ -254,11 +280,14 @@ static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory,
     return EXIT_OTHER;
   }
   ssh_set_blocking(s->ssh, 0);
+  s->proof = proof_new();
+  ssh_wire_watch(s->proof ? s->fd : -1, on_received, s->proof);
   s->fd =
       -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon another's */
   preface_t preface = {0};
   listen_to_preface(&preface);
   exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);
+  ssh_wire_watch(-1, NULL, NULL);
   listen_to_preface(NULL);
   s->may_pass = code != EXIT_ENDED;
   if (code)
@@ -339,6 +368,7 @@ void session_close(session_t *s)
     close(s->fd);
   if (s->proxy)
     end_proxy(s->proxy);
+  proof_free(s->proof);
   settings_free(&s->settings);
   *s = (session_t){.fd = -1};
 }

@@ -8,12 +8,12 @@
 #include "tunnel/exit.h"
 #include "tunnel/options.h"
 #include "tunnel/prompt.h"
+#include "tunnel/proof.h"
 #include "tunnel/say.h"
 #include "tunnel/settings.h"
 
 enum {
-  SESSION_STEP_MS = 20000,    /* for the key exchange, and for each answer to a login request */
-  SESSION_PEM_MAX = 64 << 10, /* bytes of an identity file */
+  SESSION_STEP_MS = 20000, /* for the key exchange, and for each answer to a login request */
 };
 
 /* What outlives a session, so that the next one asks nobody anything: the key that was accepted, and the host key
@@ -34,6 +34,7 @@ typedef struct session {
   int fd;              /* until libssh has it; -1: none */
   pid_t proxy;         /* of ProxyCommand; 0: none */
   settings_t settings; /* with which it was made */
+  proof_t *proof;      /* as which server the other end has proved itself; NULL: unknown */
   bool may_pass;       /* when it failed: another try may fare better */
 } session_t;
 
@@ -52,3 +53,9 @@ int session_wait(ssh_session session, uint64_t until);
 
 /* What the bastion said when it ended the session; "" if it said nothing. Borrowed from the session. */
 const char *session_last_words(ssh_session session);
+
+/* Whether the server has closed its end. */
+bool session_hung_up(ssh_session session);
+
+/* Has libssh read what the server has sent by now. */
+void session_hear(ssh_session session);

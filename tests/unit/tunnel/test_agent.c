@@ -1,5 +1,5 @@
-/* The relay between libssh and the user's agent, before agents that hang. agent.c is included whole, with time limits that a
- * test can wait for; the real ones are checked to be what the README says. */
+/* The relay between libssh and the user's agent, before agents that hang. agent.c is included whole, with
+ * time limits that a test can wait for; the real ones are checked to be what the README says. */
 #include "tunnel/agent.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@ static_assert(AGENT_LIST_MS == 2000 && AGENT_SIGN_MS == 60000, "the README has t
 
 #include "common/clock.h"
 
-enum { MESSAGE_SIGN = 13, MESSAGE_SIGNED = 14, PATIENCE_MS = 120000 };
+enum { PATIENCE_MS = 120000 };
 
 typedef struct fake {
   char folder[64];
@@ -25,25 +25,46 @@ typedef struct fake {
   int listener;
   pthread_t thread;
   bool lists;        /* else it never answers */
+  bool refuses;      /* to sign; else: */
   unsigned signs;    /* how many signatures it gives before it hangs */
   atomic_uint asked; /* for signatures */
+  const uint8_t *keys;
+  size_t keys_len;
+  uint8_t bound[4096]; /* the extension that it was told, and how often */
+  size_t bound_len;
+  unsigned binds;
 } fake_t;
 
 /* One key of a kind that libssh does not know: it is shown all the same. */
 static const uint8_t keys[] = {MESSAGE_KEYS, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 1, 'k', 0, 0, 0, 1, 'c'};
+
+static void serve_one(fake_t *f, int fd, const uint8_t *body, size_t len)
+{
+  static const uint8_t signature = MESSAGE_SIGNED;
+  static const uint8_t failure = MESSAGE_FAILURE;
+  if (body[0] == MESSAGE_LIST && f->lists)
+    send_message(fd, f->keys ? f->keys : keys, f->keys ? f->keys_len : sizeof keys);
+  else if (body[0] == MESSAGE_SIGN && f->refuses)
+    send_message(fd, &failure, 1);
+  else if (body[0] == MESSAGE_SIGN && f->asked++ < f->signs)
+    send_message(fd, &signature, 1);
+  if (body[0] != MESSAGE_EXTENSION)
+    return;
+  assert_true(len <= sizeof f->bound);
+  memcpy(f->bound, body, len);
+  f->bound_len = len;
+  f->binds++;
+  send_message(fd, &failure, 1); /* as one that does not know it */
+}
 
 static void *serve(void *arg)
 {
   fake_t *f = arg;
   uint8_t *body = malloc(AGENT_MESSAGE_MAX);
   int fd = accept(f->listener, NULL, NULL);
-  while (receive_message(fd, body) > 0) {
-    const uint8_t signature = MESSAGE_SIGNED;
-    if (body[0] == MESSAGE_LIST && f->lists)
-      send_message(fd, keys, sizeof keys);
-    else if (body[0] == MESSAGE_SIGN && f->asked++ < f->signs)
-      send_message(fd, &signature, 1);
-  }
+  size_t len;
+  while ((len = receive_message(fd, body)) > 0)
+    serve_one(f, fd, body, len);
   close(fd);
   free(body);
   return NULL;
@@ -90,7 +111,7 @@ static void test_an_agent_that_never_lists_is_given_up(void **state)
   bool gone;
   start(&f);
   uint64_t began = clock_mono_ms();
-  assert_null(agent_open(f.path, NULL, 0, &why, &gone));
+  assert_null(agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone));
   assert_true(clock_mono_ms() - began >= AGENT_LIST_MS - 10);
   assert_true(gone);
   assert_string_equal(why, "the agent does not answer");
@@ -104,16 +125,16 @@ static void test_an_agent_that_never_signs_is_given_up_and_not_asked_again(void 
   const char *why;
   bool gone;
   start(&f);
-  agent_t *a = agent_open(f.path, NULL, 0, &why, &gone);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   assert_int_equal(ask(fd, MESSAGE_LIST), MESSAGE_KEYS);
   assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_SIGNED);
-  assert_false(agent_failed(a));
+  assert_int_equal(agent_said(a), AGENT_SIGNED);
   uint64_t began = clock_mono_ms();
   assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
   assert_true(clock_mono_ms() - began >= AGENT_SIGN_MS - 10);
-  assert_true(agent_failed(a));
+  assert_int_equal(agent_said(a), AGENT_SILENT);
   /* What it says now would be the answer to the question before. */
   assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
   assert_int_equal(f.asked, 2);
@@ -131,7 +152,7 @@ static void test_an_agent_that_is_waited_for_can_be_let_go(void **state)
   bool gone;
   const uint8_t question = MESSAGE_SIGN;
   start(&f);
-  agent_t *a = agent_open(f.path, NULL, 0, &why, &gone);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   assert_true(send_message(fd, &question, 1));
@@ -142,12 +163,162 @@ static void test_an_agent_that_is_waited_for_can_be_let_go(void **state)
   stop(&f);
 }
 
+static void test_a_refusal_is_the_agents_own(void **state)
+{
+  (void)state;
+  fake_t f = {.lists = true, .refuses = true};
+  const char *why;
+  bool gone;
+  start(&f);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  assert_non_null(a);
+  int fd = agent_take_fd(a);
+  assert_int_equal(agent_said(a), AGENT_NOTHING);
+  assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
+  assert_int_equal(agent_said(a), AGENT_REFUSED);
+  agent_show(a, 0); /* the next key is another question */
+  assert_int_equal(agent_said(a), AGENT_NOTHING);
+  close(fd);
+  agent_close(a);
+  stop(&f);
+}
+
+/* The server's time for a login is over while a token waits for its touch. */
+static void test_a_server_that_hangs_up_ends_the_wait_for_a_signature(void **state)
+{
+  (void)state;
+  fake_t f = {.lists = true};
+  const char *why;
+  bool gone;
+  int session[2];
+  start(&f);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session), 0);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = session[0]}, &why, &gone);
+  assert_non_null(a);
+  int fd = agent_take_fd(a);
+  close(session[1]);
+  assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
+  assert_int_equal(agent_said(a), AGENT_SESSION_ENDED);
+  close(fd);
+  agent_close(a);
+  close(session[0]);
+  stop(&f);
+}
+
+/* ---- the server is told ---- */
+
+#define WORD(text) 0, 0, 0, sizeof(text) - 1
+
+/* A server whose key is "key" and whose signature is "signed". */
+static proof_t *proved(void)
+{
+  static const uint8_t stream[] = {'S', 'S', 'H', '-',       '2',  '.',
+                                   '0', '-', 'x', '\r',      '\n', 0,
+                                   0,   0,   28,  4,         31,   WORD("key"),
+                                   'k', 'e', 'y', WORD("f"), 'f',  WORD("signed"),
+                                   's', 'i', 'g', 'n',       'e',  'd',
+                                   0,   0,   0,   0};
+  proof_t *proof = proof_new();
+  proof_feed(proof, stream, sizeof stream);
+  return proof;
+}
+
+static void test_the_agent_is_told_of_the_server_once_and_before_it_signs(void **state)
+{
+  (void)state;
+  static const uint8_t request[] = {
+      MESSAGE_SIGN, WORD("k"), 'k', 0, 0, 0, 11, WORD("number"), 'n', 'u', 'm', 'b',
+      'e',          'r',       50,  0, 0, 0, 0};
+  static const uint8_t expected[] = "\x1b"
+                                    "\0\0\0\x18"
+                                    "session-bind@openssh.com"
+                                    "\0\0\0\3"
+                                    "key"
+                                    "\0\0\0\6"
+                                    "number"
+                                    "\0\0\0\6"
+                                    "signed"
+                                    "\0";
+  fake_t f = {.lists = true, .signs = 2};
+  const char *why;
+  bool gone;
+  uint8_t body[64];
+  proof_t *proof = proved();
+  start(&f);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1, .server = proof}, &why, &gone);
+  assert_non_null(a);
+  int fd = agent_take_fd(a);
+  for (int i = 0; i < 2; i++) {
+    assert_true(send_message(fd, request, sizeof request));
+    assert_int_equal(receive_message(fd, body), 1);
+    assert_int_equal(body[0], MESSAGE_SIGNED);
+  }
+  close(fd);
+  agent_close(a);
+  stop(&f);
+  assert_int_equal(f.binds, 1);
+  assert_int_equal(f.bound_len, sizeof expected - 1);
+  assert_memory_equal(f.bound, expected, sizeof expected - 1);
+  proof_free(proof);
+}
+
+/* ---- which keys ---- */
+
+static size_t put_key(uint8_t *out, ssh_key key)
+{
+  char *text = NULL;
+  size_t len = 0;
+  assert_int_equal(ssh_pki_export_pubkey_base64(key, &text), SSH_OK);
+  uint8_t *blob = fields_decode(text, strlen(text), 4096, &len);
+  size_t used = put_string(out, (fields_t){blob, len});
+  put_u32(out + used, 0); /* no comment */
+  free(blob);
+  ssh_string_free_char(text);
+  return used + 4;
+}
+
+static void test_keys_of_the_identity_files_come_first_or_alone(void **state)
+{
+  (void)state;
+  enum { KEYS = 3 };
+  ssh_key made[KEYS];
+  uint8_t list[1024] = {MESSAGE_KEYS, 0, 0, 0, KEYS};
+  size_t len = 5;
+  for (int i = 0; i < KEYS; i++) {
+    assert_int_equal(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &made[i]), SSH_OK);
+    len += put_key(list + len, made[i]);
+  }
+  for (int only = 0; only < 2; only++) {
+    fake_t f = {.lists = true, .keys = list, .keys_len = len};
+    agent_for_t whom = {.path = f.path, .session = -1, .mine = &made[2], .mine_count = 1, .only_mine = only};
+    const char *why;
+    bool gone;
+    start(&f);
+    agent_t *a = agent_open(&whom, &why, &gone);
+    assert_non_null(a);
+    assert_int_equal(agent_count(a), only ? 1 : KEYS);
+    assert_int_equal(ssh_key_cmp(a->keys[0].key, made[2], SSH_KEY_CMP_PUBLIC), 0);
+    for (int i = 1; i < KEYS && !only; i++)
+      assert_int_equal(ssh_key_cmp(a->keys[i].key, made[i - 1], SSH_KEY_CMP_PUBLIC), 0);
+    assert_true(agent_has(a, made[2]));
+    assert_int_equal(agent_has(a, made[0]), !only);
+    agent_close(a);
+    stop(&f);
+  }
+  for (int i = 0; i < KEYS; i++)
+    ssh_key_free(made[i]);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_an_agent_that_never_lists_is_given_up),
       cmocka_unit_test(test_an_agent_that_never_signs_is_given_up_and_not_asked_again),
       cmocka_unit_test(test_an_agent_that_is_waited_for_can_be_let_go),
+      cmocka_unit_test(test_a_refusal_is_the_agents_own),
+      cmocka_unit_test(test_a_server_that_hangs_up_ends_the_wait_for_a_signature),
+      cmocka_unit_test(test_the_agent_is_told_of_the_server_once_and_before_it_signs),
+      cmocka_unit_test(test_keys_of_the_identity_files_come_first_or_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,18 +143,26 @@ static void test_answers_of_an_agent(void **state)
   (void)state;
   static const uint8_t two[] = {12, 0,   0,   0, 2, 0, 0, 0,   1, 'k', 0, 0, 0,
                                 2,  'h', 'i', 0, 0, 0, 1, 'j', 0, 0,   0, 0};
-  uint8_t out[sizeof two + 5];
-  char names[AGENT_NAMES_MAX];
-  uint32_t count;
-  assert_int_equal(agent_filter(two, sizeof two, NULL, 0, out, names, &count), sizeof two);
+  static agent_key_t keys[AGENT_KEYS_MAX];
+  size_t count;
+  assert_true(agent_read_keys(two, sizeof two, keys, &count));
   assert_int_equal(count, 2);
-  assert_memory_equal(out, two, sizeof two);
-  assert_non_null(strstr(names, "(hi)"));
-  const ssh_key none[1] = {NULL};
-  assert_int_equal(agent_filter(two, sizeof two, none, 0, out, names, &count), 5); /* none is wanted */
-  assert_int_equal(count, 0);
+  assert_ptr_equal(keys[0].entry.at, two + 5);
+  assert_int_equal(keys[0].entry.left, 11);
+  assert_int_equal(keys[1].entry.left, 9);
+  assert_non_null(strstr(keys[0].name, "(hi)"));
   for (size_t len = 0; len < sizeof two; len++) /* cut anywhere */
-    assert_int_equal(agent_filter(two, len, NULL, 0, out, names, &count), 0);
+    assert_false(agent_read_keys(two, len, keys, &count));
+}
+
+static void test_of_an_agents_keys_no_more_are_read_than_there_is_room_for(void **state)
+{
+  (void)state;
+  static agent_key_t keys[AGENT_KEYS_MAX];
+  static uint8_t many[5 + 8 * (AGENT_KEYS_MAX + 1)] = {12, 0, 0, 1, 1}; /* empty ones */
+  size_t count;
+  assert_true(agent_read_keys(many, sizeof many, keys, &count));
+  assert_int_equal(count, AGENT_KEYS_MAX);
 }
 
 int main(void)
@@ -166,6 +174,7 @@ int main(void)
       cmocka_unit_test(test_which_files_matter),
       cmocka_unit_test(test_whose_certificate_it_is),
       cmocka_unit_test(test_answers_of_an_agent),
+      cmocka_unit_test(test_of_an_agents_keys_no_more_are_read_than_there_is_room_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
