@@ -127,16 +127,46 @@ static json_t *query_log_json(const query_log_t *log)
                    (json_int_t)query_log_dropped(log));
 }
 
+static const char *source_text(snapshot_source_t source)
+{
+  static const char *const texts[] = {"file", "copy", "none"};
+  return texts[source];
+}
+
+/* Those that a start could not read. */
+static json_t *bad_zones(const snapshot_t *s)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; list != NULL && i < snapshot_zone_count(s); i++) {
+    const snapshot_origin_t *o = snapshot_zone_origin(s, i);
+    if (o->source == SNAPSHOT_FILE)
+      continue;
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:o, s:I, s:s}", "name", zone_name(snapshot_zone(s, i)),
+                                    "source", source_text(o->source), "kept",
+                                    o->source == SNAPSHOT_COPY ? iso(o->copy.made_ms) : json_null(), "serial",
+                                    (json_int_t)zone_facts(snapshot_zone(s, i)).serial, "why", o->why));
+  }
+  return list;
+}
+
+/* NULL: nobody asked for it. */
+static json_t *copies_kept(const admin_state_t *a)
+{
+  return snapshot_settings(a->snapshot)->state != NULL ? json_boolean(a->copies_kept) : NULL;
+}
+
 json_t *admin_status(const admin_state_t *a)
 {
-  return json_pack("{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o}", "ok",
-                   1, "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
-                   iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms",
-                   (json_int_t)a->uptime_ms, "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads",
-                   (json_int_t)a->reloads, "failed_reloads", (json_int_t)a->failed_reloads, "last_error",
-                   a->last_error, "tcp_connections", (json_int_t)a->tcp_connections, "walls",
-                   walls_json(&a->walls), "query_log", query_log_json(a->query_log), "listeners",
-                   listeners(a->snapshot), "data", admin_sizes(a->snapshot));
+  return json_pack(
+      "{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o, s:o, s:o?}", "ok", 1,
+      "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
+      iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms", (json_int_t)a->uptime_ms,
+      "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads", (json_int_t)a->reloads,
+      "failed_reloads", (json_int_t)a->failed_reloads, "last_error", a->last_error, "tcp_connections",
+      (json_int_t)a->tcp_connections, "walls", walls_json(&a->walls), "query_log",
+      query_log_json(a->query_log), "listeners", listeners(a->snapshot), "data", admin_sizes(a->snapshot),
+      "bad_zones", bad_zones(a->snapshot), "copies_kept", copies_kept(a));
 }
 
 static json_t *zone_json(const snapshot_t *s, size_t i)
@@ -145,10 +175,11 @@ static json_t *zone_json(const snapshot_t *s, size_t i)
   const char *file = settings_zone_at(snapshot_settings(s), i)->file;
   zone_facts_t f = zone_facts(z);
   char origin[DNS_NAME_TEXT_MAX];
-  return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:[]}", "name", zone_name(z), "origin",
-                   dns_name_to_text(zone_origin(z), origin), "file", file, "serial", (json_int_t)f.serial,
-                   "names", (json_int_t)f.names, "records", (json_int_t)f.records, "bytes",
-                   (json_int_t)f.bytes, "queries", (json_int_t)snapshot_zone_queries(s, i), "views");
+  return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:[]}", "name", zone_name(z), "origin",
+                   dns_name_to_text(zone_origin(z), origin), "file", file, "source",
+                   source_text(snapshot_zone_origin(s, i)->source), "serial", (json_int_t)f.serial, "names",
+                   (json_int_t)f.names, "records", (json_int_t)f.records, "bytes", (json_int_t)f.bytes,
+                   "queries", (json_int_t)snapshot_zone_queries(s, i), "views");
 }
 
 json_t *admin_zones(const admin_state_t *a)

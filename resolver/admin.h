@@ -26,6 +26,7 @@ typedef struct admin_state {
   size_t tcp_connections;
   latency_sum_t latency;
   walls_t walls;
+  bool copies_kept;             /* of zones, as far as they are asked for */
   const query_log_t *query_log; /* NULL: none */
 } admin_state_t;
 

@@ -48,7 +48,7 @@ static void trace_match(const walk_t *w, const zone_match_t *m)
 static void refuse(reply_t *r)
 {
   r->rcode = DNS_RCODE_REFUSED;
-  r->refused = true;
+  r->ede = EDE_NOT_AUTHORITATIVE;
 }
 
 static void put_negative(reply_t *r, const walk_t *w)
@@ -215,6 +215,11 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
     return false;
   case ZONE_NODATA:
     put_negative(r, w);
+    return false;
+  case ZONE_UNAVAILABLE: /* as BIND answers for a zone that it could not load */
+    r->flags &= (uint16_t)~DNS_FLAG_AA;
+    r->rcode = DNS_RCODE_SERVFAIL;
+    r->ede = EDE_NOT_READY;
     return false;
   }
   w->used[w->hops++] = m.rrset;

@@ -101,13 +101,40 @@ static int check_query_log(const settings_t *settings, diag_t *diag)
   return check_folder(settings, "query_log", path, at, diag);
 }
 
+/* One line for each, with what a start would do; the last one is the error. */
+static int tell_bad_zones(const snapshot_t *s, diag_t *diag)
+{
+  diag_t line = {""};
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    const snapshot_origin_t *o = snapshot_zone_origin(s, i);
+    if (o->source == SNAPSHOT_FILE)
+      continue;
+    if (line.text[0] != '\0')
+      fprintf(stderr, "smpl-resolver: %s\n", line.text);
+    line = (diag_t){""};
+    if (o->source == SNAPSHOT_COPY)
+      diag_fail(&line, SMPL_EINVAL, "%s; a start would serve its last good copy, serial %u", o->why,
+                (unsigned)o->copy.serial);
+    else
+      diag_fail(&line, SMPL_EINVAL, "%s: a start would answer SERVFAIL for zone '%s'", o->why,
+                zone_name(snapshot_zone(s, i)));
+  }
+  *diag = line;
+  return SMPL_EINVAL;
+}
+
 int commands_check(const char *config, diag_t *diag)
 {
   snapshot_t *s;
-  int err = snapshot_load(config, 1, &s, diag);
+  int err = snapshot_load_start(config, 1, &s, diag);
   if (err)
     return err;
   const settings_t *settings = snapshot_settings(s);
+  if (!snapshot_all_from_files(s)) {
+    err = tell_bad_zones(s, diag);
+    snapshot_free(s);
+    return err;
+  }
   err = check_control(settings, diag);
   if (!err)
     err = check_query_log(settings, diag);
@@ -136,6 +163,8 @@ int commands_check(const char *config, diag_t *diag)
              zone_name(snapshot_zone(s, i)), f.warnings);
   }
   settings_warnings(settings, print_warning, NULL);
+  for (size_t i = 0; settings->state != NULL && i < snapshot_zone_count(s); i++)
+    snapshot_warn_of_copy(s, i, print_warning, NULL);
   snapshot_free(s);
   return SMPL_OK;
 }
@@ -171,6 +200,8 @@ static void print_sizes(const json_t *data)
 
 static void print_status(const json_t *reply)
 {
+  size_t i;
+  json_t *item;
   char uptime[32];
   text_format_duration(uptime, sizeof uptime, (uint64_t)number(reply, "uptime_ms") / 1000 * 1000);
   printf("smpl-resolver %s, process %" JSON_INTEGER_FORMAT ", up %s, %" JSON_INTEGER_FORMAT " workers\n",
@@ -182,6 +213,12 @@ static void print_status(const json_t *reply)
          number(reply, "reloads"), number(reply, "failed_reloads"));
   if (string(reply, "last_error")[0] != '\0')
     printf("last reload    failed: %s\n", string(reply, "last_error"));
+  json_array_foreach(json_object_get(reply, "bad_zones"), i, item)
+      printf("BAD ZONE       %s: %s: %s\n", string(item, "name"),
+             strcmp(string(item, "source"), "copy") == 0 ? "served from its last good copy" : "not available",
+             string(item, "why"));
+  if (json_is_false(json_object_get(reply, "copies_kept")))
+    printf("copies         CANNOT BE KEPT under state, see the log\n");
   printf("tcp            %" JSON_INTEGER_FORMAT " connections\n", number(reply, "tcp_connections"));
   const json_t *log = json_object_get(reply, "query_log");
   if (json_is_object(log))
@@ -189,8 +226,6 @@ static void print_status(const json_t *reply)
            number(log, "written"), number(log, "dropped"));
   printf("walls          ");
   print_names(json_object_get(reply, "walls"));
-  size_t i;
-  json_t *item;
   json_array_foreach(json_object_get(reply, "listeners"), i, item)
   {
     printf("dns listener   %s, views ", string(item, "address"));

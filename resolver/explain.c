@@ -85,6 +85,8 @@ static const char *kind_text(zone_match_kind_t kind)
     return "no such name";
   case ZONE_REFERRAL:
     return "delegation";
+  case ZONE_UNAVAILABLE:
+    return "zone not available";
   }
   return "";
 }
@@ -226,6 +228,8 @@ static const char *why_answered(const probe_t *p)
     return "the zone has the name, but no record of this type";
   case ZONE_REFERRAL:
     return "the zone delegates the name to other servers";
+  case ZONE_UNAVAILABLE:
+    return "the zone's file could not be read at the start, and no good copy of it was kept";
   case ZONE_ALIAS:
   case ZONE_DNAME:
   case ZONE_NXDOMAIN:

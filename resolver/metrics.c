@@ -73,11 +73,13 @@ static void put_zones(FILE *f, const snapshot_t *s)
   for (size_t i = 0; i < snapshot_zone_count(s); i++) {
     const zone_t *z = snapshot_zone(s, i);
     zone_facts_t facts = zone_facts(z);
+    records += facts.records;
+    bytes += (double)facts.bytes;
+    if (!zone_is_available(z))
+      continue;
     fputs("smpl_resolver_zone_serial{zone=", f);
     prom_label(f, zone_name(z));
     fprintf(f, "} %" PRIu32 "\n", facts.serial);
-    records += facts.records;
-    bytes += (double)facts.bytes;
   }
   prom_head(f, "smpl_resolver_zone_queries_total", "counter",
             "Queries for names of each zone, by any view; an overlay counts what it takes from its base.");
@@ -86,6 +88,12 @@ static void put_zones(FILE *f, const snapshot_t *s)
     prom_label(f, zone_name(snapshot_zone(s, i)));
     fprintf(f, "} %" PRIu64 "\n", snapshot_zone_queries(s, i));
   }
+  prom_number(f, "smpl_resolver_zones_from_copy", "gauge",
+              "Zones whose file could not be read at the start: their last good copy is served.",
+              (double)snapshot_count_from(s, SNAPSHOT_COPY));
+  prom_number(f, "smpl_resolver_zones_unavailable", "gauge",
+              "Zones whose file could not be read at the start, without a good copy: SERVFAIL.",
+              (double)snapshot_count_from(s, SNAPSHOT_NOWHERE));
   prom_number(f, "smpl_resolver_records", "gauge", "Records of all zones.", records);
   prom_number(f, "smpl_resolver_zone_bytes", "gauge", "Memory of all zones.", bytes);
 }
@@ -132,6 +140,9 @@ char *metrics_text(const admin_state_t *a, size_t *len)
     prom_number(f, "smpl_resolver_query_log_dropped_total", "counter",
                 "Lines of the query log that found no room.", (double)query_log_dropped(a->query_log));
   }
+  if (snapshot_settings(a->snapshot)->state != NULL)
+    prom_number(f, "smpl_resolver_copies_kept", "gauge",
+                "1 when the last good copies of all zones could be kept under state.", a->copies_kept);
   put_latency(f, &a->latency);
   bool bad = ferror(f) != 0;
   if (fclose(f) != 0 || bad) {

@@ -7,9 +7,8 @@
 
 enum {
   OPT_LEN = 11,
-  EDE_LEN = 6,     /* an option with a code and no text */
-  EDE_OPTION = 15, /* RFC 8914 */
-  EDE_NOT_AUTHORITATIVE = 20,
+  EDE_LEN = 6,        /* an option with a code and no text */
+  EDE_OPTION = 15,    /* RFC 8914 */
   COOKIE_OPTION = 10, /* RFC 7873 */
   COOKIE_LEN = 4 + COOKIE_CLIENT_LEN + COOKIE_SERVER_LEN,
   POINTER_MAX = 0x3fff,
@@ -183,12 +182,12 @@ static void put_opt(reply_t *r, const query_t *q)
   p[5] = (uint8_t)(r->rcode >> 4);
   p[6] = 0;
   put_u16(p + 7, q->dnssec_ok ? 0x8000 : 0);
-  put_u16(p + 9, (r->refused ? EDE_LEN : 0u) + (q->cookie_len > 0 ? COOKIE_LEN : 0u));
+  put_u16(p + 9, (r->ede != 0 ? EDE_LEN : 0u) + (q->cookie_len > 0 ? COOKIE_LEN : 0u));
   r->at += OPT_LEN;
-  if (r->refused) {
+  if (r->ede != 0) {
     put_u16(p + 11, EDE_OPTION);
     put_u16(p + 13, 2);
-    put_u16(p + 15, EDE_NOT_AUTHORITATIVE);
+    put_u16(p + 15, r->ede);
     r->at += EDE_LEN;
   }
   if (q->cookie_len > 0)

@@ -21,12 +21,14 @@ typedef struct reply {
   size_t cap; /* without what the OPT needs */
   uint16_t flags;
   uint16_t rcode;   /* all twelve bits */
-  bool refused;     /* the OPT carries EDE 20 */
+  uint16_t ede;     /* RFC 8914; 0: none */
   size_t cookie_at; /* where the server's part of the COOKIE stands once the message is whole; 0: nowhere */
   uint16_t counts[REPLY_SECTIONS];
 } reply_t;
 
 enum { REPLY_CAP_MIN = 512 };
+
+enum { EDE_NOT_READY = 14, EDE_NOT_AUTHORITATIVE = 20 };
 
 /* Starts with header and question. cap is at least REPLY_CAP_MIN. */
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap);

@@ -21,6 +21,7 @@
 #include "resolver/limits.h"
 #include "resolver/matrix.h"
 #include "resolver/metrics.h"
+#include "resolver/saver.h"
 #include "resolver/sockets.h"
 #include "resolver/watch.h"
 #include "resolver/worker.h"
@@ -58,6 +59,7 @@ typedef struct server {
   worker_t **workers;
   unsigned worker_count;
   admin_totals_t *totals;
+  saver_t *saver; /* of the last good copies of zones */
   uint64_t started_mono_ms, started_wall_ms, loaded_wall_ms;
   uint64_t reloads, failed_reloads;
 
@@ -84,6 +86,30 @@ static void log_warnings(const snapshot_t *s)
     if (f.warnings > 0)
       log_warn("zone %s: %u rrsets have records of different TTLs: the lowest of each is used",
                zone_name(snapshot_zone(s, i)), f.warnings);
+  }
+}
+
+/* Beside the copies that are there: what a restart does not remember they do. */
+static void log_serials_of_copies(const snapshot_t *s)
+{
+  const char *state = snapshot_settings(s)->state;
+  for (size_t i = 0; state != NULL && i < snapshot_zone_count(s); i++)
+    snapshot_warn_of_copy(s, i, log_warning, NULL);
+}
+
+/* A start with bad zones is not to be overlooked. */
+static void log_bad_zones(const snapshot_t *s)
+{
+  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
+    const snapshot_origin_t *o = snapshot_zone_origin(s, i);
+    char made[CLOCK_ISO_MAX];
+    if (o->source == SNAPSHOT_COPY)
+      log_error("zone '%s' is served from its last good copy (serial %u, of %s): %s",
+                zone_name(snapshot_zone(s, i)), (unsigned)o->copy.serial,
+                clock_format_iso(made, o->copy.made_ms), o->why);
+    else if (o->source == SNAPSHOT_NOWHERE)
+      log_error("zone '%s' is not available, its names are SERVFAIL: %s", zone_name(snapshot_zone(s, i)),
+                o->why);
   }
 }
 
@@ -125,6 +151,9 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
       was->query_log.sample != is->query_log.sample ||
       (was->query_log.file != NULL && strcmp(was->query_log.file, is->query_log.file) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: query_log changed: that needs a restart", s->config);
+  if ((was->state == NULL) != (is->state == NULL) ||
+      (was->state != NULL && strcmp(was->state, is->state) != 0))
+    return diag_fail(diag, SMPL_EINVAL, "%s: state changed: that needs a restart", s->config);
   if (was->core_dumps != is->core_dumps)
     return diag_fail(diag, SMPL_EINVAL, "%s: core_dumps changed: that needs a restart", s->config);
   if (was->pin != is->pin)
@@ -136,7 +165,8 @@ static void load_in_thread(uv_work_t *work)
 {
   server_t *s = work->data;
   s->diag.text[0] = '\0';
-  snapshot_load(s->config, s->worker_count, &s->fresh, &s->diag);
+  if (snapshot_load(s->config, s->worker_count, &s->fresh, &s->diag) == SMPL_OK)
+    snapshot_serial_warnings(s->fresh, s->shared.snapshot, log_warning, NULL);
 }
 
 static void start_reload(server_t *s);
@@ -205,7 +235,8 @@ static void on_loaded(uv_work_t *work, int status)
     snapshot_inherit(fresh, old);
     if (admin_totals_fold(s->totals, old))
       log_error("reload: out of memory: counters start anew");
-    snapshot_free(old);
+    saver_retire(s->saver, old);
+    saver_save(s->saver, fresh);
     malloc_trim(0);
     s->reloads++;
     s->loaded_wall_ms = clock_wall_ms();
@@ -256,6 +287,7 @@ static admin_state_t state_of(const server_t *s)
                      .failed_reloads = s->failed_reloads,
                      .walls = s->walls,
                      .query_log = s->query_log,
+                     .copies_kept = saver_works(s->saver),
                      .last_error = s->loading ? "" : s->diag.text};
   for (unsigned i = 0; i < s->worker_count; i++) {
     a.tcp_connections += worker_tcp_count(s->workers[i]);
@@ -346,6 +378,7 @@ static void end(server_t *s)
   if (uv_is_closing((uv_handle_t *)&s->drain))
     return;
   uv_close((uv_handle_t *)&s->drain, NULL);
+  saver_close(s->saver);
   for (size_t i = 0; i < SIGNALS; i++)
     uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
@@ -525,16 +558,36 @@ static void nothing_done(uv_work_t *work, int status)
   (void)status;
 }
 
+/* The process that writes copies is made while there is little that it would inherit. */
+static int start_saver(server_t *s, diag_t *diag)
+{
+  settings_t settings;
+  keeper_t *keeper = NULL;
+  int err = settings_load(s->config, &settings, diag);
+  if (err)
+    return err;
+  harden_core_dumps(settings.core_dumps);
+  err = keeper_start(&settings, &keeper, diag);
+  settings_free(&settings);
+  s->saver = saver_new(&s->loop, keeper);
+  if (!err && s->saver == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  return err;
+}
+
 static int start(server_t *s, diag_t *diag)
 {
   /* A zone's big buffers go back to the system when a reload frees them; left alone, malloc would raise
    * this bound to the size of the zone and keep them. */
   mallopt(M_MMAP_THRESHOLD, MMAP_MIN);
-  int err = snapshot_load(s->config, 0, &s->shared.snapshot, diag);
+  int err = start_saver(s, diag);
+  if (!err)
+    err = snapshot_load_start(s->config, 0, &s->shared.snapshot, diag);
   if (err)
     return err;
-  harden_core_dumps(snapshot_settings(s->shared.snapshot)->core_dumps);
+  log_serials_of_copies(s->shared.snapshot);
   log_warnings(s->shared.snapshot);
+  log_bad_zones(s->shared.snapshot);
   s->totals = admin_totals_new();
   if (s->totals == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
@@ -548,10 +601,12 @@ static int start(server_t *s, diag_t *diag)
     err = open_metrics(s, diag);
   if (!err)
     err = set_watch(s, diag);
+  if (!err && !snapshot_all_from_files(s->shared.snapshot))
+    watch_all(s->watch); /* what would mend them may be any file */
   if (!err && watch_signals(s))
     err = diag_fail(diag, SMPL_ESYS, "cannot watch for signals");
   if (!err)
-    err = walls_drop(snapshot_settings(s->shared.snapshot), s->config, &s->walls, diag);
+    err = walls_drop(s->shared.snapshot, s->config, &s->walls, diag);
   if (!err)
     walls_fence(s->shared.snapshot, s->config, &s->walls);
   for (unsigned i = 0; !err && i < s->worker_count; i++)
@@ -568,6 +623,7 @@ static int start(server_t *s, diag_t *diag)
   start_timers(s);
   log_ready(s);
   tell_ready(s);
+  saver_save(s->saver, s->shared.snapshot);
   return SMPL_OK;
 }
 
@@ -577,6 +633,7 @@ static void abandon(server_t *s)
   control_server_close(s->control);
   metrics_server_close(s->metrics);
   watch_close(s->watch);
+  saver_close(s->saver);
   uv_close((uv_handle_t *)&s->drain, NULL);
   uv_close((uv_handle_t *)&s->watchdog, NULL);
   uv_close((uv_handle_t *)&s->log_timer, NULL);
@@ -617,6 +674,7 @@ int server_run(const char *config, diag_t *diag)
     query_log_drain(s->query_log);
   query_log_free(s->query_log);
   uv_loop_close(&s->loop);
+  saver_free(s->saver);
   snapshot_free(s->shared.snapshot);
   admin_totals_free(s->totals);
   notify_close(s->notify);

@@ -93,6 +93,7 @@ static const conf_field_t settings_fields[] = {
     {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
+    {"state", CONF_ONE, offsetof(settings_t, state), .scalar = &conf_path},
     {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool},
 };
 
@@ -343,8 +344,7 @@ void settings_free(settings_t *settings)
   *settings = (settings_t){0};
 }
 
-/* All of a private view's clients are private addresses. */
-static bool is_private(const view_conf_t *v)
+bool settings_view_is_private(const view_conf_t *v)
 {
   for (size_t i = 0; i < v->clients.count; i++) {
     const ip_net_t *net = settings_client_at(v, i);
@@ -366,7 +366,7 @@ static void warn_mixed(const settings_t *s, const listener_conf_t *l,
   char place[PLACE_MAX];
   for (size_t i = 0; i < l->views.count; i++) {
     const view_conf_t *v = settings_view_at(s, settings_view(s, settings_name_at(&l->views, i)));
-    if (is_private(v))
+    if (settings_view_is_private(v))
       secret = v;
     else
       open = v;

@@ -53,11 +53,12 @@ typedef struct settings {
   uint64_t workers;       /* threads; 0: one a core */
   metrics_conf_t metrics; /* http; port 0: none */
   query_log_conf_t query_log;
-  const char *user; /* to become after binding, when started by root; NULL: none */
-  bool pin;         /* each worker to a CPU of its own */
-  bool watch;       /* reload when a file changes */
-  bool core_dumps;  /* harden_core_dumps */
-  conf_t *conf;     /* what all this lives in */
+  const char *user;  /* to become after binding, when started by root; NULL: none */
+  bool pin;          /* each worker to a CPU of its own */
+  bool watch;        /* reload when a file changes */
+  bool core_dumps;   /* harden_core_dumps */
+  const char *state; /* folder for the last good copies of zones; NULL: none are kept */
+  conf_t *conf;      /* what all this lives in */
   struct names *view_names, *zone_names;
 } settings_t;
 
@@ -99,6 +100,9 @@ static inline const ip_net_t *settings_client_at(const view_conf_t *view, size_t
 {
   return (const ip_net_t *)view->clients.items + i;
 }
+
+/* Whether all its clients are private addresses. */
+bool settings_view_is_private(const view_conf_t *view);
 
 /* Calls each(ctx, text) for what is allowed but most likely not meant: private and public views on one
  * listener that is not on loopback, views and zones that nothing uses. */

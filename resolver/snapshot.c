@@ -1,5 +1,6 @@
 #include "resolver/snapshot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,9 @@ struct snapshot {
   listener_t *listeners;
   size_t listener_count;
   zone_t **zones;
+  snapshot_origin_t *origins; /* [zone_count] */
+  size_t *views_of;           /* [zone_count + 1]: find_views_of_zones */
+  uint32_t *view_list;
   size_t zone_count;
   view_t **views;
   chosen_t *chosen; /* [view_count], and one more for clients without a view */
@@ -120,18 +124,137 @@ static int load_listeners(snapshot_t *s, diag_t *diag)
   return err;
 }
 
-static int load_zones(snapshot_t *s, diag_t *diag)
+/* Calls each zone that a view has, itself and below an overlay. */
+static void each_zone_of_view(const settings_t *s, size_t view,
+                              void (*each)(snapshot_t *s, size_t zone, size_t view), snapshot_t *ctx)
+{
+  const view_conf_t *v = settings_view_at(s, view);
+  for (size_t i = 0; i < v->zones.count; i++) {
+    size_t at = settings_zone(s, settings_name_at(&v->zones, i));
+    const char *base = settings_zone_at(s, at)->base;
+    each(ctx, at, view);
+    if (base != NULL)
+      each(ctx, settings_zone(s, base), view);
+  }
+}
+
+static void count_view(snapshot_t *s, size_t zone, size_t view)
+{
+  (void)view;
+  s->views_of[zone + 1]++;
+}
+
+static void place_view(snapshot_t *s, size_t zone, size_t view)
+{
+  s->view_list[s->views_of[zone]++] = (uint32_t)view;
+}
+
+/* views_of[i] to views_of[i + 1] are the places in view_list of zone i's views. */
+static int find_views_of_zones(snapshot_t *s, diag_t *diag)
+{
+  size_t zones = s->settings.zones.count;
+  s->views_of = calloc(zones + 2, sizeof *s->views_of);
+  if (s->views_of == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < s->settings.views.count; i++)
+    each_zone_of_view(&s->settings, i, count_view, s);
+  for (size_t i = 0; i < zones; i++)
+    s->views_of[i + 1] += s->views_of[i];
+  s->view_list = calloc(s->views_of[zones] + 1u, sizeof *s->view_list);
+  if (s->view_list == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (size_t i = 0; i < s->settings.views.count; i++)
+    each_zone_of_view(&s->settings, i, place_view, s);
+  for (size_t i = zones; i > 0; i--)
+    s->views_of[i] = s->views_of[i - 1];
+  s->views_of[0] = 0;
+  return SMPL_OK;
+}
+
+int snapshot_zone_views(const snapshot_t *s, size_t i, zone_copy_views_t *out)
+{
+  size_t from = s->views_of[i], to = s->views_of[i + 1];
+  *out = (zone_copy_views_t){.items = calloc(to - from + 1, sizeof *out->items)};
+  if (out->items == NULL)
+    return SMPL_ENOMEM;
+  for (size_t at = from; at < to; at++) {
+    const view_conf_t *v = settings_view_at(&s->settings, s->view_list[at]);
+    out->items[out->count++] = (zone_copy_view_t){v->name, settings_view_is_private(v)};
+  }
+  return SMPL_OK;
+}
+
+/* malloc'ed. */
+static char *copy_path(const snapshot_t *s, size_t i)
+{
+  char file[ZONE_COPY_NAME_MAX];
+  char *path = NULL;
+  const char *name = settings_zone_at(&s->settings, i)->name;
+  return asprintf(&path, "%s/%s", s->settings.state, zone_copy_name(name, file)) < 0 ? NULL : path;
+}
+
+static int load_copy(snapshot_t *s, size_t i, const dns_name_t *origin, diag_t *diag)
+{
+  const zone_conf_t *z = settings_zone_at(&s->settings, i);
+  zone_copy_views_t views;
+  if (s->settings.state == NULL)
+    return diag_fail(diag, SMPL_ENOENT, "none is kept (state:)");
+  int err = snapshot_zone_views(s, i, &views);
+  char *path = copy_path(s, i);
+  if (err || path == NULL)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  else
+    err = zone_copy_read(z->name, origin, path, &views, &s->zones[i], &s->origins[i].copy, diag);
+  free(views.items);
+  free(path);
+  return err;
+}
+
+/* Its file cannot be read: the last good copy, or nothing. */
+static int replace_zone(snapshot_t *s, size_t i, const dns_name_t *origin, const diag_t *wrong, diag_t *diag)
+{
+  const zone_conf_t *z = settings_zone_at(&s->settings, i);
+  snapshot_origin_t *o = &s->origins[i];
+  diag_t why = {""};
+  o->source = SNAPSHOT_COPY;
+  if (load_copy(s, i, origin, &why) == SMPL_OK) {
+    o->why = strdup(wrong->text);
+    return o->why != NULL ? SMPL_OK : diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
+  o->source = SNAPSHOT_NOWHERE;
+  if (asprintf(&o->why, "%s; no copy can be served: %s", wrong->text, why.text) < 0)
+    o->why = NULL;
+  if (o->why == NULL || zone_new_unavailable(z->name, origin, z->file, &s->zones[i]))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  return SMPL_OK;
+}
+
+static int load_zone(snapshot_t *s, size_t i, bool at_start, diag_t *diag)
+{
+  const zone_conf_t *z = settings_zone_at(&s->settings, i);
+  dns_name_t origin;
+  diag_t wrong = {""};
+  int err = settings_origin(z->name, &origin);
+  if (err)
+    return err;
+  err = zone_load_file(z->name, &origin, z->file, &s->zones[i], &wrong);
+  if (!err || !at_start) {
+    if (err)
+      *diag = wrong;
+    return err;
+  }
+  return replace_zone(s, i, &origin, &wrong, diag);
+}
+
+static int load_zones(snapshot_t *s, bool at_start, diag_t *diag)
 {
   s->zones = calloc(s->settings.zones.count + 1, sizeof(zone_t *));
-  if (s->zones == NULL)
+  s->origins = calloc(s->settings.zones.count + 1, sizeof *s->origins);
+  if (s->zones == NULL || s->origins == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = SMPL_OK;
   for (size_t i = 0; !err && i < s->settings.zones.count; i++) {
-    const zone_conf_t *z = settings_zone_at(&s->settings, i);
-    dns_name_t origin;
-    err = settings_origin(z->name, &origin);
-    if (!err)
-      err = zone_load_file(z->name, &origin, z->file, &s->zones[i], diag);
+    err = load_zone(s, i, at_start, diag);
     if (!err)
       zone_set_number(s->zones[i], (uint32_t)i);
     s->zone_count++;
@@ -206,7 +329,7 @@ static int make_counters(snapshot_t *s, diag_t *diag)
   return SMPL_OK;
 }
 
-int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag)
+static int load(const char *path, unsigned workers, bool at_start, snapshot_t **out, diag_t *diag)
 {
   *out = NULL;
   snapshot_t *s = calloc(1, sizeof *s);
@@ -216,7 +339,9 @@ int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *
   if (!err)
     err = load_listeners(s, diag);
   if (!err)
-    err = load_zones(s, diag);
+    err = find_views_of_zones(s, diag);
+  if (!err)
+    err = load_zones(s, at_start, diag);
   if (!err)
     err = load_views(s, diag);
   if (!err) {
@@ -231,6 +356,91 @@ int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *
   return SMPL_OK;
 }
 
+int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag)
+{
+  return load(path, workers, false, out, diag);
+}
+
+int snapshot_load_start(const char *path, unsigned workers, snapshot_t **out, diag_t *diag)
+{
+  return load(path, workers, true, out, diag);
+}
+
+const snapshot_origin_t *snapshot_zone_origin(const snapshot_t *s, size_t i)
+{
+  return &s->origins[i];
+}
+
+size_t snapshot_count_from(const snapshot_t *s, snapshot_source_t source)
+{
+  size_t count = 0;
+  for (size_t i = 0; i < s->zone_count; i++)
+    count += s->origins[i].source == source;
+  return count;
+}
+
+bool snapshot_all_from_files(const snapshot_t *s)
+{
+  return snapshot_count_from(s, SNAPSHOT_FILE) == s->zone_count;
+}
+
+/* --- serials --- */
+
+static void warn_of_serial(const char *zone, uint32_t before, uint32_t now, bool other_data,
+                           const char *where, void (*each)(void *ctx, const char *text), void *ctx)
+{
+  char text[512];
+  if (zone_serial_after(before, now))
+    snprintf(text, sizeof text, "zone '%.300s': its serial went back from %u to %u%s", zone, (unsigned)before,
+             (unsigned)now, where);
+  else if (before == now && other_data)
+    snprintf(text, sizeof text, "zone '%.300s': other data with the same serial %u as before%s", zone,
+             (unsigned)now, where);
+  else
+    return;
+  each(ctx, text);
+}
+
+static bool other_data(const zone_t *a, const zone_t *b)
+{
+  uint8_t x[ZONE_DIGEST_LEN], y[ZONE_DIGEST_LEN];
+  return !zone_is_same(a, b) && zone_digest(a, x) == SMPL_OK && zone_digest(b, y) == SMPL_OK &&
+         memcmp(x, y, sizeof x) != 0;
+}
+
+void snapshot_serial_warnings(const snapshot_t *s, const snapshot_t *old,
+                              void (*each)(void *ctx, const char *text), void *ctx)
+{
+  for (size_t i = 0; i < s->zone_count; i++) {
+    size_t was = settings_zone(&old->settings, zone_name(s->zones[i]));
+    if (was == SIZE_MAX || !zone_is_available(old->zones[was]) || !zone_is_available(s->zones[i]))
+      continue;
+    uint32_t before = zone_facts(old->zones[was]).serial;
+    uint32_t now = zone_facts(s->zones[i]).serial;
+    bool differs = before == now && other_data(s->zones[i], old->zones[was]);
+    warn_of_serial(zone_name(s->zones[i]), before, now, differs, "", each, ctx);
+  }
+}
+
+void snapshot_warn_of_copy(const snapshot_t *s, size_t i, void (*each)(void *ctx, const char *text),
+                           void *ctx)
+{
+  const zone_t *z = s->zones[i];
+  uint8_t digest[ZONE_DIGEST_LEN];
+  uint32_t now = zone_facts(z).serial;
+  char *path = copy_path(s, i);
+  const zone_copy_views_t none = {NULL, 0};
+  zone_copy_head_t copy;
+  bool same_views;
+  if (s->origins[i].source == SNAPSHOT_FILE && path != NULL &&
+      zone_copy_peek(path, zone_name(z), &none, &copy, &same_views) == SMPL_OK) {
+    bool differs = copy.serial == now && zone_digest(z, digest) == SMPL_OK &&
+                   memcmp(digest, copy.digest, sizeof digest) != 0;
+    warn_of_serial(zone_name(z), copy.serial, now, differs, " (of its last good copy)", each, ctx);
+  }
+  free(path);
+}
+
 void snapshot_free(snapshot_t *s)
 {
   if (s == NULL)
@@ -239,8 +449,13 @@ void snapshot_free(snapshot_t *s)
     networks_free(s->listeners[i].networks);
   for (size_t i = 0; i < s->view_count; i++)
     view_free(s->views[i]);
-  for (size_t i = 0; i < s->zone_count; i++)
+  for (size_t i = 0; i < s->zone_count; i++) {
     zone_free(s->zones[i]);
+    free(s->origins[i].why);
+  }
+  free(s->origins);
+  free(s->views_of);
+  free(s->view_list);
   free(s->listeners);
   free(s->views);
   free(s->chosen);

@@ -10,6 +10,7 @@
 #include "resolver/settings.h"
 #include "resolver/stats.h"
 #include "resolver/view.h"
+#include "resolver/zone_copy.h"
 
 typedef struct snapshot snapshot_t;
 
@@ -17,6 +18,36 @@ typedef struct snapshot snapshot_t;
  * many threads will count; 0: what the configuration says, or one a core. */
 int snapshot_load(const char *path, unsigned workers, snapshot_t **out, diag_t *diag);
 void snapshot_free(snapshot_t *s);
+
+/* The same at a start (and for `check`), where one bad zone does not take the others away: of a zone that
+ * cannot be read its last good copy is served, without one it is unavailable (zone.h). */
+int snapshot_load_start(const char *path, unsigned workers, snapshot_t **out, diag_t *diag);
+
+/* Where a zone's records came from. */
+typedef enum snapshot_source { SNAPSHOT_FILE, SNAPSHOT_COPY, SNAPSHOT_NOWHERE } snapshot_source_t;
+
+typedef struct snapshot_origin {
+  snapshot_source_t source;
+  zone_copy_head_t copy; /* SNAPSHOT_COPY */
+  char *why;             /* not SNAPSHOT_FILE: what is wrong with the file, and with the copy */
+} snapshot_origin_t;
+
+const snapshot_origin_t *snapshot_zone_origin(const snapshot_t *s, size_t i);
+/* How many zones are not from their files. */
+size_t snapshot_count_from(const snapshot_t *s, snapshot_source_t source);
+
+bool snapshot_all_from_files(const snapshot_t *s);
+
+/* The views that have zone i, themselves or below an overlay; the caller frees items alone. SMPL_ENOMEM. */
+int snapshot_zone_views(const snapshot_t *s, size_t i, zone_copy_views_t *out);
+
+/* Calls each(ctx, text) for zones of s that were in old too (by name) and whose serial went back, or stayed
+ * although the data did not. Any thread. */
+void snapshot_serial_warnings(const snapshot_t *s, const snapshot_t *old,
+                              void (*each)(void *ctx, const char *text), void *ctx);
+/* The same of one zone from its file beside its last good copy. */
+void snapshot_warn_of_copy(const snapshot_t *s, size_t i, void (*each)(void *ctx, const char *text),
+                           void *ctx);
 
 const settings_t *snapshot_settings(const snapshot_t *s);
 unsigned snapshot_workers(const snapshot_t *s);
@@ -40,9 +71,9 @@ typedef struct snapshot_view {
   size_t number;
 } snapshot_view_t;
 
-/* Invariant 1: the views of `count` clients, each from the dns listener it came by and its address, and from nothing
- * else. None when no network of the listener's views holds the address. Those of a
- * batch are chosen together, so that thousands of views cost no waiting for memory. */
+/* Invariant 1: the views of `count` clients, each from the dns listener it came by and its address, and from
+ * nothing else. None when no network of the listener's views holds the address. Those of a batch are chosen
+ * together, so that thousands of views cost no waiting for memory. */
 void snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peers, size_t count,
                      snapshot_view_t *out);
 

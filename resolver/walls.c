@@ -24,7 +24,8 @@ int walls_check_user(const settings_t *settings, diag_t *diag)
   return conf_fail(settings->conf, diag, &settings->user, "user: there is no user '%s'", settings->user);
 }
 
-static int check_readable(const settings_t *settings, const char *config, diag_t *diag)
+static int check_readable(const settings_t *settings, const snapshot_t *snapshot, const char *config,
+                          diag_t *diag)
 {
   static const char text[] =
       "user '%s' cannot read %s: reloads would fail; let it read the file and enter its folders";
@@ -32,6 +33,8 @@ static int check_readable(const settings_t *settings, const char *config, diag_t
     return diag_fail(diag, SMPL_EDENIED, text, settings->user, config);
   for (size_t i = 0; i < settings->zones.count; i++) {
     const char *file = settings_zone_at(settings, i)->file;
+    if (snapshot_zone_origin(snapshot, i)->source != SNAPSHOT_FILE)
+      continue; /* was not read as root either */
     if (faccessat(AT_FDCWD, file, R_OK, AT_EACCESS) < 0)
       return diag_fail(diag, SMPL_EDENIED, text, settings->user, file);
   }
@@ -52,8 +55,9 @@ static int become(const settings_t *settings, const struct passwd *pw, diag_t *d
   return SMPL_OK;
 }
 
-int walls_drop(const settings_t *settings, const char *config, walls_t *walls, diag_t *diag)
+int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, diag_t *diag)
 {
+  const settings_t *settings = snapshot_settings(snapshot);
   if (settings->user != NULL) {
     int err = walls_check_user(settings, diag);
     if (err)
@@ -65,7 +69,7 @@ int walls_drop(const settings_t *settings, const char *config, walls_t *walls, d
       err =
           conf_fail(settings->conf, diag, &settings->user, "user: only root can become '%s'", settings->user);
     if (!err)
-      err = check_readable(settings, config, diag);
+      err = check_readable(settings, snapshot, config, diag);
     if (err)
       return err;
     snprintf(walls->user, sizeof walls->user, "%s", settings->user);
@@ -90,8 +94,10 @@ void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
     for (size_t j = 0; j < zone_file_count(snapshot_zone(snapshot, i)); j++)
       landlock_allow_beside(l, zone_file(snapshot_zone(snapshot, i), j), LANDLOCK_READ);
   landlock_allow_beside(l, snapshot_settings(snapshot)->control, LANDLOCK_REMOVE);
-  landlock_allow(l, "/dev/null", LANDLOCK_READ);    /* the spare descriptor (tcp.c) */
-  landlock_allow(l, "/dev/urandom", LANDLOCK_READ); /* where getrandom() is not there */
+  if (snapshot_settings(snapshot)->state != NULL)
+    landlock_allow(l, snapshot_settings(snapshot)->state, LANDLOCK_READ); /* what is kept; keeper.c writes */
+  landlock_allow(l, "/dev/null", LANDLOCK_READ);                          /* the spare descriptor (tcp.c) */
+  landlock_allow(l, "/dev/urandom", LANDLOCK_READ);                       /* where getrandom() is not there */
   landlock_allow(l, "/etc/localtime", LANDLOCK_READ);
   landlock_allow(l, "/sys/devices/system/cpu/online", LANDLOCK_READ); /* malloc's arenas */
   walls->landlock = landlock_enforce(l);
@@ -103,7 +109,8 @@ void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
 
 /* What serving, reloading, watching files and ending need beside what the shared lists have. */
 static const seal_rule_t serving[] = {
-    SEAL_CALL(unlink), /* the control socket, at the end */
+    SEAL_CALL(shutdown), /* what is being kept, at the end */
+    SEAL_CALL(unlink),   /* the control socket, at the end */
     SEAL_CALL(unlinkat), SEAL_CALL(inotify_add_watch), SEAL_CALL(inotify_rm_watch), SEAL_CALL(inotify_init1),
 };
 

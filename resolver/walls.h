@@ -26,7 +26,7 @@ int walls_check_user(const settings_t *settings, diag_t *diag);
 /* After everything is bound and before any thread starts: becomes `user` if root and the configuration
  * names one, hands it the control socket, and fails if it could not read the configuration and zones
  * again. Not root and another user named: SMPL_EDENIED. */
-int walls_drop(const settings_t *settings, const char *config, walls_t *walls, diag_t *diag);
+int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, diag_t *diag);
 
 /* Right behind walls_drop: from now on, in every thread that starts, the folders of configuration and zones can be read, files
  * beside the control socket removed, and nothing else of the file system reached; no TCP connection, no signal to another

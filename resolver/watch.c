@@ -162,6 +162,12 @@ static int add(watch_t *w, files_t *f, const char *path, diag_t *diag)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   int number = inotify_add_watch(w->fd, folder, EVENTS);
+  bool absent = number < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES);
+  if (absent) { /* of a zone that could not be read: nothing changes there that could be noticed */
+    free(folder);
+    free(copy);
+    return SMPL_OK;
+  }
   int err = number < 0 ? diag_fail_errno(diag, "watch: folder '%s'%s", folder,
                                          errno == ENOSPC ? " (see fs.inotify.max_user_watches)" : "")
                        : SMPL_OK;

@@ -154,13 +154,28 @@ static bool lacks(const zone_t *z, const dns_name_t *name, const zone_match_t *m
   return n != NULL && n->rrsets == (n == node_at(z, z->apex) ? 2 : 0);
 }
 
+static void set_unavailable(zone_match_t *out)
+{
+  out->kind = ZONE_UNAVAILABLE;
+  out->rrset = NULL;
+  out->owner_len = 0;
+}
+
 void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_match_t *out)
 {
   const zone_t *base = zv.zone->base;
-  match(zv.zone, name, type, out);
   out->from = zv;
+  if (zv.zone->unavailable) {
+    set_unavailable(out);
+    return;
+  }
+  match(zv.zone, name, type, out);
   if (base == NULL || !lacks(zv.zone, name, out))
     return;
+  if (base->unavailable) {
+    set_unavailable(out);
+    return;
+  }
   zone_match_t below;
   match(base, name, type, &below);
   if (below.kind == ZONE_NODATA) {
@@ -257,6 +272,41 @@ void zone_data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out)
     out->len = (uint8_t)(n + origin->len);
   }
   dns_name_lower(out);
+}
+
+int zone_new_unavailable(const char *name, const dns_name_t *origin, const char *file, zone_t **out)
+{
+  enum { SLOTS = 2 };
+  zone_t *z = calloc(1, sizeof *z);
+  *out = NULL;
+  if (z == NULL)
+    return SMPL_ENOMEM;
+  z->unavailable = true;
+  z->origin = *origin;
+  z->mask = SLOTS - 1;
+  z->apex = 1;
+  z->arena_len = NODE_ALIGN + sizeof(node_t);
+  z->slots = calloc(SLOTS, sizeof(slot_t));
+  z->arena = calloc(1, z->arena_len);
+  z->name = strdup(name);
+  z->files = calloc(1, sizeof *z->files);
+  char *copy = strdup(file);
+  if (z->slots == NULL || z->arena == NULL || z->name == NULL || z->files == NULL || copy == NULL) {
+    free(copy);
+    zone_free(z);
+    return SMPL_ENOMEM;
+  }
+  z->files[z->file_count++] = copy;
+  uint64_t h = name_hash(origin->wire, 0);
+  z->slots[h & z->mask] = (slot_t){(uint32_t)(h >> 32), z->apex};
+  z->facts.bytes = sizeof *z;
+  *out = z;
+  return SMPL_OK;
+}
+
+bool zone_is_available(const zone_t *zone)
+{
+  return !zone->unavailable;
 }
 
 const dns_name_t *zone_origin(const zone_t *zone)

@@ -11,8 +11,8 @@
 typedef struct zone zone_t;
 struct view;
 
-/* The right to read a zone: made by view_zone_for for the view it was found in, from an overlay's by zone_base
- * for what lies below it, by nobody else. */
+/* The right to read a zone: made by view_zone_for for the view it was found in, from an overlay's by
+ * zone_base for what lies below it, by nobody else. */
 typedef struct zone_in_view {
   const struct view *view;
   const zone_t *zone;
@@ -42,12 +42,13 @@ static inline const uint16_t *zone_rrset_patches(const zone_rrset_t *set)
 void zone_data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out);
 
 typedef enum zone_match_kind {
-  ZONE_ANSWER,   /* rrset of the type asked for */
-  ZONE_ALIAS,    /* rrset is the owner's CNAME */
-  ZONE_DNAME,    /* rrset is a DNAME above the name; owner_len says whose */
-  ZONE_NODATA,   /* the name exists, the type does not */
-  ZONE_NXDOMAIN, /* the name does not exist */
-  ZONE_REFERRAL, /* rrset is the NS of a delegation at or above the name; owner_len says whose */
+  ZONE_ANSWER,      /* rrset of the type asked for */
+  ZONE_ALIAS,       /* rrset is the owner's CNAME */
+  ZONE_DNAME,       /* rrset is a DNAME above the name; owner_len says whose */
+  ZONE_NODATA,      /* the name exists, the type does not */
+  ZONE_NXDOMAIN,    /* the name does not exist */
+  ZONE_REFERRAL,    /* rrset is the NS of a delegation at or above the name; owner_len says whose */
+  ZONE_UNAVAILABLE, /* the zone, or the base that would know, could not be read: nothing can be said */
 } zone_match_kind_t;
 
 typedef struct zone_match {
@@ -58,15 +59,15 @@ typedef struct zone_match {
   zone_in_view_t from; /* the zone that rrset is of: the one asked or, where that is an overlay, its base */
 } zone_match_t;
 
-/* Makes a zone an overlay: names that it lacks are looked for in base, which outlives it. Before it is served.
- * SMPL_EINVAL when their origins differ or base is an overlay itself. */
+/* Makes a zone an overlay: names that it lacks are looked for in base, which outlives it. Before it is
+ * served. SMPL_EINVAL when their origins differ or base is an overlay itself. */
 int zone_set_base(zone_t *zone, const zone_t *base);
 /* An overlay's base, as the view that has the overlay may read it; zone.zone NULL for other zones. */
 zone_in_view_t zone_base(zone_in_view_t z);
 
-/* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the
- * name's first rrset (RFC 8482 section 4.1). An overlay lacks a name that it has no record of, be it of another
- * type or by a wildcard, and at its origin what is there beside SOA and NS if it has these alone; its negative
+/* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the name's
+ * first rrset (RFC 8482 section 4.1). An overlay lacks a name that it has no record of, be it of another type
+ * or by a wildcard, and at its origin what is there beside SOA and NS if it has these alone; its negative
  * answers are its own. */
 void zone_match(zone_in_view_t z, const dns_name_t *name, uint16_t type, zone_match_t *out);
 
@@ -91,11 +92,17 @@ int zone_each_owner(zone_in_view_t z,
                     int (*each)(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count),
                     void *ctx);
 
+/* A zone of which nothing could be read: it stands where it stands, so that nobody else answers for its
+ * names, and has ZONE_UNAVAILABLE for all of them. file is where it would be read from. SMPL_ENOMEM. */
+int zone_new_unavailable(const char *name, const dns_name_t *origin, const char *file, zone_t **out);
+
 /* About the zone, without its records. */
+bool zone_is_available(const zone_t *zone);
 const dns_name_t *zone_origin(const zone_t *zone); /* lower-case */
 const char *zone_name(const zone_t *zone);         /* as configured, "smplkit.com@vpc" */
 
-/* The files it was read from: the master file, then what it includes, in order of reading and again for each time. */
+/* The files it was read from: the master file, then what it includes, in order of reading and again for each
+ * time. */
 size_t zone_file_count(const zone_t *zone);
 const char *zone_file(const zone_t *zone, size_t i);
 

@@ -1,5 +1,5 @@
-/* How a zone lies in memory: shared by zone.c, which reads it, and zone_build.c, which writes it. Nobody
- * else includes this.
+/* How a zone lies in memory: shared by zone.c, which reads it, zone_build.c, which writes it, and zone_copy.c, which writes it
+ * down. Nobody else includes this.
  *
  * slots is an open-addressed table (a power of two, at most two thirds full) from the hash of a name to
  * its node. Nodes lie one after another in the arena, each aligned to NODE_ALIGN: node_t, the name
@@ -44,6 +44,7 @@ struct zone {
   char **files; /* what it was read from, the master file first */
   size_t file_count;
   uint32_t number;    /* among the zones it is served with */
+  bool unavailable;   /* nothing is known of it: the apex alone, without records */
   const zone_t *base; /* what this zone lacks comes from there; NULL: it does not exist */
   zone_facts_t facts;
 };

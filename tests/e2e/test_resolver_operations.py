@@ -69,7 +69,8 @@ def test_bad_input_is_one_line_with_place_and_expectation(spawn, work, change, p
         (work / name).unlink()
     else:
         r.write_zone(name, text)
-    for argv in (["check", "-c", r.config], ["-c", r.config]):
+    starts = name != "resolver.yaml"  # one bad zone does not take the others away: test_resolver_copies.py
+    for argv in [["check", "-c", r.config]] + ([] if starts else [["-c", r.config]]):
         done = r.command(*argv)
         assert done.returncode == 1
         lines = done.stderr.strip().splitlines()

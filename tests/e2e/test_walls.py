@@ -43,10 +43,15 @@ def table():
     return {process: {row[0]: row[column] for row in body} for column, process in enumerate(head) if column > 0}
 
 
-def resolver(work, spawn):
+def resolver(work, spawn, process="smpl-resolver"):
     r = Resolver(spawn, work)
-    r.write_config()
-    return spawn(kit.binary("smpl-resolver"), "-c", r.config, env=acts_in("smpl-resolver"))
+    (work / "state").mkdir(mode=0o700)
+    r.write_config(more="state: state\n")
+    return spawn(kit.binary("smpl-resolver"), "-c", r.config, env=acts_in(process))
+
+
+def keeper(work, spawn):
+    return resolver(work, spawn, "smpl-keeper")
 
 
 def broker(work, spawn, process="smpl-bastion"):
@@ -96,6 +101,7 @@ def tunnel(work, spawn):
 
 PROCESSES = {
     "resolver": ("smpl-resolver", resolver),
+    "keeper": ("smpl-keeper", keeper),
     "broker": ("smpl-bastion", broker),
     "launcher": ("smpl-launcher", launcher),
     "template": ("template", template),
