@@ -21,9 +21,11 @@ def public_name(service):
 
 
 class Product:
-    def __init__(self, work, spawn, services=("accounts", "config", "flags"), bastion=True):
+    def __init__(self, work, spawn, services=("accounts", "config", "flags"), bastion=True, resolvers_before=()):
+        """resolvers_before: ports of other resolvers that everybody is told of before ours."""
         self.work, self.spawn, self.services = work, spawn, list(services)
         self.dns = kit.free_port("127.0.0.1")
+        self.servers = json.dumps([f"127.0.0.1:{port}" for port in (*resolvers_before, self.dns)])
         self.http = kit.free_port(*ADDRESSES)
         self.ssh = kit.free_port("127.0.0.1")
         self.programs = {}
@@ -90,7 +92,7 @@ listeners:
   - {{name: internal, address: "127.10.1.{host}:{self.http}", rules: ["/*"], clients: [127.10.0.0/16],
      hosts: [{name}.internal.smplkit.local]}}
 database: {service}.db
-resolver: {{servers: ["127.0.0.1:{self.dns}"], source: 127.10.1.{host}}}
+resolver: {{servers: {self.servers}, source: 127.10.1.{host}}}
 {tail}{self.callers(service)}""")
 
     def write_bastion(self):
@@ -99,7 +101,7 @@ resolver: {{servers: ["127.0.0.1:{self.dns}"], source: 127.10.1.{host}}}
         (self.work / "bastion.yaml").write_text(f"""\
 listen: ["127.0.0.1:{self.ssh}"]
 host_keys: [host_ed25519]
-resolver: {{servers: ["127.0.0.1:{self.dns}"], source: 127.10.0.5}}
+resolver: {{servers: {self.servers}, source: 127.10.0.5}}
 connect_from: [127.10.0.5]
 search: [smplkit.local]
 users:
