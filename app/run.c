@@ -213,11 +213,9 @@ static void bound_connections(front_limits_t *limits, uint64_t files, size_t lis
 
 static int open_lookup(runner_t *r, diag_t *diag)
 {
-  if (r->settings.resolvers.count == 0)
+  if (r->settings.resolver.servers.count == 0)
     return SMPL_OK;
-  lookup_conf_t conf = {.servers = r->settings.resolvers.items,
-                        .server_count = r->settings.resolvers.count,
-                        .source = r->settings.has_source ? &r->settings.source : NULL};
+  lookup_conf_t conf = resolver_conf_lookup(&r->settings.resolver);
   return lookup_new(&r->loop, &conf, &r->lookup, diag);
 }
 
@@ -231,7 +229,7 @@ static int open_service(runner_t *r, diag_t *diag)
                        .internal_key = r->settings.internal_key[0] != '\0' ? r->settings.internal_key : NULL,
                        .rate_requests = r->settings.rate_requests,
                        .rate_burst = r->settings.rate_burst,
-                       .source = r->settings.has_source ? &r->settings.source : NULL};
+                       .source = r->settings.resolver.has_source ? &r->settings.resolver.source : NULL};
   int err = r->settings.service->open(&env, &r->program.service, diag);
   r->open = err == SMPL_OK;
   return err;

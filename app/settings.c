@@ -160,21 +160,6 @@ static const conf_field_t accounts_fields[] = {
 static const conf_map_t accounts_map = {"accounts", sizeof(accounts_file_t), accounts_fields,
                                         CONF_COUNT(accounts_fields), NULL};
 
-typedef struct resolver_file {
-  conf_list_t servers; /* endpoint_t */
-  ip_t source;
-} resolver_file_t;
-
-enum { RESOLVER_SERVERS_MAX = 8 };
-
-static const conf_field_t resolver_fields[] = {
-    {"servers", CONF_MANY, offsetof(resolver_file_t, servers), .scalar = &conf_endpoint, .required = true,
-     .max = RESOLVER_SERVERS_MAX},
-    {"source", CONF_ONE, offsetof(resolver_file_t, source), .scalar = &conf_ip},
-};
-static const conf_map_t resolver_map = {"resolver", sizeof(resolver_file_t), resolver_fields,
-                                        CONF_COUNT(resolver_fields), NULL};
-
 typedef struct drain_file {
   uint64_t lag, finish; /* ms */
 } drain_file_t;
@@ -218,7 +203,7 @@ typedef struct file {
   const char *database;
   accounts_file_t accounts;
   conf_list_t sisters;
-  resolver_file_t resolver;
+  resolver_conf_t resolver;
   conf_list_t internal_keys; /* internal_key_file_t */
   const char *internal_key_file;
   const char *access_log;
@@ -235,7 +220,7 @@ static const conf_field_t file_fields[] = {
     {"database", CONF_ONE, offsetof(file_t, database), .scalar = &conf_path, .required = true},
     {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
     {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
-    {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_map},
+    {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_conf_map},
     {"internal_keys", CONF_MAPS, offsetof(file_t, internal_keys), .map = &internal_key_map,
      .max = INTERNAL_KEYS_MAX},
     {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
@@ -439,9 +424,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   conf_place(out->conf, &file->database, out->database_place, sizeof out->database_place);
   out->accounts_url = file->accounts.url;
   out->sisters = file->sisters;
-  out->resolvers = file->resolver.servers;
-  out->has_source = conf_given(out->conf, &file->resolver.source);
-  out->source = file->resolver.source;
+  out->resolver = file->resolver;
   out->access_log = file->access_log;
   out->core_dumps = file->core_dumps;
   out->internal_key_file = file->internal_key_file;
@@ -465,6 +448,8 @@ int settings_load(const char *path, const service_t *const *services, settings_t
   if (err)
     return err;
   err = find_service(out->conf, &file, services, &out->service, diag);
+  if (!err)
+    err = resolver_conf_check(out->conf, &file.resolver, diag);
   if (!err)
     err = check_calls(out->conf, &file, diag);
   if (!err)

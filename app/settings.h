@@ -12,6 +12,7 @@
 #include "common/conf.h"
 #include "common/diag.h"
 #include "common/ip.h"
+#include "common/resolver_conf.h"
 
 typedef struct listener_settings {
   const char *name;
@@ -35,9 +36,7 @@ typedef struct settings {
   const char *accounts_url;      /* NULL unless given */
   conf_list_t sisters;           /* const char * */
   const char **sister_urls;      /* the same, ending with NULL */
-  conf_list_t resolvers;         /* endpoint_t */
-  bool has_source;
-  ip_t source;
+  resolver_conf_t resolver;      /* no servers: not given */
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
   const char *internal_key_file;      /* NULL: none */

@@ -47,13 +47,13 @@ static bool ports_are_known(const settings_t *s)
 static void allow_ports(landlock_t *l, const settings_t *s)
 {
   const char *const *sisters = s->sisters.items;
-  const endpoint_t *resolvers = s->resolvers.items;
+  const endpoint_t *resolvers = s->resolver.servers.items;
   const listener_settings_t *listeners = s->listeners.items;
   if (s->accounts_url != NULL)
     landlock_allow_connect(l, walls_url_port(s->accounts_url));
   for (size_t i = 0; i < s->sisters.count; i++)
     landlock_allow_connect(l, walls_url_port(sisters[i]));
-  for (size_t i = 0; i < s->resolvers.count; i++)
+  for (size_t i = 0; i < s->resolver.servers.count; i++)
     landlock_allow_connect(l, resolvers[i].port); /* an answer that is too long for UDP */
   for (size_t i = 0; i < s->listeners.count; i++)
     landlock_allow_bind(l, listeners[i].address.port); /* they are opened last */

@@ -199,19 +199,8 @@ void broker_sweep_soon(broker_t *b)
 
 static int new_lookup(broker_t *b, const config_t *c, lookup_t **out, diag_t *diag)
 {
-  lookup_conf_t conf = {.servers = c->resolver.servers.items,
-                        .server_count = c->resolver.servers.count,
-                        .source = c->resolver_has_source ? &c->resolver.source : NULL};
+  lookup_conf_t conf = resolver_conf_lookup(&c->resolver);
   return lookup_new(b->loop, &conf, out, diag);
-}
-
-static bool same_resolver(const config_t *a, const config_t *b)
-{
-  return a->resolver.servers.count == b->resolver.servers.count &&
-         a->resolver_has_source == b->resolver_has_source &&
-         ip_equal(&a->resolver.source, &b->resolver.source) &&
-         memcmp(a->resolver.servers.items, b->resolver.servers.items,
-                a->resolver.servers.count * sizeof(endpoint_t)) == 0;
 }
 
 typedef struct retired {
@@ -314,7 +303,7 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
   if (err)
     return err;
   err = check_fixed(b->config, next, diag);
-  if (!err && !same_resolver(b->config, next))
+  if (!err && !resolver_conf_same(&b->config->resolver, &next->resolver))
     err = new_lookup(b, next, &lookup, diag);
   if (!err)
     err = listener_open_all(b, next, diag);

@@ -281,14 +281,6 @@ static void limits_defaults(void *out)
 static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,
                                       CONF_COUNT(limits_fields), limits_defaults};
 
-static const conf_field_t resolver_fields[] = {
-    {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true,
-     .max = 4},
-    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip},
-};
-static const conf_map_t resolver_map = {"resolver", sizeof(resolver_conf_t), resolver_fields,
-                                        CONF_COUNT(resolver_fields), NULL};
-
 static const conf_field_t silent_fields[] = {
     {"rate", CONF_ONE, offsetof(penalty_silent_t, rate), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_SILENT_MAX},
@@ -332,7 +324,7 @@ static const conf_field_t config_fields[] = {
     {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
      .max = MSG_HOST_KEYS_MAX},
     {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms},
-    {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_map, .required = true},
+    {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_conf_map, .required = true},
     {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
      .max = CONFIG_SEARCH_MAX},
@@ -376,10 +368,6 @@ static int check_endpoints(const config_t *c, diag_t *diag)
       if (listen[i].port == listen[j].port && ip_equal(&listen[i].ip, &listen[j].ip))
         return conf_fail(c->conf, diag, &listen[i], "listen: the same address twice");
   }
-  const endpoint_t *servers = c->resolver.servers.items;
-  for (size_t i = 0; i < c->resolver.servers.count; i++)
-    if (servers[i].port == 0)
-      return conf_fail(c->conf, diag, &servers[i], "resolver: a server's port cannot be 0");
   return metrics_conf_check(c->conf, &c->metrics, diag);
 }
 
@@ -630,6 +618,8 @@ int config_load(const char *path, config_t **out, diag_t *diag)
   if (!err)
     err = check_endpoints(c, diag);
   if (!err)
+    err = resolver_conf_check(c->conf, &c->resolver, diag);
+  if (!err)
     err = check_paths(c, diag);
   if (!err)
     err = check_limits(c, diag);
@@ -647,7 +637,6 @@ int config_load(const char *path, config_t **out, diag_t *diag)
     config_free(c);
     return err;
   }
-  c->resolver_has_source = conf_given(c->conf, &c->resolver.source);
   *out = c;
   return SMPL_OK;
 }

@@ -15,6 +15,7 @@
 #include "common/libssh.h"
 #include "common/ip.h"
 #include "common/metrics_conf.h"
+#include "common/resolver_conf.h"
 
 enum {
   CONFIG_LISTEN_MAX = 16,
@@ -98,18 +99,12 @@ typedef struct penalties_conf {
   penalty_silent_t silent; /* connections that went without trying to sign in, of one source */
 } penalties_conf_t;
 
-typedef struct resolver_conf {
-  conf_list_t servers; /* endpoint_t */
-  ip_t source;
-} resolver_conf_t;
-
 typedef struct config {
   conf_t *conf;
   conf_list_t listen;    /* endpoint_t */
   conf_list_t host_keys; /* const char *, paths */
   msg_algorithms_t algorithms;
   resolver_conf_t resolver;
-  bool resolver_has_source;
   conf_list_t connect_from; /* ip_t; empty: the system's choice */
   conf_list_t search;       /* const char *, lower-case, no final dot */
   conf_list_t users;        /* user_conf_t */

@@ -9,7 +9,8 @@
 
 enum { QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11 };
 
-/* One of c-ares' channels. It knows one server only: choosing among several, and remembering which failed, is not its task. */
+/* One of c-ares' channels. It knows one server only: choosing among several, and remembering which failed,
+ * is not its task. */
 typedef struct line {
   dns_channel_t *channel;
   ares_channel ares;
@@ -190,8 +191,8 @@ static void question_done(question_t *question, int status, const uint8_t *msg, 
 
 #if SMPL_ARES_DNSREC
 
-/* c-ares writes an id of its own and compares it; it hands over what it read, so we have it written again: one reader only,
- * ours, decides what an answer says. */
+/* c-ares writes an id of its own and compares it; it hands over what it read, so we have it written again:
+ * one reader only, ours, decides what an answer says. */
 static void on_answer(void *arg, ares_status_t status, size_t timeouts, const ares_dns_record_t *answer)
 {
   uint8_t *msg = NULL;
@@ -222,8 +223,8 @@ static int more_options(struct ares_options *o)
   return ARES_OPT_QUERY_CACHE | ARES_OPT_SERVER_FAILOVER;
 }
 
-/* What c-ares remembers of a server that fell silent (cookies above all: it drops the answers of one that has none any
- * more for two minutes) goes with the server. Nothing is under way. */
+/* What c-ares remembers of a server that fell silent (cookies above all: it drops the answers of one that
+ * has none any more for two minutes) goes with the server. Nothing is under way. */
 static void forget_server(line_t *line)
 {
   ares_set_servers_ports_csv(line->ares, "127.0.0.1:9");

@@ -1,6 +1,6 @@
-/* Questions to one DNS server. c-ares sends them and waits, on a libuv loop; what differs between its versions stays in
- * dns_channel.c. Who is asked, when, and what an answer is worth is the caller's business (lookup.h). All calls on the
- * loop's thread. */
+/* Questions to one DNS server. c-ares sends them and waits, on a libuv loop; what differs between its
+ * versions stays in dns_channel.c. Who is asked, when, and what an answer is worth is the caller's
+ * business (lookup.h). All calls on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,13 +23,15 @@ typedef struct dns_channel dns_channel_t;
 typedef struct dns_channel_conf {
   endpoint_t server;
   const ip_t *source; /* address to ask from; NULL: the system's choice */
-  uint64_t
-      timeout_ms; /* of the first packet; the second waits twice as long, or less if the server is known as quick */
+  /* For the first packet. The second waits twice as long; c-ares 1.34 waits less for a server that it
+   * knows as quick. */
+  uint64_t timeout_ms;
 } dns_channel_conf_t;
 
-/* Called once for each question, also from inside dns_channel_ask. err: SMPL_OK (msg answers a question with this id, name
- * but for its letter case, and type; nothing else is checked, its rcode neither), SMPL_ETIMEOUT, SMPL_ECLOSED (nobody
- * listens there), SMPL_EPROTO (malformed answer), SMPL_ENOMEM. msg is borrowed for the call. */
+/* Called once for each question, also from inside dns_channel_ask. err: SMPL_OK (msg answers a question
+ * with this id, name but for its letter case, and type; nothing else is checked, its rcode neither),
+ * SMPL_ETIMEOUT, SMPL_ECLOSED (nobody listens there), SMPL_EPROTO (malformed answer), SMPL_ENOMEM. msg is
+ * borrowed for the call. */
 typedef void (*dns_channel_cb)(void *ctx, int err, const uint8_t *msg, size_t len);
 
 /* SMPL_ENOMEM, SMPL_EINVAL. */
@@ -37,6 +39,7 @@ int dns_channel_new(uv_loop_t *loop, const dns_channel_conf_t *conf, dns_channel
 /* Questions under way are dropped, not called. NULL allowed. */
 void dns_channel_free(dns_channel_t *channel);
 
-/* Asks for name, in its letter case, class IN, with a random id. By UDP a truncated answer comes back as it is. */
+/* Asks for name, in its letter case, class IN, with a random id. By UDP a truncated answer comes back as
+ * it is. */
 void dns_channel_ask(dns_channel_t *channel, const dns_name_t *name, uint16_t type, bool tcp,
                      dns_channel_cb cb, void *ctx);

@@ -1,5 +1,5 @@
-/* What each of a few DNS servers did lately, and which of them is asked first. Pure: times come from the caller, in
- * milliseconds of the monotonic clock. */
+/* What each of a few DNS servers did lately, and which of them is asked first. Pure: times come from the
+ * caller, in milliseconds of the monotonic clock. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,5 +36,6 @@ void dns_servers_failed(dns_servers_t *s, size_t server, uint64_t now);
 
 /* The best of those whose bit is not in but_not; of equals the first. count: none is left. */
 size_t dns_servers_best(const dns_servers_t *s, unsigned but_not);
-/* One that did worse than server and has not been tried for DNS_SERVERS_PROBE_MS: it counts as tried from now on. count: none. */
+/* One that did worse than server and has not been tried for DNS_SERVERS_PROBE_MS: it counts as tried from
+ * now on. count: none. */
 size_t dns_servers_probe(dns_servers_t *s, size_t server, uint64_t now);

@@ -144,7 +144,8 @@ static void attempt_free(attempt_t *a)
   free(a);
 }
 
-/* Nobody waits for it any more. c-ares cannot take a question back, and its answer, if it comes, still counts for the server. */
+/* Nobody waits for it any more. c-ares cannot take a question back, and its answer, if it comes, still
+ * counts for the server. */
 static void attempt_leave(attempt_t *a, uint64_t now)
 {
   dns_servers_outrun(&a->lookup->past, a->server, now - a->at, now);
@@ -201,7 +202,8 @@ static void part_ask(part_t *part, size_t server, bool tcp, uint64_t now)
                     a);
 }
 
-/* The best server not asked yet. One that owes too many answers gets another question only if there is no other hope. */
+/* The best server not asked yet. One that owes too many answers gets another question only if there is no
+ * other hope. */
 static size_t next_server(const part_t *part)
 {
   const lookup_t *l = part->query->lookup;
@@ -529,7 +531,8 @@ static void on_handle_closed(uv_handle_t *handle)
     free(l);
 }
 
-/* So that c-ares has given up by itself when the question's time is over: its second packet waits twice as long. */
+/* So that c-ares has given up by itself when the question's time is over: its second packet waits twice as
+ * long. */
 static int open_channel(lookup_t *l, uv_loop_t *loop, const lookup_conf_t *conf)
 {
   size_t i = l->past.count++;

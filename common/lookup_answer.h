@@ -13,7 +13,7 @@ typedef struct lookup_question {
   uint16_t type;
 } lookup_question_t;
 
-/* SMPL_OK, or what lookup.h says of an answer; SMPL_EAGAIN: truncated. Writes all of *addrs (its chain and ttl whatever the
- * type is), and what the type calls for of the others, which may be NULL for other types. */
+/* SMPL_OK, or what lookup.h says of an answer; SMPL_EAGAIN: truncated. Writes all of *addrs (its chain and
+ * ttl whatever the type is), and what the type calls for of the others, which may be NULL for other types. */
 int lookup_answer_read(const lookup_question_t *question, const uint8_t *msg, size_t len,
                        lookup_addrs_t *addrs, lookup_srvs_t *srvs, lookup_ptrs_t *ptrs);

@@ -1,5 +1,7 @@
 """Two resolvers, of which the first is of no use: it is silent, frozen, or nobody listens there. Everything goes on."""
 
+import json
+import re
 import signal
 import socket
 
@@ -92,3 +94,19 @@ def test_a_first_resolver_that_freezes_costs_no_answer_and_serves_when_it_is_bac
     place.product.programs["resolver"].kill9()
     place.check_calls()
     place.check_tunnel()
+
+
+BAD = [["10.0.0.1:53", "10.0.0.2:53", "10.0.0.3:53", "10.0.0.4:53", "10.0.0.5:53"], ["10.0.0.1:0"], ["10.0.0.1:53", "10.0.0.1:53"]]
+
+
+@pytest.mark.parametrize("servers", BAD, ids=["five", "port 0", "twice"])
+def test_checking_and_starting_either_program_says_the_same_of_bad_servers(place, servers):
+    said = set()
+    for program, name in [("smpl-app", "config"), ("smpl-bastion", "bastion")]:
+        text = (place.product.work / f"{name}.yaml").read_text().replace(place.product.servers, json.dumps(servers))
+        (place.product.work / "bad.yaml").write_text(text)
+        for command in [], ["check"]:
+            done = kit.run(kit.binary(program), *command, "-c", "bad.yaml", cwd=place.product.work)
+            assert done.returncode != 0, done.stdout
+            said.add(re.search(r"bad\.yaml:\d+:\d+: (.*)", done.stderr)[1])
+    assert len(said) == 1, said

@@ -77,7 +77,7 @@ static void a_whole_configuration_is_read(void **state)
   config_t *c = load_good();
   assert_int_equal(c->listen.count, 2);
   assert_int_equal(hostkeys_count(c->keys), 1);
-  assert_true(c->resolver_has_source);
+  assert_true(c->resolver.has_source);
   assert_int_equal(c->users.count, 2);
   assert_int_equal(config_user(c, "dev")->keys.count, 1);
   assert_null(config_user(c, "root"));

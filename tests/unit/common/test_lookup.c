@@ -643,7 +643,8 @@ static void questions_above_the_limit_are_refused(void **state)
   fake_stop(&f);
 }
 
-/* One user's questions to a server that does not answer: he gets no more than his share, whoever comes after him is asked for. */
+/* One user's questions to a server that does not answer: he gets no more than his share, whoever comes
+ * after him is asked for. */
 static void one_owner_does_not_take_all_places(void **state)
 {
   (void)state;

@@ -1,5 +1,5 @@
-/* Which servers common/lookup.c asks, when, and whom it hears: with channels and a clock of the test's own, so that each
- * question can be counted and each answer comes when the test says. */
+/* Which servers common/lookup.c asks, when, and whom it hears: with channels and a clock of the test's
+ * own, so that each question can be counted and each answer comes when the test says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,8 +156,8 @@ static void count_ticks(uv_timer_t *timer)
   ++*(int *)timer->data;
 }
 
-/* So much time passes. The lookup's own timer has run since, however slow the machine is: ours is started after it, with the
- * same interval, and timers of a loop run in order. */
+/* So much time passes. The lookup's own timer has run since, however slow the machine is: ours is started
+ * after it, with the same interval, and timers of a loop run in order. */
 static void pass(world_t *w, uint64_t ms)
 {
   int ticks = 0;
@@ -397,7 +397,8 @@ static void a_truncated_answer_is_asked_for_by_tcp_at_the_same_server(void **sta
   close_world(&w);
 }
 
-/* A silent second server beside a slow first one collects what nobody waits for, up to its limit; those who ask notice nothing. */
+/* A silent second server beside a slow first one collects what nobody waits for, up to its limit; those
+ * who ask notice nothing. */
 static void what_nobody_waits_for_is_bounded(void **state)
 {
   (void)state;
