@@ -228,6 +228,8 @@ static void say_hello(worker_t *w, uint32_t walls)
 noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
 {
   static worker_t state; /* lives as long as the process */
+  static uint8_t ahead
+      [SSH_PUMP_READ_AHEAD]; /* the same; an idle session's stays untouched but for its first page, and costs nothing */
   worker_t *w = &state;
   w->pair = worker_pair_new(WORKER_PAIR_FD, session);
   if (!w->pair)
@@ -246,6 +248,7 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
   say_hello(w, walls);
   if (ssh_handle_key_exchange(w->session) == SSH_ERROR || ssh_pump_new(w->session, &w->pump) != SMPL_OK)
     lost(w);
+  ssh_pump_read_ahead(w->pump, ahead);
   ssh_pump_before_sweep(w->pump, before_sweep, w);
   serve(w);
 }

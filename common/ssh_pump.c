@@ -169,9 +169,9 @@ int ssh_pump_new(ssh_session session, ssh_pump_t **out)
   return SMPL_OK;
 }
 
-int ssh_pump_read_ahead(ssh_pump_t *pump)
+void ssh_pump_read_ahead(ssh_pump_t *pump, void *memory)
 {
-  return ssh_wire_read_ahead(pump->wire, SSH_PUMP_READ_AHEAD);
+  ssh_wire_read_ahead(pump->wire, memory, SSH_PUMP_READ_AHEAD);
 }
 
 void ssh_pump_before_sweep(ssh_pump_t *pump, ssh_pump_hook_t hook, void *ctx)

@@ -84,9 +84,9 @@ int ssh_pump_connect(ssh_session session);
 /* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive
  * the pump. SMPL_ENOMEM, SMPL_ECLOSED. */
 int ssh_pump_new(ssh_session session, ssh_pump_t **out);
-/* Reads the session's socket in larger pieces than libssh does (ssh_wire.h): less to do a byte, for SSH_PUMP_READ_AHEAD bytes
- * more memory. SMPL_ENOMEM. */
-int ssh_pump_read_ahead(ssh_pump_t *pump);
+/* Reads the session's socket in larger pieces than libssh does (ssh_wire.h): less to do a byte. memory: SSH_PUMP_READ_AHEAD bytes that
+ * outlive the pump; only what comes at once is touched. Before the first turn. */
+void ssh_pump_read_ahead(ssh_pump_t *pump, void *memory);
 /* Ends every channel with SSH_PUMP_END_SESSION. The session is disconnected and freed afterwards, never
  * before. NULL allowed. */
 void ssh_pump_free(ssh_pump_t *pump);

@@ -30,7 +30,7 @@ struct ssh_wire {
   readable_t readable;
   bool stuck;
 
-  unsigned char *ahead; /* read, and not asked for yet */
+  unsigned char *ahead; /* the caller's: read, and not asked for yet */
   size_t ahead_cap;     /* 0: nothing is read ahead */
   size_t ahead_at;
   size_t ahead_len;
@@ -79,13 +79,10 @@ int ssh_wire_new(ssh_session session, ssh_wire_t **out)
   return SMPL_OK;
 }
 
-int ssh_wire_read_ahead(ssh_wire_t *wire, size_t bytes)
+void ssh_wire_read_ahead(ssh_wire_t *wire, void *memory, size_t bytes)
 {
-  wire->ahead = malloc(bytes);
-  if (!wire->ahead)
-    return SMPL_ENOMEM;
+  wire->ahead = memory;
   wire->ahead_cap = bytes;
-  return SMPL_OK;
 }
 
 void ssh_wire_free(ssh_wire_t *wire)
@@ -103,7 +100,6 @@ void ssh_wire_free(ssh_wire_t *wire)
       break;
     }
   }
-  free(wire->ahead);
   free(wire);
 }
 

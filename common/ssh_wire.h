@@ -21,8 +21,9 @@ typedef struct ssh_wire ssh_wire_t;
 
 /* Puts a wire between session and its nonblocking socket. SMPL_ENOMEM. */
 int ssh_wire_new(ssh_session session, ssh_wire_t **out);
-/* From now on up to so many bytes are read at once, not only what libssh asks for. Once. SMPL_ENOMEM. */
-int ssh_wire_read_ahead(ssh_wire_t *wire, size_t bytes);
+/* From now on up to so many bytes are read at once into the caller's memory, not only what libssh asks for. The memory must outlive the
+ * wire. Once. */
+void ssh_wire_read_ahead(ssh_wire_t *wire, void *memory, size_t bytes);
 /* Sends what can be sent. If something cannot, nothing behind it may be sent either: the socket's sending side is shut
  * down. Before the session is freed. NULL allowed. */
 void ssh_wire_free(ssh_wire_t *wire);

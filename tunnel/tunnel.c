@@ -172,11 +172,14 @@ static void become_up(tunnel_t *t);
 
 static void session_stands(tunnel_t *t)
 {
+  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   const settings_t *s = &t->session.settings;
   uint64_t now = clock_mono_ms();
-  if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK &&
-      (!t->options->read_ahead || ssh_pump_read_ahead(t->pump) == SMPL_OK))
+  if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
+    if (t->options->read_ahead)
+      ssh_pump_read_ahead(t->pump, ahead);
     t->ask = ask_new(t->session.ssh, t->pump, learn_event, t);
+  }
   if (!t->ask) {
     tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
     return;

@@ -2,6 +2,9 @@
 SMPL_TEST_FULL."""
 
 import os
+import re
+import shutil
+import signal
 import socket
 
 import pytest
@@ -59,3 +62,24 @@ def test_many_at_once_over_exchanges_of_keys_lose_nothing(world):
         for f in done:
             f.result()
     assert ssh.stderr.count("SSH2_MSG_NEWKEYS received") >= 1 + 3
+
+
+def test_a_worker_reads_much_at_once(world):
+    """What libssh reads by itself is 4 KiB at a time: for these bytes alone that would be 2,048 reads and as many polls."""
+    strace = shutil.which("strace")
+    if strace is None or os.geteuid() != 0:
+        pytest.skip("needs strace and root: a worker may not be traced by its own user")
+    w, mebibytes = world, 8
+    ssh, local = w.forward(WEB, w.target.port)
+    (worker,) = w.workers()
+    log = w.work / "strace"
+    tracer = kit.Program([strace, "-f", "-e", "trace=recvfrom,read,poll", "-o", str(log), "-p", str(worker)])
+    try:
+        tracer.wait_line("attached")
+        transfer.both_ways(connect(local), mebibytes)
+    finally:
+        tracer.signal(signal.SIGINT)
+        tracer.wait()
+    text = log.read_text()
+    reads = [int(size) for size in re.findall(r"recvfrom\(\d+, .*?, (\d+), 0, NULL, NULL\)", text)]
+    assert reads and set(reads) == {128 << 10}, set(reads)
