@@ -13,13 +13,13 @@
 #include "app/text_out.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/landlock.h"
 #include "common/log.h"
 
 enum { LINE_MAX_BYTES = 8 << 10 }; /* a line's upper bound: the target at \\xNN a byte, and the rest */
 
 struct access_log {
-  const char *path; /* NULL: standard output */
-  int fd;
+  access_file_t file;
   bool may_block; /* a pipe or terminal: ask before each write */
   uint64_t lost;  /* bytes dropped since the last report */
   uint64_t second;
@@ -28,40 +28,81 @@ struct access_log {
   char buffer[ACCESS_BUFFER_SIZE];
 };
 
-static int open_file(access_log_t *log, diag_t *diag)
+static int fail_to_open(const char *path, diag_t *diag)
 {
-  int fd = STDOUT_FILENO;
-  if (log->path != NULL)
-    fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-  if (fd < 0)
-    return diag_fail_errno(diag, "%s: cannot be opened for the access log", log->path);
+  char *folder = strdup(path);
+  char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+  if (slash != NULL)
+    slash[slash == folder] = '\0';
+  bool walled = landlock_refused(slash != NULL ? folder : ".");
+  free(folder);
+  if (walled)
+    return diag_fail(
+        diag, SMPL_EDENIED,
+        "%s: cannot be opened for the access log: it lies outside the folders that were named at the "
+        "start: that needs a restart",
+        path);
+  return diag_fail_errno(diag, "%s: cannot be opened for the access log", path);
+}
+
+int access_file_open(const char *path, access_file_t *out, diag_t *diag)
+{
+  *out = (access_file_t){.path = NULL, .fd = STDOUT_FILENO};
+  if (path == NULL)
+    return SMPL_OK;
+  out->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+  if (out->fd < 0)
+    return fail_to_open(path, diag);
+  out->path = strdup(path);
+  if (out->path != NULL)
+    return SMPL_OK;
+  access_file_close(out);
+  return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+}
+
+void access_file_close(access_file_t *file)
+{
+  free(file->path);
+  if (file->fd > STDERR_FILENO)
+    close(file->fd);
+  *file = (access_file_t){.path = NULL, .fd = -1};
+}
+
+void access_use(access_log_t *log, access_file_t *file)
+{
   struct stat st;
-  log->may_block = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
-  if (log->fd > STDERR_FILENO)
-    close(log->fd);
-  log->fd = fd;
-  return SMPL_OK;
+  access_flush(log);
+  access_file_close(&log->file);
+  log->file = *file;
+  *file = (access_file_t){.path = NULL, .fd = -1};
+  log->may_block = fstat(log->file.fd, &st) < 0 || !S_ISREG(st.st_mode);
 }
 
 int access_open(const char *path, access_log_t **out, diag_t *diag)
 {
+  access_file_t file;
   *out = NULL;
-  access_log_t *log = calloc(1, sizeof *log);
-  if (log == NULL)
-    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  log->path = path;
-  int err = open_file(log, diag);
+  int err = access_file_open(path, &file, diag);
   if (err)
-    free(log);
-  else
-    *out = log;
-  return err;
+    return err;
+  access_log_t *log = calloc(1, sizeof *log);
+  if (log == NULL) {
+    access_file_close(&file);
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
+  log->file.fd = -1;
+  access_use(log, &file);
+  *out = log;
+  return SMPL_OK;
 }
 
 int access_reopen(access_log_t *log, diag_t *diag)
 {
-  access_flush(log);
-  return log->path == NULL ? SMPL_OK : open_file(log, diag);
+  access_file_t file;
+  int err = access_file_open(log->file.path, &file, diag);
+  if (!err)
+    access_use(log, &file);
+  return err;
 }
 
 void access_close(access_log_t *log)
@@ -69,8 +110,7 @@ void access_close(access_log_t *log)
   if (log == NULL)
     return;
   access_flush(log);
-  if (log->fd > STDERR_FILENO)
-    close(log->fd);
+  access_file_close(&log->file);
   free(log);
 }
 
@@ -78,7 +118,7 @@ void access_close(access_log_t *log)
 static ssize_t write_some(access_log_t *log, const char *at, size_t len)
 {
   if (log->may_block) {
-    struct pollfd p = {.fd = log->fd, .events = POLLOUT};
+    struct pollfd p = {.fd = log->file.fd, .events = POLLOUT};
     if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
       return -1;
     if (len > PIPE_BUF)
@@ -86,7 +126,7 @@ static ssize_t write_some(access_log_t *log, const char *at, size_t len)
   }
   ssize_t n;
   do
-    n = write(log->fd, at, len);
+    n = write(log->file.fd, at, len);
   while (n < 0 && errno == EINTR);
   return n;
 }

@@ -38,6 +38,19 @@ enum {
 int access_open(const char *path, access_log_t **out, diag_t *diag);
 /* Opens path again, for log rotation; the old file stays in use if that fails. */
 int access_reopen(access_log_t *log, diag_t *diag);
+
+/* A file that lines may go to from now on. */
+typedef struct access_file {
+  char *path; /* NULL: standard output */
+  int fd;
+} access_file_t;
+
+/* Any thread. */
+int access_file_open(const char *path, access_file_t *out, diag_t *diag);
+/* One that was not used. */
+void access_file_close(access_file_t *file);
+/* Takes it over. */
+void access_use(access_log_t *log, access_file_t *file);
 void access_write(access_log_t *log, const access_line_t *line);
 void access_flush(access_log_t *log);
 /* Bytes lost since the log was written last; 0 while it is. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/client.h"
 #include "app/openapi.h"
 #include "app/run.h"
 #include "app/settings.h"
@@ -19,16 +20,26 @@ enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 static const char usage[] =
     "usage: smpl-app -c FILE                     run the service that FILE configures\n"
     "       smpl-app check -c FILE               check FILE and say what follows from it\n"
+    "       smpl-app reload -c FILE              have the running service read FILE anew, wait, say the "
+    "result\n"
+    "       smpl-app status -c FILE              what the running service says of itself and of its last "
+    "reload\n"
     "       smpl-app openapi -c FILE             print the service's OpenAPI document\n"
     "       smpl-app openapi --service SERVICE   the same without a configuration\n"
     "       smpl-app internal-key                print a new internal key, and its line for internal_keys\n"
-    "       smpl-app -h | --help | --version\n";
+    "       smpl-app -h | --help | --version\n"
+    "\n"
+    "reload and status find the service by `control:` in FILE, or by --socket PATH; --json prints its answer "
+    "as it is.\n"
+    "Exit status: 0; 1 with the reason; 2 wrong usage; 3 (reload, status) no service runs there.\n";
 
 typedef enum command {
   COMMAND_RUN,
   COMMAND_CHECK,
   COMMAND_OPENAPI,
   COMMAND_INTERNAL_KEY,
+  COMMAND_RELOAD,
+  COMMAND_STATUS,
   COMMAND_HELP,
   COMMAND_VERSION
 } command_t;
@@ -37,7 +48,29 @@ typedef struct arguments {
   command_t command;
   const char *file;
   const char *service;
+  const char *socket;
+  bool json;
 } arguments_t;
+
+static const struct word {
+  const char *word;
+  command_t command;
+} words[] = {
+    {"check", COMMAND_CHECK},   {"openapi", COMMAND_OPENAPI}, {"internal-key", COMMAND_INTERNAL_KEY},
+    {"reload", COMMAND_RELOAD}, {"status", COMMAND_STATUS},
+};
+
+/* False: there is no such command. */
+static bool find_command(const char *word, command_t *out)
+{
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    if (strcmp(words[i].word, word) != 0)
+      continue;
+    *out = words[i].command;
+    return true;
+  }
+  return false;
+}
 
 static int usage_error(const char *what, const char *word)
 {
@@ -54,13 +87,34 @@ static const char *option_value(int argc, char **argv, int *i)
   return argv[*i];
 }
 
+/* Where an option's value goes; NULL: it is none that has one. */
+static const char **value_of(arguments_t *out, const char *option)
+{
+  return strcmp(option, "-c") == 0          ? &out->file
+         : strcmp(option, "--service") == 0 ? &out->service
+         : strcmp(option, "--socket") == 0  ? &out->socket
+                                            : NULL;
+}
+
+/* What goes with what. */
+static int check_arguments(const arguments_t *a)
+{
+  bool asks = a->command == COMMAND_RELOAD || a->command == COMMAND_STATUS;
+  if (a->service != NULL && a->command != COMMAND_OPENAPI)
+    return usage_error("--service goes with openapi only", "");
+  if ((a->socket != NULL || a->json) && !asks)
+    return usage_error("--socket and --json go with reload and status only", "");
+  if (a->command == COMMAND_INTERNAL_KEY)
+    return a->file != NULL ? usage_error("internal-key has no options", "") : STATUS_OK;
+  bool named = (a->command == COMMAND_OPENAPI && a->service != NULL) || (asks && a->socket != NULL);
+  return a->file == NULL && !named ? usage_error("a configuration file is missing: -c FILE", "") : STATUS_OK;
+}
+
 static int read_arguments(int argc, char **argv, arguments_t *out)
 {
   bool command_given = false;
   for (int i = 1; i < argc; i++) {
-    const char **value = strcmp(argv[i], "-c") == 0          ? &out->file
-                         : strcmp(argv[i], "--service") == 0 ? &out->service
-                                                             : NULL;
+    const char **value = value_of(out, argv[i]);
     if (value != NULL) {
       *value = option_value(argc, argv, &i);
       if (*value == NULL)
@@ -71,26 +125,15 @@ static int read_arguments(int argc, char **argv, arguments_t *out)
     } else if (strcmp(argv[i], "--version") == 0) {
       out->command = COMMAND_VERSION;
       return STATUS_OK;
-    } else if (!command_given && strcmp(argv[i], "check") == 0) {
-      out->command = COMMAND_CHECK;
-      command_given = true;
-    } else if (!command_given && strcmp(argv[i], "openapi") == 0) {
-      out->command = COMMAND_OPENAPI;
-      command_given = true;
-    } else if (!command_given && strcmp(argv[i], "internal-key") == 0) {
-      out->command = COMMAND_INTERNAL_KEY;
+    } else if (strcmp(argv[i], "--json") == 0) {
+      out->json = true;
+    } else if (!command_given && find_command(argv[i], &out->command)) {
       command_given = true;
     } else {
       return usage_error(argv[i][0] == '-' ? "unknown option " : "unknown command ", argv[i]);
     }
   }
-  if (out->service != NULL && out->command != COMMAND_OPENAPI)
-    return usage_error("--service goes with openapi only", "");
-  if (out->command == COMMAND_INTERNAL_KEY)
-    return out->file != NULL ? usage_error("internal-key has no options", "") : STATUS_OK;
-  if (out->file == NULL && (out->command != COMMAND_OPENAPI || out->service == NULL))
-    return usage_error("a configuration file is missing: -c FILE", "");
-  return STATUS_OK;
+  return check_arguments(out);
 }
 
 static int fail(const diag_t *diag)
@@ -287,6 +330,10 @@ int app_main(int argc, char **argv, const service_t *const *services)
     return check(arguments.file, services);
   case COMMAND_INTERNAL_KEY:
     return make_internal_key();
+  case COMMAND_RELOAD:
+  case COMMAND_STATUS:
+    return client_ask(arguments.command == COMMAND_RELOAD ? "reload" : "status", arguments.file,
+                      arguments.socket, services, arguments.json);
   case COMMAND_OPENAPI:
     return openapi(&arguments, services);
   default:

@@ -7,6 +7,7 @@
 #include "app/front.h"
 #include "app/handler.h"
 #include "app/router.h"
+#include "common/prom_text.h"
 
 typedef struct built_in built_in_t;
 
@@ -14,6 +15,8 @@ typedef struct built_in built_in_t;
 typedef struct program {
   void *service; /* its state; NULL until it is open */
   const front_t *front;
+  prom_program_t about;
+  bool restart; /* the file says what takes effect after a restart only */
   int statm;    /* /proc/self/statm, open from the start on; 0: not there */
   bool leaving; /* told to end: no load balancer should send requests any more */
 } program_t;

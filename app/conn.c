@@ -231,7 +231,7 @@ void conn_after_reply(conn_t *c)
 {
   if (c->closing)
     return;
-  if (!c->keep || c->listener->front->leaving) {
+  if (!c->keep || c->last || c->listener->front->leaving) {
     finish(c);
     return;
   }
@@ -874,6 +874,32 @@ void conn_accept_waiting(listener_t *listener)
   for (int i = 0; i < LIMIT_BACKLOG && (fd = accept4(from, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;
        i++)
     accept_one(listener, fd);
+}
+
+/* True if it was cut. */
+static bool judge(conn_t *c)
+{
+  bool client = is_client(c->listener->conf, &c->peer.ip);
+  bool balancer = is_balancer(c->listener->front, &c->peer.ip);
+  bool waits = c->phase == PHASE_IDLE && !conn_has_unread(c);
+  c->last = balancer && !c->balancer;
+  if (client && (balancer || !c->balancer) && !(c->last && waits))
+    return false;
+  log_closed(c, client ? "balancers-changed" : "client-not-admitted");
+  conn_close(c);
+  return true;
+}
+
+size_t conn_judge_all(listener_t *listener)
+{
+  size_t cut = 0;
+  for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
+    for (conn_t *c = listener->lists[phase].first, *next; c != NULL; c = next) {
+      next = c->next;
+      cut += judge(c);
+    }
+  }
+  return cut;
 }
 
 bool conn_has_unread(const conn_t *c)

@@ -104,9 +104,10 @@ struct conn {
   uint64_t since;          /* in the phase */
   uint64_t deadline;
   endpoint_t peer;
-  char client[ENDPOINT_TEXT_MAX];                /* peer, for the log */
-  bool balancer;                                 /* peer is one: each of its requests names its source */
-  ip_t source;                                   /* whose the connection and all that it holds are now */
+  char client[ENDPOINT_TEXT_MAX]; /* peer, for the log */
+  bool balancer;                  /* peer is one: each of its requests names its source */
+  bool last;   /* the peer has become one since: the connection does not go on after its answer */
+  ip_t source; /* whose the connection and all that it holds are now */
   crowd_member_t place, shake, held[ROOM_KINDS]; /* room.c's */
   phase_t phase;
   bool closing;    /* uv_close was called */
@@ -151,6 +152,8 @@ bool conn_has_unread(const conn_t *conn);
 void conn_resume(conn_t *conn);
 /* Does the step of the TLS handshake whose bytes have come. */
 void conn_shake(conn_t *conn);
+/* After a reload: cuts whoever is no client any more, or was a balancer. Returns how many. */
+size_t conn_judge_all(listener_t *listener);
 /* Closes now, without a word. */
 void conn_close(conn_t *conn);
 /* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not taken cut off. */

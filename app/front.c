@@ -246,9 +246,18 @@ size_t front_connections(const front_t *front)
   return front->connections;
 }
 
-void front_set_internal_keys(front_t *front, const internal_keys_t *keys)
+size_t front_set(front_t *front, const front_live_t *live)
 {
-  front->internal_keys = keys;
+  size_t cut = 0;
+  front->balancers = live->balancers;
+  front->balancer_count = live->balancer_count;
+  front->internal_keys = live->internal_keys;
+  front->limits.drain_ms = live->drain_ms;
+  for (size_t i = 0; i < front->listener_count; i++)
+    front->listeners[i].conf = &live->listeners[i];
+  for (size_t i = 0; i < front->listener_count; i++)
+    cut += conn_judge_all(&front->listeners[i]);
+  return cut;
 }
 
 /* Ending */

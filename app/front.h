@@ -41,21 +41,31 @@ typedef struct front_limits {
 extern const front_limits_t front_limits_default;
 
 typedef struct front_conf {
-  const listener_conf_t *listeners; /* borrowed until the front is closed */
+  const listener_conf_t *listeners; /* borrowed until others are set */
   size_t listener_count;
   access_log_t *access; /* borrowed */
-  /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed. */
+  /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed likewise. */
   const ip_net_t *balancers;
   size_t balancer_count;
-  const internal_keys_t *internal_keys; /* borrowed until others are set; NULL: none is accepted */
+  const internal_keys_t *internal_keys; /* likewise; NULL: none is accepted */
   front_limits_t limits;
 } front_conf_t;
 
 /* Binds and listens. On error diag names the address, and *out, unless NULL, is to be drained and freed like any other. */
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag);
 
-/* From the next request on. Borrowed. */
-void front_set_internal_keys(front_t *front, const internal_keys_t *keys);
+/* What may change while the front serves. All of it is borrowed until it is set again. */
+typedef struct front_live {
+  const listener_conf_t *listeners; /* those of the start, with other clients and hosts */
+  const ip_net_t *balancers;
+  size_t balancer_count;
+  const internal_keys_t *internal_keys;
+  uint64_t drain_ms;
+} front_live_t;
+
+/* Decides by it from the next head on. Cuts the connections of peers that are no clients or no balancers any more; those of new
+ * balancers end with the answer that is under way. Returns how many were cut. */
+size_t front_set(front_t *front, const front_live_t *live);
 
 /* Goes on serving for lag_ms, each answer with "Connection: close"; then stops accepting, closes idle connections, lets
  * requests under way finish, and after drain_ms cuts what is left. done is called once, when no connection is open and

@@ -128,7 +128,8 @@ static void put_handshakes(FILE *f, const listener_t *l)
 static void put_certificate(FILE *f, const listener_t *l)
 {
   if (l->conf->tls != NULL)
-    fprintf(f, "smpl_app_certificate_days{listener=\"%s\"} %d\n", l->conf->name, tls_days_left(l->conf->tls));
+    fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n", l->conf->name,
+            tls_ends(l->conf->tls));
 }
 
 typedef struct family {
@@ -150,8 +151,8 @@ static const family_t families[] = {
     {"smpl_app_accepted_total", "counter", "Connections accepted.", put_accepted},
     {"smpl_app_connections", "gauge", "Connections open.", put_connections},
     {"smpl_app_handshakes", "gauge", "TLS handshakes under way.", put_handshakes},
-    {"smpl_app_certificate_days", "gauge",
-     "Whole days that the certificate is good for; -1 if it has expired.", put_certificate},
+    {"smpl_app_certificate_expiry_timestamp_seconds", "gauge", "When the certificate expires.",
+     put_certificate},
 };
 
 static void put_bodies(FILE *f, parse_counts_t bodies)
@@ -223,9 +224,11 @@ char *metrics_text(const service_t *service, const program_t *program, size_t *l
   FILE *f = open_memstream(&text, len);
   if (f == NULL)
     return NULL;
-  prom_head(f, "smpl_app_info", "gauge", "Which service and version runs.");
-  fprintf(f, "smpl_app_info{service=\"%s\",version=\"%s\"} 1\n", service->name, SMPL_VERSION);
+  prom_program(f, &program->about);
   prom_number(f, "smpl_app_draining", "gauge", "1 once the service is told to end.", program->leaving);
+  prom_number(f, "smpl_app_restart_needed", "gauge",
+              "1 while the configuration that was read last has what a restart alone puts in force.",
+              program->restart);
   if (program->front != NULL)
     put_front(f, program->front);
   if (service->gauges != NULL && program->service != NULL)

@@ -217,8 +217,9 @@ static void send_reply(request_t *request, const reply_t *reply)
 {
   char head[HEAD_CAP];
   text_out_t out = {.buf = head, .cap = sizeof head};
+  bool leaving = request->front->leaving || (request->conn != NULL && request->conn->last);
   bool keep = request->admit.keep_alive && is_rest_passed_over(request, reply->status) && !reply->close &&
-              !request->front->leaving;
+              !leaving;
   compose(request, reply, keep, &out);
   bool head_only = request->head.method == GATE_HEAD;
   log_request(request, request->bytes, request->length, reply->status, head_only ? 0 : reply->len);

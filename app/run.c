@@ -9,9 +9,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/admin.h"
+#include "app/reload.h"
 #include "app/settings.h"
 #include "app/text_out.h"
 #include "app/walls.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
@@ -38,9 +41,13 @@ typedef struct runner {
   listener_conf_t *listeners;
   access_log_t *access;
   lookup_t *lookup;
+  walls_t walls;
   program_t program;
   bool open; /* service->open succeeded */
   front_t *front;
+  reload_t *reload;
+  admin_t admin;
+  control_server_t *control; /* NULL: none is configured */
   uv_signal_t signals[SIGNAL_COUNT];
   uv_timer_t tls_timer, alive_timer;
   notify_t *notify; /* NULL: nobody asked to be told */
@@ -54,6 +61,9 @@ static void on_service_closed(void *ctx)
 {
   runner_t *r = ctx;
   r->open = false;
+  reload_stop(r->reload);
+  control_server_close(r->control);
+  r->control = NULL;
   lookup_free(r->lookup);
   r->lookup = NULL;
   for (size_t i = 0; i < SIGNAL_COUNT; i++)
@@ -80,6 +90,7 @@ static void end(runner_t *r, int status, uint64_t lag_ms)
 {
   r->program.leaving = true;
   r->status = status;
+  reload_stop(r->reload);
   if (r->front != NULL)
     front_drain(r->front, lag_ms, on_drained, r);
   else
@@ -133,44 +144,12 @@ static void log_warning(void *ctx, const char *text)
   log_warn("%s", text);
 }
 
-/* Of the file as it is now, internal_keys alone takes effect; a mistake anywhere in it changes nothing. */
-static void reload_internal_keys(runner_t *r)
-{
-  diag_t diag = {.text = ""};
-  settings_t fresh;
-  if (settings_load(r->path, r->services, &fresh, &diag)) {
-    log_error("the internal keys stay as they were: %s", diag.text);
-    return;
-  }
-  internal_keys_t *keys = internal_keys_new(fresh.internal_keys, fresh.internal_key_count);
-  if (keys != NULL) {
-    front_set_internal_keys(r->front, keys);
-    internal_keys_free(r->internal_keys);
-    r->internal_keys = keys;
-    log_info("internal keys read anew: %zu accepted", fresh.internal_key_count);
-    settings_each_caller_warning(&fresh, log_warning, NULL);
-  } else {
-    log_error("the internal keys stay as they were: out of memory");
-  }
-  settings_free(&fresh);
-}
-
-static void reload(runner_t *r)
-{
-  diag_t diag = {.text = ""};
-  if (access_reopen(r->access, &diag))
-    log_error("%s", diag.text);
-  else
-    log_info("access log opened anew");
-  if (r->front != NULL)
-    reload_internal_keys(r);
-}
-
 static void on_signal(uv_signal_t *handle, int signum)
 {
   runner_t *r = handle->data;
   if (signum == SIGHUP) {
-    reload(r);
+    log_info("reload: asked for by SIGHUP");
+    reload_ask(r->reload, NULL);
     return;
   }
   if (r->program.leaving) {
@@ -180,12 +159,13 @@ static void on_signal(uv_signal_t *handle, int signum)
   }
   notify_stopping(r->notify);
   char lag[32];
-  if (r->settings.drain_lag_ms > 0)
+  uint64_t lag_ms = reload_settings(r->reload)->drain_lag_ms;
+  if (lag_ms > 0)
     log_info("ending: still serving for %s, then finishing open connections (%zu now)",
-             text_format_duration(lag, sizeof lag, r->settings.drain_lag_ms), front_connections(r->front));
+             text_format_duration(lag, sizeof lag, lag_ms), front_connections(r->front));
   else
     log_info("ending: finishing %zu open connections", front_connections(r->front));
-  end(r, 0, r->settings.drain_lag_ms);
+  end(r, 0, lag_ms);
 }
 
 /* Starting */
@@ -221,15 +201,9 @@ static int open_lookup(runner_t *r, diag_t *diag)
 
 static int open_service(runner_t *r, diag_t *diag)
 {
-  service_env_t env = {.loop = &r->loop,
-                       .database = r->settings.database,
-                       .accounts_url = r->settings.accounts_url,
-                       .sister_urls = r->settings.sister_urls,
-                       .lookup = r->lookup,
-                       .internal_key = r->settings.internal_key[0] != '\0' ? r->settings.internal_key : NULL,
-                       .rate_requests = r->settings.rate_requests,
-                       .rate_burst = r->settings.rate_burst,
-                       .source = r->settings.resolver.has_source ? &r->settings.resolver.source : NULL};
+  service_env_t env = settings_env(&r->settings);
+  env.loop = &r->loop;
+  env.lookup = r->lookup;
   int err = r->settings.service->open(&env, &r->program.service, diag);
   r->open = err == SMPL_OK;
   return err;
@@ -258,7 +232,7 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
     err = access_open(r->settings.access_log, &r->access, diag);
   r->program.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (!err)
-    walls_fence(&r->settings, path);
+    walls_fence(&r->settings, path, &r->walls);
   return err;
 }
 
@@ -285,6 +259,32 @@ static int open_front(runner_t *r, diag_t *diag)
   return err;
 }
 
+static int open_reload(runner_t *r, diag_t *diag)
+{
+  reload_conf_t conf = {.loop = &r->loop,
+                        .path = r->path,
+                        .services = r->services,
+                        .start = &r->settings,
+                        .listeners = r->listeners,
+                        .built_in = r->built_in,
+                        .walls = &r->walls,
+                        .access = r->access,
+                        .front = r->front,
+                        .program = &r->program,
+                        .lookup = &r->lookup,
+                        .notify = r->notify};
+  r->reload = reload_new(&conf);
+  return r->reload == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
+}
+
+static int open_control(runner_t *r, diag_t *diag)
+{
+  r->admin = (admin_t){r->path, r->settings.service, &r->program, r->reload};
+  return r->settings.control == NULL
+             ? SMPL_OK
+             : admin_open(&r->loop, r->settings.control, &r->admin, &r->control, diag);
+}
+
 static int start(runner_t *r, diag_t *diag)
 {
   for (size_t i = 0; i < SIGNAL_COUNT; i++) {
@@ -299,7 +299,11 @@ static int start(runner_t *r, diag_t *diag)
   int err = open_lookup(r, diag);
   if (!err)
     err = open_service(r, diag);
-  return err ? err : open_front(r, diag);
+  if (!err)
+    err = open_front(r, diag);
+  if (!err)
+    err = open_reload(r, diag);
+  return err ? err : open_control(r, diag);
 }
 
 static void on_alive(uv_timer_t *timer)
@@ -338,6 +342,7 @@ static void say_ready(runner_t *r)
 
 static void release(runner_t *r)
 {
+  reload_free(r->reload);
   notify_close(r->notify);
   front_free(r->front);
   settings_listeners_free(r->listeners, r->settings.listeners.count);
@@ -369,6 +374,10 @@ int run(const char *path, const service_t *const *services)
     settings_each_warning(&r.settings, log_warning, NULL);
     watch_certificates(&r);
     walls_seal();
+    r.program.about = (prom_program_t){.prefix = "smpl_app",
+                                       .label = "service",
+                                       .value = r.settings.service->name,
+                                       .started_ms = clock_wall_ms()};
     say_ready(&r);
   }
   uv_run(&r.loop, UV_RUN_DEFAULT);

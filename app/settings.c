@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "app/gate.h"
@@ -208,6 +210,7 @@ typedef struct file {
   const char *internal_key_file;
   const char *access_log;
   bool core_dumps;
+  const char *control;
   drain_file_t drain;
   rate_file_t rate;
 } file_t;
@@ -226,6 +229,7 @@ static const conf_field_t file_fields[] = {
     {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
     {"core_dumps", CONF_ONE, offsetof(file_t, core_dumps), .scalar = &conf_bool},
+    {"control", CONF_ONE, offsetof(file_t, control), .scalar = &conf_path},
     {"rate_limit", CONF_ONE_OR_MAP, offsetof(file_t, rate), .map = &rate_map},
     {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
 };
@@ -239,6 +243,11 @@ static void file_defaults(void *out)
 
 static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields),
                                     file_defaults};
+
+const char *settings_key(size_t index)
+{
+  return index < CONF_COUNT(file_fields) ? file_fields[index].key : NULL;
+}
 
 /* Checks */
 
@@ -368,6 +377,15 @@ static int check_internal_keys(const conf_t *conf, const file_t *file, diag_t *d
   return SMPL_OK;
 }
 
+static int check_control(const conf_t *conf, const file_t *file, diag_t *diag)
+{
+  size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
+  if (file->control == NULL || strlen(file->control) <= most)
+    return SMPL_OK;
+  return conf_fail(conf, diag, &file->control, "control: a socket's path has at most %zu bytes, this one %zu",
+                   most, strlen(file->control));
+}
+
 static int take_internal_keys(const file_t *file, settings_t *out, diag_t *diag)
 {
   const internal_key_file_t *from = file->internal_keys.items;
@@ -427,6 +445,8 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->resolver = file->resolver;
   out->access_log = file->access_log;
   out->core_dumps = file->core_dumps;
+  out->control = file->control;
+  conf_place(out->conf, &file->service, out->service_place, sizeof out->service_place);
   out->internal_key_file = file->internal_key_file;
   out->drain_lag_ms = file->drain.lag;
   out->drain_finish_ms = file->drain.finish;
@@ -460,6 +480,8 @@ int settings_load(const char *path, const service_t *const *services, settings_t
     err = check_balancers(out->conf, &file, diag);
   if (!err)
     err = check_internal_keys(out->conf, &file, diag);
+  if (!err)
+    err = check_control(out->conf, &file, diag);
   if (!err)
     err = take_internal_keys(&file, out, diag);
   if (!err)
@@ -535,6 +557,17 @@ void settings_free(settings_t *settings)
   explicit_bzero(settings->internal_key, sizeof settings->internal_key);
   conf_free(settings->conf);
   *settings = (settings_t){.conf = NULL};
+}
+
+service_env_t settings_env(const settings_t *s)
+{
+  return (service_env_t){.database = s->database,
+                         .accounts_url = s->accounts_url,
+                         .sister_urls = s->sister_urls,
+                         .internal_key = s->internal_key[0] != '\0' ? s->internal_key : NULL,
+                         .rate_requests = s->rate_requests,
+                         .rate_burst = s->rate_burst,
+                         .source = s->resolver.has_source ? &s->resolver.source : NULL};
 }
 
 /* Listeners */

@@ -43,6 +43,8 @@ typedef struct settings {
   char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
   const char *access_log;             /* NULL: standard output */
   bool core_dumps;                    /* harden_core_dumps */
+  const char *control;                /* socket; NULL: none */
+  char service_place[PATH_MAX];       /* where the file says so: "file:line:col" */
   uint64_t drain_lag_ms;              /* served on after SIGTERM */
   uint64_t drain_finish_ms;           /* and then for what is under way */
   uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
@@ -59,6 +61,12 @@ void settings_each_caller_warning(const settings_t *settings, void (*say)(void *
 /* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
 int settings_check_database(const settings_t *settings, diag_t *diag);
 void settings_free(settings_t *settings);
+
+/* What a service is opened with, but for loop and lookup; borrowed from settings. */
+service_env_t settings_env(const settings_t *settings);
+
+/* The keys of the file, one after the other; NULL after the last. */
+const char *settings_key(size_t index);
 
 /* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal listener's
  * address, its clients). *out has settings->listeners.count entries. */

@@ -34,27 +34,61 @@ uint16_t walls_url_port(const char *url)
   return (uint16_t)port;
 }
 
-/* A URL without a port is looked up (SRV), so the port can be any. */
-static bool ports_are_known(const settings_t *s)
+static void add_port(walls_t *w, uint16_t port)
 {
-  const char *const *sisters = s->sisters.items;
-  bool known = s->accounts_url == NULL || walls_url_port(s->accounts_url) != 0;
-  for (size_t i = 0; known && i < s->sisters.count; i++)
-    known = walls_url_port(sisters[i]) != 0;
-  return known;
+  if (w->count < WALLS_PORTS_MAX)
+    w->ports[w->count++] = port;
 }
 
-static void allow_ports(landlock_t *l, const settings_t *s)
+/* Of what the service calls: sisters, and resolvers whose answer is too long for UDP. 0: a URL without a port is looked up (SRV), so
+ * the port can be any. */
+static void called_ports(const settings_t *s, walls_t *out)
 {
   const char *const *sisters = s->sisters.items;
   const endpoint_t *resolvers = s->resolver.servers.items;
-  const listener_settings_t *listeners = s->listeners.items;
+  *out = (walls_t){.count = 0};
   if (s->accounts_url != NULL)
-    landlock_allow_connect(l, walls_url_port(s->accounts_url));
+    add_port(out, walls_url_port(s->accounts_url));
   for (size_t i = 0; i < s->sisters.count; i++)
-    landlock_allow_connect(l, walls_url_port(sisters[i]));
+    add_port(out, walls_url_port(sisters[i]));
   for (size_t i = 0; i < s->resolver.servers.count; i++)
-    landlock_allow_connect(l, resolvers[i].port); /* an answer that is too long for UDP */
+    add_port(out, resolvers[i].port);
+}
+
+static bool has_port(const walls_t *w, uint16_t port)
+{
+  for (size_t i = 0; i < w->count; i++)
+    if (w->ports[i] == port)
+      return true;
+  return false;
+}
+
+int walls_reach(const walls_t *walls, const settings_t *settings, diag_t *diag)
+{
+  walls_t called;
+  called_ports(settings, &called);
+  for (size_t i = 0; walls->fenced && i < called.count; i++) {
+    if (has_port(walls, called.ports[i]))
+      continue;
+    if (called.ports[i] == 0)
+      return diag_fail(diag, SMPL_EDENIED,
+                       "a sister's URL without a port, whose port the resolver tells: since the start TCP "
+                       "goes only to the "
+                       "ports that were named then: that needs a restart");
+    return diag_fail(
+        diag, SMPL_EDENIED,
+        "TCP port %u of a sister or resolver was not named at the start, and only those can be reached since "
+        "then: that needs a restart",
+        called.ports[i]);
+  }
+  return SMPL_OK;
+}
+
+static void allow_ports(landlock_t *l, const settings_t *s, const walls_t *w)
+{
+  const listener_settings_t *listeners = s->listeners.items;
+  for (size_t i = 0; i < w->count; i++)
+    landlock_allow_connect(l, w->ports[i]);
   for (size_t i = 0; i < s->listeners.count; i++)
     landlock_allow_bind(l, listeners[i].address.port); /* they are opened last */
   landlock_allow_bind(l, 0); /* calls from `source`, whose port the system chooses */
@@ -83,6 +117,8 @@ static void allow_files(landlock_t *l, const settings_t *s, const char *config_p
   if (s->internal_key_file != NULL)
     landlock_allow_beside(l, s->internal_key_file, LANDLOCK_READ);
   allow_log(l, s->access_log);
+  if (s->control != NULL) /* it is made last, and removed at the end */
+    landlock_allow_beside(l, s->control, LANDLOCK_SOCKET | LANDLOCK_REMOVE);
   for (size_t i = 0; i < s->listeners.count; i++) {
     if (listeners[i].tls.certificate == NULL)
       continue;
@@ -105,15 +141,18 @@ static void keep_spills_beside(const char *database)
   free(folder);
 }
 
-void walls_fence(const settings_t *settings, const char *config_path)
+void walls_fence(const settings_t *settings, const char *config_path, walls_t *walls)
 {
-  bool ports = ports_are_known(settings);
+  called_ports(settings, walls);
+  bool ports = !has_port(walls, 0);
   landlock_t *l = LANDLOCK_LEFT_OUT ? NULL : landlock_new(ports);
   keep_spills_beside(settings->database);
   allow_files(l, settings, config_path);
   if (ports)
-    allow_ports(l, settings);
-  if (!landlock_enforce(l) && !LANDLOCK_LEFT_OUT)
+    allow_ports(l, settings, walls);
+  bool stands = landlock_enforce(l);
+  walls->fenced = stands && ports && landlock_abi() >= LANDLOCK_ABI_TCP;
+  if (!stands && !LANDLOCK_LEFT_OUT)
     log_warn("landlock: not there: the process may reach every file that its user may");
 }
 

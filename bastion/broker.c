@@ -337,10 +337,7 @@ int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
   b->reload_error[0] = '\0';
   if (err)
     text_copy(b->reload_error, sizeof b->reload_error, diag->text);
-  if (err)
-    b->reloads_failed++;
-  else
-    b->reloads++;
+  prom_reloaded(&b->about, err == SMPL_OK, clock_wall_ms());
   return err;
 }
 
@@ -504,6 +501,7 @@ int broker_run(const char *config_path)
   b->loop = &loop;
   b->config_path = config_path;
   b->started_at = clock_mono_ms();
+  b->about = (prom_program_t){.prefix = "smpl_bastion", .started_ms = clock_wall_ms()};
   b->penalties = penalty_new();
   b->usage = usage_new();
   b->known = known_new();

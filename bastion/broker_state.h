@@ -28,6 +28,7 @@
 #include "common/control.h"
 #include "common/metrics_http.h"
 #include "common/notify.h"
+#include "common/prom_text.h"
 
 enum {
   SESSION_AUTH_FAILURES_MAX = 6, /* signed attempts that fail */
@@ -204,7 +205,8 @@ struct broker {
   uint64_t descriptors; /* that this process may have */
   uint64_t numbers;
   uint32_t worker_walls; /* of the worker that sealed itself last */
-  uint64_t misbehaved, workers_died, reloads, reloads_failed;
+  uint64_t misbehaved, workers_died;
+  prom_program_t about;
   char reload_error[DIAG_TEXT_MAX]; /* of the last reload; "" if it took effect */
   uint64_t bytes_up, bytes_down;
   uint64_t accepted, refused, logins, login_failures, channels, channel_refusals;

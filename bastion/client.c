@@ -15,11 +15,16 @@
 
 enum { CALL_MS = 15000 };
 
-static int call(const client_args_t *args, json_t *body, json_t **reply, diag_t *diag)
+static int call_within(const client_args_t *args, json_t *body, uint64_t ms, json_t **reply, diag_t *diag)
 {
-  int err = control_call(args->socket, body, CALL_MS, reply, diag);
+  int err = control_call(args->socket, body, ms, reply, diag);
   json_decref(body);
   return err;
+}
+
+static int call(const client_args_t *args, json_t *body, json_t **reply, diag_t *diag)
+{
+  return call_within(args, body, CALL_MS, reply, diag);
 }
 
 static void print_json(const json_t *value)
@@ -371,7 +376,7 @@ static int judge_reloaded(const json_t *c, diag_t *diag)
 int client_reload(const client_args_t *args, diag_t *diag)
 {
   json_t *reply;
-  int err = call(args, json_pack("{s:s}", "cmd", "reload"), &reply, diag);
+  int err = call_within(args, json_pack("{s:s}", "cmd", "reload"), CONTROL_RELOAD_MS, &reply, diag);
   if (err)
     return err;
   if (args->json)

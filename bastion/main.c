@@ -13,12 +13,15 @@
 #include "bastion/explain.h"
 #include "bastion/library.h"
 #include "common/crash.h"
+#include "common/control.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
 #include "common/text.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+static const char default_socket[] = "bastion.sock";
+
 enum { WATCH_S = 2, PATH_CAP = 4096 };
 
 static const char usage_text[] =
@@ -46,7 +49,10 @@ static const char usage_text[] =
     "      --socket PATH    control socket, without a configuration (default ./bastion.sock)\n"
     "  -v, --verbose        log more\n"
     "  -h, --help           this\n"
-    "      --version\n";
+    "      --version\n"
+    "\n"
+    "Exit status: 0; 1 with the reason (a reload that failed has changed nothing); 2 wrong usage; 3 no "
+    "bastion runs there.\n";
 
 typedef struct options {
   const char *config;
@@ -244,9 +250,12 @@ static int run_explain(options_t *o, int argc, char **argv)
   if (o->client.socket == NULL && o->config != NULL)
     return explain_offline(o);
   if (o->client.socket == NULL)
-    o->client.socket = "bastion.sock";
-  if (client_explain(&o->client, &allowed, &diag))
-    return fail(&diag);
+    o->client.socket = default_socket;
+  int err = client_explain(&o->client, &allowed, &diag);
+  if (err) {
+    fail(&diag);
+    return control_exit(err);
+  }
   return allowed ? EXIT_FINE : EXIT_FAILED;
 }
 
@@ -287,16 +296,24 @@ static int take_argument(const command_t *command, options_t *o, int argc, char 
   return -1;
 }
 
-/* The running bastion is not to be out of reach because of a file that it has not taken. */
-static int fail_to_find(const options_t *o, const diag_t *diag)
+/* The running bastion is not to be out of reach because of a file that it has not taken: it is asked where the file seems to say, and
+ * tells itself what is wrong. Only where nobody answers is the file's fault told here. */
+static int ask_by_guess(const command_t *command, options_t *o, const diag_t *wrong)
 {
-  fail(diag);
-  fprintf(
-      stderr,
-      "smpl-bastion: so the control socket is not known; a running bastion goes on with the configuration "
-      "before: leave out -c %s and give --socket PATH\n",
-      o->config);
-  return EXIT_FAILED;
+  diag_t diag = {""};
+  char *path = control_guess(o->config, default_socket);
+  if (path == NULL || command->run == client_history) { /* which reads the audit that the file names */
+    free(path);
+    return fail(wrong);
+  }
+  o->client.socket = path;
+  int err = command->run(&o->client, &diag);
+  free(path);
+  if (err == SMPL_ECLOSED)
+    fail(wrong);
+  if (err)
+    fail(&diag);
+  return control_exit(err);
 }
 
 static int run_client(const command_t *command, options_t *o, int argc, char **argv)
@@ -306,14 +323,20 @@ static int run_client(const command_t *command, options_t *o, int argc, char **a
   int status = take_argument(command, o, argc, argv);
   if (status >= 0)
     return status;
-  if (o->config != NULL && config_load_paths(o->config, &c, &diag))
-    return fail_to_find(o, &diag);
+  bool broken = o->config != NULL && config_load_paths(o->config, &c, &diag) != SMPL_OK;
+  if (broken && o->client.socket == NULL)
+    return ask_by_guess(command, o, &diag);
+  if (broken && command->run == client_history)
+    return fail(&diag);
+  diag.text[0] = '\0';
   if (o->client.socket == NULL)
-    o->client.socket = c != NULL ? c->control : "bastion.sock";
+    o->client.socket = c != NULL ? c->control : default_socket;
   o->client.audit = c != NULL ? c->audit : "audit.jsonl";
   int err = command->run(&o->client, &diag);
   config_free(c);
-  return err ? fail(&diag) : EXIT_FINE;
+  if (err)
+    fail(&diag);
+  return control_exit(err);
 }
 
 static bool is_hash(const char *text)

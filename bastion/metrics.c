@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/clock.h"
 #include "common/prom_text.h"
 
 enum { NAME_MAX_BYTES = 96 };
@@ -76,8 +75,7 @@ static void put_all(FILE *f, broker_t *b)
 {
   spawner_status_t t;
   spawner_status(b->spawner, &t);
-  put(f, "start_time_seconds", "gauge", "When it started, in seconds since 1970.",
-      (clock_wall_ms() - (clock_mono_ms() - b->started_at)) / 1000);
+  prom_program(f, &b->about);
   put_sessions(f, b);
   put(f, "connections_accepted_total", "counter", "Connections that were accepted.", b->accepted);
   put_door(f, b);
@@ -98,11 +96,7 @@ static void put_all(FILE *f, broker_t *b)
   put(f, "templates_renewed_total", "counter",
       "Template processes that were given up because a worker crashed or misbehaved.", t.renewed);
   put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->penalties));
-  put(f, "reloads_total", "counter", "Configurations put in force since the start.", b->reloads);
-  put(f, "reloads_failed_total", "counter", "Configurations that were refused.", b->reloads_failed);
   put(f, "blocks", "gauge", "Users and keys that are blocked.", blocks_count(b->blocks));
-  put(f, "last_reload_successful", "gauge", "0 while the file is one that the last reload refused.",
-      b->reload_error[0] == '\0');
   put(f, "config_absent", "gauge", "Lines, files and accounts that cannot be read and count as absent.",
       b->config->faults.errors);
   put(f, "config_warnings", "gauge", "What may be meant: empty groups, grants for nobody.",

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/conf.h"
 #include "common/error.h"
+#include "common/file.h"
 
 enum { CONTROL_JSON_DEPTH_FLAGS = JSON_REJECT_DUPLICATES, CONTROL_ERROR_MAX = 1024 };
 
@@ -563,6 +565,57 @@ static int read_reply(const char *path, const char *text, size_t len, json_t **r
   }
   *reply = r;
   return SMPL_OK;
+}
+
+int control_exit(int err)
+{
+  return err == SMPL_OK ? 0 : err == SMPL_ECLOSED ? CONTROL_EXIT_ABSENT : CONTROL_EXIT_FAILED;
+}
+
+/* A plain or quoted scalar on the rest of a line, without what follows: a pure guess, bounded by the line. */
+static size_t cut_scalar(char **at)
+{
+  char *from = *at + strspn(*at, " \t");
+  size_t line = strcspn(from, "\r\n");
+  if (*from == '"' || *from == '\'') {
+    char *end = memchr(from + 1, *from, line > 0 ? line - 1 : 0);
+    *at = from + 1;
+    return end != NULL ? (size_t)(end - from - 1) : 0;
+  }
+  *at = from;
+  for (size_t i = 1; i < line; i++)
+    if (from[i] == '#' && (from[i - 1] == ' ' || from[i - 1] == '\t'))
+      line = i;
+  while (line > 0 && (from[line - 1] == ' ' || from[line - 1] == '\t'))
+    line--;
+  return line;
+}
+
+static char *control_line(char *text)
+{
+  static const char key[] = "control:";
+  for (char *line = text; line != NULL; line = strchr(line, '\n')) {
+    line += *line == '\n';
+    char *value = line + sizeof key - 1;
+    if (strncmp(line, key, sizeof key - 1) != 0)
+      continue;
+    size_t len = cut_scalar(&value);
+    return len > 0 ? strndup(value, len) : NULL;
+  }
+  return NULL;
+}
+
+char *control_guess(const char *config, const char *fallback)
+{
+  char *text = NULL, *named = NULL;
+  size_t len = 0;
+  if (file_read_trusted(config, CONF_FILE_MAX, &text, &len, NULL) == SMPL_OK)
+    named = control_line(text);
+  free(text);
+  const char *chosen = named != NULL ? named : fallback;
+  char *path = chosen != NULL ? file_beside(config, chosen) : NULL;
+  free(named);
+  return path;
 }
 
 int control_call(const char *path, const json_t *body, uint64_t timeout_ms, json_t **reply, diag_t *diag)

@@ -58,6 +58,18 @@ void control_reply(control_request_t *request, json_t *reply);
 void control_reply_error(control_request_t *request, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Exit statuses of commands that ask a running program. */
+enum { CONTROL_EXIT_FAILED = 1, CONTROL_EXIT_ABSENT = 3 /* no program runs there */ };
+enum { CONTROL_RELOAD_MS = 600000 }; /* for the answer to a reload: big zones take their time */
+
+/* The exit status for what control_call returned. */
+int control_exit(int err);
+
+/* The socket of the program that runs by a configuration file which cannot be read as a whole any more, so that the program itself can
+ * say what is wrong: what stands behind `control:` at a line's beginning, else fallback, both relative to the file's folder. fallback
+ * NULL: there is none. malloc'ed; NULL if nothing is known. */
+char *control_guess(const char *config, const char *fallback);
+
 /* Client: sends body (reference borrowed), waits at most timeout_ms. On success *reply is a new reference to an object with
  * "ok": true; with "ok": false the error's text is in diag and SMPL_ESERVER is returned. "no program answers" is
  * SMPL_ECLOSED. */

@@ -71,7 +71,7 @@ landlock_t *landlock_new(bool tcp)
   l->fd = -1;
   l->handled.fs =
       fs_first | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL_DEV : 0);
-  l->handled.net = tcp && abi >= 4 ? NET_BIND | NET_CONNECT : 0;
+  l->handled.net = tcp && abi >= LANDLOCK_ABI_TCP ? NET_BIND | NET_CONNECT : 0;
   l->handled.scoped = abi >= 6 ? SCOPE_ABSTRACT_SOCKET | SCOPE_SIGNAL : 0;
   return l;
 }

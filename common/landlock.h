@@ -17,6 +17,8 @@ enum {
 #endif
 };
 
+enum { LANDLOCK_ABI_TCP = 4 }; /* from which on it knows TCP */
+
 typedef struct landlock landlock_t;
 
 /* What may be done beneath a folder, or to a file. */

@@ -161,9 +161,9 @@ json_t *admin_status(const admin_state_t *a)
   return json_pack(
       "{s:b, s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o?, s:o, s:o, s:o, s:o?}", "ok", 1,
       "version", SMPL_VERSION, "config", a->config, "pid", (json_int_t)getpid(), "started",
-      iso(a->started_wall_ms), "loaded", iso(a->loaded_wall_ms), "uptime_ms", (json_int_t)a->uptime_ms,
-      "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads", (json_int_t)a->reloads,
-      "failed_reloads", (json_int_t)a->failed_reloads, "last_error", a->last_error, "tcp_connections",
+      iso(a->about.started_ms), "loaded", iso(a->about.loaded_ms), "uptime_ms", (json_int_t)a->uptime_ms,
+      "workers", (json_int_t)snapshot_workers(a->snapshot), "reloads", (json_int_t)a->about.reloads,
+      "failed_reloads", (json_int_t)a->about.failures, "last_error", a->last_error, "tcp_connections",
       (json_int_t)a->tcp_connections, "walls", walls_json(&a->walls), "query_log",
       query_log_json(a->query_log), "listeners", listeners(a->snapshot), "data", admin_sizes(a->snapshot),
       "bad_zones", bad_zones(a->snapshot), "copies_kept", copies_kept(a));

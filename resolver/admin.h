@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "common/prom_text.h"
 #include "resolver/query_log.h"
 #include "resolver/snapshot.h"
 #include "resolver/walls.h"
@@ -20,8 +21,8 @@ typedef struct admin_state {
   const char *config;
   const snapshot_t *snapshot;
   const admin_totals_t *totals;
-  uint64_t started_wall_ms, loaded_wall_ms, uptime_ms;
-  uint64_t reloads, failed_reloads;
+  prom_program_t about;
+  uint64_t uptime_ms;
   const char *last_error; /* "" when the last reload went well */
   size_t tcp_connections;
   latency_sum_t latency;

@@ -18,8 +18,7 @@
 
 enum {
   ASK_TIMEOUT_MS = 5000,
-  RELOAD_TIMEOUT_MS = 600000, /* big zones take their time */
-  VIEW_NETS_SHOWN = 8,        /* networks of a view that check prints */
+  VIEW_NETS_SHOWN = 8, /* networks of a view that check prints */
 };
 
 const char commands_default_socket[] = "resolver.sock";
@@ -289,7 +288,7 @@ static const struct command {
     {"status", ASK_TIMEOUT_MS, print_status},
     {"zones", ASK_TIMEOUT_MS, print_zones},
     {"stats", ASK_TIMEOUT_MS, print_stats},
-    {"reload", RELOAD_TIMEOUT_MS, print_reload},
+    {"reload", CONTROL_RELOAD_MS, print_reload},
 };
 
 static const struct command *find(const char *cmd)
@@ -305,32 +304,39 @@ bool commands_known(const char *cmd)
   return find(cmd) != NULL;
 }
 
+/* The socket's path, malloc'ed. wrong has what is wrong with the file, if anything: the resolver that runs by it is asked all the same,
+ * since it alone can say what it made of it. */
+static char *find_socket(const char *config, diag_t *wrong)
+{
+  settings_t settings = {0};
+  if (config == NULL)
+    return strdup(commands_default_socket);
+  if (settings_load(config, &settings, wrong))
+    return control_guess(config, commands_default_socket);
+  char *path = strdup(settings.control);
+  settings_free(&settings);
+  return path;
+}
+
 int commands_ask(const char *cmd, const char *socket, const char *config, bool json, diag_t *diag)
 {
   const struct command *c = find(cmd);
-  settings_t settings = {0};
   json_t *reply = NULL;
-  int err = SMPL_OK;
-  if (socket == NULL && config != NULL) {
-    err = settings_load(config, &settings, diag);
-    if (err)
-      return err;
-  }
-  const char *path = socket != NULL ? socket : config != NULL ? settings.control : commands_default_socket;
+  diag_t wrong = {""};
+  char *path = socket != NULL ? strdup(socket) : find_socket(config, &wrong);
   json_t *body = json_pack("{s:s}", "cmd", cmd);
-  err = body == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
-                     : control_call(path, body, c->timeout_ms, &reply, diag);
-  if (err)
-    goto out;
-  if (json) {
+  int err = body == NULL || path == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
+                                         : control_call(path, body, c->timeout_ms, &reply, diag);
+  if (err == SMPL_ECLOSED && wrong.text[0] != '\0')
+    fprintf(stderr, "smpl-resolver: %s\n", wrong.text);
+  if (!err && json) {
     json_dumpf(reply, stdout, JSON_INDENT(2));
     printf("\n");
-  } else {
+  } else if (!err) {
     c->print(reply);
   }
-out:
+  free(path);
   json_decref(body);
   json_decref(reply);
-  settings_free(&settings);
   return err;
 }

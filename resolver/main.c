@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/crash.h"
+#include "common/control.h"
 #include "common/error.h"
 #include "common/harden.h"
 #include "common/log.h"
@@ -22,7 +23,8 @@ static const char help[] =
     "\n"
     "Commands for a running resolver (over its control socket, ./resolver.sock unless told):\n"
     "  status   process, listeners, data, last reload\n"
-    "  reload   read configuration and zones again; what is bad changes nothing (SIGHUP does the same)\n"
+    "  reload   read configuration and zones again, wait, say the result (SIGHUP does the same, and logs "
+    "it)\n"
     "  zones    zones with serial, names, records, views\n"
     "  stats    counters by view and answer\n"
     "\n"
@@ -38,7 +40,10 @@ static const char help[] =
     "      --socket PATH   control socket\n"
     "      --json          the answer as JSON\n"
     "  -h, --help          this\n"
-    "      --version\n";
+    "      --version\n"
+    "\n"
+    "Exit status: 0; 1 with the reason (a reload that failed has changed nothing); 2 wrong usage; 3 no "
+    "resolver runs there.\n";
 
 typedef struct arguments {
   const char *command;     /* NULL: serve */
@@ -170,5 +175,5 @@ int main(int argc, char **argv)
   }
   if (err)
     log_failure(program, diag.text[0] != '\0' ? diag.text : smpl_strerror(err));
-  return err ? EXIT_FAILED : EXIT_OK;
+  return is(&a, "check") || a.command == NULL ? (err ? EXIT_FAILED : EXIT_OK) : control_exit(err);
 }

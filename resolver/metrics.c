@@ -122,15 +122,7 @@ char *metrics_text(const admin_state_t *a, size_t *len)
     return NULL;
   put_views(f, a);
   put_zones(f, a->snapshot);
-  prom_head(f, "smpl_resolver_reloads_total", "counter", "Reloads by result.");
-  fprintf(f, "smpl_resolver_reloads_total{result=\"ok\"} %" PRIu64 "\n", a->reloads);
-  fprintf(f, "smpl_resolver_reloads_total{result=\"failed\"} %" PRIu64 "\n", a->failed_reloads);
-  prom_number(f, "smpl_resolver_last_reload_failed", "gauge",
-              "1 when the last reload changed nothing because of an error.", a->last_error[0] != '\0');
-  prom_number(f, "smpl_resolver_loaded_timestamp_seconds", "gauge", "When the data in force was loaded.",
-              (double)a->loaded_wall_ms / 1e3);
-  prom_number(f, "smpl_resolver_start_timestamp_seconds", "gauge", "When the process started to serve.",
-              (double)a->started_wall_ms / 1e3);
+  prom_program(f, &a->about);
   prom_number(f, "smpl_resolver_tcp_connections", "gauge", "Open TCP connections.",
               (double)a->tcp_connections);
   prom_number(f, "smpl_resolver_workers", "gauge", "Worker threads.", (double)snapshot_workers(a->snapshot));

@@ -60,8 +60,8 @@ typedef struct server {
   unsigned worker_count;
   admin_totals_t *totals;
   saver_t *saver; /* of the last good copies of zones */
-  uint64_t started_mono_ms, started_wall_ms, loaded_wall_ms;
-  uint64_t reloads, failed_reloads;
+  uint64_t started_mono_ms;
+  prom_program_t about;
 
   /* the reload under way: `fresh` and `diag` are the loading thread's until it is done */
   uv_work_t work;
@@ -226,7 +226,7 @@ static void on_loaded(uv_work_t *work, int status)
     err = check_same(s, fresh, &s->diag);
   if (err) {
     diag_fail(&s->diag, err, "%s: the reload was cut short", s->config);
-    s->failed_reloads++;
+    prom_reloaded(&s->about, false, clock_wall_ms());
     log_error("reload: %s; the old data stays in force", s->diag.text);
     watch_all(s->watch);
     snapshot_free(fresh);
@@ -238,8 +238,7 @@ static void on_loaded(uv_work_t *work, int status)
     saver_retire(s->saver, old);
     saver_save(s->saver, fresh);
     malloc_trim(0);
-    s->reloads++;
-    s->loaded_wall_ms = clock_wall_ms();
+    prom_reloaded(&s->about, true, clock_wall_ms());
     log_warnings(fresh);
     log_sizes("reloaded", fresh);
     diag_t diag = {""};
@@ -280,11 +279,8 @@ static admin_state_t state_of(const server_t *s)
   admin_state_t a = {.config = s->config,
                      .snapshot = s->shared.snapshot,
                      .totals = s->totals,
-                     .started_wall_ms = s->started_wall_ms,
-                     .loaded_wall_ms = s->loaded_wall_ms,
+                     .about = s->about,
                      .uptime_ms = clock_mono_ms() - s->started_mono_ms,
-                     .reloads = s->reloads,
-                     .failed_reloads = s->failed_reloads,
                      .walls = s->walls,
                      .query_log = s->query_log,
                      .copies_kept = saver_works(s->saver),
@@ -617,8 +613,8 @@ static int start(server_t *s, diag_t *diag)
   uv_queue_work(&s->loop, &s->pool, do_nothing, nothing_done);
   walls_seal(&s->walls);
   s->started_mono_ms = clock_mono_ms();
-  s->started_wall_ms = clock_wall_ms();
-  s->loaded_wall_ms = s->started_wall_ms;
+  s->about = (prom_program_t){.prefix = "smpl_resolver", .started_ms = clock_wall_ms()};
+  s->about.loaded_ms = s->about.started_ms;
   log_sizes("loaded", s->shared.snapshot);
   start_timers(s);
   log_ready(s);

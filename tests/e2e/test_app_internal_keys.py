@@ -128,20 +128,20 @@ def test_keys_are_exchanged_by_sighup_and_a_mistake_changes_nothing(product, wor
 
     both = before.replace(row, row + "\n" + re.sub('sha256: "[0-9a-f]+"', f'sha256: "{hashlib.sha256(fresh.encode()).hexdigest()}"', row))
     assert (status(product.internal_key), status(fresh)) == (201, 401)
-    hup(both, "internal keys read anew: 4 accepted")
+    hup(both, "reloaded .*: 4 internal keys accepted")
     assert (status(product.internal_key), status(fresh)) == (201, 201)
-    hup(both.replace(row + "\n", ""), "internal keys read anew: 3 accepted")
+    hup(both.replace(row + "\n", ""), "reloaded .*: 3 internal keys accepted")
     assert (status(product.internal_key), status(fresh)) == (401, 201)
     for bad, place in ((both.replace("operations: [provision, introspect]", "operations: [all]"), r"accounts\.yaml:\d+:\d+: operations: expected"),
                        (before.replace("service: accounts", "service: accounts\nnonsense: 1"), "accounts.yaml:2:1: unknown key 'nonsense'")):
-        hup(bad, "the internal keys stay as they were: .*" + place)
+        hup(bad, "not reloaded, the configuration before stays in force: .*" + place)
         assert (status(product.internal_key), status(fresh)) == (401, 201)
     mistaken = before.replace(hashlib.sha256(product.internal_key.encode()).hexdigest(), product.internal_key)
-    assert product.internal_key in mistaken and "got something else" in hup(mistaken, "the internal keys stay as they were: .*sha256: expected")
+    assert product.internal_key in mistaken and "got something else" in hup(mistaken, "not reloaded, the configuration before stays in force: .*sha256: expected")
     hup(before.replace("internal_key_file: accounts.key", f"internal_key_file: {product.internal_key}"), "internal_key_file: .*the key itself")
     assert product.internal_key not in program.stderr  # put where its hash or its file belongs
     (work / "accounts.key").chmod(0o644)
-    hup(before, "the internal keys stay as they were: .*internal_key_file: ")
+    hup(before, "not reloaded, the configuration before stays in force: .*internal_key_file: ")
     assert (status(product.internal_key), status(fresh)) == (401, 201)
     (work / "accounts.key").chmod(0o600)
     hup(re.sub("(?m)^internal_keys:\\n(  - .*\\n)+", "", before), "warning: nobody may ask whose an API key is")

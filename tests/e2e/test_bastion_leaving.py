@@ -147,10 +147,9 @@ def test_by_a_signal_too_and_a_start_on_such_files_says_so_and_serves(world):
     (c.w.work / "bastion.yaml").write_text("listen: [")  # what cannot be read at all changes nothing, and is told too
     c.w.bastion.signal(signal.SIGHUP)
     kit.wait_until(lambda: c.metric("last_reload_successful") == 0, "the reload fails")
-    error = c.w.command("status", status=1).stderr
-    assert re.search(r"bastion.yaml:\d+:\d+: .*\n.*leave out -c bastion.yaml and give --socket PATH", error), error
-    told = kit.run(kit.binary("smpl-bastion"), "status", "--socket", c.w.work / "bastion.sock").stdout
-    assert re.search(r"THE LAST RELOAD FAILED, the one before is in force: .*bastion.yaml:\d+:\d+: ", told), told
+    for argv in (["-c", "bastion.yaml"], ["--socket", "bastion.sock"]):
+        told = kit.run(kit.binary("smpl-bastion"), "status", *argv, cwd=c.w.work).stdout
+        assert re.search(r"THE LAST RELOAD FAILED, the one before is in force: .*bastion.yaml:\d+:\d+: ", told), told
     c.users(ANN + EVE)
     c.w.bastion.stop()
     c.w.start()

@@ -23,7 +23,7 @@ def metrics(address):
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=kit.PATIENCE) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         lines = answer.read().decode().splitlines()
-    return {line.rsplit(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 
 @pytest.mark.short
@@ -45,7 +45,7 @@ def test_metrics_say_what_happens_and_the_audits_head(world):
     assert m['smpl_bastion_forwarded_bytes_total{direction="down"}'] > 0
     assert m["smpl_bastion_audit_writable"] == 1 and m["smpl_bastion_template_ready"] == 1
     head = [k for k in m if k.startswith("smpl_bastion_audit_head")][0]
-    last = (w.work / "audit.jsonl").read_bytes().splitlines()[m[head] - 1]
+    last = (w.work / "audit.jsonl").read_bytes().splitlines()[int(m[head]) - 1]
     assert head == f'smpl_bastion_audit_head{{hash="{hashlib.sha256(last).hexdigest()}"}}'
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"http://{address}/", timeout=kit.PATIENCE)

@@ -117,7 +117,7 @@ def test_usage_errors_are_one_line_and_status_2(work):
 
 def test_asking_nobody_says_so(work):
     done = kit.run(kit.binary("smpl-resolver"), "status", cwd=work)
-    assert done.returncode == 1 and "resolver.sock" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 3 and "resolver.sock" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.short

@@ -499,6 +499,53 @@ static int make_dir(void **state)
   return 0;
 }
 
+static void check_guess(const char *text, const char *fallback, const char *expected)
+{
+  char file[96], whole[160];
+  snprintf(file, sizeof file, "%s/c.yaml", dir);
+  FILE *f = fopen(file, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+  chmod(file, 0600);
+  char *found = control_guess(file, fallback);
+  snprintf(whole, sizeof whole, "%s/%s", dir, expected != NULL ? expected : "");
+  if (expected == NULL)
+    assert_null(found);
+  else
+    assert_string_equal(found, expected[0] == '/' ? expected : whole);
+  free(found);
+  unlink(file);
+}
+
+/* A client must find whoever can say what is wrong with the file. */
+static void the_socket_is_found_in_a_file_that_is_broken(void **state)
+{
+  (void)state;
+  check_guess("a: [\ncontrol: x.sock\nb: {", NULL, "x.sock");
+  check_guess("control: \"y.sock\" # there\n]]", NULL, "y.sock");
+  check_guess("control: 'y y.sock'\n]]", NULL, "y y.sock");
+  check_guess("control:   /run/z.sock   # there", NULL, "/run/z.sock");
+  check_guess("control: a#b.sock\r\n%", NULL, "a#b.sock");
+  check_guess("a: b\n", "d.sock", "d.sock");
+  check_guess("a: b\n", NULL, NULL);
+  check_guess("control:\nnext: 1\n", NULL, NULL);
+  check_guess("control: \"open\nnext: 1\n", "d.sock", "d.sock");
+  check_guess("#control: x\n  control: y\nmycontrol: z\n", NULL, NULL);
+  char *found = control_guess("/nowhere/at/all.yaml", "d.sock");
+  assert_string_equal(found, "/nowhere/at/d.sock");
+  free(found);
+}
+
+static void a_program_that_is_not_there_has_a_status_of_its_own(void **state)
+{
+  (void)state;
+  assert_int_equal(control_exit(SMPL_OK), 0);
+  assert_int_equal(control_exit(SMPL_ESERVER), 1);
+  assert_int_equal(control_exit(SMPL_ETIMEOUT), 1);
+  assert_int_equal(control_exit(SMPL_ECLOSED), 3);
+}
+
 static int remove_dir(void **state)
 {
   (void)state;
@@ -521,6 +568,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_socket_is_closed_to_others_and_not_taken_from_a_living_server,
                                       start, stop),
       cmocka_unit_test(without_a_server_the_caller_is_told_so),
+      cmocka_unit_test(the_socket_is_found_in_a_file_that_is_broken),
+      cmocka_unit_test(a_program_that_is_not_there_has_a_status_of_its_own),
       cmocka_unit_test(a_stale_socket_is_replaced_and_a_plain_file_is_not),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);

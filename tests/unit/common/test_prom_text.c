@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/prom_text.h"
 
@@ -35,10 +36,36 @@ static void a_labels_value_cannot_end_its_line_or_its_quotes(void **state)
   free(text);
 }
 
+static void every_program_says_the_same_of_itself(void **state)
+{
+  prom_program_t p = {.prefix = "smpl_x", .label = "service", .value = "config", .started_ms = 1500};
+  char *text = NULL;
+  size_t len = 0;
+  (void)state;
+  prom_reloaded(&p, true, 2500);
+  prom_reloaded(&p, true, 3500);
+  prom_reloaded(&p, false, 4500);
+  FILE *f = open_memstream(&text, &len);
+  prom_program(f, &p);
+  fclose(f);
+  static const char *const lines[] = {"\nsmpl_x_build_info{version=\"",
+                                      "\",service=\"config\"} 1\n",
+                                      "\nsmpl_x_start_time_seconds 1.5\n",
+                                      "\nsmpl_x_reloads_total{result=\"ok\"} 2\n",
+                                      "\nsmpl_x_reloads_total{result=\"failed\"} 1\n",
+                                      "\nsmpl_x_last_reload_successful 0\n",
+                                      "\nsmpl_x_config_loaded_timestamp_seconds 3.5\n"};
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+    if (strstr(text, lines[i]) == NULL)
+      fail_msg("no %s in\n%s", lines[i], text);
+  free(text);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_number_is_its_head_and_one_sample),
+      cmocka_unit_test(every_program_says_the_same_of_itself),
       cmocka_unit_test(a_labels_value_cannot_end_its_line_or_its_quotes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

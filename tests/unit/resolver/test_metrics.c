@@ -53,8 +53,11 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   stats_add(snapshot_stats(s, 0, 1), STATS_TCP);
   zone_stats_add(snapshot_zone_stats(s, 0, snapshot_zone(s, 0)));
   assert_int_equal(admin_totals_fold(totals, s), 0); /* as after a reload: both count */
-  admin_state_t a = {
-      .snapshot = s, .totals = totals, .reloads = 3, .failed_reloads = 1, .last_error = "bad", .config = ""};
+  admin_state_t a = {.snapshot = s,
+                     .totals = totals,
+                     .about = {.prefix = "smpl_resolver", .reloads = 3, .failures = 1, .last_failed = true},
+                     .last_error = "bad",
+                     .config = ""};
   latency_t l = {0};
   latency_note(&l, 10000, 2);
   latency_note(&l, 10001, 1);
@@ -71,7 +74,7 @@ static void counters_are_told_by_view_transport_and_rcode(void **state)
   expect(text, "\nsmpl_resolver_zone_serial{zone=\"org\"} 77\n");
   expect(text, "\nsmpl_resolver_zone_queries_total{zone=\"org\"} 1\n");
   expect(text, "\nsmpl_resolver_reloads_total{result=\"ok\"} 3\n");
-  expect(text, "\nsmpl_resolver_last_reload_failed 1\n");
+  expect(text, "\nsmpl_resolver_last_reload_successful 0\n");
   expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"1e-05\"} 2\n");
   expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"2.5e-05\"} 3\n");
   expect(text, "\nsmpl_resolver_udp_batch_seconds_bucket{le=\"+Inf\"} 4\n");
