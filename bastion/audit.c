@@ -28,7 +28,7 @@ enum {
 
 typedef struct entry {
   struct entry *next;
-  char *body; /* the record as sent by the loop, "{...}" */
+  char *body; /* the record as sent by the loop, "{...}", without NUL */
   size_t len;
   audit_cb cb;
   void *ctx;
@@ -396,15 +396,26 @@ static void on_wake(uv_async_t *wake)
   }
 }
 
-static json_t *with_time(json_t *record)
+/* The record as text, its time before its own keys: without a second tree, since each connection has two records. */
+static char *timed(const json_t *record, size_t *len)
 {
-  char when[CLOCK_ISO_MAX];
-  json_t *whole = json_pack("{s:s}", "time", clock_wall_iso(when));
-  if (whole == NULL || json_object_update(whole, record) < 0) {
-    json_decref(whole);
+  enum { SHORT = 1024, TIME_MAX = sizeof "{\"time\":\"\"," + CLOCK_ISO_MAX };
+  char when[CLOCK_ISO_MAX], head[TIME_MAX], body[SHORT];
+  int head_len = snprintf(head, sizeof head, "{\"time\":\"%s\",", clock_wall_iso(when));
+  size_t body_len = json_dumpb(record, body, sizeof body, JSON_COMPACT);
+  if (head_len < 0 || head_len >= TIME_MAX || body_len < 2)
     return NULL;
-  }
-  return whole;
+  char *text = malloc((size_t)head_len + body_len);
+  if (text == NULL)
+    return NULL;
+  char *at = text + head_len - 1; /* where the body's brace would stand */
+  if (body_len <= sizeof body)
+    memcpy(at, body, body_len);
+  else
+    json_dumpb(record, at, body_len, JSON_COMPACT);
+  memcpy(text, head, (size_t)head_len);
+  *len = (size_t)head_len - 1 + body_len;
+  return text;
 }
 
 static void on_lazy(uv_timer_t *timer)
@@ -422,17 +433,14 @@ int audit_append_sized(audit_t *a, json_t *record, bool lazy, audit_cb cb, void 
 {
   if (bytes != NULL)
     *bytes = 0;
-  json_t *whole = with_time(record);
-  json_decref(record);
   entry_t *e = calloc(1, sizeof *e);
-  if (e != NULL && whole != NULL)
-    e->body = json_dumps(whole, JSON_COMPACT);
-  json_decref(whole);
+  if (e != NULL)
+    e->body = timed(record, &e->len);
+  json_decref(record);
   if (e == NULL || e->body == NULL) {
     free(e);
     return SMPL_ENOMEM;
   }
-  e->len = strlen(e->body);
   if (bytes != NULL)
     *bytes = e->len + HEAD_BYTES;
   e->cb = cb;

@@ -157,6 +157,31 @@ static void a_record_is_on_the_disk_when_its_callback_comes(void **state)
   assert_chain("plain", 20);
 }
 
+/* Up to AUDIT_LINE_MAX; the bytes that it takes are told as they are. */
+static void a_long_record_is_written_whole(void **state)
+{
+  static char long_text[AUDIT_LINE_MAX];
+  (void)state;
+  audit_t *a = open_audit("long");
+  waiter_t w = {0};
+  int written = 0;
+  for (size_t len = 900; len <= 60000; len = len < 1100 ? len + 1 : len * 2) {
+    size_t bytes;
+    memset(long_text, 'x', len);
+    long_text[len] = '\0';
+    assert_int_equal(audit_append_sized(a, event("session-start", long_text), false, on_written, &w, &bytes),
+                     SMPL_OK);
+    assert_in_range(bytes, len + sizeof "session-start", len + 512);
+    written++;
+  }
+  memset(long_text, 'x', AUDIT_LINE_MAX - 100);
+  long_text[AUDIT_LINE_MAX - 100] = '\0';
+  assert_int_equal(audit_append(a, event("session-start", long_text), NULL, NULL), SMPL_ELIMIT);
+  wait_for(&w, written);
+  close_audit(a);
+  assert_chain("long", (uint64_t)written);
+}
+
 static void on_space(void *ctx, uint64_t free_bytes)
 {
   uint64_t *seen = ctx;
@@ -606,6 +631,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_record_is_on_the_disk_when_its_callback_comes),
       cmocka_unit_test(many_records_stay_in_order_and_are_all_written_at_the_end),
+      cmocka_unit_test(a_long_record_is_written_whole),
       cmocka_unit_test(nobody_waits_for_a_lazy_record_and_it_waits_for_nobody_long),
       cmocka_unit_test(the_file_has_one_writer),
       cmocka_unit_test(other_files_are_not_taken_for_an_audit),
