@@ -36,7 +36,7 @@ enum {
   SESSION_NOTES_MAX = 80,        /* MSG_NOTEs; the worker itself stops earlier */
   SESSION_SLACK = 2,         /* what a sound worker may exceed the limits above by, on its way to the end */
   SESSION_CONTROLS_MAX = 64, /* smpl-control questions under way */
-  SESSION_REFUSALS_MAX = 16, /* refusals remembered for `why` */
+  SESSION_REFUSALS_MAX = 64, /* refusals remembered for `why`; the oldest gives way */
   SESSION_SIGN_BURST =
       64, /* host signatures for rekeys at once, by ed25519; others count for more (hostkey_cost) */
   SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
@@ -67,6 +67,7 @@ typedef struct channel {
   session_t *session;
   uint32_t number;
   uint32_t request; /* of the MSG_OPEN */
+  uint32_t nth;     /* as it has it */
   channel_state_t state;
   opening_t *opening;
   int fd;
@@ -105,6 +106,7 @@ typedef struct question {
 } question_t;
 
 typedef struct refusal {
+  uint32_t nth; /* as msg_open_t has it */
   char host[MSG_HOST_MAX];
   uint16_t port;
   reason_t reason;
@@ -315,7 +317,9 @@ void channel_finish_all(session_t *s);
 bool channel_all_granted(session_t *s);
 /* Whether older sessions of the user leave this one no room (max_sessions) in a grant that it uses. */
 bool channel_over_limit(const session_t *s);
-const refusal_t *channel_last_refusal(const session_t *s, const char *host, uint16_t port);
+/* The newest of this target; port 0: any. With nth, of the nth channel alone, if that was its target; 0: of
+ * whichever. */
+const refusal_t *channel_last_refusal(const session_t *s, uint32_t nth, const char *host, uint16_t port);
 
 /* ---- session_control.c ---- */
 

@@ -89,7 +89,7 @@ static bool login_ok(const msg_login_t *m)
 static bool open_ok(const msg_open_t *m)
 {
   return ends(m->host, sizeof m->host) && ends(m->originator, sizeof m->originator) &&
-         m->port <= UINT16_MAX && m->originator_port <= UINT16_MAX;
+         m->port <= UINT16_MAX && m->originator_port <= UINT16_MAX && m->turned_away < REASON_COUNT;
 }
 
 static bool start_ok(const msg_start_t *m)

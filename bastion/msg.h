@@ -173,7 +173,9 @@ typedef struct msg_welcome {
 
 typedef struct msg_open {
   msg_header_t h;
-  char host[MSG_HOST_MAX];       /* as sent; the worker has refused NUL, empty and too long itself */
+  uint32_t nth;         /* so many direct-tcpip channels the client has asked for with it */
+  uint32_t turned_away; /* reason_t: the worker has refused it itself, and wants no answer. 0: it has not */
+  char host[MSG_HOST_MAX];       /* as sent; escaped and cut if the worker has turned it away for that */
   uint32_t port;                 /* as libssh gives it: cut to 16 bits */
   char originator[MSG_HOST_MAX]; /* escaped; what the client says, believed by nobody */
   uint32_t originator_port;

@@ -32,8 +32,8 @@ static void unlink_channel(channel_t *c)
   }
 }
 
-/* The worker may have the connection too, and keep its descriptor when it says that it has closed it: what is let go here
- * is dead for everybody. */
+/* The worker may have the connection too, and keep its descriptor when it says that it has closed it: what
+ * is let go here is dead for everybody. */
 static void close_connection(channel_t *c)
 {
   if (c->fd < 0)
@@ -62,21 +62,23 @@ static json_t *channel_record(const channel_t *c, const char *event)
   return r;
 }
 
-static void remember_refusal(session_t *s, const channel_t *c, reason_t reason)
+/* host: escaped. */
+static void remember_refusal(session_t *s, uint32_t nth, const char *host, uint16_t port, reason_t reason)
 {
   refusal_t *r = &s->refusals[s->refusal_count++ % SESSION_REFUSALS_MAX];
-  memcpy(r->host, c->host, sizeof r->host);
-  r->port = c->port;
+  r->nth = nth;
+  text_copy(r->host, sizeof r->host, host);
+  r->port = port;
   r->reason = reason;
   r->at = clock_wall_ms();
 }
 
-const refusal_t *channel_last_refusal(const session_t *s, const char *host, uint16_t port)
+const refusal_t *channel_last_refusal(const session_t *s, uint32_t nth, const char *host, uint16_t port)
 {
   size_t kept = s->refusal_count < SESSION_REFUSALS_MAX ? s->refusal_count : SESSION_REFUSALS_MAX;
   for (size_t i = 1; i <= kept; i++) {
     const refusal_t *r = &s->refusals[(s->refusal_count - i) % SESSION_REFUSALS_MAX];
-    if (text_equal_nocase(r->host, host) && (port == 0 || r->port == port))
+    if ((nth == 0 || r->nth == nth) && text_equal_nocase(r->host, host) && (port == 0 || r->port == port))
       return r;
   }
   return NULL;
@@ -100,7 +102,7 @@ static void refuse(channel_t *c, reason_t reason)
   if (c->address.port != 0 && !ip_is_unspecified(&c->address.ip))
     json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
   json_object_set_new(r, "reason", json_string(reason_name(reason)));
-  remember_refusal(s, c, reason);
+  remember_refusal(s, c->nth, c->host, c->port, reason);
   s->broker->channel_refusals++;
   if (session_append_refusal(s, r, "channel-refused", c->host, c->port, reason))
     log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
@@ -129,6 +131,7 @@ static void take_back(channel_t *c, reason_t reason)
 {
   session_t *s = c->session;
   uint32_t request = c->request;
+  remember_refusal(s, c->nth, c->host, c->port, reason);
   record_end(c, reason);
   unlink_channel(c);
   free_channel(c);
@@ -191,7 +194,8 @@ static bool uses_grant(const session_t *s, size_t grant)
   return false;
 }
 
-/* Whether sessions of the user other than this one, from `first` in the list on, are as many as the grant allows. */
+/* Whether sessions of the user other than this one, from `first` in the list on, are as many as the grant
+ * allows. */
 static bool grant_is_full(const session_t *s, size_t grant, const session_t *first)
 {
   uint64_t most = s->broker->config->grants[grant].max_sessions;
@@ -263,6 +267,7 @@ static channel_t *new_channel(session_t *s, const msg_t *m)
   c->fd = -1;
   c->number = ++s->channel_number;
   c->request = m->h.request;
+  c->nth = m->open.nth;
   c->port = (uint16_t)m->open.port;
   text_escape(c->host, sizeof c->host, m->open.host, strlen(m->open.host));
   text_printable(c->originator, sizeof c->originator, m->open.originator, strlen(m->open.originator));
@@ -273,8 +278,21 @@ static channel_t *new_channel(session_t *s, const msg_t *m)
   return c;
 }
 
+/* What the worker has refused without asking is known here for the client's question why alone; its notes
+ * are the audit's. */
+static void turned_away(session_t *s, const msg_open_t *m)
+{
+  char host[MSG_HOST_MAX];
+  text_escape(host, sizeof host, m->host, strlen(m->host));
+  remember_refusal(s, m->nth, host, (uint16_t)m->port, (reason_t)m->turned_away);
+}
+
 void channel_open(session_t *s, const msg_t *m, bool refused)
 {
+  if (m->open.turned_away) {
+    turned_away(s, &m->open);
+    return;
+  }
   bool may_open = session_may_open(s);
   channel_t *c = refused ? NULL : new_channel(s, m);
   if (c == NULL) {

@@ -229,10 +229,17 @@ static void answer_with_nearest(question_t *q, reason_t reason, const char *name
 
 /* ---- why ---- */
 
-static json_t *last_refusal(const session_t *s, const char *target, uint16_t port)
+/* What is asked about. */
+typedef struct about {
+  const char *target;
+  uint16_t port; /* 0: any */
+  uint32_t nth;  /* the client's nth channel; 0: whichever */
+} about_t;
+
+static json_t *last_refusal(const session_t *s, const about_t *about)
 {
   char when[CLOCK_ISO_MAX];
-  const refusal_t *last = channel_last_refusal(s, target, port);
+  const refusal_t *last = channel_last_refusal(s, about->nth, about->target, about->port);
   if (last == NULL)
     return json_null();
   return json_pack("{s:s, s:s, s:i, s:s}", "reason", reason_name(last->reason), "text",
@@ -240,33 +247,33 @@ static json_t *last_refusal(const session_t *s, const char *target, uint16_t por
                    clock_format_iso(when, last->at));
 }
 
-static json_t *why_reply(const session_t *s, const char *target, uint16_t port, const grant_decision_t *d,
+static json_t *why_reply(const session_t *s, const about_t *about, const grant_decision_t *d,
                          const char *name)
 {
   char shown[MSG_HOST_MAX], text[TEXT_MAX * 2];
   const config_t *c = s->broker->config;
   bool allowed = d->reason == REASON_NONE;
-  text_escape(shown, sizeof shown, target, strlen(target));
+  text_escape(shown, sizeof shown, about->target, strlen(about->target));
   if (allowed)
     snprintf(text, sizeof text, "%s is granted to you by %s", name, config_target_text(c, d));
-  else if (port != 0)
-    snprintf(text, sizeof text, "%s:%u: %s", shown, port, reason_text(d->reason));
+  else if (about->port != 0)
+    snprintf(text, sizeof text, "%s:%u: %s", shown, about->port, reason_text(d->reason));
   else
     snprintf(text, sizeof text, "%s: %s", shown, reason_text(d->reason));
   return json_pack("{s:b, s:b, s:s, s:s, s:s, s:o, s:o}", "ok", 1, "allowed", allowed, "reason",
                    reason_name(d->reason), "text", text, "name", name, "grant",
                    allowed ? json_string(config_target_text(c, d)) : json_null(), "last",
-                   last_refusal(s, target, port));
+                   last_refusal(s, about));
 }
 
-static void why(session_t *s, const msg_t *m, json_t *id, const char *target, uint16_t port)
+static void why(session_t *s, const msg_t *m, json_t *id, const about_t *about)
 {
   char name[GRANT_NAME_MAX];
   question_t *q = new_question(s, m, id);
   if (q == NULL)
     return;
-  grant_decision_t d = finder_judge(s->broker->config, s->user, target, port, name);
-  answer_with_nearest(q, d.reason, name, why_reply(s, target, port, &d, name));
+  grant_decision_t d = finder_judge(s->broker->config, s->user, about->target, about->port, name);
+  answer_with_nearest(q, d.reason, name, why_reply(s, about, &d, name));
 }
 
 /* ---- resolve ---- */
@@ -291,13 +298,13 @@ static void on_found(void *ctx, const finder_result_t *found)
   answer_with_nearest(q, found->reason, found->name, reply);
 }
 
-static void resolve(session_t *s, const msg_t *m, json_t *id, const char *target, uint16_t port)
+static void resolve(session_t *s, const msg_t *m, json_t *id, const about_t *about)
 {
   question_t *q = new_question(s, m, id);
   if (q == NULL)
     return;
-  text_escape(q->target, sizeof q->target, target, strlen(target));
-  finder_start(&s->broker->world, s->user, target, port, on_found, q, &q->finder);
+  text_escape(q->target, sizeof q->target, about->target, strlen(about->target));
+  finder_start(&s->broker->world, s->user, about->target, about->port, on_found, q, &q->finder);
 }
 
 /* ---- targets ---- */
@@ -328,33 +335,44 @@ void question_drop_all(session_t *s)
 
 /* ---- a line ---- */
 
-/* "port": absent or null is 0. False if it is something else than a port. */
-static bool take_port(const json_t *body, uint16_t *port)
+/* A number from 1 to max; absent or null is 0. False if it is something else. */
+static bool take_number(const json_t *body, const char *key, uint32_t max, uint32_t *number)
 {
-  const json_t *value = json_object_get(body, "port");
-  *port = 0;
+  const json_t *value = json_object_get(body, key);
+  *number = 0;
   if (value == NULL || json_is_null(value))
     return true;
-  if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > UINT16_MAX)
+  if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > max)
     return false;
-  *port = (uint16_t)json_integer_value(value);
+  *number = (uint32_t)json_integer_value(value);
   return true;
+}
+
+/* What is wrong with the question; NULL: nothing. */
+static const char *take_about(const json_t *body, about_t *about)
+{
+  uint32_t port;
+  about->target = json_string_value(json_object_get(body, "target"));
+  if (about->target == NULL || about->target[0] == '\0' || strlen(about->target) >= MSG_HOST_MAX)
+    return "\"target\" must be a name or an address";
+  if (!take_number(body, "port", UINT16_MAX, &port))
+    return "\"port\" must be a number from 1 to 65535";
+  if (!take_number(body, "channel", UINT32_MAX, &about->nth))
+    return "\"channel\" must be the number of a channel, counted from 1";
+  about->port = (uint16_t)port;
+  return NULL;
 }
 
 static void ask_target(session_t *s, const msg_t *m, const char *cmd, json_t *id, const json_t *body)
 {
-  const char *target = json_string_value(json_object_get(body, "target"));
-  uint16_t port;
-  if (target == NULL || target[0] == '\0' || strlen(target) >= MSG_HOST_MAX)
-    answer(s, m->h.request, m->json.control, id,
-           failure("bad-target", "\"target\" must be a name or an address"));
-  else if (!take_port(body, &port))
-    answer(s, m->h.request, m->json.control, id,
-           failure("bad-target", "\"port\" must be a number from 1 to 65535"));
+  about_t about;
+  const char *fault = take_about(body, &about);
+  if (fault)
+    answer(s, m->h.request, m->json.control, id, failure("bad-target", fault));
   else if (strcmp(cmd, "why") == 0)
-    why(s, m, id, target, port);
+    why(s, m, id, &about);
   else
-    resolve(s, m, id, target, port);
+    resolve(s, m, id, &about);
 }
 
 void question_ask(session_t *s, const msg_t *m)

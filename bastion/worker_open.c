@@ -86,30 +86,55 @@ void worker_tell_traffic(worker_t *w)
   ssh_pump_each(w->pump, on_each_traffic, w);
 }
 
+/* A question to the broker about the nth channel; the host is still to be put in. */
+static void compose_open(const worker_t *w, ssh_message message, uint32_t nth, msg_t *m)
+{
+  const char *from = ssh_message_channel_request_open_originator(message);
+  msg_init(m, MSG_OPEN, worker_pair_number(w->pair), worker_pair_session(w->pair));
+  m->open.nth = nth;
+  m->open.port = (uint32_t)ssh_message_channel_request_open_destination_port(message) & 0xffff;
+  if (from)
+    text_escape(m->open.originator, sizeof m->open.originator, from, strnlen(from, MSG_HOST_MAX));
+  m->open.originator_port = (uint32_t)ssh_message_channel_request_open_originator_port(message) & 0xffff;
+}
+
+/* The broker answers the client's question why: so it is told, before the client is. */
+static void turn_away(worker_t *w, ssh_message message, uint32_t nth, reason_t reason)
+{
+  const char *host = ssh_message_channel_request_open_destination(message);
+  size_t len = host ? strlen(host) : 0;
+  msg_t m;
+  compose_open(w, message, nth, &m);
+  m.open.turned_away = reason;
+  if (len < MSG_HOST_MAX)
+    memcpy(m.open.host, host ? host : "", len);
+  else
+    text_escape(m.open.host, sizeof m.open.host, host, MSG_HOST_MAX - 1);
+  worker_pair_send(w->pair, &m);
+  refuse(message);
+}
+
 static void open_direct(worker_t *w, ssh_message message)
 {
   const char *host = ssh_message_channel_request_open_destination(message);
-  const char *from = ssh_message_channel_request_open_originator(message);
   size_t len = host ? strlen(host) : 0;
+  uint32_t nth = ++w->asked;
   if (full(w)) {
     note_full(w, host ? host : "");
-    refuse(message);
+    turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
     return;
   }
   worker_open_t *o = len > 0 && len < MSG_HOST_MAX ? calloc(1, sizeof *o) : NULL;
   if (!o) {
     worker_note(w, REASON_BAD_TARGET, host ? host : "");
-    refuse(message);
+    turn_away(w, message, nth, REASON_BAD_TARGET);
     return;
   }
   msg_t m;
-  msg_init(&m, MSG_OPEN, worker_pair_number(w->pair), worker_pair_session(w->pair));
+  compose_open(w, message, nth, &m);
   memcpy(m.open.host, host, len);
-  m.open.port = (uint32_t)ssh_message_channel_request_open_destination_port(message) & 0xffff;
-  if (from)
-    text_escape(m.open.originator, sizeof m.open.originator, from, strnlen(from, MSG_HOST_MAX));
-  m.open.originator_port = (uint32_t)ssh_message_channel_request_open_originator_port(message) & 0xffff;
   o->request = m.h.request;
+  o->nth = nth;
   o->message = message;
   o->next = w->opens;
   w->opens = o;
@@ -117,13 +142,14 @@ static void open_direct(worker_t *w, ssh_message message)
   worker_pair_send(w->pair, &m);
 }
 
-static ssh_message take_open(worker_t *w, uint32_t request)
+static ssh_message take_open(worker_t *w, uint32_t request, uint32_t *nth)
 {
   for (worker_open_t **at = &w->opens; *at; at = &(*at)->next) {
     worker_open_t *o = *at;
     if (o->request != request)
       continue;
     ssh_message message = o->message;
+    *nth = o->nth;
     *at = o->next;
     w->open_count--;
     free(o);
@@ -162,7 +188,8 @@ static bool start_channel(worker_t *w, uint32_t number, ssh_message message, int
 
 void worker_open_answer(worker_t *w, const msg_t *m, int fd)
 {
-  ssh_message message = take_open(w, m->h.request);
+  uint32_t nth = 0;
+  ssh_message message = take_open(w, m->h.request, &nth);
   if (m->h.type == MSG_REFUSED || !message) {
     if (message)
       refuse(message);
@@ -171,7 +198,7 @@ void worker_open_answer(worker_t *w, const msg_t *m, int fd)
     return;
   }
   if (fd < 0) { /* dropped by the kernel: our limit of descriptors */
-    refuse(message);
+    turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
     give_up(w, m->opened.channel, fd, REASON_TOO_MANY_CHANNELS);
     return;
   }

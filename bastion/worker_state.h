@@ -35,6 +35,7 @@ typedef struct worker_login {
 typedef struct worker_open {
   struct worker_open *next;
   uint32_t request;
+  uint32_t nth; /* as msg_open_t has it */
   ssh_message message;
 } worker_open_t;
 
@@ -70,6 +71,7 @@ typedef struct worker {
   uint32_t auth_request;                            /* the broker's pending answer; 0: none */
   worker_login_t auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
   size_t auth_queued;
+  uint32_t asked; /* direct-tcpip channels, ever */
   worker_open_t *opens;
   size_t open_count;
   worker_control_t *controls;

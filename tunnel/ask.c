@@ -21,6 +21,7 @@ struct ask {
   ssh_pump_t *pump;
   ask_state_t state;
   bool opened; /* the channel, not yet the subsystem */
+  bool was_ready;
   ssh_channel channel;
   ssh_pump_channel_t *lines;
   ask_event_cb on_event;
@@ -161,6 +162,7 @@ static void open_step(ask_t *ask)
     return;
   }
   ask->state = ASK_READY;
+  ask->was_ready = true;
   send_waiting(ask);
 }
 
@@ -180,6 +182,11 @@ void ask_step(ask_t *ask)
 ask_state_t ask_state(const ask_t *ask)
 {
   return ask->state;
+}
+
+bool ask_is_bastion(const ask_t *ask)
+{
+  return ask->was_ready;
 }
 
 bool ask_busy(const ask_t *ask)

@@ -31,6 +31,8 @@ void ask_free(ask_t *ask);
 /* After every turn of the pump: opening, time limits. */
 void ask_step(ask_t *ask);
 ask_state_t ask_state(const ask_t *ask);
+/* Whether the other end is a bastion: the subsystem is there, or was. */
+bool ask_is_bastion(const ask_t *ask);
 /* Whether ask_step has time limits to look at. */
 bool ask_busy(const ask_t *ask);
 /* Takes over body. The answer may come at once (ASK_ABSENT). SMPL_ELIMIT: too many wait. */

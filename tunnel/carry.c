@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/reason.h"
+#include "common/text.h"
 #include "tunnel/tunnel_state.h"
 
 /* ---- lists ---- */
@@ -144,17 +145,21 @@ static int open_channel(const connection_t *c)
   if (c->fd >= 0 && getpeername(c->fd, (struct sockaddr *)&sa, &len) == 0 &&
       endpoint_from_sockaddr((struct sockaddr *)&sa, &from) == SMPL_OK)
     ip_format(&from.ip, text);
-  return ssh_channel_open_forward(c->channel, host_of(c), port_of(c), text, from.port);
+  return ssh_channel_open_forward(c->channel, c->asked_host, c->asked_port, text, from.port);
 }
 
-static void answer_socks(const connection_t *c, socks_code_t code)
+static void answer_socks(int fd, socks_code_t code)
 {
   uint8_t answer[SOCKS_REPLY_SIZE];
-  if (!c->socks)
-    return;
   socks_answer(code, answer);
-  ssize_t n = send(c->fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT);
+  ssize_t n = send(fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT);
   (void)n; /* the first bytes of a fresh socket fit, or its program has gone */
+}
+
+void carry_refuse_socks(int fd, socks_code_t code)
+{
+  answer_socks(fd, code);
+  close(fd); /* not reset: the answer is to arrive */
 }
 
 static void on_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
@@ -189,7 +194,8 @@ static void opened(connection_t *c)
     carry_free(c);
     return;
   }
-  answer_socks(c, SOCKS_GRANTED);
+  if (c->socks)
+    answer_socks(c->fd, SOCKS_GRANTED);
   free(c->socks);
   c->socks = NULL;
   if (ssh_pump_add(t->pump, c->channel, c->fd, on_end, c, NULL) == SMPL_OK) {
@@ -204,32 +210,32 @@ static void opened(connection_t *c)
 
 static void ask_for(connection_t *c);
 
-/* A session keeps one error, which may be of another question by now, such as a subsystem that the server does not have:
- * then this one is asked again, once. */
+static void no_answer(connection_t *c)
+{
+  if (c->socks) {
+    carry_refuse_socks(c->fd, SOCKS_HOST_UNREACHABLE);
+    c->fd = -1;
+  }
+  learn_refused(c->tunnel, c->route, c->host ? c->host : c->route->name, c->asked_port, EXIT_UNREACHABLE,
+                reason_name(REASON_CONNECT_TIMEOUT), "the bastion does not answer in time");
+}
+
+/* A session keeps one error, which may be of another question by now, such as a subsystem that the server
+ * does not have: then this one is asked again, once. A bastion is asked why, and needs none. */
 static void not_opened(connection_t *c, bool in_time)
 {
-  tunnel_t *t = c->tunnel;
-  char text[256];
-  exit_code_t code = in_time ? learn_read_refusal(t->session.ssh, text, sizeof text) : EXIT_UNREACHABLE;
-  if (in_time && !c->asked_twice && !learn_has_refusal(t->session.ssh)) {
+  const tunnel_t *t = c->tunnel;
+  if (in_time && !c->asked_twice && !ask_is_bastion(t->ask) && !learn_has_refusal(t->session.ssh)) {
     c->asked_twice = true;
     ssh_channel_free(c->channel);
     ask_for(c);
     return;
   }
   end_check(c);
-  if (c->socks) {
-    answer_socks(c, code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED
-                    : in_time            ? SOCKS_REFUSED
-                                         : SOCKS_HOST_UNREACHABLE);
-    close(c->fd); /* not reset: the answer is to arrive */
-    c->fd = -1;
-  }
   if (in_time)
-    learn_why(t, c->route, host_of(c), port_of(c));
+    learn_why(c);
   else
-    learn_refused(t, c->route, c->host ? c->host : c->route->name, port_of(c), EXIT_UNREACHABLE,
-                  reason_name(REASON_CONNECT_TIMEOUT), "the bastion does not answer in time");
+    no_answer(c);
   ssh_channel_free(c->channel);
   carry_free(c);
 }
@@ -257,6 +263,9 @@ static void ask_for(connection_t *c)
     return;
   }
   c->until = clock_mono_ms() + TUNNEL_OPEN_MS;
+  c->nth = ++t->asked_channels;
+  text_copy(c->asked_host, sizeof c->asked_host, host_of(c));
+  c->asked_port = port_of(c);
   carry_move(c, CONNECTION_OPENING);
   step(c); /* sends the question */
 }

@@ -51,14 +51,21 @@ void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t por
   say_refused(t->say, target, port, reason, text);
 }
 
+/* What the bastion is asked about. */
 typedef struct refusal {
+  struct refusal *next;
   tunnel_t *tunnel;
   route_t *route;
+  bool again; /* resolve, after ready: asked once more, where things may have moved */
+  /* why: */
   exit_code_t code; /* as the SSH server's own answer has it */
   char text[256];
-  char host[FORWARD_TARGET_MAX + 1];
+  const char *name;                  /* for people, where it is the route's own target; else the host */
+  char host[FORWARD_TARGET_MAX + 1]; /* as it was asked for */
   uint16_t port;
-  bool again; /* after ready: asked once more, where things may have moved */
+  uint32_t nth;   /* of the channel */
+  uint32_t newer; /* of the last one of this target that was refused meanwhile; 0: none */
+  int fd;         /* speaks SOCKS and waits for its answer; -1: none */
 } refusal_t;
 
 bool learn_has_refusal(ssh_session session)
@@ -119,7 +126,7 @@ static void resolve(tunnel_t *t, route_t *route, bool again)
     json_decref(body);
     return;
   }
-  *r = (refusal_t){.tunnel = t, .route = route, .again = again};
+  *r = (refusal_t){.tunnel = t, .route = route, .again = again, .fd = -1};
   if (route->forward->target_port)
     json_object_set_new(body, "port", json_integer(route->forward->target_port));
   if (!again)
@@ -128,48 +135,117 @@ static void resolve(tunnel_t *t, route_t *route, bool again)
     on_resolved(r, NULL);
 }
 
-static void on_why(void *ctx, const json_t *reply)
+/* Whether the bastion does not want it or cannot reach it, to a program that speaks SOCKS. */
+static socks_code_t socks_code(exit_code_t code, reason_t reason)
 {
-  refusal_t *r = ctx;
-  tunnel_t *t = r->tunnel;
-  const json_t *last = json_object_get(reply, "last"); /* why this very target was refused a moment ago */
-  const json_t *from = json_is_object(last) ? last : reply;
-  const char *name = json_string_value(json_object_get(from, "reason"));
-  const char *text = json_string_value(json_object_get(from, "text"));
+  if (reason == REASON_CONNECTION_REFUSED)
+    return SOCKS_REFUSED;
+  return code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED : SOCKS_HOST_UNREACHABLE;
+}
+
+static void tell(refusal_t *r, exit_code_t code, reason_t reason, const char *text, socks_code_t socks)
+{
+  if (r->fd >= 0)
+    carry_refuse_socks(r->fd, socks);
+  r->fd = -1;
+  learn_refused(r->tunnel, r->route, r->name ? r->name : r->host, r->port, code,
+                reason == REASON_NONE ? NULL : reason_name(reason), text);
+}
+
+/* The reason is the refused channel's own, or it is not known: of the target's state now it would be a
+ * guess. */
+static void tell_why(refusal_t *r, const json_t *reply)
+{
+  const json_t *last = json_object_get(reply, "last");
+  const char *name = json_string_value(json_object_get(last, "reason"));
+  const char *text = json_string_value(json_object_get(last, "text"));
   char buf[DIAG_TEXT_MAX];
   reason_t reason = name ? reason_from_name(name) : REASON_NONE;
-  if (t->state == TUNNEL_LEARNING)
-    t->asking--;
-  /* Granted, not refused by the broker, and yet not let in: the one refusal that the session makes itself. */
-  if (reason == REASON_NONE && json_is_true(json_object_get(reply, "allowed"))) {
-    reason = REASON_TOO_MANY_CHANNELS;
-    text = NULL;
-  }
   if (reason != REASON_NONE)
-    learn_refused(t, r->route, r->host, r->port, code_of(reason), reason_name(reason),
-                  with_nearest(reply, text ? text : reason_text(reason), buf, sizeof buf));
-  else
-    learn_refused(t, r->route, r->host, r->port, r->code, NULL, r->text);
+    tell(r, code_of(reason), reason, with_nearest(reply, text ? text : reason_text(reason), buf, sizeof buf),
+         socks_code(code_of(reason), reason));
+  else if (text) /* one that is newer than this program */
+    tell(r, r->code, REASON_NONE, text, SOCKS_FAILED);
+  else if (!reply && !ask_is_bastion(r->tunnel->ask))
+    tell(r, r->code, REASON_NONE, r->text, r->code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED : SOCKS_REFUSED);
+  else if (reply || ssh_is_connected(r->tunnel->session.ssh)) /* else the session's end is what is told */
+    tell(r, r->code, REASON_NONE, "the bastion has refused it and does not say why", SOCKS_FAILED);
+}
+
+static void drop_refusal(refusal_t *r)
+{
+  refusal_t **at = &r->tunnel->refusals;
+  while (*at && *at != r)
+    at = &(*at)->next;
+  if (*at)
+    *at = r->next;
+  if (r->fd >= 0)
+    carry_refuse_socks(r->fd, SOCKS_FAILED);
   free(r);
 }
 
-void learn_why(tunnel_t *t, route_t *route, const char *host, uint16_t port)
+static void on_why(void *ctx, const json_t *reply);
+
+static void ask_why(refusal_t *r)
 {
-  refusal_t *r = calloc(1, sizeof *r);
-  if (!r)
-    return;
-  r->tunnel = t;
-  r->route = route;
-  r->port = port;
-  snprintf(r->host, sizeof r->host, "%s", strcmp(host, route->host) == 0 ? route->name : host);
-  r->code = learn_read_refusal(t->session.ssh, r->text, sizeof r->text);
+  tunnel_t *t = r->tunnel;
   if (t->state == TUNNEL_LEARNING)
     t->asking++;
-  json_t *body = json_pack("{s:s, s:s, s:i}", "cmd", "why", "target", host, "port", (int)port);
+  json_t *body = json_pack("{s:s, s:s, s:i, s:I}", "cmd", "why", "target", r->host, "port", (int)r->port,
+                           "channel", (json_int_t)r->nth);
   if (ask_question(t->ask, body, on_why, r) != SMPL_OK)
     on_why(r, NULL);
+}
+
+static void on_why(void *ctx, const json_t *reply)
+{
+  refusal_t *r = ctx;
+  if (r->tunnel->state == TUNNEL_LEARNING)
+    r->tunnel->asking--;
+  tell_why(r, reply);
+  if (!r->newer || !reply) {
+    drop_refusal(r);
+    return;
+  }
+  r->nth = r->newer;
+  r->newer = 0;
+  ask_why(r);
+}
+
+/* Of a target that is refused again and again one question is under way: about the first, and behind it
+ * about the last. */
+static bool is_asked(const connection_t *c)
+{
+  for (refusal_t *r = c->tunnel->refusals; r && !c->socks; r = r->next) {
+    if (r->route == c->route && r->fd < 0 && r->port == c->asked_port &&
+        strcmp(r->host, c->asked_host) == 0) {
+      r->newer = c->nth;
+      return true;
+    }
+  }
+  return false;
+}
+
+void learn_why(connection_t *c)
+{
+  tunnel_t *t = c->tunnel;
+  route_t *route = c->route;
+  refusal_t *r = is_asked(c) ? NULL : calloc(1, sizeof *r);
+  if (!r)
+    return;
+  *r = (refusal_t){
+      .next = t->refusals, .tunnel = t, .route = route, .port = c->asked_port, .nth = c->nth, .fd = -1};
+  t->refusals = r;
+  text_copy(r->host, sizeof r->host, c->asked_host);
+  r->name = c->host ? NULL : route->name;
+  r->code = learn_read_refusal(t->session.ssh, r->text, sizeof r->text);
+  if (c->socks) {
+    r->fd = c->fd;
+    c->fd = -1;
+  }
+  ask_why(r);
   /* A port that was learnt may have changed since. */
-  if (t->ready && host == route->host && route->forward->target_port == 0)
+  if (t->ready && !c->host && route->forward->target_port == 0)
     resolve(t, route, true);
 }
 

@@ -51,6 +51,7 @@ static void drop_session(tunnel_t *t)
   t->pump = NULL;
   ask_free(t->ask);
   t->ask = NULL;
+  t->asked_channels = 0;
   session_close(&t->session);
 }
 

@@ -71,6 +71,10 @@ struct connection {
   uv_poll_t *poll; /* while it says its target */
   char *host;      /* its own target; NULL: the route's */
   uint16_t port;
+  uint32_t nth; /* so many channels have been asked for in this session with it */
+  char
+      asked_host[FORWARD_TARGET_MAX + 1]; /* as it was asked for: a name that is learnt changes the route's */
+  uint16_t asked_port;
 };
 
 typedef struct connection_list {
@@ -107,6 +111,8 @@ struct tunnel {
   session_t session;
   ssh_pump_t *pump;
   ask_t *ask;
+  uint32_t asked_channels;  /* in this session: bastion and tunnel count them alike */
+  struct refusal *refusals; /* of which the bastion is asked why */
   alive_t alive;
   uint64_t up_at;
   uint64_t lost_at;
@@ -171,6 +177,8 @@ size_t carry_count(const tunnel_t *t);
 void carry_start(connection_t *c);
 /* Whether route's target can be reached: by whoever waits for it already, else by a channel that is let go again. */
 void carry_check(tunnel_t *t, route_t *route);
+/* What a program that speaks SOCKS is told instead of a connection. Takes over fd. */
+void carry_refuse_socks(int fd, socks_code_t code);
 /* After every turn of the pump. */
 void carry_step(tunnel_t *t);
 /* The session is being taken down: carried ones are reset, opening ones are held again. Before the pump goes. */
@@ -187,8 +195,8 @@ void carry_bytes(const tunnel_t *t, uint64_t *up, uint64_t *down);
 void learn_resolve(tunnel_t *t);
 /* LEARNING: whether a step further is possible, it is made. */
 void learn_step(tunnel_t *t);
-/* Why a connection was refused: asked, and said. c may be gone by then. */
-void learn_why(tunnel_t *t, route_t *route, const char *host, uint16_t port);
+/* Why a connection was refused: asked, and said. Takes over the descriptor of one that speaks SOCKS, and answers there. */
+void learn_why(connection_t *c);
 /* Before ready, and of --stdio, a refusal ends the program; else it is said, but not again and again. */
 void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t port, exit_code_t code,
                    const char *reason, const char *text);

@@ -133,7 +133,9 @@ class Session:
             else:
                 self.send(PROBED, request, struct.pack("=II", int(known), 0))
         elif kind == OPEN:
-            self.broker.open(self, request, untext(body[:256]), struct.unpack_from("=I", body, 256)[0])
+            turned_away = struct.unpack_from("=I", body, 4)[0]
+            if not turned_away:
+                self.broker.open(self, request, untext(body[8:264]), struct.unpack_from("=I", body, 264)[0])
         elif kind == CONTROL:
             control, length = struct.unpack_from("=II", body)
             reply = self.broker.control(body[8: 8 + length].decode()).encode()

@@ -16,7 +16,7 @@ sys.dont_write_bytecode = True
 import fake_broker as fb  # noqa: E402
 
 SIZES = {fb.HELLO: 4, fb.SIGN: 140, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
-         fb.OPEN: 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512}
+         fb.OPEN: 8 + 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512}
 
 
 def say(**what):
@@ -124,7 +124,7 @@ def signed_in(w, session_hash=b"h" * 32):
 
 def ask_open(w, host, port):
     """Without waiting for the answer."""
-    w.send(fb.OPEN, fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1))
+    w.send(fb.OPEN, struct.pack("=II", 1, 0) + fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1))
 
 
 def keep_open(w, host, port):

@@ -195,6 +195,24 @@ say(all="there")
     fake.wait_seen(all="there")
 
 
+def test_so_many_refusals_of_a_session_are_remembered_and_the_oldest_gives_way(fake):
+    """SESSION_REFUSALS_MAX are 64. The worker has turned these away itself: they are no one's connections and not on record."""
+    fake.play("""
+import json
+signed_in(w)
+for nth in range(1, 66):
+    w.send(fb.OPEN, struct.pack("=II", nth, 1) + fb.text("config.internal", 256) + struct.pack("=I", 80) + fb.text("x", 256) + bytes(4))
+def last(nth):
+    ask(w, json.dumps({"cmd": "why", "target": "config.internal", "port": 80, "channel": nth}))
+    kind, body = w.receive()
+    assert kind == fb.CONTROL_REPLY, kind
+    return json.loads(body[8:].rstrip(b"\\0"))["last"] is not None
+say(known=[last(nth) for nth in (1, 2, 65, 66)])
+""")
+    fake.wait_seen(known=[False, True, True, False])
+    assert not fake.world.records("channel-refused")
+
+
 def test_a_connection_is_cut_though_the_worker_keeps_its_descriptor(fake):
     w = fake.world
     with socket.create_server((WEB, 0)) as server:
@@ -203,7 +221,7 @@ def test_a_connection_is_cut_though_the_worker_keeps_its_descriptor(fake):
         fake.play(f"""
 import time
 signed_in(w)
-message, anc, _, _ = (w.send(fb.OPEN, fb.text('{WEB}', 256) + struct.pack('=I', {port}) + fb.text('x', 256) + bytes(4)), w.pair.recvmsg(65536, 64))[1]
+message, anc, _, _ = (w.send(fb.OPEN, bytes(8) + fb.text('{WEB}', 256) + struct.pack('=I', {port}) + fb.text('x', 256) + bytes(4)), w.pair.recvmsg(65536, 64))[1]
 kept = struct.unpack('i', anc[0][2])[0]
 say(kept=True)
 time.sleep(60)  # deaf to the end

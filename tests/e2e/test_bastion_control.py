@@ -39,6 +39,28 @@ def test_targets_lists_what_a_user_may_reach_and_nothing_else(world):
     assert (fifth["target"], fifth["names"]) == ("10.0.0.0/8", [])
 
 
+def test_why_tells_of_each_channel_by_its_own_number(world):
+    w = world()
+    closed = kit.free_port(WEB)
+    w.write(grants=grants(w, f"  - {{groups: [developers], targets: ['{WEB}:{closed}'], networks: [127.42.0.0/16]}}\n"))
+    w.command("reload")
+    path = w.work / "mux"
+    ssh = w.spawn(*w.ssh_argv("-N", "-M", "-S", path))
+    kit.wait_until(lambda: path.exists() or not ssh.running(), "the master")
+    for target in (f"{WEB}:{closed}", "www.example.com:80", f"{WEB}:{closed}", "x" * 300 + ":1"):
+        assert kit.run(kit.tool("ssh"), "-F", "none", "-S", path, "-W", target, f"dev@{BASTION}").returncode != 0
+    control = w.control("-S", path)
+
+    def last(target, port, channel):
+        found = control.ask(cmd="why", target=target, port=port, channel=channel)["last"]
+        return found and found["reason"]
+
+    assert [last(WEB, closed, n) for n in (1, 2, 3, 4, 5)] == ["connection-refused", None, "connection-refused", None, None]
+    assert [last("www.example.com", 80, n) for n in (1, 2, 3)] == [None, "not-granted", None]
+    odd = [control.ask(cmd="why", target=WEB, channel=n) for n in (0, -1, "1", 2 ** 32)]
+    assert all(not answer["ok"] and '"channel"' in answer["text"] for answer in odd)
+
+
 def test_targets_are_bounded(world):
     w = world()
     many = ", ".join(f"'host{i}.example.com:1'" for i in range(70))

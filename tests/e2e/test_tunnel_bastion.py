@@ -54,6 +54,13 @@ def test_a_target_that_is_refused_says_why(place, forward, status, words):
     assert re.search(words, program.stderr) and len(program.err) == 1 and program.stdout == ""
 
 
+def test_a_dead_target_is_called_dead_every_time(place):
+    """The name is learnt while the target is tried: the bastion is asked about the channel, and not about a name."""
+    for _ in range(20):
+        program = place.tunnel(f"0:app.internal:{place.http}")
+        assert program.wait() == 8 and "the target refused the connection" in program.stderr, program.stderr
+
+
 def test_several_forwards_at_once(place):
     other = Server(lambda c: c.sendall(b"account service"), "127.10.1.10", place.http)
     program = place.tunnel("0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}")

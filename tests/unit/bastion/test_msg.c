@@ -160,6 +160,7 @@ static void refuses_numbers_above_their_limits(void **state)
   check_number(MSG_LOGIN, offsetof(msg_login_t, key_len), MSG_KEY_MAX, w);
   check_number(MSG_OPEN, offsetof(msg_open_t, port), 65535, w);
   check_number(MSG_OPEN, offsetof(msg_open_t, originator_port), 65535, w);
+  check_number(MSG_OPEN, offsetof(msg_open_t, turned_away), REASON_COUNT - 1, w);
   check_number(MSG_CHANNEL_END, offsetof(msg_traffic_t, reason), REASON_COUNT - 1, w);
   check_number(MSG_BYE, offsetof(msg_text_t, reason), REASON_COUNT - 1, w);
   check_number(MSG_HELLO, offsetof(msg_walls_t, walls), 255, w);

@@ -1,6 +1,6 @@
-/* What becomes of a connection that the server refuses, and of what the bastion announces. carry.c and learn.c are included
- * whole and stand before a made-up session: libssh keeps one error a session, and what is in it at the wrong moment depends
- * on which answers arrive together. */
+/* What becomes of a connection that the server refuses, and of what the bastion announces. carry.c and
+ * learn.c are included whole and stand before a made-up session: libssh keeps one error a session, and what
+ * is in it at the wrong moment depends on which answers arrive together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -66,13 +66,30 @@ static int fake_connected(ssh_session session)
   return 1;
 }
 
+/* What the bastion is asked, and who waits for the answer. */
+static struct {
+  bool there; /* else a server without smpl-control */
+  int count;
+  json_t *body;
+  ask_answer_cb cb;
+  void *ctx;
+} question;
+
 static int fake_ask(ask_t *ask, json_t *body, ask_answer_cb cb, void *ctx)
 {
   (void)ask;
-  (void)cb;
-  (void)ctx;
-  json_decref(body);
-  return SMPL_ECLOSED; /* a server without smpl-control */
+  json_decref(question.body);
+  question.body = body;
+  question.cb = cb;
+  question.ctx = ctx;
+  question.count++;
+  return question.there ? SMPL_OK : SMPL_ECLOSED;
+}
+
+static bool fake_is_bastion(const ask_t *ask)
+{
+  (void)ask;
+  return question.there;
 }
 
 static void fake_fail(tunnel_t *t, exit_code_t code, const char *reason, const char *text)
@@ -111,6 +128,7 @@ void tunnel_hurry(tunnel_t *t)
 #define ssh_get_error            fake_error
 #define ssh_is_connected         fake_connected
 #define ask_question             fake_ask
+#define ask_is_bastion           fake_is_bastion
 #define tunnel_fail              fake_fail
 #define say_event                fake_event
 #include "tunnel/carry.c"
@@ -127,6 +145,7 @@ void tunnel_hurry(tunnel_t *t)
 /* Asks for svc:80 before ready, and has all answers arrive. */
 static void ask_until_answered(const char *first, const char *second)
 {
+  question.there = false;
   static tunnel_t t; /* too large for the stack */
   static forward_t forward = {.target = "svc", .target_port = 80};
   t = (tunnel_t){.state = TUNNEL_LEARNING, .route_count = 1};
@@ -157,7 +176,8 @@ static void test_a_refusal_and_a_dead_target_are_told_apart(void **state)
   assert_int_equal(server.asked, 1);
 }
 
-/* A server that forbids forwarding and has no smpl-control answers both at once: 7, whichever answer comes last. */
+/* A server that forbids forwarding and has no smpl-control answers both at once: 7, whichever answer comes
+ * last. */
 static void test_a_refusal_that_another_answer_covers_is_asked_for_again(void **state)
 {
   (void)state;
@@ -176,6 +196,136 @@ static void test_it_is_asked_for_again_once_and_no_more(void **state)
   assert_int_equal(server.asked, 2);
   assert_int_equal(failed.code, EXIT_UNREACHABLE);
   assert_string_equal(failed.text, "svc:80: the target cannot be reached");
+}
+
+/* ---- why ---- */
+
+/* One connection to svc:80, asked for and refused; with socks_fd to a target of its own. */
+static void refuse_one(tunnel_t *t, int socks_fd)
+{
+  connection_t *c = carry_new(t, &t->routes[0], -1, CONNECTION_HELD);
+  if (socks_fd >= 0) {
+    c->fd = socks_fd;
+    c->socks = calloc(1, sizeof *c->socks);
+    c->host = strdup("elsewhere");
+    c->port = 81;
+  }
+  ask_for(c);
+  for (int i = 0; i < 10 && t->lists[CONNECTION_OPENING].first; i++)
+    step(t->lists[CONNECTION_OPENING].first);
+  assert_null(t->lists[CONNECTION_OPENING].first);
+}
+
+static tunnel_t *at_a_bastion(void)
+{
+  static tunnel_t t; /* too large for the stack */
+  static forward_t forward = {.target = "svc", .target_port = 80};
+  static options_t options = {.stdio = true}; /* each refusal is told */
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = 1};
+  t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "svc", .name = "svc"};
+  for (size_t i = 0; i < sizeof server.errors / sizeof *server.errors; i++)
+    server.errors[i] = REFUSED; /* all that libssh lets a bastion say */
+  server.asked = failed.count = question.count = 0;
+  question.there = true;
+  return &t;
+}
+
+static void answer_why(const char *text)
+{
+  json_t *reply = json_loads(text, 0, NULL);
+  assert_non_null(reply);
+  question.cb(question.ctx, reply);
+  json_decref(reply);
+}
+
+static void expect_question(const char *target, int channel)
+{
+  assert_string_equal(json_string_value(json_object_get(question.body, "cmd")), "why");
+  assert_string_equal(json_string_value(json_object_get(question.body, "target")), target);
+  assert_int_equal(json_integer_value(json_object_get(question.body, "channel")), channel);
+}
+
+/* A name that is learnt while the channel is being asked for made it another target, of which no refusal was
+ * known. */
+static void test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for(void **state)
+{
+  (void)state;
+  tunnel_t *t = at_a_bastion();
+  refuse_one(t, -1);
+  expect_question("svc", 1);
+  answer_why("{\"ok\":true,\"allowed\":true,\"last\":null}");
+  connection_t *c = carry_new(t, &t->routes[0], -1, CONNECTION_HELD);
+  ask_for(c);
+  text_copy(t->routes[0].host, sizeof t->routes[0].host, "svc.internal.");
+  step(c);
+  expect_question("svc", 2);
+  answer_why(
+      "{\"ok\":true,\"allowed\":true,\"last\":{\"reason\":\"connection-refused\",\"text\":\"it refused\"}}");
+  assert_int_equal(failed.code, EXIT_UNREACHABLE);
+  assert_non_null(strstr(failed.text, "it refused"));
+  assert_null(t->refusals);
+}
+
+static void test_a_reason_that_is_not_told_is_not_guessed(void **state)
+{
+  (void)state;
+  static const char *const answers[] = {
+      "{\"ok\":true,\"allowed\":true,\"reason\":\"none\",\"last\":null}",
+      "{\"ok\":true,\"allowed\":false,\"reason\":\"not-granted\",\"text\":\"svc:80: x\",\"last\":null}",
+      "{\"ok\":false,\"reason\":\"none\",\"text\":\"too many questions at once\"}"};
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    tunnel_t *t = at_a_bastion();
+    refuse_one(t, -1);
+    answer_why(answers[i]);
+    assert_int_equal(failed.count, 1);
+    assert_string_equal(failed.text, "svc:80: the bastion has refused it and does not say why");
+  }
+}
+
+static void test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about(void **state)
+{
+  (void)state;
+  enum { MANY = 4 };
+  tunnel_t *t = at_a_bastion();
+  for (int i = 0; i < MANY; i++)
+    refuse_one(t, -1);
+  assert_int_equal(question.count, 1);
+  expect_question("svc", 1);
+  answer_why("{\"ok\":true,\"last\":{\"reason\":\"connection-refused\"}}");
+  assert_int_equal(question.count, 2);
+  expect_question("svc", MANY);
+  answer_why("{\"ok\":true,\"last\":{\"reason\":\"too-many-channels\"}}");
+  assert_int_equal(question.count, 2);
+  assert_int_equal(failed.count, 2);
+  assert_int_equal(failed.code, EXIT_REFUSED);
+  assert_null(t->refusals);
+}
+
+static void test_a_socks_client_is_told_the_channels_own_reason(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *answer;
+    socks_code_t code;
+  } cases[] = {
+      {"{\"ok\":true,\"last\":{\"reason\":\"connection-refused\"}}", SOCKS_REFUSED},
+      {"{\"ok\":true,\"last\":{\"reason\":\"unknown-name\"}}", SOCKS_HOST_UNREACHABLE},
+      {"{\"ok\":true,\"last\":{\"reason\":\"not-granted\"}}", SOCKS_NOT_ALLOWED},
+      {"{\"ok\":true,\"last\":null}", SOCKS_FAILED},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tunnel_t *t = at_a_bastion();
+    uint8_t said_there[SOCKS_REPLY_SIZE];
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    refuse_one(t, ends[0]);
+    expect_question("elsewhere", 1);
+    answer_why(cases[i].answer);
+    assert_int_equal(recv(ends[1], said_there, sizeof said_there, MSG_DONTWAIT), sizeof said_there);
+    assert_int_equal(said_there[1], cases[i].code);
+    assert_int_equal(recv(ends[1], said_there, sizeof said_there, MSG_DONTWAIT), 0);
+    close(ends[1]);
+  }
 }
 
 /* ---- announcements ---- */
@@ -212,6 +362,10 @@ int main(void)
       cmocka_unit_test(test_a_refusal_and_a_dead_target_are_told_apart),
       cmocka_unit_test(test_a_refusal_that_another_answer_covers_is_asked_for_again),
       cmocka_unit_test(test_it_is_asked_for_again_once_and_no_more),
+      cmocka_unit_test(test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for),
+      cmocka_unit_test(test_a_reason_that_is_not_told_is_not_guessed),
+      cmocka_unit_test(test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about),
+      cmocka_unit_test(test_a_socks_client_is_told_the_channels_own_reason),
       cmocka_unit_test(test_what_ends_the_session_soon_is_told_in_its_own_words),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
