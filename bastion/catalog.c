@@ -7,6 +7,9 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+_Static_assert((int)CATALOG_MS > (int)LOOKUP_TIMEOUT_MS_DEFAULT,
+               "a lookup says what is wrong before its caller gives up");
+
 static const char service[] = "_http._tcp.";
 
 /* The owner of all its questions together: they are asked for everybody, and no user's questions shall use up

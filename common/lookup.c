@@ -8,12 +8,16 @@
 #include "common/dns_channel.h"
 #include "common/dns_servers.h"
 #include "common/error.h"
+#include "common/log.h"
 #include "common/lookup_answer.h"
 #include "common/share.h"
 
 typedef struct server {
   dns_channel_t *channel;
-  size_t late; /* questions under way to it whose answers nobody waits for any more */
+  endpoint_t at;
+  bool lost;        /* it was said that it does not answer */
+  uint64_t lost_at; /* monotonic ms, when that was said last; 0: never */
+  size_t late;      /* questions under way to it whose answers nobody waits for any more */
 } server_t;
 
 struct lookup {
@@ -161,6 +165,21 @@ static bool worth_next_server(int err)
          err == SMPL_EPROTO;
 }
 
+/* One line when a server is lost, one when it is back. Names that a user chose may make it silent: not more often. */
+static void tell(server_t *s, bool lost, uint64_t now)
+{
+  char text[ENDPOINT_TEXT_MAX];
+  if (lost == s->lost || (lost && s->lost_at != 0 && now - s->lost_at < LOOKUP_TELL_MS))
+    return;
+  s->lost = lost;
+  if (lost) {
+    s->lost_at = now;
+    log_warn("resolver: %s does not answer", endpoint_format(&s->at, text));
+  } else {
+    log_info("resolver: %s answers again", endpoint_format(&s->at, text));
+  }
+}
+
 /* What becomes of a question is remembered of its server. */
 static void note(const attempt_t *a, int err, uint64_t now)
 {
@@ -171,6 +190,10 @@ static void note(const attempt_t *a, int err, uint64_t now)
     dns_servers_failed(past, a->server, now);
   else if (err != SMPL_ENOMEM)
     dns_servers_answered(past, a->server, now - a->at, now);
+  if (err == SMPL_ETIMEOUT || err == SMPL_ECLOSED)
+    tell(&a->lookup->servers[a->server], true, now);
+  else if (err != SMPL_ENOMEM)
+    tell(&a->lookup->servers[a->server], false, now);
 }
 
 /* --- parts --- */
@@ -536,6 +559,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static int open_channel(lookup_t *l, uv_loop_t *loop, const lookup_conf_t *conf)
 {
   size_t i = l->past.count++;
+  l->servers[i].at = conf->servers[i];
   dns_channel_conf_t one = {conf->servers[i], conf->source, l->timeout_ms / 3};
   return dns_channel_new(loop, &one, &l->servers[i].channel);
 }

@@ -14,6 +14,9 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+_Static_assert((int)ACCOUNTS_WAIT_MS > (int)2 * LOOKUP_ALONE_MS,
+               "both lookups of a call are done while a single resolver answers");
+
 static const jsonapi_field_t account_fields[] = {
     {"name", FIELD_STRING, true, false, ACCOUNT_NAME_MAX},
     {"key", FIELD_READ_ONLY, false, false, 0},

@@ -13,6 +13,9 @@
 #include "common/log.h"
 #include "common/text.h"
 
+_Static_assert((int)OUTBOX_TIMEOUT_MS > (int)LOOKUP_TIMEOUT_MS_DEFAULT,
+               "a lookup says what is wrong before its caller gives up");
+
 enum { REPORT_MAX = 320 };
 
 /* One account on its way to one sister, from the call to the commit of what came of it. */

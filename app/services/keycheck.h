@@ -36,6 +36,8 @@ enum {
 
 _Static_assert((int)STRANGERS_ASKED_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");
 _Static_assert((int)KEYCHECK_ASKED_MAX <= (int)SISTER_CALLS_MAX, "no question is refused for want of a call");
+_Static_assert((int)KEYCHECK_TIMEOUT_MS > (int)LOOKUP_TIMEOUT_MS_DEFAULT,
+               "a lookup says what is wrong before its caller gives up");
 
 typedef struct keycheck keycheck_t;
 

@@ -40,6 +40,14 @@ class Place:
             reply = call(self.product, "config", "GET", "/api/v1/configs", key=made_up_key())
             assert reply.status == 401, (reply.status, reply.json)
 
+    def told(self, what, *names):
+        """Whether each of these programs has said so of the first resolver."""
+        line = f"resolver: 127.0.0.1:{self.first} {what}"
+        return all(line in self.product.programs[name].stderr for name in names)
+
+    def wait_told(self, what):
+        kit.wait_until(lambda: self.told(what, "config", "bastion"), f"both say that the first resolver {what}")
+
     def check_tunnel(self, count=CALLS):
         port = kit.free_port("127.0.0.1")
         tunnel = self.product.tunnel(f"{port}:config.internal")
@@ -73,12 +81,14 @@ def test_a_silent_first_resolver_costs_no_answer_and_is_soon_asked_no_more(place
         place.check_calls()
         place.check_tunnel()
         assert 0 < count_packets(silent) < NAMES * CALLS / 2
+        place.wait_told("does not answer")
 
 
 def test_a_first_resolver_that_is_not_there_costs_no_answer(place):
     place.start_anew()
     place.check_calls()
     place.check_tunnel()
+    place.wait_told("does not answer")
 
 
 def test_a_first_resolver_that_freezes_costs_no_answer_and_serves_when_it_is_back(place):
@@ -89,8 +99,10 @@ def test_a_first_resolver_that_freezes_costs_no_answer_and_serves_when_it_is_bac
     try:
         place.check_calls()
         place.check_tunnel()
+        place.wait_told("does not answer")
     finally:
         first.signal(signal.SIGCONT)
+    kit.wait_until(lambda: place.check_calls(1) or place.told("answers again", "config"), "it is asked now and then", step=0.5)
     place.product.programs["resolver"].kill9()
     place.check_calls()
     place.check_tunnel()

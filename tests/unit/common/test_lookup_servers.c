@@ -13,11 +13,26 @@
 #include "common/clock.h"
 #include "common/dns_channel.h"
 #include "common/error.h"
+#include "common/log.h"
 #include "common/lookup.h"
 
 enum { PLENTY = 2 * LOOKUP_PENDING_MAX + LOOKUP_LATE_MAX + 16 };
 
-/* --- stands in for common/clock.c and common/dns_channel.c --- */
+/* --- stands in for common/clock.c, common/log.c and common/dns_channel.c --- */
+
+static int lost_told, back_told;
+
+void log_warn(const char *fmt, ...)
+{
+  (void)fmt;
+  lost_told++;
+}
+
+void log_info(const char *fmt, ...)
+{
+  (void)fmt;
+  back_told++;
+}
 
 static uint64_t now_ms = 1000;
 
@@ -383,6 +398,33 @@ static void servers_are_asked_again_when_all_were_given_up_before_the_time_is_ov
   close_world(&w);
 }
 
+static void a_lost_server_is_told_of_once_a_minute_and_when_it_is_back(void **state)
+{
+  (void)state;
+  world_t w;
+  open_world(&w, 1);
+  lost_told = back_told = 0;
+  for (int i = 1; i <= 3; i++) {
+    start_service(&w, NULL);
+    fail_with(0, SMPL_ECLOSED);
+    assert_result(&w, i, SMPL_ECLOSED);
+  }
+  assert_int_equal(lost_told, 1);
+  for (int i = 4; i <= 6; i++) { /* a user's names make it silent in turn */
+    start_service(&w, NULL);
+    answer(0, DNS_RCODE_SERVFAIL);
+    start_service(&w, NULL);
+    fail_with(0, SMPL_ECLOSED);
+  }
+  assert_int_equal(back_told, 1);
+  assert_int_equal(lost_told, 1);
+  now_ms += LOOKUP_TELL_MS;
+  start_service(&w, NULL);
+  fail_with(0, SMPL_ECLOSED);
+  assert_int_equal(lost_told, 2);
+  close_world(&w);
+}
+
 static void a_truncated_answer_is_asked_for_by_tcp_at_the_same_server(void **state)
 {
   (void)state;
@@ -457,6 +499,7 @@ int main(void)
       cmocka_unit_test(who_failed_is_not_the_answer_while_another_may_give_one),
       cmocka_unit_test(all_silent_is_a_timeout_at_the_named_time),
       cmocka_unit_test(servers_are_asked_again_when_all_were_given_up_before_the_time_is_over),
+      cmocka_unit_test(a_lost_server_is_told_of_once_a_minute_and_when_it_is_back),
       cmocka_unit_test(a_truncated_answer_is_asked_for_by_tcp_at_the_same_server),
       cmocka_unit_test(what_nobody_waits_for_is_bounded),
       cmocka_unit_test(who_gave_up_has_no_more_servers_asked_and_keeps_his_place_until_it_is_over),
