@@ -23,7 +23,11 @@ add_link_options(-Wl,--as-needed -Wl,--build-id=sha1) # the line of a crash name
 # libraries are not marked for it, so the linker drops the mark from our programs, and nothing would ever enforce it.
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   include(CheckCCompilerFlag)
-  foreach(flag -fstack-protector-strong -fstack-clash-protection)
+  set(flags -fstack-protector-strong -fstack-clash-protection)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    list(APPEND flags -mbranch-protection=standard) # return addresses are signed, and jumps have landing places
+  endif()
+  foreach(flag ${flags})
     string(MAKE_C_IDENTIFIER "SMPL_HAS${flag}" has)
     check_c_compiler_flag(${flag} ${has})
     if(${has})
