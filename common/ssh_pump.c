@@ -694,6 +694,12 @@ static bool unsent_too_much(ssh_pump_t *pump)
   return made > written && made - written > SSH_PUMP_UNSENT_MAX;
 }
 
+/* From 0.11 on libssh itself drops what a window has no room for, and goes on: nothing but its last error tells. */
+static bool window_ignored(ssh_session session)
+{
+  return strcmp(ssh_get_error(session), "Window exceeded") == 0;
+}
+
 /* Lets libssh read and write. SMPL_ECLOSED when the session is over. */
 static int dispatch(ssh_pump_t *pump)
 {
@@ -701,6 +707,7 @@ static int dispatch(ssh_pump_t *pump)
     int rc = ssh_event_dopoll(pump->event, 0);
     if (rc == SSH_ERROR || !ssh_is_connected(pump->session))
       return SMPL_ECLOSED;
+    pump->abuse |= window_ignored(pump->session);
     if (rc == SSH_AGAIN)
       break;
   }
