@@ -57,7 +57,9 @@ static void drop_session(tunnel_t *t)
 
 static void on_retry(uv_timer_t *timer)
 {
-  start_opener(timer->data);
+  tunnel_t *t = timer->data;
+  if (t->state == TUNNEL_WAITING) /* a signal may have ended it in the same turn of the loop */
+    start_opener(t);
 }
 
 static uint64_t wait_for_next(tunnel_t *t)
