@@ -3,6 +3,7 @@
 what the file `scenario` beside it says when it is forked. It keeps to the contract until the scenario breaks it, and writes
 what it sees to the file `seen`. It has no walls: for those see test_bastion_rogue.py, whose worker is the product's."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -179,6 +180,8 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--version"]:  # the broker asks which libssh it would load
-        print("smpl-bastion-worker 0\nlibssh 0.10.6")
+        library = ctypes.CDLL("libssh.so.4")
+        library.ssh_version.restype = ctypes.c_char_p
+        print(f"smpl-bastion-worker 0\nlibssh {library.ssh_version(0).decode().split('/')[0]}")
     else:
         main()

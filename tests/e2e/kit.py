@@ -5,6 +5,7 @@ own pid; nothing is looked up by name. Times here bound how long a hanging progr
 measures speed. A test waits for what it wants (wait_until), or counts; it never sleeps and then hopes.
 """
 
+import ctypes
 import array
 import fcntl
 import functools
@@ -345,3 +346,10 @@ class HttpServer:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+def libssh_version():
+    """"0.10.6": what the library says of itself."""
+    library = ctypes.CDLL("libssh.so.4")
+    library.ssh_version.restype = ctypes.c_char_p
+    return library.ssh_version(0).decode().split("/")[0]

@@ -548,7 +548,7 @@ def answers(client, kinds):
     table = dict(client.transport._handler_table)
 
     def keep(kind):
-        def handle(transport, m):
+        def handle(*_):  # paramiko 3 hands over the message alone, 2 the transport too
             with changed:
                 seen.append(kind)
                 changed.notify_all()
