@@ -9,6 +9,7 @@
 #include "app/openapi.h"
 #include "app/run.h"
 #include "app/settings.h"
+#include "app/tools.h"
 #include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
@@ -27,7 +28,7 @@ static const char usage[] =
     "       smpl-app openapi -c FILE             print the service's OpenAPI document\n"
     "       smpl-app openapi --service SERVICE   the same without a configuration\n"
     "       smpl-app internal-key                print a new internal key, and its line for internal_keys\n"
-    "       smpl-app -h | --help | --version\n"
+    TOOLS_USAGE "       smpl-app -h | --help | --version\n"
     "\n"
     "reload and status find the service by `control:` in FILE, or by --socket PATH; --json prints its answer "
     "as it is.\n"
@@ -231,6 +232,24 @@ static void print_warning(void *ctx, const char *text)
   printf("  warning: %s\n", text);
 }
 
+static bool never(void *ctx)
+{
+  (void)ctx;
+  return false;
+}
+
+/* What the database itself has to tell. */
+static void print_notices(const settings_t *settings)
+{
+  tool_call_t call = {.verb = TOOL_NOTICES,
+                      .database = settings->database,
+                      .revocations = settings->revocations,
+                      .say = print_warning,
+                      .stop = never};
+  if (settings->service->tool != NULL)
+    settings->service->tool(&call, NULL);
+}
+
 static void print_rate(const settings_t *settings)
 {
   if (settings->rate_requests > 0)
@@ -260,6 +279,7 @@ static int check(const char *path, const service_t *const *services)
     print_rate(&settings);
     print_internal_keys(&settings);
     settings_each_warning(&settings, print_warning, NULL);
+    print_notices(&settings);
   }
   settings_listeners_free(listeners, settings.listeners.count);
   settings_free(&settings);
@@ -316,6 +336,8 @@ int app_main(int argc, char **argv, const service_t *const *services)
   }
   log_init("smpl-app", LOG_LEVEL_INFO);
   crash_catch("smpl-app");
+  if (tools_named(argc, argv))
+    return tools_main(argc, argv, services);
   int status = read_arguments(argc, argv, &arguments);
   if (status != STATUS_OK)
     return status;

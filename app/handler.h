@@ -73,6 +73,7 @@ typedef struct schema {
 typedef struct service_env {
   uv_loop_t *loop;
   const char *database;               /* path of the SQLite file */
+  const char *revocations;            /* where revocations are written besides; NULL: nowhere */
   const char *accounts_url;           /* base URL of the account service, NULL for that service itself */
   const char *const *sister_urls;     /* base URLs of the services told of a new account; ends with NULL */
   struct lookup *lookup;              /* private DNS (common/lookup.h) */
@@ -81,6 +82,18 @@ typedef struct service_env {
   const ip_t *source; /* address to call sisters from (their `clients` lists decide by it): resolver.source of
                                      the configuration; NULL: the system's choice */
 } service_env_t;
+
+/* A command about the service's database, beside the running service or without one. */
+typedef struct tool_call {
+  enum { TOOL_BACKUP, TOOL_RESTORE, TOOL_RESEND, TOOL_NOTICES } verb;
+  const char *database, *revocations; /* of the configuration; the latter NULL if it has none */
+  const char *const *sister_urls;     /* the same; ends with NULL */
+  const char *argument;               /* the backup, or a sister; may be NULL */
+  bool force, trust_keys;
+  void (*say)(void *ctx, const char *text); /* what comes of it: a sentence a call */
+  bool (*stop)(void *ctx);                  /* whether to give up; asked often */
+  void *ctx;
+} tool_call_t;
 
 typedef struct service {
   const char *name;  /* "config" */
@@ -101,6 +114,8 @@ typedef struct service {
   void (*guard)(request_t *request, void *service);
   /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be NULL. */
   int (*check)(void *state, diag_t *diag);
+  /* May be NULL. */
+  int (*tool)(const tool_call_t *call, diag_t *diag);
   /* Asked by /internal/v1/ready: calls say with a sentence for each thing that an operator has to look into, while all is served. May
    * be NULL. */
   void (*notices)(void *state, void (*say)(void *ctx, const char *text), void *ctx);

@@ -59,6 +59,11 @@ static bool same_service(const settings_t *a, const settings_t *b)
   return a->service == b->service;
 }
 
+static bool same_revocations(const settings_t *a, const settings_t *b)
+{
+  return same_text(a->revocations, b->revocations);
+}
+
 static bool same_database(const settings_t *a, const settings_t *b)
 {
   return same_text(a->database, b->database);
@@ -84,6 +89,7 @@ static const struct change {
     {"listeners", CHANGE_RESTART, NULL},
     {"balancers", CHANGE_LIVE, NULL},
     {"database", CHANGE_RESTART, same_database},
+    {"revocations", CHANGE_RESTART, same_revocations},
     {"accounts", CHANGE_LIVE, NULL},
     {"sisters", CHANGE_LIVE, NULL},
     {"resolver", CHANGE_LIVE, NULL},

@@ -203,6 +203,7 @@ typedef struct file {
   conf_list_t listeners;
   conf_list_t balancers;
   const char *database;
+  const char *revocations;
   accounts_file_t accounts;
   conf_list_t sisters;
   resolver_conf_t resolver;
@@ -221,6 +222,7 @@ static const conf_field_t file_fields[] = {
      .max = LIMIT_LISTENERS},
     {"balancers", CONF_MANY, offsetof(file_t, balancers), .scalar = &conf_ip_net, .max = LIMIT_BALANCERS},
     {"database", CONF_ONE, offsetof(file_t, database), .scalar = &conf_path, .required = true},
+    {"revocations", CONF_ONE, offsetof(file_t, revocations), .scalar = &conf_path},
     {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
     {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .max = LIMIT_SISTERS},
     {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_conf_map},
@@ -283,6 +285,8 @@ static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
                      "'accounts' is missing: where %s has API keys checked, as in "
                      "accounts: {url: \"http://app.internal.smplkit.local\"}",
                      file->service);
+  if (!is_accounts(file) && file->revocations != NULL)
+    return conf_fail(conf, diag, &file->revocations, "only the account service has 'revocations'");
   if (!is_accounts(file) && conf_given(conf, &file->sisters))
     return conf_fail(conf, diag, &file->sisters, "only the account service has 'sisters'");
   if ((has_accounts || file->sisters.count > 0) && !has_resolver)
@@ -440,6 +444,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->balancers = file->balancers;
   out->database = file->database;
   conf_place(out->conf, &file->database, out->database_place, sizeof out->database_place);
+  out->revocations = file->revocations;
   out->accounts_url = file->accounts.url;
   out->sisters = file->sisters;
   out->resolver = file->resolver;
@@ -550,6 +555,10 @@ void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, co
   settings_each_caller_warning(settings, say, ctx);
   if (settings->internal_key[0] == '\0' && (settings->accounts_url != NULL || settings->sisters.count > 0))
     say(ctx, "no internal_key_file: sister services will refuse what this one asks of them");
+  if (settings->revocations == NULL && strcmp(settings->service_name, "accounts") == 0)
+    say(ctx, "no revocations: after a restore all API keys of the backup will be disabled, since nothing "
+             "tells which were "
+             "revoked meanwhile");
 }
 
 void settings_free(settings_t *settings)
@@ -562,6 +571,7 @@ void settings_free(settings_t *settings)
 service_env_t settings_env(const settings_t *s)
 {
   return (service_env_t){.database = s->database,
+                         .revocations = s->revocations,
                          .accounts_url = s->accounts_url,
                          .sister_urls = s->sister_urls,
                          .internal_key = s->internal_key[0] != '\0' ? s->internal_key : NULL,

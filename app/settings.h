@@ -33,6 +33,7 @@ typedef struct settings {
   conf_list_t balancers; /* ip_net_t */
   const char *database;
   char database_place[PATH_MAX]; /* where the file says so: "file:line:col" */
+  const char *revocations;       /* NULL: no such file */
   const char *accounts_url;      /* NULL unless given */
   conf_list_t sisters;           /* const char * */
   const char **sister_urls;      /* the same, ending with NULL */

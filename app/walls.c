@@ -114,6 +114,8 @@ static void allow_files(landlock_t *l, const settings_t *s, const char *config_p
   landlock_allow_beside(l, config_path, LANDLOCK_READ);
   if (s->database != NULL)
     landlock_allow_beside(l, s->database, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE);
+  if (s->revocations != NULL)
+    landlock_allow_beside(l, s->revocations, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE);
   if (s->internal_key_file != NULL)
     landlock_allow_beside(l, s->internal_key_file, LANDLOCK_READ);
   allow_log(l, s->access_log);

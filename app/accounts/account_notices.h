@@ -1,4 +1,5 @@
-/* What an operator of the account service has to look into although all is served: `ready`, metrics and smpl-app check tell it. */
+/* What an operator of the account service has to look into although all is served: `ready`, metrics and
+ * smpl-app check tell it. */
 #pragma once
 
 #include "app/services/storage.h"
@@ -13,7 +14,8 @@ typedef struct account_counts {
   int64_t told_before; /* the same, that only an earlier database of the sister was told */
 } account_counts_t;
 
-/* Any connection. */
-int account_counts(storage_db_t *db, account_counts_t *out);
+/* Any connection. revocations: the file's path, NULL if there is none; then nothing is missing in it. */
+int account_counts(storage_db_t *db, const char *revocations, account_counts_t *out);
 /* Calls say with a sentence for each kind. */
-int account_each_notice(storage_db_t *db, void (*say)(void *ctx, const char *text), void *ctx);
+int account_each_notice(storage_db_t *db, const char *revocations, void (*say)(void *ctx, const char *text),
+                        void *ctx);

@@ -46,6 +46,7 @@ static const char *const migrations[] = {
     "CREATE INDEX revocations_unwritten ON revocations (n) WHERE written = 0;"
     "INSERT INTO revocations (kind, subject, at) SELECT 'key', id, updated_at FROM api_keys"
     " WHERE status <> 'ACTIVE';",
+    "CREATE UNIQUE INDEX revocations_of ON revocations (kind, subject);",
     NULL,
 };
 

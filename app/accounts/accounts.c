@@ -6,6 +6,7 @@
 
 #include "app/accounts/account_notices.h"
 #include "app/accounts/account_store.h"
+#include "app/accounts/account_tool.h"
 #include "app/accounts/key_store.h"
 #include "app/services/doc.h"
 #include "app/services/jsonapi.h"
@@ -105,7 +106,10 @@ static void on_create(request_t *request, void *service)
 
 static int run_delete(storage_db_t *db, change_t *c)
 {
+  const accounts_t *a = c->service;
   int err = account_delete(db, c->id, c->now);
+  if (!err)
+    err = revocations_add(db, a->revocations, REVOCATION_ACCOUNT, c->id, c->now);
   c->status = 204;
   return err == SMPL_ENOENT ? problem_at(&c->problem, 404, NULL, "there is no account '%s'", c->id) : err;
 }
@@ -231,6 +235,28 @@ static void ignore_closed(void *ctx)
   (void)ctx;
 }
 
+static void drop_outbox(void *outbox)
+{
+  outbox_free(outbox);
+}
+
+static void drop_revocations(void *revocations)
+{
+  revocations_free(revocations);
+}
+
+/* What was opened before something else could not be. */
+static void close_parts(accounts_t *a)
+{
+  if (a->outbox != NULL)
+    outbox_stop(a->outbox, drop_outbox, a->outbox);
+  if (a->revocations != NULL)
+    revocations_stop(a->revocations, drop_revocations, a->revocations);
+  if (a->sisters != NULL)
+    sisters_close(a->sisters, ignore_closed, NULL);
+  storage_close(a->storage, ignore_closed, NULL);
+}
+
 static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
 {
   if ((a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
@@ -238,16 +264,15 @@ static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
   int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
   if (err)
     return err;
-  err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
-  if (!err) {
+  err = revocations_new(env->loop, a->storage, env->revocations, &a->revocations, diag);
+  if (!err)
+    err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
+  if (!err)
     err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
-    if (!err && sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch))
-      err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
-    if (err)
-      sisters_close(a->sisters, ignore_closed, NULL);
-  }
+  if (!err && sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch))
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (err)
-    storage_close(a->storage, ignore_closed, NULL);
+    close_parts(a);
   return err;
 }
 
@@ -290,6 +315,7 @@ static void on_storage_closed(void *ctx)
   accounts_t *a = ctx;
   void (*closed)(void *) = a->closed;
   void *closed_ctx = a->closed_ctx;
+  revocations_free(a->revocations);
   sister_watch_free(a->watch);
   outbox_free(a->outbox);
   rates_free(a->rates);
@@ -303,10 +329,16 @@ static void on_sisters_closed(void *ctx)
   storage_close(a->storage, on_storage_closed, a);
 }
 
-static void on_watch_stopped(void *ctx)
+static void on_revocations_stopped(void *ctx)
 {
   accounts_t *a = ctx;
   sisters_close(a->sisters, on_sisters_closed, a);
+}
+
+static void on_watch_stopped(void *ctx)
+{
+  accounts_t *a = ctx;
+  revocations_stop(a->revocations, on_revocations_stopped, a);
 }
 
 static void on_outbox_stopped(void *ctx)
@@ -337,7 +369,7 @@ static void say_gauges(void *state, void (*say)(void *ctx, const char *name, con
   say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
       (double)storage_pending(a->storage));
   account_counts_t counts;
-  if (account_counts(storage_reader(a->storage), &counts))
+  if (account_counts(storage_reader(a->storage), revocations_path(a->revocations), &counts))
     return;
   say(ctx, "smpl_app_accounts_unknown", "Accounts that sister services know and this database does not.",
       (double)counts.strays);
@@ -354,7 +386,7 @@ static void say_gauges(void *state, void (*say)(void *ctx, const char *name, con
 static void say_notices(void *state, void (*say)(void *ctx, const char *text), void *ctx)
 {
   const accounts_t *a = state;
-  account_each_notice(storage_reader(a->storage), say, ctx);
+  account_each_notice(storage_reader(a->storage), revocations_path(a->revocations), say, ctx);
 }
 
 const service_t accounts_service = {
@@ -370,5 +402,6 @@ const service_t accounts_service = {
     .check = check_service,
     .guard = api_keys_judge,
     .notices = say_notices,
+    .tool = account_tool,
     .gauges = say_gauges,
 };

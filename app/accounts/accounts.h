@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/accounts/outbox.h"
+#include "app/accounts/revocations.h"
 #include "app/accounts/sister_watch.h"
 #include "app/handler.h"
 #include "app/services/caller.h"
@@ -18,6 +19,7 @@ typedef struct accounts {
   sisters_t *sisters;
   outbox_t *outbox;
   sister_watch_t *watch;
+  revocations_t *revocations;
   size_t touches;
   rates_t *rates; /* of customers' keys */
   void (*closed)(void *ctx);

@@ -234,12 +234,19 @@ static int run_replace(storage_db_t *db, change_t *c)
 
 static int run_revoke(storage_db_t *db, change_t *c)
 {
-  return finish_change(db, c, key_revoke(db, c->caller.account, c->id, c->now));
+  const accounts_t *a = c->service;
+  int err = key_revoke(db, c->caller.account, c->id, c->now);
+  if (!err)
+    err = revocations_add(db, a->revocations, REVOCATION_KEY, c->id, c->now);
+  return finish_change(db, c, err);
 }
 
 static int run_delete(storage_db_t *db, change_t *c)
 {
+  const accounts_t *a = c->service;
   int err = key_delete(db, c->caller.account, c->id);
+  if (!err)
+    err = revocations_add(db, a->revocations, REVOCATION_KEY, c->id, c->now);
   c->status = 204;
   return err == SMPL_ENOENT ? not_found(c) : err;
 }

@@ -1,6 +1,7 @@
-/* What the account service has noted of its sisters' databases: which one a sister had when it was last heard of, and how much that one had
- * heard. A sister whose database is another one, or knows less than it did, begins a new generation: what it was told before counts as
- * not told. Also what a sister knows and this database does not (strays), which nothing here deletes. */
+/* What the account service has noted of its sisters' databases: which one a sister had when it was last
+ * heard of, and how much that one had heard. A sister whose database is another one, or knows less than it
+ * did, begins a new generation: what it was told before counts as not told. Also what a sister knows and
+ * this database does not (strays), which nothing here deletes. */
 #pragma once
 
 #include "app/services/identity.h"
@@ -28,7 +29,8 @@ typedef enum sister_news {
   SISTER_OLDER,   /* the same, but it has heard less than before */
 } sister_news_t;
 
-/* Writer thread. report came in answer to a call that was made when `then` was noted. *generation: the one that holds now. */
+/* Writer thread. report came in answer to a call that was made when `then` was noted. *generation: the one
+ * that holds now. */
 int sister_note_report(storage_db_t *db, const char *sister, const sister_note_t *then,
                        const identity_t *report, sister_news_t *news, int64_t *generation);
 /* Says what follows from the news, if anything does. */
@@ -36,8 +38,9 @@ void sister_log_news(const char *host, sister_news_t news);
 /* Writer thread, or a command: the sister is told all again. */
 int sister_note_again(storage_db_t *db, const char *sister);
 
-/* Writer thread: a page of the ids that a sister knows. Those that are not here become strays, seen at `round` (wall ms, the
- * beginning of the walk); those that were deleted here are told again as such. ids: strings. */
+/* Writer thread: a page of the ids that a sister knows. Those that are not here become strays, seen at
+ * `round` (wall ms, the beginning of the walk); those that were deleted here are told again as such. ids:
+ * strings. */
 int sister_compare(storage_db_t *db, const char *sister, const json_t *ids, int64_t round, int64_t *strays);
 /* The walk is over: strays that were not seen in it are none any more. count: of all seen. */
 int sister_compared(storage_db_t *db, const char *sister, int64_t round, int64_t count);

@@ -1,6 +1,7 @@
-/* Asks each sister every few seconds which database it has, so that one which was lost or restored is noticed although nobody makes an
- * account. At the start, after such a change and once an hour it also goes through the ids of all accounts that the sister knows, a page
- * at a time, and compares them with ours (sister_compare). Loop's thread. */
+/* Asks each sister every few seconds which database it has, so that one which was lost or restored is
+ * noticed although nobody makes an account. At the start, after such a change and once an hour it also goes
+ * through the ids of all accounts that the sister knows, a page at a time, and compares them with ours
+ * (sister_compare). Loop's thread. */
 #pragma once
 
 #include "app/accounts/outbox.h"
@@ -13,7 +14,8 @@ enum {
 
 typedef struct sister_watch sister_watch_t;
 
-/* urls are those of outbox_new, which has judged them; outbox is told when there is something to tell again. SMPL_ENOMEM. */
+/* urls are those of outbox_new, which has judged them; outbox is told when there is something to tell
+ * again. SMPL_ENOMEM. */
 int sister_watch_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, outbox_t *outbox,
                      const char *const *urls, sister_watch_t **out);
 /* From now on it is these. SMPL_ENOMEM. */

@@ -8,6 +8,7 @@
 #include "app/services/resource.h"
 #include "app/services/rows.h"
 #include "app/services/services.h"
+#include "app/services/tool.h"
 #include "common/error.h"
 
 static int check(change_t *c)
@@ -78,6 +79,11 @@ static int open_service(const service_env_t *env, void **state, diag_t *diag)
   return product_open(env, &config_schema, config_provision, config_forget, &kind, state, diag);
 }
 
+static int tool(const tool_call_t *call, diag_t *diag)
+{
+  return tool_run(call, &config_schema, &(const tool_extra_t){.on_restore = NULL}, diag);
+}
+
 const service_t config_service = {
     .name = "config",
     .title = "Smpl Config",
@@ -91,4 +97,5 @@ const service_t config_service = {
     .check = product_check,
     .guard = product_judge,
     .gauges = product_gauges,
+    .tool = tool,
 };

@@ -8,6 +8,7 @@
 #include "app/services/resource.h"
 #include "app/services/rows.h"
 #include "app/services/services.h"
+#include "app/services/tool.h"
 #include "common/error.h"
 
 static int check(change_t *c)
@@ -121,6 +122,11 @@ static int open_service(const service_env_t *env, void **state, diag_t *diag)
   return product_open(env, &flag_schema, NULL, flag_forget, &kind, state, diag);
 }
 
+static int tool(const tool_call_t *call, diag_t *diag)
+{
+  return tool_run(call, &flag_schema, &(const tool_extra_t){.on_restore = NULL}, diag);
+}
+
 const service_t flags_service = {
     .name = "flags",
     .title = "Smpl Flags",
@@ -134,4 +140,5 @@ const service_t flags_service = {
     .check = product_check,
     .guard = product_judge,
     .gauges = product_gauges,
+    .tool = tool,
 };

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/services/data_lock.h"
 #include "app/services/storage_db.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -28,6 +29,7 @@ typedef struct worker {
 
 struct storage {
   storage_db_t *reader; /* loop's thread */
+  int in_use;           /* data_lock_use */
   worker_t writer, readers;
   uv_async_t async; /* says: something is in `finished` */
 
@@ -219,12 +221,16 @@ static void free_storage(storage_t *s)
   storage_db_close(s->reader);
   storage_db_close(s->readers.db);
   storage_db_close(s->writer.db);
+  if (s->in_use >= 0)
+    close(s->in_use);
   free(s);
 }
 
 static int open_files(storage_t *s, const char *path, const storage_schema_t *schema, diag_t *diag)
 {
-  int err = storage_db_open(path, STORAGE_WRITES, &s->writer.db, diag);
+  int err = data_lock_use(path, &s->in_use, diag);
+  if (!err)
+    err = storage_db_open(path, STORAGE_WRITES, &s->writer.db, diag);
   if (!err)
     err = storage_db_prepare(s->writer.db, path, schema, diag);
   if (!err)
@@ -298,6 +304,7 @@ int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *sche
   storage_t *s = calloc(1, sizeof *s);
   if (s == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  s->in_use = -1;
   s->writer.storage = s->readers.storage = s;
   queue_clear(&s->finished);
   int err =

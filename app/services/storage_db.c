@@ -224,8 +224,8 @@ static int check_pages(storage_db_t *db, diag_t *diag)
   return diag_fail(diag, SMPL_EINVAL, "%s: corrupt database: %s", db->path, found);
 }
 
-/* SQLite keeps a number for "whose file is this" in its header: the owner's name, hashed (FNV-1a). */
-static int64_t owner_id(const char *owner)
+/* The owner's name, hashed (FNV-1a). */
+int64_t storage_db_owner_id(const char *owner)
 {
   uint32_t h = 2166136261u;
   for (; *owner != '\0'; owner++)
@@ -237,7 +237,7 @@ static int run_migration(storage_db_t *db, const char *sql, int64_t version, con
 {
   char mark[128];
   snprintf(mark, sizeof mark, "PRAGMA user_version=%lld; PRAGMA application_id=%lld", (long long)version + 1,
-           (long long)owner_id(schema->owner));
+           (long long)storage_db_owner_id(schema->owner));
   int err = storage_db_command(db, sql);
   return err ? err : storage_db_command(db, mark);
 }
@@ -252,7 +252,7 @@ static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *dia
       number_of(db, "SELECT count(*) FROM sqlite_master", &tables))
     return diag_fail(diag, SMPL_EINVAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
   bool fresh = version == 0 && tables == 0;
-  if (!fresh && owner != owner_id(schema->owner))
+  if (!fresh && owner != storage_db_owner_id(schema->owner))
     return diag_fail(diag, SMPL_EINVAL, "%s: not a database of the %s service", db->path, schema->owner);
   if (version > newest)
     return diag_fail(

@@ -12,6 +12,9 @@ void storage_db_close(storage_db_t *db);
 /* Refuses a file that is corrupt, of another owner or newer; brings an older one up to date. The writing connection's. */
 int storage_db_prepare(storage_db_t *db, const char *path, const storage_schema_t *schema, diag_t *diag);
 
+/* SQLite keeps a number for "whose file is this" in its header: this one for files of that owner. */
+int64_t storage_db_owner_id(const char *owner);
+
 /* BEGIN IMMEDIATE, SAVEPOINT and so on: fixed texts. */
 int storage_db_command(storage_db_t *db, const char *sql);
 /* From now on, statements are refused or, if they only read, ended with SMPL_ETIMEOUT after ms; 0: no limit. */

@@ -1,0 +1,362 @@
+#include "app/accounts/revocations.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/accounts/account_store.h"
+#include "app/services/data_file.h"
+#include "app/services/identity.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/text.h"
+
+#define HEADER "smpl-app revocations of database "
+
+enum {
+  HEADER_LEN = sizeof HEADER - 1 + UUID_TEXT_MAX, /* with its newline, which takes the place of the NUL */
+  TAIL_BYTES = 4096,                              /* of the file's end, where its last line is looked for */
+};
+
+struct revocations {
+  storage_t *storage;
+  char *path; /* NULL: no file */
+  uv_timer_t timer;
+  storage_job_t job; /* writes what is missing in the file */
+  bool busy, stopping;
+  bool failing;  /* writer thread: said in the log */
+  int64_t last;  /* the last N in the file when it was opened: later rows are not in it */
+  bool compared; /* rows have been marked so */
+  void (*stopped)(void *ctx);
+  void *stopped_ctx;
+};
+
+static const char *const kinds[] = {[REVOCATION_KEY] = "key", [REVOCATION_ACCOUNT] = "account"};
+
+/* ---- lines ---- */
+
+typedef struct line {
+  int64_t n, at;
+  revocation_kind_t kind;
+  char id[UUID_TEXT_MAX];
+} line_t;
+
+/* False: torn, or none of ours. text has no newline. */
+static bool parse_line(const char *text, line_t *out)
+{
+  char when[CLOCK_ISO_MAX + 1], kind[16], id[UUID_TEXT_MAX + 1], more;
+  uint64_t at = 0;
+  long long n = 0;
+  if (sscanf(text, "%lld %25s %15s %37s%c", &n, when, kind, id, &more) != 4 || n <= 0 ||
+      time_parse(when, &at) || !uuid_valid(id))
+    return false;
+  *out = (line_t){.n = n, .at = (int64_t)at};
+  memcpy(out->id, id, sizeof out->id);
+  out->kind = strcmp(kind, kinds[REVOCATION_KEY]) == 0 ? REVOCATION_KEY : REVOCATION_ACCOUNT;
+  return strcmp(kind, kinds[out->kind]) == 0;
+}
+
+/* ---- the file, opened by the service ---- */
+
+static int read_last(int fd, off_t size, int64_t *last)
+{
+  char tail[TAIL_BYTES + 1];
+  off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+  ssize_t n = pread(fd, tail, TAIL_BYTES, from);
+  if (n < 0)
+    return SMPL_ESYS;
+  tail[n] = '\0';
+  *last = 0;
+  for (char *at = tail, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+    line_t line;
+    *end = '\0';
+    if (parse_line(at, &line) && line.n > *last)
+      *last = line.n;
+  }
+  return SMPL_OK;
+}
+
+static int begin_file(int fd, const char *path, const char *database, diag_t *diag)
+{
+  char text[HEADER_LEN + 1];
+  snprintf(text, sizeof text, HEADER "%s\n", database);
+  if (ftruncate(fd, 0) != 0 || write(fd, text, HEADER_LEN) != HEADER_LEN || fsync(fd) != 0)
+    return diag_fail_errno(diag, "revocations: %s", path);
+  return data_file_sync_folder(path, diag);
+}
+
+/* Under flock: two instances may start at once. A file shorter than its header is one that a crash left at
+ * its beginning. */
+static int open_locked(int fd, const char *path, const char *database, int64_t *last, diag_t *diag)
+{
+  char head[HEADER_LEN + 1];
+  struct stat st;
+  if (fstat(fd, &st) != 0)
+    return diag_fail_errno(diag, "revocations: %s", path);
+  if (!S_ISREG(st.st_mode) || (st.st_mode & 022) != 0)
+    return diag_fail(diag, SMPL_EINVAL, "revocations: %s: %s", path,
+                     S_ISREG(st.st_mode) ? "others can write it" : "not a regular file");
+  ssize_t n = pread(fd, head, HEADER_LEN, 0);
+  if (n < 0)
+    return diag_fail_errno(diag, "revocations: %s", path);
+  head[n] = '\0';
+  *last = 0;
+  if (n < HEADER_LEN &&
+      strncmp(head, HEADER, (size_t)n < sizeof HEADER - 1 ? (size_t)n : sizeof HEADER - 1) == 0)
+    return begin_file(fd, path, database, diag);
+  if (strncmp(head, HEADER, sizeof HEADER - 1) != 0 || head[HEADER_LEN - 1] != '\n')
+    return diag_fail(diag, SMPL_EINVAL, "revocations: %s: not a file of revocations", path);
+  head[HEADER_LEN - 1] = '\0';
+  if (strcmp(head + sizeof HEADER - 1, database) != 0)
+    return diag_fail(
+        diag, SMPL_EINVAL,
+        "revocations: %s: of another database (%s, this one is %s): restore a backup of that one, or "
+        "move the file away if its accounts are given up",
+        path, head + sizeof HEADER - 1, database);
+  return read_last(fd, st.st_size, last) ? diag_fail_errno(diag, "revocations: %s", path) : SMPL_OK;
+}
+
+static int open_file(const char *path, const char *database, int64_t *last, diag_t *diag)
+{
+  int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (fd < 0)
+    return diag_fail_errno(diag, "revocations: %s", path);
+  int err = flock(fd, LOCK_EX) != 0 ? diag_fail_errno(diag, "revocations: %s", path)
+                                    : open_locked(fd, path, database, last, diag);
+  close(fd);
+  return err;
+}
+
+/* ---- writing: on the writer thread, under the database's own lock ---- */
+
+/* A torn line before it is ended first. */
+static int append(int fd, const char *text, size_t len)
+{
+  struct stat st;
+  char end = '\n';
+  if (fstat(fd, &st) != 0 || st.st_size < HEADER_LEN || pread(fd, &end, 1, st.st_size - 1) != 1 ||
+      (end != '\n' && write(fd, "\n", 1) != 1))
+    return SMPL_ESYS;
+  errno = ENOSPC; /* of a write that took a part */
+  return write(fd, text, len) == (ssize_t)len && fdatasync(fd) == 0 ? SMPL_OK : SMPL_ESYS;
+}
+
+static int append_to_file(revocations_t *r, const char *text, size_t len)
+{
+  int fd = open(r->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  int err = fd < 0 ? SMPL_ESYS : append(fd, text, len);
+  if (err && !r->failing)
+    log_error("revocations: %s: %s: they are in force, and their lines follow when it can be written",
+              r->path, strerror(errno));
+  if (!err && r->failing)
+    log_info("revocations: %s can be written again", r->path);
+  r->failing = err != SMPL_OK;
+  if (fd >= 0)
+    close(fd);
+  return err;
+}
+
+/* As text; *last: the N of the last one. */
+static int compose(storage_db_t *db, char *text, size_t cap, size_t *used, int64_t *last)
+{
+  int row;
+  char when[CLOCK_ISO_MAX];
+  storage_stmt_t *stmt =
+      storage_query(db, "SELECT n, at, kind, subject FROM revocations WHERE written = 0 ORDER BY n LIMIT ?1",
+                    STORAGE_ARGS(STORAGE_INT(REVOCATIONS_BATCH)));
+  while ((row = storage_step(stmt)) == 1) {
+    *last = storage_int(stmt, 0);
+    int n = snprintf(text + *used, cap - *used, "%lld %s %s %s\n", (long long)*last,
+                     clock_format_iso(when, (uint64_t)storage_int(stmt, 1)), storage_text(stmt, 2),
+                     storage_text(stmt, 3));
+    *used += n > 0 && (size_t)n < cap - *used ? (size_t)n : 0;
+  }
+  return row;
+}
+
+/* What the file misses; an error is the database's alone. */
+static int write_missing(storage_db_t *db, revocations_t *r)
+{
+  size_t used = 0, cap = (size_t)REVOCATIONS_BATCH * REVOCATION_LINE_MAX;
+  int64_t last = 0;
+  char *text = malloc(cap);
+  if (text == NULL)
+    return SMPL_OK; /* later */
+  int err = compose(db, text, cap, &used, &last);
+  if (!err && used > 0 && append_to_file(r, text, used) == SMPL_OK)
+    err = storage_exec(db, "UPDATE revocations SET written = 1 WHERE written = 0 AND n <= ?1",
+                       STORAGE_ARGS(STORAGE_INT(last)), NULL);
+  free(text);
+  return err;
+}
+
+int revocations_add(storage_db_t *db, revocations_t *r, revocation_kind_t kind, const char *id, int64_t now)
+{
+  int err = storage_exec(db, "INSERT OR IGNORE INTO revocations (kind, subject, at) VALUES (?1, ?2, ?3)",
+                         STORAGE_ARGS(STORAGE_TEXT(kinds[kind]), STORAGE_TEXT(id), STORAGE_INT(now)), NULL);
+  return err || r == NULL || r->path == NULL ? err : write_missing(db, r);
+}
+
+/* ---- what is missing, written later ---- */
+
+static int run_missing(storage_db_t *db, storage_job_t *job)
+{
+  revocations_t *r = (revocations_t *)((char *)job - offsetof(revocations_t, job));
+  int err = r->compared ? SMPL_OK
+                        : storage_exec(db, "UPDATE revocations SET written = 0 WHERE written = 1 AND n > ?1",
+                                       STORAGE_ARGS(STORAGE_INT(r->last)), NULL);
+  return err ? err : write_missing(db, r);
+}
+
+static void on_missing(storage_job_t *job, int err)
+{
+  revocations_t *r = (revocations_t *)((char *)job - offsetof(revocations_t, job));
+  r->busy = false;
+  r->compared = r->compared || !err;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  revocations_t *r = timer->data;
+  int64_t missing = 0;
+  int err = storage_number(storage_reader(r->storage),
+                           "SELECT count(*) FROM (SELECT 1 FROM revocations WHERE written = 0 LIMIT 1)",
+                           STORAGE_NO_ARGS, &missing);
+  if (r->busy || r->stopping || (r->compared && (err || missing == 0)))
+    return;
+  r->job.run = run_missing;
+  r->job.done = on_missing;
+  r->busy = storage_write(r->storage, &r->job) == SMPL_OK;
+}
+
+int revocations_new(uv_loop_t *loop, storage_t *storage, const char *path, revocations_t **out, diag_t *diag)
+{
+  identity_t identity;
+  revocations_t *r = calloc(1, sizeof *r);
+  *out = NULL;
+  if (r == NULL || (path != NULL && (r->path = strdup(path)) == NULL)) {
+    free(r);
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  }
+  int err = identity_read(storage_reader(storage), &identity);
+  if (err)
+    diag_fail(diag, err, "the database's identity cannot be read: %s", smpl_strerror(err));
+  if (!err && path != NULL)
+    err = open_file(path, identity.database, &r->last, diag);
+  if (err) {
+    revocations_free(r);
+    return err;
+  }
+  r->storage = storage;
+  uv_timer_init(loop, &r->timer);
+  r->timer.data = r;
+  if (path != NULL)
+    uv_timer_start(&r->timer, on_timer, 0, REVOCATIONS_RETRY_MS);
+  *out = r;
+  return SMPL_OK;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+  revocations_t *r = handle->data;
+  r->stopped(r->stopped_ctx);
+}
+
+void revocations_stop(revocations_t *r, void (*done)(void *ctx), void *ctx)
+{
+  r->stopping = true;
+  r->stopped = done;
+  r->stopped_ctx = ctx;
+  uv_close((uv_handle_t *)&r->timer, on_timer_closed);
+}
+
+void revocations_free(revocations_t *r)
+{
+  if (r == NULL)
+    return;
+  free(r->path);
+  free(r);
+}
+
+const char *revocations_path(const revocations_t *r)
+{
+  return r->path;
+}
+
+/* ---- a restored database ---- */
+
+static int apply_line(storage_db_t *db, const line_t *line, int64_t *applied)
+{
+  int64_t changed = 0;
+  int err = storage_exec(db,
+                         "INSERT OR IGNORE INTO revocations (n, kind, subject, at, written)"
+                         " VALUES (?1, ?2, ?3, ?4, 1)",
+                         STORAGE_ARGS(STORAGE_INT(line->n), STORAGE_TEXT(kinds[line->kind]),
+                                      STORAGE_TEXT(line->id), STORAGE_INT(line->at)),
+                         NULL);
+  if (!err && line->kind == REVOCATION_KEY)
+    err = storage_exec(
+        db, "UPDATE api_keys SET status = 'REVOKED', updated_at = ?2 WHERE id = ?1 AND status = 'ACTIVE'",
+        STORAGE_ARGS(STORAGE_TEXT(line->id), STORAGE_INT(line->at)), &changed);
+  if (!err && line->kind == REVOCATION_ACCOUNT) {
+    err = account_delete(db, line->id, line->at);
+    changed = err == SMPL_OK;
+    err = err == SMPL_ENOENT ? SMPL_OK : err;
+  }
+  *applied += changed;
+  return err;
+}
+
+static int apply_lines(storage_db_t *db, FILE *f, int64_t *last, int64_t *applied)
+{
+  char text[REVOCATION_LINE_MAX];
+  line_t line;
+  int err = SMPL_OK;
+  while (!err && fgets(text, sizeof text, f) != NULL) {
+    char *end = strchr(text, '\n');
+    if (end == NULL)
+      continue; /* torn, or no line of ours */
+    *end = '\0';
+    if (!parse_line(text, &line))
+      continue;
+    *last = line.n > *last ? line.n : *last;
+    err = apply_line(db, &line, applied);
+  }
+  return err ? err : ferror(f) ? SMPL_ESYS : SMPL_OK;
+}
+
+static bool is_of(FILE *f, const char *database)
+{
+  char head[HEADER_LEN + 1];
+  return fgets(head, sizeof head, f) != NULL && strncmp(head, HEADER, sizeof HEADER - 1) == 0 &&
+         head[HEADER_LEN - 1] == '\n' && strncmp(head + sizeof HEADER - 1, database, UUID_TEXT_MAX - 1) == 0;
+}
+
+int revocations_apply(storage_db_t *db, const char *path, revocations_found_t *found, int64_t *applied,
+                      diag_t *diag)
+{
+  identity_t identity;
+  int64_t in_backup = 0, last = 0;
+  *applied = 0;
+  *found = path == NULL ? REVOCATIONS_NOT_CONFIGURED : REVOCATIONS_MISSING;
+  FILE *f = path != NULL ? fopen(path, "re") : NULL;
+  if (f == NULL)
+    return path == NULL || errno == ENOENT ? SMPL_OK : diag_fail_errno(diag, "revocations: %s", path);
+  int err = identity_read(db, &identity);
+  if (!err)
+    err = storage_number(db, "SELECT coalesce(max(n), 0) FROM revocations WHERE written = 1", STORAGE_NO_ARGS,
+                         &in_backup);
+  *found = REVOCATIONS_OTHER;
+  if (!err && is_of(f, identity.database)) {
+    err = apply_lines(db, f, &last, applied);
+    *found = last >= in_backup ? REVOCATIONS_COMPLETE : REVOCATIONS_BEHIND;
+  }
+  fclose(f);
+  return err ? diag_fail(diag, err, "revocations: %s: %s", path, smpl_strerror(err)) : SMPL_OK;
+}

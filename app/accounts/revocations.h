@@ -1,0 +1,54 @@
+/* What may not come back by a restore: revoked and deleted keys, deleted accounts. They are rows of the
+ * database, and also lines of a file that lies elsewhere, on another disk where there is one: appended and
+ * synced before the revocation is acknowledged. A restored database is compared with that file.
+ *
+ * The file: "smpl-app revocations of database ID", then lines of "N TIME key|account ID". A line that a
+ * crash has torn counts as none.
+ *
+ * Where the file cannot be written, revocations take effect all the same, and their lines follow later: a
+ * customer must be able to revoke a key. ready and metrics tell of it. */
+#pragma once
+
+#include <uv.h>
+
+#include "app/services/storage.h"
+
+enum {
+  REVOCATIONS_RETRY_MS = 5000, /* between two looks for lines that are missing in the file */
+  REVOCATIONS_BATCH = 256,     /* lines written by one job */
+  REVOCATION_LINE_MAX = 128,
+};
+
+typedef enum revocation_kind { REVOCATION_KEY, REVOCATION_ACCOUNT } revocation_kind_t;
+
+typedef struct revocations revocations_t;
+
+/* Opens the file, or makes it if there is none: then all rows are written again. path NULL: there is no
+ * file, and rows are kept alone. SMPL_EINVAL: the file is of another database, or no such file; SMPL_ESYS,
+ * SMPL_ENOMEM. */
+int revocations_new(uv_loop_t *loop, storage_t *storage, const char *path, revocations_t **out, diag_t *diag);
+/* As outbox_stop: free after storage_close. */
+void revocations_stop(revocations_t *revocations, void (*done)(void *ctx), void *ctx);
+void revocations_free(revocations_t *revocations);
+
+/* NULL: there is no file. */
+const char *revocations_path(const revocations_t *revocations);
+
+/* Writer thread, in the job that revokes: the row and, if it can be written, the line. revocations NULL:
+ * the row alone. */
+int revocations_add(storage_db_t *db, revocations_t *revocations, revocation_kind_t kind, const char *id,
+                    int64_t now);
+
+/* What a restore finds. */
+typedef enum revocations_found {
+  REVOCATIONS_COMPLETE,
+  REVOCATIONS_NOT_CONFIGURED,
+  REVOCATIONS_MISSING,
+  REVOCATIONS_OTHER, /* another database's, or no such file */
+  REVOCATIONS_BEHIND /* it has less than the backup itself */
+} revocations_found_t;
+
+/* Writing connection, in a transaction: revokes in the restored database what the file lists. *applied:
+ * keys and accounts that this changed. SMPL_ESYS when it cannot be read, with diag. */
+int revocations_apply(storage_db_t *db, const char *path, revocations_found_t *found, int64_t *applied,
+                      diag_t *diag);
