@@ -10,7 +10,7 @@
 
 /* Name in the configuration, and what it lets a caller do. */
 #define OPERATION_LIST(X)                                                                                    \
-  X(PROVISION, "provision", "create accounts and API keys, and tell a service of an account")                \
+  X(PROVISION, "provision", "create and delete accounts, create API keys, and tell a service of an account")  \
   X(INTROSPECT, "introspect", "ask whose an API key is")
 
 typedef enum operation {
