@@ -221,7 +221,7 @@ static void *serve_udp(void *arg)
   for (;;) {
     socklen_t fl = sizeof from;
     ssize_t n = recvfrom(f->udp, q, sizeof q, 0, (struct sockaddr *)&from, &fl);
-    if (n <= 1)
+    if (n <= 0)
       return NULL;
     f->source = ntohl(from.sin_addr.s_addr);
     f->udp_asked++;
@@ -285,9 +285,7 @@ static void fake_start(fake_t *f, behaviour_t how)
 
 static void fake_stop(fake_t *f)
 {
-  struct sockaddr_storage sa;
-  socklen_t len = endpoint_to_sockaddr(&f->at, &sa);
-  sendto(f->udp, "", 1, 0, (struct sockaddr *)&sa, len);
+  shutdown(f->udp, SHUT_RDWR); /* wakes whoever reads, also where a datagram would find no room */
   shutdown(f->tcp, SHUT_RDWR);
   pthread_join(f->threads[0], NULL);
   pthread_join(f->threads[1], NULL);
