@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
-#include "common/file.h"
+#include "common/text.h"
 
 enum { ALGORITHMS_MAX = 512 };
 
@@ -22,13 +22,19 @@ typedef struct known {
   unsigned line;
 } known_t;
 
-struct trust {
-  char host[TRUST_HOST_MAX];
-  char algorithms[ALGORITHMS_MAX];
+/* What lines say that name the host in one way. */
+typedef struct lines {
+  char host[TRUST_HOST_MAX]; /* as it has to be written there; "": no line counts */
   known_t keys[TRUST_KEYS_MAX];
   size_t count;
-  ssh_key authorities[TRUST_AUTHORITIES_MAX]; /* of @cert-authority lines about this host */
+  ssh_key authorities[TRUST_AUTHORITIES_MAX]; /* of @cert-authority lines */
   size_t authority_count;
+} lines_t;
+
+struct trust {
+  char algorithms[ALGORITHMS_MAX];
+  lines_t own;   /* "[host]:port"; "host" at port 22 */
+  lines_t plain; /* "host", at another port: where no line of the port's has a key, these count */
 };
 
 /* Best first. The name of a key's type in known_hosts, and what to ask for when such a key is on file. */
@@ -43,10 +49,20 @@ static const struct kind {
     {SSH_KEYTYPE_RSA, "rsa-sha2-512,rsa-sha2-256"},
 };
 
+static bool has_keys(const lines_t *lines)
+{
+  for (size_t i = 0; i < lines->count; i++) {
+    if (!lines->keys[i].revoked)
+      return true;
+  }
+  return false;
+}
+
 static bool on_file(const trust_t *trust, enum ssh_keytypes_e type)
 {
-  for (size_t i = 0; i < trust->count; i++) {
-    if (!trust->keys[i].revoked && ssh_key_type(trust->keys[i].key) == type)
+  const lines_t *lines = has_keys(&trust->own) ? &trust->own : &trust->plain;
+  for (size_t i = 0; i < lines->count; i++) {
+    if (!lines->keys[i].revoked && ssh_key_type(lines->keys[i].key) == type)
       return true;
   }
   return false;
@@ -55,6 +71,7 @@ static bool on_file(const trust_t *trust, enum ssh_keytypes_e type)
 static void list_algorithms(trust_t *trust)
 {
   size_t used = 0;
+  trust->algorithms[0] = '\0';
   for (int known = 1; known >= 0; known--) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       if (on_file(trust, kinds[i].type) != (known == 1))
@@ -83,22 +100,50 @@ static bool settle_patterns(char *hosts, size_t len, bool revoked)
   return revoked;
 }
 
+/* libssh takes "[host]:22" for host as well. It says nothing of other ports: such patterns are made to match nothing. */
+static void drop_ports(char *hosts)
+{
+  for (char *at = hosts; *at && *at != ' '; at += strcspn(at, ", "), at += *at == ',') {
+    for (size_t i = 0, len = *at == '[' ? strcspn(at, ", ") : 0; i < len; i++)
+      at[i] = '-';
+  }
+}
+
 /* @cert-authority. A line with an excluding pattern is left out, as are those beyond the limit: less is trusted. */
-static void note_authority(trust_t *trust, const char *line)
+static void note_authority(lines_t *lines, const char *line)
 {
   struct ssh_knownhosts_entry *entry = NULL;
-  line += strcspn(line, " ");
-  line += strspn(line, " ");
-  if (trust->authority_count == TRUST_AUTHORITIES_MAX || memchr(line, '!', strcspn(line, " ")) ||
-      ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
+  if (lines->authority_count == TRUST_AUTHORITIES_MAX || memchr(line, '!', strcspn(line, " ")) ||
+      ssh_known_hosts_parse_line(lines->host, line, &entry) != SSH_OK)
     return;
-  trust->authorities[trust->authority_count++] = entry->publickey;
+  lines->authorities[lines->authority_count++] = entry->publickey;
   entry->publickey = NULL;
   ssh_knownhosts_entry_free(entry);
 }
 
-/* One line, without its newline. What cannot be understood says nothing. SMPL_ELIMIT: it revokes a key, and
- * there is no room to keep that in mind. */
+/* SMPL_ELIMIT: it revokes a key, and there is no room to keep that in mind. */
+static int note_key(lines_t *lines, const char *line, known_t known, diag_t *diag)
+{
+  struct ssh_knownhosts_entry *entry = NULL;
+  if (ssh_known_hosts_parse_line(lines->host, line, &entry) != SSH_OK)
+    return SMPL_OK;
+  bool fits = lines->count < TRUST_KEYS_MAX;
+  if (fits) {
+    known.key = entry->publickey;
+    lines->keys[lines->count++] = known;
+    entry->publickey = NULL;
+  }
+  ssh_knownhosts_entry_free(entry);
+  if (!fits && known.revoked)
+    return diag_fail(
+        diag, SMPL_ELIMIT,
+        "%s, line %u: this @revoked key of %s comes after %d other keys and could not be heeded: "
+        "remove lines above it that are no longer needed",
+        known.file, known.line, lines->host, TRUST_KEYS_MAX);
+  return SMPL_OK;
+}
+
+/* One line, without its newline. What cannot be understood says nothing. SMPL_ELIMIT as above. */
 static int read_line(trust_t *trust, char *line, const char *file, unsigned number, diag_t *diag)
 {
   bool revoked = is_revocation(line);
@@ -110,26 +155,24 @@ static int read_line(trust_t *trust, char *line, const char *file, unsigned numb
   if (revoked)
     line += strcspn(line, " ");
   line += strspn(line, " ");
-  if (!revoked && strncmp(line, "@cert-authority ", 16) == 0)
-    note_authority(trust, line);
-  if (*line == '#' || *line == '@' || *line == '\0' || !settle_patterns(line, strcspn(line, " "), revoked))
-    return SMPL_OK;
-  struct ssh_knownhosts_entry *entry = NULL;
-  if (ssh_known_hosts_parse_line(trust->host, line, &entry) != SSH_OK)
-    return SMPL_OK;
-  bool fits = trust->count < TRUST_KEYS_MAX;
-  if (fits) {
-    trust->keys[trust->count++] = (known_t){entry->publickey, revoked, file, number};
-    entry->publickey = NULL;
+  lines_t *const both[] = {&trust->own, &trust->plain};
+  bool authority = !revoked && strncmp(line, "@cert-authority ", 16) == 0;
+  if (authority)
+    line += 16 + strspn(line + 16, " ");
+  bool key = !authority && *line != '#' && *line != '@' && *line != '\0' &&
+             settle_patterns(line, strcspn(line, " "), revoked);
+  int err = SMPL_OK;
+  for (size_t i = 0; i < 2 && !err; i++) {
+    if (!both[i]->host[0])
+      continue;
+    if (i > 0)
+      drop_ports(line);
+    if (authority)
+      note_authority(both[i], line);
+    else if (key)
+      err = note_key(both[i], line, (known_t){NULL, revoked, file, number}, diag);
   }
-  ssh_knownhosts_entry_free(entry);
-  if (!fits && revoked)
-    return diag_fail(
-        diag, SMPL_ELIMIT,
-        "%s, line %u: this @revoked key of %s comes after %d other keys and could not be heeded: "
-        "remove lines above it that are no longer needed",
-        file, number, trust->host, TRUST_KEYS_MAX);
-  return SMPL_OK;
+  return err;
 }
 
 /* A line that is too long says nothing, unless it revokes: that must not go unheard. */
@@ -142,30 +185,64 @@ static int judge_length(const char *line, size_t len, const char *file, unsigned
                    number, TRUST_LINE_MAX - 1);
 }
 
+typedef struct reader {
+  char line[TRUST_LINE_MAX + 1]; /* its beginning, when it is longer */
+  size_t len;                    /* of the whole line, without its newline */
+  size_t bytes;                  /* read so far */
+} reader_t;
+
+/* The next line; false at the end. */
+static bool next_line(FILE *in, reader_t *r)
+{
+  int c = EOF;
+  r->len = 0;
+  while (r->bytes <= TRUST_FILE_MAX && (c = getc_unlocked(in)) != EOF && c != '\n') {
+    if (r->len < TRUST_LINE_MAX)
+      r->line[r->len] = (char)c;
+    r->len++;
+    r->bytes++;
+  }
+  r->bytes++;
+  r->line[r->len < TRUST_LINE_MAX ? r->len : TRUST_LINE_MAX] = '\0';
+  return c == '\n' || r->len > 0;
+}
+
+static int read_lines(trust_t *trust, FILE *in, const char *file, diag_t *diag)
+{
+  reader_t *r = calloc(1, sizeof *r);
+  int err = r ? SMPL_OK : diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  for (unsigned number = 1; !err && next_line(in, r); number++) {
+    err = judge_length(r->line, r->len, file, number, diag);
+    if (!err && r->len < TRUST_LINE_MAX)
+      err = read_line(trust, r->line, file, number, diag);
+  }
+  if (!err && r->bytes > TRUST_FILE_MAX && !feof(in))
+    err = diag_fail(diag, SMPL_ELIMIT, "known hosts: %s: more than %d MiB", file, TRUST_FILE_MAX >> 20);
+  if (!err && ferror(in))
+    err = diag_fail_errno(diag, "known hosts: %s", file);
+  free(r);
+  return err;
+}
+
 static int read_file(trust_t *trust, const char *file, diag_t *diag)
 {
-  char *data = NULL;
-  size_t len;
-  diag_t inner = {0};
-  int err = file_read(file, TRUST_FILE_MAX, &data, &len, &inner);
-  if (err == SMPL_ENOENT || strcmp(file, "/dev/null") == 0) /* the usual way to say: none */
+  FILE *in = fopen(file, "re");
+  if (!in && errno == ENOENT)
     return SMPL_OK;
-  if (err)
-    return diag_fail(diag, err, "known hosts: %s", inner.text);
-  unsigned number = 0;
-  for (char *line = data; line < data + len && !err;) {
-    char *end = memchr(line, '\n', (size_t)(data + len - line));
-    if (!end)
-      end = data + len;
-    *end = '\0';
-    number++;
-    err = judge_length(line, (size_t)(end - line), file, number, diag);
-    if (!err && end - line < TRUST_LINE_MAX)
-      err = read_line(trust, line, file, number, diag);
-    line = end + 1;
-  }
-  free(data);
+  if (!in)
+    return diag_fail_errno(diag, "known hosts: %s", file);
+  int err = read_lines(trust, in, file, diag);
+  fclose(in);
   return err;
+}
+
+/* As ssh writes and looks for it: in lower case, with the port unless it is the usual one. */
+static int name_host(lines_t *lines, const char *host, uint16_t port)
+{
+  int n = snprintf(lines->host, sizeof lines->host, port == 22 ? "%s" : "[%s]:%u", host, port);
+  for (char *c = lines->host; *c; c++)
+    *c = text_lower(*c);
+  return n > 0 && (size_t)n < sizeof lines->host ? SMPL_OK : SMPL_ELIMIT;
 }
 
 int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,
@@ -175,8 +252,9 @@ int trust_load(const char *const *files, size_t count, const char *host, uint16_
   trust_t *trust = calloc(1, sizeof *trust);
   if (!trust)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int n = snprintf(trust->host, sizeof trust->host, port == 22 ? "%s" : "[%s]:%u", host, port);
-  int err = n > 0 && (size_t)n < sizeof trust->host ? SMPL_OK : SMPL_ELIMIT;
+  int err = name_host(&trust->own, host, port);
+  if (!err && port != 22)
+    err = name_host(&trust->plain, host, 22);
   for (size_t i = 0; !err && i < count; i++)
     err = read_file(trust, files[i], diag);
   if (err) {
@@ -188,20 +266,37 @@ int trust_load(const char *const *files, size_t count, const char *host, uint16_
   return SMPL_OK;
 }
 
+int trust_add(trust_t *trust, char *text, const char *source, diag_t *diag)
+{
+  FILE *in = text[0] ? fmemopen(text, strlen(text), "r") : NULL;
+  if (!in)
+    return text[0] ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
+  int err = read_lines(trust, in, source, diag);
+  fclose(in);
+  list_algorithms(trust);
+  return err;
+}
+
+static void free_lines(lines_t *lines)
+{
+  for (size_t i = 0; i < lines->count; i++)
+    ssh_key_free(lines->keys[i].key);
+  for (size_t i = 0; i < lines->authority_count; i++)
+    ssh_key_free(lines->authorities[i]);
+}
+
 void trust_free(trust_t *trust)
 {
   if (!trust)
     return;
-  for (size_t i = 0; i < trust->count; i++)
-    ssh_key_free(trust->keys[i].key);
-  for (size_t i = 0; i < trust->authority_count; i++)
-    ssh_key_free(trust->authorities[i]);
+  free_lines(&trust->own);
+  free_lines(&trust->plain);
   free(trust);
 }
 
 const char *trust_host(const trust_t *trust)
 {
-  return trust->host;
+  return trust->own.host;
 }
 
 const char *trust_algorithms(const trust_t *trust)
@@ -209,9 +304,44 @@ const char *trust_algorithms(const trust_t *trust)
   return trust->algorithms;
 }
 
+static bool in_list(const char *list, const char *name, size_t len)
+{
+  for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
+    if (strcspn(at, ",") == len && memcmp(at, name, len) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* Whether a key is on file with which this algorithm signs. */
+static bool is_of_known(const trust_t *trust, const char *name, size_t len)
+{
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (in_list(kinds[i].algorithms, name, len))
+      return on_file(trust, kinds[i].type);
+  }
+  return false;
+}
+
+char *trust_choose(const trust_t *trust, const char *wanted, char *buf, size_t cap)
+{
+  size_t used = 0;
+  buf[0] = '\0';
+  for (int known = 1; known >= 0; known--) {
+    for (const char *at = wanted; *at; at += strcspn(at, ","), at += *at == ',') {
+      size_t len = strcspn(at, ",");
+      if (!in_list(trust->algorithms, at, len) || is_of_known(trust, at, len) != (known == 1) ||
+          used + len + 2 > cap)
+        continue;
+      used += (size_t)snprintf(buf + used, cap - used, "%s%.*s", used ? "," : "", (int)len, at);
+    }
+  }
+  return buf;
+}
+
 bool trust_has_authority(const trust_t *trust)
 {
-  return trust->authority_count > 0;
+  return trust->own.authority_count + trust->plain.authority_count > 0;
 }
 
 static bool is_key(ssh_key key, const char *base64)
@@ -224,25 +354,28 @@ static bool is_key(ssh_key key, const char *base64)
 
 bool trust_is_authority(const trust_t *trust, const uint8_t *key, size_t len)
 {
-  bool found = false;
+  const lines_t *const both[] = {&trust->own, &trust->plain};
+  bool found = false, revoked = false;
   char *base64 = len < TRUST_LINE_MAX ? malloc(len / 3 * 4 + 8) : NULL;
   if (!base64 || EVP_EncodeBlock((unsigned char *)base64, key, (int)len) < 0) {
     free(base64);
     return false;
   }
-  for (size_t i = 0; i < trust->authority_count && !found; i++)
-    found = is_key(trust->authorities[i], base64);
-  for (size_t i = 0; i < trust->count && found; i++)
-    found = !trust->keys[i].revoked || !is_key(trust->keys[i].key, base64);
+  for (size_t k = 0; k < 2; k++) {
+    for (size_t i = 0; i < both[k]->authority_count && !found; i++)
+      found = is_key(both[k]->authorities[i], base64);
+    for (size_t i = 0; i < both[k]->count && !revoked; i++)
+      revoked = both[k]->keys[i].revoked && is_key(both[k]->keys[i].key, base64);
+  }
   free(base64);
-  return found;
+  return found && !revoked;
 }
 
-trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)
+static trust_verdict_t judge_lines(const lines_t *lines, ssh_key key)
 {
   trust_verdict_t verdict = TRUST_UNKNOWN;
-  for (size_t i = 0; i < trust->count; i++) {
-    const known_t *k = &trust->keys[i];
+  for (size_t i = 0; i < lines->count; i++) {
+    const known_t *k = &lines->keys[i];
     bool same = ssh_key_cmp(k->key, key, SSH_KEY_CMP_PUBLIC) == 0;
     if (k->revoked) {
       if (same)
@@ -257,6 +390,16 @@ trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)
       verdict = TRUST_OTHER_KIND;
   }
   return verdict;
+}
+
+/* As ssh: a line without a port vouches where nothing is on file for the port, and says nothing else. Unlike ssh, what it revokes is
+ * revoked for every port. */
+trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)
+{
+  trust_verdict_t own = judge_lines(&trust->own, key), plain = judge_lines(&trust->plain, key);
+  if (plain == TRUST_REVOKED || (own == TRUST_UNKNOWN && plain == TRUST_KNOWN))
+    return plain;
+  return own;
 }
 
 char *trust_fingerprint(ssh_key key, char *buf)
@@ -278,8 +421,8 @@ char *trust_describe_known(const trust_t *trust, char *buf, size_t cap)
 {
   size_t used = 0;
   buf[0] = '\0';
-  for (size_t i = 0; i < trust->count; i++) {
-    const known_t *k = &trust->keys[i];
+  for (size_t i = 0; i < trust->own.count; i++) {
+    const known_t *k = &trust->own.keys[i];
     char print[TRUST_FINGERPRINT_MAX];
     if (k->revoked)
       continue;
@@ -303,7 +446,7 @@ static int write_line(const trust_t *trust, const char *file, const char *type, 
   /* A newline before it, in case the last line has none: an empty line says nothing. */
   struct stat st;
   const char *gap = fstat(fd, &st) == 0 && st.st_size > 0 ? "\n" : "";
-  int n = snprintf(line, sizeof line, "%s%s %s %s\n", gap, trust->host, type, base64);
+  int n = snprintf(line, sizeof line, "%s%s %s %s\n", gap, trust->own.host, type, base64);
   bool written = n > 0 && (size_t)n < sizeof line && write(fd, line, (size_t)n) == n;
   int rc = written ? SMPL_OK : diag_fail_errno(diag, "%s", file);
   close(fd);

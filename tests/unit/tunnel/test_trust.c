@@ -115,7 +115,9 @@ static void test_names_ports_and_patterns(void **state)
       {"\t[bastion]:2222\tKEY\r", TRUST_KNOWN},
       {"[*]:2222 KEY", TRUST_KNOWN},
       {"* KEY", TRUST_KNOWN},
-      {"bastion KEY", TRUST_UNKNOWN},
+      {"bastion KEY", TRUST_KNOWN}, /* without a port: for every one */
+      {"BASTION KEY", TRUST_KNOWN},
+      {"[BASTION]:2222 KEY", TRUST_KNOWN},
       {"[bastion]:22 KEY", TRUST_UNKNOWN},
       {"[bastion]:22222 KEY", TRUST_UNKNOWN},
       {"bastion2 KEY", TRUST_UNKNOWN},
@@ -123,7 +125,7 @@ static void test_names_ports_and_patterns(void **state)
       {"*,![bastion]:2222 KEY", TRUST_UNKNOWN},
       {"@cert-authority * KEY", TRUST_UNKNOWN},
       {"@revoked * KEY", TRUST_REVOKED},
-      {"@revoked bastion KEY", TRUST_UNKNOWN},
+      {"@revoked bastion KEY", TRUST_REVOKED},
       {"\t@revoked\t*\tKEY\r", TRUST_REVOKED},
       {"@revoked *,!other KEY", TRUST_REVOKED},
       {"@revoked !other,[bastion]:2222 KEY", TRUST_REVOKED},
@@ -282,9 +284,120 @@ static void test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not
   trust_free(trust);
 }
 
+/* As ssh judges the same files (measured with OpenSSH 9.2), but for what is revoked without a port. */
+static void test_a_line_without_a_port_counts_where_the_port_has_no_key(void **state)
+{
+  const fixture_t *f = *state;
+  static const struct {
+    const char *first, *second; /* names before our key, and before the other one (of our kind, or ECDSA) */
+    bool ecdsa;
+    trust_verdict_t verdict;
+  } cases[] = {
+      {"bastion", NULL, false, TRUST_KNOWN},
+      {"bastion", "[bastion]:2222", false, TRUST_CHANGED},
+      {"bastion", "[bastion]:2222", true, TRUST_OTHER_KIND},
+      {"[bastion]:2222", "bastion", false, TRUST_KNOWN},
+      {NULL, "bastion", false, TRUST_UNKNOWN}, /* another port may well have another key */
+      {NULL, "bastion", true, TRUST_UNKNOWN},
+      {"bastion", "[bastion]:22", false, TRUST_KNOWN},
+      {"bastion", "@revoked [bastion]:2222", false, TRUST_KNOWN},
+      {"@revoked bastion", NULL, false, TRUST_REVOKED},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    FILE *out = fopen(f->file, "w");
+    if (cases[i].first)
+      fprintf(out, "%s %s\n", cases[i].first, f->ours_text);
+    if (cases[i].second)
+      fprintf(out, "%s %s\n", cases[i].second, cases[i].ecdsa ? f->ecdsa_text : f->other_text);
+    fclose(out);
+    trust_t *trust = load(f, "bastion", 2222);
+    if (trust_judge(trust, f->ours) != cases[i].verdict)
+      fail_msg("case %zu: %d", i, trust_judge(trust, f->ours));
+    trust_free(trust);
+  }
+  char text[4096];
+  snprintf(text, sizeof text, "[bastion]:2222 %s\n@revoked bastion %s\n", f->ours_text, f->ours_text);
+  write_lines(f, text);
+  trust_t *trust = load(f, "bastion", 2222);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_REVOKED); /* ssh connects */
+  trust_free(trust);
+  snprintf(text, sizeof text, "bastion %s\n", f->ecdsa_text);
+  write_lines(f, text);
+  trust = load(f, "bastion", 2222);
+  assert_int_equal(strncmp(trust_algorithms(trust), "ecdsa-sha2-nistp256,", 20), 0);
+  trust_free(trust);
+  snprintf(text, sizeof text, "bastion %s\n[bastion]:2222 %s\n", f->ecdsa_text, f->ours_text);
+  write_lines(f, text);
+  trust = load(f, "bastion", 2222);
+  assert_int_equal(strncmp(trust_algorithms(trust), "ssh-ed25519,", 12), 0);
+  trust_free(trust);
+}
+
+static void test_a_file_may_be_large_and_is_not_cut(void **state)
+{
+  const fixture_t *f = *state;
+  FILE *out = fopen(f->file, "w");
+  for (int i = 0; i < 6 << 10; i++)
+    fprintf(out, "host%d.example %-1000s\n", i, f->other_text);
+  fprintf(out, "bastion %s\n@revoked bastion %s", f->ours_text, f->other_text);
+  fclose(out);
+  trust_t *trust = load(f, "bastion", 22);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  assert_int_equal(trust_judge(trust, f->other), TRUST_REVOKED);
+  trust_free(trust);
+  for (int more = 0; more < 2; more++) { /* lines that say nothing, up to the limit and beyond it */
+    assert_int_equal(truncate(f->file, 0), 0);
+    assert_int_equal(truncate(f->file, TRUST_FILE_MAX + more * 2), 0);
+    assert_int_equal(load_error(f, "more than 64 MiB"), more ? SMPL_ELIMIT : SMPL_OK);
+  }
+}
+
+static void test_a_users_list_of_kinds_is_kept_to_with_the_known_ones_first(void **state)
+{
+  const fixture_t *f = *state;
+  char text[2048], chosen[512];
+  snprintf(text, sizeof text, "bastion %s\n", f->ecdsa_text);
+  write_lines(f, text);
+  trust_t *trust = load(f, "bastion", 22);
+  static const struct {
+    const char *wanted, *chosen;
+  } cases[] = {
+      {"ssh-ed25519,ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256,ssh-ed25519"},
+      {"ssh-ed25519-cert-v01@openssh.com,rsa-sha2-256,ssh-ed25519", "rsa-sha2-256,ssh-ed25519"},
+      {"ssh-ed25519", "ssh-ed25519"},
+      {"ssh-dss,x", ""},
+      {"", ""},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_string_equal(trust_choose(trust, cases[i].wanted, chosen, sizeof chosen), cases[i].chosen);
+  trust_free(trust);
+}
+
+static void test_lines_of_a_command_count_like_those_of_a_file(void **state)
+{
+  const fixture_t *f = *state;
+  write_lines(f, "");
+  trust_t *trust = load(f, "bastion", 2222);
+  char text[4096], none[] = "";
+  snprintf(text, sizeof text, "elsewhere %s\n[bastion]:2222 %s", f->other_text, f->ours_text);
+  assert_int_equal(trust_add(trust, none, "KnownHostsCommand", NULL), SMPL_OK);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_UNKNOWN);
+  assert_int_equal(trust_add(trust, text, "KnownHostsCommand", NULL), SMPL_OK);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_KNOWN);
+  assert_int_equal(trust_judge(trust, f->other), TRUST_CHANGED);
+  snprintf(text, sizeof text, "@revoked * %s\n", f->ours_text);
+  assert_int_equal(trust_add(trust, text, "KnownHostsCommand", NULL), SMPL_OK);
+  assert_int_equal(trust_judge(trust, f->ours), TRUST_REVOKED);
+  trust_free(trust);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_a_line_without_a_port_counts_where_the_port_has_no_key, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_file_may_be_large_and_is_not_cut, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_users_list_of_kinds_is_kept_to_with_the_known_ones_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_lines_of_a_command_count_like_those_of_a_file, setup, teardown),
       cmocka_unit_test_setup_teardown(test_names_ports_and_patterns, setup, teardown),
       cmocka_unit_test_setup_teardown(test_another_key_is_a_change_and_another_kind_is_not_trusted, setup,
                                       teardown),
