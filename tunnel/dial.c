@@ -27,6 +27,9 @@ typedef struct race {
   struct pollfd fds[DIAL_ADDRESSES_MAX]; /* -1: failed or not started */
   size_t pending;
   int error; /* of the last that failed */
+  const dial_from_t *from;
+  endpoint_t source[2]; /* of IPv4 and IPv6, from bind_address */
+  bool has_source[2];
 } race_t;
 
 static bool is_there(const race_t *race, const endpoint_t *ep)
@@ -59,7 +62,7 @@ static int look_up(race_t *race, const char *host, uint16_t port, diag_t *diag)
 {
   char service[8];
   snprintf(service, sizeof service, "%u", port);
-  struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  struct addrinfo hints = {.ai_family = race->from->family, .ai_socktype = SOCK_STREAM};
   struct addrinfo *list = NULL;
   int rc = getaddrinfo(host, service, &hints, &list);
   if (rc != 0)
@@ -67,6 +70,44 @@ static int look_up(race_t *race, const char *host, uint16_t port, diag_t *diag)
   interleave(race, list);
   freeaddrinfo(list);
   return race->count ? SMPL_OK : diag_fail(diag, SMPL_ENOENT, "the bastion %s has no address", host);
+}
+
+/* BindAddress: the first address of each family, as ssh takes it. */
+static int look_up_source(race_t *race, diag_t *diag)
+{
+  const char *name = race->from->bind_address;
+  struct addrinfo hints = {.ai_family = race->from->family,
+                           .ai_socktype = SOCK_STREAM,
+                           .ai_flags = AI_PASSIVE};
+  struct addrinfo *list = NULL;
+  if (!name)
+    return SMPL_OK;
+  int rc = getaddrinfo(name, NULL, &hints, &list);
+  if (rc != 0)
+    return diag_fail(diag, SMPL_ENOENT, "BindAddress %s cannot be found: %s", name, gai_strerror(rc));
+  for (const struct addrinfo *a = list; a; a = a->ai_next) {
+    int six = a->ai_family == AF_INET6;
+    if (!race->has_source[six] && endpoint_from_sockaddr(a->ai_addr, &race->source[six]) == SMPL_OK)
+      race->has_source[six] = true;
+  }
+  freeaddrinfo(list);
+  return SMPL_OK;
+}
+
+/* errno where it cannot be bound so. */
+static int bind_source(const race_t *race, int fd, int family)
+{
+  const char *interface = race->from->bind_interface;
+  int six = family == AF_INET6;
+  struct sockaddr_storage sa;
+  if (interface && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) < 0)
+    return errno;
+  if (!race->from->bind_address)
+    return 0;
+  if (!race->has_source[six])
+    return EADDRNOTAVAIL;
+  socklen_t len = endpoint_to_sockaddr(&race->source[six], &sa);
+  return bind(fd, (struct sockaddr *)&sa, len) < 0 ? errno : 0;
 }
 
 static void start_next(race_t *race)
@@ -79,7 +120,10 @@ static void start_next(race_t *race)
     race->error = errno;
     return;
   }
-  if (ssh_pump_prepare_socket(fd, USER_TIMEOUT_MS) != SMPL_OK ||
+  int unbound = bind_source(race, fd, sa.ss_family);
+  if (unbound)
+    errno = unbound;
+  if (unbound || ssh_pump_prepare_socket(fd, USER_TIMEOUT_MS) != SMPL_OK ||
       (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
     race->error = errno;
     close(fd);
@@ -130,7 +174,8 @@ static void describe_tried(const race_t *race, const char *host, char *buf, size
 
 static int run(race_t *race, int *fd)
 {
-  uint64_t until = clock_mono_ms() + DIAL_TIMEOUT_MS;
+  uint64_t until =
+      clock_mono_ms() + (race->from->timeout_s ? race->from->timeout_s * 1000ULL : DIAL_TIMEOUT_MS);
   race->error = ETIMEDOUT;
   for (;;) {
     if (race->started < race->count)
@@ -152,12 +197,14 @@ static int run(race_t *race, int *fd)
   }
 }
 
-int dial(const char *host, uint16_t port, int *fd, diag_t *diag)
+int dial(const char *host, uint16_t port, const dial_from_t *from, int *fd, diag_t *diag)
 {
-  race_t race = {0};
+  race_t race = {.from = from};
   for (size_t i = 0; i < DIAL_ADDRESSES_MAX; i++)
     race.fds[i].fd = -1;
   int err = look_up(&race, host, port, diag);
+  if (!err)
+    err = look_up_source(&race, diag);
   if (err)
     return err;
   err = run(&race, fd);

@@ -13,8 +13,16 @@ enum {
   DIAL_TIMEOUT_MS = 15000,
 };
 
+/* How ssh_config wants it. All zero: as the system chooses. */
+typedef struct dial_from {
+  int family;                 /* AF_INET, AF_INET6; 0: both */
+  const char *bind_address;   /* a name or address of this machine */
+  const char *bind_interface; /* a network interface */
+  unsigned timeout_s;         /* in place of DIAL_TIMEOUT_MS */
+} dial_from_t;
+
 /* A nonblocking connected socket with TCP_NODELAY. Negative error and a message that says what was tried. */
-int dial(const char *host, uint16_t port, int *fd, diag_t *diag);
+int dial(const char *host, uint16_t port, const dial_from_t *from, int *fd, diag_t *diag);
 
 /* The same through a program that connects its standard input and output to the bastion: a shell's command line.
  * *pid is the caller's to end. */

@@ -75,7 +75,7 @@ static int parse_host_port(const char *whole, const char *text, char *host, uint
   for (size_t i = 0; i < len; i++) {
     if (text[i] <= ' ' || text[i] > '~' || text[i] == '@' || text[i] == ',')
       return diag_fail(diag, SMPL_EINVAL, "bastion '%s': not a host's name or address", whole);
-    host[i] = text_lower(text[i]);
+    host[i] = text[i];
   }
   host[len] = '\0';
   *port = 0;

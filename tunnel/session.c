@@ -13,8 +13,11 @@
 #include "common/error.h"
 #include "common/ssh_pump.h"
 #include "common/ssh_wire.h"
+#include "common/text.h"
 #include "tunnel/authority.h"
 #include "tunnel/dial.h"
+#include "tunnel/known_command.h"
+#include "tunnel/revoked.h"
 #include "tunnel/trust.h"
 
 /* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
@@ -85,7 +88,34 @@ void session_memory_clear(session_memory_t *memory)
   memory->host_key = NULL;
 }
 
-static bool set_options(ssh_session session, const settings_t *o, const trust_t *trust, int fd)
+static const char *or_ours(const char *theirs, const char *ours)
+{
+  return theirs ? theirs : ours;
+}
+
+/* Names that libssh does not know are passed over; it fails where none is left. */
+static bool set_algorithms(ssh_session session, const settings_t *o, const trust_t *trust)
+{
+  char kinds[1024];
+  const char *ciphers = or_ours(o->compared[SETTINGS_CIPHERS], CIPHERS);
+  const char *macs = or_ours(o->compared[SETTINGS_MACS], MACS);
+  const char *wanted = o->compared[SETTINGS_HOST_KEYS], *size = o->compared[SETTINGS_RSA_SIZE];
+  uint64_t most = 0;
+  int bits = size && text_parse_u64(size, strlen(size), 65536, &most) == SMPL_OK ? (int)most : 0;
+  return ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, or_ours(o->compared[SETTINGS_KEX], KEX)) ==
+             SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, ciphers) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, ciphers) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HMAC_C_S, macs) == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_HMAC_S_C, macs) == SSH_OK &&
+         (bits == 0 || ssh_options_set(session, SSH_OPTIONS_RSA_MIN_SIZE, &bits) == SSH_OK) &&
+         ssh_options_set(session, SSH_OPTIONS_HOSTKEYS,
+                         wanted ? trust_choose(trust, wanted, kinds, sizeof kinds)
+                                : trust_algorithms(trust)) == SSH_OK;
+}
+
+/* libssh would put the kinds first that are on file in the usual known_hosts, whichever files count here. */
+static bool set_options(ssh_session session, const settings_t *o, int fd)
 {
   bool no = false;
   unsigned port = o->port;
@@ -94,13 +124,9 @@ static bool set_options(ssh_session session, const settings_t *o, const trust_t 
          ssh_options_set(session, SSH_OPTIONS_PORT, &port) == SSH_OK &&
          ssh_options_set(session, SSH_OPTIONS_USER, o->user) == SSH_OK &&
          ssh_options_set(session, SSH_OPTIONS_FD, &fd) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, KEX) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, CIPHERS) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, CIPHERS) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HMAC_C_S, MACS) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HMAC_S_C, MACS) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "none") == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, trust_algorithms(trust)) == SSH_OK;
+         ssh_options_set(session, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") == SSH_OK &&
+         ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "none") == SSH_OK;
 }
 
 /* The lines that a server may send before its version (RFC 4253 §4.2): one that turns everybody away says so
@@ -177,12 +203,14 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
 typedef enum consent { CONSENT_YES, CONSENT_NO, CONSENT_NOBODY_THERE } consent_t;
 
 /* authority: as for untrusted(). Somebody at the terminal reads the fingerprint and says yes. */
-static consent_t ask(session_memory_t *memory, const trust_t *trust, const char *authority, const char *kind,
-                     const char *print)
+static consent_t ask(session_memory_t *memory, settings_strict_t strict, const trust_t *trust,
+                     const char *authority, const char *kind, const char *print)
 {
   char question[1024];
   char answer[TRUST_FINGERPRINT_MAX + 8];
-  if (memory->again)
+  if (strict == SETTINGS_ACCEPT_NEW)
+    return CONSENT_YES;
+  if (memory->again || strict == SETTINGS_STRICT)
     return CONSENT_NOBODY_THERE;
   snprintf(question, sizeof question,
            "The bastion %s is not known here yet%s%s.\nIts %s key has the fingerprint %s.\n"
@@ -230,6 +258,8 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
   const char *kind = ssh_key_type_to_char(ssh_key_type(key));
   trust_fingerprint(key, print);
   trust_verdict_t verdict = trust_judge(trust, key);
+  if (o->revoked_host_keys && revoked_judge(o->revoked_host_keys, key, diag) != SMPL_OK)
+    return EXIT_NOT_TRUSTED;
   if (verdict == TRUST_UNKNOWN && memory->host_key &&
       ssh_key_cmp(memory->host_key, key, SSH_KEY_CMP_PUBLIC) == 0)
     verdict = TRUST_KNOWN;
@@ -247,7 +277,7 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
     }
   }
   consent_t consent =
-      verdict == TRUST_UNKNOWN ? ask(memory, trust, authority, kind, print) : CONSENT_NOBODY_THERE;
+      verdict == TRUST_UNKNOWN ? ask(memory, o->strict, trust, authority, kind, print) : CONSENT_NOBODY_THERE;
   if (consent == CONSENT_NO) {
     diag_fail(diag, SMPL_EDENIED,
               "the key of %s was not confirmed with 'yes' or its fingerprint: not connecting",
@@ -271,12 +301,52 @@ static void on_received(void *proof, const void *data, size_t len)
   proof_feed(proof, data, len);
 }
 
-static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory, const trust_t *trust,
-                             diag_t *diag)
+/* What the files say of the host, and KnownHostsCommand where there is one; key as there. Port 22: an alias goes without. */
+static int load_trust(settings_t *o, const options_t *options, ssh_key key, trust_t **trust, diag_t *diag)
 {
+  uint16_t port = o->key_alias ? 22 : o->port;
+  int err = trust_load(o->known_hosts, o->known_hosts_count, o->key_name, port, trust, diag);
+  return err ? err : known_command_ask(o, options, key, *trust, diag);
+}
+
+typedef struct opening {
+  const options_t *options;
+  say_t *say;
+  session_memory_t *memory;
+  session_t *session;
+  trust_t *trust;
+} opening_t;
+
+/* KnownHostsCommand may say more once it sees the key. */
+static exit_code_t check_host(opening_t *op, diag_t *diag)
+{
+  settings_t *o = &op->session->settings;
+  ssh_key key = NULL;
+  exit_code_t code = EXIT_NOT_TRUSTED;
+  if (ssh_get_server_publickey(op->session->ssh, &key) != SSH_OK) {
+    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(op->session->ssh));
+    return code;
+  }
+  int err = SMPL_OK;
+  if (o->known_hosts_command) {
+    trust_free(op->trust);
+    err = load_trust(o, op->options, key, &op->trust, diag);
+  }
+  if (!err)
+    code = check_key(o, op->say, op->memory, op->trust, key, diag);
+  ssh_key_free(key);
+  return code;
+}
+
+static exit_code_t establish(opening_t *op, diag_t *diag)
+{
+  session_t *s = op->session;
   const settings_t *o = &s->settings;
-  if (!set_options(s->ssh, o, trust, s->fd)) {
-    diag_fail(diag, SMPL_EINVAL, "libssh: %s", ssh_get_error(s->ssh));
+  if (!set_options(s->ssh, o, s->fd) || !set_algorithms(s->ssh, o, op->trust)) {
+    diag_fail(diag, SMPL_EINVAL,
+              "KexAlgorithms, HostKeyAlgorithms, Ciphers or MACs of ssh_config leave nothing that is known "
+              "here (%s)",
+              ssh_get_error(s->ssh));
     return EXIT_OTHER;
   }
   ssh_set_blocking(s->ssh, 0);
@@ -292,51 +362,47 @@ static exit_code_t establish(session_t *s, say_t *say, session_memory_t *memory,
   s->may_pass = code != EXIT_ENDED;
   if (code)
     return code;
-  say_step(say, "key exchange %s, cipher %s", ssh_get_kex_algo(s->ssh), ssh_get_cipher_out(s->ssh));
-  ssh_key key = NULL;
-  if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK) {
-    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(s->ssh));
-    return EXIT_NOT_TRUSTED;
-  }
-  code = check_key(o, say, memory, trust, key, diag);
-  ssh_key_free(key);
-  return code ? code : session_sign_in(s, memory, say, diag);
+  say_step(op->say, "key exchange %s, cipher %s", ssh_get_kex_algo(s->ssh), ssh_get_cipher_out(s->ssh));
+  code = check_host(op, diag);
+  return code ? code : session_sign_in(s, op->memory, op->say, diag);
 }
 
-static exit_code_t connect_and_sign_in(session_t *s, say_t *say, session_memory_t *memory,
-                                       const trust_t *trust, diag_t *diag)
+static exit_code_t connect_and_sign_in(opening_t *op, diag_t *diag)
 {
+  session_t *s = op->session;
   const settings_t *o = &s->settings;
   int err = o->proxy_command ? dial_proxy(o->proxy_command, &s->proxy, &s->fd, diag)
-                             : dial(o->host, o->port, &s->fd, diag);
+                             : dial(o->host, o->port, &o->dial, &s->fd, diag);
   s->may_pass = true;
   if (err)
     return EXIT_NO_BASTION;
   if (o->proxy_command)
-    say_step(say, "connected by: %s", o->proxy_command);
+    say_step(op->say, "connected by: %s", o->proxy_command);
   else
-    say_step(say, "connected to %s port %u", o->host, o->port);
+    say_step(op->say, "connected to %s port %u", o->host, o->port);
   s->may_pass = false;
   s->ssh = ssh_new();
   if (!s->ssh) {
     diag_fail(diag, SMPL_ENOMEM, "out of memory");
     return EXIT_OTHER;
   }
-  return establish(s, say, memory, trust, diag);
+  return establish(op, diag);
 }
 
 exit_code_t session_open(const options_t *options, say_t *say, session_memory_t *memory, session_t *out,
                          diag_t *diag)
 {
+  opening_t op = {options, say, memory, out, NULL};
   *out = (session_t){.fd = -1};
   if (settings_load(options, &out->settings, diag) != SMPL_OK)
     return EXIT_OTHER;
-  const settings_t *o = &out->settings;
-  trust_t *trust = NULL;
-  if (trust_load(o->known_hosts, o->known_hosts_count, o->key_name, o->port, &trust, diag) != SMPL_OK)
-    return EXIT_NOT_TRUSTED;
-  exit_code_t code = connect_and_sign_in(out, say, memory, trust, diag);
-  trust_free(trust);
+  if (out->settings.ignored[0] && !memory->told)
+    say_note(say, "ssh_config: %s is not heeded here", out->settings.ignored);
+  memory->told = true;
+  exit_code_t code = EXIT_NOT_TRUSTED;
+  if (load_trust(&out->settings, options, NULL, &op.trust, diag) == SMPL_OK)
+    code = connect_and_sign_in(&op, diag);
+  trust_free(op.trust);
   if (code == EXIT_ENDED)
     memory->again = true;
   return code;

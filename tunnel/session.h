@@ -23,6 +23,7 @@ typedef struct session_memory {
   ssh_key key;
   char key_path[OPTIONS_PATH_MAX];
   ssh_key host_key;
+  bool told;  /* what of ssh_config is not heeded */
   bool again; /* a session has stood before: nobody is asked anything, the user may not be there */
 } session_memory_t;
 

@@ -394,9 +394,11 @@ static void test_lines_of_a_command_count_like_those_of_a_file(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_a_line_without_a_port_counts_where_the_port_has_no_key, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_line_without_a_port_counts_where_the_port_has_no_key, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(test_a_file_may_be_large_and_is_not_cut, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_a_users_list_of_kinds_is_kept_to_with_the_known_ones_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_users_list_of_kinds_is_kept_to_with_the_known_ones_first, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(test_lines_of_a_command_count_like_those_of_a_file, setup, teardown),
       cmocka_unit_test_setup_teardown(test_names_ports_and_patterns, setup, teardown),
       cmocka_unit_test_setup_teardown(test_another_key_is_a_change_and_another_kind_is_not_trusted, setup,

@@ -1,0 +1,83 @@
+#include "tunnel/revoked.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/error.h"
+#include "common/file.h"
+#include "tunnel/capture.h"
+
+static const char list_magic[] = "SSHKRL\n"; /* with its NUL */
+
+static int is_revoked(const char *file, diag_t *diag)
+{
+  return diag_fail(diag, SMPL_EDENIED, "the host key is in RevokedHostKeys %s: not connecting", file);
+}
+
+/* ssh-keygen ends with 0 only if none of the keys that it is given is revoked. The key's line lies in the pipe before anybody reads. */
+static int ask_keygen(const char *file, const char *line, diag_t *diag)
+{
+  const char *const argv[] = {"ssh-keygen", "-Q", "-f", file, "/dev/stdin", NULL};
+  int ends[2];
+  char *text = NULL;
+  bool fine = false;
+  size_t len = strlen(line);
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return diag_fail_errno(diag, "RevokedHostKeys %s", file);
+  bool whole = write(ends[1], line, len) == (ssize_t)len;
+  close(ends[1]);
+  if (whole)
+    capture_run(&(capture_t){.argv = argv, .in = ends[0], .quiet = true, .most = 4096, .ms = REVOKED_ASK_MS},
+                &text, &fine);
+  close(ends[0]);
+  bool named = text && strstr(text, "REVOKED");
+  free(text);
+  if (fine)
+    return SMPL_OK;
+  return named ? is_revoked(file, diag)
+               : diag_fail(diag, SMPL_EINVAL,
+                           "RevokedHostKeys %s: ssh-keygen cannot read it: no host key is trusted", file);
+}
+
+/* "TYPE BASE64 ..." on each line. */
+static int search_lines(const char *file, const char *text, const char *type, const char *base64,
+                        diag_t *diag)
+{
+  size_t type_len = strlen(type), len = strlen(base64);
+  for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+    const char *at = line + strspn(line, " \t");
+    if (strncmp(at, type, type_len) != 0)
+      continue;
+    at += type_len;
+    at += strspn(at, " \t");
+    if (strncmp(at, base64, len) == 0 && (at[len] == '\0' || strchr(" \t\r\n", at[len])))
+      return is_revoked(file, diag);
+  }
+  return SMPL_OK;
+}
+
+int revoked_judge(const char *file, ssh_key key, diag_t *diag)
+{
+  char *data = NULL, *base64 = NULL, line[16384];
+  size_t len;
+  diag_t why = {0};
+  const char *type = ssh_key_type_to_char(ssh_key_type(key));
+  if (file_read(file, REVOKED_FILE_MAX, &data, &len, &why) != SMPL_OK)
+    return diag_fail(diag, SMPL_EINVAL, "RevokedHostKeys %s: no host key is trusted", why.text);
+  int err = SMPL_OK;
+  if (ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
+    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  else if (len >= sizeof list_magic && memcmp(data, list_magic, sizeof list_magic) == 0) {
+    snprintf(line, sizeof line, "%s %s\n", type, base64);
+    err = ask_keygen(file, line, diag);
+  } else {
+    err = search_lines(file, data, type, base64, diag);
+  }
+  ssh_string_free_char(base64);
+  free(data);
+  return err;
+}
