@@ -252,6 +252,21 @@ static void add_paths(settings_t *s, const char **list, size_t *count, size_t ma
   }
 }
 
+/* In front of the system's, whichever ssh -G names first: the first is the one that is written to. */
+static void take_user_files(settings_t *s, const char *value)
+{
+  const char *global[OPTIONS_KNOWN_HOSTS_MAX];
+  size_t count = s->known_hosts_count;
+  if (s->user_known_hosts)
+    return; /* one line has them all */
+  s->user_known_hosts = true;
+  memcpy(global, s->known_hosts, sizeof global);
+  s->known_hosts_count = 0;
+  add_paths(s, s->known_hosts, &s->known_hosts_count, OPTIONS_KNOWN_HOSTS_MAX, value);
+  for (size_t i = 0; i < count && s->known_hosts_count < OPTIONS_KNOWN_HOSTS_MAX; i++)
+    s->known_hosts[s->known_hosts_count++] = global[i];
+}
+
 /* A name of the environment's instead of a path: "$NAME". */
 static void take_agent(settings_t *s, const char *value)
 {
@@ -302,8 +317,9 @@ void settings_take_line(const options_t *o, settings_t *s, const char *line)
     s->identities_only = strcmp(value, "yes") == 0;
   else if (strcmp(key, "certificatefile") == 0)
     add_path(s, s->certificates, &s->certificate_count, OPTIONS_IDENTITIES_MAX, value);
-  else if ((strcmp(key, "userknownhostsfile") == 0 || strcmp(key, "globalknownhostsfile") == 0) &&
-           !o->known_hosts_given)
+  else if (strcmp(key, "userknownhostsfile") == 0 && !o->known_hosts_given)
+    take_user_files(s, value);
+  else if (strcmp(key, "globalknownhostsfile") == 0 && !o->known_hosts_given)
     add_paths(s, s->known_hosts, &s->known_hosts_count, OPTIONS_KNOWN_HOSTS_MAX, value);
   else if (strcmp(key, "identityagent") == 0)
     take_agent(s, value);

@@ -58,6 +58,7 @@ typedef struct settings {
   size_t certificate_count;
   const char *known_hosts[OPTIONS_KNOWN_HOSTS_MAX];
   size_t known_hosts_count;
+  bool user_known_hosts;     /* UserKnownHostsFile has been read: it comes first */
   const char *agent;         /* its socket; NULL: $SSH_AUTH_SOCK; "none": none */
   const char *proxy_jump;    /* as ssh_config has it */
   const char *proxy_command; /* percent signs expanded; NULL: none */

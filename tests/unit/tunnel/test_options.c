@@ -72,7 +72,7 @@ static void test_bastion_in_every_form(void **state)
     unsigned port;
   } good[] = {
       {"host", "", "host", 0},
-      {"HOST.Example", "", "host.example", 0},
+      {"HOST.Example", "", "HOST.Example", 0},
       {"host:2222", "", "host", 2222},
       {"dev@host", "dev", "host", 0},
       {"ssh://dev@host:2222", "dev", "host", 2222},

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -100,15 +101,20 @@ static void test_which_files_matter(void **state)
   (void)state;
   static const struct {
     const char *text;
-    bool matters;
+    unsigned matters;
   } cases[] = {
-      {"", false},
-      {"# Port 22\nHost *\n  SendEnv LANG\n  HashKnownHosts yes\n", false},
-      {"Include /nonexistent/*.conf\n", false},
-      {"Include relative\n", true},
-      {"Host x\n\tpOrT=22\n", true},
-      {"Host x\n  ProxyJump y\n", true},
-      {"match all\n", true},
+      {"", 0},
+      {"# Port 22\nHost *\n  SendEnv LANG\n  HashKnownHosts yes\n", 0},
+      {"Include /nonexistent/*.conf\n", 0},
+      {"Include relative\n", SETTINGS_MATTERS | SETTINGS_DIFFERS},
+      {"Host x\n\tpOrT=22\n", SETTINGS_MATTERS},
+      {"Host x\n  ProxyJump y\n", SETTINGS_MATTERS},
+      {"match all\n", SETTINGS_MATTERS},
+      {"StrictHostKeyChecking accept-new\n", SETTINGS_MATTERS},
+      {"KnownHostsCommand /bin/cat x\nBindAddress ::1", SETTINGS_MATTERS},
+      {"AddressFamily inet\n", SETTINGS_MATTERS},
+      {"Port 22\nHost x\n  Ciphers=aes256-ctr\n", SETTINGS_MATTERS | SETTINGS_DIFFERS},
+      {"hostKeyAlgorithms -ssh-rsa\n", SETTINGS_MATTERS | SETTINGS_DIFFERS},
   };
   char path[] = "/tmp/smpl-settings-XXXXXX";
   int fd = mkstemp(path);
@@ -121,7 +127,133 @@ static void test_which_files_matter(void **state)
   }
   close(fd);
   unlink(path);
-  assert_false(settings_file_matters(path));
+  assert_int_equal(settings_file_matters(path), 0);
+}
+
+static void test_only_what_differs_from_the_defaults_counts(void **state)
+{
+  (void)state;
+  const options_t o = {0};
+  settings_t s = {0};
+  static const char *const theirs[] = {
+      "kexalgorithms a,b", "ciphers c",           "macs d",         "hostkeyalgorithms e",
+      "compression yes",   "verifyhostkeydns no", "rekeylimit 0 0", NULL};
+  static const char *const defaults[] = {"kexalgorithms a,b",
+                                         "ciphers c,f",
+                                         "macs d",
+                                         "hostkeyalgorithms e,f",
+                                         "compression no",
+                                         "verifyhostkeydns yes",
+                                         "rekeylimit 0 0",
+                                         "x",
+                                         "",
+                                         NULL};
+  take(&o, &s, theirs);
+  for (size_t i = 0; defaults[i]; i++)
+    settings_compare_line(&s, defaults[i]);
+  settings_name_ignored(&s);
+  assert_null(s.compared[SETTINGS_KEX]);
+  assert_null(s.compared[SETTINGS_MACS]);
+  assert_string_equal(s.compared[SETTINGS_CIPHERS], "c");
+  assert_string_equal(s.compared[SETTINGS_HOST_KEYS], "e");
+  assert_string_equal(s.ignored, "VerifyHostKeyDNS, Compression");
+  settings_free(&s);
+}
+
+static void test_what_is_said_of_addresses_and_unknown_hosts_is_taken(void **state)
+{
+  (void)state;
+  const options_t o = {0};
+  static const struct {
+    const char *value;
+    settings_strict_t strict;
+  } cases[] = {{"ask", SETTINGS_ASK},          {"true", SETTINGS_STRICT},
+               {"yes", SETTINGS_STRICT},       {"accept-new", SETTINGS_ACCEPT_NEW},
+               {"false", SETTINGS_ACCEPT_NEW}, {"off", SETTINGS_ACCEPT_NEW}};
+  settings_t s = {0};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char line[64];
+    snprintf(line, sizeof line, "stricthostkeychecking %s", cases[i].value);
+    settings_take_line(&o, &s, line);
+    assert_int_equal(s.strict, cases[i].strict);
+  }
+  static const char *const lines[] = {"addressfamily inet6",
+                                      "bindaddress ::1",
+                                      "bindinterface lo",
+                                      "connecttimeout 7",
+                                      "knownhostscommand /x %H",
+                                      "revokedhostkeys /list",
+                                      NULL};
+  take(&o, &s, lines);
+  assert_int_equal(s.dial.family, AF_INET6);
+  assert_string_equal(s.dial.bind_address, "::1");
+  assert_string_equal(s.dial.bind_interface, "lo");
+  assert_int_equal(s.dial.timeout_s, 7);
+  assert_string_equal(s.known_hosts_command, "/x %H");
+  assert_string_equal(s.revoked_host_keys, "/list");
+  static const char *const none[] = {"addressfamily any", "connecttimeout none", NULL};
+  take(&o, &s, none);
+  assert_int_equal(s.dial.family, AF_UNSPEC);
+  assert_int_equal(s.dial.timeout_s, 0);
+  settings_free(&s);
+}
+
+static void test_tokens_and_variables_of_a_path_are_replaced(void **state)
+{
+  (void)state;
+  const options_t o = {.host = "Bast"};
+  settings_t s = {.host = "192.0.2.1", .user = "me", .port = 2200, .key_name = "alias", .key_alias = true};
+  setenv("SMPL_TEST_FOLDER", "/some where", 1);
+  setenv("HOME", "/home/me", 1);
+  unsetenv("SMPL_TEST_NONE");
+  static const struct {
+    const char *text, *full;
+  } cases[] = {
+      {"/k_%h_%n_%p_%r_%k", "/k_192.0.2.1_Bast_2200_me_alias"},
+      {"${SMPL_TEST_FOLDER}/%d/100%%", "/some where//home/me/100%"},
+      {"/$HOME/${", NULL},
+      {"/$HOME/x", "/$HOME/x"},
+      {"/%q", NULL},
+      {"/%", NULL},
+      {"${SMPL_TEST_NONE}/x", NULL},
+      {"/%x%K", "/one%K"},
+  };
+  const settings_token_t extra[] = {{'x', "one"}, {'K', "%K"}, {0, NULL}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    diag_t diag = {0};
+    const char *full = settings_expand(&s, &o, "IdentityFile", cases[i].text, extra, &diag);
+    if (cases[i].full && (!full || strcmp(full, cases[i].full) != 0))
+      fail_msg("%s: %s %s", cases[i].text, full ? full : "nothing", diag.text);
+    if (!cases[i].full && (full || !strstr(diag.text, "IdentityFile") || !strstr(diag.text, cases[i].text)))
+      fail_msg("%s: %s %s", cases[i].text, full ? full : "nothing", diag.text);
+  }
+  settings_free(&s);
+}
+
+static void test_paths_with_spaces_are_told_apart_by_what_is_there(void **state)
+{
+  (void)state;
+  const options_t o = {0};
+  settings_t s = {0};
+  char folder[] = "/tmp/smpl-settings-XXXXXX", spaced[64], line[512];
+  assert_non_null(mkdtemp(folder));
+  snprintf(spaced, sizeof spaced, "%s/known hosts of mine", folder);
+  fclose(fopen(spaced, "w"));
+  snprintf(line, sizeof line, "userknownhostsfile /absent/one %s /absent/two", spaced);
+  settings_take_line(&o, &s, line);
+  assert_int_equal(s.known_hosts_count, 3);
+  assert_string_equal(s.known_hosts[0], "/absent/one");
+  assert_string_equal(s.known_hosts[1], spaced);
+  assert_string_equal(s.known_hosts[2], "/absent/two");
+  unlink(spaced);
+  rmdir(folder);
+  settings_free(&s);
+  settings_take_line(&o, &s, "globalknownhostsfile /g /h"); /* ssh -G names it first */
+  settings_take_line(&o, &s, "userknownhostsfile /a");
+  assert_int_equal(s.known_hosts_count, 3);
+  assert_string_equal(s.known_hosts[0], "/a"); /* which is the one that is written to */
+  assert_string_equal(s.known_hosts[2], "/h");
+  settings_free(&s);
 }
 
 static void test_whose_certificate_it_is(void **state)
@@ -168,6 +300,10 @@ static void test_of_an_agents_keys_no_more_are_read_than_there_is_room_for(void 
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_only_what_differs_from_the_defaults_counts),
+      cmocka_unit_test(test_what_is_said_of_addresses_and_unknown_hosts_is_taken),
+      cmocka_unit_test(test_tokens_and_variables_of_a_path_are_replaced),
+      cmocka_unit_test(test_paths_with_spaces_are_told_apart_by_what_is_there),
       cmocka_unit_test(test_what_is_reported_is_taken),
       cmocka_unit_test(test_what_the_user_said_stands_above),
       cmocka_unit_test(test_lists_keep_their_limits),
