@@ -12,6 +12,7 @@
 #include "tunnel/capture.h"
 #include "tunnel/fields.h"
 #include "tunnel/options.h"
+#include "tunnel/pkcs8.h"
 
 /* libssh asks for a passphrase: the file is locked. Told by the flag; none is given here. */
 static int on_passphrase_wanted(const char *prompt, char *buf, size_t len, int echo, int verify, void *locked)
@@ -149,8 +150,15 @@ static ssh_key import(const char *pem, const char *passphrase, bool *locked)
   ssh_key key = NULL;
   if (ssh_pki_import_privkey_base64(pem, passphrase, passphrase ? NULL : on_passphrase_wanted, locked,
                                     &key) != SSH_OK)
-    return NULL;
-  return key;
+    key = NULL;
+  bool openssh = strstr(pem, "BEGIN OPENSSH PRIVATE KEY") != NULL;
+  if (openssh || *locked || (key && ssh_key_type(key) != SSH_KEYTYPE_ED25519))
+    return key;
+  ssh_key mended = pkcs8_ed25519(pem, passphrase);
+  if (!mended)
+    return key;
+  ssh_key_free(key);
+  return mended;
 }
 
 static ssh_key import_foreign(const char *path, const char *pem, size_t len, const char *passphrase,
