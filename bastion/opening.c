@@ -108,41 +108,43 @@ static bool source_for(const config_t *c, const ip_t *target, endpoint_t *source
   return c->connect_from.count == 0;
 }
 
-/* 0 or errno. */
-static int prepare_socket(int fd, const endpoint_t *source, bool bind_it)
+static reason_t prepare_socket(int fd, const endpoint_t *source, bool bind_it)
 {
   int on = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
-    return errno;
+    return REASON_TARGET_UNREACHABLE;
   if (!bind_it)
-    return 0;
+    return REASON_NONE;
   struct sockaddr_storage from;
   socklen_t from_len = endpoint_to_sockaddr(source, &from);
   setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-  return bind(fd, (struct sockaddr *)&from, from_len) < 0 ? errno : 0;
+  if (bind(fd, (struct sockaddr *)&from, from_len) == 0)
+    return REASON_NONE;
+  /* connect_from names an address that this machine has not, or not yet. */
+  return errno == EADDRNOTAVAIL ? REASON_NO_SOURCE_ADDRESS : REASON_TARGET_UNREACHABLE;
 }
 
-/* 0 or errno. The socket is in *fd, or none is. */
-static int begin_connect(const opening_t *o, const endpoint_t *to, int *fd)
+/* REASON_NONE with the socket in *fd, or why there is none. */
+static reason_t begin_connect(const opening_t *o, const endpoint_t *to, int *fd)
 {
   endpoint_t source;
   bool bind_it;
   struct sockaddr_storage sa;
   *fd = -1;
   if (!source_for(o->world->config, &to->ip, &source, &bind_it))
-    return EADDRNOTAVAIL;
+    return REASON_NO_SOURCE_ADDRESS;
   socklen_t len = endpoint_to_sockaddr(to, &sa);
   *fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (*fd < 0)
-    return errno;
-  int error = prepare_socket(*fd, &source, bind_it);
-  if (error == 0 && connect(*fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
-    error = errno;
-  if (error != 0) {
+    return REASON_TARGET_UNREACHABLE;
+  reason_t reason = prepare_socket(*fd, &source, bind_it);
+  if (reason == REASON_NONE && connect(*fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
+    reason = reason_of(errno);
+  if (reason != REASON_NONE) {
     close(*fd);
     *fd = -1;
   }
-  return error;
+  return reason;
 }
 
 static void go_on(opening_t *o);
@@ -216,18 +218,21 @@ static bool watch(opening_t *o, const endpoint_t *to, int fd, uint64_t now)
 /* START_USELESS: o->failed says why. START_STANDS: o->result has it. */
 static start_t start_attempt(opening_t *o, const endpoint_t *to, uint64_t now)
 {
-  int fd;
+  int fd, error = 0;
   o->result.address = *to;
-  int error = begin_connect(o, to, &fd);
-  bool decided = error != 0 || is_decided(fd, &error);
+  reason_t reason = begin_connect(o, to, &fd);
+  if (reason != REASON_NONE) {
+    o->failed = reason;
+    return START_USELESS;
+  }
+  bool decided = is_decided(fd, &error);
   if (decided && error == 0) {
     o->result.fd = fd;
     return START_STANDS;
   }
   if (!decided && watch(o, to, fd, now))
     return START_UNDER_WAY;
-  if (fd >= 0)
-    close(fd);
+  close(fd);
   o->failed = error == 0 ? REASON_TARGET_UNREACHABLE : reason_of(error);
   return START_USELESS;
 }

@@ -21,7 +21,7 @@
   X(BASTION_DIED, "bastion-died", "the bastion's own process died")                                          \
   X(TOO_MANY_CONNECTIONS, "too-many-connections", "the bastion has reached its limit of connections")        \
   X(TOO_MANY_SESSIONS, "too-many-sessions", "the user has reached the limit of sessions")                    \
-  X(TOO_MANY_CRASHES, "too-many-crashes", "sessions of this user crashed too often, try again in a minute")                \
+  X(TOO_MANY_CRASHES, "too-many-crashes", "sessions of this user crashed too often, try again in a minute")  \
   X(AUDIT_RESERVE, "audit-reserve", "the audit's disk is nearly full, and this user wrote most of late")     \
   /* a login's refusal */                                                                                    \
   X(UNKNOWN_KEY, "unknown-key", "this key is not on file for this user")                                     \
@@ -44,7 +44,8 @@
   X(ADDRESS_NOT_GRANTED, "address-not-granted", "the name has an address outside the grant's networks")      \
   X(CONNECTION_REFUSED, "connection-refused", "the target refused the connection")                           \
   X(CONNECT_TIMEOUT, "connect-timeout", "the target did not answer in time")                                 \
-  X(TOO_MANY_LOOKUPS, "too-many-lookups", "too many names are being looked up for this user, try again")      \
+  X(NO_SOURCE_ADDRESS, "no-source-address", "the bastion has no address of this family to connect from")     \
+  X(TOO_MANY_LOOKUPS, "too-many-lookups", "too many names are being looked up for this user, try again")     \
   X(TARGET_UNREACHABLE, "target-unreachable", "the target cannot be reached")                                \
   X(TOO_MANY_CHANNELS, "too-many-channels", "the session has reached its limit of connections")              \
   X(CONNECTION_RATE, "connection-rate", "the user opens more connections a second than the limit allows")    \

@@ -21,6 +21,7 @@ static exit_code_t code_of(reason_t reason)
   case REASON_CONNECTION_REFUSED:
   case REASON_CONNECT_TIMEOUT:
   case REASON_TARGET_UNREACHABLE:
+  case REASON_NO_SOURCE_ADDRESS:
   case REASON_NO_SERVICE_PORT:
     return EXIT_UNREACHABLE;
   default:
@@ -106,12 +107,15 @@ static const char *with_nearest(const json_t *reply, const char *text, char *buf
 static const char *with_port(const route_t *r, char *buf, size_t cap)
 {
   const tunnel_t *t = r->tunnel;
+  const forward_t *f = r->forward;
+  bool v6 = strchr(f->target, ':') != NULL; /* written in brackets */
+  const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
   if (t->options->stdio)
-    snprintf(buf, cap, "say it, as in --stdio %s:PORT", r->forward->target);
-  else if (r->forward->kind == FORWARD_SOCKET)
-    snprintf(buf, cap, "say it, as in %s:%s:PORT", r->forward->path, r->forward->target);
+    snprintf(buf, cap, "say it, as in --stdio %s%s%s:PORT", open, f->target, close);
+  else if (f->kind == FORWARD_SOCKET)
+    snprintf(buf, cap, "say it, as in %s:%s%s%s:PORT", f->path, open, f->target, close);
   else
-    snprintf(buf, cap, "say it, as in %u:%s:PORT", r->sockets.port, r->forward->target);
+    snprintf(buf, cap, "say it, as in %u:%s%s%s:PORT", r->sockets.port, open, f->target, close);
   return buf;
 }
 

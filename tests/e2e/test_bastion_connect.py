@@ -115,3 +115,22 @@ def test_a_session_that_ends_takes_its_connects_under_way_with_it(both):
     kit.wait_until(lambda: sockets(w) >= before + 20, "connects are under way")
     client.close()
     kit.wait_until(lambda: sockets(w) <= before, "nothing is left of them")
+
+
+def test_a_target_of_a_family_that_connect_from_leaves_out_is_refused_with_that_reason(world):
+    """And so is one that is to be reached from an address that this machine has not."""
+    w = world()
+    path = w.work / "bastion.yaml"
+    usual = f"connect_from: [{SOURCE}]"
+    w.write(grants=f"  - {{groups: [developers], targets: ['[::1]:{w.port}', '{WEB}:{w.port}'], networks: ['::1/128', 127.42.0.0/16]}}\n")
+    w.command("reload")
+    for wrong, target in ((usual, "::1"), ("connect_from: ['::1']", WEB), ("connect_from: [192.0.2.77]", WEB)):
+        path.write_text(path.read_text().replace(usual, wrong))
+        w.command("reload")
+        before = len(w.records("channel-refused"))
+        assert w.ssh("-W", f"[{target}]:{w.port}").returncode != 0
+        kit.wait_until(lambda: len(w.records("channel-refused")) > before, "the refusal is on record")
+        assert w.records("channel-refused")[-1]["reason"] == "no-source-address", wrong
+        path.write_text(path.read_text().replace(wrong, usual))
+    w.command("reload")
+    assert w.ssh("-W", f"{WEB}:{w.port}").returncode == 0
