@@ -337,6 +337,8 @@ json_t *targets_list(const session_t *s);
 bool targets_nearest(const session_t *s, const char *name, char *nearest);
 /* Letters to insert, delete, replace or swap with the next to make b of a. Pure. */
 unsigned targets_distance(const char *a, const char *b);
+/* Whether asked, a name below domain, is name without some of its labels before the domain. Pure. */
+bool targets_is_short_for(const char *asked, const char *domain, const char *name);
 
 /* ---- session_events.c ---- */
 

@@ -227,13 +227,39 @@ unsigned targets_distance(const char *a, const char *b)
   return rows[la % 3][lb];
 }
 
+/* The asked name, as it stands below a searched domain, lacks labels that the other one has there: "config" for
+ * "config.internal". */
+bool targets_is_short_for(const char *asked, const char *domain, const char *name)
+{
+  if (!target_in_domain(asked, domain) || !target_in_domain(name, domain) || strlen(asked) <= strlen(domain))
+    return false;
+  size_t len = strlen(asked) - strlen(domain); /* with its last dot */
+  return strlen(name) > strlen(asked) && strncmp(asked, name, len) == 0;
+}
+
+static bool is_short_for(const search_t *search, const char *name)
+{
+  const config_t *c = search->session->broker->config;
+  const char *const *domains = c->search.items;
+  for (size_t i = 0; i < c->search.count; i++)
+    if (targets_is_short_for(search->asked, domains[i], name))
+      return true;
+  return false;
+}
+
+/* How far from the asked name; NEAR_MAX + 1: too far. A missing label is as far as two letters. */
+static unsigned distance_of(const search_t *search, const char *name)
+{
+  size_t a = strlen(search->asked), b = strlen(name);
+  unsigned distance =
+      a > b + NEAR_MAX || b > a + NEAR_MAX ? NEAR_MAX + 1 : targets_distance(search->asked, name);
+  return distance > NEAR_MAX && is_short_for(search, name) ? NEAR_MAX : distance;
+}
+
 static bool is_near(void *ctx, const char *name)
 {
   const search_t *search = ctx;
-  size_t a = strlen(search->asked), b = strlen(name);
-  if (a > b + NEAR_MAX || b > a + NEAR_MAX)
-    return false;
-  unsigned distance = targets_distance(search->asked, name);
+  unsigned distance = distance_of(search, name);
   return distance > 0 && distance < search->distance;
 }
 
@@ -243,7 +269,7 @@ static bool compare_name(void *ctx, const char *name, uint16_t port)
   search_t *search = ctx;
   if (!is_near(search, name))
     return true;
-  search->distance = targets_distance(search->asked, name);
+  search->distance = distance_of(search, name);
   snprintf(search->best, GRANT_NAME_MAX, "%s", name);
   return search->distance > 1;
 }

@@ -86,11 +86,13 @@ def test_why_and_resolve_name_what_may_have_been_meant(world):
     w = world()
     w.write(grants=grants(w, "  - {users: [dev], targets: ['db.example.com:5432'], networks: [10.0.0.0/8]}\n"))
     w.command("reload")
-    typo, swapped, far, foreign, final, port, right = w.ask(
+    short, typo, swapped, far, foreign, final, port, right = w.ask(
+        {"cmd": "resolve", "target": "config"},
         {"cmd": "resolve", "target": "confg.internal"}, {"cmd": "why", "target": "cofnig.internl.smplkit.local."},
         {"cmd": "resolve", "target": "billing.internal"}, {"cmd": "why", "target": "www.example.org."},
         {"cmd": "why", "target": "dbs.example.com."}, {"cmd": "why", "target": "config.internal", "port": 1},
         {"cmd": "why", "target": "config.internal"})
+    assert short["nearest"] == "config.internal.smplkit.local"
     assert (typo["reason"], typo["nearest"]) == ("unknown-name", "config.internal.smplkit.local")
     assert (swapped["reason"], swapped["nearest"]) == ("not-granted", "config.internal.smplkit.local")
     assert (final["reason"], final["nearest"]) == ("not-granted", "db.example.com")

@@ -32,6 +32,25 @@ static void edits_are_counted(void **state)
   }
 }
 
+static void a_name_without_some_of_its_labels_is_short_for_it(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *asked, *name;
+    bool is;
+  } cases[] = {{"config.smplkit.local", "config.internal.smplkit.local", true},
+               {"config.smplkit.local", "config.a.b.smplkit.local", true},
+               {"config.internal.smplkit.local", "config.internal.smplkit.local", false},
+               {"conf.smplkit.local", "config.internal.smplkit.local", false},
+               {"internal.smplkit.local", "config.internal.smplkit.local", false},
+               {"config.smplkit.local", "config.internal.other.local", false},
+               {"smplkit.local", "config.internal.smplkit.local", false},
+               {"config.example.com", "config.internal.smplkit.local", false},
+               {"", "config.internal.smplkit.local", false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_int_equal(targets_is_short_for(cases[i].asked, "smplkit.local", cases[i].name), cases[i].is);
+}
+
 static void the_longest_names_fit(void **state)
 {
   (void)state;
@@ -47,6 +66,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(edits_are_counted),
       cmocka_unit_test(the_longest_names_fit),
+      cmocka_unit_test(a_name_without_some_of_its_labels_is_short_for_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
