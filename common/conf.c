@@ -510,6 +510,17 @@ static int fail_syntax(conf_t *conf, struct fy_diag *fyd, diag_t *diag)
   return diag_fail(diag, SMPL_EINVAL, "%s:%d:%d: %s", conf->path, e->line, e->column, e->msg);
 }
 
+/* A file in which nothing stands says nothing. That is enough where nothing has to be said. */
+static int take_empty(decoder_t *d, const conf_map_t *map, void *out)
+{
+  for (size_t i = 0; i < map->count; i++) {
+    if (map->fields[i].required)
+      return diag_fail(d->diag, SMPL_EINVAL, "%s: the file is empty", d->conf->path);
+  }
+  clear_map(map, out);
+  return remember(d->conf, out, true, (mark_t){1, 1});
+}
+
 static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_diag *fyd, const conf_map_t *map,
                            void *out, diag_t *diag)
 {
@@ -520,15 +531,15 @@ static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_dia
     void *iter = NULL;
     if (fy_diag_errors_iterate(fyd, &iter) != NULL)
       return fail_syntax(conf, fyd, diag);
-    return diag_fail(diag, SMPL_EINVAL, "%s: the file is empty", conf->path);
+    return take_empty(&(decoder_t){conf, NULL, diag}, map, out);
   }
   decoder_t d = {conf, doc, diag};
   struct fy_node *root = fy_document_root(doc);
   if (root == NULL || fy_node_is_null(root)) {
-    err = diag_fail(diag, SMPL_EINVAL, "%s: the file is empty", conf->path);
-    goto out;
+    err = take_empty(&d, map, out);
+  } else {
+    err = decode_map(&d, root, mark_of(root, (mark_t){1, 1}), map, out);
   }
-  err = decode_map(&d, root, mark_of(root, (mark_t){1, 1}), map, out);
   if (err)
     goto out;
   second = fy_parse_load_document(parser);

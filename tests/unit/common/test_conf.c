@@ -161,6 +161,25 @@ static void a_key_with_nothing_behind_it_is_an_empty_list_where_one_may_be_empty
   }
 }
 
+static void a_file_without_a_word_is_fine_where_no_key_has_to_be_there(void **state)
+{
+  (void)state;
+  static const char *const texts[] = {"", "\n\n", "# all of it is commented out\n#views: []\n", "---\n",
+                                      "{}\n"};
+  static const conf_field_t fields[] = {{"loud", CONF_ONE, 0, .scalar = &conf_bool}};
+  static const conf_map_t map = {"the settings", sizeof(bool), fields, CONF_COUNT(fields), NULL};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    bool loud = true;
+    conf_t *conf = NULL;
+    diag_t diag = {""};
+    if (conf_parse("settings.yaml", texts[i], strlen(texts[i]), &map, &loud, &conf, &diag) != SMPL_OK)
+      fail_msg("'%s': %s", texts[i], diag.text);
+    assert_false(loud);
+    assert_false(conf_given(conf, &loud));
+    conf_free(conf);
+  }
+}
+
 static void every_mistake_names_its_place(void **state)
 {
   (void)state;
@@ -385,6 +404,7 @@ int main(void)
       cmocka_unit_test(a_good_file_is_decoded_with_defaults_and_places),
       cmocka_unit_test(a_key_with_nothing_behind_it_is_an_empty_list_where_one_may_be_empty),
       cmocka_unit_test(every_mistake_names_its_place),
+      cmocka_unit_test(a_file_without_a_word_is_fine_where_no_key_has_to_be_there),
       cmocka_unit_test(broken_yaml_and_missing_files_are_one_line),
       cmocka_unit_test(control_characters_are_refused),
       cmocka_unit_test(a_secret_that_others_can_read_is_refused),
