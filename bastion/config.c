@@ -460,20 +460,47 @@ static int load_users(config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
-static bool group_exists(const config_t *c, const char *group)
+/* Names in order, to be found among many: users and grants may be ten thousand each. */
+typedef struct names {
+  const char **list;
+  size_t count;
+} names_t;
+
+static int compare_names(const void *a, const void *b)
+{
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool has_name(const names_t *names, const char *name)
+{
+  return names->count > 0 &&
+         bsearch(&name, names->list, names->count, sizeof *names->list, compare_names) != NULL;
+}
+
+/* Of all users, or of all groups that somebody is in. */
+static int gather_names(const config_t *c, bool groups, names_t *out)
 {
   const user_conf_t *users = c->users.items;
+  size_t room = groups ? 0 : c->users.count;
+  for (size_t i = 0; groups && i < c->users.count; i++)
+    room += users[i].groups.count;
+  *out = (names_t){calloc(room + 1, sizeof *out->list), 0};
+  if (out->list == NULL)
+    return SMPL_ENOMEM;
   for (size_t i = 0; i < c->users.count; i++) {
-    const char *const *groups = users[i].groups.items;
-    for (size_t j = 0; j < users[i].groups.count; j++)
-      if (strcmp(groups[j], group) == 0)
-        return true;
+    const char *const *of = users[i].groups.items;
+    if (!groups)
+      out->list[out->count++] = users[i].name;
+    for (size_t j = 0; groups && j < users[i].groups.count; j++)
+      out->list[out->count++] = of[j];
   }
-  return false;
+  qsort(out->list, out->count, sizeof *out->list, compare_names);
+  return SMPL_OK;
 }
 
 /* A group in which nobody is left, or somebody who is not in `users` any more, is nobody. */
-static int check_grant(config_t *c, const grant_conf_t *g, diag_t *diag)
+static int check_grant(config_t *c, const names_t *users, const names_t *groups, const grant_conf_t *g,
+                       diag_t *diag)
 {
   const char *const *names = g->users.items;
   if (!conf_given(c->conf, &g->users) && !conf_given(c->conf, &g->groups))
@@ -481,11 +508,11 @@ static int check_grant(config_t *c, const grant_conf_t *g, diag_t *diag)
   if (g->users.count == 0 && g->groups.count == 0)
     add_warning(c, g, "a grant for nobody: its groups and users are empty", "");
   for (size_t i = 0; i < g->users.count; i++)
-    if (config_user(c, names[i]) == NULL)
+    if (!has_name(users, names[i]))
       add_warning(c, &names[i], "users: there is no user ", names[i]);
   names = g->groups.items;
   for (size_t i = 0; i < g->groups.count; i++)
-    if (!group_exists(c, names[i]))
+    if (!has_name(groups, names[i]))
       add_warning(c, &names[i], "groups: no user is in a group ", names[i]);
   return SMPL_OK;
 }
@@ -533,21 +560,32 @@ static int make_grant(config_t *c, const grant_conf_t *g, grant_t *out, diag_t *
   return SMPL_OK;
 }
 
-static int make_grants(config_t *c, diag_t *diag)
+static int make_all(config_t *c, const names_t *users, const names_t *groups, diag_t *diag)
 {
   const grant_conf_t *confs = c->grant_confs.items;
-  size_t count = c->grant_confs.count;
-  c->grants = conf_alloc(c->conf, count * sizeof *c->grants);
-  if (c->grants == NULL)
-    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  for (size_t i = 0; i < count; i++) {
-    int err = check_grant(c, &confs[i], diag);
+  int err = SMPL_OK;
+  for (size_t i = 0; i < c->grant_confs.count && !err; i++) {
+    err = check_grant(c, users, groups, &confs[i], diag);
     if (!err)
       err = make_grant(c, &confs[i], &c->grants[i], diag);
-    if (err)
-      return err;
   }
-  return SMPL_OK;
+  return err;
+}
+
+static int make_grants(config_t *c, diag_t *diag)
+{
+  names_t users = {NULL, 0}, groups = {NULL, 0};
+  c->grants = conf_alloc(c->conf, c->grant_confs.count * sizeof *c->grants);
+  int err = c->grants == NULL ? SMPL_ENOMEM : gather_names(c, false, &users);
+  if (!err)
+    err = gather_names(c, true, &groups);
+  if (err)
+    diag_fail(diag, err, "out of memory");
+  else
+    err = make_all(c, &users, &groups, diag);
+  free(users.list);
+  free(groups.list);
+  return err;
 }
 
 static int load_host_keys(config_t *c, diag_t *diag)

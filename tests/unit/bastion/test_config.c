@@ -118,6 +118,36 @@ static void fails_with(const char *old, const char *with, const char *saying)
     fail_msg("%s\n  says: %s\n  expected: %s", with, diag.text, saying);
 }
 
+/* good without its grants, and so many of them. */
+static int load_grants(size_t count, config_t **out, diag_t *diag)
+{
+  static const char one[] = "  - {users: [dev], targets: ['a.b:1'], networks: [10.0.0.0/8]}\n";
+  const char *start = strstr(good, "grants:\n"), *end = strstr(good, "limits:");
+  assert_true(start != NULL && end > start);
+  char *text = calloc(1, sizeof good + (count + 1) * sizeof one);
+  assert_non_null(text);
+  size_t used = (size_t)sprintf(text, "%.*sgrants:\n", (int)(start - good), good);
+  for (size_t i = 0; i < count; i++, used += sizeof one - 1)
+    memcpy(text + used, one, sizeof one);
+  memcpy(text + used, end, strlen(end) + 1);
+  kit_write("bastion.yaml", text, 0644);
+  free(text);
+  return config_load(kit_path("bastion.yaml"), out, diag);
+}
+
+static void so_many_grants_and_no_more(void **state)
+{
+  (void)state;
+  config_t *c;
+  diag_t diag = {""};
+  if (load_grants(CONFIG_GRANTS_MAX, &c, &diag) != SMPL_OK)
+    fail_msg("%s", diag.text);
+  assert_int_equal(config_grant_count(c), 10000);
+  config_free(c);
+  assert_int_equal(load_grants(CONFIG_GRANTS_MAX + 1, &c, &diag), SMPL_EINVAL);
+  assert_non_null(strstr(diag.text, "grants: 10001 items, more than the limit of 10000"));
+}
+
 static void every_mistake_is_named_with_its_place(void **state)
 {
   (void)state;
@@ -337,6 +367,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_whole_configuration_is_read),
       cmocka_unit_test(every_mistake_is_named_with_its_place),
+      cmocka_unit_test(so_many_grants_and_no_more),
       cmocka_unit_test(a_keys_file_that_is_gone_empty_or_not_to_be_trusted_has_nobodys_keys),
       cmocka_unit_test(who_has_left_a_group_the_users_or_the_system_is_nobody),
       cmocka_unit_test(sizes_and_rates_are_read),
