@@ -40,6 +40,25 @@ static bool all_digits(const part_t *part)
   return !part->bracketed && part->text[strspn(part->text, "0123456789")] == '\0';
 }
 
+/* Behind a message that says what form is expected: more colons than it has may be an address's. */
+static const char *hint(const char *text)
+{
+  size_t colons = 0;
+  for (const char *c = text; *c; c++)
+    colons += *c == ':';
+  return colons > 1 && !strchr(text, '[') && (strstr(text, "::") || colons > 3)
+             ? "; an IPv6 address stands in brackets, as in [::1]"
+             : "";
+}
+
+bool forward_lacks_port(const char *text)
+{
+  part_t parts[PARTS_MAX];
+  size_t count = split(text, parts);
+  return (count == 2 && !all_digits(&parts[0]) && all_digits(&parts[1])) ||
+         (count == 1 && parts[0].bracketed);
+}
+
 static int parse_port(const char *text, const part_t *part, bool zero_allowed, uint16_t *out, diag_t *diag)
 {
   uint64_t value = 0;
@@ -103,7 +122,8 @@ static int parse_socket(const char *text, size_t len, forward_t *out, diag_t *di
   if (count < 1 || count > 2 || out->path[len - 1] == '/')
     return diag_fail(
         diag, SMPL_EINVAL,
-        "'%s' is not a forward; the form is PATH:TARGET[:PORT], as in /tmp/x.sock:config.internal", text);
+        "'%s' is not a forward; the form is PATH:TARGET[:PORT], as in /tmp/x.sock:config.internal%s", text,
+        hint(text));
   return parse_end(text, parts, count, out, diag);
 }
 
@@ -118,7 +138,8 @@ int forward_parse(const char *text, forward_t *out, diag_t *diag)
   if (count < 2)
     return diag_fail(
         diag, SMPL_EINVAL,
-        "'%s' is not a forward; the form is [BIND:]PORT:TARGET[:PORT], as in 8080:config.internal", text);
+        "'%s' is not a forward; the form is [BIND:]PORT:TARGET[:PORT], as in 8080:config.internal%s", text,
+        hint(text));
   /* Three parts: what comes first decides, since no address is a bare number. */
   bool has_bind = count == 4 || (count == 3 && !all_digits(&parts[0]));
   size_t at = has_bind ? 1 : 0;
@@ -136,7 +157,7 @@ int forward_parse_socks(const char *text, forward_t *out, diag_t *diag)
   part_t parts[PARTS_MAX];
   size_t count = split(text, parts);
   if (count < 1 || count > 2)
-    return diag_fail(diag, SMPL_EINVAL, "'%s': expected [BIND:]PORT, as in -D 1080", text);
+    return diag_fail(diag, SMPL_EINVAL, "'%s': expected [BIND:]PORT, as in -D 1080%s", text, hint(text));
   int err = count == 2 ? parse_bind(text, &parts[0], out, diag) : SMPL_OK;
   return err ? err : parse_port(text, &parts[count - 1], true, &out->port, diag);
 }
@@ -147,6 +168,7 @@ int forward_parse_target(const char *text, forward_t *out, diag_t *diag)
   part_t parts[PARTS_MAX];
   size_t count = split(text, parts);
   if (count < 1 || count > 2)
-    return diag_fail(diag, SMPL_EINVAL, "'%s': expected TARGET[:PORT], as in config.internal", text);
+    return diag_fail(diag, SMPL_EINVAL, "'%s': expected TARGET[:PORT], as in config.internal%s", text,
+                     hint(text));
   return parse_end(text, parts, count, out, diag);
 }

@@ -33,6 +33,8 @@ typedef struct forward {
 
 /* SMPL_EINVAL with what is wrong and what is meant. */
 int forward_parse(const char *text, forward_t *out, diag_t *diag);
+/* "NAME:PORT" and "[ADDRESS]:PORT", a target alone. */
+bool forward_lacks_port(const char *text);
 /* [BIND:]PORT */
 int forward_parse_socks(const char *text, forward_t *out, diag_t *diag);
 /* TARGET[:PORT] into target and target_port. */

@@ -70,6 +70,10 @@ static int parse_host_port(const char *whole, const char *text, char *host, uint
     len = strcspn(text, ":/");
     end = text + len;
   }
+  ip_t ip;
+  if (*text != '[' && strchr(text, ':') && ip_parse(text, &ip) == SMPL_OK)
+    return diag_fail(diag, SMPL_EINVAL, "bastion '%s': an IPv6 address stands in brackets, as in [%s]", whole,
+                     text);
   if (len == 0 || len >= OPTIONS_HOST_MAX)
     return diag_fail(diag, SMPL_EINVAL, "bastion '%s': expected [USER@]HOST[:PORT]", whole);
   for (size_t i = 0; i < len; i++) {
@@ -225,20 +229,42 @@ static int take_identity(options_t *o, const char *path, diag_t *diag)
   return SMPL_OK;
 }
 
-/* A word that cannot be a forward: what its author may have meant. */
+static bool is_forward(const char *format, const char *word)
+{
+  char text[512];
+  forward_t f;
+  int n = snprintf(text, sizeof text, "%s%s", format, word);
+  return n > 0 && (size_t)n < sizeof text && forward_parse(text, &f, NULL) == SMPL_OK;
+}
+
+static bool is_bastion(const char *word)
+{
+  char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+  uint16_t port;
+  return options_parse_bastion(word, user, host, &port, NULL) == SMPL_OK;
+}
+
+static bool is_local_port(const char *word)
+{
+  forward_t f;
+  return word[0] && word[strspn(word, "0123456789")] == '\0' &&
+         forward_parse_socks(word, &f, NULL) == SMPL_OK;
+}
+
+/* A word that cannot be a forward: what its author may have meant. Whatever it says to write is accepted. */
 static int not_a_forward(const char *word, diag_t *diag)
 {
-  if (strchr(word, '@'))
+  if (strchr(word, '@') && is_bastion(word))
     return diag_fail(diag, SMPL_EINVAL, "'%s' is not a forward; the bastion is given as --bastion %s", word,
                      word);
   if (strstr(word, "://"))
     return diag_fail(diag, SMPL_EINVAL,
                      "'%s' is not a forward: a target is a name, not a URL, as in 8080:config.internal",
                      word);
-  if (word[0] && word[strspn(word, "0123456789")] == '\0')
+  if (is_local_port(word))
     return diag_fail(diag, SMPL_EINVAL,
                      "'%s' is not a forward: its target is missing, as in %s:config.internal", word, word);
-  if (strchr(word, '.'))
+  if ((strchr(word, '.') || strchr(word, ':')) && is_forward("8080:", word))
     return diag_fail(diag, SMPL_EINVAL, "'%s' is not a forward: its local port is missing, as in 8080:%s",
                      word, word);
   return diag_fail(diag, SMPL_EINVAL, "'%s' is neither a forward (PORT:TARGET) nor a command that exists",
@@ -284,7 +310,8 @@ static int add_forward(options_t *o, const char *word, const forward_t *f, diag_
 static int take_forward(options_t *o, const char *word, diag_t *diag)
 {
   forward_t f;
-  if (!strchr(word, ':') || strstr(word, "://") || (strchr(word, '@') && !strchr(word, '/')))
+  if (!strchr(word, ':') || strstr(word, "://") || (strchr(word, '@') && !strchr(word, '/')) ||
+      forward_lacks_port(word))
     return not_a_forward(word, diag);
   int err = forward_parse(word, &f, diag);
   return err ? err : add_forward(o, word, &f, diag);

@@ -24,6 +24,13 @@ def limits(place, text):
     bastion(place, "reload")
 
 
+def grant(place, targets, networks):
+    config = place.work / "bastion.yaml"
+    text = re.sub(r"targets: \[.*\]", f"targets: [{targets}]", config.read_text())
+    config.write_text(re.sub(r"networks: \[.*\]", f"networks: [{networks}]", text))
+    bastion(place, "reload")
+
+
 @pytest.mark.short
 def test_ls_shows_what_i_may_reach_with_port_and_limits(place):
     done = ask(place, "ls")
@@ -59,7 +66,9 @@ def test_whoami_shows_user_groups_key_and_limits(place):
     ("flags.internal", 7, "flags.internal: no grant covers this target"),
     ("config.internal:22", 7, "the grant covers this name, not this port"),
     ("confg.internal", 7, "did you mean config.internal.smplkit.local?"),
+    ("config", 7, "did you mean config.internal.smplkit.local?"),
     ("a:b:c", 2, "expected TARGET[:PORT]"),
+    ("fd00::1:80", 2, "an IPv6 address stands in brackets"),
 ])
 def test_why_says_why(place, target, status, words):
     done = ask(place, "why", target)
@@ -69,9 +78,21 @@ def test_why_says_why(place, target, status, words):
 
 @pytest.mark.short
 def test_an_unknown_target_suggests_the_nearest_granted_name(place):
-    program = place.tunnel("0:confg.internal")
-    assert program.wait() == 7
-    assert "did you mean config.internal.smplkit.local?" in program.stderr and len(program.err) == 1
+    for target in ("confg.internal", "config"):
+        program = place.tunnel(f"0:{target}")
+        assert program.wait() == 7
+        assert "did you mean config.internal.smplkit.local?" in program.stderr and len(program.err) == 1
+
+
+def test_the_port_that_is_missing_is_asked_for_in_a_way_that_is_accepted(place):
+    grant(place, "'[::1]:*', '127.10.1.11:*'", "'::1/128', 127.10.0.0/16")
+    for target in ("[::1]", "127.10.1.11"):
+        program = place.tunnel(f"8080:{target}")
+        assert program.wait() in (7, 8)
+        advice = re.search(r"say it, as in (\S+)", program.stderr)[1]
+        assert advice == f"8080:{target}:PORT"
+        again = place.tunnel(advice.replace("PORT", "x"))
+        assert again.wait() == 2 and "'x' is not a port" in again.stderr  # the rest of it is understood
 
 
 @pytest.mark.short

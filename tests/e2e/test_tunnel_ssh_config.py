@@ -1,9 +1,11 @@
 """smpl-tunnel obeys a user's ssh_config as ssh does, or says once what it does not heed; known_hosts with and without ports."""
 
+import base64
 import os
 import pathlib
 import re
 import socket
+import subprocess
 
 import kit
 import pytest
@@ -251,3 +253,33 @@ def test_what_is_not_heeded_is_said_once(place, tunnel):
     assert carries(program)
     assert program.stderr.count("is not heeded") == 1
     assert "ssh_config: VerifyHostKeyDNS, RekeyLimit, Compression is not heeded here" in program.stderr
+
+
+# ---- other forms of keys and files ----
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_an_ed25519_key_of_openssl_signs_in(place, tunnel, locked):
+    key = place.work / "pkcs8"
+    assert kit.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key, *(["-aes256", "-pass", "pass:secret"] if locked else [])).returncode == 0
+    key.chmod(0o600)
+    der = subprocess.run(["openssl", "pkey", "-in", key, "-passin", "pass:secret", "-pubout", "-outform", "DER"], check=True, capture_output=True)
+    part = lambda b: len(b).to_bytes(4, "big") + b
+    blob = base64.b64encode(part(b"ssh-ed25519") + part(der.stdout[-32:])).decode()
+    (place.sshd.folder / "authorized").write_text(f"ssh-ed25519 {blob}\n")
+    arguments = ["--known-hosts", place.sshd.known_hosts, "-i", key, *place.config()]
+    if not locked:
+        assert carries(tunnel(*arguments))
+        return
+    terminal = Terminal(*arguments, over={"HOME": str(place.work)})
+    terminal.until(b"Passphrase for")
+    terminal.type(b"secret\n")
+    terminal.until(b"http://")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+
+
+def test_an_empty_tunnel_yaml_is_fine(place, tunnel):
+    for text in ("", "# bastion: nobody@nowhere\n"):
+        (place.work / "tunnel.yaml").write_text(text)
+        assert carries(tunnel(*place.config(), SMPL_TUNNEL_CONFIG=str(place.work / "tunnel.yaml")))

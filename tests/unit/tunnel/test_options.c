@@ -224,6 +224,78 @@ static void test_faults_in_the_file_are_told_from_faults_of_the_command_line(voi
   options_free(&o);
 }
 
+static void test_an_empty_file_says_nothing(void **state)
+{
+  (void)state;
+  static const char *const texts[] = {"", "# bastion: dev@bastion.example\n"};
+  for (size_t i = 0; i < 2; i++) {
+    options_t o;
+    bool in_file;
+    diag_t diag = {0};
+    write_file(texts[i]);
+    if (read_all(&o, &in_file, &diag, "--bastion", "me@host", "8080:a.b", NULL) != SMPL_OK)
+      fail_msg("%s", diag.text);
+    assert_string_equal(o.host, "host");
+    assert_true(o.read_ahead); /* the defaults */
+    options_free(&o);
+  }
+}
+
+/* What a message says to write instead, the word behind these, is accepted in its turn. */
+static void test_advice_is_accepted_itself(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *word, *before; /* NULL: there is none, since nothing that could be said would do */
+  } cases[] = {
+      {"config.internal", "as in "},
+      {"config.internal:80", "as in "},
+      {"[::1]", "as in "},
+      {"[::1]:80", "as in "},
+      {"8080", "as in "},
+      {"99999", NULL},
+      {"config.internal/docs", NULL},
+      {"dev@bastion:22", "--bastion "},
+      {"a@b,c", NULL},
+      {"8080:::1:80", "brackets, as in "},
+      {"8080:fd00::1", "brackets, as in "},
+      {"fd00:1:2:3:4:5:6:7", "brackets, as in "},
+      {"http://x.y", "as in "},
+      {"x", NULL},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    options_t o;
+    bool in_file;
+    diag_t diag = {0};
+    assert_int_not_equal(read_all(&o, &in_file, &diag, "--bastion", "me@host", cases[i].word, NULL), SMPL_OK);
+    options_free(&o);
+    const char *at = cases[i].before ? strstr(diag.text, cases[i].before) : NULL;
+    if (!cases[i].before && (strstr(diag.text, "as in") || strstr(diag.text, "--bastion")))
+      fail_msg("%s: %s", cases[i].word, diag.text);
+    if (!cases[i].before)
+      continue;
+    if (!at)
+      fail_msg("%s: %s", cases[i].word, diag.text);
+    char advice[256];
+    at += strlen(cases[i].before);
+    snprintf(advice, sizeof advice, "%.*s", (int)strcspn(at, " ;,"), at);
+    diag_t why = {0};
+    char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+    uint16_t port;
+    forward_t f;
+    int err = cases[i].before[0] == '-'   ? options_parse_bastion(advice, user, host, &port, &why)
+              : cases[i].before[0] == 'b' ? forward_parse_target(advice, &f, &why)
+                                          : forward_parse(advice, &f, &why);
+    if (err)
+      fail_msg("%s: %s: %s", cases[i].word, advice, why.text);
+  }
+  diag_t diag = {0};
+  char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+  uint16_t port;
+  assert_int_equal(options_parse_bastion("dev@fd00::1", user, host, &port, &diag), SMPL_EINVAL);
+  assert_non_null(strstr(diag.text, "brackets, as in [fd00::1]"));
+}
+
 static void test_so_many_forwards_and_no_more(void **state)
 {
   (void)state;
@@ -259,6 +331,8 @@ static void test_so_many_identities_and_no_more(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(test_an_empty_file_says_nothing, setup),
+      cmocka_unit_test_setup(test_advice_is_accepted_itself, setup),
       cmocka_unit_test_setup(test_bastion_in_every_form, setup),
       cmocka_unit_test_setup(test_bastion_in_no_form, setup),
       cmocka_unit_test_setup(test_the_command_line_stands_above_environment_and_file, setup),
