@@ -447,8 +447,8 @@ def test_explain_tells_all_of_the_grant_that_decides_or_comes_nearest(world):
     (("check",), 2, "check needs -c FILE"),
     (("-c", "absent.yaml"), 1, "absent.yaml"),
     (("terminate", "-c", "bastion.yaml"), 2, "terminate needs"),
-    (("sessions", "-c", "bastion.yaml"), 1, "bastion.sock"),
-    (("sessions", "--socket", "nothing.sock"), 1, "nothing.sock"),
+    (("sessions", "-c", "bastion.yaml"), 3, "bastion.sock"),
+    (("sessions", "--socket", "nothing.sock"), 3, "nothing.sock"),
     (("explain", "dev", "-c", "bastion.yaml"), 2, "explain needs a user and a target"),
     (("--frobnicate",), 2, "frobnicate"),
 ])
