@@ -83,6 +83,8 @@ static bool request_service(attempt_t *a)
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
+  if (is_over(a))
+    return false;
   while ((rc = ssh_service_request(a->session, "ssh-userauth")) == SSH_AGAIN) {
     if (!wait_more(a, until))
       return false;
