@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -221,16 +222,31 @@ static void no_answer(connection_t *c)
 }
 
 /* A session keeps one error, which may be of another question by now, such as a subsystem that the server
- * does not have: then this one is asked again, once. A bastion is asked why, and needs none. */
-static void not_opened(connection_t *c, bool in_time)
+ * does not have: then this one is asked again, once. It may also be that of another connection that was
+ * refused in the same turn: then each is asked for by itself. A bastion is asked why, and needs none of
+ * this. Whether it is to be asked again, which is begun. */
+static bool ask_again(connection_t *c, bool mixed)
 {
-  const tunnel_t *t = c->tunnel;
-  if (in_time && !c->asked_twice && !ask_is_bastion(t->ask) && !learn_has_refusal(t->session.ssh)) {
-    c->asked_twice = true;
-    ssh_channel_free(c->channel);
+  tunnel_t *t = c->tunnel;
+  bool covered = !c->asked_twice && !learn_has_refusal(t->session.ssh);
+  bool room = c->alone < TUNNEL_ALONE_MAX && t->lists[CONNECTION_UNCLEAR].count < TUNNEL_UNCLEAR_MAX;
+  c->unclear = mixed;
+  if (ask_is_bastion(t->ask) || !(mixed ? room : covered))
+    return false;
+  ssh_channel_free(c->channel);
+  c->channel = NULL;
+  c->asked_twice |= covered;
+  if (mixed)
+    carry_move(c, CONNECTION_UNCLEAR);
+  else
     ask_for(c);
+  return true;
+}
+
+static void not_opened(connection_t *c, bool in_time, bool mixed)
+{
+  if (in_time && ask_again(c, mixed))
     return;
-  }
   end_check(c);
   if (in_time)
     learn_why(c);
@@ -240,17 +256,15 @@ static void not_opened(connection_t *c, bool in_time)
   carry_free(c);
 }
 
-/* Returns false while the bastion has not answered. */
-static bool step(connection_t *c)
+/* mixed: its refusal came together with others. */
+static void settle(connection_t *c, bool mixed)
 {
-  int rc = open_channel(c);
-  if (rc == SSH_AGAIN && clock_mono_ms() < c->until)
-    return false;
-  if (rc == SSH_OK)
+  if (c->answer == SSH_AGAIN && clock_mono_ms() < c->until)
+    return;
+  if (c->answer == SSH_OK)
     opened(c);
   else if (ssh_is_connected(c->tunnel->session.ssh))
-    not_opened(c, rc != SSH_AGAIN);
-  return true;
+    not_opened(c, c->answer != SSH_AGAIN, mixed);
 }
 
 static void ask_for(connection_t *c)
@@ -267,7 +281,8 @@ static void ask_for(connection_t *c)
   text_copy(c->asked_host, sizeof c->asked_host, host_of(c));
   c->asked_port = port_of(c);
   carry_move(c, CONNECTION_OPENING);
-  step(c); /* sends the question */
+  c->answer = open_channel(c); /* sends the question */
+  settle(c, false);
 }
 
 void carry_start(connection_t *c)
@@ -303,29 +318,49 @@ void carry_check(tunnel_t *t, route_t *route)
   ask_for(c);
 }
 
+static bool same_target(const connection_t *a, const connection_t *b)
+{
+  return a->asked_port == b->asked_port && strcmp(a->asked_host, b->asked_host) == 0;
+}
+
+/* Takes the answers that have come. Returns whether several targets have been refused in this turn. */
+static bool take_answers(tunnel_t *t, bool news, uint64_t now)
+{
+  const connection_t *refused = NULL;
+  bool mixed = false;
+  for (connection_t *c = t->lists[CONNECTION_OPENING].first; c; c = c->next) {
+    c->answer = news || now >= c->until ? open_channel(c) : SSH_AGAIN;
+    if (c->answer != SSH_ERROR)
+      continue;
+    mixed |= refused && !same_target(refused, c);
+    refused = c;
+  }
+  return mixed;
+}
+
 /* Answers come as bytes: without any, only time limits can have changed something. */
 void carry_step(tunnel_t *t)
 {
   uint64_t received = ssh_pump_received(t->pump);
-  uint64_t now = clock_mono_ms();
   bool news = received != t->opened_by;
   t->opened_by = received;
+  bool mixed = take_answers(t, news, clock_mono_ms());
   for (connection_t *c = t->lists[CONNECTION_OPENING].first, *next; c; c = next) {
     next = c->next;
-    if (news || now >= c->until)
-      step(c);
+    settle(c, mixed);
+  }
+  connection_t *waits = t->lists[CONNECTION_UNCLEAR].first;
+  if (waits && t->lists[CONNECTION_OPENING].count == 0) {
+    waits->alone++;
+    ask_for(waits);
   }
 }
 
 /* ---- the session comes and goes ---- */
 
-void carry_lost(tunnel_t *t)
+static void hold_again(tunnel_t *t, connection_state_t state)
 {
-  struct linger hard = {1, 0};
-  /* What was cut in the middle must not look whole: no end, but a reset. */
-  for (connection_t *c = t->lists[CONNECTION_CARRIED].first; c; c = c->next)
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  for (connection_t *c = t->lists[CONNECTION_OPENING].first, *next; c; c = next) {
+  for (connection_t *c = t->lists[state].first, *next; c; c = next) {
     next = c->next;
     c->channel = NULL; /* the session frees it */
     if (c->fd < 0)
@@ -333,6 +368,16 @@ void carry_lost(tunnel_t *t)
     else
       hold(c);
   }
+}
+
+void carry_lost(tunnel_t *t)
+{
+  struct linger hard = {1, 0};
+  /* What was cut in the middle must not look whole: no end, but a reset. */
+  for (connection_t *c = t->lists[CONNECTION_CARRIED].first; c; c = c->next)
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  hold_again(t, CONNECTION_OPENING);
+  hold_again(t, CONNECTION_UNCLEAR);
 }
 
 void carry_release(tunnel_t *t)

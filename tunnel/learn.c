@@ -66,6 +66,7 @@ typedef struct refusal {
   uint16_t port;
   uint32_t nth;   /* of the channel */
   uint32_t newer; /* of the last one of this target that was refused meanwhile; 0: none */
+  bool unclear;   /* which of a plain server's answers is this one's */
   int fd;         /* speaks SOCKS and waits for its answer; -1: none */
 } refusal_t;
 
@@ -171,7 +172,10 @@ static void tell_why(refusal_t *r, const json_t *reply)
   else if (text) /* one that is newer than this program */
     tell(r, r->code, REASON_NONE, text, SOCKS_FAILED);
   else if (!reply && !ask_is_bastion(r->tunnel->ask))
-    tell(r, r->code, REASON_NONE, r->text, r->code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED : SOCKS_REFUSED);
+    tell(r, r->code, REASON_NONE, r->text,
+         r->unclear                ? SOCKS_FAILED
+         : r->code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED
+                                   : SOCKS_REFUSED);
   else if (reply || ssh_is_connected(r->tunnel->session.ssh)) /* else the session's end is what is told */
     tell(r, r->code, REASON_NONE, "the bastion has refused it and does not say why", SOCKS_FAILED);
 }
@@ -243,6 +247,11 @@ void learn_why(connection_t *c)
   text_copy(r->host, sizeof r->host, c->asked_host);
   r->name = c->host ? NULL : route->name;
   r->code = learn_read_refusal(t->session.ssh, r->text, sizeof r->text);
+  r->unclear = c->unclear;
+  if (r->unclear) {
+    r->code = EXIT_UNREACHABLE;
+    text_copy(r->text, sizeof r->text, "the server has refused it");
+  }
   if (c->socks) {
     r->fd = c->fd;
     c->fd = -1;

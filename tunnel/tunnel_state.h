@@ -10,6 +10,7 @@
  *   any --told to, refused for good, or failed before the first UP--> OVER
  *
  * Local connections: SOCKS (saying its target) -> HELD (no session) -> OPENING (asked for) -> CARRIED (the pump has it).
+ * OPENING -> UNCLEAR (refused at once with others, and it is not known whose reason is whose) -> OPENING, alone.
  * A lost session resets the carried ones; those that were only being opened are held again. */
 #pragma once
 
@@ -52,6 +53,7 @@ typedef struct route {
 typedef enum connection_state {
   CONNECTION_SOCKS,
   CONNECTION_HELD,
+  CONNECTION_UNCLEAR,
   CONNECTION_OPENING,
   CONNECTION_CARRIED,
   CONNECTION_STATES
@@ -65,6 +67,9 @@ struct connection {
   int fd;        /* -1: the check before ready, and nothing else */
   bool is_check; /* ready waits for it */
   bool asked_twice;
+  unsigned alone; /* so often it was asked for by itself */
+  bool unclear;   /* the server's reason may be another's */
+  int answer;     /* libssh's, in this turn */
   ssh_channel channel;
   uint64_t until;
   socks_t *socks;  /* while it says its target, and until that is answered */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <libssh/libssh.h>
@@ -18,12 +19,17 @@ static struct {
   const char *errors[4]; /* what the session's error says after each answer */
   int asked;             /* channels asked for */
   int freed;
+  /* instead: "dead" is DEAD, "forbidden" is REFUSED, and the session's error is the last one's */
+  bool by_target;
+  const char *last;
 } server;
 
 static struct {
   int count;
   exit_code_t code;
   char text[DIAG_TEXT_MAX];
+  char first[DIAG_TEXT_MAX];
+  int neutral; /* told without a reason */
 } failed;
 
 static char said[DIAG_TEXT_MAX];
@@ -31,33 +37,45 @@ static char said[DIAG_TEXT_MAX];
 static ssh_channel fake_new(ssh_session session)
 {
   (void)session;
-  static int nothing;
   server.asked++;
-  return (ssh_channel)&nothing;
+  return calloc(1, sizeof(bool)); /* whether its question was sent */
 }
+
+#define REFUSED "Channel opening failure: channel 43 error (1) administratively prohibited"
+#define DEAD    "Channel opening failure: channel 43 error (2) Connection refused"
+#define OTHER   "Channel request subsystem failed"
 
 /* The first call sends the question; the answer is there at the second. */
 static int fake_open(ssh_channel channel, const char *host, int port, const char *source, int source_port)
 {
-  (void)channel;
-  (void)host;
   (void)port;
   (void)source;
   (void)source_port;
-  static int calls;
-  return ++calls % 2 ? SSH_AGAIN : SSH_ERROR;
+  bool *sent = (bool *)channel;
+  if (*sent)
+    server.last = strcmp(host, "dead") == 0 ? DEAD : REFUSED;
+  int answer = *sent ? SSH_ERROR : SSH_AGAIN;
+  *sent = true;
+  return answer;
 }
 
 static void fake_free(ssh_channel channel)
 {
-  (void)channel;
+  free((void *)channel);
   server.freed++;
 }
 
 static const char *fake_error(void *session)
 {
   (void)session;
-  return server.errors[server.asked - 1];
+  return server.by_target ? server.last : server.errors[server.asked - 1];
+}
+
+static uint64_t fake_received(const ssh_pump_t *pump)
+{
+  (void)pump;
+  static uint64_t bytes;
+  return ++bytes; /* always news */
 }
 
 static int fake_connected(ssh_session session)
@@ -96,7 +114,11 @@ static void fake_fail(tunnel_t *t, exit_code_t code, const char *reason, const c
 {
   (void)t;
   (void)reason;
-  failed.count++;
+  if (failed.count++ == 0) {
+    failed.neutral = 0;
+    snprintf(failed.first, sizeof failed.first, "%s", text);
+  }
+  failed.neutral += strstr(text, ": the server has refused it") != NULL;
   failed.code = code;
   snprintf(failed.text, sizeof failed.text, "%s", text);
 }
@@ -127,6 +149,7 @@ void tunnel_hurry(tunnel_t *t)
 #define ssh_channel_free         fake_free
 #define ssh_get_error            fake_error
 #define ssh_is_connected         fake_connected
+#define ssh_pump_received        fake_received
 #define ask_question             fake_ask
 #define ask_is_bastion           fake_is_bastion
 #define tunnel_fail              fake_fail
@@ -138,9 +161,11 @@ void tunnel_hurry(tunnel_t *t)
 
 /* ---- refusals ---- */
 
-#define REFUSED "Channel opening failure: channel 43 error (1) administratively prohibited"
-#define DEAD    "Channel opening failure: channel 43 error (2) Connection refused"
-#define OTHER   "Channel request subsystem failed"
+static void step(connection_t *c)
+{
+  c->answer = open_channel(c);
+  settle(c, false);
+}
 
 /* Asks for svc:80 before ready, and has all answers arrive. */
 static void ask_until_answered(const char *first, const char *second)
@@ -153,6 +178,7 @@ static void ask_until_answered(const char *first, const char *second)
   server.errors[0] = first;
   server.errors[1] = second;
   server.asked = server.freed = 0;
+  server.by_target = false;
   failed.count = 0;
   carry_check(&t, &t.routes[0]);
   for (int i = 0; i < 10 && t.lists[CONNECTION_OPENING].first; i++)
@@ -198,6 +224,55 @@ static void test_it_is_asked_for_again_once_and_no_more(void **state)
   assert_string_equal(failed.text, "svc:80: the target cannot be reached");
 }
 
+/* What is told of each target, when so many connections to each of them are refused in one turn. */
+static void refuse_together(const char *const *targets, size_t count, int each)
+{
+  static tunnel_t t;
+  static forward_t forward[2];
+  static options_t options = {.stdio = true}; /* each refusal is told */
+  question.there = false;
+  server.asked = server.freed = failed.count = 0;
+  server.by_target = true;
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = count};
+  for (size_t i = 0; i < count; i++) {
+    forward[i] = (forward_t){.target_port = 80};
+    text_copy(forward[i].target, sizeof forward[i].target, targets[i]);
+    t.routes[i] = (route_t){.tunnel = &t, .forward = &forward[i], .port = 80};
+    text_copy(t.routes[i].host, sizeof t.routes[i].host, targets[i]);
+    text_copy(t.routes[i].name, sizeof t.routes[i].name, targets[i]);
+    for (int n = 0; n < each; n++)
+      ask_for(carry_new(&t, &t.routes[i], -1, CONNECTION_HELD));
+  }
+  for (int i = 0; i < 200 && carry_count(&t) > 0; i++)
+    carry_step(&t);
+  assert_int_equal(carry_count(&t), 0);
+  assert_int_equal(server.freed, server.asked);
+  assert_int_equal(failed.count, count * (size_t)each);
+}
+
+/* libssh keeps the last one's reason. */
+static void test_each_of_two_targets_that_are_refused_at_once_has_its_own_reason(void **state)
+{
+  (void)state;
+  refuse_together((const char *const[]){"forbidden", "dead"}, 2, 1);
+  assert_int_equal(server.asked, 4);
+  assert_non_null(strstr(failed.first, "forbidden:80: the server does not allow it"));
+  assert_string_equal(failed.text, "dead:80: Connection refused");
+  refuse_together((const char *const[]){"dead"}, 1, 3); /* the same for all: nothing to be asked again */
+  assert_int_equal(server.asked, 3);
+  assert_string_equal(failed.text, "dead:80: Connection refused");
+}
+
+static void test_of_many_that_are_refused_at_once_so_many_are_asked_for_again(void **state)
+{
+  (void)state;
+  refuse_together((const char *const[]){"forbidden", "dead"}, 2, TUNNEL_UNCLEAR_MAX / 2);
+  assert_int_equal(failed.neutral, 0);
+  refuse_together((const char *const[]){"forbidden", "dead"}, 2, TUNNEL_UNCLEAR_MAX / 2 + 1);
+  assert_int_equal(failed.neutral, 2);
+  assert_int_equal(server.asked, 2 * TUNNEL_UNCLEAR_MAX + 2);
+}
+
 /* ---- why ---- */
 
 /* One connection to svc:80, asked for and refused; with socks_fd to a target of its own. */
@@ -226,6 +301,7 @@ static tunnel_t *at_a_bastion(void)
   for (size_t i = 0; i < sizeof server.errors / sizeof *server.errors; i++)
     server.errors[i] = REFUSED; /* all that libssh lets a bastion say */
   server.asked = failed.count = question.count = 0;
+  server.by_target = false;
   question.there = true;
   return &t;
 }
@@ -362,6 +438,8 @@ int main(void)
       cmocka_unit_test(test_a_refusal_and_a_dead_target_are_told_apart),
       cmocka_unit_test(test_a_refusal_that_another_answer_covers_is_asked_for_again),
       cmocka_unit_test(test_it_is_asked_for_again_once_and_no_more),
+      cmocka_unit_test(test_each_of_two_targets_that_are_refused_at_once_has_its_own_reason),
+      cmocka_unit_test(test_of_many_that_are_refused_at_once_so_many_are_asked_for_again),
       cmocka_unit_test(test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for),
       cmocka_unit_test(test_a_reason_that_is_not_told_is_not_guessed),
       cmocka_unit_test(test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about),
