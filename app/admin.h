@@ -1,4 +1,5 @@
-/* The control socket of a running service: status and reload. Whoever the socket's file mode lets in may ask. Loop's thread. */
+/* The control socket of a running service: status and reload. Whoever the socket's file mode lets in may
+ * ask. Loop's thread. */
 #pragma once
 
 #include <stdint.h>

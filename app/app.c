@@ -271,6 +271,8 @@ static int check(const char *path, const service_t *const *services)
   int err = settings_listeners(&settings, sources, SERVICE_SOURCES, &listeners, &diag);
   if (!err)
     err = settings_check_database(&settings, &diag);
+  if (!err)
+    err = settings_check_control(&settings, &diag);
   if (!err) {
     printf("%s: ok, %s (%s service)\n", path, settings.service->title, settings.service->name);
     for (size_t i = 0; i < settings.listeners.count; i++)

@@ -44,7 +44,8 @@ typedef struct front_conf {
   const listener_conf_t *listeners; /* borrowed until others are set */
   size_t listener_count;
   access_log_t *access; /* borrowed */
-  /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed likewise. */
+  /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed
+   * likewise. */
   const ip_net_t *balancers;
   size_t balancer_count;
   const internal_keys_t *internal_keys; /* likewise; NULL: none is accepted */
@@ -63,8 +64,8 @@ typedef struct front_live {
   uint64_t drain_ms;
 } front_live_t;
 
-/* Decides by it from the next head on. Cuts the connections of peers that are no clients or no balancers any more; those of new
- * balancers end with the answer that is under way. Returns how many were cut. */
+/* Decides by it from the next head on. Cuts the connections of peers that are no clients or no balancers
+ * any more; those of new balancers end with the answer that is under way. Returns how many were cut. */
 size_t front_set(front_t *front, const front_live_t *live);
 
 /* Goes on serving for lag_ms, each answer with "Connection: close"; then stops accepting, closes idle connections, lets

@@ -69,7 +69,8 @@ typedef struct schema {
   const char *json; /* JSON Schema 2020-12 text, $ref to "#/components/schemas/NAME" */
 } schema_t;
 
-/* What the program gives a service to work with. The loop is valid until close; the rest for the call, the lookup for whoever holds it. */
+/* What the program gives a service to work with. The loop is valid until close; the rest for the call, the
+ * lookup for whoever holds it. */
 typedef struct service_env {
   uv_loop_t *loop;
   const char *database;               /* path of the SQLite file */
@@ -103,8 +104,8 @@ typedef struct service {
   size_t route_count;
   const schema_t *schemas; /* ends with name == NULL */
   int (*open)(const service_env_t *env, void **state, diag_t *diag);
-  /* Another env from now on, all of it or, with an error, nothing. Loop and database are those of before. Requests and
-   * calls under way go on as they began. NULL: nothing of it matters to the service. */
+  /* Another env from now on, all of it or, with an error, nothing. Loop and database are those of before.
+   * Requests and calls under way go on as they began. NULL: nothing of it matters to the service. */
   int (*reload)(void *state, const service_env_t *env, diag_t *diag);
   /* Called when no request is pending any more; all its uv handles are closed when done() is called. */
   void (*close)(void *state, void (*done)(void *ctx), void *ctx);

@@ -1,4 +1,5 @@
-/* A configuration as it was read, with all that follows from it: immutable, and held by whoever uses a part of it. */
+/* A configuration as it was read, with all that follows from it: immutable, and held by whoever uses a
+ * part of it. */
 #pragma once
 
 #include <jansson.h>
@@ -33,10 +34,11 @@ typedef enum loaded_change {
 /* The row of that key; -1: there is none. */
 int loaded_change_of(const char *key);
 
-/* Names what differs between the two and needs a restart: a list of texts; empty if nothing does. NULL when out of memory. */
+/* Names what differs between the two and needs a restart: a list of texts; empty if nothing does. NULL
+ * when out of memory. */
 json_t *loaded_restart(const settings_t *start, const settings_t *fresh);
 /* SMPL_EINVAL with the place if fresh is for another start altogether. */
 int loaded_check(const settings_t *start, const settings_t *fresh, diag_t *diag);
-/* Index in fresh of the http listener that this one of the start is, if its rules, address and kind are the same: then its clients and
- * hosts can take effect. -1: none. */
+/* Index in fresh of the http listener that this one of the start is, if its rules, address and kind are
+ * the same: then its clients and hosts can take effect. -1: none. */
 int loaded_listener(const listener_settings_t *start, const settings_t *fresh);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/certificates.h"
 #include "app/loaded.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -76,8 +77,8 @@ static int make_lookup(const reload_t *r, const settings_t *fresh, lookup_t **ou
   return lookup_new(r->conf.loop, &conf, out, diag);
 }
 
-/* A listener that is another one in the file (of address, rules or kind) stays as it is, clients and hosts too: what was written for the
- * other one does not fit it. */
+/* A listener that is another one in the file (of address, rules or kind) stays as it is, clients and hosts
+ * too: what was written for the other one does not fit it. */
 static int make_listeners(const reload_t *r, step_t *step, diag_t *diag)
 {
   const listener_settings_t *start = r->conf.start->listeners.items;
@@ -151,7 +152,8 @@ static void adopt_certificates(const reload_t *r)
     int at = loaded_listener(&start[i], &r->fresh->settings);
     if (at < 0 || r->conf.listeners[i].tls == NULL)
       continue;
-    tls_adopt(r->conf.listeners[i].tls, r->fresh->listeners[at].tls);
+    if (tls_adopt(r->conf.listeners[i].tls, r->fresh->listeners[at].tls))
+      certificates_tell(&r->conf.listeners[i], true);
     r->fresh->listeners[at].tls = NULL;
   }
 }

@@ -1,5 +1,6 @@
-/* Putting another configuration in force while the service runs: read by a thread, checked, and then swapped between two turns of the
- * loop, so that no request is decided by half of each. What cannot take effect is named; what is wrong changes nothing. */
+/* Putting another configuration in force while the service runs: read by a thread, checked, and then
+ * swapped between two turns of the loop, so that no request is decided by half of each. What cannot take
+ * effect is named; what is wrong changes nothing. */
 #pragma once
 
 #include <jansson.h>
@@ -37,8 +38,8 @@ typedef struct reload_conf {
 
 /* NULL when out of memory. */
 reload_t *reload_new(const reload_conf_t *conf);
-/* Reads the file and puts it in force; opens the access log anew in any case. The request is answered then, NULL: nobody waits. One at a
- * time: who asks meanwhile gets the outcome of the next. */
+/* Reads the file and puts it in force; opens the access log anew in any case. The request is answered
+ * then, NULL: nobody waits. One at a time: who asks meanwhile gets the outcome of the next. */
 void reload_ask(reload_t *reload, control_request_t *request);
 /* Answers who waits; nothing takes effect any more. */
 void reload_stop(reload_t *reload);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/certificates.h"
 #include "app/reload.h"
 #include "app/settings.h"
 #include "app/text_out.h"
@@ -99,33 +100,10 @@ static void end(runner_t *r, int status, uint64_t lag_ms)
 
 /* Certificates */
 
-static void warn_of_end(const listener_conf_t *listener)
-{
-  int days = tls_days_left(listener->tls);
-  if (days < TLS_WARN_DAYS)
-    log_warn("http listener %s: the certificate of %s %s %s", listener->name, tls_subject(listener->tls),
-             days < 0 ? "has expired at" : "expires at", tls_until(listener->tls));
-}
-
-static void refresh_certificates(runner_t *r)
-{
-  for (size_t i = 0; i < r->settings.listeners.count; i++) {
-    const listener_conf_t *listener = &r->listeners[i];
-    diag_t diag = {.text = ""};
-    int changed = listener->tls != NULL ? tls_refresh(listener->tls, &diag) : 0;
-    if (changed < 0)
-      log_error("http listener %s keeps its certificate: %s", listener->name, diag.text);
-    if (changed <= 0)
-      continue;
-    log_info("http listener %s: new certificate of %s, good until %s", listener->name,
-             tls_subject(listener->tls), tls_until(listener->tls));
-    warn_of_end(listener);
-  }
-}
-
 static void on_tls_timer(uv_timer_t *timer)
 {
-  refresh_certificates(timer->data);
+  const runner_t *r = timer->data;
+  certificates_refresh(r->listeners, r->settings.listeners.count);
 }
 
 static void watch_certificates(runner_t *r)
@@ -133,7 +111,7 @@ static void watch_certificates(runner_t *r)
   for (size_t i = 0; i < r->settings.listeners.count; i++) {
     if (r->listeners[i].tls == NULL)
       continue;
-    warn_of_end(&r->listeners[i]);
+    certificates_tell(&r->listeners[i], false);
     uv_timer_start(&r->tls_timer, on_tls_timer, TLS_LOOK_MS, TLS_LOOK_MS);
   }
 }
@@ -149,7 +127,8 @@ static void on_signal(uv_signal_t *handle, int signum)
   runner_t *r = handle->data;
   if (signum == SIGHUP) {
     log_info("reload: asked for by SIGHUP");
-    reload_ask(r->reload, NULL);
+    if (r->reload != NULL) /* the start went well */
+      reload_ask(r->reload, NULL);
     return;
   }
   if (r->program.leaving) {
@@ -224,6 +203,8 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
   if (!err)
     err = settings_check_database(&r->settings, diag);
+  if (!err)
+    err = settings_check_control(&r->settings, diag);
   if (!err) {
     r->internal_keys = internal_keys_new(r->settings.internal_keys, r->settings.internal_key_count);
     err = r->internal_keys == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;

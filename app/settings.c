@@ -451,6 +451,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->access_log = file->access_log;
   out->core_dumps = file->core_dumps;
   out->control = file->control;
+  conf_place(out->conf, &file->control, out->control_place, sizeof out->control_place);
   conf_place(out->conf, &file->service, out->service_place, sizeof out->service_place);
   out->internal_key_file = file->internal_key_file;
   out->drain_lag_ms = file->drain.lag;
@@ -519,6 +520,24 @@ int settings_check_database(const settings_t *settings, diag_t *diag)
     return diag_fail(diag, SMPL_EINVAL, "%s: the database must be a file that can be written: %s: %s",
                      settings->database_place, path,
                      S_ISREG(st.st_mode) ? strerror(errno) : "not a regular file");
+  return SMPL_OK;
+}
+
+int settings_check_control(const settings_t *settings, diag_t *diag)
+{
+  const char *path = settings->control, *slash = path != NULL ? strrchr(path, '/') : NULL;
+  char folder[PATH_MAX];
+  struct stat st;
+  if (path == NULL)
+    return SMPL_OK;
+  int len = slash == NULL || slash == path ? 1 : (int)(slash - path);
+  snprintf(folder, sizeof folder, "%.*s", len, slash == NULL ? "." : path);
+  if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+    return diag_fail(diag, SMPL_EINVAL, "%s: control: there is no folder %s", settings->control_place,
+                     folder);
+  if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+    return diag_fail(diag, SMPL_EINVAL, "%s: control: %s exists and is not a socket", settings->control_place,
+                     path);
   return SMPL_OK;
 }
 

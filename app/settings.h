@@ -44,6 +44,7 @@ typedef struct settings {
   char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
   const char *access_log;             /* NULL: standard output */
   bool core_dumps;                    /* harden_core_dumps */
+  char control_place[PATH_MAX];
   const char *control;                /* socket; NULL: none */
   char service_place[PATH_MAX];       /* where the file says so: "file:line:col" */
   uint64_t drain_lag_ms;              /* served on after SIGTERM */
@@ -61,6 +62,8 @@ void settings_each_caller_warning(const settings_t *settings, void (*say)(void *
                                   void *ctx);
 /* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
 int settings_check_database(const settings_t *settings, diag_t *diag);
+/* Whether the control socket could be opened: its folder is there, and nothing but a socket has its name. */
+int settings_check_control(const settings_t *settings, diag_t *diag);
 void settings_free(settings_t *settings);
 
 /* What a service is opened with, but for loop and lookup; borrowed from settings. */

@@ -341,9 +341,10 @@ static void swap_text(char **a, char **b)
   *b = text;
 }
 
-void tls_adopt(tls_t *tls, tls_t *other)
+bool tls_adopt(tls_t *tls, tls_t *other)
 {
-  if (!same_files(tls, other) || tls->again) {
+  bool changed = !same_files(tls, other) || tls->again;
+  if (changed) {
     SSL_CTX *ctx = tls->ctx;
     tls->ctx = other->ctx;
     other->ctx = ctx;
@@ -356,6 +357,7 @@ void tls_adopt(tls_t *tls, tls_t *other)
     tls->again = false;
   }
   tls_free(other);
+  return changed;
 }
 
 int64_t tls_ends(const tls_t *tls)

@@ -35,8 +35,9 @@ void tls_free(tls_t *tls);
 int tls_refresh(tls_t *tls, diag_t *diag);
 
 /* Serves new connections by what other has read, and looks at other's files from now on; nothing changes
- * if they are the files of before as they were. Links stay. Takes over other, which must have none. */
-void tls_adopt(tls_t *tls, tls_t *other);
+ * if they are the files of before as they were. Links stay. Takes over other, which must have none.
+ * True if something has changed. */
+bool tls_adopt(tls_t *tls, tls_t *other);
 /* "CN=config.smplkit.com" or its first name, and the last day it is good for ("2027-01-31T10:00:00Z"). */
 const char *tls_subject(const tls_t *tls);
 const char *tls_until(const tls_t *tls);

@@ -10,9 +10,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "app/limits.h"
 #include "common/error.h"
 #include "common/landlock.h"
 #include "common/log.h"
+#include "common/lookup.h"
 #include "common/seal.h"
 #include "common/text.h"
 
@@ -34,14 +36,17 @@ uint16_t walls_url_port(const char *url)
   return (uint16_t)port;
 }
 
+_Static_assert(1 + (int)LIMIT_SISTERS + (int)LOOKUP_SERVERS_MAX <= (int)WALLS_PORTS_MAX,
+               "all that is called has its place");
+
 static void add_port(walls_t *w, uint16_t port)
 {
   if (w->count < WALLS_PORTS_MAX)
     w->ports[w->count++] = port;
 }
 
-/* Of what the service calls: sisters, and resolvers whose answer is too long for UDP. 0: a URL without a port is looked up (SRV), so
- * the port can be any. */
+/* Of what the service calls: sisters, and resolvers whose answer is too long for UDP. 0: a URL without a
+ * port is looked up (SRV), so the port can be any. */
 static void called_ports(const settings_t *s, walls_t *out)
 {
   const char *const *sisters = s->sisters.items;

@@ -19,7 +19,8 @@ typedef struct walls {
   uint16_t ports[WALLS_PORTS_MAX];
 } walls_t;
 
-/* SMPL_OK if all that the configuration calls can be reached from behind the walls that stand; else diag says what needs a restart. */
+/* SMPL_OK if all that the configuration calls can be reached from behind the walls that stand; else diag
+ * says what needs a restart. */
 int walls_reach(const walls_t *walls, const settings_t *settings, diag_t *diag);
 
 /* While the process has one thread, before the service opens its database: files, and from Landlock's ABI 4 on the TCP ports

@@ -296,8 +296,9 @@ static int take_argument(const command_t *command, options_t *o, int argc, char 
   return -1;
 }
 
-/* The running bastion is not to be out of reach because of a file that it has not taken: it is asked where the file seems to say, and
- * tells itself what is wrong. Only where nobody answers is the file's fault told here. */
+/* The running bastion is not to be out of reach because of a file that it has not taken: it is asked where
+ * the file seems to say, and tells itself what is wrong. Only where nobody answers is the file's fault
+ * told here. */
 static int ask_by_guess(const command_t *command, options_t *o, const diag_t *wrong)
 {
   diag_t diag = {""};

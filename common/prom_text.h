@@ -10,8 +10,8 @@ void prom_head(FILE *f, const char *name, const char *type, const char *help);
 /* A metric of one sample without labels, head and all. A count that may pass 2^53 goes by prom_count. */
 void prom_number(FILE *f, const char *name, const char *type, const char *help, double value);
 void prom_count(FILE *f, const char *name, const char *type, const char *help, uint64_t value);
-/* What every program says of itself, under one convention: PREFIX_build_info, PREFIX_start_time_seconds, PREFIX_reloads_total{result},
- * PREFIX_last_reload_successful and PREFIX_config_loaded_timestamp_seconds. */
+/* What every program says of itself, under one convention: PREFIX_build_info, PREFIX_start_time_seconds,
+ * PREFIX_reloads_total{result}, PREFIX_last_reload_successful and PREFIX_config_loaded_timestamp_seconds. */
 typedef struct prom_program {
   const char *prefix;         /* "smpl_resolver" */
   const char *label, *value;  /* one more label of build_info; NULL: none */

@@ -304,8 +304,8 @@ bool commands_known(const char *cmd)
   return find(cmd) != NULL;
 }
 
-/* The socket's path, malloc'ed. wrong has what is wrong with the file, if anything: the resolver that runs by it is asked all the same,
- * since it alone can say what it made of it. */
+/* The socket's path, malloc'ed. wrong has what is wrong with the file, if anything: the resolver that runs
+ * by it is asked all the same, since it alone can say what it made of it. */
 static char *find_socket(const char *config, diag_t *wrong)
 {
   settings_t settings = {0};

@@ -54,8 +54,8 @@ typedef struct waiter {
   void *ctx;
 } waiter_t;
 
-/* Whom rows are written for. The writer's thread holds the list that is in force while it writes; another list takes its place, and
- * rows that it is too late for are sown afterwards. */
+/* Whom rows are written for. The writer's thread holds the list that is in force while it writes; another
+ * list takes its place, and rows that it is too late for are sown afterwards. */
 typedef struct told {
   size_t holders;
   size_t count;

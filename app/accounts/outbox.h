@@ -28,8 +28,8 @@ typedef struct outbox outbox_t;
  * themselves. SMPL_EINVAL, SMPL_ELIMIT, SMPL_ENOMEM. */
 int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
                outbox_t **out, diag_t *diag);
-/* Others are told from now on, or the same (after a reload): with an error nothing has changed. Rows of a sister that is told no more
- * stay where they are. Errors as above. */
+/* Others are told from now on, or the same (after a reload): with an error nothing has changed. Rows of a
+ * sister that is told no more stay where they are. Errors as above. */
 int outbox_set(outbox_t *outbox, const char *const *urls, diag_t *diag);
 /* After sisters_close. Writes still queued may follow until storage_close is done: free with outbox_free after that. */
 void outbox_stop(outbox_t *outbox, void (*done)(void *ctx), void *ctx);

@@ -25,8 +25,8 @@ typedef struct rates rates_t;
 
 /* requests: a second, 0 for no limit; burst: at least 1. NULL when there is no memory or no randomness. */
 rates_t *rates_new(uint64_t requests, uint64_t burst);
-/* Other numbers from now on. What a key has used of its bucket counts on: as many requests are missing, at most the whole of the new
- * bucket. */
+/* Other numbers from now on. What a key has used of its bucket counts on: as many requests are missing, at
+ * most the whole of the new bucket. */
 void rates_set(rates_t *rates, uint64_t requests, uint64_t burst, uint64_t now_us);
 /* Whether there is a limit. Without one rates_take is not to be called. */
 bool rates_limit(const rates_t *rates);

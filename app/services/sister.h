@@ -61,11 +61,13 @@ typedef struct sister_reply {
 
 typedef void (*sister_cb)(void *ctx, const sister_reply_t *reply);
 
-/* lookup is held for as long as calls need it (lookup_hold); NULL: only addresses are called. source: address to call from, NULL for
- * the system's choice. key: the internal key that every call bears, NULL for none; copied. */
+/* lookup is held for as long as calls need it (lookup_hold); NULL: only addresses are called. source:
+ * address to call from, NULL for the system's choice. key: the internal key that every call bears, NULL
+ * for none; copied. */
 int sisters_new(uv_loop_t *loop, lookup_t *lookup, const ip_t *source, const char *key, sisters_t **out,
                 diag_t *diag);
-/* The same three for the calls that begin from now on; those under way go on as they began. SMPL_ENOMEM changes nothing. */
+/* The same three for the calls that begin from now on; those under way go on as they began. SMPL_ENOMEM
+ * changes nothing. */
 typedef struct sisters_way sisters_way_t;
 int sisters_way_new(lookup_t *lookup, const ip_t *source, const char *key, sisters_way_t **out);
 /* Takes it over. */

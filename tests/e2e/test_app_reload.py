@@ -13,7 +13,7 @@ import internal_keys
 import kit
 import test_app_tls as tls
 from app_client import Customer, services
-from test_app_front import CLIENT, ECHO, INTERNAL, STRANGER, Front
+from test_app_front import CLIENT, ECHO, INTERNAL, PUBLIC, STRANGER, Front
 
 APP = kit.binary("smpl-app")
 
@@ -119,6 +119,40 @@ def test_who_is_a_balancer_changes_and_no_request_is_believed_by_half(front, wor
     assert seen(after)["client"] == "203.0.113.7"
     assert reload(front, (f"balancers: [{CLIENT}]\n", ""))["ended"] == 1 and closed(after)
     assert seen(front.connect(INTERNAL, CLIENT))["client"].startswith(CLIENT)
+
+
+def test_a_request_of_a_peer_that_becomes_a_balancer_is_answered_and_ends_its_connection(front):
+    c = front.connect(PUBLIC, CLIENT)
+    c.sendall(tls.post(b"Content-Length: 2\r\nExpect: 100-continue\r\n", b""))
+    assert c.recv(65536).startswith(b"HTTP/1.1 100 ")  # it is under way, and waits for its body
+    assert reload(front, ("access_log:", f"balancers: [{CLIENT}]\naccess_log:"))["ended"] == 0
+    c.sendall(b"{}")
+    answer = kit.recv_all(c)
+    assert answer.startswith(b"HTTP/1.1 200") and b"\r\nConnection: close\r\n" in answer, answer
+
+
+def test_the_time_that_is_left_at_the_end_is_that_of_the_last_reload(front):
+    reload(front, ("access_log:", "drain: {lag: 7s}\naccess_log:"))
+    front.program.signal(signal.SIGTERM)
+    front.program.wait_line("ending: still serving for 7s")
+    front.program.signal(signal.SIGTERM)
+    front.program.wait()
+
+
+def test_a_control_socket_that_cannot_be_is_found_by_check_and_start(front, work):
+    good = front.file.read_text()
+    (work / "plain").write_text("")
+    for path, why in (("plain", "exists and is not a socket"), ("nowhere/a.sock", "control: there is no folder"),
+                      ("x" * 200, "a socket's path has at most 107 bytes")):
+        front.file.write_text(good.replace("echo.sock", path))
+        for argv in (["check"], []):
+            done = kit.run(ECHO, *argv, "-c", front.file)
+            assert done.returncode == 1 and re.search(r"echo.yaml:\d+:\d+: control: ", done.stderr) and why in done.stderr, done
+    port = kit.free_port(PUBLIC, INTERNAL)  # of two with one socket the first keeps it
+    front.file.write_text(good.replace(f":{front.port}", f":{port}"))
+    second = kit.run(ECHO, "-c", front.file)
+    assert second.returncode == 1 and "another running program answers" in second.stderr, second
+    assert status(front)["pid"] == front.program.pid
 
 
 def test_what_needs_a_restart_is_named_and_the_rest_takes_effect(front, work):
