@@ -216,6 +216,7 @@ static void log_outcome(const reload_t *r, size_t cut)
   char text[RESTART_TEXT_MAX];
   log_info("reloaded %s: %zu internal keys accepted, %zu connections ended by it", r->conf.path,
            reload_settings(r)->internal_key_count, cut);
+  log_info("access log opened anew");
   settings_each_warning(reload_settings(r), log_warning, NULL);
   join(r->restart, text, sizeof text);
   if (text[0] != '\0')

@@ -16,7 +16,8 @@
 #include "common/lookup.h"
 #include "common/notify.h"
 
-enum { RELOAD_WAITING_MAX = CONTROL_CLIENTS_MAX }; /* requests that wait for one: one a connection */
+enum { RELOAD_WAITING_MAX = 32 }; /* requests that wait for one: one a connection */
+_Static_assert((int)RELOAD_WAITING_MAX >= (int)CONTROL_CLIENTS_MAX, "each connection has a place");
 
 typedef struct reload reload_t;
 
