@@ -774,7 +774,7 @@ def test_lists_in_the_configuration_are_bounded(work):
                     ", ".join(f'"http://s{i}"' for i in range(n)) + "]\n"),
         "listeners": (16, lambda n: GOOD.replace("database", "".join(
             f'  - {{name: l{i}, address: "127.44.3.{i + 1}:80", rules: ["/api/v1/*"]}}\n' for i in range(n - 2)) + "database")),
-        "servers": (8, lambda n: GOOD + "resolver: {servers: [" + ", ".join(f'"127.0.0.1:{i + 1}"' for i in range(n)) + "]}\n"),
+        "servers": (4, lambda n: GOOD + "resolver: {servers: [" + ", ".join(f'"127.0.0.1:{i + 1}"' for i in range(n)) + "]}\n"),
     }
     for name, (limit, write) in lists.items():
         for n, status in ((limit, 0), (limit + 1, 1)):
