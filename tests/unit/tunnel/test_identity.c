@@ -132,12 +132,30 @@ static void test_a_sealed_file_that_is_cut_anywhere_is_no_key(void **state)
   assert_null(identity_load(path, "the words", &locked, &diag));
 }
 
+static void test_without_ssh_keygen_a_foreign_seal_says_what_to_do(void **state)
+{
+  (void)state;
+  bool locked;
+  diag_t diag = {0};
+  char *programs = strdup(getenv("PATH"));
+  make_key("ed25519", "RFC4716", "aes256-gcm@openssh.com", "the words");
+  setenv("PATH", "/nonexistent", 1);
+  ssh_key key = identity_load(path, "the words", &locked, &diag);
+  setenv("PATH", programs, 1);
+  free(programs);
+  assert_null(key);
+  assert_false(locked); /* another passphrase would not help */
+  assert_non_null(strstr(diag.text, "ssh-keygen cannot be run"));
+  assert_non_null(strstr(diag.text, "load it into an agent (ssh-add "));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_seal_of_ssh_keygen_is_opened_by_its_passphrase_alone),
       cmocka_unit_test(test_keys_without_a_passphrase_are_read_in_every_format),
       cmocka_unit_test(test_a_sealed_file_that_is_cut_anywhere_is_no_key),
+      cmocka_unit_test(test_without_ssh_keygen_a_foreign_seal_says_what_to_do),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
