@@ -49,7 +49,11 @@ function(smpl_unit_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   get_filename_component(preset ${CMAKE_BINARY_DIR} NAME)
   add_test(NAME ${preset}.unit.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  set_tests_properties(${preset}.unit.${name} PROPERTIES LABELS unit TIMEOUT 600 RESOURCE_LOCK unit.${name})
+  set(timeout 600)
+  if(CMAKE_CROSSCOMPILING) # an emulated processor is ten times slower
+    set(timeout 6000)
+  endif()
+  set_tests_properties(${preset}.unit.${name} PROPERTIES LABELS unit TIMEOUT ${timeout} RESOURCE_LOCK unit.${name})
 endfunction()
 
 # smpl_fuzz_target(NAME SOURCES... LIBS lib... CORPUS dir): a libFuzzer executable, built with -DSMPL_FUZZ=ON.
