@@ -52,7 +52,7 @@ make_root() {
   mirror=$(apt_uri debian)
   mkdir -p "$ROOT" "$LOGS"
   step "debootstrap of $SUITE"
-  alone --mount -- debootstrap --variant=minbase --include=git,ca-certificates,iproute2 "$SUITE" "$ROOT" ${mirror:+"$mirror"} \
+  alone --mount -- debootstrap --variant=minbase --include=git,ca-certificates "$SUITE" "$ROOT" ${mirror:+"$mirror"} \
     >"$LOGS/debootstrap-$SUITE.log" 2>&1 ||
     { tail -n 3 "$LOGS/debootstrap-$SUITE.log" >&2; die "debootstrap failed; its output: build/log/debootstrap-$SUITE.log"; }
   sources
