@@ -250,8 +250,7 @@ static void close_parts(accounts_t *a)
 {
   if (a->outbox != NULL)
     outbox_stop(a->outbox, drop_outbox, a->outbox);
-  if (a->revocations != NULL)
-    revocations_stop(a->revocations, drop_revocations, a->revocations);
+  revocations_stop(a->revocations, drop_revocations, a->revocations);
   if (a->sisters != NULL)
     sisters_close(a->sisters, ignore_closed, NULL);
   storage_close(a->storage, ignore_closed, NULL);
@@ -261,12 +260,16 @@ static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
 {
   if ((a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int err = storage_open(env->loop, env->database, &account_schema, &a->storage, diag);
-  if (err)
+  if (revocations_new(env->revocations, &a->revocations))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = storage_open_at(env->loop, env->database, &account_schema, revocations_open, a->revocations,
+                            &a->storage, diag);
+  if (err) {
+    revocations_free(a->revocations);
     return err;
-  err = revocations_new(env->loop, a->storage, env->revocations, &a->revocations, diag);
-  if (!err)
-    err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
+  }
+  revocations_start(a->revocations, env->loop, a->storage);
+  err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
   if (!err)
     err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
   if (!err && sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch))

@@ -12,6 +12,7 @@
 #include "app/accounts/account_store.h"
 #include "app/services/data_file.h"
 #include "app/services/identity.h"
+#include "app/services/storage_db.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -47,16 +48,30 @@ typedef struct line {
   char id[UUID_TEXT_MAX];
 } line_t;
 
+/* The word at *at, which ends with `end` (a space, or the line's NUL); *at moves behind it, or to the NUL. */
+static bool take_word(const char **at, char end, char *out, size_t cap)
+{
+  size_t len = strcspn(*at, " ");
+  if (len == 0 || len >= cap || (*at)[len] != end)
+    return false;
+  memcpy(out, *at, len);
+  out[len] = '\0';
+  *at += len + (end != '\0');
+  return true;
+}
+
 /* False: torn, or none of ours. text has no newline. */
 static bool parse_line(const char *text, line_t *out)
 {
-  char when[CLOCK_ISO_MAX + 1], kind[16], id[UUID_TEXT_MAX + 1], more;
-  uint64_t at = 0;
-  long long n = 0;
-  if (sscanf(text, "%lld %25s %15s %37s%c", &n, when, kind, id, &more) != 4 || n <= 0 ||
-      time_parse(when, &at) || !uuid_valid(id))
+  char n[20], when[CLOCK_ISO_MAX], kind[16], id[UUID_TEXT_MAX];
+  uint64_t number = 0, at = 0;
+  if (!take_word(&text, ' ', n, sizeof n) || !take_word(&text, ' ', when, sizeof when) ||
+      !take_word(&text, ' ', kind, sizeof kind) || !take_word(&text, '\0', id, sizeof id))
     return false;
-  *out = (line_t){.n = n, .at = (int64_t)at};
+  if (text_parse_u64(n, strlen(n), INT64_MAX, &number) || number == 0 || time_parse(when, &at) ||
+      !uuid_valid(id))
+    return false;
+  *out = (line_t){.n = (int64_t)number, .at = (int64_t)at};
   memcpy(out->id, id, sizeof out->id);
   out->kind = strcmp(kind, kinds[REVOCATION_KEY]) == 0 ? REVOCATION_KEY : REVOCATION_ACCOUNT;
   return strcmp(kind, kinds[out->kind]) == 0;
@@ -235,31 +250,59 @@ static void on_timer(uv_timer_t *timer)
   r->busy = storage_write(r->storage, &r->job) == SMPL_OK;
 }
 
-int revocations_new(uv_loop_t *loop, storage_t *storage, const char *path, revocations_t **out, diag_t *diag)
+/* The database was put back from a copy, by other means than restore: what the file has and it has not is
+ * revoked again. */
+static int catch_up(storage_db_t *db, const char *path, int64_t last, diag_t *diag)
 {
-  identity_t identity;
-  revocations_t *r = calloc(1, sizeof *r);
-  *out = NULL;
-  if (r == NULL || (path != NULL && (r->path = strdup(path)) == NULL)) {
-    free(r);
-    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  }
-  int err = identity_read(storage_reader(storage), &identity);
-  if (err)
-    diag_fail(diag, err, "the database's identity cannot be read: %s", smpl_strerror(err));
-  if (!err && path != NULL)
-    err = open_file(path, identity.database, &r->last, diag);
-  if (err) {
-    revocations_free(r);
+  int64_t known = 0, applied = 0;
+  revocations_found_t found;
+  int err = storage_number(db, "SELECT coalesce(max(n), 0) FROM revocations", STORAGE_NO_ARGS, &known);
+  if (err || last <= known)
     return err;
-  }
+  err = storage_db_command(db, "BEGIN IMMEDIATE");
+  if (!err)
+    err = revocations_apply(db, path, &found, &applied, diag);
+  if (!err)
+    err = storage_db_command(db, "COMMIT");
+  if (!err)
+    log_warn("revocations: the database is older than %s: %lld keys and accounts are revoked again", path,
+             (long long)applied);
+  return err;
+}
+
+int revocations_new(const char *path, revocations_t **out)
+{
+  revocations_t *r = calloc(1, sizeof *r);
+  *out = r;
+  if (r == NULL || path == NULL || (r->path = strdup(path)) != NULL)
+    return r != NULL ? SMPL_OK : SMPL_ENOMEM;
+  free(r);
+  *out = NULL;
+  return SMPL_ENOMEM;
+}
+
+int revocations_open(storage_db_t *db, void *revocations, diag_t *diag)
+{
+  revocations_t *r = revocations;
+  identity_t identity;
+  if (r->path == NULL)
+    return SMPL_OK;
+  int err = identity_read(db, &identity);
+  if (err)
+    return diag_fail(diag, err, "the database's identity cannot be read: %s", smpl_strerror(err));
+  err = open_file(r->path, identity.database, &r->last, diag);
+  if (!err)
+    err = catch_up(db, r->path, r->last, diag);
+  return err ? diag_fail(diag, err, "revocations: %s: %s", r->path, smpl_strerror(err)) : SMPL_OK;
+}
+
+void revocations_start(revocations_t *r, uv_loop_t *loop, storage_t *storage)
+{
   r->storage = storage;
   uv_timer_init(loop, &r->timer);
   r->timer.data = r;
-  if (path != NULL)
+  if (r->path != NULL)
     uv_timer_start(&r->timer, on_timer, 0, REVOCATIONS_RETRY_MS);
-  *out = r;
-  return SMPL_OK;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

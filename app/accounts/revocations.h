@@ -23,11 +23,15 @@ typedef enum revocation_kind { REVOCATION_KEY, REVOCATION_ACCOUNT } revocation_k
 
 typedef struct revocations revocations_t;
 
-/* Opens the file, or makes it if there is none: then all rows are written again. path NULL: there is no
- * file, and rows are kept alone. SMPL_EINVAL: the file is of another database, or no such file; SMPL_ESYS,
- * SMPL_ENOMEM. */
-int revocations_new(uv_loop_t *loop, storage_t *storage, const char *path, revocations_t **out, diag_t *diag);
-/* As outbox_stop: free after storage_close. */
+/* path NULL: there is no file, and rows are kept alone. SMPL_ENOMEM. */
+int revocations_new(const char *path, revocations_t **out);
+/* For storage_open_at: opens the file, or makes it if there is none; then all rows are written again. What
+ * it has and the database has not is revoked in the database. SMPL_EINVAL: the file is of another database,
+ * or no such file; SMPL_ESYS. */
+int revocations_open(storage_db_t *db, void *revocations, diag_t *diag);
+/* From now on, what is missing in the file is written. */
+void revocations_start(revocations_t *revocations, uv_loop_t *loop, storage_t *storage);
+/* After revocations_start, as outbox_stop: free after storage_close. */
 void revocations_stop(revocations_t *revocations, void (*done)(void *ctx), void *ctx);
 void revocations_free(revocations_t *revocations);
 

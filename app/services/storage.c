@@ -226,13 +226,21 @@ static void free_storage(storage_t *s)
   free(s);
 }
 
-static int open_files(storage_t *s, const char *path, const storage_schema_t *schema, diag_t *diag)
+typedef struct start {
+  int (*run)(storage_db_t *db, void *ctx, diag_t *diag); /* NULL for none */
+  void *ctx;
+} start_t;
+
+static int open_files(storage_t *s, const char *path, const storage_schema_t *schema, const start_t *start,
+                      diag_t *diag)
 {
   int err = data_lock_use(path, &s->in_use, diag);
   if (!err)
     err = storage_db_open(path, STORAGE_WRITES, &s->writer.db, diag);
   if (!err)
     err = storage_db_prepare(s->writer.db, path, schema, diag);
+  if (!err && start->run != NULL)
+    err = start->run(s->writer.db, start->ctx, diag);
   if (!err)
     err = storage_db_open(path, STORAGE_READS, &s->reader, diag);
   if (!err)
@@ -300,6 +308,14 @@ static bool make_queues(storage_t *s)
 int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
                  diag_t *diag)
 {
+  return storage_open_at(loop, path, schema, NULL, NULL, out, diag);
+}
+
+int storage_open_at(uv_loop_t *loop, const char *path, const storage_schema_t *schema,
+                    int (*at_start)(storage_db_t *db, void *ctx, diag_t *diag), void *ctx, storage_t **out,
+                    diag_t *diag)
+{
+  const start_t start = {at_start, ctx};
   *out = NULL;
   storage_t *s = calloc(1, sizeof *s);
   if (s == NULL)
@@ -307,8 +323,8 @@ int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *sche
   s->in_use = -1;
   s->writer.storage = s->readers.storage = s;
   queue_clear(&s->finished);
-  int err =
-      make_queues(s) ? open_files(s, path, schema, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = make_queues(s) ? open_files(s, path, schema, &start, diag)
+                           : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (err) {
     free_storage(s);
     return err;

@@ -50,6 +50,11 @@ typedef struct storage_schema {
  * service, or newer than this program), SMPL_ESYS, SMPL_ENOMEM; diag names the file. */
 int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
                  diag_t *diag);
+/* The same; at_start is called with the writing connection once the file is ready, before anything else reads or writes here. Its error is
+ * that of the opening. NULL for none. */
+int storage_open_at(uv_loop_t *loop, const char *path, const storage_schema_t *schema,
+                    int (*at_start)(storage_db_t *db, void *ctx, diag_t *diag), void *ctx, storage_t **out,
+                    diag_t *diag);
 /* Runs what is queued, ends the thread, closes the file; done is called from the loop. */
 void storage_close(storage_t *storage, void (*done)(void *ctx), void *ctx);
 

@@ -5,6 +5,8 @@
 
 typedef enum storage_role { STORAGE_READS, STORAGE_WRITES } storage_role_t;
 
+/* STORAGE_WRITES: the process has no other connection to the file. It closes a descriptor of its own, and that lets go of all locks
+ * that the process has on the file, those of its other connections too (fcntl(2), "lost locks"). */
 int storage_db_open(const char *path, storage_role_t role, storage_db_t **out, diag_t *diag);
 /* NULL allowed. */
 void storage_db_close(storage_db_t *db);

@@ -324,6 +324,19 @@ def test_a_revocation_takes_effect_although_its_file_cannot_be_written_and_its_l
     kit.wait_until(lambda: any(line.endswith(key[0]) for line in file.read_text().splitlines()), "the line is there again")
 
 
+def test_an_account_database_put_back_by_hand_learns_what_was_revoked_since(product, work):
+    """Not by restore, which would have done the same: at the next start."""
+    customer = Customer(product)
+    leaked = new_key(customer, "leaked")
+    done(work, "backup", "-c", "accounts.yaml", "copy")
+    assert customer("POST", "accounts", f"/api_keys/{leaked[0]}/actions/revoke").status == 200
+    product.programs["accounts"].stop()
+    (work / "accounts.db").write_bytes((work / "copy").read_bytes())
+    program = product.start("accounts")
+    assert not works(product, leaked[1]) and works(product, customer.key)
+    assert "the database is older than" in program.stderr and "1 keys and accounts are revoked again" in program.stderr
+
+
 def test_resend_tells_a_sister_of_all_accounts_again(product, work):
     customer = Customer(product)
     product.programs["flags"].stop()

@@ -1,7 +1,7 @@
 # Unit tests of the services.
 add_library(smpl_svc_fake STATIC svc_change.c svc_fake.c)
 target_link_libraries(smpl_svc_fake PRIVATE smpl_flags PkgConfig::CMOCKA PUBLIC smpl_services PkgConfig::UV PkgConfig::JANSSON)
-foreach(name accounts answers keys storage jsonapi config flags keycheck listing rates restore sister shares)
+foreach(name accounts answers keys storage jsonapi config flags keycheck listing rates restore revocations sister shares)
   smpl_unit_test(test_svc_${name} SOURCES test_svc_${name}.c LIBS smpl_services smpl_svc_fake)
 endforeach()
 foreach(name accounts storage) # the clock moves as the test says
