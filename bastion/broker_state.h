@@ -37,8 +37,7 @@ enum {
   SESSION_SLACK = 2,         /* what a sound worker may exceed the limits above by, on its way to the end */
   SESSION_CONTROLS_MAX = 64, /* smpl-control questions under way */
   SESSION_REFUSALS_MAX = 64, /* refusals remembered for `why`; the oldest gives way */
-  SESSION_SIGN_BURST =
-      64, /* host signatures for rekeys at once, by ed25519; others count for more (hostkey_cost) */
+  SESSION_SIGN_BURST = 64, /* host signatures for rekeys at once; slower keys count more (hostkey_cost) */
   SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
   SESSION_MESSAGE_BURST = 20000, /* messages from one worker at once */
   SESSION_MESSAGE_PER_SECOND = 20000,

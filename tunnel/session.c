@@ -397,7 +397,7 @@ exit_code_t session_open(const options_t *options, say_t *say, session_memory_t 
   if (settings_load(options, &out->settings, diag) != SMPL_OK)
     return EXIT_OTHER;
   if (out->settings.ignored[0] && !memory->told)
-    say_note(say, "ssh_config: %s is not heeded here", out->settings.ignored);
+    say_note(say, "not heeded here, though ssh_config says it: %s", out->settings.ignored);
   memory->told = true;
   exit_code_t code = EXIT_NOT_TRUSTED;
   if (load_trust(&out->settings, options, NULL, &op.trust, diag) == SMPL_OK)
