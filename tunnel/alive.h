@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 enum {
-  ALIVE_ASK_MS = 5000,   /* without a byte before a sign of life is asked for */
-  ALIVE_DEAD_MS = 15000, /* without a byte before the path counts as dead */
-  ALIVE_WOKE_MS = 2000,  /* for an answer after this machine or process has slept */
+  ALIVE_ASK_MS = 3000,  /* without a byte before a sign of life is asked for */
+  ALIVE_DEAD_MS = 7000, /* without a byte before the path counts as dead */
+  ALIVE_WOKE_MS = 2000, /* for an answer after this machine or process has slept */
 };
 
 typedef struct alive {

@@ -24,9 +24,11 @@ typedef struct race {
   endpoint_t addresses[DIAL_ADDRESSES_MAX];
   size_t count;
   size_t started;
-  struct pollfd fds[DIAL_ADDRESSES_MAX]; /* -1: failed or not started */
+  struct pollfd fds[DIAL_ADDRESSES_MAX]; /* -1: failed or not started; POLLOUT: not connected yet */
   size_t pending;
-  int error; /* of the last that failed */
+  int connected;       /* how many of them are, and have said nothing */
+  uint64_t started_at; /* the last of them */
+  int error;           /* of the last that failed */
   const dial_from_t *from;
   endpoint_t source[2]; /* of IPv4 and IPv6, from bind_address */
   bool has_source[2];
@@ -113,6 +115,7 @@ static int bind_source(const race_t *race, int fd, int family)
 static void start_next(race_t *race)
 {
   size_t i = race->started++;
+  race->started_at = clock_mono_ms();
   struct sockaddr_storage sa;
   socklen_t len = endpoint_to_sockaddr(&race->addresses[i], &sa);
   int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -133,21 +136,56 @@ static void start_next(race_t *race)
   race->pending++;
 }
 
-/* The index of a connected socket, or -1. */
+static void drop(race_t *race, size_t i, int error)
+{
+  if (race->fds[i].events == POLLIN)
+    race->connected--;
+  race->error = error;
+  close(race->fds[i].fd);
+  race->fds[i].fd = -1;
+  race->pending--;
+}
+
+/* A socket that poll has something to say of. Whether it has won. */
+static bool advance(race_t *race, size_t i)
+{
+  int error = 0;
+  socklen_t len = sizeof error;
+  getsockopt(race->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
+  if (error != 0) {
+    drop(race, i, error);
+    return false;
+  }
+  if (race->count == 1)
+    return true;
+  if (race->fds[i].events == POLLOUT) {
+    race->fds[i].events = POLLIN;
+    race->connected++;
+    return false;
+  }
+  char byte;
+  if (recv(race->fds[i].fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+    return true;
+  drop(race, i, ECONNRESET); /* it ends without a word: another may have one */
+  return false;
+}
+
+/* The index of the socket that has won, or -1. */
 static int winner(race_t *race)
 {
   for (size_t i = 0; i < race->started; i++) {
-    if (race->fds[i].fd < 0 || !race->fds[i].revents)
-      continue;
-    int error = 0;
-    socklen_t len = sizeof error;
-    getsockopt(race->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    if (error == 0)
+    if (race->fds[i].fd >= 0 && race->fds[i].revents && advance(race, i))
       return (int)i;
-    race->error = error;
-    close(race->fds[i].fd);
-    race->fds[i].fd = -1;
-    race->pending--;
+  }
+  return -1;
+}
+
+/* The first that is connected, or -1. */
+static int silent_one(const race_t *race)
+{
+  for (size_t i = 0; i < race->started; i++) {
+    if (race->fds[i].fd >= 0 && race->fds[i].events == POLLIN)
+      return (int)i;
   }
   return -1;
 }
@@ -172,29 +210,40 @@ static void describe_tried(const race_t *race, const char *host, char *buf, size
     memcpy(buf + used, ")", 2);
 }
 
-static int run(race_t *race, int *fd)
+/* Milliseconds until the next address is tried, or the race is given up. */
+static uint64_t due(const race_t *race, uint64_t until)
+{
+  uint64_t at = until;
+  if (race->started < race->count)
+    at = race->started_at + (race->connected > 0 ? DIAL_SPEAK_MS : DIAL_NEXT_MS);
+  else if (race->connected > 0 && race->started_at + DIAL_SILENT_MS < until)
+    at = race->started_at + DIAL_SILENT_MS;
+  uint64_t now = clock_mono_ms();
+  return at > now ? at - now : 0;
+}
+
+/* The index of the winner, or -1. */
+static int run(race_t *race)
 {
   uint64_t until =
       clock_mono_ms() + (race->from->timeout_s ? race->from->timeout_s * 1000ULL : DIAL_TIMEOUT_MS);
   race->error = ETIMEDOUT;
-  for (;;) {
-    if (race->started < race->count)
-      start_next(race);
-    uint64_t now = clock_mono_ms();
+  while (clock_mono_ms() < until) {
     bool more = race->started < race->count;
-    if ((race->pending == 0 && !more) || now >= until)
-      return SMPL_ECLOSED;
-    if (race->pending == 0)
-      continue;
-    int wait = more ? DIAL_NEXT_MS : (int)(until - now);
-    poll(race->fds, race->started, wait);
+    if (race->pending == 0 && !more)
+      return -1;
+    uint64_t wait = race->pending == 0 ? 0 : due(race, until);
+    if (wait == 0 && more)
+      start_next(race);
+    else if (wait == 0)
+      break;
+    else
+      poll(race->fds, race->started, (int)wait);
     int i = winner(race);
-    if (i >= 0) {
-      *fd = race->fds[i].fd;
-      race->fds[i].fd = -1;
-      return SMPL_OK;
-    }
+    if (i >= 0)
+      return i;
   }
+  return silent_one(race);
 }
 
 int dial(const char *host, uint16_t port, const dial_from_t *from, int *fd, diag_t *diag)
@@ -207,15 +256,19 @@ int dial(const char *host, uint16_t port, const dial_from_t *from, int *fd, diag
     err = look_up_source(&race, diag);
   if (err)
     return err;
-  err = run(&race, fd);
+  int first = run(&race);
+  if (first >= 0) {
+    *fd = race.fds[first].fd;
+    race.fds[first].fd = -1;
+  }
   for (size_t i = 0; i < race.started; i++) {
     if (race.fds[i].fd >= 0)
       close(race.fds[i].fd);
   }
-  if (err) {
+  if (first < 0) {
     char tried[256];
     describe_tried(&race, host, tried, sizeof tried);
-    return diag_fail(diag, err, "cannot reach the bastion %s port %u: %s%s%s", host, port,
+    return diag_fail(diag, SMPL_ECLOSED, "cannot reach the bastion %s port %u: %s%s%s", host, port,
                      strerror(race.error), tried,
                      port == 22 && race.error == ECONNREFUSED
                          ? "; a port other than 22 goes behind the bastion's name, as in HOST:PORT"

@@ -1,5 +1,6 @@
 /* A TCP connection to the bastion: the system's addresses of the name, tried one after another with a short
- * delay, the first that answers wins (RFC 8305 in short). */
+ * delay (RFC 8305 in short). With several of them the first that says something wins: the kernel of a bastion that
+ * hangs still takes connections, and an SSH server speaks first. */
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +10,9 @@
 
 enum {
   DIAL_ADDRESSES_MAX = 16,
-  DIAL_NEXT_MS = 250, /* before the next address is tried beside the last */
+  DIAL_NEXT_MS = 250,    /* before the next address is tried beside the last */
+  DIAL_SPEAK_MS = 500,   /* the same once one is connected, which then speaks in time or has company */
+  DIAL_SILENT_MS = 3000, /* after the last try: then one that is connected is taken although it is silent */
   DIAL_TIMEOUT_MS = 15000,
 };
 

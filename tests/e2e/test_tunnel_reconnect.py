@@ -224,6 +224,34 @@ def test_an_address_that_changes_in_the_name_service_is_followed(work, spawn):
         second.wait()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have an /etc/hosts of its own")
+@pytest.mark.parametrize("speaks", [b"", b"closes"])
+def test_of_two_bastions_behind_one_name_the_one_that_hangs_or_hangs_up_is_passed_over(sshd, work, spawn, speaks):
+    """The kernel of a frozen one still takes connections; one that is full, or just ending, closes them without a word."""
+    hosts = work / "hosts"
+    hosts.write_text(f"{OTHER} two.test\n{ADDRESS} two.test\n")
+    sshd.known_hosts.write_text(f"* {sshd.host_line}\n")
+    user, held = sshd.arguments()[1].split("@")[0], []
+    with socket.create_server((OTHER, sshd.port)) as dead:
+
+        def take():
+            while True:
+                try:
+                    held.append(dead.accept()[0])
+                except OSError:
+                    return
+                if speaks:
+                    held[-1].close()
+
+        threading.Thread(target=take, daemon=True).start()
+        program = spawn("unshare", "-m", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh", kit.binary("smpl-tunnel"), "-v",
+                        "--bastion", f"{user}@two.test:{sshd.port}", "-i", sshd.identity, "--known-hosts", sshd.known_hosts,
+                        f"0:{TARGET}:{Server(echo).port}", env=EMPTY_ENV)
+        port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
+        assert answers(port) and held
+        dead.shutdown(socket.SHUT_RDWR)
+
+
 # ---- giving up ----
 
 
