@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,21 @@ def test_an_instance_killed_under_load_loses_no_request_that_may_be_retried(prod
         load.more()
         product.programs[name] = product.spawn(*product.command(name)).wait_ready()
         kit.wait_until(lambda: status_of(product, name) == "UP", "the balancer takes it back")
+    load.more()
+    assert load.end() == []
+    check_acknowledged(customer, load)
+
+
+def test_a_frozen_instance_gets_nothing_more_and_what_waits_there_is_sent_elsewhere_once_it_is_killed(product):
+    """As a service manager kills what gives no sign of life. Until then nobody knows whether it will still carry a write out."""
+    customer = seed(product)
+    load = Load(product, customer.key, ("GET", "PUT", "GET"))
+    load.more()
+    product.programs["config-1"].signal(signal.SIGSTOP)
+    kit.wait_until(lambda: status_of(product, "config-1") == "DOWN", "the balancer notices")
+    for _ in range(4):
+        assert customer("GET", "config", "/configs/seed").status == 200
+    product.programs["config-1"].kill9()
     load.more()
     assert load.end() == []
     check_acknowledged(customer, load)
@@ -313,6 +329,27 @@ def test_a_body_that_trickles_in_holds_no_instance(pair):
         s.sendall(b"done")
         assert kit.recv_all(s).startswith(b"HTTP/1.1 200")
     assert pair.first.calls() + pair.second.calls() == ["POST"]
+
+
+def test_the_socket_that_keepalived_asks_answers_while_haproxy_works_and_not_while_it_is_frozen(pair):
+    def asked(seconds):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(seconds)
+            s.connect(os.path.relpath(pair.folder / "public.check"))
+            s.sendall(b"GET /internal/v1/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            return kit.recv_all(s)
+
+    answer = asked(kit.PATIENCE)
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\nok")  # whatever is asked: nothing else is there
+    assert (pair.folder / "public.check").stat().st_mode & 0o777 == 0o600
+    pair.balancer.signal(signal.SIGSTOP)
+    try:
+        kit.wait_until(lambda: all(stat.read_text().rsplit(")")[1].split()[0] == "T" for stat in Path(f"/proc/{pair.balancer.pid}/task").glob("*/stat")), "it is frozen")
+        with pytest.raises(TimeoutError):
+            asked(1)
+    finally:
+        pair.balancer.signal(signal.SIGCONT)
+    assert asked(kit.PATIENCE).startswith(b"HTTP/1.1 200")
 
 
 # TLS
