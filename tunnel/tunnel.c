@@ -140,11 +140,23 @@ static void session_over(tunnel_t *t)
                 said ? t->last_reason : reason_name(REASON_CLIENT_VANISHED), text);
 }
 
+/* Nobody has used the session yet, and behind the bastion's name there may be another one that is alive. */
+static void seek_second(tunnel_t *t)
+{
+  t->sought = true;
+  drop_session(t);
+  t->asking = 0;
+  t->checked = false;
+  start_opener(t);
+}
+
 static void path_dead(tunnel_t *t)
 {
   static const char text[] = "the path to the bastion is dead: no sign of life";
   if (t->ready && !t->options->stdio)
     lose(t, text);
+  else if (!t->ready && !t->sought)
+    seek_second(t);
   else
     tunnel_fail(t, EXIT_NO_BASTION, reason_name(REASON_CLIENT_VANISHED), text);
 }
@@ -173,10 +185,18 @@ static void refuse_requests(void *ctx)
 
 static void become_up(tunnel_t *t);
 
-static void session_stands(tunnel_t *t)
+static void watch_path(tunnel_t *t)
 {
   static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   const settings_t *s = &t->session.settings;
+  uint64_t ask = s->alive_interval_s * 1000ULL;
+  bool first = !ask && !t->ready && !t->sought;
+  alive_start(&t->alive, first ? ALIVE_FIRST_ASK_MS : ask,
+              first ? ALIVE_FIRST_DEAD_MS : ask * (s->alive_count + 1), clock_mono_ms());
+}
+
+static void session_stands(tunnel_t *t)
+{
   uint64_t now = clock_mono_ms();
   if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
     if (t->options->read_ahead)
@@ -187,8 +207,7 @@ static void session_stands(tunnel_t *t)
     tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
     return;
   }
-  alive_start(&t->alive, s->alive_interval_s * 1000ULL, s->alive_interval_s * 1000ULL * (s->alive_count + 1),
-              now);
+  watch_path(t);
   t->last_event[0] = t->last_reason[0] = '\0';
   t->opened_by = 0;
   t->up_at = now;
@@ -269,6 +288,7 @@ static void say_route(tunnel_t *t, const route_t *r)
 static void first_up(tunnel_t *t)
 {
   t->ready = true;
+  watch_path(t);
   if (t->options->stdio) {
     int fd = child_start_stdio(t);
     if (fd >= 0)

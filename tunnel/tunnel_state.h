@@ -123,9 +123,10 @@ struct tunnel {
   uint64_t lost_at;
   unsigned tries; /* since the session was lost */
   uint64_t tried_at;
-  uint64_t opened_by;                 /* bytes received when openings were last looked at */
-  size_t asking;                      /* questions and checks that stand between us and ready */
-  bool checked;                       /* LEARNING: the targets' checks are under way */
+  uint64_t opened_by; /* bytes received when openings were last looked at */
+  size_t asking;      /* questions and checks that stand between us and ready */
+  bool sought;        /* the first session was silent before it was of use, and another was sought */
+  bool checked;       /* LEARNING: the targets' checks are under way */
   char last_event[DIAG_TEXT_MAX / 2]; /* the bastion's announcement of the end */
   char last_reason[64];
   char last_failure[DIAG_TEXT_MAX]; /* of the last try to connect */

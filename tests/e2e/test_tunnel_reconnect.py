@@ -1,5 +1,6 @@
 """smpl-tunnel is never dead but listening: lost sessions are replaced behind the same local ports."""
 
+import contextlib
 import json
 import os
 import re
@@ -250,6 +251,56 @@ def test_of_two_bastions_behind_one_name_the_one_that_hangs_or_hangs_up_is_passe
         port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
         assert answers(port) and held
         dead.shutdown(socket.SHUT_RDWR)
+
+
+class Staller:
+    """A way to a server that carries so many bytes toward it and then goes silent, for the first who comes. The others are carried."""
+
+    def __init__(self, address, port, to, most=None):
+        self.listener = socket.create_server((address, port))
+        self.to, self.most, self.carried, self.stalled = to, most, 0, threading.Event()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        first = True
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            server = socket.create_connection(self.to)
+            for ends in ((client, server, first), (server, client, False)):
+                threading.Thread(target=self.carry, args=ends, daemon=True).start()
+            first = False
+
+    def carry(self, source, sink, counted):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if counted and self.most is not None and self.carried + len(data) > self.most:
+                    self.stalled.set()
+                    return
+                self.carried += len(data) if counted else 0
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def test_a_bastion_that_falls_silent_while_the_tunnel_is_made_is_replaced_before_it_is_ready(sshd, work, spawn):
+    """Signed in, and no answer to the first question: whoever has just opened it waits seconds, and does not open it again."""
+    sshd.known_hosts.write_text(f"* {sshd.host_line}\n")
+    user, target = sshd.arguments()[1].split("@")[0], Server(echo)
+
+    def opened(way):
+        program = spawn(kit.binary("smpl-tunnel"), "-v", "--bastion", f"{user}@{OTHER}:{way.listener.getsockname()[1]}", "-i", sshd.identity,
+                        "--known-hosts", sshd.known_hosts, f"0:{TARGET}:{target.port}", env=EMPTY_ENV)
+        return program, int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
+
+    whole = Staller(OTHER, 0, (ADDRESS, sshd.port))
+    opened(whole)
+    signed_in = whole.carried
+    for bytes_before in (60, 200):  # somewhere in what comes behind the login
+        way = Staller(OTHER, 0, (ADDRESS, sshd.port), signed_in - bytes_before)
+        program, port = opened(way)
+        assert way.stalled.is_set() and answers(port)
 
 
 # ---- giving up ----
