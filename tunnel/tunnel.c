@@ -187,7 +187,6 @@ static void become_up(tunnel_t *t);
 
 static void watch_path(tunnel_t *t)
 {
-  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   const settings_t *s = &t->session.settings;
   uint64_t ask = s->alive_interval_s * 1000ULL;
   bool first = !ask && !t->ready && !t->sought;
@@ -197,6 +196,7 @@ static void watch_path(tunnel_t *t)
 
 static void session_stands(tunnel_t *t)
 {
+  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   uint64_t now = clock_mono_ms();
   if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
     if (t->options->read_ahead)

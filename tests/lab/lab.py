@@ -1,4 +1,4 @@
-"""A lab of network namespaces: two networks, vpc and inet, and a host of its own for each program (see README.md)."""
+"""A lab of network namespaces: two networks, vpc and inet, two of each program, and a host of its own for each (see README.md)."""
 
 import fcntl
 import functools
@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,32 +25,57 @@ PATIENCE = 150 * float(os.environ.get("SMPL_PATIENCE", "1"))  # seconds that any
 
 VPC, INET = "vpc", "inet"
 NETWORKS = {VPC: ("10.20.0.0/16", "fd20::/64"), INET: ("203.0.113.0/24", "2001:db8:113::/64")}
-# host: addresses in each network it has a leg in; the IPv6 ones follow from these
+# host: its own addresses in each network it has a leg in; the IPv6 ones follow from these
 HOSTS = {
-    "resolver": {VPC: ["10.20.0.2"], INET: ["203.0.113.2"]},
+    "resolver": {VPC: ["10.20.0.2"], INET: ["203.0.113.2"]}, "resolver-2": {VPC: ["10.20.0.3"], INET: ["203.0.113.3"]},
     "accounts-1": {VPC: ["10.20.2.10"]}, "accounts-2": {VPC: ["10.20.3.10"]},
     "config-1": {VPC: ["10.20.2.11"]}, "config-2": {VPC: ["10.20.3.11"]},
-    "flags": {VPC: ["10.20.1.12"], INET: ["203.0.113.12"]},              # the one with a public listener of its own
-    "public": {VPC: ["10.20.0.7"], INET: ["203.0.113.10", "203.0.113.11"]},
-    "internal": {VPC: ["10.20.0.8", "10.20.0.10", "10.20.0.11"]},
-    "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]},
+    "flags": {VPC: ["10.20.2.12"], INET: []}, "flags-2": {VPC: ["10.20.3.12"], INET: []},  # with a public listener of their own
+    "public": {VPC: ["10.20.0.7"], INET: []}, "public-2": {VPC: ["10.20.0.17"], INET: []},
+    "internal": {VPC: ["10.20.0.8"]}, "internal-2": {VPC: ["10.20.0.18"]},
+    "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]}, "bastion-2": {VPC: ["10.20.0.6"], INET: ["203.0.113.7"]},
     "insider": {VPC: ["10.20.0.9"]},
     "laptop": {INET: ["203.0.113.50"]},
     "far": {INET: ["203.0.113.51"]},                                     # a laptop behind a link that delays, loses and breaks
     "attacker": {INET: ["203.0.113.66"]},
 }
+# What keepalived moves between two hosts: the first has it until it fails.
+MOVING = {"public": {INET: ["203.0.113.10", "203.0.113.11"]}, "internal": {VPC: ["10.20.0.10", "10.20.0.11"]},
+          "flags": {VPC: ["10.20.1.12"], INET: ["203.0.113.12"]}}
 LINKED = "far"
 SERVICES = {"accounts": "app", "config": "config", "flags": "flags"}
-INSTANCES = {"accounts-1": "accounts", "accounts-2": "accounts", "config-1": "config", "config-2": "config", "flags": "flags"}
-PROGRAMS = ["resolver", *INSTANCES, "public", "internal", "bastion"]
+INSTANCES = {"accounts-1": "accounts", "accounts-2": "accounts", "config-1": "config", "config-2": "config", "flags": "flags", "flags-2": "flags"}
+BALANCERS = ["public", "public-2", "internal", "internal-2"]
+PROGRAMS = ["resolver", "resolver-2", *INSTANCES, *BALANCERS, "bastion", "bastion-2"]
 INTERNAL_NAMES = {"app": "10.20.0.10", "config": "10.20.0.11", "flags": "10.20.1.12", "bastion": "10.20.0.5"}
 PUBLIC_NAMES = {"app": "203.0.113.10", "config": "203.0.113.11", "flags": "203.0.113.12", "bastion": "203.0.113.5"}
+# Two bastions behind one name; the names above have one address each, for whoever wants to know which one it is.
+BASTIONS = {"bastions": ["203.0.113.5", "203.0.113.7"]}
+RESOLVERS = ["10.20.0.2:53", "10.20.0.3:53"]
+# Tests may run on a slow and busy machine, where what is only late must not count as dead. What is measured has the real times.
+LATE_IS_DEAD = KIND in ("lab", "lab-outages")
+WATCHDOG_S, ALIVE_S = (2, 0.5) if LATE_IS_DEAD else (20, 10)  # without a sign of life a service, without an answer what has moving addresses
 
 
 def v6(address):
     """fd20::2:10 for 10.20.2.10, 2001:db8:113::50 for 203.0.113.50."""
     a, b, c, d = address.split(".")
     return f"fd20::{c}:{d}" if a == "10" else f"2001:db8:113::{d}"
+
+
+def role(host):
+    """What runs there: config for config-1, public for public and public-2."""
+    return host[:-2] if host[-2:] in ("-1", "-2") else host
+
+
+def twin(host):
+    """The other one of the two."""
+    return next(h for h in HOSTS if h != host and role(h) == role(host))
+
+
+def addresses(host, network):
+    """Its own and those that may come to it."""
+    return HOSTS[host].get(network, []) + MOVING.get(role(host), {}).get(network, [])
 
 
 def netns(host):
@@ -114,6 +140,12 @@ def connect(host, network, number):
     run("ip", "-n", ns, "link", "set", network, "up")
 
 
+def pull(host, networks=None, back=False):
+    """Pulls a host's cables, of these networks or of all, or puts them back."""
+    for network in networks or HOSTS[host]:
+        run("ip", "-n", netns(network), "link", "set", f"p{list(HOSTS).index(host)}", "up" if back else "down")
+
+
 def start_link(network, number):
     """The linked host's leg: two TAP interfaces and a program between them, which lives on that host's side."""
     with open(WORK / LINKED / "link.log", "wb") as log:
@@ -148,8 +180,12 @@ def make_networks():
         run("ip", "-n", netns(network), "link", "set", "bridge", "up")
     for number, host in enumerate(HOSTS):
         add_namespace(netns(host))
+        if role(host) in MOVING:  # programs listen on addresses that are the other one's now
+            on_net = ["ip", "netns", "exec", netns(host), "sysctl", "-qw"]
+            run(*on_net, "net.ipv4.ip_nonlocal_bind=1", "net.ipv6.ip_nonlocal_bind=1")
         for network in HOSTS[host]:
             connect(host, network, number)
+    add_namespace(netns(MANAGER))
 
 
 # --- configuration ---
@@ -176,17 +212,19 @@ def write_resolver():
     write("resolver/internal.zone", head + records({"ns": "10.20.0.2", **INTERNAL_NAMES}) + services
           + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n"
           + f"other A {INTERNAL_NAMES['config']}\nother AAAA {v6(INTERNAL_NAMES['config'])}\n")
-    write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES}))
-    listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, address in (("vpc", "10.20.0.2"), ("world", "203.0.113.2"))
-                        for a in (address, v6(address)))
-    write("resolver/resolver.yaml", f"""\
+    write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES})
+          + "".join(records({name: a}) for name, both_of_it in BASTIONS.items() for a in both_of_it))
+    for host in ("resolver", "resolver-2"):
+        listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, network in (("vpc", VPC), ("world", INET))
+                            for a in (HOSTS[host][network][0], v6(HOSTS[host][network][0])))
+        write(f"{host}/resolver.yaml", f"""\
 listeners:
 {listeners}views:
   - {{name: vpc, clients: {json.dumps(NETWORKS[VPC])}, zones: [internal.smplkit.local, smplkit.com]}}
   - {{name: world, clients: ["0.0.0.0/0", "::/0"], zones: [smplkit.com], public: true, rate_limit: 100000}}
 zones:
-  - {{name: internal.smplkit.local, file: internal.zone}}
-  - {{name: smplkit.com, file: world.zone}}
+  - {{name: internal.smplkit.local, file: ../resolver/internal.zone}}
+  - {{name: smplkit.com, file: ../resolver/world.zone}}
 control: resolver.sock
 """)
 
@@ -194,18 +232,20 @@ control: resolver.sock
 def write_service(host):
     service = INSTANCES[host]
     name, own = SERVICES[service], HOSTS[host][VPC][0]
+    moving = MOVING.get(service, {})
     hosts = [f"{name}.internal.smplkit.local", f"{name}.smplkit.com", INTERNAL_NAMES[name], PUBLIC_NAMES[name],
              v6(INTERNAL_NAMES[name]), v6(PUBLIC_NAMES[name])]
-    listeners = [("internal", own, "/*", VPC)]
-    if INET in HOSTS[host]:
-        listeners += [("internal6", v6(own), "/*", VPC), ("public", HOSTS[host][INET][0], "/api/v1/*", INET),
-                      ("public6", v6(HOSTS[host][INET][0]), "/api/v1/*", INET)]
+    listeners = [("internal", own, "/*", VPC)]  # where balancers and keepalived ask
+    for a in moving.get(VPC, []):
+        listeners += [("moving", a, "/*", VPC), ("moving6", v6(a), "/*", VPC)]
+    for a in moving.get(INET, []):
+        listeners += [("public", a, "/api/v1/*", INET), ("public6", v6(a), "/api/v1/*", INET)]
     text = f"service: {service}\nlisteners:\n"
     for listener, address, rule, network in listeners:
         at = f"[{address}]:80" if ":" in address else f"{address}:80"
-        inside = f", clients: {json.dumps(NETWORKS[VPC])}, hosts: {json.dumps(hosts[:1] if INET in HOSTS[host] else hosts[:4])}"
+        inside = f", clients: {json.dumps(NETWORKS[VPC])}, hosts: {json.dumps(hosts[:1] if moving else hosts[:4])}"
         text += f'  - {{name: {listener}, address: "{at}", rules: ["{rule}"]{inside if network == VPC else ""}}}\n'
-    text += f"database: ../{service}.db\ndrain: {{lag: 2s}}\nresolver: {{servers: [\"10.20.0.2:53\"], source: {own}}}\n"
+    text += f"database: ../{service}.db\ndrain: {{lag: 2s}}\nresolver: {{servers: {json.dumps(RESOLVERS)}, source: {own}}}\n"
     if service == "accounts":
         text += "sisters: [\"http://config.internal.smplkit.local\", \"http://flags.internal.smplkit.local\"]\n"
     else:
@@ -228,21 +268,47 @@ def internal_callers(service):
 
 
 def write_balancers():
-    text = (f"public: {{listen: {both(*HOSTS['public'][INET])}, from: {HOSTS['public'][VPC][0]}}}\n"
-            f"internal: {{listen: {both(*HOSTS['internal'][VPC][1:])}, clients: {json.dumps(NETWORKS[VPC])}, from: {HOSTS['internal'][VPC][0]}}}\n"
-            "services:\n")
+    services = ""
     for service in ("accounts", "config"):
         name = SERVICES[service]
         at = json.dumps([f"{HOSTS[h][VPC][0]}:80" for h, s in INSTANCES.items() if s == service])
         sides = [f"{{names: [{name}.{tail}], address: {json.dumps([a, v6(a)])}}}" for tail, a in
                  (("smplkit.com", PUBLIC_NAMES[name]), ("internal.smplkit.local", INTERNAL_NAMES[name]))]
-        text += f"  - {{name: {service}, public: {sides[0]}, internal: {sides[1]}, instances: {at}}}\n"
-    write("balancers.yaml", text)
-    for side in ("public", "internal"):  # a host of its own each, with nothing of the other's
-        (WORK / side).mkdir()
-        run("/usr/bin/python3", ROOT / "app" / "haproxy" / "render", "-c", WORK / "balancers.yaml", "-o", WORK / side, "--run-as", "haproxy")
-        for path in [p for p in (WORK / side).rglob(f"{'internal' if side == 'public' else 'public'}.*") if p.is_file()]:
-            path.unlink()
+        services += f"  - {{name: {service}, public: {sides[0]}, internal: {sides[1]}, instances: {at}}}\n"
+    for number in ("", "-2"):  # the two of a kind differ in the address they come from alone
+        write(f"balancers{number}.yaml",
+              f"public: {{listen: {both(*MOVING['public'][INET])}, from: {HOSTS['public' + number][VPC][0]}}}\n"
+              f"internal: {{listen: {both(*MOVING['internal'][VPC])}, clients: {json.dumps(NETWORKS[VPC])}, from: {HOSTS['internal' + number][VPC][0]}}}\n"
+              f"services:\n{services}")
+        made = WORK / f"balancers{number}"
+        run("/usr/bin/python3", ROOT / "app" / "haproxy" / "render", "-c", WORK / f"balancers{number}.yaml", "-o", made, "--run-as", "haproxy")
+        for side, other in (("public", "internal"), ("internal", "public")):  # a host of its own each, with nothing of the other's
+            shutil.copytree(made, WORK / f"{side}{number}", ignore=lambda _, names, other=other: [n for n in names if n.startswith(other + ".")])
+        shutil.rmtree(made)
+
+
+def keepalived_example(host):
+    """What app/haproxy/keepalived/ has for this host: the examples are the first of two."""
+    example = {"flags": "service"}.get(role(host), role(host))
+    text = (ROOT / "app" / "haproxy" / "keepalived" / f"{example}.conf").read_text()
+    first, second = (HOSTS[h][VPC][0] for h in (role(host), role(host) + "-2"))
+    return text if host == role(host) else text.replace(first, "OWN").replace(second, first).replace("OWN", second)
+
+
+def write_keepalived():
+    for host in HOSTS:
+        if role(host) in MOVING:
+            write(f"{host}/keepalived.conf", here(host, keepalived_example(host)))
+            # the program and its children, at once
+            write(f"{host}/kill", f"#!/bin/sh\np=$(cat {WORK / host / 'pid'})\nkill -9 $p $(cat /proc/$p/task/$p/children)\n", 0o755)
+
+
+def here(host, text):
+    """An example with the lab's paths. Without systemd its kill is a file, and a checkout may belong to others than root."""
+    text = text.replace("/etc/smpl-balancer/", f"{WORK / host}/").replace("/usr/share/smpl-balancer/", f"{ROOT / 'app' / 'haproxy' / 'keepalived'}/")
+    if not LATE_IS_DEAD:
+        text = text.replace("advert_int 0.25", "advert_int 0.5").replace("  timeout 2\n", f"  timeout {ALIVE_S + 5}\n")
+    return re.sub("'systemctl kill [^']*'", str(WORK / host / "kill"), text).replace("  enable_script_security\n", "")
 
 
 def key(name, folder):
@@ -250,19 +316,31 @@ def key(name, folder):
 
 
 def write_bastion():
-    for folder in ("bastion", "laptop", "attacker", "far"):
+    for folder in ("bastion", "bastion-2", "laptop", "attacker", "far"):
         (WORK / folder).mkdir(exist_ok=True)
-    key("host_ed25519", "bastion")
     for name, folder in (("dev", "laptop"), ("night", "laptop"), ("late", "laptop"), ("stranger", "attacker")):
         key(name, folder)
+    known = ""
+    for host in ("bastion", "bastion-2"):
+        key("host_ed25519", host)  # each has its own: who takes one over is not the other
+        known += write_one_bastion(host)
+    write("laptop/known_hosts", known)
+    write("laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n")
+    for name in ("dev", "dev.pub", "known_hosts", "tunnel.yaml"):
+        shutil.copy(WORK / "laptop" / name, WORK / "far" / name)
+
+
+def write_one_bastion(host):
+    """Returns its line for known_hosts."""
     for name, options in (("dev", ""), ("night", ""), ("late", 'expiry-time="20200101" ')):
-        write(f"bastion/{name}.pub", options + (WORK / "laptop" / f"{name}.pub").read_text())
+        write(f"{host}/{name}.pub", options + (WORK / "laptop" / f"{name}.pub").read_text())
     networks = json.dumps(NETWORKS[VPC])
-    write("bastion/bastion.yaml", f"""\
-listen: ["203.0.113.5:22", "[2001:db8:113::5]:22"]
+    (inner,), (outer,) = HOSTS[host][VPC], HOSTS[host][INET]
+    write(f"{host}/bastion.yaml", f"""\
+listen: ["{outer}:22", "[{v6(outer)}]:22"]
 host_keys: [host_ed25519]
-resolver: {{servers: ["10.20.0.2:53"], source: 10.20.0.5}}
-connect_from: [10.20.0.5, "fd20::5"]
+resolver: {{servers: {json.dumps(RESOLVERS)}, source: {inner}}}
+connect_from: [{inner}, "{v6(inner)}"]
 search: [smplkit.local]
 users:
   - {{name: dev, keys: dev.pub, groups: [developers]}}
@@ -274,11 +352,9 @@ grants:
 audit: audit.jsonl
 control: bastion.sock
 """)
-    host_key = " ".join((WORK / "bastion" / "host_ed25519.pub").read_text().split()[:2])
-    write("laptop/known_hosts", f"bastion.smplkit.com,203.0.113.5,2001:db8:113::5 {host_key}\n")
-    write("laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n")
-    for name in ("dev", "dev.pub", "known_hosts", "tunnel.yaml"):
-        shutil.copy(WORK / "laptop" / name, WORK / "far" / name)
+    host_key = " ".join((WORK / host / "host_ed25519.pub").read_text().split()[:2])
+    names = ",".join(f"{n}.smplkit.com" for n in (host, *BASTIONS))
+    return f"{names},{outer},{v6(outer)} {host_key}\n"
 
 
 def closed_hours():
@@ -287,52 +363,109 @@ def closed_hours():
 
 
 def write_all():
-    write("resolv.conf.vpc", "nameserver 10.20.0.2\n")
-    write("resolv.conf.inet", "nameserver 203.0.113.2\n")
+    for network in NETWORKS:  # the system's own lookups wait 5 s for a server that is silent, unless told otherwise
+        servers = "".join(f"nameserver {HOSTS[h][network][0]}\n" for h in ("resolver", "resolver-2"))
+        write(f"resolv.conf.{network}", servers + "options timeout:1 attempts:3\n")
     write_resolver()
     for host in INSTANCES:
         write_service(host)
     write_balancers()
+    write_keepalived()
     write_bastion()
     (WORK / "insider").mkdir(exist_ok=True)
 
 
 # --- programs ---
 
+MANAGER = "manager"  # a namespace without legs, where what plays the service manager lives
+
+
 def command(host):
     if host in INSTANCES:
         return [BIN / "smpl-app", "-c", "service.yaml"]
-    if host in ("public", "internal"):
-        return [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-W", "-f", f"{host}.cfg"]
-    return [BIN / f"smpl-{host}", "-c", f"{host}.yaml"]
+    if host in BALANCERS:
+        return [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-W", "-f", f"{role(host)}.cfg"]
+    return [BIN / f"smpl-{role(host)}", "-c", f"{role(host)}.yaml"]
 
 
-def start(host):
-    """Starts a host's program; its log is build/lab/HOST/log."""
+def spawn(host, argv, environment=None):
     with open(WORK / host / "log", "ab") as log:
-        process = subprocess.Popen(enter(host, *command(host)), cwd=WORK / host, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                   start_new_session=True)
+        return subprocess.Popen(enter(host, *argv), cwd=WORK / host, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                start_new_session=True, env=environment)
+
+
+def start(host, addresses_too=True):
+    """Starts a host's program, and keepalived where addresses move; the log is build/lab/HOST/log."""
+    environment = None
+    if host in INSTANCES:
+        environment = dict(os.environ, NOTIFY_SOCKET=str(WORK / MANAGER / "socket"), WATCHDOG_USEC=str(int(WATCHDOG_S * 1e6)))
+    process = spawn(host, command(host), environment)
     (WORK / host / "pid").write_text(str(process.pid))
+    if addresses_too and role(host) in MOVING and not [p for p in pids(host) if executable(p) == "keepalived"]:
+        start_keepalived(host)
     return process
 
 
+def start_keepalived(host):
+    program = shutil.which("keepalived", path="/usr/sbin:/usr/bin")
+    if program is None:
+        raise LabError("keepalived is not installed")
+    spawn(host, [program, "--dont-fork", "--log-console", "--vrrp", "-f", "keepalived.conf", "-p", "keepalived.pid", "-r", "vrrp.pid"],
+          dict(os.environ, ALIVE_SECONDS=str(ALIVE_S)))
+
+
+def executable(pid):
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def start_manager():
+    """What systemd does on real hosts: kills a service that gives no sign of life (WatchdogSec=2, WatchdogSignal=SIGKILL)."""
+    (WORK / MANAGER).mkdir()
+    log = open(WORK / MANAGER / "log", "wb")
+    process = subprocess.Popen(["nsenter", f"--net=/run/netns/{netns(MANAGER)}", "/usr/bin/python3", str(Path(__file__).with_name("manager.py")),
+                                "socket", str(WATCHDOG_S)], cwd=WORK / MANAGER, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    log.close()
+    end = time.monotonic() + PATIENCE
+    while not (WORK / MANAGER / "socket").exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise LabError("the service manager does not run: " + (WORK / MANAGER / "log").read_text())
+        time.sleep(0.02)
+
+
+def has_addresses(host):
+    """Whether the addresses that move are here."""
+    here = run("ip", "-n", netns(host), "-o", "addr", check=False).stdout
+    return all(f" {a}/" in here for legs in MOVING[role(host)].values() for a in legs)
+
+
+def wait_addresses(host, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not has_addresses(host):
+        if time.monotonic() > end:
+            raise LabError(f"{host} does not get its addresses; its log: build/{KIND}/{host}/log")
+        time.sleep(0.05)
+
+
 def ready(host):
-    if host in ("public", "internal"):
-        return (WORK / host / f"{host}.sock").exists() and balancer_up(host)
+    if host in BALANCERS:
+        return (WORK / host / f"{role(host)}.sock").exists() and balancer_up(host)
     return " ready" in (WORK / host / "log").read_text(errors="replace")
 
 
-def balancer_up(side):
-    rows = [line.split(",") for line in ask_balancer(side, "show stat").splitlines() if line and line[0] != "#"]
+def balancer_up(host):
+    rows = [line.split(",") for line in ask_balancer(host, "show stat").splitlines() if line and line[0] != "#"]
     seen = [r[17] for r in rows if r[1] not in ("FRONTEND", "BACKEND")]
     return bool(seen) and all(s == "UP" for s in seen)
 
 
-def ask_balancer(side, text):
+def ask_balancer(host, text):
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(PATIENCE)
         try:
-            s.connect(os.path.relpath(WORK / side / f"{side}.sock"))
+            s.connect(os.path.relpath(WORK / host / f"{role(host)}.sock"))
             s.sendall(text.encode() + b"\n")
             return s.makefile().read()
         except OSError:
@@ -368,12 +501,19 @@ def up():
     WORK.chmod(0o755)
     write_all()
     make_networks()
+    start_manager()
     for host in PROGRAMS:
-        wait = start(host)
+        wait = start(host, addresses_too=False)
         if host in ("resolver", "bastion"):
             wait_ready(host, wait)
     for host in PROGRAMS:
         wait_ready(host)
+    for host in MOVING:
+        start_keepalived(host)
+    for host in MOVING:
+        wait_addresses(host)
+    for host in MOVING:
+        start_keepalived(twin(host))
     customer()
 
 
@@ -454,7 +594,7 @@ def shell(host, argv):
     os.execvpe(line[0], line, environment)
 
 
-USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|loss PERMILLE|cut none|ab|ba|both | test [full] | soak [SECONDS] | down"
+USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|loss PERMILLE|cut none|ab|ba|both | test [full] | outages [HOST...] | soak [SECONDS] | down"
 VERBS = {"up": (0, 0), "status": (0, 0), "down": (0, 0), "link": (2, 2), "shell": (1, 1000)}
 
 
@@ -466,6 +606,11 @@ def stop(host, number=signal.SIGTERM):
         if time.monotonic() > end:
             raise LabError(f"{host} does not end")
         time.sleep(0.02)
+
+
+def reload_resolvers():
+    for host in ("resolver", "resolver-2"):
+        run(*enter(host, BIN / "smpl-resolver", "reload", "-c", WORK / host / "resolver.yaml"))
 
 
 def restart(host, number=signal.SIGTERM):

@@ -57,7 +57,7 @@ def test_up_down_and_everything_between_leaves_nothing():
         assert done.returncode == 0, done.stdout + done.stderr
         assert "shell attacker" in done.stdout and "203.0.113.66" in done.stdout
         status = verb("status")
-        assert status.returncode == 0 and status.stdout.count(" up ") == 13, status.stdout
+        assert status.returncode == 0 and status.stdout.count(" up ") == 18, status.stdout
         # a prompt with tools, names and tunnel ready
         done = verb("shell", "laptop", "sh", "-c", "dig +short config.smplkit.com; echo key ${#SMPLKIT_API_KEY}; smpl-tunnel -q 8080:config.internal & "
                     "curl -s --retry 40 --retry-connrefused --retry-delay 0 http://localhost:8080/internal/v1/health; kill $!; wait")
