@@ -247,7 +247,10 @@ NOT_NEW = ("public, kept", "writes", "flags, kept", "tunnel", "new tunnels")
 def worst(row, when, of):
     """Over the streams that notice this host. A few connections that all wait at one host answer nothing meanwhile, and a tunnel is
     opened after the one before: of these the longest wait is said, not the time without an answer."""
-    return max(row[when][s][of] for s in NOTICED[row["host"]] if s != "tunnel" and (of != "gap_ms" or s not in NOT_NEW))
+    noticed = [s for s in NOTICED[row["host"]] if s != "tunnel"]
+    if of == "gap_ms":
+        noticed = [s for s in noticed if s not in NOT_NEW] or noticed
+    return max(row[when][s][of] for s in noticed)
 
 
 def missed(row):

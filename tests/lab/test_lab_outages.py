@@ -106,6 +106,9 @@ def test_the_judge_of_outages():
     assert [m for m in outages.missed(row) if "internal, new 2600 ms, goal 2000" in m]
     row["gone"] = row["back"]
     assert outages.missed(row) == []
+    for host in outages.HOSTS:
+        fine = {s: {"gap_ms": 100, "wait_ms": 10, "failed": 0, "vain_ms": 0, "why": []} for s in (*outages.NOTICED[host], "tunnel")}
+        assert f"| {host} | SIGSTOP | 100 | 10 | 0 | 100 | 100 | 0 |" in outages.table([{"host": host, "fault": "freeze", "gone": fine, "back": fine}])
     row["wrong"] = [("internal, new", 1, 2, "wrong", "404")]
     assert len(outages.missed(row)) == 1
     seen = outages.of_stream([*records, ("internal, new", 1, 31, "failed", "x")], "internal, new", 0, 40)
