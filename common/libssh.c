@@ -2,8 +2,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/error.h"
 #include "common/text.h"
@@ -130,69 +134,114 @@ libssh_verdict_t libssh_judge(const char *loaded, const char *recorded, const ch
 
 /* ---- what dpkg records ---- */
 
+/* All of a file and a NUL. *text is the caller's. SMPL_ENOENT, SMPL_ESYS, SMPL_ELIMIT, SMPL_ENOMEM. */
+static int read_whole(const char *path, char **text, size_t *len)
+{
+  struct stat st;
+  size_t have = 0;
+  ssize_t n = 1;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return errno == ENOENT ? SMPL_ENOENT : SMPL_ESYS;
+  int err = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ? SMPL_ESYS
+            : st.st_size > LIBSSH_DPKG_BYTES_MAX       ? SMPL_ELIMIT
+                                                       : SMPL_OK;
+  *text = err ? NULL : malloc((size_t)st.st_size + 1);
+  if (!err && *text == NULL)
+    err = SMPL_ENOMEM;
+  while (!err && n > 0 && have < (size_t)st.st_size) {
+    n = read(fd, *text + have, (size_t)st.st_size - have);
+    have += n > 0 ? (size_t)n : 0;
+  }
+  close(fd);
+  if (!err && n < 0)
+    err = SMPL_ESYS;
+  if (err) {
+    free(*text);
+    *text = NULL;
+    return err;
+  }
+  (*text)[have] = '\0';
+  *len = have;
+  return SMPL_OK;
+}
+
 typedef struct paragraph {
   bool ours, absent; /* absent: removed, or not whole */
   char version[LIBSSH_VERSION_MAX];
 } paragraph_t;
 
-static void end_paragraph(paragraph_t *p, char *version, size_t cap, bool *found)
+/* The value of a field, if the line is that field's; *len is the line's and becomes the value's. */
+static const char *value_of(const char *line, size_t *len, const char *field)
 {
-  bool lower = !*found || libssh_compare_versions(p->version, version) < 0;
-  if (p->ours && !p->absent && p->version[0] != '\0' && lower)
-    *found = text_copy(version, cap, p->version) == SMPL_OK;
-  *p = (paragraph_t){0};
-}
-
-/* The value of a field, if the line is that field's. */
-static const char *value_of(const char *line, const char *field)
-{
-  size_t len = strlen(field);
-  if (strncmp(line, field, len) != 0 || line[len] != ':')
+  size_t name = strlen(field);
+  if (*len <= name || strncmp(line, field, name) != 0 || line[name] != ':')
     return NULL;
-  return line + len + 1 + strspn(line + len + 1, " \t");
+  const char *value = line + name + 1, *end = line + *len;
+  while (value < end && (*value == ' ' || *value == '\t'))
+    value++;
+  *len = (size_t)(end - value);
+  return value;
 }
 
-static void take_line(paragraph_t *p, const char *line, const char *name)
+static void take_line(paragraph_t *p, const char *line, size_t len, const char *name)
 {
   const char *value;
-  if ((value = value_of(line, "Package")) != NULL)
-    p->ours = strcmp(value, name) == 0;
-  else if ((value = value_of(line, "Status")) !=
+  if ((value = value_of(line, &len, "Package")) != NULL)
+    p->ours = len == strlen(name) && memcmp(value, name, len) == 0;
+  else if ((value = value_of(line, &len, "Status")) !=
            NULL) /* "install ok installed"; a file of one package has none */
-    p->absent = strstr(value, " installed") == NULL;
-  else if ((value = value_of(line, "Version")) != NULL && text_copy(p->version, sizeof p->version, value))
-    p->version[0] = '\0';
+    p->absent = memmem(value, len, " installed", 10) == NULL;
+  else if ((value = value_of(line, &len, "Version")) != NULL)
+    snprintf(p->version, sizeof p->version, "%.*s", len < sizeof p->version ? (int)len : 0, value);
 }
 
-static int read_status(FILE *f, const char *name, char *version, size_t cap)
+/* The paragraph at start; returns its end. */
+static const char *take_paragraph(paragraph_t *p, const char *start, const char *end, const char *name)
 {
-  char line[LIBSSH_DPKG_LINE_MAX];
-  paragraph_t p = {0};
-  size_t bytes = 0;
-  bool found = false, continued = false;
-  while (bytes < LIBSSH_DPKG_BYTES_MAX && fgets(line, sizeof line, f) != NULL) {
-    size_t len = strlen(line);
-    bool whole = len > 0 && line[len - 1] == '\n';
-    bytes += len;
-    if (whole)
-      line[--len] = '\0';
-    if (!continued && len == 0)
-      end_paragraph(&p, version, cap, &found);
-    else if (!continued && line[0] != ' ' && line[0] != '\t')
-      take_line(&p, line, name);
-    continued = !whole;
+  *p = (paragraph_t){0};
+  while (start < end && *start != '\n') {
+    const char *line_end = memchr(start, '\n', (size_t)(end - start));
+    line_end = line_end != NULL ? line_end : end;
+    if (*start != ' ' && *start != '\t')
+      take_line(p, start, (size_t)(line_end - start), name);
+    start = line_end < end ? line_end + 1 : end;
   }
-  end_paragraph(&p, version, cap, &found);
-  return ferror(f) ? SMPL_ESYS : found ? SMPL_OK : SMPL_ENOENT;
+  return start;
+}
+
+/* Where the paragraph begins that has this byte. */
+static const char *paragraph_start(const char *text, const char *at)
+{
+  while (at > text && !(at[-1] == '\n' && (at - 1 == text || at[-2] == '\n')))
+    at--;
+  return at;
+}
+
+/* Each start of a program that speaks SSH comes here: paragraphs that do not have the name are passed over. */
+static int find_version(const char *text, size_t len, const char *name, char *version, size_t cap)
+{
+  const char *at = text, *end = text + len;
+  bool found = false;
+  while ((at = memmem(at, (size_t)(end - at), name, strlen(name))) != NULL) {
+    paragraph_t p;
+    at = take_paragraph(&p, paragraph_start(text, at), end, name);
+    bool lower = !found || libssh_compare_versions(p.version, version) < 0;
+    if (p.ours && !p.absent && p.version[0] != '\0' && lower)
+      found = text_copy(version, cap, p.version) == SMPL_OK;
+  }
+  return found ? SMPL_OK : SMPL_ENOENT;
 }
 
 int libssh_recorded(const char *path, const char *name, char *version, size_t cap)
 {
-  FILE *f = fopen(path, "re");
-  if (f == NULL)
-    return errno == ENOENT ? SMPL_ENOENT : SMPL_ESYS;
-  int err = read_status(f, name, version, cap);
-  fclose(f);
+  char *text;
+  size_t len;
+  int err = read_whole(path, &text, &len);
+  if (err)
+    return err;
+  err = find_version(text, len, name, version, cap);
+  free(text);
   return err;
 }
 

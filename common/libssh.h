@@ -9,9 +9,8 @@
 #include "common/diag.h"
 
 enum {
-  LIBSSH_VERSION_MAX = 128,          /* bytes of a version, with NUL; a longer one counts as unknown */
-  LIBSSH_DPKG_LINE_MAX = 4096,       /* bytes of a line of dpkg's status that are looked at */
-  LIBSSH_DPKG_BYTES_MAX = 256 << 20, /* of dpkg's status; what is behind is not read */
+  LIBSSH_VERSION_MAX = 128,         /* bytes of a version, with NUL; a longer one counts as unknown */
+  LIBSSH_DPKG_BYTES_MAX = 64 << 20, /* bytes of dpkg's status; of a bigger one nothing is read */
 };
 
 /* `libssh:` of bastion.yaml and tunnel.yaml. */
@@ -35,7 +34,7 @@ int libssh_compare_versions(const char *a, const char *b);
 libssh_verdict_t libssh_judge(const char *loaded, const char *recorded, const char **fixed);
 
 /* The version of package that is installed, by dpkg's status file at path; the lowest, if there are several architectures.
- * SMPL_ENOENT: not there, or not installed; SMPL_ESYS. */
+ * SMPL_ENOENT: not there, or not installed; SMPL_ELIMIT, SMPL_ENOMEM, SMPL_ESYS. */
 int libssh_recorded(const char *path, const char *package, char *version, size_t cap);
 
 /* At start: all of it. loaded as above. SMPL_EDENIED for a vulnerable one unless it is accepted, with the way out in diag, which

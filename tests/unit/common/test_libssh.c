@@ -130,7 +130,8 @@ static void the_installed_packages_version_is_found(void **state)
 
 static void what_is_not_installed_or_not_readable_is_not_there(void **state)
 {
-  static char longest[3 * LIBSSH_DPKG_LINE_MAX], filler[2 * LIBSSH_DPKG_LINE_MAX + 1];
+  enum { LONG = 8192 };
+  static char longest[LONG + 4096], filler[LONG + 1];
   char v[LIBSSH_VERSION_MAX];
   (void)state;
   assert_int_equal(recorded("", v), SMPL_ENOENT);
@@ -140,10 +141,14 @@ static void what_is_not_installed_or_not_readable_is_not_there(void **state)
                    SMPL_ENOENT);
   assert_int_equal(recorded("Package: libssh-4\nStatus: install ok installed\n", v), SMPL_ENOENT);
   assert_int_equal(libssh_recorded("/nowhere/status", "libssh-4", v, sizeof v), SMPL_ENOENT);
-  /* a line beyond the limit is no end of a paragraph, nor a field from its middle on */
-  memset(filler, 'x', 2 * LIBSSH_DPKG_LINE_MAX);
-  snprintf(longest, sizeof longest,
-           "Package: libssh-4\nStatus: install ok installed\nDescription: %s\nVersion: 5-1\n", filler);
+  /* a long line, and our name where it is no package's */
+  memset(filler, 'x', LONG);
+  snprintf(
+      longest, sizeof longest,
+      "Package: a\nStatus: install ok installed\nDepends: libssh-4 (>= 9)\nVersion: 9\n\n"
+      "Package: libssh-4\nStatus: install ok installed\nDepends: libssh-4\nDescription: %s\nVersion: 5-1\n\n"
+      "Package: z\nVersion: 1\nStatus: install ok installed\nDescription: of\n libssh-4",
+      filler);
   assert_int_equal(recorded(longest, v), SMPL_OK);
   assert_string_equal(v, "5-1");
   /* a version beyond the limit is unknown */
@@ -151,6 +156,21 @@ static void what_is_not_installed_or_not_readable_is_not_there(void **state)
   snprintf(longest, sizeof longest, "Package: libssh-4\nStatus: install ok installed\nVersion: %.*s",
            (int)LIBSSH_VERSION_MAX, filler);
   assert_int_equal(recorded(longest, v), SMPL_ENOENT);
+}
+
+static void a_status_beyond_its_limit_is_not_read(void **state)
+{
+  char path[] = "/tmp/smpl-dpkg-XXXXXX", v[LIBSSH_VERSION_MAX];
+  static const char ours[] = "Package: libssh-4\nStatus: install ok installed\nVersion: 1.0-1\n\n";
+  (void)state;
+  int fd = mkstemp(path);
+  assert_int_equal(write(fd, ours, sizeof ours - 1), sizeof ours - 1);
+  assert_int_equal(ftruncate(fd, LIBSSH_DPKG_BYTES_MAX), 0);
+  assert_int_equal(libssh_recorded(path, "libssh-4", v, sizeof v), SMPL_OK);
+  assert_int_equal(ftruncate(fd, LIBSSH_DPKG_BYTES_MAX + 1), 0);
+  assert_int_equal(libssh_recorded(path, "libssh-4", v, sizeof v), SMPL_ELIMIT);
+  close(fd);
+  unlink(path);
 }
 
 int main(void)
@@ -161,6 +181,7 @@ int main(void)
       cmocka_unit_test(without_dpkg_known_bad_versions_are_refused_and_others_unknown),
       cmocka_unit_test(a_record_of_another_version_says_nothing_of_the_loaded_one),
       cmocka_unit_test(the_installed_packages_version_is_found),
+      cmocka_unit_test(a_status_beyond_its_limit_is_not_read),
       cmocka_unit_test(what_is_not_installed_or_not_readable_is_not_there),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
