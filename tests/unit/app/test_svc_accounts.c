@@ -863,7 +863,7 @@ static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
 static void wrong_and_too_many_sisters_are_refused(void **state)
 {
   const char *urls[OUTBOX_SISTERS_MAX + 2] = {NULL};
-  char texts[OUTBOX_SISTERS_MAX + 1][32];
+  char texts[OUTBOX_SISTERS_MAX + 1][48];
   diag_t diag = {""};
   (void)state;
   open_outbox(none);
