@@ -10,6 +10,7 @@
 #include "app/run.h"
 #include "app/settings.h"
 #include "app/tools.h"
+#include "common/bind.h"
 #include "common/crash.h"
 #include "common/error.h"
 #include "common/harden.h"
@@ -183,6 +184,8 @@ static void print_listener(const listener_conf_t *listener)
          listener->admit.internal ? "internal" : "public");
   print_rules(listener);
   printf(": %zu route%s\n", count, count == 1 ? "" : "s");
+  if (!bind_is_here(&listener->address.ip))
+    printf("    warning: this machine has no such address now\n");
   if (listener->tls != NULL)
     printf("    TLS: certificate of %s, good until %s%s\n", tls_subject(listener->tls),
            tls_until(listener->tls), tls_days_left(listener->tls) < 0 ? "; warning: it has expired" : "");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/conn.h"
+#include "common/bind.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -115,9 +116,9 @@ static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
   return diag_fail(diag, SMPL_ESYS, "%s: cannot listen: %s", text, uv_strerror(status));
 }
 
-static int open_listener(front_t *front, listener_t *listener, const listener_conf_t *conf, diag_t *diag)
+static int open_listener(front_t *front, listener_t *listener, const listener_conf_t *conf, bool early,
+                         diag_t *diag)
 {
-  struct sockaddr_storage sa;
   listener->front = front;
   listener->conf = conf;
   if (room_open_places(&listener->places) || pace_open(listener))
@@ -128,8 +129,7 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   listener->tcp.data = listener;
   listener->open = true;
   front->handles++;
-  endpoint_to_sockaddr(&conf->address, &sa);
-  status = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&sa, 0);
+  status = bind_listener_uv(&listener->tcp, &conf->address, early);
   if (status == 0)
     status = uv_tcp_nodelay(&listener->tcp, 1); /* connections inherit it */
   if (status == 0)
@@ -215,7 +215,7 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
     diag_fail(diag, err, "the threads for request bodies do not start: %s", smpl_strerror(err));
   front->handles += front->parse != NULL;
   for (size_t i = 0; !err && i < conf->listener_count; i++) {
-    err = open_listener(front, &front->listeners[i], &conf->listeners[i], diag);
+    err = open_listener(front, &front->listeners[i], &conf->listeners[i], conf->free_bind, diag);
     front->listener_count++;
   }
   *out = front;

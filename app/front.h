@@ -43,6 +43,7 @@ extern const front_limits_t front_limits_default;
 typedef struct front_conf {
   const listener_conf_t *listeners; /* borrowed until others are set */
   size_t listener_count;
+  bool free_bind;       /* addresses that are not there yet are bound all the same */
   access_log_t *access; /* borrowed */
   /* From these peers X-Forwarded-For is believed: its last element is the request's source. Borrowed
    * likewise. */

@@ -74,6 +74,11 @@ static bool same_core_dumps(const settings_t *a, const settings_t *b)
   return a->core_dumps == b->core_dumps;
 }
 
+static bool same_free_bind(const settings_t *a, const settings_t *b)
+{
+  return a->free_bind == b->free_bind;
+}
+
 static bool same_control(const settings_t *a, const settings_t *b)
 {
   return same_text(a->control, b->control);
@@ -96,6 +101,7 @@ static const struct change {
     {"internal_keys", CHANGE_LIVE, NULL},
     {"internal_key_file", CHANGE_LIVE, NULL},
     {"access_log", CHANGE_LIVE, NULL},
+    {"free_bind", CHANGE_RESTART, same_free_bind},
     {"core_dumps", CHANGE_RESTART, same_core_dumps},
     {"control", CHANGE_RESTART, same_control},
     {"rate_limit", CHANGE_LIVE, NULL},

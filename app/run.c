@@ -228,6 +228,7 @@ static int open_front(runner_t *r, diag_t *diag)
     return err;
   front_conf_t conf = {.listeners = r->listeners,
                        .listener_count = r->settings.listeners.count,
+                       .free_bind = r->settings.free_bind,
                        .access = r->access,
                        .balancers = r->settings.balancers.items,
                        .balancer_count = r->settings.balancers.count,

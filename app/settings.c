@@ -210,6 +210,7 @@ typedef struct file {
   conf_list_t internal_keys; /* internal_key_file_t */
   const char *internal_key_file;
   const char *access_log;
+  bool free_bind;
   bool core_dumps;
   const char *control;
   drain_file_t drain;
@@ -230,6 +231,7 @@ static const conf_field_t file_fields[] = {
      .max = INTERNAL_KEYS_MAX},
     {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
     {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
+    {"free_bind", CONF_ONE, offsetof(file_t, free_bind), .scalar = &conf_bool},
     {"core_dumps", CONF_ONE, offsetof(file_t, core_dumps), .scalar = &conf_bool},
     {"control", CONF_ONE, offsetof(file_t, control), .scalar = &conf_path},
     {"rate_limit", CONF_ONE_OR_MAP, offsetof(file_t, rate), .map = &rate_map},
@@ -239,6 +241,7 @@ static const conf_field_t file_fields[] = {
 static void file_defaults(void *out)
 {
   file_t *file = out;
+  file->free_bind = true;
   drain_defaults(&file->drain);
   rate_defaults(&file->rate);
 }
@@ -449,6 +452,7 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->sisters = file->sisters;
   out->resolver = file->resolver;
   out->access_log = file->access_log;
+  out->free_bind = file->free_bind;
   out->core_dumps = file->core_dumps;
   out->control = file->control;
   conf_place(out->conf, &file->control, out->control_place, sizeof out->control_place);

@@ -43,6 +43,7 @@ typedef struct settings {
   const char *internal_key_file;      /* NULL: none */
   char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
   const char *access_log;             /* NULL: standard output */
+  bool free_bind;                     /* addresses that are not there yet are bound all the same */
   bool core_dumps;                    /* harden_core_dumps */
   char control_place[PATH_MAX];
   const char *control;                /* socket; NULL: none */

@@ -336,6 +336,7 @@ static const conf_field_t config_fields[] = {
     {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
+    {"free_bind", CONF_ONE, offsetof(config_t, free_bind), .scalar = &conf_bool},
     {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
     {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
     {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
@@ -350,6 +351,7 @@ static void config_defaults(void *out)
 {
   limits_defaults(&((config_t *)out)->limits);
   penalties_defaults(&((config_t *)out)->penalties);
+  ((config_t *)out)->free_bind = true;
   ((config_t *)out)->audit_reserve = CONFIG_AUDIT_RESERVE;
 }
 
@@ -358,7 +360,7 @@ static const conf_map_t config_map = {"the configuration", sizeof(config_t), con
 
 /* ---- what tables cannot say ---- */
 
-static int check_endpoints(const config_t *c, diag_t *diag)
+static int check_endpoints(config_t *c, diag_t *diag)
 {
   const endpoint_t *listen = c->listen.items;
   for (size_t i = 0; i < c->listen.count; i++) {
@@ -368,6 +370,7 @@ static int check_endpoints(const config_t *c, diag_t *diag)
       if (listen[i].port == listen[j].port && ip_equal(&listen[i].ip, &listen[j].ip))
         return conf_fail(c->conf, diag, &listen[i], "listen: the same address twice");
   }
+  c->metrics.free_bind = c->free_bind;
   return metrics_conf_check(c->conf, &c->metrics, diag);
 }
 

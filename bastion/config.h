@@ -115,6 +115,7 @@ typedef struct config {
   const char *user; /* to become once started as root; NULL: stays who it is */
   libssh_conf_t libssh;
   const char *audit;
+  bool free_bind;         /* addresses that this machine does not have yet are bound all the same */
   bool core_dumps;        /* of the broker: harden_core_dumps */
   uint64_t audit_reserve; /* bytes that shall stay free on its disk; 0: none */
   headsink_conf_t audit_sink;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/bind.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -113,18 +114,17 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
   }
 }
 
-static int bind_fd(const endpoint_t *address, int *fd)
+static int bind_fd(const endpoint_t *address, bool early, int *fd)
 {
-  struct sockaddr_storage sa;
   int on = 1;
-  socklen_t len = endpoint_to_sockaddr(address, &sa);
-  *fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int family = ip_is_v4(&address->ip) ? AF_INET : AF_INET6;
+  *fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (*fd < 0)
     return SMPL_ESYS;
   setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (sa.ss_family == AF_INET6)
+  if (family == AF_INET6)
     setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (bind(*fd, (struct sockaddr *)&sa, len) == 0 && listen(*fd, LISTENER_BACKLOG) == 0)
+  if (bind_listener(*fd, address, early, true) == 0 && listen(*fd, LISTENER_BACKLOG) == 0)
     return SMPL_OK;
   int saved = errno;
   close(*fd);
@@ -163,7 +163,7 @@ static int open_one(broker_t *b, const endpoint_t *address, const config_t *conf
   listener_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (bind_fd(address, &l->fd)) {
+  if (bind_fd(address, config->free_bind, &l->fd)) {
     free(l);
     return explain_bind(address, config, diag);
   }

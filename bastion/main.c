@@ -12,6 +12,7 @@
 #include "bastion/config.h"
 #include "bastion/explain.h"
 #include "bastion/library.h"
+#include "common/bind.h"
 #include "common/crash.h"
 #include "common/control.h"
 #include "common/error.h"
@@ -149,6 +150,11 @@ static void print_checked(const config_t *c)
   }
   if (uncovered > 0)
     printf("  note       %zu users are covered by no grant and can reach nothing\n", uncovered);
+  const endpoint_t *listen = c->listen.items;
+  for (size_t i = 0; i < c->listen.count; i++)
+    if (!bind_is_here(&listen[i].ip))
+      printf("  warning    listen: %s: this machine has no such address now\n",
+             endpoint_format(&listen[i], place));
   if (config_grant_count(c) == 0)
     puts("  no grants: nobody can reach anything");
 }

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "bastion/roles.h"
+#include "common/bind.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/landlock.h"
@@ -151,6 +152,9 @@ static const seal_rule_t broker_calls[] = {
     SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX),
                  SEAL_ARG(1, IS, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK), SEAL_ARG(2, IS, 0)),
     SEAL_CALL(pipe2),
+    /* a listener that a reload opens before its address is there */
+    SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_IP), SEAL_ARG(2, IS, IP_FREEBIND)),
+    SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_IPV6), SEAL_ARG(2, IS, IPV6_FREEBIND)),
     /* the audit after it was renamed, the state; where, Landlock says. No file that runs as its owner */
     SEAL_CALL_IF(openat, SEAL_ARG(3, WITHOUT, S_ISUID | S_ISGID)),
     SEAL_CALL(pwrite64),

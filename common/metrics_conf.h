@@ -12,6 +12,7 @@ enum { METRICS_HOSTS_MAX = 16 };
 
 typedef struct metrics_conf {
   endpoint_t address; /* port 0: no metrics */
+  bool free_bind;     /* the program's key, put in after decoding */
   conf_list_t hosts;  /* const char *, names or addresses that a Host may have besides the listener's own */
 } metrics_conf_t;
 

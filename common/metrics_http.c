@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bind.h"
 #include "common/crowd.h"
 #include "common/error.h"
 #include "common/http_head.h"
@@ -262,19 +263,17 @@ int metrics_server_open(uv_loop_t *loop, const metrics_conf_t *conf, metrics_sou
                         metrics_server_t **out, diag_t *diag)
 {
   char text[ENDPOINT_TEXT_MAX];
-  struct sockaddr_storage sa;
   *out = NULL;
   metrics_server_t *m = server_new(conf);
   if (m == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  endpoint_to_sockaddr(&conf->address, &sa);
   endpoint_format(&conf->address, text);
   m->source = source;
   m->ctx = ctx;
   m->listening = true;
   uv_tcp_init(loop, &m->listener);
   m->listener.data = m;
-  int e = uv_tcp_bind(&m->listener, (const struct sockaddr *)&sa, 0);
+  int e = bind_listener_uv(&m->listener, &conf->address, conf->free_bind);
   if (e == 0)
     e = uv_listen((uv_stream_t *)&m->listener, METRICS_CLIENTS_MAX, on_connection);
   if (e == 0) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "common/bind.h"
 #include "common/control.h"
 #include "common/error.h"
 #include "common/text.h"
@@ -100,6 +101,17 @@ static int check_query_log(const settings_t *settings, diag_t *diag)
   return check_folder(settings, "query_log", path, at, diag);
 }
 
+/* It may be another machine's configuration: no fault. */
+static void print_absent(const snapshot_t *s)
+{
+  for (size_t i = 0; i < snapshot_listener_count(s); i++) {
+    char text[ENDPOINT_TEXT_MAX];
+    endpoint_t at = snapshot_listener(s, i);
+    if (!bind_is_here(&at.ip))
+      printf("warning: dns listener %s: this machine has no such address now\n", endpoint_format(&at, text));
+  }
+}
+
 /* One line for each, with what a start would do; the last one is the error. */
 static int tell_bad_zones(const snapshot_t *s, diag_t *diag)
 {
@@ -162,6 +174,7 @@ int commands_check(const char *config, diag_t *diag)
              zone_name(snapshot_zone(s, i)), f.warnings);
   }
   settings_warnings(settings, print_warning, NULL);
+  print_absent(s);
   for (size_t i = 0; settings->state != NULL && i < snapshot_zone_count(s); i++)
     snapshot_warn_of_copy(s, i, print_warning, NULL);
   snapshot_free(s);

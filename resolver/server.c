@@ -154,6 +154,8 @@ static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
   if ((was->state == NULL) != (is->state == NULL) ||
       (was->state != NULL && strcmp(was->state, is->state) != 0))
     return diag_fail(diag, SMPL_EINVAL, "%s: state changed: that needs a restart", s->config);
+  if (was->free_bind != is->free_bind)
+    return diag_fail(diag, SMPL_EINVAL, "%s: free_bind changed: that needs a restart", s->config);
   if (was->core_dumps != is->core_dumps)
     return diag_fail(diag, SMPL_EINVAL, "%s: core_dumps changed: that needs a restart", s->config);
   if (was->pin != is->pin)
@@ -512,7 +514,7 @@ static int open_workers(server_t *s, diag_t *diag)
   int err = SMPL_OK;
   for (size_t i = 0; !err && i < snapshot_listener_count(s->shared.snapshot); i++) {
     endpoint_t at = snapshot_listener(s->shared.snapshot, i);
-    err = sockets_probe(&at, diag);
+    err = sockets_probe(&at, snapshot_settings(s->shared.snapshot)->free_bind, diag);
   }
   worker_limits_t limits = limits_for(s);
   if (!err && cookie_secret_make(&s->shared.secret))

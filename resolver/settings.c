@@ -94,11 +94,17 @@ static const conf_field_t settings_fields[] = {
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
     {"state", CONF_ONE, offsetof(settings_t, state), .scalar = &conf_path},
+    {"free_bind", CONF_ONE, offsetof(settings_t, free_bind), .scalar = &conf_bool},
     {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool},
 };
 
+static void settings_defaults(void *out)
+{
+  ((settings_t *)out)->free_bind = true;
+}
+
 static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,
-                                        CONF_COUNT(settings_fields), NULL};
+                                        CONF_COUNT(settings_fields), settings_defaults};
 
 size_t settings_view(const settings_t *settings, const char *name)
 {
@@ -312,6 +318,7 @@ static int default_control(settings_t *s, const char *path, diag_t *diag)
 static int finish(settings_t *out, conf_t *conf, diag_t *diag)
 {
   out->conf = conf;
+  out->metrics.free_bind = out->free_bind;
   int err = default_control(out, conf_path_of(conf), diag);
   if (!err)
     err = check(out, diag);

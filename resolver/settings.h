@@ -56,6 +56,7 @@ typedef struct settings {
   const char *user;  /* to become after binding, when started by root; NULL: none */
   bool pin;          /* each worker to a CPU of its own */
   bool watch;        /* reload when a file changes */
+  bool free_bind;    /* addresses that this machine does not have yet are bound all the same */
   bool core_dumps;   /* harden_core_dumps */
   const char *state; /* folder for the last good copies of zones; NULL: none are kept */
   conf_t *conf;      /* what all this lives in */

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/bind.h"
 #include "common/error.h"
 #include "resolver/limits.h"
 
@@ -38,17 +39,16 @@ static bool set(int fd, int level, int name, int value)
 }
 
 /* A bound socket, or -1 with errno. */
-static int bound(const endpoint_t *at, int type, bool shared)
+static int bound(const endpoint_t *at, int type, bool shared, bool early, bool say)
 {
-  struct sockaddr_storage sa;
-  socklen_t len = endpoint_to_sockaddr(at, &sa);
-  int fd = socket(sa.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int family = ip_is_v4(&at->ip) ? AF_INET : AF_INET6;
+  int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return -1;
   bool ok = !shared || set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   ok = ok && (type != SOCK_STREAM || set(fd, SOL_SOCKET, SO_REUSEADDR, 1));
-  ok = ok && (sa.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
-  if (!ok || bind(fd, (const struct sockaddr *)&sa, len) < 0) {
+  ok = ok && (family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
+  if (!ok || bind_listener(fd, at, early, say) < 0) {
     int saved = errno;
     close(fd);
     errno = saved;
@@ -57,11 +57,11 @@ static int bound(const endpoint_t *at, int type, bool shared)
   return fd;
 }
 
-int sockets_probe(const endpoint_t *at, diag_t *diag)
+int sockets_probe(const endpoint_t *at, bool early, diag_t *diag)
 {
   static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
   for (size_t i = 0; i < 2; i++) {
-    int fd = bound(at, types[i], false);
+    int fd = bound(at, types[i], false, early, i == 0);
     if (fd < 0)
       return fail(at, diag);
     close(fd);
@@ -69,9 +69,9 @@ int sockets_probe(const endpoint_t *at, diag_t *diag)
   return SMPL_OK;
 }
 
-static int open_udp(const endpoint_t *at)
+static int open_udp(const endpoint_t *at, bool early)
 {
-  int fd = bound(at, SOCK_DGRAM, true);
+  int fd = bound(at, SOCK_DGRAM, true, early, false);
   if (fd < 0)
     return -1;
   /* Beyond the system's limit where we may, up to it otherwise. */
@@ -94,12 +94,12 @@ static int open_udp(const endpoint_t *at)
   return -1;
 }
 
-int sockets_open(const endpoint_t *at, int *udp, int *tcp, diag_t *diag)
+int sockets_open(const endpoint_t *at, bool early, int *udp, int *tcp, diag_t *diag)
 {
   *tcp = -1;
-  *udp = open_udp(at);
+  *udp = open_udp(at, early);
   if (*udp >= 0)
-    *tcp = bound(at, SOCK_STREAM, true);
+    *tcp = bound(at, SOCK_STREAM, true, early, false);
   if (*tcp >= 0 && listen(*tcp, TCP_BACKLOG) == 0)
     return SMPL_OK;
   int err = fail(at, diag);

@@ -68,7 +68,8 @@ static int open_pairs(worker_t *w, diag_t *diag)
     w->pairs[i] = (pair_t){-1, -1};
   for (size_t i = 0; i < w->count; i++) {
     endpoint_t at = snapshot_listener(w->shared->snapshot, i);
-    int err = sockets_open(&at, &w->pairs[i].udp, &w->pairs[i].tcp, diag);
+    bool early = snapshot_settings(w->shared->snapshot)->free_bind;
+    int err = sockets_open(&at, early, &w->pairs[i].udp, &w->pairs[i].tcp, diag);
     if (err)
       return err;
     if (watch(w, &w->pairs[i].udp) || watch(w, &w->pairs[i].tcp))

@@ -98,6 +98,8 @@ static void what_differs_is_named_and_what_is_live_is_not(void **state)
                    1);
   assert_int_equal(restarts(was, FILE_OF(ONE("q", "127.0.0.1:80", ""), ""), "the end of http listener p"), 2);
   assert_int_equal(restarts(was, FILE_OF(ONE("p", "127.0.0.1:80", ""), "control: x.sock\n"), "control"), 1);
+  assert_int_equal(restarts(was, FILE_OF(ONE("p", "127.0.0.1:80", ""), "free_bind: false\n"), "free_bind"),
+                   1);
   assert_int_equal(restarts(was, FILE_OF(ONE("p", "127.0.0.1:80", ""), "core_dumps: true\n"), "core_dumps"),
                    1);
 }

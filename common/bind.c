@@ -1,0 +1,54 @@
+#include "common/bind.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+static bool allow_early(int fd, const endpoint_t *at, bool say)
+{
+  const int on = 1;
+  char text[ENDPOINT_TEXT_MAX];
+  int rc = ip_is_v4(&at->ip) ? setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on)
+                             : setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
+  if (rc == 0 && say)
+    log_warn("%s: this machine has no such address yet: it is served once it has (free_bind)",
+             endpoint_format(at, text));
+  return rc == 0;
+}
+
+int bind_listener(int fd, const endpoint_t *at, bool early, bool say)
+{
+  struct sockaddr_storage sa;
+  socklen_t len = endpoint_to_sockaddr(at, &sa);
+  int rc = bind(fd, (const struct sockaddr *)&sa, len);
+  if (rc < 0 && errno == EADDRNOTAVAIL && early && allow_early(fd, at, say))
+    rc = bind(fd, (const struct sockaddr *)&sa, len);
+  return rc;
+}
+
+int bind_listener_uv(uv_tcp_t *tcp, const endpoint_t *at, bool early)
+{
+  struct sockaddr_storage sa;
+  uv_os_fd_t fd;
+  endpoint_to_sockaddr(at, &sa);
+  int status = uv_tcp_bind(tcp, (const struct sockaddr *)&sa, 0);
+  if (status == UV_EADDRNOTAVAIL && early && uv_fileno((uv_handle_t *)tcp, &fd) == 0 &&
+      allow_early(fd, at, true))
+    status = uv_tcp_bind(tcp, (const struct sockaddr *)&sa, 0);
+  return status;
+}
+
+bool bind_is_here(const ip_t *ip)
+{
+  const endpoint_t at = {*ip, 0};
+  struct sockaddr_storage sa;
+  socklen_t len = endpoint_to_sockaddr(&at, &sa);
+  int fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  bool here = fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) == 0 || errno != EADDRNOTAVAIL;
+  if (fd >= 0)
+    close(fd);
+  return here;
+}
