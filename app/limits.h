@@ -31,6 +31,8 @@ enum {
   LIMIT_CONNECTIONS = 16384,         /* open connections of one listener */
   LIMIT_HANDSHAKES = 1024,           /* TLS handshakes under way at one listener: 60 KB each */
   LIMIT_HANDSHAKES_SOURCE = 256,     /* of them, of one source */
+  LIMIT_FILES_MIN = 128,             /* open files without which a service does not start, */
+  LIMIT_FILES_LISTENER = 16,         /* and so many more for each http listener */
   LIMIT_FILES_KEPT = 384,            /* open files kept for everything but connections of clients */
   LIMIT_TRIM_VALUES = 5000, /* values of a request after which freed memory is given back to the system */
   LIMIT_HEADS =

@@ -161,13 +161,20 @@ static uint64_t raise_descriptor_limit(void)
 }
 
 /* Without descriptors the system would stop accepting, idle connections or not: our own bound must come first. */
-static void bound_connections(front_limits_t *limits, uint64_t files, size_t listeners)
+static int bound_connections(front_limits_t *limits, uint64_t files, size_t listeners, diag_t *diag)
 {
+  if (files < LIMIT_FILES_MIN + LIMIT_FILES_LISTENER * listeners)
+    return diag_fail(
+        diag, SMPL_ELIMIT,
+        "%zu http listeners need %zu open files, and this process may have %llu: raise its limit "
+        "(LimitNOFILE=, ulimit -n)",
+        listeners, LIMIT_FILES_MIN + LIMIT_FILES_LISTENER * listeners, (unsigned long long)files);
   limits->connections = front_connections_for(files, listeners);
   if (limits->connections < LIMIT_CONNECTIONS)
     log_warn(
         "%zu connections for each http listener instead of %d: only %llu open files are allowed (ulimit -n)",
         limits->connections, LIMIT_CONNECTIONS, (unsigned long long)files);
+  return SMPL_OK;
 }
 
 static int open_lookup(runner_t *r, diag_t *diag)
@@ -235,7 +242,9 @@ static int open_front(runner_t *r, diag_t *diag)
                        .internal_keys = r->internal_keys,
                        .limits = front_limits_default};
   conf.limits.drain_ms = r->settings.drain_finish_ms;
-  bound_connections(&conf.limits, r->files, conf.listener_count);
+  err = bound_connections(&conf.limits, r->files, conf.listener_count, diag);
+  if (err)
+    return err;
   err = front_open(&r->loop, &conf, &r->front, diag);
   r->program.front = r->front;
   return err;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/folders.h"
 #include "common/harden.h"
 
 enum { FOLDER_MAX = 4096 };
@@ -61,6 +62,8 @@ int account_become(const config_t *c, diag_t *diag)
   if (pw == NULL)
     return diag_fail(diag, SMPL_ENOENT, "user: there is no account '%s' on this system", c->user);
   if (geteuid() == 0 && pw->pw_uid != 0)
+    err = folders_give(pw->pw_uid, pw->pw_gid, diag);
+  if (!err && geteuid() == 0 && pw->pw_uid != 0)
     err = leave_root(c, pw, diag);
   if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     err = diag_fail_errno(diag, "no_new_privs");

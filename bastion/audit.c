@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "bastion/audit_file.h"
+#include "bastion/audit_kept.h"
+#include "bastion/rotated.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/error.h"
@@ -59,6 +61,7 @@ struct audit {
   uint64_t seq;
   char head[AUDIT_HASH_TEXT];
   uint64_t free_bytes; /* on the file's disk */
+  bool lost;           /* set before the thread starts */
   /* the loop's own */
   audit_space_cb on_space;
   void *space_ctx;
@@ -487,6 +490,7 @@ void audit_status(audit_t *a, audit_status_t *out)
   *out = (audit_status_t){.failing = a->failing,
                           .written = a->seq,
                           .waiting = a->waiting,
+                          .lost = a->lost,
                           .free_bytes = a->free_bytes};
   memcpy(out->head, a->head, sizeof out->head);
   pthread_mutex_unlock(&a->lock);
@@ -574,16 +578,71 @@ static json_t *torn_record(int fd, const audit_tail_t *tail)
                    "torn_start", shown);
 }
 
-static int recover(audit_t *a, const char *path, diag_t *diag)
+/* Whether a file that this one was rotated into ends with what was kept. */
+static bool was_moved(const char *path, const audit_kept_t *kept)
+{
+  rotated_t files;
+  bool found = false;
+  if (rotated_find(path, &files, NULL))
+    return false;
+  for (size_t i = 0; i < files.count && !found; i++) {
+    audit_tail_t tail;
+    int fd = open(files.paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd >= 0 && audit_file_tail(fd, files.paths[i], kept->seq, kept->head, &tail, NULL) == SMPL_OK) {
+      found = tail.kept_found;
+      audit_tail_free(&tail);
+    }
+    if (fd >= 0)
+      close(fd);
+  }
+  rotated_free(&files);
+  return found;
+}
+
+/* An empty file, where records had been written. */
+static void go_on_after_kept(audit_t *a, const char *path, const audit_kept_t *kept)
+{
+  bool moved = was_moved(path, kept);
+  a->seq = kept->seq;
+  memcpy(a->head, kept->head, sizeof a->head);
+  a->continues = moved ? "moved" : "removed";
+  a->lost = !moved;
+  if (moved)
+    log_info("audit: %s was moved away while no bastion had it; the new one begins with number %llu", path,
+             (unsigned long long)a->seq + 1);
+  else
+    log_error("audit: %s was removed while no bastion had it: records up to number %llu are lost; the new "
+              "one begins "
+              "with the next",
+              path, (unsigned long long)a->seq);
+}
+
+static int tell_lost(audit_t *a, const char *path, const audit_kept_t *kept, const audit_tail_t *tail)
+{
+  log_error("audit: %s was changed while no bastion had it: record %llu is not there as it was written", path,
+            (unsigned long long)kept->seq);
+  a->lost = true;
+  return audit_append(a,
+                      json_pack("{s:s, s:I, s:s, s:I}", "event", AUDIT_LOST, "kept_seq",
+                                (json_int_t)kept->seq, "kept_head", kept->head, "found_seq",
+                                (json_int_t)tail->seq),
+                      NULL, NULL);
+}
+
+static int recover(audit_t *a, const char *path, const audit_kept_t *kept, diag_t *diag)
 {
   audit_tail_t tail;
-  int err = audit_file_tail(a->fd, path, &tail, diag);
+  int err = audit_file_tail(a->fd, path, kept->seq, kept->head, &tail, diag);
   if (err)
     return err;
   a->seq = tail.seq;
   a->size = tail.whole;
   memcpy(a->head, tail.head, sizeof a->head);
-  if (tail.torn > 0) {
+  if (kept->seq > 0 && tail.seq == 0 && tail.torn == 0)
+    go_on_after_kept(a, path, kept);
+  else if (kept->seq > 0 && !tail.kept_found && kept->seq >= tail.first)
+    err = tell_lost(a, path, kept, &tail);
+  if (!err && tail.torn > 0) {
     json_t *record = torn_record(a->fd, &tail);
     if (ftruncate(a->fd, (off_t)tail.whole) < 0)
       err = diag_fail_errno(diag, "%s: a torn record cannot be cut off", path);
@@ -621,8 +680,9 @@ static int start_thread(audit_t *a)
   return SMPL_OK;
 }
 
-int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
+int audit_open(uv_loop_t *loop, const char *path, const audit_kept_t *kept, audit_t **out, diag_t *diag)
 {
+  static const audit_kept_t nothing = {0};
   *out = NULL;
   audit_t *a = calloc(1, sizeof *a);
   if (a == NULL)
@@ -632,7 +692,7 @@ int audit_open(uv_loop_t *loop, const char *path, audit_t **out, diag_t *diag)
   a->path = strdup(path);
   int err = a->path != NULL ? open_file(path, &a->fd, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
-    err = recover(a, path, diag);
+    err = recover(a, path, kept != NULL ? kept : &nothing, diag);
   if (!err)
     a->free_bytes = measure(a);
   if (!err && uv_async_init(loop, &a->wake, on_wake) != 0)

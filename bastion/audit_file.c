@@ -78,6 +78,8 @@ typedef struct scan {
   audit_tail_t *tail;
   size_t open_cap;
   const char *path;
+  uint64_t kept_seq;
+  const char *kept_head;
   diag_t *diag;
 } scan_t;
 
@@ -155,7 +157,11 @@ static int scan_line(void *ctx, const char *line, size_t len, uint64_t number)
                      "%s:%llu: expected audit record %llu; keep the file and start with a new one", s->path,
                      (unsigned long long)number, (unsigned long long)s->tail->seq + 1);
   s->tail->seq = seq;
+  if (number == 1)
+    s->tail->first = seq;
   audit_hash(line, len, s->tail->head);
+  if (seq == s->kept_seq)
+    s->tail->kept_found = strcmp(s->tail->head, s->kept_head) == 0;
   if (!concerns_sessions(line, len))
     return SMPL_OK;
   json_t *record = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
@@ -167,11 +173,12 @@ static int scan_line(void *ctx, const char *line, size_t len, uint64_t number)
   return err;
 }
 
-int audit_file_tail(int fd, const char *path, audit_tail_t *out, diag_t *diag)
+int audit_file_tail(int fd, const char *path, uint64_t kept_seq, const char *kept_head, audit_tail_t *out,
+                    diag_t *diag)
 {
   *out = (audit_tail_t){0};
   audit_hash("", 0, out->head);
-  scan_t scan = {.tail = out, .path = path, .diag = diag};
+  scan_t scan = {.tail = out, .path = path, .kept_seq = kept_seq, .kept_head = kept_head, .diag = diag};
   uint64_t size;
   int err = audit_file_read(fd, scan_line, &scan, &out->whole, &size);
   if (err) {

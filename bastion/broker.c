@@ -10,7 +10,9 @@
 
 #include "bastion/account.h"
 #include "bastion/audit_file.h"
+#include "bastion/audit_kept.h"
 #include "bastion/broker_state.h"
+#include "bastion/worker_seal.h"
 #include "bastion/launcher.h"
 #include "bastion/library.h"
 #include "bastion/listener.h"
@@ -163,10 +165,31 @@ static void tell_alive(broker_t *b)
   notify_alive(b->notify);
 }
 
+/* Behind the file, never before it. */
+static void keep_head(broker_t *b, bool sync)
+{
+  audit_status_t a;
+  uint64_t now = clock_mono_ms();
+  if (b->config == NULL || b->config->state == NULL || b->blocks == NULL || b->audit == NULL ||
+      (!sync && now - b->kept_at < AUDIT_KEPT_MS))
+    return;
+  audit_status(b->audit, &a);
+  if (a.written == b->kept.seq)
+    return;
+  b->kept_at = now;
+  b->kept.seq = a.written;
+  memcpy(b->kept.head, a.head, sizeof b->kept.head);
+  bool failed = audit_kept_write(b->config->state, &b->kept, sync) != SMPL_OK;
+  if (failed && !b->keep_failing)
+    log_error("state: the audit's head cannot be kept: %s", strerror(errno));
+  b->keep_failing = failed;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
   broker_t *b = timer->data;
   session_sweep(b);
+  keep_head(b, false);
   headsink_tell(b->sink, b->audit, false);
   blocks_retry(b->blocks, clock_mono_ms());
   tell_alive(b);
@@ -293,6 +316,37 @@ static void rotate_audit(broker_t *b)
   }
 }
 
+static uint64_t hard_limit(__rlimit_resource_t what)
+{
+  struct rlimit limit;
+  return getrlimit(what, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : limit.rlim_max;
+}
+
+/* What the system does not let this process or its workers have would otherwise end one session after the other. */
+static int check_limits_hold(const broker_t *b, const config_t *c, diag_t *diag)
+{
+  uint64_t channels = c->limits.channels;
+  uint64_t worker_files = WORKER_OWN_FDS + channels, files = session_descriptors_needed(c);
+  uint64_t memory = WORKER_MEMORY_BASE + WORKER_MEMORY_CHANNEL * channels;
+  if (worker_files > files)
+    files = worker_files;
+  if (b->descriptors < files)
+    return diag_fail(diag, SMPL_ELIMIT,
+                     "%s: limits: %llu connections and %llu channels need %llu open files, and this process "
+                     "may have %llu: "
+                     "raise its limit (LimitNOFILE=, ulimit -Hn) or lower these",
+                     b->config_path, (unsigned long long)c->limits.connections, (unsigned long long)channels,
+                     (unsigned long long)files, (unsigned long long)b->descriptors);
+  if (hard_limit(RLIMIT_AS) < memory)
+    return diag_fail(diag, SMPL_ELIMIT,
+                     "%s: limits: a session of %llu channels needs %llu MiB of address space, and a process "
+                     "may have %llu: "
+                     "raise its limit (LimitAS=, ulimit -Hv) or lower channels",
+                     b->config_path, (unsigned long long)channels, (unsigned long long)(memory >> 20),
+                     (unsigned long long)(hard_limit(RLIMIT_AS) >> 20));
+  return SMPL_OK;
+}
+
 static int reload(broker_t *b, size_t *ended, diag_t *diag)
 {
   config_t *next;
@@ -303,6 +357,8 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
   if (err)
     return err;
   err = check_fixed(b->config, next, diag);
+  if (!err)
+    err = check_limits_hold(b, next, diag);
   if (!err && !resolver_conf_same(&b->config->resolver, &next->resolver))
     err = new_lookup(b, next, &lookup, diag);
   if (!err)
@@ -399,6 +455,13 @@ static int load_as_user(broker_t *b, diag_t *diag)
   return err;
 }
 
+/* What was kept of the head says whether the file is still the one that was written. */
+static int open_audit(broker_t *b, diag_t *diag)
+{
+  audit_kept_read(b->config->state, &b->kept);
+  return audit_open(b->loop, b->config->audit, &b->kept, &b->audit, diag);
+}
+
 static int start(broker_t *b, diag_t *diag)
 {
   char worker[PATH_CAP];
@@ -415,10 +478,12 @@ static int start(broker_t *b, diag_t *diag)
     err = load_as_user(b, diag);
   if (!err)
     err = library_check(library, &b->config->libssh, b->config_path, diag);
+  if (!err)
+    err = check_limits_hold(b, b->config, diag);
   if (!err) /* the audit makes a thread */
     walls_fence(b->config, b->config_path, &b->walls);
   if (!err)
-    err = audit_open(b->loop, b->config->audit, &b->audit, diag);
+    err = open_audit(b, diag);
   if (!err)
     audit_watch_space(b->audit, space_judge, b);
   if (!err && b->config->state != NULL)
@@ -460,6 +525,7 @@ static void stop(broker_t *b)
   spawner_close(b->spawner);
   if (b->audit != NULL) {
     audit_finish(b->audit);
+    keep_head(b, true);
     headsink_tell(b->sink, b->audit, true);
   }
   audit_close(b->audit);

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "bastion/audit.h"
+#include "bastion/audit_kept.h"
 #include "bastion/blocks.h"
 #include "bastion/catalog.h"
 #include "bastion/config.h"
@@ -184,6 +185,9 @@ struct broker {
   lookup_t *lookup;
   catalog_t *catalog;
   audit_t *audit;
+  audit_kept_t kept; /* the audit's head, as state has it */
+  uint64_t kept_at;  /* monotonic ms */
+  bool keep_failing;
   blocks_t *blocks; /* NULL without `state` */
   usage_t *usage;   /* what each user takes of what all share */
   bool low;         /* the audit's reserve is in use; said in the log */
@@ -291,6 +295,8 @@ reason_t session_judge_shares(const session_t *s);
 /* Whether the user may have a forwarded connection more. */
 bool session_may_open(const session_t *s);
 /* Forwarded connections of all users that the descriptors suffice for. */
+/* Open files of the broker without which the limits of this configuration cannot hold. */
+uint64_t session_descriptors_needed(const config_t *c);
 size_t session_channels_max(const broker_t *b);
 
 /* ---- session_login.c ---- */

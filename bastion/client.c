@@ -486,9 +486,12 @@ int client_history(const client_args_t *args, diag_t *diag)
   if (err)
     return err;
   json_t *rows;
-  err = history_read(args->audit, &filter, &rows, diag);
+  size_t compressed;
+  err = history_read(args->audit, &filter, &compressed, &rows, diag);
   if (err)
     return err;
+  if (compressed > 0)
+    fprintf(stderr, "smpl-bastion: note: %zu compressed files of the audit are not read\n", compressed);
   size_t i;
   const json_t *row;
   if (args->json) {

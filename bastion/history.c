@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bastion/audit_file.h"
+#include "bastion/rotated.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
@@ -191,8 +192,10 @@ static void take(reading_t *r, const json_t *record)
   if (event == NULL)
     return;
   json_t *row = id != NULL ? json_object_get(r->by_session, id) : NULL;
-  if (id != NULL && wanted(r, record) &&
-      (strcmp(event, "session-start") == 0 || strcmp(event, AUDIT_SESSION_CONTINUED) == 0)) {
+  bool continued = strcmp(event, AUDIT_SESSION_CONTINUED) == 0; /* of a session that was open at a rotation */
+  if (continued && row != NULL)
+    return;
+  if (id != NULL && wanted(r, record) && (continued || strcmp(event, "session-start") == 0)) {
     row = new_row(r, record);
     json_object_set_new(row, "session", json_string(id));
     json_object_set(r->by_session, id, row);
@@ -228,19 +231,31 @@ static int take_line(void *ctx, const char *line, size_t len, uint64_t number)
   return SMPL_OK;
 }
 
-int history_read(const char *path, const history_filter_t *filter, json_t **out, diag_t *diag)
+static int read_one(const char *path, reading_t *r, diag_t *diag)
 {
-  reading_t r = {filter, json_array(), json_object()};
   uint64_t whole, size;
-  *out = NULL;
   int err = SMPL_OK;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0)
     err = diag_fail_errno(diag, "%s: cannot be opened", path);
-  else if (audit_file_read(fd, take_line, &r, &whole, &size))
+  else if (audit_file_read(fd, take_line, r, &whole, &size))
     err = diag_fail(diag, SMPL_EINVAL, "%s: cannot be read to its end", path);
   if (fd >= 0)
     close(fd);
+  return err;
+}
+
+int history_read(const char *path, const history_filter_t *filter, size_t *compressed, json_t **out,
+                 diag_t *diag)
+{
+  reading_t r = {filter, json_array(), json_object()};
+  rotated_t files;
+  *out = NULL;
+  int err = rotated_find(path, &files, diag);
+  *compressed = files.compressed;
+  for (size_t i = 0; i < files.count && !err; i++)
+    err = read_one(files.paths[i], &r, diag);
+  rotated_free(&files);
   json_decref(r.by_session);
   if (filter->target != NULL)
     keep_matched(r.rows);

@@ -16,6 +16,10 @@ typedef struct history_filter {
 /* "2h" (ago), "2026-11-23" or "2026-11-23T03:25:59Z" into out of cap bytes. SMPL_EINVAL. */
 int history_since(const char *text, uint64_t now_wall_ms, char *out, size_t cap);
 
-/* An array, oldest first: objects with "started", "user", "source", "session" (null for a failed login), "key",
- * "targets", "channels", "refused", "bytes_up", "bytes_down", "duration_ms", "ended", "reason" (null while it lives). */
-int history_read(const char *path, const history_filter_t *filter, json_t **out, diag_t *diag);
+/* An array, oldest first: objects with "started", "user", "source", "session" (null for a failed login),
+ * "key", "targets", "channels", "refused", "bytes_up", "bytes_down", "duration_ms", "ended", "reason" (null
+ * while it lives). */
+/* Of the audit at path and of the files that it was rotated into (rotated.h); *compressed is how many of
+ * those are not read. */
+int history_read(const char *path, const history_filter_t *filter, size_t *compressed, json_t **out,
+                 diag_t *diag);

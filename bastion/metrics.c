@@ -56,6 +56,7 @@ static void put_audit(FILE *f, broker_t *b)
   audit_status_t a;
   audit_status(b->audit, &a);
   put(f, "audit_writable", "gauge", "1 while records can be written; at 0 nobody gets in.", !a.failing);
+  put(f, "audit_lost", "gauge", "1 when at the start records were missing that had been written.", a.lost);
   put(f, "audit_waiting", "gauge", "Records that wait for the disk.", a.waiting);
   put(f, "audit_records_total", "counter", "Number of the last record.", a.written);
   prom_head(f, head, "gauge",

@@ -42,6 +42,12 @@ size_t session_channels_max(const broker_t *b)
   return left > CHANNELS_MIN ? (size_t)left : CHANNELS_MIN;
 }
 
+uint64_t session_descriptors_needed(const config_t *c)
+{
+  return DESCRIPTORS_OWN + DESCRIPTORS_SESSION * (uint64_t)c->limits.connections +
+         (uint64_t)CHANNELS_MIN * OPENING_ATTEMPTS_MAX;
+}
+
 bool session_may_open(const session_t *s)
 {
   const broker_t *b = s->broker;

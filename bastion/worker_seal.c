@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bastion/msg.h"
@@ -24,11 +25,6 @@
 #include "common/ssh_pump.h"
 
 enum {
-  /* Descriptors before any channel: standard ones, the pair, the client. */
-  OWN_FDS = 5,
-  /* Bytes of address space: libraries and libssh's buffers, then what a stalled channel may hold. */
-  MEMORY_BASE = 192 << 20,
-  MEMORY_CHANNEL = 3 << 20,
   /* Uids that nobody has (above those that systemd gives out), plus the process id: one each. */
   UID_BASE = 0x70000000,
   UID_NOBODY = 65534,
@@ -36,8 +32,22 @@ enum {
 
 /* ---- template ---- */
 
-/* A folder without a name: nothing can be made in it, not even by root. */
-static int enter_empty_root(diag_t *diag)
+/* The folder of a process in /proc is empty for ever once the process is gone, nothing can be made in it, and
+ * no process of the same number gets it. A child that shares root and working folder with us enters its own,
+ * and ends. */
+static int enter_proc(void)
+{
+  int status = 0;
+  pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0)
+    _exit(chdir("/proc/self") < 0 || chroot(".") < 0 ? 1 : 0);
+  while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return pid > 0 && status == 0 ? SMPL_OK : SMPL_ESYS;
+}
+
+/* Where there is no /proc: a folder without a name. */
+static int enter_removed_folder(diag_t *diag)
 {
   char path[] = "/tmp/smpl-bastion-XXXXXX";
   if (!mkdtemp(path))
@@ -51,6 +61,12 @@ static int enter_empty_root(diag_t *diag)
   return rc == 0 ? SMPL_OK : diag_fail_errno(diag, "cannot enter the empty root");
 }
 
+/* Nothing is in it and nothing can be made in it, not even by root. */
+static int enter_empty_root(diag_t *diag)
+{
+  return enter_proc() == SMPL_OK ? SMPL_OK : enter_removed_folder(diag);
+}
+
 static int drop_capabilities(void)
 {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -58,8 +74,8 @@ static int drop_capabilities(void)
   return syscall(SYS_capset, &header, data) == 0 ? SMPL_OK : SMPL_ESYS;
 }
 
-/* What a template does once its walls stand, beside what its workers do, which inherit this list: it forks, ends and buries
- * them. Before it, the launcher's list stood alone (walls.c). */
+/* What a template does once its walls stand, beside what its workers do, which inherit this list: it forks,
+ * ends and buries them. Before it, the launcher's list stood alone (walls.c). */
 static const seal_rule_t template_calls[] = {
     SEAL_CALL(recvfrom),
     SEAL_CALL_IF(sendto, SEAL_ARG(4, IS, 0)),
@@ -179,9 +195,9 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
       {RLIMIT_FSIZE, 0},
       {RLIMIT_CORE, 0},
       /* One more descriptor than granted channels is dropped by the kernel, and the open refused. */
-      {RLIMIT_NOFILE, OWN_FDS + channels_max},
+      {RLIMIT_NOFILE, WORKER_OWN_FDS + channels_max},
 #ifndef SMPL_SANITIZER
-      {RLIMIT_AS, (rlim_t)MEMORY_BASE + (rlim_t)MEMORY_CHANNEL * channels_max},
+      {RLIMIT_AS, (rlim_t)WORKER_MEMORY_BASE + (rlim_t)WORKER_MEMORY_CHANNEL * channels_max},
 #endif
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -194,8 +210,8 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
   return SMPL_OK;
 }
 
-/* All that libssh, OpenSSL and malloc were seen to need. A call outside the list ends the process, one for a file too: what
- * is only refused would be on no record. */
+/* All that libssh, OpenSSL and malloc were seen to need. A call outside the list ends the process, one for a
+ * file too: what is only refused would be on no record. */
 static const seal_rule_t worker_calls[] = {
     SEAL_CALL(poll),
     SEAL_CALL(recvfrom),

@@ -21,7 +21,7 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/error.h"
-#include "common/file.h"
+#include "common/folders.h"
 #include "common/harden.h"
 #include "common/landlock.h"
 #include "common/log.h"
@@ -47,6 +47,8 @@ static int become(const settings_t *s)
   const struct passwd *pw = s->user != NULL && geteuid() == 0 ? getpwnam(s->user) : NULL;
   if (pw == NULL)
     return 0;
+  if (folders_give(pw->pw_uid, pw->pw_gid, NULL))
+    return errno;
   if (initgroups(s->user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
       setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
     return errno;

@@ -489,7 +489,7 @@ static int watch_signals(server_t *s)
 
 /* TCP connections need descriptors: takes as many as it may have, says how many connections that allows a
  * worker. */
-static worker_limits_t limits_for(const server_t *s)
+static int limits_for(const server_t *s, worker_limits_t *out, diag_t *diag)
 {
   size_t conns = TCP_CONNS_MAX;
   struct rlimit files;
@@ -498,11 +498,18 @@ static worker_limits_t limits_for(const server_t *s)
     setrlimit(RLIMIT_NOFILE, &files);
     size_t taken = FILES_KEPT + s->worker_count * (2 * snapshot_listener_count(s->shared.snapshot) + 2);
     size_t left = files.rlim_max > taken ? (size_t)files.rlim_max - taken : 0;
+    if (left < CONNS_MIN)
+      return diag_fail(diag, SMPL_ELIMIT,
+                       "%s: %u workers need %zu open files, and this process may have %llu: raise its limit "
+                       "(LimitNOFILE=, "
+                       "ulimit -Hn) or lower workers",
+                       s->config, s->worker_count, taken + CONNS_MIN, (unsigned long long)files.rlim_max);
     if (left < conns)
       conns = left;
   }
   conns /= s->worker_count;
-  return (worker_limits_t){conns < CONNS_MIN ? CONNS_MIN : conns, TCP_BUFFERS_MAX / s->worker_count};
+  *out = (worker_limits_t){conns < CONNS_MIN ? CONNS_MIN : conns, TCP_BUFFERS_MAX / s->worker_count};
+  return SMPL_OK;
 }
 
 static int open_workers(server_t *s, diag_t *diag)
@@ -516,7 +523,9 @@ static int open_workers(server_t *s, diag_t *diag)
     endpoint_t at = snapshot_listener(s->shared.snapshot, i);
     err = sockets_probe(&at, snapshot_settings(s->shared.snapshot)->free_bind, diag);
   }
-  worker_limits_t limits = limits_for(s);
+  worker_limits_t limits = {0, 0};
+  if (!err)
+    err = limits_for(s, &limits, diag);
   if (!err && cookie_secret_make(&s->shared.secret))
     err = diag_fail(diag, SMPL_ESYS, "no random bytes for the secret of DNS cookies");
   for (unsigned i = 0; !err && i < s->worker_count; i++)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/folders.h"
 #include "common/harden.h"
 #include "common/landlock.h"
 #include "common/log.h"
@@ -45,6 +46,9 @@ static int become(const settings_t *settings, const struct passwd *pw, diag_t *d
 {
   if (lchown(settings->control, pw->pw_uid, pw->pw_gid) < 0)
     return diag_fail_errno(diag, "%s: cannot be given to user '%s'", settings->control, settings->user);
+  int err = folders_give(pw->pw_uid, pw->pw_gid, diag);
+  if (err)
+    return err;
   if (initgroups(settings->user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
       setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
     return diag_fail_errno(diag, "cannot become user '%s'", settings->user);

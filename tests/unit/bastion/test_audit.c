@@ -47,7 +47,7 @@ static audit_t *open_audit(const char *name)
 {
   audit_t *a;
   diag_t diag = {""};
-  if (audit_open(&loop, kit_path(name), &a, &diag))
+  if (audit_open(&loop, kit_path(name), NULL, &a, &diag))
     fail_msg("%s", diag.text);
   return a;
 }
@@ -127,7 +127,7 @@ static void assert_chain(const char *name, uint64_t records)
   int fd = open(kit_path(name), O_RDONLY | O_CLOEXEC);
   assert_int_equal(audit_file_read(fd, check_line, head, &whole, &size), SMPL_OK);
   assert_int_equal(whole, size);
-  assert_int_equal(audit_file_tail(fd, "x", &tail, NULL), SMPL_OK);
+  assert_int_equal(audit_file_tail(fd, "x", 0, "", &tail, NULL), SMPL_OK);
   assert_int_equal(tail.seq, records);
   assert_string_equal(tail.head, head);
   audit_tail_free(&tail);
@@ -266,7 +266,7 @@ static void the_file_has_one_writer(void **state)
   (void)state;
   audit_t *a = open_audit("locked"), *b;
   diag_t diag = {""};
-  assert_int_equal(audit_open(&loop, kit_path("locked"), &b, &diag), SMPL_EBUSY);
+  assert_int_equal(audit_open(&loop, kit_path("locked"), NULL, &b, &diag), SMPL_EBUSY);
   assert_non_null(strstr(diag.text, "in use by another process"));
   close_audit(a);
   close_audit(open_audit("locked"));
@@ -289,14 +289,14 @@ static void other_files_are_not_taken_for_an_audit(void **state)
     audit_t *a;
     diag_t diag = {""};
     kit_write("bad", bad[i].text, bad[i].mode);
-    if (audit_open(&loop, kit_path("bad"), &a, &diag) == SMPL_OK)
+    if (audit_open(&loop, kit_path("bad"), NULL, &a, &diag) == SMPL_OK)
       fail_msg("accepted: %s", bad[i].text);
     if (strstr(diag.text, bad[i].saying) == NULL)
       fail_msg("%s says %s", bad[i].text, diag.text);
   }
   mkdir(kit_path("folder"), 0700);
   audit_t *a;
-  assert_int_not_equal(audit_open(&loop, kit_path("folder"), &a, NULL), SMPL_OK);
+  assert_int_not_equal(audit_open(&loop, kit_path("folder"), NULL, &a, NULL), SMPL_OK);
 }
 
 static size_t count(const char *what)
@@ -598,9 +598,10 @@ static void history_makes_rows_of_records(void **state)
                          "bytes_up", 5, "bytes_down", 7),
                NULL, NULL);
   close_audit(a);
+  size_t compressed;
   json_t *rows;
   history_filter_t all = {0};
-  assert_int_equal(history_read(kit_path("history"), &all, &rows, NULL), SMPL_OK);
+  assert_int_equal(history_read(kit_path("history"), &all, &compressed, &rows, NULL), SMPL_OK);
   assert_int_equal(json_array_size(rows), 2);
   const json_t *row = json_array_get(rows, 0);
   assert_string_equal(json_string_value(json_object_get(row, "user")), "dev");
@@ -610,11 +611,11 @@ static void history_makes_rows_of_records(void **state)
   assert_int_equal(json_integer_value(json_object_get(row, "bytes_down")), 7);
   json_decref(rows);
   history_filter_t eve = {.user = "eve"};
-  assert_int_equal(history_read(kit_path("history"), &eve, &rows, NULL), SMPL_OK);
+  assert_int_equal(history_read(kit_path("history"), &eve, &compressed, &rows, NULL), SMPL_OK);
   assert_int_equal(json_array_size(rows), 1);
   json_decref(rows);
   history_filter_t future = {.since = "2999-01-01"};
-  assert_int_equal(history_read(kit_path("history"), &future, &rows, NULL), SMPL_OK);
+  assert_int_equal(history_read(kit_path("history"), &future, &compressed, &rows, NULL), SMPL_OK);
   assert_int_equal(json_array_size(rows), 0);
   json_decref(rows);
   char since[64];
