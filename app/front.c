@@ -129,7 +129,9 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   listener->tcp.data = listener;
   listener->open = true;
   front->handles++;
-  status = bind_listener_uv(&listener->tcp, &conf->address, early);
+  int inherited = bind_inherited(&conf->address);
+  status = inherited >= 0 ? uv_tcp_open(&listener->tcp, inherited)
+                          : bind_listener_uv(&listener->tcp, &conf->address, early);
   if (status == 0)
     status = uv_tcp_nodelay(&listener->tcp, 1); /* connections inherit it */
   if (status == 0)

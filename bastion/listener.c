@@ -163,7 +163,8 @@ static int open_one(broker_t *b, const endpoint_t *address, const config_t *conf
   listener_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (bind_fd(address, config->free_bind, &l->fd)) {
+  l->fd = b->watching ? -1 : bind_inherited(address);
+  if (l->fd < 0 && bind_fd(address, config->free_bind, &l->fd)) {
     free(l);
     return explain_bind(address, config, diag);
   }

@@ -146,7 +146,7 @@ class Program:
 
     rogue = False  # its workers are told to misbehave
 
-    def __init__(self, argv, cwd=None, env=None, name=None):
+    def __init__(self, argv, cwd=None, env=None, name=None, pass_fds=()):
         self.argv = [str(a) for a in argv]
         self.name = name or Path(self.argv[0]).name
         self.lines, self.taken = {"err": [], "out": []}, {"err": 0, "out": 0}  # and how many bytes that was
@@ -155,7 +155,7 @@ class Program:
         full_env.update(env or {})
         self.process = subprocess.Popen(
             self.argv, cwd=cwd, env=full_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True)
+            stderr=subprocess.PIPE, start_new_session=True, pass_fds=pass_fds)
         self.streams = {"err": self.process.stderr, "out": self.process.stdout}
         self.readers = []
         for name in self.streams:
