@@ -14,7 +14,7 @@ VERSION = 1
 HEADER = struct.Struct("=HHIQ")
 (HOST_KEY, SPAWN, SPAWN_PAIR, KILL) = range(1, 5)
 (TEMPLATE_READY, SPAWNED, EXITED) = range(20, 23)
-(HELLO, SIGN, VERIFY, PROBE, LOGIN, OPEN, CHANNEL_END, TRAFFIC, CONTROL, NOTE, BYE) = range(40, 51)
+(HELLO, SIGN, VERIFY, PROBE, LOGIN, OPEN, CHANNEL_END, TRAFFIC, CONTROL, NOTE, BYE, CRASHED) = range(40, 52)
 (START, SIGNED, VERIFIED, PROBED, WELCOME, OPENED, REFUSED, CONTROL_REPLY, EVENT, END, SAY) = range(60, 71)
 WALLS = {"seccomp": 1, "no_new_privs": 2, "empty_root": 4, "own_uid": 8, "rlimits": 16, "landlock": 32,
          "user_namespace": 64, "sanitizer": 128}

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 import fake_broker as fb  # noqa: E402
 
 SIZES = {fb.HELLO: 4, fb.SIGN: 140, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
-         fb.OPEN: 8 + 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512}
+         fb.OPEN: 8 + 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512, fb.CRASHED: 4 + 512}
 
 
 def say(**what):

@@ -116,6 +116,7 @@ BREACHES = {
     "probes without end": (
         f"w.hello(); w.sign()\nfor i in range(40): w.login('dev', {OTHER_KEY}, kind=fb.PROBE)", "more keys than it may"),
     "notes without end": ("w.hello()\nfor i in range(100): w.send(fb.NOTE)", "notes without end"),
+    "crashes without end": ("w.hello()\nfor i in range(3): w.send(fb.CRASHED, bytes(4) + fb.text('x', 512))", "crashed more than once"),
     "another session's number": ("w.hello(); w.send(fb.NOTE, number=99)", "for another session"),
     "another version": ("w.hello(); w.send(fb.NOTE, version=2)", "no message of the contract"),
     "a broker's message": ("w.hello(); w.send(fb.WELCOME, bytes(512))", "no message of the contract"),
