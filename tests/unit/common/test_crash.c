@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <regex.h>
 #include <signal.h>
@@ -78,7 +79,7 @@ static void seal(void)
   seal_t *s = seal_new(SEAL_REFUSE);
   seal_add(s, SEAL_ALLOW, seal_runtime, seal_runtime_count);
   seal_add(s, SEAL_ALLOW, seal_files, seal_files_count);
-  if (seal_load(s, true) != 0)
+  if (seal_load(s, true) != 0 && errno != ENOSYS && errno != EINVAL) /* an emulator has no filters */
     _exit(99);
 }
 
