@@ -32,6 +32,7 @@ struct revocations {
   storage_job_t job; /* writes what is missing in the file */
   bool busy, stopping;
   bool failing;  /* writer thread: said in the log */
+  bool more;     /* the same: the last batch was a full one */
   int64_t last;  /* the last N in the file when it was opened: later rows are not in it */
   bool compared; /* rows have been marked so */
   void (*stopped)(void *ctx);
@@ -199,14 +200,16 @@ static int compose(storage_db_t *db, char *text, size_t cap, size_t *used, int64
 static int write_missing(storage_db_t *db, revocations_t *r)
 {
   size_t used = 0, cap = (size_t)REVOCATIONS_BATCH * REVOCATION_LINE_MAX;
-  int64_t last = 0;
+  int64_t last = 0, written = 0;
   char *text = malloc(cap);
+  r->more = false;
   if (text == NULL)
     return SMPL_OK; /* later */
   int err = compose(db, text, cap, &used, &last);
   if (!err && used > 0 && append_to_file(r, text, used) == SMPL_OK)
     err = storage_exec(db, "UPDATE revocations SET written = 1 WHERE written = 0 AND n <= ?1",
-                       STORAGE_ARGS(STORAGE_INT(last)), NULL);
+                       STORAGE_ARGS(STORAGE_INT(last)), &written);
+  r->more = written == REVOCATIONS_BATCH;
   free(text);
   return err;
 }
@@ -229,16 +232,24 @@ static int run_missing(storage_db_t *db, storage_job_t *job)
   return err ? err : write_missing(db, r);
 }
 
+static void look(revocations_t *r);
+
 static void on_missing(storage_job_t *job, int err)
 {
   revocations_t *r = (revocations_t *)((char *)job - offsetof(revocations_t, job));
   r->busy = false;
   r->compared = r->compared || !err;
+  if (!err && r->more)
+    look(r);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-  revocations_t *r = timer->data;
+  look(timer->data);
+}
+
+static void look(revocations_t *r)
+{
   int64_t missing = 0;
   int err = storage_number(storage_reader(r->storage),
                            "SELECT count(*) FROM (SELECT 1 FROM revocations WHERE written = 0 LIMIT 1)",

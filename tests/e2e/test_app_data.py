@@ -92,6 +92,8 @@ def test_two_instances_of_a_sister_on_one_database_are_one_database(product, wor
         status, reply = product.api("GET", address, "/internal/v1/accounts?size=0")
         assert status == 200 and reply["data"] == [], reply
         reports.append(reply["meta"])
+    assert product.api("GET", "127.10.1.11", "/internal/v1/accounts?size=1000")[0] == 200
+    assert product.api("GET", "127.10.1.11", "/internal/v1/accounts?size=1001")[0] == 400
     assert reports[0] == reports[1] and reports[0]["heard"] == 1
     assert uuid.UUID(reports[0]["epoch"]) != uuid.UUID(reports[0]["database"])
 

@@ -133,6 +133,67 @@ static void a_file_of_another_database_or_with_less_than_the_backup_is_not_compl
   assert_int_equal(found, REVOCATIONS_MISSING);
 }
 
+static size_t count_lines(void)
+{
+  char line[256];
+  size_t n = 0;
+  FILE *f = fopen(path, "r");
+  while (f != NULL && fgets(line, sizeof line, f) != NULL)
+    n += strchr(line, '\n') != NULL;
+  if (f != NULL)
+    fclose(f);
+  return n;
+}
+
+static void mark(void *ctx)
+{
+  *(bool *)ctx = true;
+}
+
+/* Of a service that did not have such a file before: one batch after the other, without a pause. */
+static void what_is_missing_in_the_file_is_written_in_batches(void **state)
+{
+  enum { ROWS = 2 * REVOCATIONS_BATCH + 1 };
+  uv_loop_t loop;
+  storage_t *storage = NULL;
+  revocations_t *r = NULL;
+  diag_t diag = {""};
+  bool stopped = false, closed = false;
+  char sql[512];
+  (void)state;
+  snprintf(
+      sql, sizeof sql,
+      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < %d) INSERT INTO revocations"
+      " (kind, subject, at) SELECT 'key', '11111111-2222-4333-8444-' || printf('%%012d', i), 0 FROM c",
+      (int)ROWS);
+  assert_int_equal(storage_db_command(db, sql), SMPL_OK);
+  storage_db_close(db);
+  db = NULL;
+  uv_loop_init(&loop);
+  assert_int_equal(revocations_new(path, &r), SMPL_OK);
+  assert_int_equal(storage_open_at(&loop, fake_path("t.db"), &account_schema, revocations_open, r, &storage,
+                                   &diag),
+                   SMPL_OK);
+  revocations_start(r, &loop, storage);
+  size_t lines = 1, before;
+  while (lines < 1 + ROWS) {
+    before = lines;
+    uv_run(&loop, UV_RUN_ONCE);
+    lines = count_lines();
+    assert_true(lines >= before);
+  }
+  assert_int_equal(lines, 1 + ROWS);
+  revocations_stop(r, mark, &stopped);
+  while (!stopped)
+    uv_run(&loop, UV_RUN_ONCE);
+  storage_close(storage, mark, &closed);
+  while (!closed)
+    uv_run(&loop, UV_RUN_ONCE);
+  revocations_free(r);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static void only_a_sound_report_tells_which_database_a_sister_has(void **state)
 {
   static const char *const reports[] = {
@@ -167,6 +228,7 @@ int main(void)
       TEST(a_deleted_account_is_deleted_again_with_its_keys),
       TEST(what_is_no_line_changes_nothing),
       TEST(a_file_of_another_database_or_with_less_than_the_backup_is_not_complete),
+      TEST(what_is_missing_in_the_file_is_written_in_batches),
       TEST(only_a_sound_report_tells_which_database_a_sister_has),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
