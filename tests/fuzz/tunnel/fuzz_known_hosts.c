@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ssh_init();
   started = true;
   trust_t *trust = calloc(1, sizeof *trust);
-  snprintf(trust->host, sizeof trust->host, "[bastion]:2222");
+  name_host(&trust->own, "bastion", 2222);
+  name_host(&trust->plain, "bastion", 22);
   char *text = malloc(size + 1);
   memcpy(text, data, size);
   text[size] = '\0';
@@ -21,8 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   char known[256];
   trust_describe_known(trust, known, sizeof known);
   list_algorithms(trust);
-  if (trust->count > 0 && trust_judge(trust, trust->keys[0].key) == TRUST_UNKNOWN)
-    abort();
+  const lines_t *const both[] = {&trust->own, &trust->plain};
+  for (size_t i = 0; i < 2; i++)
+    if (both[i]->count > 0 && trust_judge(trust, both[i]->keys[0].key) == TRUST_UNKNOWN)
+      abort();
   trust_free(trust);
   free(text);
   return 0;
