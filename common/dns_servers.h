@@ -11,6 +11,8 @@ enum {
   DNS_SERVERS_STEP_MS = 16, /* answer times up to it are alike; above, those between two doublings of it */
   DNS_SERVERS_FAILED_MS =
       128, /* one that refuses, fails or is not there is served as one that takes so long */
+  /* One that was never asked, as one that takes so long: a quick one is not left to try it. */
+  DNS_SERVERS_UNKNOWN_MS = 64,
   DNS_SERVERS_PROBE_MS =
       5000, /* how often one that is not first for what it did gets a question nevertheless */
 };

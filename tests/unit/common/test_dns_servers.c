@@ -29,6 +29,21 @@ static void servers_that_differ_by_little_are_taken_in_order(void **state)
   assert_int_equal(dns_servers_best(&s, 0), 1);
 }
 
+static void a_quick_server_is_not_left_for_one_that_nothing_is_known_of(void **state)
+{
+  (void)state;
+  dns_servers_t s = {.count = 2};
+  dns_servers_answered(&s, 0, DNS_SERVERS_UNKNOWN_MS, 0);
+  assert_int_equal(dns_servers_best(&s, 0), 0);
+  assert_int_equal(dns_servers_probe(&s, 0, 1000000), 2); /* nobody needs to know */
+  for (size_t i = 0; i < 8; i++)
+    dns_servers_answered(&s, 0, (uint64_t)4 * DNS_SERVERS_UNKNOWN_MS, 0);
+  assert_int_equal(dns_servers_best(&s, 0), 1);
+  dns_servers_answered(&s, 1, 0, 0);
+  dns_servers_answered(&s, 0, 1, 0);
+  assert_int_equal(dns_servers_best(&s, 0), 1); /* an answer within no time is known */
+}
+
 static void a_silent_server_is_last_until_it_answers(void **state)
 {
   (void)state;
@@ -74,6 +89,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(servers_that_nothing_is_known_of_are_taken_in_order),
       cmocka_unit_test(servers_that_differ_by_little_are_taken_in_order),
+      cmocka_unit_test(a_quick_server_is_not_left_for_one_that_nothing_is_known_of),
       cmocka_unit_test(a_silent_server_is_last_until_it_answers),
       cmocka_unit_test(a_server_that_fails_is_before_a_silent_one_and_behind_a_good_one),
       cmocka_unit_test(a_server_that_did_worse_is_probed_now_and_then),
