@@ -652,7 +652,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
   (void)suggested;
   /* One buffer for all: what is not consumed within on_read is copied. */
   unsigned size = c->phase == PHASE_HANDSHAKE ? (unsigned)PACE_HELLO_MAX : (unsigned)READ_BUFFER_SIZE;
-  *buf = uv_buf_init((char *)c->listener->front->read_buffer, size);
+  *buf = uv_buf_init((char *)c->listener->front->read_buffer, pace_read_size(c, size));
 }
 
 static void on_end(conn_t *c, ssize_t nread)

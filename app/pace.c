@@ -34,10 +34,11 @@ static size_t slot_of(const ip_t *network)
   return (size_t)((hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> 32) % PACE_SLOTS;
 }
 
-/* Whoever waits keeps his head here. Where half of the room for heads is taken, nobody waits any more. */
-static bool is_crowded(front_t *front)
+unsigned pace_read_size(const conn_t *c, unsigned most)
 {
-  return room_held(front->room, ROOM_HEADS) > front->limits.held[ROOM_HEADS] / 2;
+  const front_t *front = c->listener->front;
+  bool crowded = room_held(front->room, ROOM_HEADS) > front->limits.held[ROOM_HEADS] / 2;
+  return crowded && (c->phase == PHASE_IDLE || c->phase == PHASE_HEAD) ? (unsigned)PACE_CROWDED_READ : most;
 }
 
 static void count_round(listener_t *listener)
@@ -58,8 +59,7 @@ bool pace_begins(conn_t *c)
   if (begun->slots[slot].round != round)
     begun->slots[slot].count = 0;
   begun->slots[slot].round = round;
-  if ((begun->all >= PACE_BEGUN_ALL || begun->slots[slot].count >= PACE_BEGUN) &&
-      !is_crowded(c->listener->front))
+  if (begun->all >= PACE_BEGUN_ALL || begun->slots[slot].count >= PACE_BEGUN)
     return false;
   begun->all++;
   begun->slots[slot].count++;
@@ -95,15 +95,15 @@ static int wait_in(turns_t *queue, conn_t *c, const ip_t *source)
 }
 
 /* Whose the next request is. What a balancer sends belongs to whom its head names; if that is not here whole,
- * it is the balancer's. */
+ * it is the balancer's. What is left of a body names nobody: its sender wrote it. */
 static ip_t next_source(const conn_t *c)
 {
   gate_head_t head;
-  size_t end = 0;
+  size_t end = 0, at = c->skip < c->in_len ? c->skip : c->in_len;
   ip_t source = c->source;
-  if (c->balancer && gate_scan(c->in, c->in_len, 0, &end) == GATE_ADMIT &&
-      gate_head(c->in, end, &head) == GATE_ADMIT)
-    forwarded_source(c->in, &head, &source); /* unchanged if it names none */
+  if (c->balancer && gate_scan(c->in + at, c->in_len - at, 0, &end) == GATE_ADMIT &&
+      gate_head(c->in + at, end, &head) == GATE_ADMIT)
+    forwarded_source(c->in + at, &head, &source); /* unchanged if it names none */
   return source;
 }
 

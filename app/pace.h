@@ -16,13 +16,16 @@ struct front;
 struct listener;
 
 enum {
-  PACE_REQUESTS = 4,        /* of one connection in one round */
-  PACE_BEGUN = 32,          /* requests of one network that begin in one round as they are read */
-  PACE_BEGUN_ALL = 128,     /* of all networks, at one listener */
-  PACE_ACCEPTS = 32,        /* connections that a listener accepts in one round */
-  PACE_SLOTS = 256,         /* counters for networks; two that share one share their requests of a round */
-  PACE_CONNECTIONS = 32,    /* of one listener that go on in one round, in turns by network */
-  PACE_HANDSHAKES = 4,      /* steps of handshakes at one listener in one round */
+  PACE_REQUESTS = 4,     /* of one connection in one round */
+  PACE_BEGUN = 32,       /* requests of one network that begin in one round as they are read */
+  PACE_BEGUN_ALL = 128,  /* of all networks, at one listener */
+  PACE_ACCEPTS = 32,     /* connections that a listener accepts in one round */
+  PACE_SLOTS = 256,      /* counters for networks; two that share one share their requests of a round */
+  PACE_CONNECTIONS = 32, /* of one listener that go on in one round, in turns by network */
+  PACE_HANDSHAKES = 4,   /* steps of handshakes at one listener in one round */
+  /* Bytes that a connection reads at a time, up to the end of a head, while half of the room for heads is
+   * taken: so many of every connection of a listener fit into the other half. */
+  PACE_CROWDED_READ = 1 << 10,
   PACE_HELLO_MAX = 16 << 10 /* bytes of one step that are kept until its turn */
 };
 
@@ -46,6 +49,9 @@ bool pace_accepts(struct listener *listener);
 /* Whether the connection's next request, whose head is here, may begin at once; then it is counted. If not,
  * it waits (pace_request). */
 bool pace_begins(struct conn *conn);
+/* How many bytes the connection reads at a time, at most so many. Who waits keeps what he has read: where the
+ * room for it is scarce, that is little, so that nobody who waits is closed for it. */
+unsigned pace_read_size(const struct conn *conn, unsigned most);
 /* Bytes of the connection's next request are here; it goes on in its turn (conn_resume). SMPL_ELIMIT: no
  * place. */
 int pace_request(struct conn *conn);

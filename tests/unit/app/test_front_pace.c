@@ -425,20 +425,30 @@ static void requests_that_begin_in_a_round_are_bounded_for_all_networks(void **s
     close(fds[i]);
 }
 
-/* Heads that wait are held. When half of the room for them is taken, nobody waits, so that nobody is closed for it. */
-static void nobody_waits_for_a_turn_where_there_is_no_room_to_wait(void **state)
+/* What waits is held. When half of the room for heads is taken, little of each request is read before its turn,
+ * so that nobody is closed for waiting. */
+static void nobody_who_waits_is_closed_where_room_is_scarce(void **state)
 {
-  enum { CONNECTIONS = 2 * PACE_BEGUN };
+  enum { CONNECTIONS = 8 * PACE_BEGUN, BODY = 16 << 10 };
+  static char request[BODY + 256];
   int fds[CONNECTIONS];
   size_t got = 0;
   (void)state;
-  front->limits.held[ROOM_HEADS] = 2 * 2 * LIMIT_HEAD_FIRST; /* two that wait are half of it */
+  front->limits.held[ROOM_HEADS] = (size_t)2 * CONNECTIONS * PACE_CROWDED_READ;
+  int len = snprintf(request, sizeof request,
+                     "PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+                     "Authorization: Bearer sk_api_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+                     "Content-Length: %d\r\n\r\n{\"value\":\"",
+                     BODY);
+  memset(request + len, 'v', BODY);
+  memcpy(request + len + BODY - strlen("{\"value\":\"") - 2, "\"}", 2);
   for (size_t i = 0; i < CONNECTIONS; i++)
     fds[i] = dial("127.0.1.1:0", PLAIN);
   for (size_t i = 0; i < CONNECTIONS; i++)
-    say_requests(fds[i], NULL, 1);
-  for (size_t ran = 0; got < CONNECTIONS && ran < ROUNDS_MAX; ran++) {
-    rounds(1);
+    say(fds[i], request, (size_t)len - strlen("{\"value\":\"") + BODY);
+  for (size_t ran = 0; got < CONNECTIONS && front_connections(front) == CONNECTIONS && ran < ROUNDS_MAX;
+       ran++) {
+    uv_run(&loop, UV_RUN_ONCE); /* threads parse the bodies */
     for (size_t i = 0; i < CONNECTIONS; i++)
       got += answers(fds[i]);
   }
@@ -446,6 +456,41 @@ static void nobody_waits_for_a_turn_where_there_is_no_room_to_wait(void **state)
   assert_int_equal(front_connections(front), CONNECTIONS);
   for (size_t i = 0; i < CONNECTIONS; i++)
     close(fds[i]);
+}
+
+/* Somebody takes the room for heads with many that he never ends, and asks at once on many other connections. */
+static void heads_that_do_not_end_let_nobody_keep_others_waiting(void **state)
+{
+  enum { HEADS = 80, SENT = 5000, CONNECTIONS = 8 * PACE_BEGUN };
+  static char head[SENT + 1];
+  int unfinished[HEADS], greedy[CONNECTIONS];
+  size_t got = 0;
+  (void)state;
+  front->limits.held[ROOM_HEADS] = 1 << 20;
+  int len = snprintf(head, sizeof head, "GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nX-Long: ");
+  memset(head + len, 'a', sizeof head - (size_t)len);
+  for (size_t i = 0; i < HEADS; i++) {
+    unfinished[i] = dial("127.0.1.1:0", PLAIN);
+    say(unfinished[i], head, SENT);
+  }
+  rounds(8);
+  assert_true(room_held(front->room, ROOM_HEADS) > front->limits.held[ROOM_HEADS] / 2);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    greedy[i] = dial("127.0.1.2:0", PLAIN);
+  int modest = dial("127.0.2.1:0", PLAIN);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    say_requests(greedy[i], NULL, 1);
+  say_requests(modest, NULL, 1);
+  size_t waited = rounds_until_answered(modest);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    got += answers(greedy[i]);
+  assert_int_equal(waited, 1);
+  assert_in_range(got, 1, PACE_BEGUN + waited * PACE_CONNECTIONS);
+  for (size_t i = 0; i < CONNECTIONS; i++)
+    close(greedy[i]);
+  for (size_t i = 0; i < HEADS; i++)
+    close(unfinished[i]);
+  close(modest);
 }
 
 static void connections_of_one_network_that_pipeline_keep_nobody_else_waiting(void **state)
@@ -583,7 +628,8 @@ int main(void)
       TEST(connections_of_one_network_that_ask_at_once_keep_nobody_else_waiting),
       TEST(connections_of_a_balancer_that_ask_at_once_keep_none_of_its_other_clients_waiting),
       TEST(requests_that_begin_in_a_round_are_bounded_for_all_networks),
-      TEST(nobody_waits_for_a_turn_where_there_is_no_room_to_wait),
+      TEST(nobody_who_waits_is_closed_where_room_is_scarce),
+      TEST(heads_that_do_not_end_let_nobody_keep_others_waiting),
       TEST(connections_of_one_network_that_pipeline_keep_nobody_else_waiting),
       TEST(connections_of_a_balancer_that_pipeline_keep_none_of_its_other_clients_waiting),
       TEST(the_last_body_of_a_turn_is_read_in_that_turn),
