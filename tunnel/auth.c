@@ -274,7 +274,9 @@ static outcome_t ask_for(attempt_t *a, const char *path)
   int n = snprintf(pub, sizeof pub, "%s.pub", path);
   if (is_over(a))
     return LOST;
-  if (n < 0 || (size_t)n >= sizeof pub || ssh_pki_import_pubkey_file(pub, &key) != SSH_OK)
+  if (n > 0 && (size_t)n < sizeof pub)
+    key = identity_read_public(pub);
+  if (!key)
     return ACCEPTED;
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;

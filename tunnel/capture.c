@@ -6,12 +6,15 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 
 extern char **environ;
+
+enum { LOOK_MS = 10 };
 
 /* Our environment behind one more variable; to be freed. */
 static char **environment(const char *first)
@@ -68,9 +71,8 @@ static int start(const capture_t *c, pid_t *pid, int *out)
 }
 
 /* All that comes, with a NUL. NULL: too much, too late, no memory. */
-static char *read_all(int fd, const capture_t *c)
+static char *read_all(int fd, const capture_t *c, uint64_t until)
 {
-  uint64_t until = clock_mono_ms() + (uint64_t)c->ms;
   char *text = malloc(c->most + 2);
   size_t used = 0;
   while (text) {
@@ -93,6 +95,23 @@ static char *read_all(int fd, const capture_t *c)
   return text;
 }
 
+/* Whether it has ended in time. Its output may be over long before. */
+static bool wait_for_end(pid_t pid, uint64_t until, int *status)
+{
+  int fd = pidfd_open(pid, 0); /* where there is none it is looked at now and then */
+  pid_t ended;
+  while ((ended = waitpid(pid, status, WNOHANG)) == 0) {
+    uint64_t now = clock_mono_ms();
+    struct pollfd p = {fd, POLLIN, 0};
+    if (now >= until)
+      break;
+    poll(&p, 1, fd >= 0 ? (int)(until - now) : LOOK_MS);
+  }
+  if (fd >= 0)
+    close(fd);
+  return ended == pid;
+}
+
 int capture_run(const capture_t *c, char **text, bool *fine)
 {
   pid_t pid = 0;
@@ -102,13 +121,18 @@ int capture_run(const capture_t *c, char **text, bool *fine)
   int error = start(c, &pid, &fd);
   if (error)
     return error;
-  *text = read_all(fd, c);
+  uint64_t until = clock_mono_ms() + (uint64_t)c->ms;
+  *text = read_all(fd, c, until);
   close(fd);
-  if (!*text)
-    kill(pid, SIGKILL);
   int status = 0;
+  if (*text && wait_for_end(pid, until, &status)) {
+    *fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return 0;
+  }
+  free(*text);
+  *text = NULL;
+  kill(pid, SIGKILL);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
     ;
-  *fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/error.h"
@@ -204,14 +205,23 @@ ssh_key identity_load(const char *path, const char *passphrase, bool *locked, di
   return key;
 }
 
+/* libssh opens whatever it is given, and would wait for ever at a FIFO. */
+ssh_key identity_read_public(const char *path)
+{
+  struct stat st;
+  ssh_key key = NULL;
+  if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || ssh_pki_import_pubkey_file(path, &key) != SSH_OK)
+    return NULL;
+  return key;
+}
+
 bool identity_is_public(const char *path)
 {
   size_t len = strlen(path);
-  ssh_key key = NULL;
-  if (len < 5 || strcmp(path + len - 4, ".pub") != 0 || ssh_pki_import_pubkey_file(path, &key) != SSH_OK)
-    return false;
+  ssh_key key = len >= 5 && strcmp(path + len - 4, ".pub") == 0 ? identity_read_public(path) : NULL;
+  bool is = key != NULL;
   ssh_key_free(key);
-  return true;
+  return is;
 }
 
 ssh_key identity_public_half(const char *path)
@@ -219,9 +229,9 @@ ssh_key identity_public_half(const char *path)
   char pub[OPTIONS_PATH_MAX];
   ssh_key key = NULL;
   int n = snprintf(pub, sizeof pub, "%s.pub", path);
-  if (n > 0 && (size_t)n < sizeof pub && ssh_pki_import_pubkey_file(pub, &key) == SSH_OK)
+  if (n > 0 && (size_t)n < sizeof pub && (key = identity_read_public(pub)))
     return key;
-  if (ssh_pki_import_pubkey_file(path, &key) == SSH_OK)
+  if ((key = identity_read_public(path)))
     return key;
   bool locked;
   diag_t diag = {0};

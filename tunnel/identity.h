@@ -22,6 +22,8 @@ bool identity_seal_is_foreign(const char *pem);
  * not the passphrase, or *error is why ssh-keygen could not be run. */
 char *identity_unseal(const char *pem, size_t len, const char *passphrase, size_t *out_len, int *error);
 
+/* The public key in a file; a FIFO or a device is not waited for. NULL: there is none. */
+ssh_key identity_read_public(const char *path);
 /* A public key given where the private one belongs. */
 bool identity_is_public(const char *path);
 

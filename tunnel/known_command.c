@@ -12,7 +12,8 @@ enum { COMMAND_MAX = 4096 };
 
 static const char name[] = "KnownHostsCommand";
 
-/* The next word of *rest, without its quotes and backslashes, ended in place. NULL: there is none, or its quote has no end. */
+/* The next word of *rest, without its quotes and backslashes, ended in place. NULL: there is none, or its quote
+ * has no end, and then *rest is not at its end. */
 static char *next_word(char **rest)
 {
   char *from = *rest + strspn(*rest, " \t");
@@ -27,9 +28,13 @@ static char *next_word(char **rest)
     else
       *to++ = *from;
   }
+  if (quote) {
+    *rest = word;
+    return NULL;
+  }
   *rest = from + (*from != '\0');
   *to = '\0';
-  return quote ? NULL : word;
+  return word;
 }
 
 static int split(settings_t *s, const options_t *o, const settings_token_t *extra, char *command,

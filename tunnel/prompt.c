@@ -29,7 +29,7 @@ void prompt_restore(prompt_t *p)
 {
   pthread_mutex_lock(&p->lock);
   if (p->terminal >= 0 && p->echo_off) {
-    tcsetattr(p->terminal, TCSANOW, &p->saved);
+    tcsetattr(p->terminal, TCSAFLUSH, &p->saved); /* half a passphrase is not for who reads here next */
     ssize_t n = write(p->terminal, "\n", 1);
     (void)n;
   }

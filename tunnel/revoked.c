@@ -74,6 +74,12 @@ int revoked_judge(const char *file, ssh_key key, diag_t *diag)
   else if (len >= sizeof list_magic && memcmp(data, list_magic, sizeof list_magic) == 0) {
     snprintf(line, sizeof line, "%s %s\n", type, base64);
     err = ask_keygen(file, line, diag);
+  } else if (strlen(data) != len) {
+    err = diag_fail(
+        diag, SMPL_EINVAL,
+        "RevokedHostKeys %s: a NUL byte stands in it, so that it is neither a list of keys nor one of "
+        "ssh-keygen -k: no host key is trusted",
+        file);
   } else {
     err = search_lines(file, data, type, base64, diag);
   }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -149,12 +150,29 @@ static void test_without_ssh_keygen_a_foreign_seal_says_what_to_do(void **state)
   assert_non_null(strstr(diag.text, "load it into an agent (ssh-add "));
 }
 
+/* Nobody writes to it: opening it as a file would never return. */
+static void test_a_fifo_is_no_key_and_is_not_waited_for(void **state)
+{
+  (void)state;
+  bool locked;
+  diag_t diag = {0};
+  unlink(path);
+  unlink(public);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  assert_int_equal(mkfifo(public, 0600), 0);
+  assert_false(identity_is_public(public));
+  assert_null(identity_public_half(path));
+  assert_null(identity_load(path, NULL, &locked, &diag));
+  assert_non_null(strstr(diag.text, ": not a regular file"));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_seal_of_ssh_keygen_is_opened_by_its_passphrase_alone),
       cmocka_unit_test(test_keys_without_a_passphrase_are_read_in_every_format),
       cmocka_unit_test(test_a_sealed_file_that_is_cut_anywhere_is_no_key),
+      cmocka_unit_test(test_a_fifo_is_no_key_and_is_not_waited_for),
       cmocka_unit_test(test_without_ssh_keygen_a_foreign_seal_says_what_to_do),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -273,6 +273,36 @@ static void test_of_many_that_are_refused_at_once_so_many_are_asked_for_again(vo
   assert_int_equal(server.asked, 2 * TUNNEL_UNCLEAR_MAX + 2);
 }
 
+/* A server of which every turn has two targets' refusals: whoever is mixed again and again is told without a reason. */
+static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **state)
+{
+  (void)state;
+  static tunnel_t t;
+  static forward_t forward = {.target = "dead", .target_port = 80};
+  static options_t options = {.stdio = true};
+  question.there = false;
+  server.asked = server.freed = failed.count = 0;
+  server.by_target = true;
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = 1};
+  t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "dead", .name = "dead"};
+  connection_t *c = carry_new(&t, &t.routes[0], -1, CONNECTION_HELD);
+  ask_for(c);
+  for (int i = 0; i < TUNNEL_ALONE_MAX; i++) {
+    c->answer = open_channel(c);
+    settle(c, true);
+    assert_int_equal(failed.count, 0);
+    assert_int_equal(t.lists[CONNECTION_UNCLEAR].count, 1);
+    carry_step(&t); /* alone, until somebody else is refused in the same turn */
+    assert_int_equal(c->alone, i + 1);
+  }
+  c->answer = open_channel(c);
+  settle(c, true);
+  assert_int_equal(carry_count(&t), 0);
+  assert_int_equal(server.asked, 1 + TUNNEL_ALONE_MAX);
+  assert_int_equal(failed.count, 1);
+  assert_int_equal(failed.neutral, 1);
+}
+
 /* ---- why ---- */
 
 /* One connection to svc:80, asked for and refused; with socks_fd to a target of its own. */
@@ -439,6 +469,7 @@ int main(void)
       cmocka_unit_test(test_a_refusal_that_another_answer_covers_is_asked_for_again),
       cmocka_unit_test(test_it_is_asked_for_again_once_and_no_more),
       cmocka_unit_test(test_each_of_two_targets_that_are_refused_at_once_has_its_own_reason),
+      cmocka_unit_test(test_one_connection_is_asked_for_alone_so_often_and_no_more),
       cmocka_unit_test(test_of_many_that_are_refused_at_once_so_many_are_asked_for_again),
       cmocka_unit_test(test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for),
       cmocka_unit_test(test_a_reason_that_is_not_told_is_not_guessed),
