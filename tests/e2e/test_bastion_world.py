@@ -135,10 +135,10 @@ control: bastion.sock
     def forward(self, target="config.internal", port=None, extra=()):
         """ssh -N -L in the background; returns (program, local port) once the session is there."""
         local = kit.free_port("127.42.9.9")
-        before = len(self.sessions())
+        before = set(self.workers())  # some may be ending
         program = self.spawn(*self.ssh_argv("-N", "-o", "ExitOnForwardFailure=yes", "-L",
                                             f"127.42.9.9:{local}:{target}:{port or self.port}", *extra))
-        kit.wait_until(lambda: len(self.sessions()) > before and kit.port_open("127.42.9.9", local) or not program.running(),
+        kit.wait_until(lambda: set(self.workers()) - before and kit.port_open("127.42.9.9", local) or not program.running(),
                        "the session starts")
         assert program.running(), program.stderr
         return program, local
