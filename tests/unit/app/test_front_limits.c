@@ -954,13 +954,32 @@ static void a_reply_must_be_taken_whole_in_time_however_steadily(void **state)
   close(fd);
 }
 
+/* How many come until there are two or the connection ends. */
+static size_t answers_until_last(fixture_t *f, int fd, char *answer, size_t size)
+{
+  size_t len = 0, count = 0;
+  ssize_t n = 1;
+  for (unsigned i = 0; i < 20000 / TICK_MS && count < 2 && n != 0; i++) {
+    turn(f, TICK_MS);
+    n = recv(fd, answer + len, size - 1 - len, MSG_DONTWAIT);
+    len += n > 0 ? (size_t)n : 0;
+    answer[len] = '\0';
+    count = 0;
+    for (const char *at = answer; (at = strstr(at, "HTTP/1.1 ")) != NULL; at++)
+      count++;
+    if (n < 0 && errno != EAGAIN)
+      break;
+  }
+  return count;
+}
+
 /* A request that is refused before its body is read, and one behind it; returns how many answers came. Some of the body is sent
  * with the head, the rest later. */
 static size_t answers_behind_a_refusal(fixture_t *f, size_t length, size_t at_once, const char *more,
                                        char kind)
 {
   char head[512], answer[8192], *body = calloc(1, length + 1);
-  size_t count = 0;
+  size_t count;
   assert_non_null(body);
   memset(body, ' ', length);
   int fd = dial(f);
@@ -975,11 +994,7 @@ static size_t answers_behind_a_refusal(fixture_t *f, size_t length, size_t at_on
   send(fd, body + at_once, length - at_once, MSG_NOSIGNAL);
   turn(f, 2 * TICK_MS);
   send(fd, "GET /api/v1/echo/y HTTP/1.1\r\nHost: h\r\n\r\n", 40, MSG_NOSIGNAL);
-  turn(f, kind == 'f' ? 400 : 2 * TICK_MS);
-  ssize_t n = recv(fd, answer, sizeof answer - 1, MSG_DONTWAIT);
-  answer[n > 0 ? n : 0] = '\0';
-  for (const char *at = answer; (at = strstr(at, "HTTP/1.1 ")) != NULL; at++)
-    count++;
+  count = answers_until_last(f, fd, answer, sizeof answer);
   assert_int_equal(count == 1, strstr(answer, "Connection: close") != NULL);
   assert_non_null(strstr(answer, kind == 'b' ? " 401 Unauthorized" : " 429 Too Many Requests"));
   assert_int_equal(count == 2, strstr(answer, " 200 OK") != NULL);
