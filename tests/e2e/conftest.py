@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,10 @@ import kit  # noqa: E402
 
 
 def pytest_configure(config):
+    # A shell without job control starts what it puts in the background with SIGINT ignored, and every program started from
+    # here would inherit that: Ctrl-C would end none of them. A handler is set back to the default at exec; "ignored" is not.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "short: also run on the sanitizer build by ./dev test")
     config.addinivalue_line("markers", "full: takes long; run by ./dev test full only")
     config.addinivalue_line("markers", "walls: about process walls, meaningful on the release build only")
