@@ -99,8 +99,7 @@ int client_ask(const char *cmd, const char *config, const char *socket, const se
   if (path != NULL)
     status = ask(c, path, wrong.text, json);
   else if (wrong.text[0] != '\0')
-    fprintf(stderr,
-            "smpl-app: %s\nsmpl-app: so the control socket is not known; give it with --socket PATH\n",
+    fprintf(stderr, "smpl-app: %s; so the control socket is not known: give it with --socket PATH\n",
             wrong.text);
   else
     fprintf(stderr,

@@ -125,13 +125,20 @@ static int tell_service(const reload_t *r, const step_t *step, diag_t *diag)
   return s->service->reload(r->conf.program->service, &env, diag);
 }
 
+static int reach(const reload_t *r, diag_t *diag)
+{
+  diag_t wall = {.text = ""};
+  int err = walls_reach(r->conf.walls, &r->fresh->settings, &wall);
+  return err ? diag_fail(diag, err, "%s: %s", r->conf.path, wall.text) : SMPL_OK;
+}
+
 /* Everything that can fail; the service is the last to be asked, and with its word it is done. */
 static int make(reload_t *r, step_t *step, diag_t *diag)
 {
   const settings_t *fresh = &r->fresh->settings;
   int err = loaded_check(r->conf.start, fresh, diag);
   if (!err)
-    err = walls_reach(r->conf.walls, fresh, diag);
+    err = reach(r, diag);
   if (!err && (step->restart = loaded_restart(r->conf.start, fresh)) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)

@@ -301,7 +301,8 @@ static void cmd_reload(broker_t *b, control_request_t *request, const control_pe
   (void)body;
   log_info("reload asked for by uid %u", (unsigned)peer->uid);
   if (broker_reload(b, &ended, &diag))
-    control_reply_error(request, "%s", diag.text);
+    control_reply_error(request, "%s%s", diag.text,
+                        b->stopping ? "" : "; the configuration before stays in force");
   else
     control_reply(request, json_pack("{s:b, s:I, s:o}", "ok", 1, "ended", (json_int_t)ended, "configuration",
                                      faults_json(&b->config->faults)));

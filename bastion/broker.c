@@ -150,8 +150,8 @@ static void on_signal(uv_signal_t *handle, int signum)
   }
   diag_t diag = {""};
   size_t ended;
-  if (broker_reload(b, &ended, &diag))
-    log_error("not reloaded, the configuration before stays: %s", diag.text);
+  log_info("reload asked for by SIGHUP");
+  broker_reload(b, &ended, &diag);
 }
 
 /* ---- time ---- */
@@ -383,16 +383,20 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
 {
   *ended = 0;
-  if (b->stopping)
+  if (b->stopping) {
+    log_warn("not reloaded: the bastion is stopping");
     return diag_fail(diag, SMPL_ECLOSED, "the bastion is stopping");
+  }
   notify_reloading(b->notify);
   int err = reload(b, ended, diag);
   notify_ready(b->notify, err ? "the configuration before is in force: the new one has an error"
                           : b->config->faults.errors > 0 ? "reloaded; what could not be read counts as absent"
                                                          : "reloaded");
   b->reload_error[0] = '\0';
-  if (err)
+  if (err) {
     text_copy(b->reload_error, sizeof b->reload_error, diag->text);
+    log_error("not reloaded, the configuration before stays in force: %s", diag->text);
+  }
   prom_reloaded(&b->about, err == SMPL_OK, clock_wall_ms());
   return err;
 }

@@ -421,9 +421,14 @@ static int take_option(options_t *o, int option)
     puts("smpl-bastion " SMPL_VERSION);
     return EXIT_FINE;
   default:
-    fputs("see smpl-bastion --help\n", stderr);
-    return EXIT_USAGE;
+    return EXIT_USAGE; /* said already */
   }
+}
+
+static void say_wrong_option(int option, const char *word)
+{
+  fprintf(stderr, "smpl-bastion: %s %s; try: smpl-bastion --help\n",
+          option == ':' ? "a value is missing after" : "unknown option", word);
 }
 
 static int run_command(options_t *o, int argc, char **argv)
@@ -451,7 +456,10 @@ int main(int argc, char **argv)
   }
   log_init("smpl-bastion", LOG_LEVEL_INFO);
   crash_catch("smpl-bastion");
-  while ((option = getopt_long(argc, argv, "c:vh", long_options, NULL)) != -1) {
+  opterr = 0; /* one line, and ours */
+  while ((option = getopt_long(argc, argv, ":c:vh", long_options, NULL)) != -1) {
+    if (option == ':' || option == '?')
+      say_wrong_option(option, argv[optind - 1]);
     int status = take_option(&o, option);
     if (status >= 0)
       return status;

@@ -248,6 +248,9 @@ def test_reload_and_status_of_what_does_not_run_say_so(front, work):
     front.file.write_text(good.replace("control: echo.sock\n", ""))
     done = ask("reload", front.file)
     assert done.returncode == 1 and "names no control socket: add control: PATH" in done.stderr
+    front.file.unlink()
+    done = ask("reload", front.file)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "so the control socket is not known" in done.stderr
     for wrong in (["reload"], ["reload", "-c"], ["check", "--json", "-c", front.file], ["reload", "-c", front.file, "--service", "x"]):
         assert kit.run(ECHO, *wrong).returncode == 2
 
@@ -370,7 +373,7 @@ def test_a_sister_at_a_port_that_the_walls_do_not_know_needs_a_restart(product, 
         done = kit.run(APP, "reload", "-c", file)
         if done.returncode == 0:
             pytest.skip("Landlock knows no ports here")
-        assert done.returncode == 1 and why in done.stderr and "needs a restart" in done.stderr, done.stderr
+        assert done.returncode == 1 and f"{file.name}: {why}" in done.stderr and "needs a restart" in done.stderr, done.stderr
     reload_service(file, lambda _: text.replace("sisters: [", f'sisters: ["http://127.10.1.12:{product.http}", '))
     customer = Customer(product)
     assert customer("GET", "flags", "/flags").status == 200           # the same port, another address

@@ -60,6 +60,28 @@ def test_metrics_say_what_happens_and_the_audits_head(world):
     kit.wait_until(lambda: metrics(address)["smpl_bastion_audit_writable"] == 0, "a removed audit shows")
 
 
+def test_a_reload_that_fails_is_told_to_who_asked_and_to_the_log(world):
+    w = world()
+    good = (w.work / "bastion.yaml").read_text()
+    (w.work / "bastion.yaml").write_text(good + "nonsense: 1\n")
+    for ask in (lambda: w.command("reload", status=1).stderr, lambda: w.bastion.signal(signal.SIGHUP)):
+        seen = len(w.bastion.err)
+        told = ask()
+        w.bastion.wait_line(r"error: not reloaded, the configuration before stays in force: .*bastion.yaml:\d+:1: unknown key", start=seen)
+        assert told is None or (told.count("\n") == 1 and told.endswith("; the configuration before stays in force\n")), told
+    assert "unknown key 'nonsense'" in w.status()["configuration"]["reload_error"]
+    (w.work / "bastion.yaml").write_text(good)
+    w.command("reload")
+    assert w.status()["configuration"]["reload_error"] is None
+
+
+def test_a_wrong_option_is_one_line():
+    for argv, says in ((["reload", "-c"], "a value is missing after -c"), (["reload", "--socket"], "a value is missing after --socket"),
+                       (["status", "--bogus"], "unknown option --bogus"), (["-x"], "unknown option -x")):
+        done = kit.run(kit.binary("smpl-bastion"), *argv)
+        assert done.returncode == 2 and done.stderr == f"smpl-bastion: {says}; try: smpl-bastion --help\n", done.stderr
+
+
 # --- the audit's proof ---
 
 def verify(w, *argv, status=0):
