@@ -373,7 +373,7 @@ static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
 {
   const settings_t *o = a->options;
   const char *words = session_last_words(a->session);
-  const char *tried = a->tried[0] ? a->tried : "nothing: no key was found";
+  const char *tried = a->tried[0] ? a->tried : "nothing yet";
   if (outcome == LOST && words[0])
     diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", o->user, o->host, words, tried);
   else if (outcome == LOST && a->late)

@@ -10,8 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/error.h"
 #include "tunnel/capture.h"
 #include "tunnel/fields.h"
+#include "tunnel/revoked.h"
 
 enum { HOST_CERTIFICATE = 2 };
 
@@ -158,7 +160,8 @@ static bool is_signed(const char *line)
   return fine;
 }
 
-static const char *judge(const trust_t *trust, const char *line, const char *name, ssh_key key)
+static const char *judge(const trust_t *trust, const char *revoked, const char *line, const char *name,
+                         ssh_key key)
 {
   char *plain = NULL;
   size_t cert_len = 0, key_len = 0, signer_len = 0;
@@ -176,13 +179,16 @@ static const char *judge(const trust_t *trust, const char *line, const char *nam
     why = "its certificate is signed by another authority";
   if (!why && !is_signed(line))
     why = "its certificate's signature is wrong, or ssh-keygen is not there to check it";
+  diag_t diag = {0};
+  if (!why && revoked && revoked_judge_certificate(revoked, line, signer, signer_len, &diag) != SMPL_OK)
+    why = "its certificate, or the authority that signed it, is in RevokedHostKeys";
   free(cert);
   free(blob);
   return why;
 }
 
-const char *authority_ask(const trust_t *trust, const char *host, uint16_t port, const char *name,
-                          ssh_key key)
+const char *authority_ask(const trust_t *trust, const char *revoked, const char *host, uint16_t port,
+                          const char *name, ssh_key key)
 {
   char number[8];
   char *text;
@@ -199,7 +205,7 @@ const char *authority_ask(const trust_t *trust, const char *host, uint16_t port,
     return error == ENOENT ? "ssh-keyscan, which asks for certificates, is not installed"
                            : "ssh-keyscan, which asks for certificates, cannot be run";
   char *line = text ? find_certificate(text) : NULL;
-  const char *why = line ? judge(trust, line, name, key) : "it shows no certificate";
+  const char *why = line ? judge(trust, revoked, line, name, key) : "it shows no certificate";
   free(text);
   return why;
 }

@@ -17,10 +17,10 @@ enum {
   AUTHORITY_PRINCIPALS_MAX = 256 /* names in a certificate; more are not looked at */
 };
 
-/* Asks the server at host:port for its certificate. NULL when an authority of trust vouches with it for key under name, now;
+/* Asks the server at host:port for its certificate. revoked: RevokedHostKeys, which may have it or its authority; NULL: none. NULL when an authority of trust vouches with it for key under name, now;
  * else why not, for people. Takes a while: not for the loop. */
-const char *authority_ask(const trust_t *trust, const char *host, uint16_t port, const char *name,
-                          ssh_key key);
+const char *authority_ask(const trust_t *trust, const char *revoked, const char *host, uint16_t port,
+                          const char *name, ssh_key key);
 
 /* Whether a certificate, whose signature has been checked, speaks for key (a plain public key's bytes) under name at the time
  * now_s (seconds since 1970). NULL and the signer's key, within cert; else why not. Pure. */

@@ -1,6 +1,7 @@
 #include "tunnel/revoked.h"
 
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "common/error.h"
 #include "common/file.h"
 #include "tunnel/capture.h"
+#include "tunnel/fields.h"
 
 static const char list_magic[] = "SSHKRL\n"; /* with its NUL */
 
@@ -60,30 +62,59 @@ static int search_lines(const char *file, const char *text, const char *type, co
   return SMPL_OK;
 }
 
-int revoked_judge(const char *file, ssh_key key, diag_t *diag)
+/* line: what ssh-keygen is asked about; type and base64: the key that a list of keys has to have. */
+static int judge(const char *file, const char *line, const char *type, const char *base64, diag_t *diag)
 {
-  char *data = NULL, *base64 = NULL, line[16384];
+  char *data = NULL;
   size_t len;
   diag_t why = {0};
-  const char *type = ssh_key_type_to_char(ssh_key_type(key));
+  int err;
   if (file_read(file, REVOKED_FILE_MAX, &data, &len, &why) != SMPL_OK)
     return diag_fail(diag, SMPL_EINVAL, "RevokedHostKeys %s: no host key is trusted", why.text);
-  int err = SMPL_OK;
-  if (ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
-    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  else if (len >= sizeof list_magic && memcmp(data, list_magic, sizeof list_magic) == 0) {
-    snprintf(line, sizeof line, "%s %s\n", type, base64);
+  if (len >= sizeof list_magic && memcmp(data, list_magic, sizeof list_magic) == 0)
     err = ask_keygen(file, line, diag);
-  } else if (strlen(data) != len) {
-    err = diag_fail(
-        diag, SMPL_EINVAL,
-        "RevokedHostKeys %s: a NUL byte stands in it, so that it is neither a list of keys nor one of "
-        "ssh-keygen -k: no host key is trusted",
-        file);
-  } else {
+  else if (strlen(data) != len)
+    err =
+        diag_fail(diag, SMPL_EINVAL,
+                  "RevokedHostKeys %s: a NUL byte stands in it, so that it is neither a list of keys nor one "
+                  "of ssh-keygen -k: no host key is trusted",
+                  file);
+  else
     err = search_lines(file, data, type, base64, diag);
-  }
-  ssh_string_free_char(base64);
   free(data);
+  return err;
+}
+
+int revoked_judge(const char *file, ssh_key key, diag_t *diag)
+{
+  char *base64 = NULL, line[16384];
+  const char *type = ssh_key_type_to_char(ssh_key_type(key));
+  if (ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int n = snprintf(line, sizeof line, "%s %s\n", type, base64);
+  int err = n > 0 && (size_t)n < sizeof line
+                ? judge(file, line, type, base64, diag)
+                : diag_fail(diag, SMPL_ELIMIT, "the host key is too long for RevokedHostKeys");
+  ssh_string_free_char(base64);
+  return err;
+}
+
+int revoked_judge_certificate(const char *file, const char *certificate, const uint8_t *signer, size_t len,
+                              diag_t *diag)
+{
+  fields_t rest = {signer, len}, kind;
+  char type[64], *base64 = malloc(len / 3 * 4 + 8), *line = NULL;
+  int err = SMPL_EINVAL;
+  if (base64 && fields_string(&rest, &kind) && kind.left < sizeof type &&
+      EVP_EncodeBlock((unsigned char *)base64, signer, (int)len) > 0 &&
+      asprintf(&line, "%s\n", certificate) > 0) {
+    memcpy(type, kind.at, kind.left);
+    type[kind.left] = '\0';
+    err = judge(file, line, type, base64, diag);
+  } else {
+    diag_fail(diag, err, "RevokedHostKeys %s: the certificate's authority cannot be read", file);
+  }
+  free(line);
+  free(base64);
   return err;
 }

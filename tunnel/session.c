@@ -269,8 +269,9 @@ static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *
   }
   const char *authority = NULL;
   if ((verdict == TRUST_UNKNOWN || verdict == TRUST_OTHER_KIND) && trust_has_authority(trust)) {
-    authority = o->proxy_command ? "behind a proxy it cannot be asked for its certificate"
-                                 : authority_ask(trust, o->host, o->port, o->key_name, key);
+    authority = o->proxy_command
+                    ? "behind a proxy it cannot be asked for its certificate"
+                    : authority_ask(trust, o->revoked_host_keys, o->host, o->port, o->key_name, key);
     if (!authority) {
       say_step(say, "host key %s %s is vouched for by a @cert-authority", kind, print);
       return EXIT_ENDED;

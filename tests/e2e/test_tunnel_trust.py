@@ -356,6 +356,22 @@ def test_a_revoked_host_key_is_refused_whoever_vouches_for_it(vouched):
     assert "is marked @revoked" in refused(server)
 
 
+@pytest.mark.parametrize("form", ["lines", "list of keys", "list of serials"])
+def test_a_host_certificate_or_authority_in_revoked_host_keys_vouches_for_nobody(vouched, work, form):
+    server, certify = vouched
+    certify("-n", ADDRESS, "-z", "7")
+    revoked, spec = work / "revoked", work / "spec"
+    spec.write_text("serial: 7\n")
+    if form == "lines":
+        revoked.write_text(f"{server.authority}\n")
+    else:
+        what = [f"{work}/host_ca.pub"] if form == "list of keys" else ["-s", f"{work}/host_ca.pub", spec]
+        assert kit.run("ssh-keygen", "-q", "-k", "-f", revoked, *what).returncode == 0
+    config = work / "revoking"
+    config.write_text(f"Host *\n  RevokedHostKeys {revoked}\n")
+    assert "is in RevokedHostKeys" in refused(server, "-F", config)
+
+
 def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
     """The scanner in PATH is ours: it shows the right certificate with one bit of its signature turned."""
     server, certify = vouched
