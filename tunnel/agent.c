@@ -236,6 +236,15 @@ static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *e
   return answered;
 }
 
+/* Whether libssh is to see it: of another thing it would say that memory has run out. */
+static bool is_signature(const uint8_t *body, size_t len)
+{
+  fields_t rest = {body, len}, signature, kind;
+  uint64_t type;
+  return fields_number(&rest, 1, &type) && type == MESSAGE_SIGNED && fields_string(&rest, &signature) &&
+         rest.left == 0 && fields_string(&signature, &kind) && signature.left > 0;
+}
+
 static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
 {
   static const uint8_t failure = MESSAGE_FAILURE;
@@ -244,10 +253,10 @@ static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
   if (a->said != AGENT_SILENT && bind_session(a, body, len, &ended))
     got = talk(a, body, len, AGENT_SIGN_MS, &ended);
   if (got > 0)
-    a->said = body[0] == MESSAGE_SIGNED ? AGENT_SIGNED : AGENT_REFUSED;
+    a->said = is_signature(body, got) ? AGENT_SIGNED : AGENT_REFUSED;
   else /* what it answers later would be taken for the answer to something else */
     a->said = ended ? AGENT_SESSION_ENDED : AGENT_SILENT;
-  return got > 0 ? send_message(a->ours, body, got) : send_message(a->ours, &failure, 1);
+  return a->said == AGENT_SIGNED ? send_message(a->ours, body, got) : send_message(a->ours, &failure, 1);
 }
 
 static bool answer_list(agent_t *a)

@@ -26,6 +26,7 @@ typedef struct fake {
   pthread_t thread;
   bool lists;        /* else it never answers */
   bool refuses;      /* to sign; else: */
+  bool babbles;      /* what it calls a signature is none; else: */
   unsigned signs;    /* how many signatures it gives before it hangs */
   atomic_uint asked; /* for signatures */
   const uint8_t *keys;
@@ -40,14 +41,14 @@ static const uint8_t keys[] = {MESSAGE_KEYS, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 1,
 
 static void serve_one(fake_t *f, int fd, const uint8_t *body, size_t len)
 {
-  static const uint8_t signature = MESSAGE_SIGNED;
+  static const uint8_t signature[] = {MESSAGE_SIGNED, 0, 0, 0, 10, 0, 0, 0, 1, 'k', 0, 0, 0, 1, 's'};
   static const uint8_t failure = MESSAGE_FAILURE;
   if (body[0] == MESSAGE_LIST && f->lists)
     send_message(fd, f->keys ? f->keys : keys, f->keys ? f->keys_len : sizeof keys);
   else if (body[0] == MESSAGE_SIGN && f->refuses)
     send_message(fd, &failure, 1);
   else if (body[0] == MESSAGE_SIGN && f->asked++ < f->signs)
-    send_message(fd, &signature, 1);
+    send_message(fd, signature, f->babbles ? sizeof signature - 1 : sizeof signature);
   if (body[0] != MESSAGE_EXTENSION)
     return;
   assert_true(len <= sizeof f->bound);
@@ -183,6 +184,24 @@ static void test_a_refusal_is_the_agents_own(void **state)
   stop(&f);
 }
 
+/* libssh would call it a lack of memory, and the login would end there. */
+static void test_an_answer_that_is_no_signature_is_a_refusal(void **state)
+{
+  (void)state;
+  fake_t f = {.lists = true, .babbles = true, .signs = 1};
+  const char *why;
+  bool gone;
+  start(&f);
+  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  assert_non_null(a);
+  int fd = agent_take_fd(a);
+  assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
+  assert_int_equal(agent_said(a), AGENT_REFUSED);
+  close(fd);
+  agent_close(a);
+  stop(&f);
+}
+
 /* The server's time for a login is over while a token waits for its touch. */
 static void test_a_server_that_hangs_up_ends_the_wait_for_a_signature(void **state)
 {
@@ -250,7 +269,7 @@ static void test_the_agent_is_told_of_the_server_once_and_before_it_signs(void *
   int fd = agent_take_fd(a);
   for (int i = 0; i < 2; i++) {
     assert_true(send_message(fd, request, sizeof request));
-    assert_int_equal(receive_message(fd, body), 1);
+    assert_int_equal(receive_message(fd, body), 15);
     assert_int_equal(body[0], MESSAGE_SIGNED);
   }
   close(fd);
@@ -316,6 +335,7 @@ int main(void)
       cmocka_unit_test(test_an_agent_that_never_signs_is_given_up_and_not_asked_again),
       cmocka_unit_test(test_an_agent_that_is_waited_for_can_be_let_go),
       cmocka_unit_test(test_a_refusal_is_the_agents_own),
+      cmocka_unit_test(test_an_answer_that_is_no_signature_is_a_refusal),
       cmocka_unit_test(test_a_server_that_hangs_up_ends_the_wait_for_a_signature),
       cmocka_unit_test(test_the_agent_is_told_of_the_server_once_and_before_it_signs),
       cmocka_unit_test(test_keys_of_the_identity_files_come_first_or_alone),
