@@ -252,11 +252,14 @@ static void host_keys_that_will_not_do_are_refused_with_the_reason(void **state)
 {
   (void)state;
   static const char *const locked[] = {"-t", "ed25519", "-N", "secret", NULL};
+  static const char *const sealed[] = {"-t", "ed25519", "-N", "secret", "-Z", "aes256-gcm@openssh.com", NULL};
   static const char *const small[] = {"-t", "rsa", "-b", "1024", "-N", "", NULL};
   static const char *const large[] = {"-t", "rsa", "-b", "4104", "-N", "", NULL};
   static const char *const pem[] = {"-t", "ecdsa", "-m", "PEM", "-N", "", NULL};
   kit_keygen("locked", locked);
   load_fails("locked", SMPL_EDENIED, "passphrase");
+  kit_keygen("sealed", sealed);
+  load_fails("sealed", SMPL_EDENIED, "passphrase");
   kit_keygen("small", small);
   load_fails("small", SMPL_ELIMIT, "an RSA host key has 2048 to 4096 bits");
   kit_keygen("large", large);
