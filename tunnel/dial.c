@@ -268,8 +268,10 @@ int dial(const char *host, uint16_t port, const dial_from_t *from, int *fd, diag
   if (first < 0) {
     char tried[256];
     describe_tried(&race, host, tried, sizeof tried);
-    return diag_fail(diag, SMPL_ECLOSED, "cannot reach the bastion %s port %u: %s%s%s", host, port,
-                     strerror(race.error), tried,
+    const char *interface = from->bind_interface, *address = from->bind_address;
+    return diag_fail(diag, SMPL_ECLOSED, "cannot reach the bastion %s port %u%s%s%s%s: %s%s%s", host, port,
+                     interface ? " by BindInterface " : "", interface ? interface : "",
+                     address ? " from BindAddress " : "", address ? address : "", strerror(race.error), tried,
                      port == 22 && race.error == ECONNREFUSED
                          ? "; a port other than 22 goes behind the bastion's name, as in HOST:PORT"
                          : "");

@@ -155,9 +155,9 @@ def test_bind_address_and_address_family(work, tunnel):
         assert refused(tunnel(*p.config()), 6, "not let in")
         assert carries(tunnel(*p.config(f"BindAddress {BOUND}")))
         assert refused(tunnel(*p.config(f"BindAddress {BOUND}\nAddressFamily inet6")), 4, "cannot be found")
-        assert refused(tunnel(*p.config("BindAddress 192.0.2.77")), 4, "Cannot assign requested address")
+        assert refused(tunnel(*p.config("BindAddress 192.0.2.77")), 4, "from BindAddress 192.0.2.77: Cannot assign requested address")
         assert refused(tunnel(*p.config("BindAddress nowhere.invalid")), 4, "BindAddress nowhere.invalid cannot be found")
-        assert refused(tunnel(*p.config("BindInterface absent0")), 4, "No such device")
+        assert refused(tunnel(*p.config("BindInterface absent0")), 4, "by BindInterface absent0: No such device")
     finally:
         p.sshd.close()
 
