@@ -9,3 +9,5 @@ foreach(name accounts storage) # the clock moves as the test says
 endforeach()
 target_link_libraries(test_svc_config PRIVATE PkgConfig::SQLITE)
 target_link_options(test_svc_config PRIVATE -Wl,--wrap=sqlite3_step) # its work is counted
+target_link_libraries(test_svc_restore PRIVATE PkgConfig::SQLITE)
+target_link_options(test_svc_restore PRIVATE -Wl,--wrap=sqlite3_backup_step) # its steps are counted

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,41 @@ static void a_backup_asks_before_every_part_whether_to_go_on(void **state)
   assert_int_equal(access(fake_path("other.partial"), F_OK), -1);
 }
 
+int __wrap_sqlite3_backup_step(sqlite3_backup *backup, int pages);
+int __real_sqlite3_backup_step(sqlite3_backup *backup, int pages);
+
+static int steps, largest, whole; /* of one copy; its pages */
+
+int __wrap_sqlite3_backup_step(sqlite3_backup *backup, int pages)
+{
+  int code = __real_sqlite3_backup_step(backup, pages);
+  steps++;
+  largest = pages > largest ? pages : largest;
+  whole = sqlite3_backup_pagecount(backup);
+  return code;
+}
+
+static void a_backup_copies_no_more_pages_at_once_than_the_limit_says(void **state)
+{
+  enum { BYTES = 3 * BACKUP_PAGES * 4096 };
+  data_info_t info;
+  diag_t diag = {""};
+  char *big = malloc(BYTES + 1);
+  char other[256];
+  (void)state;
+  assert_non_null(big);
+  memset(big, 'x', BYTES);
+  big[BYTES] = '\0';
+  add_thing(big);
+  free(big);
+  snprintf(other, sizeof other, "%s", fake_path("other"));
+  steps = largest = 0;
+  assert_int_equal(backup_make(database, &schema, other, false, NULL, NULL, &info, &diag), SMPL_OK);
+  assert_int_equal(largest, BACKUP_PAGES);
+  assert_true(whole > 3 * BACKUP_PAGES);
+  assert_in_range(steps, whole / BACKUP_PAGES, whole / BACKUP_PAGES + 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -202,6 +238,7 @@ int main(void)
       TEST(whoever_has_the_database_in_use_keeps_a_restore_out_and_a_restore_keeps_out_instances),
       TEST(a_database_that_somebody_has_open_without_the_lock_is_left_alone),
       TEST(a_backup_asks_before_every_part_whether_to_go_on),
+      TEST(a_backup_copies_no_more_pages_at_once_than_the_limit_says),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

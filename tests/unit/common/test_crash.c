@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <regex.h>
 #include <signal.h>
@@ -254,6 +256,90 @@ static void in_the_journal_lines_have_priorities_and_no_time(void **state)
   assert_says(&e, "^test-crash: first$");
 }
 
+static void longest_line(void)
+{
+  static char name[2 * CRASH_LINE_MAX];
+  memset(name, 'n', sizeof name - 1);
+  crash_catch(name);
+  *nowhere = 1;
+}
+
+static void a_long_name_does_not_cost_the_rest_of_the_line(void **state)
+{
+  (void)state;
+  ended_t e = run(longest_line);
+  assert_ended_by(&e, SIGSEGV);
+  assert_says(&e, "^n{40} crashed: SIGSEGV at address 0x10, in n{40}\\+0x[0-9a-f]+, build [0-9a-f]{40}$");
+  assert_true(strlen(e.said) <= CRASH_LINE_MAX);
+}
+
+static int count_module(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+  (void)info;
+  (void)size;
+  ++*(int *)ctx;
+  return 0;
+}
+
+static int modules_loaded(void)
+{
+  int count = 0;
+  dl_iterate_phdr(count_module, &count);
+  return count;
+}
+
+/* Another file is another library, whatever it is called inside. */
+static void *load_a_copy(const char *folder, int number)
+{
+  char path[128], part[4096];
+  snprintf(path, sizeof path, "%s/copy-%d.so", folder, number);
+  FILE *in = fopen(CRASH_MODULE, "rbe"), *out = fopen(path, "wbe");
+  size_t n;
+  if (in == NULL || out == NULL)
+    _exit(98);
+  while ((n = fread(part, 1, sizeof part, in)) > 0)
+    fwrite(part, 1, n, out);
+  fclose(in);
+  fclose(out);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  unlink(path);
+  return library;
+}
+
+static int beyond; /* the limit, the library that crashes */
+
+/* The first library beyond the limit, or the last one within it. */
+static void crash_in_a_late_library(void)
+{
+  char folder[] = "/tmp/test_crash_XXXXXX";
+  void *last = NULL;
+  if (mkdtemp(folder) == NULL)
+    _exit(97);
+  for (int i = 0; modules_loaded() < CRASH_MODULES_MAX + beyond; i++)
+    if ((last = load_a_copy(folder, i)) == NULL)
+      _exit(96);
+  rmdir(folder);
+  void (*crash)(void) = NULL;
+  void *symbol = dlsym(last, "crash_here");
+  memcpy(&crash, &symbol, sizeof crash);
+  crash_catch("test-crash");
+  crash();
+}
+
+static void as_many_libraries_have_a_name_as_the_limit_says(void **state)
+{
+  (void)state;
+  beyond = 0;
+  ended_t e = run(crash_in_a_late_library);
+  assert_ended_by(&e, SIGILL);
+  assert_says(&e,
+              LINE "SIGILL at address 0x[0-9a-f]+, in copy-[0-9]+\\.so\\+0x[0-9a-f]+, build [0-9a-f]{40}$");
+  beyond = 1;
+  e = run(crash_in_a_late_library);
+  assert_ended_by(&e, SIGILL);
+  assert_says(&e, LINE "SIGILL at address 0x[0-9a-f]+, in 0x[0-9a-f]+, build [0-9a-f]{40}$");
+}
+
 int main(void)
 {
 #ifdef SMPL_SANITIZER
@@ -264,6 +350,8 @@ int main(void)
       cmocka_unit_test(a_signal_that_somebody_sends_ends_it_as_well),
       cmocka_unit_test(a_full_stack_is_told_too),
       cmocka_unit_test(who_may_not_write_tells_somebody_else),
+      cmocka_unit_test(a_long_name_does_not_cost_the_rest_of_the_line),
+      cmocka_unit_test(as_many_libraries_have_a_name_as_the_limit_says),
       cmocka_unit_test(in_the_journal_lines_have_priorities_and_no_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
