@@ -250,6 +250,12 @@ static int fail_at(decoder_t *d, mark_t at, const char *fmt, ...)
   return diag_fail(d->diag, SMPL_EINVAL, "%s:%d:%d: %s", d->conf->path, at.line, at.column, what);
 }
 
+/* What libfyaml says of an alias here is what happens to be in its memory. */
+static bool is_nothing(struct fy_node *node)
+{
+  return node == NULL || (!fy_node_is_alias(node) && fy_node_is_null(node));
+}
+
 /* Only scalars carry tokens that libfyaml exports; of a mapping its first key's, of a list its first item's. */
 static mark_t mark_of(struct fy_node *node, mark_t fallback)
 {
@@ -260,8 +266,8 @@ static mark_t mark_of(struct fy_node *node, mark_t fallback)
       node = fy_node_mapping_item_count(node) > 0 ? fy_node_pair_key(fy_node_mapping_get_by_index(node, 0))
                                                   : NULL;
   }
-  if (node == NULL || fy_node_is_null(node)) /* what stands nowhere libfyaml 0.8 puts somewhere */
-    return fallback;
+  if (is_nothing(node))
+    return fallback; /* what stands nowhere libfyaml 0.8 puts somewhere */
   struct fy_token *token = fy_node_get_scalar_token(node);
   const struct fy_mark *m = token != NULL ? fy_token_start_mark(token) : NULL;
   return m != NULL ? (mark_t){m->line + 1, m->column + 1} : fallback;
@@ -269,7 +275,7 @@ static mark_t mark_of(struct fy_node *node, mark_t fallback)
 
 static const char *kind_of(struct fy_node *node)
 {
-  if (node == NULL || fy_node_is_null(node))
+  if (is_nothing(node))
     return "nothing";
   return fy_node_is_scalar(node) ? "a single value" : fy_node_is_sequence(node) ? "a list" : "a mapping";
 }
@@ -323,7 +329,7 @@ static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const co
   int err = check_plain(d, node, at);
   if (err)
     return err;
-  if (node == NULL || !fy_node_is_scalar(node) || fy_node_is_null(node))
+  if (is_nothing(node) || !fy_node_is_scalar(node))
     return fail_at(d, at, "%s: expected %s, got %s", f->key, f->scalar->expected, kind_of(node));
   size_t len;
   const char *text = fy_node_get_scalar(node, &len);
@@ -354,9 +360,8 @@ static int decode_list(decoder_t *d, struct fy_node *node, mark_t at, const conf
 {
   bool maps = f->shape == CONF_MAPS;
   size_t size = maps ? f->map->size : f->scalar->size;
-  bool lone =
-      f->shape == CONF_ONE_OR_MANY && node != NULL && fy_node_is_scalar(node) && !fy_node_is_null(node);
-  bool none = f->allow_empty && (node == NULL || fy_node_is_null(node)); /* its last line was taken out */
+  bool lone = f->shape == CONF_ONE_OR_MANY && !is_nothing(node) && fy_node_is_scalar(node);
+  bool none = f->allow_empty && is_nothing(node); /* its last line was taken out */
   int err = check_plain(d, node, at);
   if (err)
     return err;
@@ -393,7 +398,7 @@ static void clear_map(const conf_map_t *map, void *out)
 /* A scalar is short for a mapping that has its first key alone; the message names the key that the file has. */
 static int decode_one_or_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_field_t *f, void *out)
 {
-  if (node == NULL || !fy_node_is_scalar(node) || fy_node_is_null(node))
+  if (is_nothing(node) || !fy_node_is_scalar(node))
     return decode_map(d, node, at, f->map, out);
   conf_field_t first = f->map->fields[0];
   mark_t here = mark_of(node, at);
@@ -535,7 +540,7 @@ static int parse_documents(conf_t *conf, struct fy_parser *parser, struct fy_dia
   }
   decoder_t d = {conf, doc, diag};
   struct fy_node *root = fy_document_root(doc);
-  if (root == NULL || fy_node_is_null(root)) {
+  if (is_nothing(root)) {
     err = take_empty(&d, map, out);
   } else {
     err = decode_map(&d, root, mark_of(root, (mark_t){1, 1}), map, out);
