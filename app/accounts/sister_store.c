@@ -65,7 +65,8 @@ int sister_note_report(storage_db_t *db, const char *sister, const sister_note_t
 void sister_log_news(const char *host, sister_news_t news)
 {
   if (news == SISTER_ANOTHER)
-    log_warn("%s has another database than before, or a restored one: it is told of all accounts again", host);
+    log_warn("%s has another database than before, or a restored one: it is told of all accounts again",
+             host);
   else if (news == SISTER_OLDER)
     log_warn("%s has an older database than before: it is told of all accounts again", host);
 }
@@ -74,8 +75,7 @@ int sister_note_again(storage_db_t *db, const char *sister)
 {
   sister_note_t now;
   int err = sister_note_read(db, sister, &now);
-  return err ? err
-             : note(db, sister, now.epoch[0] != '\0' ? now.epoch : NULL, now.heard, now.generation + 1);
+  return err ? err : note(db, sister, now.epoch[0] != '\0' ? now.epoch : NULL, now.heard, now.generation + 1);
 }
 
 /* ---- what is there and not here ---- */
@@ -83,8 +83,8 @@ int sister_note_again(storage_db_t *db, const char *sister)
 /* 1: here; 0: not here; 2: deleted here. */
 static int state_of(storage_db_t *db, const char *account)
 {
-  storage_stmt_t *stmt = storage_query(db, "SELECT deleted_at FROM accounts WHERE id = ?1",
-                                       STORAGE_ARGS(STORAGE_TEXT(account)));
+  storage_stmt_t *stmt =
+      storage_query(db, "SELECT deleted_at FROM accounts WHERE id = ?1", STORAGE_ARGS(STORAGE_TEXT(account)));
   int row = storage_step(stmt);
   if (row != 1)
     return row;
@@ -122,10 +122,8 @@ int sister_compare(storage_db_t *db, const char *sister, const json_t *ids, int6
       continue;
     int state = state_of(db, id);
     err = state < 0 ? state : state == 2 ? tell_again(db, sister, id) : SMPL_OK;
-    if (state == 0) {
+    if (state == 0 && (*strays)++ < STRAYS_MAX)
       err = add_stray(db, sister, id, round);
-      *strays += 1;
-    }
   }
   return err;
 }
@@ -158,8 +156,8 @@ static int name_strays(storage_db_t *db, const char *sister, int64_t count, char
       storage_query(db, "SELECT account FROM strays WHERE sister = ?1 ORDER BY account LIMIT ?2",
                     STORAGE_ARGS(STORAGE_TEXT(sister), STORAGE_INT(STRAYS_TOLD_MAX)));
   while ((row = storage_step(stmt)) == 1) {
-    int n = snprintf(text + used, STRAYS_TEXT_MAX - used, "%s %s", named > 0 ? "," : ":",
-                     storage_text(stmt, 0));
+    int n =
+        snprintf(text + used, STRAYS_TEXT_MAX - used, "%s %s", named > 0 ? "," : ":", storage_text(stmt, 0));
     used += n > 0 && (size_t)n < STRAYS_TEXT_MAX - used ? (size_t)n : 0;
     named++;
   }

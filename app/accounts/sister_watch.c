@@ -23,10 +23,10 @@ typedef struct watched {
   json_t *ids; /* of the answer; NULL: none were asked for */
   sister_news_t news;
   int64_t generation;
-  uint64_t walk_at;         /* monotonic ms: the next comparison */
-  bool walking;             /* a comparison is under way: */
-  int64_t round;            /* wall clock ms: its beginning */
-  int64_t strays, said;     /* found in it so far; said in the log last */
+  uint64_t walk_at;          /* monotonic ms: the next comparison */
+  bool walking;              /* a comparison is under way: */
+  int64_t round;             /* wall clock ms: its beginning */
+  int64_t strays, said;      /* found in it so far; said in the log last */
   char after[UUID_TEXT_MAX]; /* the last id compared */
 } watched_t;
 
@@ -50,7 +50,7 @@ static int compare(storage_db_t *db, watched_t *w)
   size_t count = json_array_size(w->ids);
   int err = sister_compare(db, w->url, w->ids, w->round, &w->strays);
   const char *last = json_string_value(json_array_get(w->ids, count > 0 ? count - 1 : 0));
-  if (!err && count == WATCH_PAGE && last != NULL)
+  if (!err && count == WATCH_PAGE && w->strays < WATCH_STRAYS_MAX)
     return text_copy(w->after, sizeof w->after, last);
   if (!err)
     err = sister_compared(db, w->url, w->round, w->strays);
@@ -103,6 +103,27 @@ static void on_answer(storage_job_t *job, int err)
   }
 }
 
+/* Each id is greater than the one before it, so a list that is gone through comes to its end. */
+static bool is_page(const json_t *ids, const char *after)
+{
+  size_t count = json_array_size(ids);
+  for (size_t i = 0; i < count; i++) {
+    const char *id = json_string_value(json_array_get(ids, i));
+    if (id == NULL || !uuid_valid(id) || strcmp(id, after) <= 0)
+      return false;
+    after = id;
+  }
+  return json_is_array(ids) && count <= WATCH_PAGE;
+}
+
+static void give_walk_up(watched_t *w)
+{
+  log_warn("%s gives a list of accounts that is out of order: it is not compared", w->url);
+  w->busy = false;
+  w->walking = false;
+  w->walk_at = clock_mono_ms() + WATCH_WALK_MS;
+}
+
 static void on_reply(void *ctx, const sister_reply_t *reply)
 {
   watched_t *w = ctx;
@@ -112,7 +133,11 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
     w->walking = false;
     return;
   }
-  w->ids = w->walking && json_is_array(ids) ? json_incref(ids) : NULL;
+  if (w->walking && !is_page(ids, w->after)) {
+    give_walk_up(w);
+    return;
+  }
+  w->ids = w->walking ? json_incref(ids) : NULL;
   w->job.run = run_answer;
   w->job.done = on_answer;
   if (storage_write(w->owner->storage, &w->job) == SMPL_OK)
@@ -145,8 +170,7 @@ static void ask(watched_t *w)
     snprintf(path, sizeof path, "/internal/v1/accounts?size=%d&after=%s", size, w->after);
   else
     snprintf(path, sizeof path, "/internal/v1/accounts?size=%d", size);
-  sister_request_t request = {
-      .method = "GET", .base_url = w->url, .path = path, .timeout_ms = WATCH_ASK_MS};
+  sister_request_t request = {.method = "GET", .base_url = w->url, .path = path, .timeout_ms = WATCH_ASK_MS};
   w->busy = sisters_call(watch->sisters, &request, on_reply, w) == SMPL_OK;
   w->walking = w->walking && w->busy;
 }

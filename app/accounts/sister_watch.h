@@ -1,7 +1,8 @@
 /* Asks each sister every few seconds which database it has, so that one which was lost or restored is
  * noticed although nobody makes an account. At the start, after such a change and once an hour it also goes
  * through the ids of all accounts that the sister knows, a page at a time, and compares them with ours
- * (sister_compare). Loop's thread. */
+ * (sister_compare). A list whose ids do not ascend, or whose pages are too long, is not compared before the
+ * next hour. Loop's thread. */
 #pragma once
 
 #include "app/accounts/outbox.h"
@@ -10,6 +11,7 @@ enum {
   WATCH_ASK_MS = 5000,           /* between two questions, and the time that a sister has for its answer */
   WATCH_WALK_MS = 60 * 60 * 1000, /* between two comparisons */
   WATCH_PAGE = 500,              /* ids compared at a time, in one transaction */
+  WATCH_STRAYS_MAX = 50000,      /* unknown ids after which a comparison ends: a list may have no end */
 };
 
 typedef struct sister_watch sister_watch_t;

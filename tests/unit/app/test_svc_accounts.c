@@ -809,37 +809,96 @@ static void strays_are_listed_bounded_and_forgotten_once_they_are_gone(void **st
   json_decref(ids);
 }
 
-static void the_watch_compares_page_by_page_and_again_after_a_change(void **state)
+/* A page of ids that ascend, beginning with the one of this number. */
+static json_t *page_from(size_t first, size_t count)
 {
   char id[UUID_TEXT_MAX];
   json_t *page = json_array();
-  sister_watch_t *watch = NULL;
-  int64_t strays = 0;
-  (void)state;
+  for (size_t i = first; i < first + count; i++) {
+    snprintf(id, sizeof id, "10000000-0000-4000-8000-%012zx", i);
+    json_array_append_new(page, json_string(id));
+  }
+  return page;
+}
+
+/* Up to the first question for ids, which is call 1. */
+static void open_watch(sister_watch_t **watch)
+{
   open_outbox(one);
-  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, one, &watch), SMPL_OK);
+  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, one, watch), SMPL_OK);
   await_calls(1);
   assert_string_equal(calls[0].path, "/internal/v1/accounts?size=0");
   reply_as(0, EPOCH_1, 0, json_array()); /* which database it is comes first */
   await_calls(2);
   assert_string_equal(calls[1].path, "/internal/v1/accounts?size=500");
-  for (int i = 0; i < WATCH_PAGE; i++) {
-    uuid_generate(id);
-    json_array_append_new(page, json_string(id));
-  }
-  reply_as(1, EPOCH_1, 0, page);
-  await_calls(3);
-  assert_non_null(strstr(calls[2].path, id)); /* after the last */
-  reply_as(2, EPOCH_1, 0, json_array());
-  settle();
-  assert_int_equal(sister_strays(storage_reader(storage), &strays), SMPL_OK);
-  assert_int_equal(strays, WATCH_PAGE);
+}
+
+static void close_watch(sister_watch_t *watch)
+{
   bool stopped = false;
   sister_watch_stop(watch, mark, &stopped);
   while (!stopped)
     uv_run(&loop, UV_RUN_ONCE);
   close_outbox();
   sister_watch_free(watch);
+}
+
+static int64_t strays_now(void)
+{
+  int64_t strays = 0;
+  assert_int_equal(sister_strays(storage_reader(storage), &strays), SMPL_OK);
+  return strays;
+}
+
+static void the_watch_compares_page_by_page_and_again_after_a_change(void **state)
+{
+  sister_watch_t *watch = NULL;
+  (void)state;
+  open_watch(&watch);
+  reply_as(1, EPOCH_1, 0, page_from(0, WATCH_PAGE));
+  await_calls(3);
+  assert_non_null(strstr(calls[2].path, "10000000-0000-4000-8000-0000000001f3")); /* after the last */
+  reply_as(2, EPOCH_1, 0, json_array());
+  settle();
+  assert_int_equal(strays_now(), WATCH_PAGE);
+  close_watch(watch);
+}
+
+static void a_list_that_does_not_ascend_is_not_gone_through(void **state)
+{
+  (void)state;
+  json_t *backwards = json_pack("[s, s]", EPOCH_2, EPOCH_1), *broken = json_pack("[s]", "x HTTP/1.1\r\n\r\n");
+  json_t *pages[] = {page_from(0, WATCH_PAGE), page_from(WATCH_PAGE, WATCH_PAGE + 1), backwards, broken,
+                     NULL};
+  for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+    sister_watch_t *watch = NULL;
+    open_watch(&watch);
+    reply_as(1, EPOCH_1, 0, page_from(0, WATCH_PAGE));
+    await_calls(3);
+    reply_as(2, EPOCH_1, 0, pages[i]);
+    settle();
+    assert_int_equal(call_count, 3); /* nothing follows, for an hour */
+    assert_int_equal(strays_now(), 0);
+    close_watch(watch);
+    assert_int_equal(unlink(fake_path("t.db")), 0);
+  }
+}
+
+static void a_list_without_an_end_is_gone_through_for_a_bounded_time(void **state)
+{
+  sister_watch_t *watch = NULL;
+  size_t pages = WATCH_STRAYS_MAX / WATCH_PAGE;
+  (void)state;
+  open_watch(&watch);
+  for (size_t i = 0; i < pages; i++) {
+    reply_as(1 + i, EPOCH_1, 0, page_from(i * WATCH_PAGE, WATCH_PAGE));
+    if (i + 1 < pages)
+      await_calls(3 + i);
+  }
+  settle();
+  assert_int_equal(call_count, 1 + pages);
+  assert_int_equal(strays_now(), WATCH_STRAYS_MAX);
+  close_watch(watch);
 }
 
 static void waiters_have_a_limit_beyond_which_nobody_waits(void **state)
@@ -913,6 +972,8 @@ int main(void)
       WITH_DB(a_tombstone_is_kept_for_90_days),
       WITH_DB(strays_are_listed_bounded_and_forgotten_once_they_are_gone),
       WITH_FOLDER(the_watch_compares_page_by_page_and_again_after_a_change),
+      WITH_FOLDER(a_list_that_does_not_ascend_is_not_gone_through),
+      WITH_FOLDER(a_list_without_an_end_is_gone_through_for_a_bounded_time),
       WITH_FOLDER(waiters_have_a_limit_beyond_which_nobody_waits),
       WITH_FOLDER(wrong_and_too_many_sisters_are_refused),
   };
