@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/services/storage_db.h"
 #include "common/error.h"
 
 enum { BUSY_MS = 5000 };
@@ -21,8 +22,37 @@ static bool same_file(const char *a, const char *b)
          one.st_ino == other.st_ino;
 }
 
+/* Only an earlier copy may be replaced: no database in its place, which has a lock beside it, and nothing else
+ * of the operator's. The service's mark is in the file's header (sqlite.org/fileformat.html, 1.3.16). */
+static int check_replaced(const char *out, const storage_schema_t *schema, diag_t *diag)
+{
+  enum { MARK_AT = 68, HEADER = 72 };
+  static const char magic[16] = "SQLite format 3";
+  unsigned char head[HEADER] = {0};
+  char lock[PATH_MAX];
+  struct stat st;
+  int err = data_file_beside(out, ".lock", lock, sizeof lock, diag);
+  if (err)
+    return err;
+  int fd = open(out, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0)
+    return diag_fail_errno(diag, "%s", out);
+  ssize_t n = pread(fd, head, sizeof head, 0);
+  close(fd);
+  uint32_t mark = (uint32_t)head[MARK_AT] << 24 | (uint32_t)head[MARK_AT + 1] << 16 |
+                  (uint32_t)head[MARK_AT + 2] << 8 | head[MARK_AT + 3];
+  if (n != HEADER || memcmp(head, magic, sizeof magic) != 0 ||
+      mark != (uint32_t)storage_db_owner_id(schema->owner))
+    return diag_fail(diag, SMPL_EINVAL, "%s: not a backup of the %s service: --force replaces nothing else",
+                     out, schema->owner);
+  if (lstat(lock, &st) == 0)
+    return diag_fail(diag, SMPL_EINVAL, "%s: a service's database, not a backup", out);
+  return SMPL_OK;
+}
+
 /* Judged before anything is written, and once more, by the kernel, when the copy gets its name. */
-static int check_names(const char *database, const char *out, bool force, diag_t *diag)
+static int check_names(const char *database, const storage_schema_t *schema, const char *out, bool force,
+                       diag_t *diag)
 {
   static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
   char own[PATH_MAX];
@@ -40,7 +70,8 @@ static int check_names(const char *database, const char *out, bool force, diag_t
     return SMPL_OK;
   if (!S_ISREG(st.st_mode))
     return diag_fail(diag, SMPL_EINVAL, "%s: not a regular file", out);
-  return force ? SMPL_OK : diag_fail(diag, SMPL_EEXIST, "%s: there already; --force replaces it", out);
+  return force ? check_replaced(out, schema, diag)
+               : diag_fail(diag, SMPL_EEXIST, "%s: there already; --force replaces it", out);
 }
 
 /* One that was left behind by a kill is used again; *lock keeps others from it. */
@@ -130,7 +161,7 @@ int backup_make(const char *database, const storage_schema_t *schema, const char
 {
   char partial[PATH_MAX];
   int lock = -1;
-  int err = check_names(database, out, force, diag);
+  int err = check_names(database, schema, out, force, diag);
   if (!err)
     err = data_file_beside(out, ".partial", partial, sizeof partial, diag);
   if (!err)

@@ -87,12 +87,22 @@ def test_a_backup_under_writes_is_the_state_of_one_moment(product, work):
     assert not list(work.glob("copy.*")) and not list(work.glob("copy-*"))
 
 
-def test_a_backup_replaces_nothing_unless_it_is_told_to(product, work):
+def test_a_backup_replaces_only_an_earlier_one_and_only_when_told_to(product, work):
     (work / "copy").write_text("precious")
     assert "copy: there already; --force replaces it" in refused(work, "backup", "-c", "config.yaml", "copy")
+    assert "not a backup of the config service" in refused(work, "backup", "-c", "config.yaml", "--force", "copy")
     assert (work / "copy").read_text() == "precious"
+    (work / "copy").unlink()
+    done(work, "backup", "-c", "config.yaml", "copy")
     done(work, "backup", "-c", "config.yaml", "--force", "copy")
     assert rows(work / "copy") == []
+    for name in ("config.yaml", "accounts.db", "elsewhere/revoked"):
+        assert "not a backup of the config service" in refused(work, "backup", "-c", "config.yaml", "--force", name)
+    (work / "copy.lock").touch()  # as beside the database of another installation
+    assert "a service's database, not a backup" in refused(work, "backup", "-c", "config.yaml", "--force", "copy")
+    (work / "copy.lock").unlink()
+    nameless = tool(work, "backup", "-c", "config.yaml", "")
+    assert nameless.returncode == 2 and "a file is missing after backup" in nameless.stderr, nameless
     for name in ("config.db", "config.db-wal", "config.db.lock"):
         assert "that is the database itself" in refused(work, "backup", "-c", "config.yaml", "--force", name)
     (work / "link").symlink_to("copy")
