@@ -42,7 +42,8 @@ static int ask(sqlite3 *db, const char *sql, int64_t *number, char *text, size_t
   if (code == SQLITE_ROW && text != NULL) {
     const unsigned char *found = sqlite3_column_text(stmt, 0);
     snprintf(text, cap, "%s", found != NULL ? (const char *)found : "");
-    text[strcspn(text, "\n")] = '\0';
+    for (char *end; (end = strchr(text, '\n')) != NULL;)
+      *end = ' '; /* one line */
   }
   sqlite3_finalize(stmt);
   return code == SQLITE_ROW ? SMPL_OK : SMPL_EINVAL;

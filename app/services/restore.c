@@ -63,7 +63,8 @@ static int copy_file(const restore_t *r, const char *tail, bool required, diag_t
   int out = -1;
   if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode))
     err = diag_fail(diag, SMPL_EINVAL, "%s: not a regular file", from);
-  else if ((out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
+  else if ((out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0 ||
+           fchmod(out, 0600) != 0) /* whatever the umask */
     err = diag_fail_errno(diag, "%s", to);
   else
     err = pump(r, in, out, to, diag);
