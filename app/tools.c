@@ -94,7 +94,9 @@ static int read_options(int argc, char **argv, options_t *o)
     return usage_error("a configuration file is missing: -c FILE", "");
   if ((o->force && !o->tool->force) || (o->trust_keys && !o->tool->trust_keys))
     return usage_error("that option does not go with ", o->tool->name);
-  if ((o->arguments < o->tool->needs && !o->trust_keys) || (o->argument != NULL && o->argument[0] == '\0'))
+  if (o->argument != NULL && o->argument[0] == '\0')
+    return usage_error("an empty name after ", o->tool->name);
+  if (o->arguments < o->tool->needs && !o->trust_keys)
     return usage_error("a file is missing after ", o->tool->name);
   return STATUS_OK;
 }

@@ -102,7 +102,7 @@ def test_a_backup_replaces_only_an_earlier_one_and_only_when_told_to(product, wo
     assert "a service's database, not a backup" in refused(work, "backup", "-c", "config.yaml", "--force", "copy")
     (work / "copy.lock").unlink()
     nameless = tool(work, "backup", "-c", "config.yaml", "")
-    assert nameless.returncode == 2 and "a file is missing after backup" in nameless.stderr, nameless
+    assert nameless.returncode == 2 and "an empty name after backup" in nameless.stderr, nameless
     for name in ("config.db", "config.db-wal", "config.db.lock"):
         assert "that is the database itself" in refused(work, "backup", "-c", "config.yaml", "--force", name)
     (work / "link").symlink_to("copy")
