@@ -241,10 +241,10 @@ void restore_end(restore_t *r)
   r->lock = -1;
 }
 
-/* The database kept its own name. */
+/* The database kept its own name. Of a broken one the journal may be gone there: both stay here. */
 static void forget_aside(const restore_t *r)
 {
-  if (r->aside[0] == '\0')
+  if (r->aside[0] == '\0' || r->broken)
     return;
   drop_journal(r);
   unlink(r->aside);
