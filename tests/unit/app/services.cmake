@@ -11,3 +11,4 @@ target_link_libraries(test_svc_config PRIVATE PkgConfig::SQLITE)
 target_link_options(test_svc_config PRIVATE -Wl,--wrap=sqlite3_step) # its work is counted
 target_link_libraries(test_svc_restore PRIVATE PkgConfig::SQLITE)
 target_link_options(test_svc_restore PRIVATE -Wl,--wrap=sqlite3_backup_step) # its steps are counted
+target_link_options(test_svc_accounts PRIVATE -Wl,--wrap=sister_log_news)

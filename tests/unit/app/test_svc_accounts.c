@@ -625,6 +625,39 @@ static void another_database_is_told_all_again_a_few_at_a_time(void **state)
   close_outbox();
 }
 
+void __wrap_sister_log_news(const char *host, sister_news_t news);
+
+static int news_told;
+
+void __wrap_sister_log_news(const char *host, sister_news_t news)
+{
+  (void)host;
+  (void)news;
+  news_told++;
+}
+
+/* Instances that share no database would fill the log otherwise. */
+static void news_of_one_sister_are_told_no_more_often_than_the_limit_says(void **state)
+{
+  (void)state;
+  make_told(1);
+  news_told = 0;
+  answer_new_account_as(EPOCH_2, 1);
+  settle();
+  assert_int_equal(news_told, 1);
+  now_ms += OUTBOX_NEWS_MS - 1;
+  reply_as(call_count - 1, EPOCH_1, 1, NULL);
+  settle();
+  assert_int_equal(news_told, 1);
+  now_ms += 1;
+  outbox_look(outbox);
+  settle();
+  reply_as(call_count - 1, EPOCH_2, 1, NULL);
+  settle();
+  assert_int_equal(news_told, 2);
+  close_outbox();
+}
+
 static void the_same_database_that_has_heard_less_is_told_all_again(void **state)
 {
   (void)state;
@@ -963,6 +996,7 @@ int main(void)
       WITH_FOLDER(accounts_that_are_made_during_reloads_are_told_to_all),
       WITH_FOLDER(a_wrong_sister_in_a_reload_changes_nothing),
       WITH_FOLDER(another_database_is_told_all_again_a_few_at_a_time),
+      WITH_FOLDER(news_of_one_sister_are_told_no_more_often_than_the_limit_says),
       WITH_FOLDER(the_same_database_that_has_heard_less_is_told_all_again),
       WITH_FOLDER(answers_that_overtake_each_other_are_no_older_database),
       WITH_FOLDER(an_answer_from_before_a_restore_acknowledges_nothing),
