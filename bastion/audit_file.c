@@ -1,11 +1,13 @@
 #include "bastion/audit_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/error.h"
@@ -45,6 +47,19 @@ static int hand_out(reader_t *r, audit_line_cb cb, void *ctx)
   if (!err && r->used == AUDIT_LINE_MAX)
     err = SMPL_ELIMIT;
   return err;
+}
+
+int audit_file_open(const char *path, int *fd, diag_t *diag)
+{
+  struct stat st;
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (*fd < 0)
+    return diag_fail_errno(diag, "%s: cannot be opened", path);
+  if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+    return SMPL_OK;
+  close(*fd);
+  *fd = -1;
+  return diag_fail(diag, SMPL_EINVAL, "%s: not a regular file", path);
 }
 
 int audit_file_read(int fd, audit_line_cb cb, void *ctx, uint64_t *whole, uint64_t *size)

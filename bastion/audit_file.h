@@ -16,6 +16,9 @@
 /* Records that had been written are missing: the file was cut, or written anew, while no bastion had it. */
 #define AUDIT_LOST "audit-lost"
 
+/* For reading; waits for nobody. SMPL_EINVAL: not a regular file. SMPL_ESYS. */
+int audit_file_open(const char *path, int *fd, diag_t *diag);
+
 /* line has no newline and a NUL after len. A negative return ends the reading and is handed on. */
 typedef int (*audit_line_cb)(void *ctx, const char *line, size_t len, uint64_t number);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/log.h"
 #include "common/text.h"
 
 enum { LINE_CAP = 128 };
@@ -38,9 +39,14 @@ void audit_kept_read(const char *state, audit_kept_t *out)
   *out = (audit_kept_t){0};
   int folder = state != NULL ? open_folder(state) : -1;
   int fd = folder >= 0 ? openat(folder, file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+  bool none = folder < 0 || (fd < 0 && errno == ENOENT);
   ssize_t n = fd >= 0 ? read(fd, line, sizeof line) : -1;
-  if (n <= 0 || !parse(line, (size_t)n, out))
+  if (n <= 0 || !parse(line, (size_t)n, out)) {
     *out = (audit_kept_t){0};
+    if (!none)
+      log_warn("state: %s/%s cannot be read: whether records of the audit were lost meanwhile is not known",
+               state, file_name);
+  }
   if (fd >= 0)
     close(fd);
   if (folder >= 0)

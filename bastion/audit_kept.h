@@ -14,7 +14,7 @@ typedef struct audit_kept {
   char head[AUDIT_HASH_TEXT];
 } audit_kept_t;
 
-/* seq 0 where there is none or it cannot be read; state may be NULL. */
+/* seq 0 where there is none or, with a warning in the log, it cannot be read; state may be NULL. */
 void audit_kept_read(const char *state, audit_kept_t *out);
 /* Replaces it; sync: and waits for the disk. SMPL_ESYS with errno. */
 int audit_kept_write(const char *state, const audit_kept_t *kept, bool sync);

@@ -1,6 +1,5 @@
 #include "bastion/audit_verify.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -88,10 +87,11 @@ int audit_verify_file(audit_verify_t *v, const char *path, diag_t *diag)
 {
   pass_t p = {v, path, true, diag};
   uint64_t whole, size;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0)
-    return diag_fail_errno(diag, "%s: cannot be opened", path);
-  int err = audit_file_read(fd, take_line, &p, &whole, &size);
+  int fd;
+  int err = audit_file_open(path, &fd, diag);
+  if (err)
+    return err;
+  err = audit_file_read(fd, take_line, &p, &whole, &size);
   close(fd);
   if (err && diag->text[0] == '\0')
     return diag_fail(diag, err, "%s: cannot be read to its end: %s", path, smpl_strerror(err));

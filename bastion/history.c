@@ -1,7 +1,6 @@
 #include "bastion/history.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -234,11 +233,9 @@ static int take_line(void *ctx, const char *line, size_t len, uint64_t number)
 static int read_one(const char *path, reading_t *r, diag_t *diag)
 {
   uint64_t whole, size;
-  int err = SMPL_OK;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0)
-    err = diag_fail_errno(diag, "%s: cannot be opened", path);
-  else if (audit_file_read(fd, take_line, r, &whole, &size))
+  int fd;
+  int err = audit_file_open(path, &fd, diag);
+  if (!err && audit_file_read(fd, take_line, r, &whole, &size))
     err = diag_fail(diag, SMPL_EINVAL, "%s: cannot be read to its end", path);
   if (fd >= 0)
     close(fd);

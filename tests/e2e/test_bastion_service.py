@@ -118,6 +118,35 @@ def test_one_that_was_rotated_meanwhile_is_not_lost(world):
     assert w.status()["audit"]["lost"] is False
 
 
+def test_what_is_no_file_among_the_rotated_ones_is_said_and_not_waited_for(world):
+    w = world()
+    sign_in(w)
+    odd = w.work / "audit.jsonl.5"
+    for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir), (lambda path: os.symlink("/dev/zero", path), os.unlink)):
+        make(odd)
+        for done in (history(w), kit.run(kit.binary("smpl-bastion"), "audit", "verify", odd)):
+            assert done.returncode == 1 and f"{odd}: not a regular file" in done.stderr
+        remove(odd)
+    assert history(w).returncode == 0
+
+
+@pytest.mark.parametrize("left", ["", "x y z\n", None], ids=["empty", "garbled", "a link"])
+def test_a_kept_head_that_cannot_be_read_is_a_warning(world, left):
+    w = world()
+    head = w.work / "state" / "audit-head"
+    sign_in(w)
+
+    def spoil():
+        head.unlink()
+        head.symlink_to("elsewhere") if left is None else head.write_text(left)
+    restart(w, spoil)
+    assert "warning: state: state/audit-head cannot be read: whether records of the audit were lost meanwhile is not known" in w.bastion.stderr
+    sign_in(w)
+    kit.wait_until(lambda: head.exists() and re.fullmatch(r"\d+ [0-9a-f]{64}\n", head.read_text()), "it is kept anew")
+    restart(w)
+    assert "cannot be read" not in w.bastion.stderr
+
+
 def cut(path):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
