@@ -123,9 +123,14 @@ def signed_in(w, session_hash=b"h" * 32):
     return blob, data, sign(data)
 
 
+def opening(host, port):
+    """The body of fb.OPEN."""
+    return struct.pack("=II", 1, 0) + fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1)
+
+
 def ask_open(w, host, port):
     """Without waiting for the answer."""
-    w.send(fb.OPEN, struct.pack("=II", 1, 0) + fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1))
+    w.send(fb.OPEN, opening(host, port))
 
 
 def keep_open(w, host, port):

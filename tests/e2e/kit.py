@@ -7,6 +7,7 @@ measures speed. A test waits for what it wants (wait_until), or counts; it never
 
 import ctypes
 import array
+import contextlib
 import fcntl
 import functools
 import json
@@ -123,6 +124,14 @@ def free_port(*addresses):
         _ports_given.add(port)
         return port
     raise AssertionError(f"no free port on {addresses}")
+
+
+def has_empty_root(pid):
+    """Whether a process sees no file: its root has none, or is the folder of a process that has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.listdir(f"/proc/{pid}/root"):
+            return False
+    return not os.path.exists(f"/proc/{pid}/root/etc") and not os.path.exists(f"/proc/{pid}/root/status")
 
 
 def port_open(address, port):

@@ -17,6 +17,7 @@ import kit
 pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 import fake_broker as fb  # noqa: E402
 import paramiko  # noqa: E402
+from fake_worker import opening  # noqa: E402
 from rogue import GONE, Key, Rogue, RogueWorld, executable  # noqa: E402
 from ssh_client import Client, Target, Wire, echo  # noqa: E402
 from test_bastion_world import BASTION, WEB, World  # noqa: E402
@@ -167,7 +168,7 @@ def test_what_a_worker_may_call_gets_it_nowhere(place):
     with Rogue(place.world, True) as w:
         channels = 256
         assert int(w.tell("eat")) < 192 + 3 * channels
-        w.send(fb.OPEN, bytes(8) + fb.text(WEB, 256) + struct.pack("=I", place.target.port) + fb.text("x", 256))
+        w.send(fb.OPEN, opening(WEB, place.target.port))
         assert w.receive()[0] == fb.OPENED and w.fd > 4
         assert w.call(44, w.fd, "@ping", 4, 0, 0, 0) == (4, 0)
         assert w.call(7, "#" + struct.pack("=ihh", w.fd, 1, 0).hex(), 1, 100_000) == (1, 0)  # the echo
@@ -263,7 +264,7 @@ BREACHES = {  # by whether the user has signed in: what the worker says, and wha
         "questions without end, answers unread": (
             lambda p, w: w.put(question(w, '{"cmd":"whoami"}'), times=200_000), "floods the broker|does not read"),
         "connections without end, answers unread": (
-            lambda p, w: w.put(w.packet(fb.OPEN, bytes(8) + fb.text("not.granted.example.", 256) + struct.pack("=I", 80) + fb.text("x", 256)), times=200_000),
+            lambda p, w: w.put(w.packet(fb.OPEN, opening("not.granted.example.", 80)), times=200_000),
             "floods the broker|does not read"),
     },
 }
@@ -290,7 +291,7 @@ MALFORMED = {  # the same before the login and after it
     "signed data longer than its room": lambda w: w.send(fb.VERIFY, struct.pack("=II", 64, 4097)),
     "a signature longer than its room": lambda w: w.send(fb.VERIFY, struct.pack("=II", 1537, 0)),
     "an exchange hash longer than its room": lambda w: w.send(fb.SIGN, struct.pack("=II", 0, 129)),
-    "a port beyond 65535": lambda w: w.send(fb.OPEN, bytes(8) + fb.text(WEB, 256) + struct.pack("=I", 65_536 + 80) + fb.text("x", 256)),
+    "a port beyond 65535": lambda w: w.send(fb.OPEN, opening(WEB, 65_536 + 80)),
     "a question longer than it is": lambda w: w.put(fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 16_383) + b"{}\0"),
     "a question without end": lambda w: w.put(fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 2) + b"{}}"),
     "a descriptor": lambda w: w.send(fb.NOTE, fds=[0]),

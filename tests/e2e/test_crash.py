@@ -81,10 +81,12 @@ def test_tunnel_and_launcher_say_so_too(work, spawn):
     silent.listen()
     tunnel = spawn(kit.binary("smpl-tunnel"), "-v", "--bastion", f"dev@127.42.0.1:{silent.getsockname()[1]}", "-F", "none",
                    "0:config.internal:80", env=env)
-    silent.accept()
+    met, _ = silent.accept()
+    met.sendall(b"SSH-2.0-silent\r\n")  # whoever says nothing at all is soon given up
     tunnel.signal(signal.SIGABRT)
     assert tunnel.wait() == -signal.SIGABRT
     assert [line for line in tunnel.err if re.match(rf"smpl-tunnel crashed: SIGABRT sent by process \d+{PLACE}", line)]
+    met.close()
     silent.close()
 
 

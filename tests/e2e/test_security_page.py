@@ -41,8 +41,8 @@ def test_each_limit_that_the_page_gives_a_number_has_it():
     text = "\n".join(p.read_text() for p in SOURCES if p.suffix == ".h")
     for name in quoted(r"[A-Z]+(?:_[A-Z]+)+"):
         assert re.search(r"\b" + name + r"\b\s*=", text), f"{name} is nowhere defined"
-    for name, number, unit in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)` ([\d,]+)( MiB)?", PAGE):
-        value = re.search(r"\b" + name + r"\b\s*=\s*([\d<+ ]+)", text).group(1)
-        want = int(number.replace(",", "")) << (20 if unit else 0)
+    for name, number, unit in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)` ([\d,]+)( [KM]iB)?", PAGE):
+        value = re.search(r"\b" + name + r"\b\s*=\s*([\d<+\s]+)", text).group(1)
+        want = int(number.replace(",", "")) << {"": 0, " KiB": 10, " MiB": 20}[unit]
         shift = [int(n) for n in value.split("<<")]
         assert (shift[0] << shift[1] if len(shift) == 2 else shift[0]) == want, f"{name} is {value}, not {number}{unit}"
