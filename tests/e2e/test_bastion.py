@@ -333,7 +333,7 @@ def test_a_removed_audit_lets_nobody_in_until_a_reload(world):
 def test_files_that_others_can_write_decide_nothing(world):
     w = world()
     (w.work / "bastion.yaml").chmod(0o666)
-    assert f"bastion.yaml: others can write it (mode 666); try: chmod go-w {w.work}/bastion.yaml\n" in reload_error(w)
+    assert f"bastion.yaml: others can write it (mode 666); try: chmod go-w {w.work}/bastion.yaml; the configuration before stays in force\n" in reload_error(w)
     assert kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work).returncode == 1
     (w.work / "bastion.yaml").chmod(0o644)
     w.work.chmod(0o777)
