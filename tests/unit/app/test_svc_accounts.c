@@ -1,4 +1,5 @@
 /* API keys in storage, and the outbox against sisters that the test plays. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -848,7 +849,7 @@ static json_t *page_from(size_t first, size_t count)
   char id[UUID_TEXT_MAX];
   json_t *page = json_array();
   for (size_t i = first; i < first + count; i++) {
-    snprintf(id, sizeof id, "10000000-0000-4000-8000-%012zx", i);
+    snprintf(id, sizeof id, "10000000-0000-4000-8000-0000%08" PRIx32, (uint32_t)i);
     json_array_append_new(page, json_string(id));
   }
   return page;
