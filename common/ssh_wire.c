@@ -36,7 +36,7 @@ struct ssh_wire {
   size_t ahead_len;
 
   size_t gathered;
-  unsigned char gather[SSH_WIRE_GATHER_MAX];
+  unsigned char gather[SSH_WIRE_GATHER_MAX + SSH_WIRE_RESERVE];
 };
 
 static _Thread_local ssh_wire_t *wires;
@@ -150,12 +150,16 @@ void ssh_wire_flush(ssh_wire_t *wire)
 
 static size_t space(const ssh_wire_t *w)
 {
-  return SSH_WIRE_GATHER_MAX - w->gathered;
+  return w->gathered < SSH_WIRE_GATHER_MAX ? SSH_WIRE_GATHER_MAX - w->gathered : 0;
 }
 
+/* libssh asks once what the socket can do, reads first and writes then: what it read may have made it write already, and the room that
+ * it was told of is gone. A write that fails is the end of the session, so some bytes are taken all the same. It is told of no room
+ * before these have left, and so comes but once. */
 static ssize_t gather(ssh_wire_t *w, const void *data, size_t len)
 {
-  size_t n = len < space(w) ? len : space(w);
+  size_t room = space(w) > 0 ? space(w) : sizeof w->gather - w->gathered;
+  size_t n = len < room ? len : room;
   if (n == 0) {
     errno = EAGAIN;
     return -1;

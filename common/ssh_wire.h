@@ -15,6 +15,7 @@
 enum {
   SSH_WIRE_GATHER_MAX =
       32 << 10, /* bytes gathered; a packet that finds no room behind them is sent at once */
+  SSH_WIRE_RESERVE = 1024, /* bytes behind them, for a write that libssh begins though the room is gone */
 };
 
 typedef struct ssh_wire ssh_wire_t;

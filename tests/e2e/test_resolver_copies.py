@@ -214,7 +214,7 @@ def test_when_the_writer_is_gone_that_is_said_and_queries_go_on(world):
     os.kill(keeper, signal.SIGKILL)
     world.write_zone("internal.zone", INTERNAL_ZONE.replace("hostmaster 1", "hostmaster 2"))
     world.program.wait_line("error: state: .*no more copies of zones are kept until a restart")
-    assert world.metric("smpl_resolver_copies_kept") == 0 and world.status()["copies_kept"] is False
+    kit.wait_until(lambda: world.metric("smpl_resolver_copies_kept") == 0 and world.status()["copies_kept"] is False, "it is said there too")
     assert "CANNOT BE KEPT" in world.command("status", "-c", world.config).stdout
     assert world.dig("config.internal.smplkit.local", "+short") == "127.10.1.11"
     world.write_zone("internal.zone", INTERNAL_ZONE.replace("hostmaster 1", "hostmaster 3"))
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_used_is_told_and_keeps_nothing_from_starting(sp
     world = World(spawn, work, more=f"state: {state}\nmetrics: 127.41.0.1:{{metrics}}\n")
     world.start()
     assert re.search("error: state: .*: no copies of zones are kept", world.program.stderr)
-    assert world.metric("smpl_resolver_copies_kept") == 0 and world.status()["copies_kept"] is False
+    kit.wait_until(lambda: world.metric("smpl_resolver_copies_kept") == 0 and world.status()["copies_kept"] is False, "it is said there too")
     assert world.dig("config.internal.smplkit.local", "+short") == "127.10.1.11"
 
 
