@@ -111,7 +111,7 @@ def test_socks_looks_names_up_at_the_bastion(place):
 
 
 def test_a_line_says_that_a_limit_comes_near_and_the_end_has_its_reason(place):
-    limits(place, "idle: 3s\n    session: 8h")
+    limits(place, f"idle: {kit.ample(3)}s\n    session: 8h")
     program = place.tunnel("0:config.internal")
     local_port(program)
     program.wait_line(r"nothing has been carried for long: the bastion ends the session in \d+ s")
