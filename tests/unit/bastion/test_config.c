@@ -124,9 +124,10 @@ static int load_grants(size_t count, config_t **out, diag_t *diag)
   static const char one[] = "  - {users: [dev], targets: ['a.b:1'], networks: [10.0.0.0/8]}\n";
   const char *start = strstr(good, "grants:\n"), *end = strstr(good, "limits:");
   assert_true(start != NULL && end > start);
-  char *text = calloc(1, sizeof good + (count + 1) * sizeof one);
+  size_t size = sizeof good + (count + 1) * sizeof one;
+  char *text = calloc(1, size);
   assert_non_null(text);
-  size_t used = (size_t)sprintf(text, "%.*sgrants:\n", (int)(start - good), good);
+  size_t used = (size_t)snprintf(text, size, "%.*sgrants:\n", (int)(start - good), good);
   for (size_t i = 0; i < count; i++, used += sizeof one - 1)
     memcpy(text + used, one, sizeof one);
   memcpy(text + used, end, strlen(end) + 1);
