@@ -51,8 +51,9 @@ class BalancedProduct(Product):
 
     NETS = (2, 3)  # 127.10.2.x has the first instances, 127.10.3.x the second
 
-    def __init__(self, work, spawn, drain="drain: {lag: 3s}\n", **kw):
+    def __init__(self, work, spawn, drain="drain: {lag: 3s}\n", limits="", **kw):
         self.drain = drain
+        self.limits = f", limits: {limits}" if limits else ""
         super().__init__(work, spawn, **kw)
 
     def instance(self, service, i):
@@ -105,7 +106,7 @@ class BalancedProduct(Product):
         def listen(net):
             return json.dumps([f"127.{net}.1.{SERVICES[s][1]}:{self.http}" for s in self.services])
 
-        text = (f"public: {{listen: {listen(20)}, from: 127.10.0.7}}\n"
+        text = (f"public: {{listen: {listen(20)}, from: 127.10.0.7{self.limits}}}\n"
                 f"internal: {{listen: {listen(10)}, clients: [127.10.0.0/16], from: 127.10.0.8}}\nservices:\n")
         for s in self.services:
             host = SERVICES[s][1]
