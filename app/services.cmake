@@ -1,4 +1,4 @@
-# The services: everything behind app/handler.h. Included by app/CMakeLists.txt.
+# The services: everything behind app/http/handler.h. Included by app/CMakeLists.txt.
 add_library(smpl_services STATIC
   services/answers.c services/backup.c services/data_file.c services/data_lock.c services/restore.c services/tool.c services/caller.c services/change.c services/ident.c services/identity.c services/jsonapi.c services/keycheck.c
   services/listing.c services/problem.c services/rates.c services/product.c services/resource.c services/rows.c services/sister.c services/sister_url.c services/storage.c

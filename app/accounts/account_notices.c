@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #include "app/accounts/sister_store.h"
-#include "common/diag.h"
-#include "common/error.h"
+#include "common/base/diag.h"
+#include "common/base/error.h"
 
 /* Only so many are counted: it is asked for often. */
 #define COUNT(rows) "SELECT count(*) FROM (SELECT 1 FROM " rows " LIMIT ?1)"

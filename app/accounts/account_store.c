@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "app/services/rows.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 enum { KEY_TRIES = 200 };
 

@@ -8,7 +8,7 @@
 #include "app/accounts/sister_store.h"
 #include "app/services/sister.h"
 #include "app/services/tool.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 static const char *why_incomplete(revocations_found_t found)
 {

@@ -1,6 +1,6 @@
 /* What the account service adds to backup, restore and resend (services/tool.h). */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 int account_tool(const tool_call_t *call, diag_t *diag);

@@ -12,8 +12,8 @@
 #include "app/services/jsonapi.h"
 #include "app/services/listing.h"
 #include "app/services/services.h"
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 
 _Static_assert((int)ACCOUNTS_WAIT_MS > (int)2 * LOOKUP_ALONE_MS,
                "both lookups of a call are done while a single resolver answers");

@@ -4,7 +4,7 @@
 #include "app/accounts/outbox.h"
 #include "app/accounts/revocations.h"
 #include "app/accounts/sister_watch.h"
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/caller.h"
 #include "app/services/sister.h"
 #include "app/services/storage.h"

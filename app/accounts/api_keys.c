@@ -6,9 +6,9 @@
 #include "app/accounts/key_store.h"
 #include "app/services/jsonapi.h"
 #include "app/services/listing.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 static const jsonapi_field_t fields[] = {
     {"name", FIELD_STRING, true, false, API_KEY_NAME_MAX},

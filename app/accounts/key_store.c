@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "app/services/rows.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 static const char *const sorts[] = {"name", "created_at", "expires_at", "last_used_at", "status", NULL};
 static const char *const filters[] = {"filter[status]", "filter[search]", NULL};

@@ -8,10 +8,10 @@
 #include "app/accounts/sister_store.h"
 #include "app/services/ident.h"
 #include "app/services/jsonapi.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 _Static_assert((int)OUTBOX_TIMEOUT_MS > (int)LOOKUP_TIMEOUT_MS_DEFAULT,
                "a lookup says what is wrong before its caller gives up");

@@ -13,10 +13,10 @@
 #include "app/services/data_file.h"
 #include "app/services/identity.h"
 #include "app/services/storage_db.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 #define HEADER "smpl-app revocations of database "
 

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 int sister_note_read(storage_db_t *db, const char *sister, sister_note_t *out)
 {

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "app/accounts/sister_store.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 /* One sister, and the one question to it that may be under way. */
 typedef struct watched {

@@ -9,7 +9,7 @@
 #include "app/services/rows.h"
 #include "app/services/services.h"
 #include "app/services/tool.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 static int check(change_t *c)
 {

@@ -1,7 +1,7 @@
 /* The config service's words: what its OpenAPI document says. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 extern const schema_t config_schemas[];
 extern const char config_create_example[], config_replace_example[];

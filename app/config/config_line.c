@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "app/config/config_rules.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 /* ?2 and its ancestors, nearest first. */
 #define UP_FROM_2                                                                                            \

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "app/services/jsonapi.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 static const jsonapi_field_t config_fields[] = {
     {"name", FIELD_STRING, true, false, CONFIG_NAME_MAX},

@@ -1,7 +1,7 @@
 /* The flags service's words: what its OpenAPI document says. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 extern const schema_t flag_schemas[];
 extern const char flag_create_example[], flag_replace_example[];

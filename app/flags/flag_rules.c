@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "app/services/jsonapi.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 static const jsonapi_field_t flag_fields[] = {
     {"name", FIELD_STRING, true, false, FLAG_NAME_MAX},

@@ -7,7 +7,7 @@
 #include "app/flags/flag_rules.h"
 #include "app/services/product.h"
 #include "app/services/rows.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 #define BYTES(row)                                                                                           \
   "(" TENANTS_TEXT_BYTES(row "id") " + " TENANTS_TEXT_BYTES(row "name") " + " TENANTS_TEXT_BYTES(            \

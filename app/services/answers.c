@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/crowd.h"
+#include "common/net/crowd.h"
 
 enum {
   BUCKETS = 4096, /* a power of two */

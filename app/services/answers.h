@@ -5,7 +5,7 @@
 
 #include "app/services/ident.h"
 #include "app/services/storage.h"
-#include "app/shared.h"
+#include "app/http/shared.h"
 
 enum {
   ANSWERS_MAX = 4096,           /* answers kept */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 enum { BUSY_MS = 5000 };
 

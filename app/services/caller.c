@@ -4,7 +4,7 @@
 
 #include "app/services/keys.h"
 #include "app/services/problem.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 const char *caller_token(request_t *request)
 {

@@ -1,7 +1,7 @@
 /* Who sent a request: what an API key leads to, at the account service itself and at its sisters. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/ident.h"
 #include "app/services/rates.h"
 

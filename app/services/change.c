@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
-#include "app/json_text.h"
+#include "app/http/json_text.h"
 #include "app/services/jsonapi.h"
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 
 void *change_new(request_t *request, size_t size, void *service, const caller_t *caller)
 {

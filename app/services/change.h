@@ -1,7 +1,7 @@
 /* One request that writes: from its checked body to a job of the storage, and from the committed job to the reply. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/caller.h"
 #include "app/services/problem.h"
 #include "app/services/storage.h"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 enum { CHECK_STEPS = 100000 }; /* of SQLite's machine between two looks whether to go on */
 

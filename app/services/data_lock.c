@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/error.h"
+#include "common/base/error.h"
 
 static int beside(const char *database, const char *tail, char path[PATH_MAX], diag_t *diag)
 {

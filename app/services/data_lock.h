@@ -3,7 +3,7 @@
  * The file itself stays, and holds nothing. */
 #pragma once
 
-#include "common/diag.h"
+#include "common/base/diag.h"
 
 /* SMPL_EBUSY: a restore is under way. SMPL_ESYS. *fd is closed by the caller, which lets go. */
 int data_lock_use(const char *database, int *fd, diag_t *diag);

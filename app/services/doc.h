@@ -1,7 +1,7 @@
 /* Words that the route tables of the services share: parameters, responses and schemas of the OpenAPI document. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 /* JSON written as it is, made a string by the preprocessor (no macros inside are expanded). */
 #define JSON_TEXT(...) #__VA_ARGS__

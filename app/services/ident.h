@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/ip.h"
+#include "common/base/ip.h"
 
 enum {
   UUID_TEXT_MAX = 37,    /* with NUL */
@@ -13,7 +13,7 @@ enum {
 
 /* Version 4, lower case, into out (UUID_TEXT_MAX bytes). SMPL_ESYS when there is no randomness. */
 int uuid_generate(char *out);
-/* Its 16 bytes, for a crowd of accounts (common/crowd.h). Of what is no UUID, some bytes. */
+/* Its 16 bytes, for a crowd of accounts (common/net/crowd.h). Of what is no UUID, some bytes. */
 ip_t uuid_place(const char *text);
 /* 8-4-4-4-12 lower-case hexadecimal. */
 bool uuid_valid(const char *text);

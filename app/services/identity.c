@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 
 int identity_ensure(storage_db_t *db)
 {

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 int jsonapi_bool(const char *text, bool *out)
 {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/problem.h"
 
 enum {

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "app/services/problem.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
 
 enum { BUCKETS = 4096 }; /* a power of two */
 

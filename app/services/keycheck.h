@@ -9,7 +9,7 @@
  * one. Refused keys are remembered by source, too: who fills that memory forgets his own. All on the loop's thread. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/caller.h"
 #include "app/services/keys.h"
 #include "app/services/sister.h"

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 
-#include "app/json_text.h"
+#include "app/http/json_text.h"
 #include "app/services/ident.h"
 #include "app/services/problem.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 /* Lives in its request. */
 typedef struct listing {

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "app/services/storage.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 const place_t place_data = {NULL, "data", 0};
 const place_t place_attributes = {&place_data, "attributes", 0};

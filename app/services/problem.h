@@ -3,7 +3,7 @@
 
 #include <stdarg.h>
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 enum {
   PROBLEM_POINTER_MAX = 1024, /* longest JSON pointer told; a longer one is cut at a whole member */

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/json_text.h"
+#include "app/http/json_text.h"
 #include "app/services/jsonapi.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 static int ask_account_service(void *ctx, const json_t *question, const char *id, sister_cb cb, void *cb_ctx)
 {

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/ident.h"
 
 enum {

@@ -1,7 +1,7 @@
 #include "app/services/resource.h"
 
 #include "app/services/ident.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 typedef int (*run_t)(storage_db_t *db, change_t *change);
 

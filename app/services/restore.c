@@ -11,8 +11,8 @@
 
 #include "app/services/data_lock.h"
 #include "app/services/storage_db.h"
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 
 enum {
   COPY_BYTES = 1 << 20,

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 enum { ROW_OVERHEAD = 256 }; /* bytes of a resource besides its texts: names of members, times */
 

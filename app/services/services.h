@@ -1,6 +1,6 @@
 /* The services that smpl-app can be. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 extern const service_t accounts_service, config_service, flags_service;

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 typedef struct slot {
   uint64_t owed_us, at_us; /* as of then; paid back since */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "app/services/keys.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 /* How calls are made: a call keeps the way that it began with. */
 struct sisters_way {

@@ -9,10 +9,10 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "common/diag.h"
-#include "common/dns_wire.h"
-#include "common/ip.h"
-#include "common/lookup.h"
+#include "common/base/diag.h"
+#include "common/dns/dns_wire.h"
+#include "common/base/ip.h"
+#include "common/dns/lookup.h"
 
 enum {
   SISTER_CALLS_MAX = 256,           /* under way at once; more are SMPL_ELIMIT */

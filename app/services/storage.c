@@ -6,9 +6,9 @@
 
 #include "app/services/data_lock.h"
 #include "app/services/storage_db.h"
-#include "common/clock.h"
-#include "common/crash.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/process/crash.h"
+#include "common/base/error.h"
 
 enum { READER_NICE = 5 };
 

@@ -5,7 +5,7 @@
  * undoes only itself), and reported back on the loop's thread after COMMIT has returned, never before. Several processes
  * may have the same file open on one machine.
  *
- * Jobs wait in turns (common/turns.h) by the account, or whoever else they are for: those of one account run in order, and those of
+ * Jobs wait in turns (common/base/turns.h) by the account, or whoever else they are for: those of one account run in order, and those of
  * others wait for one of them at a time. A job that took long is paid for with as many turns, and ends its group.
  *
  * SQL texts are string literals or other memory that lives as long as the storage: statements are kept by address. */
@@ -17,8 +17,8 @@
 #include <string.h>
 #include <uv.h>
 
-#include "common/diag.h"
-#include "common/turns.h"
+#include "common/base/diag.h"
+#include "common/base/turns.h"
 
 enum {
   STORAGE_QUEUE_MAX =

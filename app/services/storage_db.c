@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "app/services/identity.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
 
 enum {
   PROGRESS_STEPS = 10000, /* of SQLite's machine between two looks at the clock: about a millisecond */

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/error.h"
-#include "common/turns.h"
+#include "common/base/error.h"
+#include "common/base/turns.h"
 
 /* A turn of a network. Which of its questions has it is decided when it comes. */
 typedef struct stranger_ticket {

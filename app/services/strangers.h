@@ -2,10 +2,10 @@
  * keys cost nothing to make up: their checksum is public. So places are shared out by source, before
  * anybody knows whose a key is:
  *
- * - Requests that wait have so many places. When all are taken, one of whoever has most (common/crowd.h:
+ * - Requests that wait have so many places. When all are taken, one of whoever has most (common/net/crowd.h:
  *   by network first, then by address) gives way to a newcomer who has less. A newcomer who has most
  *   himself is refused.
- * - Questions are asked in turn (common/turns.h): one of each network, an IPv4 /24 or IPv6 /48, and
+ * - Questions are asked in turn (common/base/turns.h): one of each network, an IPv4 /24 or IPv6 /48, and
  *   within a network one of each source. So nobody waits for more than one question of each other
  *   network, whatever that one has sent.
  * - Of one network, fewer questions are under way at a time than there may be: others find a place at
@@ -16,8 +16,8 @@
 
 #include <stddef.h>
 
-#include "common/crowd.h"
-#include "common/ip.h"
+#include "common/net/crowd.h"
+#include "common/base/ip.h"
 
 enum {
   STRANGERS_WAITING_MAX = 1024,    /* requests that wait, of everybody */

@@ -5,8 +5,8 @@
 #include "app/services/jsonapi.h"
 #include "app/services/product.h"
 #include "app/services/rows.h"
-#include "common/error.h"
-#include "common/text.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
 
 const route_parameter_t doc_account_parameters[] = {DOC_ACCOUNT_ID, {0}};
 const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name and key are as given now",

@@ -7,7 +7,7 @@
 
 #include "app/services/backup.h"
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 void tool_say(const tool_call_t *call, const char *fmt, ...)
 {

@@ -2,7 +2,7 @@
  * resend. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 #include "app/services/restore.h"
 #include "app/services/storage.h"
 

@@ -15,7 +15,7 @@ import reasons  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ["resolver", "bastion", "tunnel", "app", "common"]
 PROGRAM_GOAL, DECISION_GOAL = 85.0, 95.0  # per cent of lines
-DECISIONS = {"wire reader": "common/dns_wire.c", "gate": "app/gate.c", "grant": "bastion/grant.c", "view choice": "resolver/view_choice.c"}
+DECISIONS = {"wire reader": "common/dns/dns_wire.c", "gate": "app/gate/gate.c", "grant": "bastion/policy/grant.c", "view choice": "resolver/view/view_choice.c"}
 
 
 def measure(build):

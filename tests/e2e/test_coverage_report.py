@@ -26,16 +26,16 @@ def lines(run, all_of_them):
 
 def test_what_is_below_its_goal_is_said():
     report = judge()
-    files = {path: lines(100, 100) for path in report.DECISIONS.values()} | {"tunnel/main.c": lines(85, 100)}
+    files = {path: lines(100, 100) for path in report.DECISIONS.values()} | {"tunnel/cli/main.c": lines(85, 100)}
     table, below = report.judge(files)
     assert below == []
-    files["tunnel/main.c"] = lines(84, 100)
-    files["app/gate.c"] = lines(94, 100)
+    files["tunnel/cli/main.c"] = lines(84, 100)
+    files["app/gate/gate.c"] = lines(94, 100)
     table, below = report.judge(files)
-    assert [b.split(":")[0] for b in below] == ["tunnel", "app/gate.c"]
-    assert any(row.startswith("gate") and row.endswith("app/gate.c: not 95-100") for row in table)
-    del files["bastion/grant.c"]
-    assert any(b.startswith("bastion/grant.c") for b in report.judge(files)[1])
+    assert [b.split(":")[0] for b in below] == ["tunnel", "app/gate/gate.c"]
+    assert any(row.startswith("gate") and row.endswith("app/gate/gate.c: not 95-100") for row in table)
+    del files["bastion/policy/grant.c"]
+    assert any(b.startswith("bastion/policy/grant.c") for b in report.judge(files)[1])
 
 
 def test_ranges_are_short():

@@ -41,8 +41,8 @@ def test_programs_are_compiled_with_the_highest_level_of_checked_calls():
 
 
 def test_every_event_loop_is_made_without_io_uring():
-    """A loop that libuv makes alone holds a ring, and the walls then end the program: common/loop.c makes them all."""
+    """A loop that libuv makes alone holds a ring, and the walls then end the program: common/net/loop.c makes them all."""
     parts = ("app", "bastion", "common", "resolver", "tunnel")
     makers = [str(f.relative_to(kit.ROOT)) for part in parts for f in (kit.ROOT / part).rglob("*.c")
               if re.search(r"\buv_(loop_init|default_loop|loop_new)\(", f.read_text())]
-    assert makers == ["common/loop.c"]
+    assert makers == ["common/net/loop.c"]

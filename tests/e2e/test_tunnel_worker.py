@@ -210,7 +210,7 @@ def reason_of_bye(session):
 
 
 def test_a_client_that_says_goodbye_is_told_from_one_that_vanishes(broker):
-    closed, vanished = 1, 2  # common/reason.h
+    closed, vanished = 1, 2  # common/ssh/reason.h
     target(broker, "svc", echo)
     process, _ = forwarding(broker)
     stop(process)

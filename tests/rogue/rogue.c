@@ -24,9 +24,9 @@
 #include <seccomp.h>
 
 #define SSH_SUPPRESS_DEPRECATED
-#include "bastion/worker.h"
-#include "bastion/worker_state.h"
-#include "common/error.h"
+#include "bastion/worker/worker.h"
+#include "bastion/worker/worker_state.h"
+#include "common/base/error.h"
 
 enum { PACKET_MAX = 1 << 17, REPLY_MAX = 1 << 16, FDS_MAX = 200, SEND_WAIT_MS = 3000 };
 

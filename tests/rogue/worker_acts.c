@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #include "acts.h"
-#include "bastion/worker_seal.h"
+#include "bastion/worker/worker_seal.h"
 
 int __real_seccomp_load(const scmp_filter_ctx filter);
 int __wrap_seccomp_load(const scmp_filter_ctx filter);

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/admit.h"
-#include "app/built_in.h"
-#include "app/forwarded.h"
-#include "app/request.h"
+#include "app/http/admit.h"
+#include "app/program/built_in.h"
+#include "app/http/forwarded.h"
+#include "app/http/request.h"
 #include "tests/unit/app/echo_service.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

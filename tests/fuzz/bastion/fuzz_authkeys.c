@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "bastion/authkeys.h"
+#include "bastion/policy/authkeys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/explain.h"
-#include "bastion/target.h"
+#include "bastion/policy/explain.h"
+#include "bastion/policy/target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/http_head.h"
+#include "common/net/http_head.h"
 
 static void within(const char *data, size_t len, http_text_t text)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "resolver/limits.h"
-#include "resolver/settings.h"
+#include "resolver/view/settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

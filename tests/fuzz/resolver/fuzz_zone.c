@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
-#include "resolver/answer.h"
+#include "common/dns/dns_wire.h"
+#include "resolver/answer/answer.h"
 #include "resolver/limits.h"
-#include "resolver/zone_text.h"
+#include "resolver/zone/zone_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

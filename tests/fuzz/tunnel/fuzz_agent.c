@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/agent.h"
+#include "tunnel/session/agent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

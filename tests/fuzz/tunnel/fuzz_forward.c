@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/forward.h"
-#include "tunnel/options.h"
+#include "tunnel/session/forward.h"
+#include "tunnel/cli/options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

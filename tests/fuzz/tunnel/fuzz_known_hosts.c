@@ -1,5 +1,5 @@
 /* Lines of a known_hosts file. The module is included whole: its reader of one line takes no file. */
-#include "tunnel/trust.c"
+#include "tunnel/session/trust.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

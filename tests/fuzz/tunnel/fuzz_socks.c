@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/socks.h"
+#include "tunnel/local/socks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/text.h"
+#include "common/base/text.h"
 
 enum { KEY_AT = sizeof "sk_api_" - 1 };
 

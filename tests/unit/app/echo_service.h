@@ -1,7 +1,7 @@
 /* A service for tests: it answers with what it was asked, at once, later, at length, and it leaks. */
 #pragma once
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 enum { ECHO_HELD_MAX = 16 /* requests that /api/v1/echo/hold keeps */ };
 

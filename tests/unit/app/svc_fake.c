@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/error.h"
+#include "common/base/error.h"
 
 enum { BLOCKS_MAX = 64, WAIT_SECONDS = 20 };
 
@@ -150,7 +150,7 @@ void fake_folder_remove(void)
   rmdir(folder);
 }
 
-/* ---- app/handler.h ---- */
+/* ---- app/http/handler.h ---- */
 
 const char *request_parameter(const request_t *r, const char *name)
 {

@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#include "app/handler.h"
+#include "app/http/handler.h"
 
 /* A request as a handler sees it, and after the reply, the reply. query is "name=value" strings, ending with NULL. */
 request_t *fake_request(const char *id, const char *bearer, const char *body, const char *const *query);

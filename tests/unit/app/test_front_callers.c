@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "app/internal_keys.h"
-#include "app/request.h"
-#include "common/error.h"
+#include "app/http/internal_keys.h"
+#include "app/http/request.h"
+#include "common/base/error.h"
 
 static char old_key[KEY_TEXT_MAX], new_key[KEY_TEXT_MAX], other_key[KEY_TEXT_MAX], unknown_key[KEY_TEXT_MAX];
 static internal_keys_t *keys;

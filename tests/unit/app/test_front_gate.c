@@ -13,8 +13,8 @@
 
 #include <llhttp.h>
 
-#include "app/gate.h"
-#include "app/head.h"
+#include "app/gate/gate.h"
+#include "app/gate/head.h"
 
 /* --- paths --- */
 

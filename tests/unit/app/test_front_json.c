@@ -1,4 +1,4 @@
-/* app/json_text.h */
+/* app/http/json_text.h */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "app/json_text.h"
+#include "app/http/json_text.h"
 
 static void numbers_are_written_short_and_read_back_the_same(void **state)
 {

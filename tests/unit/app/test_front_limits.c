@@ -14,11 +14,11 @@
 
 #include <cmocka.h>
 
-#include "app/built_in.h"
-#include "app/front.h"
-#include "common/clock.h"
-#include "app/conn.h"
-#include "common/error.h"
+#include "app/program/built_in.h"
+#include "app/http/front.h"
+#include "common/base/clock.h"
+#include "app/http/conn.h"
+#include "common/base/error.h"
 #include "tests/unit/app/echo_service.h"
 
 enum {

@@ -19,8 +19,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "app/conn.h"
-#include "common/error.h"
+#include "app/http/conn.h"
+#include "common/base/error.h"
 #include "tests/unit/app/echo_service.h"
 
 enum { ROUNDS_MAX = 2000, PATIENT_MS = 60000, PIPELINED = 100, SHAKING = 40, PLAIN = 0, TLS = 1 };

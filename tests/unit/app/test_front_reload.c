@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/loaded.h"
-#include "common/error.h"
+#include "app/program/loaded.h"
+#include "common/base/error.h"
 
 static const service_t accounts = {.name = "accounts", .title = "A"},
                        config = {.name = "config", .title = "C"};

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "app/openapi.h"
-#include "app/request.h"
-#include "common/error.h"
+#include "app/program/openapi.h"
+#include "app/http/request.h"
+#include "common/base/error.h"
 
 static void escapes_are_decoded_once(void **state)
 {

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "app/admit.h"
-#include "app/built_in.h"
-#include "common/error.h"
+#include "app/http/admit.h"
+#include "app/program/built_in.h"
+#include "common/base/error.h"
 #include "tests/unit/app/echo_service.h"
 
 static rule_t rule(const char *text)

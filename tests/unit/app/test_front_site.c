@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "app/site.h"
+#include "app/gate/site.h"
 
 static text_ref_t text(const char *s)
 {

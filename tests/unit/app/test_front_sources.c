@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "app/conn.h"
-#include "app/forwarded.h"
-#include "common/error.h"
+#include "app/http/conn.h"
+#include "app/http/forwarded.h"
+#include "common/base/error.h"
 
 enum { PLACES = 64, HANDSHAKES = 32, SOURCE_HANDSHAKES = 8, CONNS_MAX = 256 };
 

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "app/walls.h"
-#include "common/error.h"
+#include "app/program/walls.h"
+#include "common/base/error.h"
 
 static void the_port_is_what_the_url_names(void **state)
 {

@@ -11,7 +11,7 @@
 #include "app/config/config_rules.h"
 #include "app/config/config_store.h"
 #include "app/services/product.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_change.h"
 #include "tests/unit/app/svc_fake.h"
 

@@ -9,7 +9,7 @@
 #include "app/flags/flag_rules.h"
 #include "app/flags/flag_store.h"
 #include "app/services/product.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_change.h"
 #include "tests/unit/app/svc_fake.h"
 

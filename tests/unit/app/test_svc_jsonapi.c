@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "app/services/jsonapi.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 static const char *const sorts[] = {"key", "name", NULL};

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "app/services/keycheck.h"
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 #define ACCOUNT "d290f1ee-6c54-4b01-90e6-d701748f0851"
@@ -17,7 +17,7 @@
 
 enum { QUESTIONS_MAX = 16384 };
 
-/* The tests' time: stands in for common/clock.c. */
+/* The tests' time: stands in for common/base/clock.c. */
 static uint64_t now = 1000;
 
 uint64_t clock_mono_ms(void)

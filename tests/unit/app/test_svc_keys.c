@@ -9,7 +9,7 @@
 #include "app/accounts/account_store.h"
 #include "app/services/ident.h"
 #include "app/services/keys.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
 static void a_key_is_well_formed_and_unlike_the_next(void **state)
 {

@@ -8,7 +8,7 @@
 
 #include "app/services/ident.h"
 #include "app/services/listing.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 #define GREEDY "d290f1ee-6c54-4b01-90e6-d701748f0851"

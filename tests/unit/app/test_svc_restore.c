@@ -17,7 +17,7 @@
 #include "app/services/data_lock.h"
 #include "app/services/restore.h"
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 static const char *const migrations[] = {"CREATE TABLE things (id TEXT PRIMARY KEY);", NULL};

@@ -11,7 +11,7 @@
 #include "app/accounts/revocations.h"
 #include "app/services/identity.h"
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 #define ACCOUNT "d290f1ee-6c54-4b01-90e6-d701748f0851"

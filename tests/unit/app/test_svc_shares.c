@@ -5,12 +5,12 @@
 #include <cmocka.h>
 
 #include "app/services/shares.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 #define HEAVY "d290f1ee-6c54-4b01-90e6-d701748f0851"
 #define OTHER "11111111-2222-4333-8444-555555555555"
 
-/* The tests' time: stands in for common/clock.c. */
+/* The tests' time: stands in for common/base/clock.c. */
 static uint64_t now_us = 1000;
 
 uint64_t clock_mono_us(void)

@@ -10,9 +10,9 @@
 
 #include "app/services/keys.h"
 #include "app/services/sister.h"
-#include "common/error.h"
+#include "common/base/error.h"
 
-/* ---- names: stands in for common/lookup.c ---- */
+/* ---- names: stands in for common/dns/lookup.c ---- */
 
 struct lookup_query {
   uv_timer_t timer;

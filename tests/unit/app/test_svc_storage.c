@@ -15,7 +15,7 @@
 
 #include "app/services/storage.h"
 #include "app/services/storage_db.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
 /* The clock that jobs and reads are bounded by. It stands still; or it goes on by a millisecond each time it is asked, so that

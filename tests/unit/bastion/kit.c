@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bastion/base64.h"
-#include "bastion/wire.h"
+#include "bastion/contract/base64.h"
+#include "bastion/contract/wire.h"
 
 extern char **environ;
 

@@ -16,12 +16,12 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "bastion/audit.h"
-#include "bastion/audit_file.h"
-#include "bastion/history.h"
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/log.h"
+#include "bastion/audit/audit.h"
+#include "bastion/audit/audit_file.h"
+#include "bastion/audit/history.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
 #include "kit.h"
 
 static uv_loop_t loop;

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bastion/blocks.h"
-#include "common/error.h"
+#include "bastion/session/blocks.h"
+#include "common/base/error.h"
 #include "kit.h"
 
 static const char key_of_eve[] = "SHA256:jO2VXvLMNgO+KdU/PeKf7P7C9rlRhYoi5bQVnYkEZl0";

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "bastion/config.h"
-#include "bastion/explain.h"
-#include "bastion/finder.h"
-#include "common/error.h"
+#include "bastion/policy/config.h"
+#include "bastion/policy/explain.h"
+#include "bastion/policy/finder.h"
+#include "common/base/error.h"
 #include "kit.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/door.h"
+#include "bastion/session/door.h"
 
 enum { SURE = 0, NEVER = 99, HALL = 2048 };
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/grant.h"
-#include "bastion/target.h"
-#include "common/error.h"
+#include "bastion/policy/grant.h"
+#include "bastion/policy/target.h"
+#include "common/base/error.h"
 
 /* ---- a reference that is slow and obvious: patterns and names as lists of labels ---- */
 

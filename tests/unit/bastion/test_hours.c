@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/hours.h"
-#include "common/error.h"
+#include "bastion/policy/hours.h"
+#include "common/base/error.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bastion/authkeys.h"
-#include "bastion/base64.h"
-#include "bastion/hostkey.h"
-#include "bastion/signedreq.h"
-#include "bastion/userkey.h"
-#include "bastion/verify.h"
-#include "common/error.h"
+#include "bastion/policy/authkeys.h"
+#include "bastion/contract/base64.h"
+#include "bastion/policy/hostkey.h"
+#include "bastion/contract/signedreq.h"
+#include "bastion/contract/userkey.h"
+#include "bastion/session/verify.h"
+#include "common/base/error.h"
 #include "kit.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

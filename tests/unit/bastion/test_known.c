@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "bastion/known.h"
+#include "bastion/session/known.h"
 
 static ip_t address(const char *text)
 {

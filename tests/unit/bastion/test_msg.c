@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bastion/msg.h"
-#include "common/error.h"
+#include "bastion/contract/msg.h"
+#include "common/base/error.h"
 
 static const struct {
   msg_type_t type;

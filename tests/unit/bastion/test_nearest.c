@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "bastion/broker_state.h"
+#include "bastion/broker/broker_state.h"
 
 static void edits_are_counted(void **state)
 {

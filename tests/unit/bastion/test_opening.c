@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/opening.h"
+#include "bastion/policy/opening.h"
 
 /* in and want: addresses separated by spaces. */
 static void expect(const char *in, const char *want)

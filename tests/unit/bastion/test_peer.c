@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bastion/peer.h"
-#include "common/error.h"
+#include "bastion/spawn/peer.h"
+#include "common/base/error.h"
 
 static void on_message(void *ctx, const msg_t *m)
 {

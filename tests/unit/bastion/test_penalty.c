@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "bastion/penalty.h"
+#include "bastion/policy/penalty.h"
 
 static ip_t address(const char *text)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/repeats.h"
+#include "bastion/session/repeats.h"
 
 typedef struct sum {
   size_t kinds;

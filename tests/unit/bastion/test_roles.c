@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-#include "bastion/roles.h"
+#include "bastion/policy/roles.h"
 
 static void every_peer_gets_the_highest_role_that_names_it(void **state)
 {

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/rotated.h"
-#include "common/error.h"
+#include "bastion/audit/rotated.h"
+#include "common/base/error.h"
 
 struct dirent *__wrap_readdir(DIR *folder);
 

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "bastion/source.h"
+#include "bastion/session/source.h"
 
 static ip_t ip(const char *text)
 {

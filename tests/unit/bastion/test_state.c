@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#include "bastion/config.h"
-#include "bastion/state.h"
+#include "bastion/policy/config.h"
+#include "bastion/contract/state.h"
 
 static verdict_t expected(state_t s, msg_type_t type)
 {

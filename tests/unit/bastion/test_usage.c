@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/usage.h"
+#include "bastion/session/usage.h"
 
 enum { RESERVE = 16000 };
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "bastion/walls.h"
+#include "bastion/spawn/walls.h"
 
 static void files_alone_need_no_service(void **state)
 {

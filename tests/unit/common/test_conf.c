@@ -1,4 +1,4 @@
-/* common/conf.h and common/file.h: every mistake is one error that names its place. */
+/* common/conf/conf.h and common/process/file.h: every mistake is one error that names its place. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +12,10 @@
 
 #include <cmocka.h>
 
-#include "common/conf.h"
-#include "common/error.h"
-#include "common/file.h"
-#include "common/ip.h"
+#include "common/conf/conf.h"
+#include "common/base/error.h"
+#include "common/process/file.h"
+#include "common/base/ip.h"
 
 typedef struct view {
   const char *name;

@@ -1,4 +1,4 @@
-/* common/control.h: both ends over a real socket, the server's loop on a thread of its own. */
+/* common/net/control.h: both ends over a real socket, the server's loop on a thread of its own. */
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,8 +22,8 @@
 
 #include <cmocka.h>
 
-#include "common/control.h"
-#include "common/error.h"
+#include "common/net/control.h"
+#include "common/base/error.h"
 
 /* While it is held, no time passes for the server: nobody is ended because a machine is slow. */
 static atomic_uint_least64_t held_ns;

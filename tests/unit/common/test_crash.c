@@ -22,9 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/crash.h"
-#include "common/log.h"
-#include "common/seal.h"
+#include "common/process/crash.h"
+#include "common/base/log.h"
+#include "common/process/seal.h"
 
 enum { SAID_MAX = 4096 };
 

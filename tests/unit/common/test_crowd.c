@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "common/crowd.h"
-#include "common/error.h"
+#include "common/net/crowd.h"
+#include "common/base/error.h"
 
 enum { MEMBERS = 300, STEPS = 20000 };
 

@@ -1,4 +1,4 @@
-/* common/dns_servers.h: whom to ask first, with a clock of the test's own. */
+/* common/dns/dns_servers.h: whom to ask first, with a clock of the test's own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "common/dns_servers.h"
+#include "common/dns/dns_servers.h"
 
 static void servers_that_nothing_is_known_of_are_taken_in_order(void **state)
 {

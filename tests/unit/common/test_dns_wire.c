@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
-#include "common/error.h"
+#include "common/dns/dns_wire.h"
+#include "common/base/error.h"
 
 /* The message in memory of its exact size, so that a sanitizer sees a read past the end. */
 static uint8_t *exact(const void *data, size_t len)

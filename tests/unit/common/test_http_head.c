@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "common/http_head.h"
+#include "common/base/error.h"
+#include "common/net/http_head.h"
 
 /* From memory of exactly this size, so that a byte too far is found. */
 static int read_head(const char *text, size_t len, http_head_t *out, char **keep)

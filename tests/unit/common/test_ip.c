@@ -1,4 +1,4 @@
-/* common/ip.h */
+/* common/base/ip.h */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "common/ip.h"
+#include "common/base/error.h"
+#include "common/base/ip.h"
 
 static ip_t ip(const char *text)
 {

@@ -19,9 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "common/file.h"
-#include "common/landlock.h"
+#include "common/base/error.h"
+#include "common/process/file.h"
+#include "common/process/landlock.h"
 
 enum { NEEDS_NET = 4, PORT = 9, OTHER_PORT = 10 };
 

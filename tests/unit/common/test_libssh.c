@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "common/libssh.h"
+#include "common/base/error.h"
+#include "common/ssh/libssh.h"
 
 static void check_order(const char *low, const char *high)
 {

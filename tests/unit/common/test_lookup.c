@@ -1,4 +1,4 @@
-/* common/lookup.h against servers of our own on loopback that answer right, wrong, late or not at all. */
+/* common/dns/lookup.h against servers of our own on loopback that answer right, wrong, late or not at all. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -14,9 +14,9 @@
 
 #include <cmocka.h>
 
-#include "common/dns_channel.h"
-#include "common/error.h"
-#include "common/lookup.h"
+#include "common/dns/dns_channel.h"
+#include "common/base/error.h"
+#include "common/dns/lookup.h"
 
 typedef enum behaviour {
   ANSWER,

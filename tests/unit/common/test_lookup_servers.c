@@ -1,4 +1,4 @@
-/* Which servers common/lookup.c asks, when, and whom it hears: with channels and a clock of the test's
+/* Which servers common/dns/lookup.c asks, when, and whom it hears: with channels and a clock of the test's
  * own, so that each question can be counted and each answer comes when the test says. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,15 +10,15 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
-#include "common/dns_channel.h"
-#include "common/error.h"
-#include "common/log.h"
-#include "common/lookup.h"
+#include "common/base/clock.h"
+#include "common/dns/dns_channel.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/dns/lookup.h"
 
 enum { PLENTY = 2 * LOOKUP_PENDING_MAX + LOOKUP_LATE_MAX + 16 };
 
-/* --- stands in for common/clock.c, common/log.c and common/dns_channel.c --- */
+/* --- stands in for common/base/clock.c, common/base/log.c and common/dns/dns_channel.c --- */
 
 static int lost_told, back_told;
 

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "common/loop.h"
-#include "common/seal.h"
+#include "common/base/error.h"
+#include "common/net/loop.h"
+#include "common/process/seal.h"
 
 static int seal_as_programs_do(void)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/prom_text.h"
+#include "common/net/prom_text.h"
 
 static void a_number_is_its_head_and_one_sample(void **state)
 {

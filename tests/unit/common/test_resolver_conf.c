@@ -1,4 +1,4 @@
-/* common/resolver_conf.h: the one reading of `resolver:`. */
+/* common/dns/resolver_conf.h: the one reading of `resolver:`. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "common/resolver_conf.h"
+#include "common/base/error.h"
+#include "common/dns/resolver_conf.h"
 
 typedef struct file {
   resolver_conf_t resolver;

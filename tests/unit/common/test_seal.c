@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/seal.h"
+#include "common/process/seal.h"
 
 typedef bool (*act_t)(void);
 

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "common/share.h"
+#include "common/base/share.h"
 
 enum { OWNERS_MAX = 200 };
 

@@ -1,8 +1,8 @@
 /* The pump between a libssh client and a libssh server in one process, over a socket pair; the client reads ahead, as the
  * tunnel does, the server does not, as the bastion. The modules are included whole: one limit can only be reached by calling
  * a callback as a hostile peer would make libssh do, and what a wire holds is seen from within alone. */
-#include "common/ssh_pump.c"
-#include "common/ssh_wire.c"
+#include "common/ssh/ssh_pump.c"
+#include "common/ssh/ssh_wire.c"
 
 #include <libssh/server.h>
 #include <setjmp.h>

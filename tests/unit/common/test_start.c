@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bind.h"
-#include "common/error.h"
-#include "common/folders.h"
+#include "common/net/bind.h"
+#include "common/base/error.h"
+#include "common/process/folders.h"
 
 struct dirent *__wrap_readdir(DIR *folder);
 

@@ -1,4 +1,4 @@
-/* common/text.h, common/clock.h, common/reason.h */
+/* common/base/text.h, common/base/clock.h, common/ssh/reason.h */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/reason.h"
-#include "common/text.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/ssh/reason.h"
+#include "common/base/text.h"
 
 static int parse(const char *s, uint64_t max, uint64_t *out)
 {

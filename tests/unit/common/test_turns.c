@@ -1,4 +1,4 @@
-/* common/turns.h, against a naive model: every short sequence of calls, and long random ones. */
+/* common/base/turns.h, against a naive model: every short sequence of calls, and long random ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "common/turns.h"
+#include "common/base/error.h"
+#include "common/base/turns.h"
 
 enum { KEYS = 3, ITEMS = 64 };
 

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
-#include "common/error.h"
+#include "common/dns/dns_wire.h"
+#include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/settings.h"
-#include "resolver/zone_text.h"
+#include "resolver/view/settings.h"
+#include "resolver/zone/zone_text.h"
 
 static int load(const char *name, const char *text, zone_t **zone, diag_t *diag)
 {

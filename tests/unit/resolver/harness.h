@@ -8,10 +8,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/diag.h"
-#include "resolver/answer.h"
-#include "resolver/view.h"
-#include "resolver/zone.h"
+#include "common/base/diag.h"
+#include "resolver/answer/answer.h"
+#include "resolver/view/view.h"
+#include "resolver/zone/zone.h"
 
 enum { HARNESS_TEXT = 1 << 18 };
 

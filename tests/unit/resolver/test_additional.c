@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
+#include "common/dns/dns_wire.h"
 #include "resolver/limits.h"
 
 #define HEAD "$TTL 60\n@ SOA ns admin 7 3600 600 604800 30\n@ NS ns\n"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
+#include "common/dns/dns_wire.h"
 #include "resolver/limits.h"
 
 static const char org_text[] =

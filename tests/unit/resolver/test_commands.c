@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/control.h"
-#include "common/error.h"
-#include "resolver/commands.h"
+#include "common/net/control.h"
+#include "common/base/error.h"
+#include "resolver/cli/commands.h"
 
 int __wrap_control_call(const char *path, const json_t *body, uint64_t timeout_ms, json_t **reply,
                         diag_t *diag);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
-#include "resolver/cookies.h"
+#include "common/dns/dns_wire.h"
+#include "resolver/answer/cookies.h"
 #include "resolver/limits.h"
 
 static size_t allocations;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "resolver/zone_copy.h"
+#include "common/base/error.h"
+#include "resolver/zone/zone_copy.h"
 
 static const char zone_text[] = "$TTL 60\n"
                                 "@ SOA ns hostmaster 7 3600 600 604800 30\n"

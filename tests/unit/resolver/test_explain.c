@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "resolver/explain.h"
+#include "common/base/error.h"
+#include "resolver/control/explain.h"
 #include "resolver/limits.h"
-#include "resolver/matrix.h"
-#include "resolver/snapshot.h"
+#include "resolver/control/matrix.h"
+#include "resolver/view/snapshot.h"
 
 #define CONF                                                                                                 \
   "listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in, out]}\n"                                     \

@@ -8,9 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/dns_wire.h"
+#include "common/dns/dns_wire.h"
 #include "resolver/limits.h"
-#include "resolver/udp.h"
+#include "resolver/io/udp.h"
 
 static unsigned allocations;
 

@@ -13,9 +13,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "common/error.h"
-#include "resolver/keeper.h"
-#include "resolver/saver.h"
+#include "common/base/error.h"
+#include "resolver/control/keeper.h"
+#include "resolver/control/saver.h"
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout);

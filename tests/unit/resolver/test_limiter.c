@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
-#include "common/ip.h"
-#include "resolver/limiter.h"
+#include "common/dns/dns_wire.h"
+#include "common/base/ip.h"
+#include "resolver/answer/limiter.h"
 #include "resolver/limits.h"
 
 static ip_t ip(const char *text)

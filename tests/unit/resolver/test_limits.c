@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/error.h"
+#include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/matrix.h"
-#include "resolver/settings.h"
-#include "resolver/zone_text.h"
+#include "resolver/control/matrix.h"
+#include "resolver/view/settings.h"
+#include "resolver/zone/zone_text.h"
 
 static const char path[] = "test_limits.yaml";
 

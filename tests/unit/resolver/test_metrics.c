@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/error.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/metrics.h"
+#include "resolver/control/metrics.h"
 
 static char address[ENDPOINT_TEXT_MAX]; /* one that no other run of this test has */
 

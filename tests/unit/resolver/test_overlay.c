@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "common/dns_wire.h"
+#include "common/dns/dns_wire.h"
 
 #define HEAD(serial) "$TTL 60\n@ SOA ns admin " serial " 3600 600 604800 30\n@ NS ns\n"
 

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/error.h"
-#include "common/file.h"
+#include "common/base/error.h"
+#include "common/process/file.h"
 #include "resolver/limits.h"
-#include "resolver/query_log.h"
+#include "resolver/answer/query_log.h"
 
 static const char path[] = "test_query_log.json";
 

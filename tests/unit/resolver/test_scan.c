@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/error.h"
+#include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/scan.h"
+#include "resolver/zone/scan.h"
 
 /* All entries as "LINE[+]: word|word" a line, '+' for a blank owner; or the error's message. */
 static const char *scan_text(const char *text, size_t len)

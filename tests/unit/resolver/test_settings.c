@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "resolver/settings.h"
-#include "resolver/snapshot.h"
+#include "resolver/view/settings.h"
+#include "resolver/view/snapshot.h"
 
 static const char conf_path_[] = "test_settings.yaml";
 

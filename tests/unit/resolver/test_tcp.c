@@ -9,11 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/ip.h"
+#include "common/base/ip.h"
 #include "resolver/limits.h"
-#include "resolver/snapshot.h"
-#include "resolver/sockets.h"
-#include "resolver/tcp.h"
+#include "resolver/view/snapshot.h"
+#include "resolver/io/sockets.h"
+#include "resolver/io/tcp.h"
 
 /* The clock that connections are judged by, as far ahead as a test says. */
 static uint64_t ahead_ms;

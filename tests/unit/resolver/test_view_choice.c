@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/error.h"
-#include "resolver/networks.h"
-#include "resolver/view_choice.h"
+#include "common/base/error.h"
+#include "resolver/view/networks.h"
+#include "resolver/view/view_choice.h"
 
 enum { BITS = 5, SPACE = 1 << BITS, NETS = 2 * SPACE - 1 };
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "resolver/walls.h"
+#include "resolver/control/walls.h"
 
 /* The child's status after it sealed itself and did what try does; its result is the exit status. */
 static int sealed(int (*try)(void))

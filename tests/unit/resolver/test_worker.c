@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "resolver/worker.h"
+#include "resolver/io/worker.h"
 
 enum { PATIENCE_MS = 120000 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dns_wire.h"
+#include "common/dns/dns_wire.h"
 #include "resolver/limits.h"
 
 #define HEAD "@ 60 SOA ns admin 7 3600 600 604800 30\n@ 60 NS ns\nns 60 A 192.0.2.1\n"

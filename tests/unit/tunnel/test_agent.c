@@ -1,13 +1,13 @@
 /* The relay between libssh and the user's agent, before agents that hang. agent.c is included whole, with
  * time limits that a test can wait for; the real ones are checked to be what the README says. */
-#include "tunnel/agent.h"
+#include "tunnel/session/agent.h"
 
 #include <assert.h>
 
 static_assert(AGENT_LIST_MS == 2000 && AGENT_SIGN_MS == 60000, "the README has these");
 #define AGENT_LIST_MS 200
 #define AGENT_SIGN_MS 300
-#include "tunnel/agent.c"
+#include "tunnel/session/agent.c"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -15,7 +15,7 @@ static_assert(AGENT_LIST_MS == 2000 && AGENT_SIGN_MS == 60000, "the README has t
 
 #include <cmocka.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum { PATIENCE_MS = 120000 };
 

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "tunnel/alive.h"
-#include "tunnel/backoff.h"
+#include "tunnel/session/alive.h"
+#include "tunnel/session/backoff.h"
 
 static void test_bytes_are_life(void **state)
 {

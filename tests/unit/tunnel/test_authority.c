@@ -1,5 +1,5 @@
 /* What a host certificate says, once its signature is known to be right. */
-#include "tunnel/authority.h"
+#include "tunnel/session/authority.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/capture.h"
+#include "tunnel/session/capture.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 200 };
 

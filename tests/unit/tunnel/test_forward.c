@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "tunnel/forward.h"
+#include "common/base/error.h"
+#include "tunnel/session/forward.h"
 
 static void expect(const char *text, const char *bind, unsigned port, const char *target,
                    unsigned target_port)

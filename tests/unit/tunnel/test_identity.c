@@ -1,5 +1,5 @@
 /* Identity files as people have them, made by ssh-keygen. */
-#include "tunnel/identity.h"
+#include "tunnel/session/identity.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/capture.h"
+#include "tunnel/session/capture.h"
 
 static char folder[64];
 static char path[96];

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tunnel/later.h"
+#include "tunnel/session/later.h"
 
 static int say(void *ctx)
 {

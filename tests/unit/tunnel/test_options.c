@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "tunnel/options.h"
+#include "common/base/error.h"
+#include "tunnel/cli/options.h"
 
 static char folder[] = "/tmp/smpl-options-XXXXXX";
 static char file[64];

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "tunnel/pkcs8.h"
+#include "tunnel/session/pkcs8.h"
 
 static char *pem_of(EVP_PKEY *pkey, const char *passphrase)
 {

@@ -13,11 +13,11 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "tunnel/capture.h"
-#include "tunnel/identity.h"
-#include "tunnel/known_command.h"
-#include "tunnel/revoked.h"
+#include "common/base/error.h"
+#include "tunnel/session/capture.h"
+#include "tunnel/session/identity.h"
+#include "tunnel/session/known_command.h"
+#include "tunnel/session/revoked.h"
 
 static struct {
   int count; /* of the programs run */

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/prompt.h"
+#include "tunnel/session/prompt.h"
 
 enum { FINE = 0, NOT_ENDED = 10, LEFT = 20, ECHOES_NOT = 30 };
 

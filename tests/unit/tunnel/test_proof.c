@@ -1,5 +1,5 @@
 /* Finding, in the first bytes of a server, how it proved its host key. */
-#include "tunnel/proof.h"
+#include "tunnel/session/proof.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,8 +10,8 @@
 
 #include <libssh/libssh.h>
 
-#include "common/error.h"
-#include "tunnel/tunnel_state.h"
+#include "common/base/error.h"
+#include "tunnel/run/tunnel_state.h"
 
 /* ---- the session ---- */
 
@@ -154,8 +154,8 @@ void tunnel_hurry(tunnel_t *t)
 #define ask_is_bastion           fake_is_bastion
 #define tunnel_fail              fake_fail
 #define say_event                fake_event
-#include "tunnel/carry.c"
-#include "tunnel/learn.c"
+#include "tunnel/local/carry.c"
+#include "tunnel/run/learn.c"
 
 #include <cmocka.h>
 

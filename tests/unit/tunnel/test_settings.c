@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "tunnel/agent.h"
-#include "tunnel/certificate.h"
-#include "tunnel/settings.h"
+#include "tunnel/session/agent.h"
+#include "tunnel/session/certificate.h"
+#include "tunnel/session/settings.h"
 
 static void take(const options_t *o, settings_t *s, const char *const *lines)
 {

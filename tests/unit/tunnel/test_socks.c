@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/socks.h"
+#include "tunnel/local/socks.h"
 
 /* Feeds bytes as they are wanted; returns how the last step went, *used how many were taken. */
 static socks_step_t feed(socks_t *s, const void *data, size_t len, size_t *used)

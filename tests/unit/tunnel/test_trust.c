@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "common/error.h"
-#include "tunnel/trust.h"
+#include "common/base/error.h"
+#include "tunnel/session/trust.h"
 
 typedef struct fixture {
   char folder[32];

@@ -1,0 +1,242 @@
+#include "app/http/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/http/conn.h"
+#include "common/net/prom_text.h"
+
+enum { STATM_MAX = 256 }; /* bytes: seven numbers */
+
+/* Microseconds, upper bounds. */
+static const uint64_t bounds[METRICS_BUCKETS] = {100,   250,   500,    1000,   2500,    5000,   10000,
+                                                 25000, 50000, 100000, 500000, 1000000, 5000000};
+
+void metrics_count(listener_stats_t *stats, const admit_t *admit, int status, size_t bytes, uint64_t us)
+{
+  if (status > 0 && status < METRICS_STATUSES)
+    stats->statuses[status]++;
+  stats->bytes += bytes;
+  if (admit->verdict != ADMIT_OK) {
+    stats->refused[admit->verdict]++;
+    if (admit->verdict == ADMIT_GATE)
+      stats->malformed[admit->gate]++;
+    return;
+  }
+  size_t i = 0;
+  while (i < METRICS_BUCKETS && us > bounds[i])
+    i++;
+  stats->buckets[i]++;
+  stats->us += us;
+}
+
+void metrics_count_closed(listener_stats_t *stats, const char *reason)
+{
+  for (size_t i = 0; i < METRICS_CLOSED_MAX; i++) {
+    if (stats->closed[i].reason == NULL)
+      stats->closed[i].reason = reason;
+    if (strcmp(stats->closed[i].reason, reason) == 0) {
+      stats->closed[i].count++;
+      return;
+    }
+  }
+}
+
+/* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
+
+static void put_statuses(FILE *f, const listener_t *l)
+{
+  for (int i = 0; i < METRICS_STATUSES; i++)
+    if (l->stats.statuses[i] > 0)
+      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", l->conf->name, i,
+              l->stats.statuses[i]);
+}
+
+static void put_refusal(FILE *f, const listener_t *l, const admit_t *why, uint64_t count)
+{
+  if (count > 0)
+    fprintf(f, "smpl_app_refused_total{listener=\"%s\",class=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+            l->conf->name, admit_class(why), admit_reason(why), count);
+}
+
+static void put_refusals(FILE *f, const listener_t *l)
+{
+  for (unsigned i = ADMIT_GATE + 1; i < ADMIT_COUNT; i++)
+    put_refusal(f, l, &(admit_t){.verdict = (admit_verdict_t)i}, l->stats.refused[i]);
+  for (unsigned i = 0; i < GATE_COUNT; i++)
+    put_refusal(f, l, &(admit_t){.verdict = ADMIT_GATE, .gate = (gate_verdict_t)i}, l->stats.malformed[i]);
+}
+
+static void put_closed(FILE *f, const listener_t *l)
+{
+  for (size_t i = 0; i < METRICS_CLOSED_MAX && l->stats.closed[i].reason != NULL; i++)
+    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
+            l->stats.closed[i].reason, l->stats.closed[i].count);
+}
+
+static void put_times(FILE *f, const listener_t *l)
+{
+  const listener_stats_t *s = &l->stats;
+  uint64_t sum = 0;
+  for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+    sum += s->buckets[i];
+    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n", l->conf->name,
+            (double)bounds[i] / 1e6, sum);
+  }
+  sum += s->buckets[METRICS_BUCKETS];
+  fprintf(f,
+          "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"+Inf\"} %" PRIu64
+          "\nsmpl_app_request_seconds_sum{listener=\"%s\"} "
+          "%g\nsmpl_app_request_seconds_count{listener=\"%s\"} %" PRIu64 "\n",
+          l->conf->name, sum, l->conf->name, (double)s->us / 1e6, l->conf->name, sum);
+}
+
+static void put_accepted(FILE *f, const listener_t *l)
+{
+  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.accepted);
+}
+
+static void put_connections(FILE *f, const listener_t *l)
+{
+  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", l->conf->name, l->connections);
+}
+
+/* Only where there are balancers. */
+static void put_unnamed(FILE *f, const listener_t *l)
+{
+  static const char *const reasons[] = {"missing", "malformed"};
+  for (size_t i = 0; i < 2 && l->front->balancer_count > 0; i++)
+    fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
+            reasons[i], l->stats.unnamed[i]);
+}
+
+static void put_bytes(FILE *f, const listener_t *l)
+{
+  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.bytes);
+}
+
+static void put_handshakes(FILE *f, const listener_t *l)
+{
+  if (l->conf->tls != NULL)
+    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", l->conf->name, l->handshakes);
+}
+
+static void put_certificate(FILE *f, const listener_t *l)
+{
+  if (l->conf->tls != NULL)
+    fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n", l->conf->name,
+            tls_ends(l->conf->tls));
+}
+
+typedef struct family {
+  const char *name, *type, *help;
+  void (*put)(FILE *f, const listener_t *listener);
+} family_t;
+
+static const family_t families[] = {
+    {"smpl_app_requests_total", "counter", "Requests answered, by http listener and status.", put_statuses},
+    {"smpl_app_refused_total", "counter", "Requests refused before a handler had them, by class and reason.",
+     put_refusals},
+    {"smpl_app_closed_total", "counter", "Connections closed without an answer, by reason.", put_closed},
+    {"smpl_app_request_seconds", "histogram", "From the end of a head to the answer, of admitted requests.",
+     put_times},
+    {"smpl_app_sent_bytes_total", "counter", "Bytes of bodies of answers.", put_bytes},
+    {"smpl_app_unnamed_sources_total", "counter",
+     "Requests of balancers whose X-Forwarded-For names no source: counted as the balancer's own.",
+     put_unnamed},
+    {"smpl_app_accepted_total", "counter", "Connections accepted.", put_accepted},
+    {"smpl_app_connections", "gauge", "Connections open.", put_connections},
+    {"smpl_app_handshakes", "gauge", "TLS handshakes under way.", put_handshakes},
+    {"smpl_app_certificate_expiry_timestamp_seconds", "gauge", "When the certificate expires.",
+     put_certificate},
+};
+
+static void put_bodies(FILE *f, parse_counts_t bodies)
+{
+  prom_head(f, "smpl_app_bodies_parsed_total", "counter",
+            "Bodies parsed, small ones on the loop and others by threads.");
+  fprintf(f,
+          "smpl_app_bodies_parsed_total{by=\"loop\"} %" PRIu64
+          "\nsmpl_app_bodies_parsed_total{by=\"thread\"} %" PRIu64 "\n",
+          bodies.here, bodies.there);
+  prom_number(f, "smpl_app_bodies_waiting", "gauge", "Bodies that wait for their turn to be parsed.",
+              (double)bodies.waiting);
+  prom_number(f, "smpl_app_bodies_held", "gauge", "Bodies parsed by threads and not freed.",
+              (double)bodies.parsed);
+}
+
+static void put_front(FILE *f, const front_t *front)
+{
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    prom_head(f, families[i].name, families[i].type, families[i].help);
+    for (size_t j = 0; j < front->listener_count; j++)
+      families[i].put(f, &front->listeners[j]);
+  }
+  prom_number(f, "smpl_app_connections_max", "gauge", "Connections that each http listener may have.",
+              (double)front->limits.connections);
+  prom_number(f, "smpl_app_requests_under_way", "gauge", "Requests that a handler has not answered yet.",
+              (double)front->owed);
+  prom_head(f, "smpl_app_held_bytes", "gauge",
+            "Bytes held for slow peers: unfinished heads and bodies, answers not taken.");
+  fprintf(f, "smpl_app_held_bytes{kind=\"heads\"} %zu\n", room_held(front->room, ROOM_HEADS));
+  fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
+          room_held(front->room, ROOM_BODIES), room_held(front->room, ROOM_REPLIES));
+  prom_number(f, "smpl_app_json_values", "gauge",
+              "Parsed JSON values of all small bodies of requests under way.", (double)front->values);
+  put_bodies(f, parse_counts(front->parse));
+  prom_number(f, "smpl_app_access_log_lost_bytes", "gauge",
+              "Bytes that the access log has lost since it was written last.",
+              (double)access_lost(front->access));
+}
+
+static void put_process(FILE *f, int statm)
+{
+  struct rusage usage;
+  char text[STATM_MAX];
+  long pages = 0;
+  ssize_t n = statm > 0 ? pread(statm, text, sizeof text - 1, 0) : 0;
+  text[n > 0 ? n : 0] = '\0';
+  if (sscanf(text, "%*d %ld", &pages) == 1)
+    prom_number(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                (double)pages * (double)sysconf(_SC_PAGESIZE));
+  if (getrusage(RUSAGE_SELF, &usage) == 0)
+    prom_number(f, "process_cpu_seconds_total", "counter", "Time on the processor.",
+                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+}
+
+/* What only grows is named so (https://prometheus.io/docs/practices/naming/). */
+static void put_number(void *ctx, const char *name, const char *help, double value)
+{
+  static const char total[] = "_total";
+  size_t len = strlen(name), tail = sizeof total - 1;
+  bool counter = len > tail && strcmp(name + len - tail, total) == 0;
+  prom_number(ctx, name, counter ? "counter" : "gauge", help, value);
+}
+
+char *metrics_text(const service_t *service, const program_t *program, size_t *len)
+{
+  char *text = NULL;
+  FILE *f = open_memstream(&text, len);
+  if (f == NULL)
+    return NULL;
+  prom_program(f, &program->about);
+  prom_number(f, "smpl_app_draining", "gauge", "1 once the service is told to end.", program->leaving);
+  prom_number(f, "smpl_app_restart_needed", "gauge",
+              "1 while the configuration that was read last has what a restart alone puts in force.",
+              program->restart);
+  if (program->front != NULL)
+    put_front(f, program->front);
+  if (service->gauges != NULL && program->service != NULL)
+    service->gauges(program->service, put_number, f);
+  put_process(f, program->statm);
+  if (fclose(f) != 0) {
+    free(text);
+    return NULL;
+  }
+  return text;
+}

@@ -1,0 +1,80 @@
+/* The configuration file of smpl-app: read, checked, and turned into what the http listeners need. */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "app/program/built_in.h"
+#include "app/http/front.h"
+#include "app/http/handler.h"
+#include "app/http/internal_keys.h"
+#include "common/conf/conf.h"
+#include "common/base/diag.h"
+#include "common/base/ip.h"
+#include "common/dns/resolver_conf.h"
+
+typedef struct listener_settings {
+  const char *name;
+  endpoint_t address;
+  conf_list_t rules;   /* rule_t */
+  conf_list_t clients; /* ip_net_t */
+  conf_list_t hosts;   /* const char * */
+  struct {
+    const char *certificate, *key; /* NULL: plain HTTP */
+  } tls;
+} listener_settings_t;
+
+typedef struct settings {
+  conf_t *conf;
+  const char *service_name;
+  const service_t *service;
+  conf_list_t listeners; /* listener_settings_t */
+  conf_list_t balancers; /* ip_net_t */
+  const char *database;
+  char database_place[PATH_MAX]; /* where the file says so: "file:line:col" */
+  const char *revocations;       /* NULL: no such file */
+  const char *accounts_url;      /* NULL unless given */
+  conf_list_t sisters;           /* const char * */
+  const char **sister_urls;      /* the same, ending with NULL */
+  resolver_conf_t resolver;      /* no servers: not given */
+  internal_key_t *internal_keys; /* accepted */
+  size_t internal_key_count;
+  const char *internal_key_file;      /* NULL: none */
+  char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
+  const char *access_log;             /* NULL: standard output */
+  bool free_bind;                     /* addresses that are not there yet are bound all the same */
+  bool core_dumps;                    /* harden_core_dumps */
+  char control_place[PATH_MAX];
+  const char *control;                /* socket; NULL: none */
+  char service_place[PATH_MAX];       /* where the file says so: "file:line:col" */
+  uint64_t drain_lag_ms;              /* served on after SIGTERM */
+  uint64_t drain_finish_ms;           /* and then for what is under way */
+  uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
+} settings_t;
+
+/* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */
+int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
+/* Says what the service refuses to everybody, or will be refused by its sisters, for want of internal keys: a sentence a
+ * call. */
+void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx);
+/* Of these, what the service refuses to everybody. */
+void settings_each_caller_warning(const settings_t *settings, void (*say)(void *ctx, const char *text),
+                                  void *ctx);
+/* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
+int settings_check_database(const settings_t *settings, diag_t *diag);
+/* Whether the control socket could be opened: its folder is there, and nothing but a socket has its name. */
+int settings_check_control(const settings_t *settings, diag_t *diag);
+void settings_free(settings_t *settings);
+
+/* What a service is opened with, but for loop and lookup; borrowed from settings. */
+service_env_t settings_env(const settings_t *settings);
+
+/* The keys of the file, one after the other; NULL after the last. */
+const char *settings_key(size_t index);
+
+/* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal listener's
+ * address, its clients). *out has settings->listeners.count entries. */
+int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
+                       listener_conf_t **out, diag_t *diag);
+void settings_listeners_free(listener_conf_t *listeners, size_t count);

@@ -1,0 +1,26 @@
+/* The few signed fields of a public-key login that the broker reads: session id and SSH_MSG_USERAUTH_REQUEST
+ * (RFC 4252 §7). Pure, fuzzed: of everything a client sends, this alone is taken apart outside a worker. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bastion/contract/msg.h"
+#include "bastion/contract/wire.h"
+
+enum { SESSION_HASH_MAX = 64 }; /* bytes of an exchange hash: SHA-256, -384 or -512 */
+
+typedef struct signedreq {
+  wire_slice_t session_hash;
+  char user[MSG_USER_MAX];
+  wire_slice_t algorithm;
+  wire_slice_t key; /* public key blob */
+} signedreq_t;
+
+/* Slices point into data. SMPL_EPROTO unless it is exactly such a request, for service ssh-connection, method
+ * publickey, with a signature, and nothing behind it. */
+int signedreq_parse(const uint8_t *data, size_t len, signedreq_t *out);
+
+/* Writes the same bytes for a user and key on file. SMPL_ELIMIT if they do not fit in cap. */
+int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key,
+                    uint8_t *out, size_t cap, size_t *len);

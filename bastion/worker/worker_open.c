@@ -1,0 +1,387 @@
+/* Channels: direct-tcpip is the broker's to answer, a session channel speaks smpl-control and nothing else,
+ * and everything beside these two is refused and told. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SSH_SUPPRESS_DEPRECATED
+#include "bastion/worker/worker_state.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+static void refuse(ssh_message message)
+{
+  ssh_message_reply_default(message);
+  ssh_message_free(message);
+}
+
+static bool full(const worker_t *w)
+{
+  return ssh_pump_count(w->pump) + w->open_count >= w->limits.channels_max;
+}
+
+/* A busy client is no enemy: its next connection may be let in again. */
+static void note_full(worker_t *w, const char *what)
+{
+  if (w->full_notes++ < WORKER_FULL_NOTES_MAX)
+    worker_note(w, REASON_TOO_MANY_CHANNELS, what);
+}
+
+/* ---- forwarded connections ---- */
+
+static void send_traffic(worker_channel_t *c, msg_type_t type, reason_t reason, const ssh_pump_bytes_t *bytes)
+{
+  worker_t *w = c->worker;
+  msg_t m;
+  msg_init(&m, type, 0, worker_pair_session(w->pair));
+  m.traffic.channel = c->number;
+  m.traffic.reason = reason;
+  m.traffic.bytes_up = bytes->in;
+  m.traffic.bytes_down = bytes->out;
+  worker_pair_send(w->pair, &m);
+}
+
+static reason_t reason_of(ssh_pump_end_t end)
+{
+  switch (end) {
+  case SSH_PUMP_END_SOCKET_BROKE:
+    return REASON_TARGET_RESET;
+  case SSH_PUMP_END_PEER_CLOSED:
+    return REASON_CLIENT_RESET;
+  case SSH_PUMP_END_SESSION:
+    return REASON_SESSION_ENDED;
+  case SSH_PUMP_END_FINISHED:
+  case SSH_PUMP_END_DROPPED:
+    break;
+  }
+  return REASON_CHANNEL_CLOSED;
+}
+
+static void on_channel_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                           const ssh_pump_bytes_t *bytes)
+{
+  (void)ch;
+  worker_channel_t *c = ctx;
+  send_traffic(c, MSG_CHANNEL_END, reason_of(end), bytes);
+  free(c);
+}
+
+static void on_each_traffic(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes)
+{
+  worker_t *w = ctx;
+  for (worker_control_t *c = w->controls; c; c = c->next) {
+    if (c->channel == ch)
+      return;
+  }
+  worker_channel_t *c = ssh_pump_context(ch);
+  if (bytes->in + bytes->out == c->told)
+    return;
+  c->told = bytes->in + bytes->out;
+  send_traffic(c, MSG_TRAFFIC, REASON_NONE, bytes);
+}
+
+void worker_tell_traffic(worker_t *w)
+{
+  ssh_pump_each(w->pump, on_each_traffic, w);
+}
+
+/* A question to the broker about the nth channel; the host is still to be put in. */
+static void compose_open(const worker_t *w, ssh_message message, uint32_t nth, msg_t *m)
+{
+  const char *from = ssh_message_channel_request_open_originator(message);
+  msg_init(m, MSG_OPEN, worker_pair_number(w->pair), worker_pair_session(w->pair));
+  m->open.nth = nth;
+  m->open.port = (uint32_t)ssh_message_channel_request_open_destination_port(message) & 0xffff;
+  if (from)
+    text_escape(m->open.originator, sizeof m->open.originator, from, strnlen(from, MSG_HOST_MAX));
+  m->open.originator_port = (uint32_t)ssh_message_channel_request_open_originator_port(message) & 0xffff;
+}
+
+/* The broker answers the client's question why: so it is told, before the client is. */
+static void turn_away(worker_t *w, ssh_message message, uint32_t nth, reason_t reason)
+{
+  const char *host = ssh_message_channel_request_open_destination(message);
+  size_t len = host ? strlen(host) : 0;
+  msg_t m;
+  compose_open(w, message, nth, &m);
+  m.open.turned_away = reason;
+  if (len < MSG_HOST_MAX)
+    memcpy(m.open.host, host ? host : "", len);
+  else
+    text_escape(m.open.host, sizeof m.open.host, host, MSG_HOST_MAX - 1);
+  worker_pair_send(w->pair, &m);
+  refuse(message);
+}
+
+static void open_direct(worker_t *w, ssh_message message)
+{
+  const char *host = ssh_message_channel_request_open_destination(message);
+  size_t len = host ? strlen(host) : 0;
+  uint32_t nth = ++w->asked;
+  if (full(w)) {
+    note_full(w, host ? host : "");
+    turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
+    return;
+  }
+  worker_open_t *o = len > 0 && len < MSG_HOST_MAX ? calloc(1, sizeof *o) : NULL;
+  if (!o) {
+    worker_note(w, REASON_BAD_TARGET, host ? host : "");
+    turn_away(w, message, nth, REASON_BAD_TARGET);
+    return;
+  }
+  msg_t m;
+  compose_open(w, message, nth, &m);
+  memcpy(m.open.host, host, len);
+  o->request = m.h.request;
+  o->nth = nth;
+  o->message = message;
+  o->next = w->opens;
+  w->opens = o;
+  w->open_count++;
+  worker_pair_send(w->pair, &m);
+}
+
+static ssh_message take_open(worker_t *w, uint32_t request, uint32_t *nth)
+{
+  for (worker_open_t **at = &w->opens; *at; at = &(*at)->next) {
+    worker_open_t *o = *at;
+    if (o->request != request)
+      continue;
+    ssh_message message = o->message;
+    *nth = o->nth;
+    *at = o->next;
+    w->open_count--;
+    free(o);
+    return message;
+  }
+  return NULL;
+}
+
+/* The broker counts the channel as open: it is told that it is not. */
+static void give_up(worker_t *w, uint32_t number, int fd, reason_t reason)
+{
+  worker_channel_t c = {.worker = w, .number = number};
+  if (fd >= 0)
+    close(fd);
+  send_traffic(&c, MSG_CHANNEL_END, reason, &(ssh_pump_bytes_t){0});
+}
+
+static bool start_channel(worker_t *w, uint32_t number, ssh_message message, int fd)
+{
+  worker_channel_t *c = calloc(1, sizeof *c);
+  ssh_channel ssh = c ? ssh_message_channel_request_open_reply_accept(message) : NULL;
+  if (!ssh) {
+    free(c);
+    return false;
+  }
+  c->worker = w;
+  c->number = number;
+  if (ssh_pump_add(w->pump, ssh, fd, on_channel_end, c, NULL) != SMPL_OK) {
+    ssh_channel_close(ssh);
+    ssh_channel_free(ssh);
+    free(c);
+    return false;
+  }
+  return true;
+}
+
+void worker_open_answer(worker_t *w, const msg_t *m, int fd)
+{
+  uint32_t nth = 0;
+  ssh_message message = take_open(w, m->h.request, &nth);
+  if (m->h.type == MSG_REFUSED || !message) {
+    if (message)
+      refuse(message);
+    if (fd >= 0)
+      close(fd);
+    return;
+  }
+  if (fd < 0) { /* dropped by the kernel: our limit of descriptors */
+    turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
+    give_up(w, m->opened.channel, fd, REASON_TOO_MANY_CHANNELS);
+    return;
+  }
+  if (!start_channel(w, m->opened.channel, message, fd))
+    give_up(w, m->opened.channel, fd, REASON_CLIENT_RESET);
+  ssh_message_free(message);
+}
+
+/* ---- smpl-control ---- */
+
+static void finish_if_answered(worker_control_t *c)
+{
+  if (!c->peer_ended || c->pending > 0)
+    return;
+  if (c->speaks)                                     /* a shell that was refused has no good end to report */
+    ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
+  ssh_pump_finish_lines(c->channel);
+}
+
+static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
+{
+  worker_control_t *c = ctx;
+  if (!c->speaks)
+    worker_drain_peer(
+        c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
+  if (!line) {
+    c->peer_ended = true;
+    finish_if_answered(c);
+    return;
+  }
+  if (!c->speaks || len >= MSG_JSON_MAX || c->pending == WORKER_CONTROL_PENDING_MAX) {
+    ssh_pump_drop(ch);
+    return;
+  }
+  worker_t *w = c->worker;
+  msg_t m;
+  msg_init(&m, MSG_CONTROL, worker_pair_number(w->pair), worker_pair_session(w->pair));
+  m.json.control = c->number;
+  /* A NUL inside the line ends it: the rest is nothing that JSON could hold. */
+  m.json.len = (uint32_t)strnlen(line, len);
+  memcpy(m.json.json, line, m.json.len);
+  m.json.json[m.json.len] = '\0';
+  c->pending++;
+  worker_pair_send(w->pair, &m);
+}
+
+static void on_control_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
+                           const ssh_pump_bytes_t *bytes)
+{
+  (void)ch;
+  (void)end;
+  (void)bytes;
+  worker_control_t *c = ctx;
+  for (worker_control_t **at = &c->worker->controls; *at; at = &(*at)->next) {
+    if (*at == c) {
+      *at = c->next;
+      break;
+    }
+  }
+  c->worker->control_count--;
+  free(c);
+}
+
+void worker_control_answer(worker_t *w, const msg_t *m)
+{
+  for (worker_control_t *c = w->controls; c; c = c->next) {
+    if (c->number != m->json.control)
+      continue;
+    if (c->pending > 0)
+      c->pending--;
+    if (ssh_pump_send_line(c->channel, m->json.json, m->json.len) == SMPL_ELIMIT)
+      ssh_pump_drop(c->channel); /* asks, and does not read the answers */
+    finish_if_answered(c);
+    return;
+  }
+}
+
+static void open_session(worker_t *w, ssh_message message)
+{
+  worker_control_t *c = NULL;
+  if (!full(w) && w->control_count < WORKER_CONTROLS_MAX)
+    c = calloc(1, sizeof *c);
+  if (!c) {
+    note_full(w, "session");
+    refuse(message);
+    return;
+  }
+  c->worker = w;
+  c->number = ++w->control_number;
+  c->ssh = ssh_message_channel_request_open_reply_accept(message);
+  ssh_message_free(message);
+  if (!c->ssh) {
+    free(c);
+    return;
+  }
+  if (ssh_pump_add_lines(w->pump, c->ssh, on_control_line, on_control_end, c, &c->channel) != SMPL_OK) {
+    ssh_channel_free(c->ssh);
+    free(c);
+    return;
+  }
+  c->next = w->controls;
+  w->controls = c;
+  w->control_count++;
+}
+
+/* ---- what the peer asks for ---- */
+
+void worker_open_channel(worker_t *w, ssh_message message)
+{
+  switch (ssh_message_subtype(message)) {
+  case SSH_CHANNEL_DIRECT_TCPIP:
+    open_direct(w, message);
+    return;
+  case SSH_CHANNEL_SESSION:
+    open_session(w, message);
+    return;
+  case SSH_CHANNEL_X11:
+    worker_note(w, REASON_NOT_OFFERED, "x11 channel");
+    break;
+  case SSH_CHANNEL_AUTH_AGENT:
+    worker_note(w, REASON_NOT_OFFERED, "agent channel");
+    break;
+  case SSH_CHANNEL_FORWARDED_TCPIP:
+    worker_note(w, REASON_NOT_OFFERED, "forwarded-tcpip channel");
+    break;
+  default:
+    worker_note(w, REASON_NOT_OFFERED, "channel of an unknown type");
+  }
+  refuse(message);
+}
+
+static worker_control_t *control_of(worker_t *w, ssh_channel channel)
+{
+  for (worker_control_t *c = w->controls; c; c = c->next) {
+    if (c->ssh == channel)
+      return c;
+  }
+  return NULL;
+}
+
+static void describe(ssh_message message, char *what, size_t cap)
+{
+  switch (ssh_message_subtype(message)) {
+  case SSH_CHANNEL_REQUEST_SHELL:
+    snprintf(what, cap, "shell");
+    return;
+  case SSH_CHANNEL_REQUEST_PTY:
+    snprintf(what, cap, "pty");
+    return;
+  case SSH_CHANNEL_REQUEST_EXEC:
+    snprintf(what, cap, "exec %.200s", ssh_message_channel_request_command(message));
+    return;
+  case SSH_CHANNEL_REQUEST_ENV:
+    snprintf(what, cap, "env %.100s", ssh_message_channel_request_env_name(message));
+    return;
+  case SSH_CHANNEL_REQUEST_SUBSYSTEM:
+    snprintf(what, cap, "subsystem %.100s", ssh_message_channel_request_subsystem(message));
+    return;
+  case SSH_CHANNEL_REQUEST_X11:
+    snprintf(what, cap, "x11 forwarding");
+    return;
+  case SSH_CHANNEL_REQUEST_WINDOW_CHANGE:
+    what[0] = '\0'; /* follows a pty that was refused: not worth a record */
+    return;
+  default: /* PuTTY measures its window with such, for as long as it downloads */
+    what[0] = '\0';
+  }
+}
+
+void worker_channel_request(worker_t *w, ssh_message message)
+{
+  worker_control_t *c = control_of(w, ssh_message_channel_request_channel(message));
+  bool subsystem = ssh_message_subtype(message) == SSH_CHANNEL_REQUEST_SUBSYSTEM;
+  if (c && !c->speaks && subsystem &&
+      strcmp(ssh_message_channel_request_subsystem(message), "smpl-control") == 0) {
+    c->speaks = true;
+    ssh_message_channel_request_reply_success(message);
+    ssh_message_free(message);
+    return;
+  }
+  char what[256];
+  describe(message, what, sizeof what);
+  refuse(message);
+  if (what[0])
+    worker_note(w, REASON_NOT_OFFERED, what);
+}

@@ -1,0 +1,517 @@
+#include "resolver/io/tcp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/net/crowd.h"
+#include "common/base/error.h"
+#include "common/base/ip.h"
+#include "common/base/turns.h"
+#include "resolver/limits.h"
+#include "resolver/answer/respond.h"
+
+enum {
+  FRAME = 2,                                      /* the length before a message */
+  IN_SIZE = FRAME + MESSAGE_MAX + TCP_TURN_BYTES, /* what was kept of one message, and what one read adds */
+  OUT_SIZE = 2 * (FRAME + MESSAGE_MAX),           /* answers of one turn */
+  KEPT_STEP = 256,                                /* bytes by which what is kept grows */
+  V6_NET = 6,                                     /* bytes of an address: /48 */
+  ACCEPTS_MAX = 64,                               /* connections taken in one go */
+};
+
+/* Bytes that are kept until later. */
+typedef struct kept {
+  uint8_t *data;
+  size_t len, size;
+} kept_t;
+
+struct tcp_conn {
+  int fd; /* -1: closed, freed by the next sweep */
+  size_t listener;
+  ip_t peer;
+  uint64_t born_ms, active_ms;
+  tcp_conn_t *prev, *next; /* by active_ms, ascending; or the list of closed ones */
+  crowd_member_t place;    /* renewed with active_ms */
+  crowd_member_t memory;   /* in the crowd while it keeps bytes */
+  kept_t in;               /* what came and was not answered yet */
+  kept_t out;              /* answers not taken yet */
+  turns_item_t turn;
+  bool waiting; /* for its turn */
+  bool more;    /* in holds questions that wait for the next turn */
+  bool hung_up; /* epoll says that the peer has ended: it is read to the end */
+  bool ending;  /* the peer will send no more, or nothing that is listened to */
+};
+
+struct tcp {
+  int epoll_fd;
+  int spare_fd; /* given up when descriptors run out, to take a connection and end it */
+  responder_t *responder;
+  size_t conns_max, buffers_max;
+  atomic_size_t count;
+  tcp_conn_t *first, *last, *closed;
+  crowd_t *places; /* connections, of an address in the same order */
+  crowd_t *memory; /* bytes of kept_t; of an address, who keeps something for longest is the first */
+  uint64_t now_ms;
+  bool draining;
+  turns_t *turns; /* connections that wait for one */
+  uint8_t in[IN_SIZE];
+  uint8_t out[OUT_SIZE];
+};
+
+tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t buffers_max)
+{
+  tcp_t *t = calloc(1, sizeof *t);
+  if (t == NULL)
+    return NULL;
+  t->epoll_fd = epoll_fd;
+  t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  t->responder = responder;
+  t->conns_max = conns_max;
+  t->buffers_max = buffers_max;
+  t->places = crowd_new();
+  t->memory = crowd_new();
+  t->turns = turns_new(&(turns_conf_t){.places = conns_max + 1});
+  if (t->places == NULL || t->memory == NULL || t->turns == NULL) {
+    tcp_free(t);
+    return NULL;
+  }
+  return t;
+}
+
+static void unlink_conn(tcp_t *t, tcp_conn_t *c)
+{
+  *(c->prev != NULL ? &c->prev->next : &t->first) = c->next;
+  *(c->next != NULL ? &c->next->prev : &t->last) = c->prev;
+}
+
+static void append_conn(tcp_t *t, tcp_conn_t *c)
+{
+  c->next = NULL;
+  c->prev = t->last;
+  *(t->last != NULL ? &t->last->next : &t->first) = c;
+  t->last = c;
+}
+
+/* The struct stays until the sweep: the current batch may hold another event for it. */
+static void close_conn(tcp_t *t, tcp_conn_t *c)
+{
+  if (c->fd < 0)
+    return;
+  close(c->fd);
+  c->fd = -1;
+  crowd_leave(t->places, &c->place);
+  crowd_leave(t->memory, &c->memory);
+  if (c->waiting)
+    turns_leave(t->turns, &c->turn);
+  c->waiting = false;
+  free(c->in.data);
+  free(c->out.data);
+  c->in = c->out = (kept_t){0};
+  unlink_conn(t, c);
+  c->next = t->closed;
+  t->closed = c;
+  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) - 1,
+                        memory_order_relaxed);
+}
+
+/* A whole query came or an answer was taken. */
+static void touch(tcp_t *t, tcp_conn_t *c)
+{
+  c->active_ms = t->now_ms;
+  if (t->last == c)
+    return;
+  crowd_renew(&c->place);
+  unlink_conn(t, c);
+  append_conn(t, c);
+}
+
+static tcp_conn_t *of_memory(crowd_member_t *m)
+{
+  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, memory));
+}
+
+/* The connection is about to keep n more bytes. Above the limit the one that gives way is closed, until there
+ * is room: the oldest of the source that keeps most. False, and closed, when that is this one. */
+static bool reserve(tcp_t *t, tcp_conn_t *c, size_t n)
+{
+  if (crowd_add(t->memory, &c->memory, &c->peer, n)) {
+    close_conn(t, c);
+    return false;
+  }
+  while (c->fd >= 0 && crowd_total(t->memory) > t->buffers_max)
+    close_conn(t, of_memory(crowd_heaviest(t->memory)));
+  return c->fd >= 0;
+}
+
+static void drop(tcp_t *t, tcp_conn_t *c, kept_t *k)
+{
+  if (k->data == NULL)
+    return;
+  free(k->data);
+  crowd_less(t->memory, &c->memory, k->size);
+  *k = (kept_t){0};
+  if (c->memory.weight == 0)
+    crowd_leave(t->memory, &c->memory);
+}
+
+/* Keeps n more bytes until later. False, and closed, when there is no room for them. */
+static bool keep(tcp_t *t, tcp_conn_t *c, kept_t *k, const uint8_t *data, size_t n)
+{
+  size_t size = (k->len + n + KEPT_STEP - 1) / KEPT_STEP * KEPT_STEP;
+  if (n == 0)
+    return true;
+  if (size > k->size) {
+    if (!reserve(t, c, size - k->size))
+      return false;
+    uint8_t *grown = realloc(k->data, size);
+    if (grown == NULL) {
+      close_conn(t, c);
+      return false;
+    }
+    *k = (kept_t){grown, k->len, size};
+  }
+  memcpy(k->data + k->len, data, n);
+  k->len += n;
+  return true;
+}
+
+static void free_closed(tcp_t *t)
+{
+  while (t->closed != NULL) {
+    tcp_conn_t *c = t->closed;
+    t->closed = c->next;
+    free(c);
+  }
+}
+
+void tcp_free(tcp_t *tcp)
+{
+  if (tcp == NULL)
+    return;
+  while (tcp->first != NULL)
+    close_conn(tcp, tcp->first);
+  free_closed(tcp);
+  crowd_free(tcp->places);
+  crowd_free(tcp->memory);
+  turns_free(tcp->turns);
+  if (tcp->spare_fd >= 0)
+    close(tcp->spare_fd);
+  free(tcp);
+}
+
+size_t tcp_count(const tcp_t *tcp)
+{
+  return atomic_load_explicit(&tcp->count, memory_order_relaxed);
+}
+
+/* Each change is reported once: a connection with more to say than one turn takes waits for the next by itself. */
+static void watch(tcp_t *t, tcp_conn_t *c, int how)
+{
+  uint32_t what = c->out.len > 0 ? EPOLLOUT : EPOLLIN | EPOLLRDHUP;
+  struct epoll_event ev = {.events = what | EPOLLET, .data.ptr = c};
+  if (epoll_ctl(t->epoll_fd, how, c->fd, &ev) < 0)
+    close_conn(t, c);
+}
+
+static void want_turn(tcp_t *t, tcp_conn_t *c)
+{
+  turns_item_t *displaced; /* none: there are as many places as connections */
+  turns_key_t source = turns_key(c->peer.b, ip_is_v4(&c->peer) ? sizeof c->peer.b : V6_NET);
+  if (c->waiting)
+    return;
+  c->waiting = turns_join(t->turns, &source, 1, &c->turn, &displaced) == SMPL_OK;
+  if (!c->waiting)
+    close_conn(t, c);
+}
+
+static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
+{
+  tcp_conn_t *c = calloc(1, sizeof *c);
+  if (c == NULL || crowd_add(t->places, &c->place, peer, 1)) {
+    free(c);
+    close(fd);
+    return;
+  }
+  int one = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  c->fd = fd;
+  c->listener = listener;
+  c->peer = *peer;
+  c->born_ms = c->active_ms = t->now_ms;
+  append_conn(t, c);
+  atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
+  watch(t, c, EPOLL_CTL_ADD);
+}
+
+static tcp_conn_t *of_place(crowd_member_t *m)
+{
+  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, place));
+}
+
+/* The longest idle connection of the source with most gives way; where networks have equally many, the longest
+ * idle one of all. */
+static bool make_place(tcp_t *t)
+{
+  if (t->first == NULL)
+    return false;
+  crowd_member_t *heaviest = crowd_heaviest(t->places);
+  close_conn(t, crowd_compare(&t->first->place, heaviest) == 0 ? t->first : of_place(heaviest));
+  return true;
+}
+
+/* Without a connection that could give way the one that waits is ended: left alone, epoll would report it for
+ * ever. */
+static void out_of_files(tcp_t *t, int listen_fd)
+{
+  if (make_place(t))
+    return;
+  if (t->spare_fd >= 0)
+    close(t->spare_fd);
+  int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+  if (fd >= 0)
+    close(fd);
+  t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+void tcp_accept(tcp_t *tcp, int fd, size_t listener)
+{
+  tcp->now_ms = clock_mono_ms();
+  for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    endpoint_t peer;
+    int conn = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (conn < 0) {
+      if (errno == EMFILE || errno == ENFILE)
+        out_of_files(tcp, fd);
+      return;
+    }
+    if (endpoint_from_sockaddr((const struct sockaddr *)&sa, &peer)) {
+      close(conn);
+      continue;
+    }
+    if (tcp_count(tcp) >= tcp->conns_max)
+      make_place(tcp);
+    add_conn(tcp, conn, listener, &peer.ip);
+  }
+}
+
+/* Sends what lies in data, keeps what the kernel does not take. False when the connection was closed. */
+static bool flush(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
+{
+  size_t sent = 0;
+  while (sent < len) {
+    ssize_t n = send(c->fd, data + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0 && errno != EAGAIN) {
+      close_conn(t, c);
+      return false;
+    }
+    if (n < 0)
+      break;
+    sent += (size_t)n;
+  }
+  if (sent > 0)
+    touch(t, c);
+  if (sent == len)
+    return true;
+  return keep(t, c, &c->out, data + sent, len - sent);
+}
+
+static size_t message_size(const uint8_t *frame)
+{
+  return FRAME + ((size_t)frame[0] << 8 | frame[1]);
+}
+
+/* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how
+ * many bytes were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was closed. */
+static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
+{
+  size_t used = 0;
+  size_t out = 0;
+  while (len - used >= FRAME && OUT_SIZE - out >= FRAME + MESSAGE_MAX) {
+    size_t size = message_size(t->in + used);
+    if (len - used < size)
+      break;
+    size_t n = respond(t->responder, s, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size - FRAME,
+                       t->out + out + FRAME, MESSAGE_MAX);
+    used += size;
+    if (n == 0) { /* not a query: nothing good will follow, but what came before gets its answers */
+      c->ending = true;
+      used = len;
+      break;
+    }
+    t->out[out] = (uint8_t)(n >> 8);
+    t->out[out + 1] = (uint8_t)n;
+    out += FRAME + n;
+  }
+  if (out > 0) {
+    touch(t, c);
+    if (!flush(t, c, t->out, out))
+      return SIZE_MAX;
+  }
+  return used;
+}
+
+/* Everything that lies in t->in[0, len) came from the connection. What is not answered in this turn is kept. */
+static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
+{
+  size_t used = answer_turn(t, c, len, s);
+  if (used == SIZE_MAX)
+    return;
+  size_t rest = len - used;
+  const uint8_t *left = t->in + used;
+  c->more = rest >= FRAME && rest >= message_size(left);
+  if (c->ending && c->out.len == 0 && !c->more) {
+    close_conn(t, c);
+    return;
+  }
+  if (!keep(t, c, &c->in, left, rest))
+    return;
+  if (c->out.len > 0)
+    watch(t, c, EPOLL_CTL_MOD);
+  else if (c->more)
+    want_turn(t, c);
+}
+
+static size_t take_kept(tcp_t *t, tcp_conn_t *c)
+{
+  size_t len = c->in.len;
+  if (len > 0)
+    memcpy(t->in, c->in.data, len);
+  drop(t, c, &c->in);
+  return len;
+}
+
+/* One read more, into t->in behind what was kept. While the message is not whole, that alone is put aside. */
+static void on_readable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
+{
+  size_t kept = c->in.len;
+  if (kept > 0)
+    memcpy(t->in, c->in.data, kept < FRAME ? kept : FRAME);
+  size_t whole = kept >= FRAME ? message_size(t->in) : 0;
+  size_t room = whole > kept + TCP_TURN_BYTES ? whole - kept : TCP_TURN_BYTES;
+  ssize_t n = recv(c->fd, t->in + kept, room, MSG_DONTWAIT);
+  if (n < 0) {
+    if (errno == EINTR)
+      want_turn(t, c);
+    else if (errno != EAGAIN)
+      close_conn(t, c);
+    return;
+  }
+  if (n == 0)
+    c->ending = true;
+  if (n > 0 && whole > kept + (size_t)n)
+    keep(t, c, &c->in, t->in + kept, (size_t)n);
+  else
+    take(t, c, take_kept(t, c) + (size_t)n, s);
+  bool perhaps_more = (size_t)n == room || (n > 0 && c->hung_up);
+  if (c->fd >= 0 && c->out.len == 0 && perhaps_more)
+    want_turn(t, c);
+}
+
+/* The peer has taken something: the rest of the answers, then the questions that waited. */
+static void on_writable(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
+{
+  size_t len = c->out.len;
+  memcpy(t->out, c->out.data, len);
+  drop(t, c, &c->out);
+  if (!flush(t, c, t->out, len) || c->out.len > 0)
+    return;
+  take(t, c, take_kept(t, c), s);
+  if (c->fd >= 0 && c->out.len == 0)
+    watch(t, c, EPOLL_CTL_MOD); /* reports anew what is there to be read */
+}
+
+void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events)
+{
+  if (conn->fd < 0)
+    return;
+  if ((events & EPOLLERR) != 0) {
+    close_conn(tcp, conn);
+    return;
+  }
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0)
+    conn->hung_up = true;
+  want_turn(tcp, conn);
+}
+
+static void turn(tcp_t *t, tcp_conn_t *c, const snapshot_t *s)
+{
+  if (t->now_ms - c->born_ms > TCP_LIFE_MS)
+    close_conn(t, c);
+  else if (c->out.len > 0)
+    on_writable(t, c, s);
+  else if (c->more)
+    take(t, c, take_kept(t, c), s);
+  else
+    on_readable(t, c, s);
+}
+
+/* A turn that c->more took has read nothing: what has come meanwhile is read in the one after. */
+size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max)
+{
+  if (turns_waiting(tcp->turns) == 0)
+    return 0;
+  tcp->now_ms = clock_mono_ms();
+  for (size_t i = 0; i < max; i++) {
+    turns_item_t *item = turns_take(tcp->turns);
+    if (item == NULL)
+      break;
+    tcp_conn_t *c = (tcp_conn_t *)((char *)item - offsetof(tcp_conn_t, turn));
+    bool had_more = c->more;
+    c->waiting = false;
+    turn(tcp, c, snapshot);
+    if (had_more && c->fd >= 0 && c->out.len == 0)
+      want_turn(tcp, c);
+  }
+  return turns_waiting(tcp->turns);
+}
+
+static void close_finished(tcp_t *t)
+{
+  for (tcp_conn_t *c = t->first; c != NULL;) {
+    tcp_conn_t *next = c->next;
+    if (c->in.len == 0 && c->out.len == 0 && !c->waiting)
+      close_conn(t, c);
+    c = next;
+  }
+}
+
+void tcp_drain(tcp_t *tcp)
+{
+  tcp->draining = true;
+  for (tcp_conn_t *c = tcp->first, *next; c != NULL; c = next) {
+    next = c->next;
+    want_turn(tcp, c);
+  }
+}
+
+int tcp_sweep(tcp_t *tcp)
+{
+  if (tcp->draining)
+    close_finished(tcp);
+  free_closed(tcp);
+  tcp_conn_t *c = tcp->first;
+  if (c == NULL)
+    return -1;
+  tcp->now_ms = clock_mono_ms();
+  while (c != NULL && tcp->now_ms - c->active_ms >= TCP_IDLE_MS) {
+    close_conn(tcp, c);
+    c = tcp->first;
+  }
+  free_closed(tcp);
+  return c == NULL ? -1 : (int)(TCP_IDLE_MS - (tcp->now_ms - c->active_ms));
+}

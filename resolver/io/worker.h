@@ -1,0 +1,59 @@
+/* A worker: one thread with its own sockets on every dns listener, its own TCP connections, its own
+ * buffers. It shares nothing with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/diag.h"
+#include "resolver/answer/cookies.h"
+#include "resolver/answer/query_log.h"
+#include "resolver/view/snapshot.h"
+
+typedef struct worker worker_t;
+
+/* The snapshot in force: workers read it, the server's thread alone replaces it. And what they make
+ * cookies from. */
+typedef struct worker_shared {
+  snapshot_t *snapshot;
+  cookie_secret_t secret; /* made once, before the workers */
+} worker_shared_t;
+
+typedef struct worker_limits {
+  size_t conns_max;   /* TCP connections of this worker */
+  size_t buffers_max; /* bytes of their buffers */
+} worker_limits_t;
+
+/* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
+               diag_t *diag);
+/* Where this worker notes its answers. Before it starts. */
+void worker_log(worker_t *w, query_ring_t *ring);
+
+/* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by
+ * worker. */
+int worker_start(worker_t *w, bool pin, diag_t *diag);
+/* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count
+ * says how many are left); datagrams are still answered. Any thread. */
+void worker_drain(worker_t *w);
+
+/* The end worker_drain asked for has begun. Any thread. */
+bool worker_draining(const worker_t *w);
+
+/* Asks the thread for a sign of life; true if it has given one since the last time, or was not asked
+ * before. By one thread. */
+bool worker_ping(worker_t *w);
+
+/* Ends the thread if it was started, once it has answered what had arrived; closes everything. NULL
+ * allowed. */
+void worker_stop(worker_t *w);
+
+/* Adds how long this worker's datagrams took. Any thread. */
+void worker_latency_add(const worker_t *w, latency_sum_t *sum);
+
+/* Open TCP connections. Any thread. */
+size_t worker_tcp_count(const worker_t *w);
+
+/* Replaces the snapshot and waits until no worker uses the old one, which is returned for the caller to
+ * free. */
+snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh);

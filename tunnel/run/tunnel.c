@@ -1,0 +1,581 @@
+#include "tunnel/run/tunnel.h"
+
+#include <libssh/server.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/net/loop.h"
+#include "common/ssh/reason.h"
+#include "common/base/text.h"
+#include "tunnel/local/child.h"
+#include "tunnel/cli/job.h"
+#include "tunnel/run/live.h"
+#include "tunnel/cli/manage.h"
+#include "tunnel/local/system.h"
+#include "tunnel/run/tunnel_state.h"
+#include "tunnel/run/walls.h"
+
+static void start_opener(tunnel_t *t);
+
+/* ---- the end ---- */
+
+void tunnel_fail(tunnel_t *t, exit_code_t code, const char *reason, const char *text)
+{
+  if (t->state == TUNNEL_OVER)
+    return;
+  t->state = TUNNEL_OVER;
+  t->code = code;
+  if (reason)
+    text_copy(t->reason, sizeof t->reason, reason);
+  diag_fail(&t->diag, SMPL_ECLOSED, "%s", text);
+}
+
+void tunnel_stop(tunnel_t *t)
+{
+  t->state = TUNNEL_OVER;
+}
+
+/* ---- losing a session, and the next try ---- */
+
+static void drop_session(tunnel_t *t)
+{
+  carry_lost(t);
+  ssh_pump_free(t->pump);
+  t->pump = NULL;
+  ask_free(t->ask);
+  t->ask = NULL;
+  t->asked_channels = 0;
+  session_close(&t->session);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+  tunnel_t *t = timer->data;
+  if (t->state == TUNNEL_WAITING) /* a signal may have ended it in the same turn of the loop */
+    start_opener(t);
+}
+
+static uint64_t wait_for_next(tunnel_t *t)
+{
+  uint32_t random = 0;
+  if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
+    random = (uint32_t)clock_mono_us();
+  return backoff_ms(t->tries, random);
+}
+
+static void wait_and_retry(tunnel_t *t)
+{
+  uint64_t ms = wait_for_next(t);
+  t->state = TUNNEL_WAITING;
+  if (t->say->json || t->say->verbose)
+    say_event(t->say, "waiting", json_pack("{s:I, s:i}", "in_ms", (json_int_t)ms, "try", (int)t->tries + 1),
+              "next try in %llu.%llu s", (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100);
+  uv_timer_start(&t->retry, on_retry, ms, 0);
+}
+
+/* A session that stood before is gone: another is sought. */
+static void lose(tunnel_t *t, const char *text)
+{
+  uint64_t now = clock_mono_ms();
+  t->lost_at = now;
+  /* One that is lost at once, again and again, is not sought at once again and again. */
+  t->tries = now - t->up_at >= BACKOFF_SETTLED_MS ? 0 : t->tries + 1;
+  say_event(t->say, "lost", NULL, "%s; connecting again, the local ports stay", text);
+  drop_session(t);
+  t->last_failure[0] = '\0';
+  wait_and_retry(t);
+}
+
+/* Somebody at the bastion, or a rule there, wants this session to end and no other in its place. */
+static bool is_final(reason_t reason)
+{
+  switch (reason) {
+  case REASON_IDLE:
+  case REASON_SESSION_LIMIT:
+  case REASON_TERMINATED:
+  case REASON_POLICY_CHANGED:
+  case REASON_OUTSIDE_HOURS:
+  case REASON_BLOCKED:
+  case REASON_AUDIT_RESERVE:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* Without an announcement the words alone tell: our bastion's own, or an administrator's. */
+static bool is_final_end(const tunnel_t *t, const char *words)
+{
+  if (t->last_reason[0])
+    return is_final(reason_from_name(t->last_reason));
+  if (!words[0] || ask_state(t->ask) != ASK_READY)
+    return false;
+  for (unsigned i = 1; i < REASON_COUNT; i++) {
+    if (strncmp(words, reason_text((reason_t)i), strlen(reason_text((reason_t)i))) == 0)
+      return is_final((reason_t)i);
+  }
+  return true;
+}
+
+static void session_over(tunnel_t *t)
+{
+  char text[DIAG_TEXT_MAX * 2];
+  const char *words = session_last_words(t->session.ssh);
+  bool said = words[0] || t->last_event[0];
+  if (said)
+    snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->last_event);
+  else
+    snprintf(text, sizeof text, "the connection to the bastion broke: %s", ssh_get_error(t->session.ssh));
+  if (t->ready && !t->options->stdio && !is_final_end(t, words))
+    lose(t, text);
+  else
+    tunnel_fail(t, said ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION,
+                said ? t->last_reason : reason_name(REASON_CLIENT_VANISHED), text);
+}
+
+/* Nobody has used the session yet, and behind the bastion's name there may be another one that is alive. */
+static void seek_second(tunnel_t *t)
+{
+  t->sought = true;
+  drop_session(t);
+  t->asking = 0;
+  t->checked = false;
+  start_opener(t);
+}
+
+static void path_dead(tunnel_t *t)
+{
+  static const char text[] = "the path to the bastion is dead: no sign of life";
+  if (t->ready && !t->options->stdio)
+    lose(t, text);
+  else if (!t->ready && !t->sought)
+    seek_second(t);
+  else
+    tunnel_fail(t, EXIT_NO_BASTION, reason_name(REASON_CLIENT_VANISHED), text);
+}
+
+/* ---- getting one ---- */
+
+static void name_bastion(tunnel_t *t)
+{
+  const settings_t *s = &t->session.settings;
+  const char *host = t->options->host;
+  bool v6 = strchr(host, ':') != NULL;
+  snprintf(t->bastion, sizeof t->bastion, "%s@%s%s%s:%u", s->user, v6 ? "[" : "", host, v6 ? "]" : "",
+           s->port);
+}
+
+/* What the server asks of a client is refused; its requests must not pile up. */
+static void refuse_requests(void *ctx)
+{
+  tunnel_t *t = ctx;
+  ssh_message message;
+  while ((message = ssh_message_get(t->session.ssh))) {
+    ssh_message_reply_default(message);
+    ssh_message_free(message);
+  }
+}
+
+static void become_up(tunnel_t *t);
+
+static void watch_path(tunnel_t *t)
+{
+  const settings_t *s = &t->session.settings;
+  uint64_t ask = s->alive_interval_s * 1000ULL;
+  bool first = !ask && !t->ready && !t->sought;
+  alive_start(&t->alive, first ? ALIVE_FIRST_ASK_MS : ask,
+              first ? ALIVE_FIRST_DEAD_MS : ask * (s->alive_count + 1), clock_mono_ms());
+}
+
+static void session_stands(tunnel_t *t)
+{
+  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
+  uint64_t now = clock_mono_ms();
+  if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
+    if (t->options->read_ahead)
+      ssh_pump_read_ahead(t->pump, ahead);
+    t->ask = ask_new(t->session.ssh, t->pump, learn_event, t);
+  }
+  if (!t->ask) {
+    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
+    return;
+  }
+  watch_path(t);
+  t->last_event[0] = t->last_reason[0] = '\0';
+  t->opened_by = 0;
+  t->up_at = now;
+  name_bastion(t);
+  ssh_pump_before_sweep(t->pump, refuse_requests, t);
+  ask_step(t->ask); /* sends the first request now */
+  t->state = TUNNEL_LEARNING;
+  if (t->job)
+    job_ask(t);
+  else
+    learn_resolve(t);
+  if (t->ready)
+    become_up(t);
+}
+
+static void on_opened(void *ctx, opened_t *opened)
+{
+  tunnel_t *t = ctx;
+  t->memory_taken = false;
+  if (t->state != TUNNEL_CONNECTING) {
+    session_close(&opened->session);
+    return;
+  }
+  bool may_pass = opened->session.may_pass && t->ready;
+  t->session = opened->session;
+  if (opened->code == EXIT_ENDED) {
+    session_stands(t);
+    return;
+  }
+  session_close(&t->session);
+  if (!may_pass) {
+    tunnel_fail(t, opened->code, NULL, opened->diag.text);
+    return;
+  }
+  t->tries++;
+  if (strcmp(t->last_failure, opened->diag.text) != 0) /* the same words once */
+    say_event(t->say, "failed", NULL, "%s", opened->diag.text);
+  text_copy(t->last_failure, sizeof t->last_failure, opened->diag.text);
+  wait_and_retry(t);
+}
+
+static void start_opener(tunnel_t *t)
+{
+  t->state = TUNNEL_CONNECTING;
+  t->tried_at = clock_mono_ms();
+  uv_timer_stop(&t->retry);
+  t->memory_taken = opener_start(&t->loop, t->options, t->say, &t->memory, on_opened, t) != NULL;
+  if (!t->memory_taken)
+    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory or threads");
+}
+
+void tunnel_hurry(tunnel_t *t)
+{
+  uint64_t now = clock_mono_ms();
+  uint64_t at = t->tried_at + BACKOFF_HURRY_MS;
+  uint64_t in = at > now ? at - now : 0;
+  if (t->state == TUNNEL_WAITING && uv_timer_get_due_in(&t->retry) > in)
+    uv_timer_start(&t->retry, on_retry, in, 0);
+}
+
+/* ---- up ---- */
+
+static void say_route(tunnel_t *t, const route_t *r)
+{
+  char at[ENDPOINT_TEXT_MAX];
+  char url[ENDPOINT_TEXT_MAX + 16];
+  const forward_t *f = r->forward;
+  if (f->bind_given)
+    endpoint_format(&(endpoint_t){f->bind, r->sockets.port}, at);
+  else
+    snprintf(at, sizeof at, "localhost:%u", r->sockets.port);
+  snprintf(url, sizeof url, "%s://%s", f->kind == FORWARD_SOCKS ? "socks5h" : "http", at);
+  say_ready(t->say,
+            &(say_ready_t){f->kind == FORWARD_SOCKET ? NULL : url, f->kind == FORWARD_SOCKET ? f->path : at,
+                           r->sockets.port, f->kind == FORWARD_SOCKS ? NULL : r->name, r->port, t->bastion});
+}
+
+static void first_up(tunnel_t *t)
+{
+  t->ready = true;
+  watch_path(t);
+  if (t->options->stdio) {
+    int fd = child_start_stdio(t);
+    if (fd >= 0)
+      local_adopt(t, &t->routes[0], fd);
+    return;
+  }
+  manage_start(t);
+  for (size_t i = 0; i < t->route_count; i++)
+    say_route(t, &t->routes[i]);
+  job_refresh_targets(t);
+  if (t->options->open)
+    child_open_browser(t);
+  if (t->options->exec)
+    child_start(t);
+}
+
+static void become_up(tunnel_t *t)
+{
+  t->state = TUNNEL_UP;
+  if (t->ready) {
+    uint64_t out = clock_mono_ms() - t->lost_at;
+    say_event(t->say, "restored", json_pack("{s:I}", "after_ms", (json_int_t)out),
+              "connected again after %llu s", (unsigned long long)(out + 500) / 1000);
+  } else {
+    first_up(t);
+  }
+  live_start(t);
+  carry_release(t);
+}
+
+/* ---- the loop ---- */
+
+static void on_second(uv_timer_t *timer)
+{
+  tunnel_t *t = timer->data;
+  uint64_t now = clock_mono_ms();
+  for (connection_t *c = t->lists[CONNECTION_SOCKS].first, *next; c; c = next) {
+    next = c->next;
+    if (now >= c->until)
+      carry_free(c);
+  }
+  live_update(t);
+  if (!t->live && t->lists[CONNECTION_SOCKS].count == 0)
+    uv_timer_stop(timer);
+}
+
+void tunnel_tick(tunnel_t *t)
+{
+  if (!uv_is_active((uv_handle_t *)&t->second))
+    uv_timer_start(&t->second, on_second, 1000, 1000);
+}
+
+static int next_wait(tunnel_t *t)
+{
+  uint64_t wait = alive_wait(&t->alive, clock_mono_ms());
+  uv_update_time(&t->loop);
+  int timer = uv_backend_timeout(&t->loop);
+  if (timer >= 0 && (uint64_t)timer < wait)
+    wait = (uint64_t)timer;
+  if (wait > STEP_MS && (t->lists[CONNECTION_OPENING].count > 0 || ask_busy(t->ask)))
+    wait = STEP_MS;
+  return wait > INT32_MAX ? INT32_MAX : (int)wait;
+}
+
+/* A wait that took far longer than asked: nobody looked at the path meanwhile. */
+static void notice_sleep(tunnel_t *t, uint64_t before, uint64_t asked)
+{
+  if (system_awake_or_not_ms() - before > asked + TUNNEL_SLEPT_MS)
+    alive_woke(&t->alive);
+}
+
+static void pump_failed(tunnel_t *t, int err)
+{
+  if (err == SMPL_ECLOSED)
+    session_over(t);
+  else
+    tunnel_fail(t, EXIT_OTHER, NULL,
+                err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
+}
+
+static void turn_session(tunnel_t *t)
+{
+  struct pollfd extra = {uv_backend_fd(&t->loop), POLLIN, 0};
+  int wait = next_wait(t);
+  uint64_t before = system_awake_or_not_ms();
+  int err = ssh_pump_turn(t->pump, &extra, 1, wait);
+  notice_sleep(t, before, (uint64_t)wait);
+  if (err) {
+    pump_failed(t, err);
+    return;
+  }
+  ask_step(t->ask);
+  carry_step(t);
+  learn_step(t);
+  if (t->state == TUNNEL_LEARNING && t->checked && t->asking == 0)
+    become_up(t);
+  if (t->state != TUNNEL_LEARNING && t->state != TUNNEL_UP)
+    return;
+  switch (alive_judge(&t->alive, ssh_pump_received(t->pump), clock_mono_ms())) {
+  case ALIVE_ASK: /* libssh has one question at a time: the first call may only take the last answer in */
+    ssh_send_keepalive(t->session.ssh);
+    ssh_send_keepalive(t->session.ssh);
+    break;
+  case ALIVE_DEAD:
+    path_dead(t);
+    break;
+  default:
+    break;
+  }
+}
+
+static void turn(tunnel_t *t)
+{
+  local_listen(t);
+  if (t->pump) {
+    uv_run(&t->loop, UV_RUN_NOWAIT);
+    if (t->state != TUNNEL_OVER && t->pump)
+      turn_session(t);
+    return;
+  }
+  uint64_t before = system_awake_or_not_ms();
+  uv_run(&t->loop, UV_RUN_ONCE);
+  if (t->state == TUNNEL_WAITING && system_awake_or_not_ms() - before > BACKOFF_MAX_MS + TUNNEL_SLEPT_MS)
+    tunnel_hurry(t);
+}
+
+/* ---- signals ---- */
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+  tunnel_t *t = signal->data;
+  switch (number) {
+  case SIGCONT: /* we were stopped, or the terminal was another's */
+    alive_woke(&t->alive);
+    tunnel_hurry(t);
+    return;
+  case SIGWINCH:
+    live_update(t);
+    return;
+  case SIGCHLD:
+    child_look(t);
+    return;
+  default:
+    if (!child_signal(t, number))
+      tunnel_stop(t);
+  }
+}
+
+static void catch_signals(tunnel_t *t)
+{
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH, SIGCHLD};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    uv_signal_init(&t->loop, &t->signals[i]);
+    t->signals[i].data = t;
+    uv_signal_start(&t->signals[i], on_signal, numbers[i]);
+  }
+}
+
+/* ---- from start to end ---- */
+
+enum { STOP_MS = 20 }; /* for the answer to `stop` to be written */
+
+static void on_stop(uv_timer_t *timer)
+{
+  tunnel_stop(timer->data);
+}
+
+static tunnel_t *new_tunnel(const options_t *options, say_t *say)
+{
+  tunnel_t *t = calloc(1, sizeof *t);
+  if (!t)
+    return NULL;
+  if (loop_init(&t->loop) != SMPL_OK) {
+    free(t);
+    return NULL;
+  }
+  t->options = options;
+  t->say = say;
+  t->session.fd = -1;
+  t->status = -1;
+  t->job = job_of(options->command);
+  say->ready_to_error = options->stdio || options->exec;
+  session_memory_init(&t->memory);
+  uv_timer_t *timers[] = {&t->retry, &t->second, &t->accept, &t->stopping};
+  for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+    uv_timer_init(&t->loop, timers[i]);
+    timers[i]->data = t;
+  }
+  t->descriptors = system_raise_limits();
+  t->peers = system_peers_open();
+  return t;
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+  (void)ctx;
+  if (!uv_is_closing(handle))
+    uv_close(handle, NULL);
+}
+
+/* The ports first: they are free at once. */
+static void close_all(tunnel_t *t)
+{
+  local_close(t);
+  live_free(t);
+  manage_stop(t);
+  carry_lost(t);
+  if (t->pump && ssh_is_connected(t->session.ssh))
+    ssh_pump_flush(t->pump, STEP_MS);
+  ssh_pump_free(t->pump);
+  t->pump = NULL;
+  ask_free(t->ask);
+  t->ask = NULL;
+  carry_close_all(t);
+  session_close(&t->session);
+  prompt_restore(&t->memory.prompt);
+}
+
+static void free_tunnel(tunnel_t *t)
+{
+  session_memory_clear(&t->memory);
+  uv_walk(&t->loop, close_handle, NULL);
+  while (uv_run(&t->loop, UV_RUN_DEFAULT) != 0)
+    ;
+  uv_loop_close(&t->loop);
+  child_free(t);
+  if (t->peers.fd >= 0)
+    close(t->peers.fd);
+  free(t);
+}
+
+static int status_of(const tunnel_t *t, exit_code_t code)
+{
+  if (!t->options->exec)
+    return (int)code;
+  return t->status >= 0 ? t->status : code == EXIT_ENDED ? EXIT_ENDED : EXIT_FOR_COMMAND;
+}
+
+/* False: it is not to be used, and that was said. */
+static bool library_is_fine(const options_t *options, say_t *say)
+{
+  char loaded[LIBSSH_VERSION_MAX], warning[LIBSSH_WARNING_MAX];
+  diag_t diag = {0};
+  if (text_copy(loaded, sizeof loaded, ssh_version(0)) != SMPL_OK)
+    loaded[0] = '\0';
+  loaded[strcspn(loaded, "/")] = '\0'; /* behind it: what it was built with */
+  if (libssh_check(loaded[0] ? loaded : NULL, &options->libssh, "tunnel.yaml", warning, &diag) != SMPL_OK) {
+    say_end(say, EXIT_OTHER, NULL, diag.text);
+    return false;
+  }
+  if (warning[0])
+    say_note(say, "%s", warning);
+  return true;
+}
+
+int tunnel_run(const options_t *options, say_t *say)
+{
+  if (!library_is_fine(options, say))
+    return options->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
+  tunnel_t *t = new_tunnel(options, say);
+  if (!t)
+    return EXIT_OTHER;
+  catch_signals(t);
+  if (local_bind(t)) {
+    child_prepare(t);
+    walls_seal(say);
+    if (t->state != TUNNEL_OVER)
+      start_opener(t);
+  }
+  while (t->state != TUNNEL_OVER) {
+    turn(t);
+    if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->stopping))
+      uv_timer_start(&t->stopping, on_stop, STOP_MS, 0);
+  }
+  bool opening = t->memory_taken;
+  exit_code_t code = t->code;
+  close_all(t);
+  if (code == EXIT_ENDED)
+    child_finish_stdio(t);
+  child_end(t);
+  if (!t->job || code != EXIT_ENDED)
+    say_end(say, code, t->reason, t->diag.text);
+  int status = status_of(t, code);
+  if (opening) { /* a thread still connects: nobody waits for it */
+    fflush(NULL);
+    _exit(status);
+  }
+  free_tunnel(t);
+  return status;
+}

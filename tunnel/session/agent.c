@@ -1,0 +1,432 @@
+#include "tunnel/session/agent.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "tunnel/session/fields.h"
+#include "tunnel/session/trust.h"
+
+/* draft-miller-ssh-agent, section 5.1 */
+enum {
+  MESSAGE_FAILURE = 5,
+  MESSAGE_LIST = 11,
+  MESSAGE_KEYS = 12,
+  MESSAGE_SIGN = 13,
+  MESSAGE_SIGNED = 14,
+  MESSAGE_EXTENSION = 27,
+  COMMENT_MAX = 64
+};
+
+struct agent {
+  int fd;      /* to the agent */
+  int ours;    /* the relay's end */
+  int libsshs; /* the other; -1 once taken */
+  bool running;
+  pthread_t thread;
+  int session;
+  const proof_t *server;
+  bool bound;    /* it has been told of the server */
+  uint8_t *list; /* its answer, in which the keys stand */
+  agent_key_t *keys;
+  size_t count;
+  atomic_size_t shown;
+  atomic_int said;
+};
+
+/* ---- the reader ---- */
+
+static void put_u32(uint8_t *out, uint32_t value)
+{
+  for (int i = 0; i < 4; i++)
+    out[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* NULL for a kind that libssh does not know. */
+static ssh_key import(fields_t blob)
+{
+  fields_t rest = blob;
+  fields_t type;
+  char name[64];
+  ssh_key key = NULL;
+  if (!fields_string(&rest, &type) || type.left >= sizeof name)
+    return NULL;
+  memcpy(name, type.at, type.left);
+  name[type.left] = '\0';
+  char *text = malloc(blob.left / 3 * 4 + 8);
+  if (text && EVP_EncodeBlock((unsigned char *)text, blob.at, (int)blob.left) > 0 &&
+      ssh_pki_import_pubkey_base64(text, ssh_key_type_from_name(name), &key) != SSH_OK)
+    key = NULL;
+  free(text);
+  return key;
+}
+
+static void put_name(agent_key_t *k, fields_t comment)
+{
+  char print[TRUST_FINGERPRINT_MAX] = "";
+  char shown[COMMENT_MAX];
+  const char *kind = k->key ? ssh_key_type_to_char(ssh_key_type(k->key)) : NULL;
+  if (k->key)
+    trust_fingerprint(k->key, print);
+  text_escape(shown, sizeof shown, comment.at, comment.left);
+  snprintf(k->name, sizeof k->name, "agent key %s%s%s%s%s%s", kind ? kind : "", kind ? " " : "", print,
+           shown[0] ? " (" : "", shown, shown[0] ? ")" : "");
+}
+
+bool agent_read_keys(const uint8_t *answer, size_t len, agent_key_t *keys, size_t *count)
+{
+  fields_t c = {answer, len};
+  uint64_t type;
+  uint64_t all;
+  *count = 0;
+  if (!fields_number(&c, 1, &type) || type != MESSAGE_KEYS || !fields_number(&c, 4, &all))
+    return false;
+  for (uint64_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
+    agent_key_t *k = &keys[*count];
+    fields_t blob;
+    fields_t comment;
+    k->entry = c;
+    if (!fields_string(&c, &blob) || !fields_string(&c, &comment))
+      return false;
+    k->entry.left -= c.left;
+    k->key = import(blob);
+    put_name(k, comment);
+    ++*count;
+  }
+  return true;
+}
+
+/* ---- messages ---- */
+
+static bool send_all(int fd, const void *data, size_t len)
+{
+  const uint8_t *at = data;
+  while (len > 0) {
+    ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+    if (n <= 0)
+      return false;
+    at += n;
+    len -= (size_t)n;
+  }
+  return true;
+}
+
+static bool send_message(int fd, const uint8_t *body, size_t len)
+{
+  uint8_t head[4];
+  put_u32(head, (uint32_t)len);
+  return send_all(fd, head, sizeof head) && send_all(fd, body, len);
+}
+
+/* Into body of AGENT_MESSAGE_MAX bytes. Returns its length, 0 when there is none. */
+static size_t receive_message(int fd, uint8_t *body)
+{
+  uint8_t head[4];
+  uint64_t len;
+  if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
+    return 0;
+  fields_t c = {head, sizeof head};
+  fields_number(&c, 4, &len);
+  if (len == 0 || len > AGENT_MESSAGE_MAX || recv(fd, body, len, MSG_WAITALL) != (ssize_t)len)
+    return 0;
+  return (size_t)len;
+}
+
+static void set_limit(int fd, int ms)
+{
+  struct timeval limit = {ms / 1000, ms % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+static int connect_agent(const char *path)
+{
+  struct sockaddr_un sa = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof sa.sun_path)
+    return -1;
+  memcpy(sa.sun_path, path, strlen(path) + 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return -1;
+  set_limit(fd, AGENT_LIST_MS);
+  if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
+    close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+/* ---- the relay ---- */
+
+/* The server has hung up: nobody waits for a signature any more. */
+static bool session_ended(const agent_t *a, short events)
+{
+  return a->session >= 0 && (events & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+}
+
+/* The agent's answer to what is in body, into body. 0: none in time, or the session has ended, which *ended
+ * tells. */
+static size_t talk(const agent_t *a, uint8_t *body, size_t len, int ms, bool *ended)
+{
+  uint64_t until = clock_mono_ms() + (uint64_t)ms;
+  struct pollfd polls[2] = {{a->fd, POLLIN, 0}, {a->session, POLLRDHUP, 0}};
+  *ended = false;
+  if (!send_message(a->fd, body, len))
+    return 0;
+  for (;;) {
+    uint64_t now = clock_mono_ms();
+    int n = now < until ? poll(polls, 2, (int)(until - now)) : 0;
+    if (n < 0 && errno == EINTR)
+      continue;
+    *ended = n > 0 && session_ended(a, polls[1].revents);
+    if (n <= 0 || *ended)
+      return 0;
+    if (polls[0].revents)
+      return receive_message(a->fd, body);
+  }
+}
+
+static size_t put_string(uint8_t *out, fields_t f)
+{
+  put_u32(out, (uint32_t)f.left);
+  memcpy(out + 4, f.at, f.left);
+  return 4 + f.left;
+}
+
+/* Tells the agent, once, for which server it is to sign (PROTOCOL.agent, session-bind@openssh.com). libssh
+ * tells the session's number only in what it wants to have signed: it stands at the beginning of it. An agent
+ * that does not know the message says no, and that is all there is to it. Returns false when it says nothing.
+ * */
+static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *ended)
+{
+  static const char name[] = "session-bind@openssh.com";
+  fields_t rest = {request, len};
+  uint64_t type;
+  fields_t blob, data, number, host_key, signature;
+  if (a->bound || !fields_number(&rest, 1, &type) || !fields_string(&rest, &blob) ||
+      !fields_string(&rest, &data) || !fields_string(&data, &number) ||
+      !proof_get(a->server, &host_key, &signature) ||
+      number.left + host_key.left + signature.left > AGENT_MESSAGE_MAX / 2)
+    return true;
+  a->bound = true;
+  uint8_t *message = malloc(AGENT_MESSAGE_MAX);
+  if (!message)
+    return true;
+  size_t used = 0;
+  message[used++] = MESSAGE_EXTENSION;
+  used += put_string(message + used, (fields_t){(const uint8_t *)name, sizeof name - 1});
+  used += put_string(message + used, host_key);
+  used += put_string(message + used, number);
+  used += put_string(message + used, signature);
+  message[used++] = 0; /* for a login, not to be forwarded */
+  bool answered = talk(a, message, used, AGENT_LIST_MS, ended) > 0;
+  free(message);
+  return answered;
+}
+
+/* Whether libssh is to see it: of another thing it would say that memory has run out. */
+static bool is_signature(const uint8_t *body, size_t len)
+{
+  fields_t rest = {body, len}, signature, kind;
+  uint64_t type;
+  return fields_number(&rest, 1, &type) && type == MESSAGE_SIGNED && fields_string(&rest, &signature) &&
+         rest.left == 0 && fields_string(&signature, &kind) && signature.left > 0;
+}
+
+static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
+{
+  static const uint8_t failure = MESSAGE_FAILURE;
+  size_t got = 0;
+  bool ended = false;
+  if (a->said != AGENT_SILENT && bind_session(a, body, len, &ended))
+    got = talk(a, body, len, AGENT_SIGN_MS, &ended);
+  if (got > 0)
+    a->said = is_signature(body, got) ? AGENT_SIGNED : AGENT_REFUSED;
+  else /* what it answers later would be taken for the answer to something else */
+    a->said = ended ? AGENT_SESSION_ENDED : AGENT_SILENT;
+  return a->said == AGENT_SIGNED ? send_message(a->ours, body, got) : send_message(a->ours, &failure, 1);
+}
+
+static bool answer_list(agent_t *a)
+{
+  const fields_t *entry = &a->keys[a->shown].entry;
+  size_t len = 5 + entry->left;
+  uint8_t *body = malloc(len);
+  if (!body)
+    return false;
+  body[0] = MESSAGE_KEYS;
+  put_u32(body + 1, 1);
+  memcpy(body + 5, entry->at, entry->left);
+  bool sent = send_message(a->ours, body, len);
+  free(body);
+  return sent;
+}
+
+/* False when there is nothing more to answer. */
+static bool answer_one(agent_t *a, uint8_t *body)
+{
+  static const uint8_t failure = MESSAGE_FAILURE;
+  size_t len = receive_message(a->ours, body);
+  if (len == 0)
+    return false;
+  if (body[0] == MESSAGE_LIST)
+    return answer_list(a);
+  if (body[0] == MESSAGE_SIGN)
+    return answer_sign(a, body, len);
+  return send_message(a->ours, &failure, 1);
+}
+
+static void *relay(void *arg)
+{
+  agent_t *a = arg;
+  uint8_t *body = malloc(AGENT_MESSAGE_MAX);
+  while (body && answer_one(a, body))
+    ;
+  free(body);
+  shutdown(a->ours, SHUT_RDWR);
+  return NULL;
+}
+
+static bool is_mine(ssh_key key, const agent_for_t *whom)
+{
+  for (size_t i = 0; key && i < whom->mine_count; i++) {
+    if (ssh_key_cmp(key, whom->mine[i], SSH_KEY_CMP_PUBLIC) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* Mine first, in the agent's order; the others behind them or not at all. */
+static void sort_keys(agent_t *a, const agent_for_t *whom)
+{
+  size_t first = 0;
+  for (size_t i = 0; i < a->count; i++) {
+    if (!is_mine(a->keys[i].key, whom))
+      continue;
+    agent_key_t mine = a->keys[i];
+    memmove(&a->keys[first + 1], &a->keys[first], (i - first) * sizeof mine);
+    a->keys[first++] = mine;
+  }
+  while (whom->only_mine && a->count > first)
+    ssh_key_free(a->keys[--a->count].key);
+}
+
+static const char *list_keys(agent_t *a, const agent_for_t *whom, bool *failed)
+{
+  static const uint8_t question = MESSAGE_LIST;
+  a->list = malloc(AGENT_MESSAGE_MAX);
+  a->keys = calloc(AGENT_KEYS_MAX, sizeof *a->keys);
+  size_t len = a->list && a->keys && send_message(a->fd, &question, 1) ? receive_message(a->fd, a->list) : 0;
+  *failed = len == 0 || !agent_read_keys(a->list, len, a->keys, &a->count);
+  if (*failed)
+    return "the agent does not answer";
+  sort_keys(a, whom);
+  if (a->count > 0)
+    return NULL;
+  return whom->only_mine
+             ? "the agent has none of the keys of the identity files, and IdentitiesOnly leaves out the "
+               "others"
+             : "the agent has no keys";
+}
+
+agent_t *agent_open(const agent_for_t *whom, const char **why, bool *failed)
+{
+  *why = NULL;
+  *failed = false;
+  const char *path = whom->path ? whom->path : getenv("SSH_AUTH_SOCK");
+  if (!path || !path[0] || strcmp(path, "none") == 0)
+    return NULL;
+  agent_t *a = calloc(1, sizeof *a);
+  int ends[2] = {-1, -1};
+  if (!a)
+    return NULL;
+  a->ours = a->libsshs = -1;
+  a->session = whom->session;
+  a->server = whom->server;
+  a->fd = connect_agent(path);
+  if (a->fd < 0)
+    *why = "the agent cannot be reached";
+  else
+    *why = list_keys(a, whom, failed);
+  if (!*why && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
+    a->ours = ends[0];
+    a->libsshs = ends[1];
+    set_limit(a->fd, AGENT_SIGN_MS);
+    a->running = pthread_create(&a->thread, NULL, relay, a) == 0;
+  }
+  if (a->running)
+    return a;
+  agent_close(a);
+  return NULL;
+}
+
+int agent_take_fd(agent_t *a)
+{
+  int fd = a->libsshs;
+  a->libsshs = -1;
+  return fd;
+}
+
+size_t agent_count(const agent_t *a)
+{
+  return a->count;
+}
+
+const char *agent_name(const agent_t *a, size_t i)
+{
+  return a->keys[i].name;
+}
+
+bool agent_has(const agent_t *a, ssh_key key)
+{
+  for (size_t i = 0; i < a->count; i++) {
+    if (a->keys[i].key && ssh_key_cmp(a->keys[i].key, key, SSH_KEY_CMP_PUBLIC) == 0)
+      return true;
+  }
+  return false;
+}
+
+void agent_show(agent_t *a, size_t i)
+{
+  a->shown = i;
+  if (a->said != AGENT_SILENT)
+    a->said = AGENT_NOTHING;
+}
+
+agent_said_t agent_said(const agent_t *a)
+{
+  return (agent_said_t)a->said;
+}
+
+void agent_close(agent_t *a)
+{
+  if (!a)
+    return;
+  if (a->running) {
+    shutdown(a->fd, SHUT_RDWR);
+    shutdown(a->ours, SHUT_RDWR);
+    pthread_join(a->thread, NULL);
+  }
+  const int fds[] = {a->fd, a->ours, a->libsshs};
+  for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+    if (fds[i] >= 0)
+      close(fds[i]);
+  }
+  for (size_t i = 0; a->keys && i < a->count; i++)
+    ssh_key_free(a->keys[i].key);
+  free(a->keys);
+  free(a->list);
+  free(a);
+}

@@ -1,0 +1,64 @@
+#include "tunnel/session/certificate.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "common/process/file.h"
+#include "tunnel/session/fields.h"
+
+bool certificate_is_for(const char *certificate, size_t len, const char *public_key)
+{
+  const char *word = memchr(certificate, ' ', len);
+  const char *end = word ? word + 1 + strcspn(word + 1, " \r\n") : NULL;
+  size_t cert_len = 0;
+  size_t key_len = 0;
+  uint8_t *cert =
+      word ? fields_decode(word + 1, (size_t)(end - word - 1), CERTIFICATE_FILE_MAX, &cert_len) : NULL;
+  uint8_t *key = fields_decode(public_key, strlen(public_key), CERTIFICATE_FILE_MAX, &key_len);
+  bool same = false;
+  if (cert && key) {
+    /* PROTOCOL.certkeys: type, nonce, then the key's own fields as they stand in its plain form behind the type. */
+    fields_t c = {cert, cert_len};
+    fields_t k = {key, key_len};
+    fields_t skipped;
+    same = fields_string(&c, &skipped) && fields_string(&c, &skipped) && fields_string(&k, &skipped) &&
+           k.left > 0 && c.left > k.left && memcmp(c.at, k.at, k.left) == 0;
+  }
+  free(cert);
+  free(key);
+  return same;
+}
+
+static ssh_key load(const char *path, const char *public_key)
+{
+  char *text = NULL;
+  size_t len = 0;
+  diag_t diag = {0};
+  ssh_key cert = NULL;
+  if (file_read(path, CERTIFICATE_FILE_MAX, &text, &len, &diag) != SMPL_OK)
+    return NULL;
+  if (certificate_is_for(text, len, public_key) && ssh_pki_import_cert_file(path, &cert) != SSH_OK)
+    cert = NULL;
+  free(text);
+  return cert;
+}
+
+ssh_key certificate_find(const settings_t *settings, const char *path, ssh_key key)
+{
+  char beside[OPTIONS_PATH_MAX];
+  char *public_key = NULL;
+  ssh_key cert = NULL;
+  if (ssh_pki_export_pubkey_base64(key, &public_key) != SSH_OK)
+    return NULL;
+  for (size_t i = 0; i < settings->certificate_count && !cert; i++)
+    cert = load(settings->certificates[i], public_key);
+  int n = snprintf(beside, sizeof beside, "%s-cert.pub", path);
+  if (!cert && n > 0 && (size_t)n < sizeof beside && access(beside, F_OK) == 0)
+    cert = load(beside, public_key);
+  ssh_string_free_char(public_key);
+  return cert;
+}
