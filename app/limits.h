@@ -35,7 +35,8 @@ enum {
   LIMIT_FILES_LISTENER = 16,         /* and so many more for each http listener */
   LIMIT_FILES_KEPT = 384,            /* open files kept for everything but connections of clients */
   LIMIT_TRIM_VALUES = 5000, /* values of a request after which freed memory is given back to the system */
-  /* Bytes of all heads that are still coming, of what came behind requests under way, of TLS records cut off. */
+  /* Bytes of all heads that are still coming, of what came behind requests under way, of TLS records cut off.
+   */
   LIMIT_HEADS = 32 << 20,
   LIMIT_HEAD_FIRST = 256,      /* bytes that the first part of a head gets; doubled as it comes */
   LIMIT_BODIES = 64 << 20,     /* bytes of all bodies that are still coming */

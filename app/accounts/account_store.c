@@ -12,7 +12,8 @@ enum { KEY_TRIES = 200 };
 static const char *const migrations[] = {
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
     " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL) WITHOUT ROWID;"
-    /* tag: the first bytes of the hash, to find a key by; the whole hash is then compared in constant time. */
+    /* tag: the first bytes of the hash, to find a key by; the whole hash is then compared in constant time.
+     */
     "CREATE TABLE api_keys (id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), name TEXT "
     "NOT NULL,"
     " tag BLOB NOT NULL, hash BLOB NOT NULL UNIQUE, status TEXT NOT NULL, expires_at INTEGER, last_used_at "

@@ -26,7 +26,8 @@ int account_insert(storage_db_t *db, const char *id, const char *name, int64_t n
 
 /* Writer thread: marks it deleted, takes its keys away, and has the sisters told. SMPL_ENOENT. */
 int account_delete(storage_db_t *db, const char *id, int64_t now);
-/* Writer thread: forgets accounts that were deleted ACCOUNT_TOMBSTONE_DAYS ago, ACCOUNT_BURIED_MAX at a time. */
+/* Writer thread: forgets accounts that were deleted ACCOUNT_TOMBSTONE_DAYS ago, ACCOUNT_BURIED_MAX at a time.
+ */
 int account_bury(storage_db_t *db, int64_t now);
 
 /* "Acme Corp." becomes "acme_corp"; out of ACCOUNT_KEY_MAX bytes. Pure. */

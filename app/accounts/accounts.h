@@ -33,7 +33,8 @@ void api_keys_get(request_t *request, void *service);
 void api_keys_replace(request_t *request, void *service);
 void api_keys_delete(request_t *request, void *service);
 void api_keys_revoke(request_t *request, void *service);
-/* Of the internal tier: a key for any account (when its last one is lost); a sister's question about a key. */
+/* Of the internal tier: a key for any account (when its last one is lost); a sister's question about a key.
+ */
 void api_keys_create_internal(request_t *request, void *service);
 void api_keys_introspect(request_t *request, void *service);
 

@@ -130,7 +130,8 @@ void api_keys_introspect(request_t *request, void *service)
 
 /* ---- bodies ---- */
 
-/* Scopes would have to be enforced by every service: until they are, a key that looks restricted must not exist. */
+/* Scopes would have to be enforced by every service: until they are, a key that looks restricted must not
+ * exist. */
 static int check_scopes(const json_t *scopes, problem_t *problem)
 {
   const place_t *place = PLACE_MEMBER(&place_attributes, "scopes");

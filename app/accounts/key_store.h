@@ -32,9 +32,9 @@ typedef struct key_new {
   char id[UUID_TEXT_MAX];
   char text[KEY_TEXT_MAX]; /* wiped by key_insert once the resource holds it */
   uint8_t hash[KEY_HASH_LEN];
-  int64_t expires_at; /* -1: never */
-  const char *
-      created_by; /* name of an internal caller, NULL if the account itself makes it; lives as long as the request */
+  int64_t expires_at;     /* -1: never */
+  const char *created_by; /* name of an internal caller, NULL if the account itself makes it; lives as long as
+                             the request */
 } key_new_t;
 
 /* Fills id, text and hash. SMPL_ESYS. */

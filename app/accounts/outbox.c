@@ -174,7 +174,8 @@ static int note_untold(storage_db_t *db, const flight_t *f, int64_t generation)
                       NULL);
 }
 
-/* An answer to a call from before the sister's database changed tells nothing: the row stays as it is, and is tried again. */
+/* An answer to a call from before the sister's database changed tells nothing: the row stays as it is, and is
+ * tried again. */
 static int run_result(storage_db_t *db, storage_job_t *job)
 {
   flight_t *f = (flight_t *)job;
@@ -346,7 +347,8 @@ static const char again_sql[] =
          " (SELECT min(generation) FROM outbox WHERE sister = ?1 AND done_at IS NOT NULL)"
          " ORDER BY o.attempts, o.rowid LIMIT ?2";
 
-/* Starts what is due of the one kind, until `most` of it or `all` of both are under way. True if there is any. */
+/* Starts what is due of the one kind, until `most` of it or `all` of both are under way. True if there is
+ * any. */
 static bool start(peer_t *peer, bool again, size_t most, size_t all)
 {
   storage_db_t *db = storage_reader(peer->owner->storage);

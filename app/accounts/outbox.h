@@ -1,9 +1,11 @@
-/* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, or DELETE where it was deleted, until each has acknowledged
- * it. What is still to be told is a table, written in the transaction that changes the account; a sister that is down, or this process
- * killed, means later, not never. A failing sister is tried alone and with growing pauses; trying never ends.
+/* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, or DELETE where it was
+ * deleted, until each has acknowledged it. What is still to be told is a table, written in the transaction
+ * that changes the account; a sister that is down, or this process killed, means later, not never. A failing
+ * sister is tried alone and with growing pauses; trying never ends.
  *
- * Each answer says which database the sister has. When that is another one than before, or an older one, the sister is told of all accounts
- * again (sister_store.h), a few at a time beside what is new. Loop's thread but for outbox_add. */
+ * Each answer says which database the sister has. When that is another one than before, or an older one, the
+ * sister is told of all accounts again (sister_store.h), a few at a time beside what is new. Loop's thread
+ * but for outbox_add. */
 #pragma once
 
 #include "app/services/sister.h"
@@ -24,22 +26,23 @@ enum {
 
 typedef struct outbox outbox_t;
 
-/* urls end with NULL. Accounts that a sister (perhaps one new in the configuration) was not told of yet are found by
- * themselves. SMPL_EINVAL, SMPL_ELIMIT, SMPL_ENOMEM. */
+/* urls end with NULL. Accounts that a sister (perhaps one new in the configuration) was not told of yet are
+ * found by themselves. SMPL_EINVAL, SMPL_ELIMIT, SMPL_ENOMEM. */
 int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
                outbox_t **out, diag_t *diag);
 /* Others are told from now on, or the same (after a reload): with an error nothing has changed. Rows of a
  * sister that is told no more stay where they are. Errors as above. */
 int outbox_set(outbox_t *outbox, const char *const *urls, diag_t *diag);
-/* After sisters_close. Writes still queued may follow until storage_close is done: free with outbox_free after that. */
+/* After sisters_close. Writes still queued may follow until storage_close is done: free with outbox_free
+ * after that. */
 void outbox_stop(outbox_t *outbox, void (*done)(void *ctx), void *ctx);
 void outbox_free(outbox_t *outbox);
 
 /* Writer thread: the rows of a new account. */
 int outbox_add(storage_db_t *db, outbox_t *outbox, const char *account);
 
-/* Rows were committed: tells them at once. done is called later, once: when every sister has acknowledged, or after
- * wait_ms. account is copied. */
+/* Rows were committed: tells them at once. done is called later, once: when every sister has acknowledged, or
+ * after wait_ms. account is copied. */
 void outbox_tell(outbox_t *outbox, const char *account, uint64_t wait_ms, void (*done)(void *ctx), void *ctx);
 
 /* Something may be due: a sister has another database. */

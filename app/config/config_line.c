@@ -30,8 +30,8 @@ static const char inherited_sql[] = UP_FROM_2 " SELECT t.key, t.type FROM up CRO
 static const char own_types_sql[] = "SELECT key, type FROM config_types WHERE account = ?1 AND config = ?2";
 static const char child_sql[] = "SELECT EXISTS (SELECT 1 FROM configs WHERE account = ?1 AND parent = ?2)";
 
-/* Driven from the items below, each looked up among those declared above: their number is what it costs, whatever the
- * shape of the tree. */
+/* Driven from the items below, each looked up among those declared above: their number is what it costs,
+ * whatever the shape of the tree. */
 static const char types_below_sql[] = UP_FROM_2
     ", " DOWN_FROM_2 ", " DECLARED
     " SELECT b.key, declared.type, b.config, b.type FROM down CROSS JOIN config_types b CROSS JOIN declared"
@@ -41,8 +41,8 @@ static const char declarer_sql[] = UP_FROM_2 " SELECT t.config FROM up CROSS JOI
                                              "t.account = ?1 AND t.config = up.id AND t.key = ?3"
                                              " ORDER BY depth LIMIT 1";
 
-/* Overrides below that nothing declares any more, or as another type: neither ?2 and its ancestors nor, looked for only
- * then, the overriding config or one between the two. */
+/* Overrides below that nothing declares any more, or as another type: neither ?2 and its ancestors nor,
+ * looked for only then, the overriding config or one between the two. */
 static const char overrides_below_sql[] =
     UP_FROM_2 ", " DOWN_FROM_2 ", " DECLARED ", line (config, id, depth) AS (SELECT id, id, 1 FROM down "
               "UNION ALL SELECT line.config, c.parent, line.depth + 1"
@@ -257,7 +257,8 @@ static int conflicting_type(storage_db_t *db, change_t *c, const char *id, stora
   return SMPL_EINVAL;
 }
 
-/* The first row of a query over what is below, for the keys in question: 1 with *stmt under way, 0 or negative. */
+/* The first row of a query over what is below, for the keys in question: 1 with *stmt under way, 0 or
+ * negative. */
 static int first_below(storage_db_t *db, const char *sql, const change_t *c, const char *id,
                        const json_t *keys, storage_stmt_t **stmt)
 {
@@ -298,8 +299,9 @@ static int check_overrides_below(storage_db_t *db, change_t *c, const char *id, 
   return SMPL_EINVAL;
 }
 
-/* What is below agrees with what is above already, so only what changes is looked at: new items against the types
- * declared below, items that go against the overrides below; all of both when the ancestors are others. */
+/* What is below agrees with what is above already, so only what changes is looked at: new items against the
+ * types declared below, items that go against the overrides below; all of both when the ancestors are others.
+ */
 static int check_below(storage_db_t *db, change_t *c, const char *id, bool moved, const json_t *gone,
                        const json_t *fresh)
 {

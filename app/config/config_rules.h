@@ -1,5 +1,5 @@
-/* What a config may be: pure rules over JSON, nothing of storage. A "types map" is an object of item keys to "STRING",
- * "NUMBER", "BOOLEAN" or "JSON". */
+/* What a config may be: pure rules over JSON, nothing of storage. A "types map" is an object of item keys to
+ * "STRING", "NUMBER", "BOOLEAN" or "JSON". */
 #pragma once
 
 #include <jansson.h>
@@ -21,9 +21,10 @@ enum {
 /* Members and their shapes, as far as the body alone tells. */
 int config_check_shape(const json_t *attributes, problem_t *problem);
 
-/* Gives every item its type: what the body says, else what it has been here (own; NULL for a new config), else an
- * ancestor's, else what the value looks like. Refused: a type other than the item has had here or than an ancestor
- * declares; a value that is not of its type. *items (a new reference) holds value, type and description of each. */
+/* Gives every item its type: what the body says, else what it has been here (own; NULL for a new config),
+ * else an ancestor's, else what the value looks like. Refused: a type other than the item has had here or
+ * than an ancestor declares; a value that is not of its type. *items (a new reference) holds value, type and
+ * description of each. */
 int config_type_items(const json_t *attributes, const json_t *own, const json_t *inherited, json_t **items,
                       problem_t *problem);
 

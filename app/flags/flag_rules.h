@@ -19,13 +19,14 @@ enum {
 /* "BOOLEAN", "STRING", "NUMERIC" or "JSON" in any case, as that literal; NULL for anything else. */
 const char *flag_type(const char *text);
 
-/* Everything that must hold of the attributes: shapes; default, values and every environment's default and rules of the
- * flag's type, and among its values if it has some. */
+/* Everything that must hold of the attributes: shapes; default, values and every environment's default and
+ * rules of the flag's type, and among its values if it has some. */
 int flag_check(const json_t *attributes, problem_t *problem);
 
-/* The environments with what may be left out filled in: enabled true, default null, no rules. NULL when out of memory. */
+/* The environments with what may be left out filled in: enabled true, default null, no rules. NULL when out
+ * of memory. */
 json_t *flag_environments(const json_t *attributes);
 
-/* Whether a rule of any environment mentions the context type ({"var": "TYPE..."}), or with key not NULL, compares
- * TYPE.key with that very key. */
+/* Whether a rule of any environment mentions the context type ({"var": "TYPE..."}), or with key not NULL,
+ * compares TYPE.key with that very key. */
 bool flag_references(const json_t *environments, const char *context_type, const char *key);

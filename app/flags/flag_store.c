@@ -89,8 +89,8 @@ typedef struct scan {
   size_t bytes, parsed;
 } scan_t;
 
-/* Whether a text may hold a string that begins with the context's type, as every reference does. Types that are written
- * otherwise in JSON than they are may be anywhere. */
+/* Whether a text may hold a string that begins with the context's type, as every reference does. Types that
+ * are written otherwise in JSON than they are may be anywhere. */
 static bool may_refer(const char *environments, const char *type)
 {
   char start[JSONAPI_SEARCH_MAX + 2];

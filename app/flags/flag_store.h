@@ -15,8 +15,8 @@ enum {
   FLAG_FILTER_SEARCH
 };
 
-/* Jobs for change_t.run: create (new_id, attributes), replace (id, attributes; new_id renames), remove (id). Writer
- * thread. */
+/* Jobs for change_t.run: create (new_id, attributes), replace (id, attributes; new_id renames), remove (id).
+ * Writer thread. */
 int flag_create(storage_db_t *db, change_t *change);
 int flag_replace(storage_db_t *db, change_t *change);
 int flag_remove(storage_db_t *db, change_t *change);
@@ -39,7 +39,7 @@ enum {
   FLAG_PARSE_BYTES_MAX = 4 << 20, /* the same, of those that name the context's type anywhere */
 };
 
-/* A page of resources and, if asked for, the total; a page that ends early changes *list. SMPL_ELIMIT: with a context,
- * more than the above had to be looked through, since rules are understood here and not in SQL. */
+/* A page of resources and, if asked for, the total; a page that ends early changes *list. SMPL_ELIMIT: with a
+ * context, more than the above had to be looked through, since rules are understood here and not in SQL. */
 int flag_list(storage_db_t *db, const char *account, jsonapi_list_t *list, const flag_filter_t *filter,
               json_t **data, int64_t *total);

@@ -23,7 +23,8 @@ static bool refuse(request_t *request, const char *parameter, const char *detail
   return false;
 }
 
-/* "customer:c-123" as type and key; the text before the colon goes into type (JSONAPI_SEARCH_MAX + 1 bytes). */
+/* "customer:c-123" as type and key; the text before the colon goes into type (JSONAPI_SEARCH_MAX + 1 bytes).
+ */
 static bool split_context(const char *text, char *type, flag_filter_t *filter)
 {
   const char *colon = strchr(text, ':');

@@ -1,6 +1,7 @@
 #include "app/gate/gate.h"
 
-/* The contracts in this file are proved by ./dev prove; app/README.md says what follows from them and what does not. */
+/* The contracts in this file are proved by ./dev prove; app/README.md says what follows from them and what
+ * does not. */
 
 /* Bytes */
 
@@ -96,7 +97,8 @@ static bool is_hidden_path_byte(uint8_t c)
          c == '#';
 }
 
-/* UTF-8, RFC 3629 §4, one decoded byte at a time. need: continuation bytes still to come, the next within lo..hi. */
+/* UTF-8, RFC 3629 §4, one decoded byte at a time. need: continuation bytes still to come, the next within
+ * lo..hi. */
 typedef struct utf8 {
   unsigned need;
   uint8_t lo, hi;

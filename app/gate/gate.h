@@ -1,7 +1,7 @@
-/* What a request may look like at all. The gate decides on the bytes as they were sent, before any parser or decoder saw
- * them, and refuses whatever a later reader would have to repair or could read differently (invariant 6, 10). It admits
- * less than RFC 9112 does; see app/README.md for the list. Pure functions: bytes in, verdict and places out; no I/O, no
- * state, no allocation, nothing read outside the given bytes. */
+/* What a request may look like at all. The gate decides on the bytes as they were sent, before any parser or
+ * decoder saw them, and refuses whatever a later reader would have to repair or could read differently
+ * (invariant 6, 10). It admits less than RFC 9112 does; see app/README.md for the list. Pure functions: bytes
+ * in, verdict and places out; no I/O, no state, no allocation, nothing read outside the given bytes. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,8 +10,8 @@
 
 #include "app/limits.h"
 
-/* Why a head is refused. The status is what the internal listener says; the public one says 404 where 404 stands here and
- * the same 400 for all others. */
+/* Why a head is refused. The status is what the internal listener says; the public one says 404 where 404
+ * stands here and the same 400 for all others. */
 #define GATE_LIST(X)                                                                                         \
   X(ADMIT, "admitted", 200, "")                                                                              \
   X(MORE, "incomplete", 400, "the request ends before its head does")                                        \
@@ -91,9 +91,9 @@ typedef struct gate_head {
   gate_header_t headers[LIMIT_HEADERS];
 } gate_head_t;
 
-/* Looks for the end of the head in bytes[0..len), given that bytes[0..from) were scanned before. GATE_ADMIT: *end is the
- * length of the head, its empty line included. GATE_MORE: call again with from = len when there are more bytes. Anything
- * else: refused already. */
+/* Looks for the end of the head in bytes[0..len), given that bytes[0..from) were scanned before. GATE_ADMIT:
+ * *end is the length of the head, its empty line included. GATE_MORE: call again with from = len when there
+ * are more bytes. Anything else: refused already. */
 gate_verdict_t gate_scan(const uint8_t *bytes, size_t len, size_t from, size_t *end);
 
 /* Decides on a whole head, as gate_scan measured it. *out is complete only with GATE_ADMIT. */
@@ -104,7 +104,8 @@ gate_verdict_t gate_path(const uint8_t *path, size_t len);
 gate_verdict_t gate_query(const uint8_t *query, size_t len);
 gate_verdict_t gate_host(const uint8_t *host, size_t len);
 
-/* A rule on an admitted path: equal to prefix, or, if open, beginning with prefix, which then ends with '/'. */
+/* A rule on an admitted path: equal to prefix, or, if open, beginning with prefix, which then ends with '/'.
+ */
 bool gate_rule(const uint8_t *path, size_t len, const uint8_t *prefix, size_t prefix_len, bool open);
 
 const char *gate_reason(gate_verdict_t verdict); /* "dot-segment" */

@@ -3,8 +3,8 @@
 #include <llhttp.h>
 #include <string.h>
 
-/* What llhttp reports, compared with the gate's reading as it comes. llhttp gets the whole head in one piece, so every
- * span is whole. */
+/* What llhttp reports, compared with the gate's reading as it comes. llhttp gets the whole head in one piece,
+ * so every span is whole. */
 typedef struct second_reading {
   const uint8_t *head;
   const gate_head_t *gate;

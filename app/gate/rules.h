@@ -12,7 +12,8 @@ typedef struct rule {
   bool open;         /* anything may follow */
 } rule_t;
 
-/* SMPL_EINVAL unless text is a path that the gate admits, or such a path (or nothing) and a final star segment. */
+/* SMPL_EINVAL unless text is a path that the gate admits, or such a path (or nothing) and a final star
+ * segment. */
 int rule_parse(const char *text, rule_t *out);
 
 /* On a raw path that the gate admitted. */

@@ -1,5 +1,6 @@
-/* Which hosts an internal listener answers to, and which of a browser's requests come from another site. Pure functions:
- * header values in, decision out. They are what stands between a developer's open tunnel and a hostile web page. */
+/* Which hosts an internal listener answers to, and which of a browser's requests come from another site. Pure
+ * functions: header values in, decision out. They are what stands between a developer's open tunnel and a
+ * hostile web page. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,9 +13,9 @@ typedef struct text_ref {
   size_t len;
 } text_ref_t;
 
-/* Host, as the gate admitted it, without its port, is one of names (count of them), the listener's own address (as text, an
- * IPv6 one without brackets), localhost, a name below localhost, 127.0.0.1 or [::1]. Case does not count; the port
- * is free, because a tunnel's local port is. */
+/* Host, as the gate admitted it, without its port, is one of names (count of them), the listener's own
+ * address (as text, an IPv6 one without brackets), localhost, a name below localhost, 127.0.0.1 or [::1].
+ * Case does not count; the port is free, because a tunnel's local port is. */
 bool site_host_known(text_ref_t host, const char *const *names, size_t count, const char *own_address);
 
 typedef struct site_headers {
@@ -24,5 +25,6 @@ typedef struct site_headers {
   text_ref_t fetch_site, fetch_mode, fetch_dest; /* Sec-Fetch-* */
 } site_headers_t;
 
-/* True for a request that a page of another site makes the browser send; following a link to us is allowed. */
+/* True for a request that a page of another site makes the browser send; following a link to us is allowed.
+ */
 bool site_is_foreign(const site_headers_t *headers);

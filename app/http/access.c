@@ -114,7 +114,8 @@ void access_close(access_log_t *log)
   free(log);
 }
 
-/* A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)). Returns bytes written, -1 if none can be. */
+/* A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)). Returns bytes written, -1 if none
+ * can be. */
 static ssize_t write_some(access_log_t *log, const char *at, size_t len)
 {
   if (log->may_block) {
@@ -204,8 +205,8 @@ static void out_time(access_log_t *log, text_out_t *out)
   out_bytes(out, tail, sizeof tail);
 }
 
-/* Method and target as sent: what stands before the first space of the first line, and what stands between it and the
- * last one. */
+/* Method and target as sent: what stands before the first space of the first line, and what stands between it
+ * and the last one. */
 static void out_request_line(text_out_t *out, const uint8_t *head, size_t len)
 {
   size_t end = 0;

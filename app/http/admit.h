@@ -1,5 +1,6 @@
-/* The whole decision on one request's head, in one place: gate, rules, host, site, route, method, media type, body size.
- * Pure but for reading the listener's immutable table. What comes out is either the route to run or one refusal. */
+/* The whole decision on one request's head, in one place: gate, rules, host, site, route, method, media type,
+ * body size. Pure but for reading the listener's immutable table. What comes out is either the route to run
+ * or one refusal. */
 #pragma once
 
 #include <stdbool.h>
@@ -70,8 +71,8 @@ void admit_decide(const admit_conf_t *conf, const uint8_t *bytes, size_t len, ga
 /* True if the public listener answers this refusal with its one 404 or 400, whose bytes never differ. */
 bool admit_is_plain(admit_verdict_t verdict);
 const char *admit_reason(const admit_t *admit);
-/* How far from unmistakable the request was, in the four classes of desync mitigation: "compliant", "acceptable" (above a
- * limit, or merely odd), "ambiguous" (readers differ), "severe" (no HTTP). */
+/* How far from unmistakable the request was, in the four classes of desync mitigation: "compliant",
+ * "acceptable" (above a limit, or merely odd), "ambiguous" (readers differ), "severe" (no HTTP). */
 const char *admit_class(const admit_t *admit);
 const char *admit_text(const admit_t *admit);
 int admit_status(const admit_t *admit);

@@ -57,7 +57,8 @@ static uint64_t phase_ms(const front_limits_t *limits, phase_t phase)
   }
 }
 
-/* Moves to the end of the phase's list. One phase has one duration, so lists stay in the order of deadlines. */
+/* Moves to the end of the phase's list. One phase has one duration, so lists stay in the order of deadlines.
+ */
 void conn_enter(conn_t *c, phase_t phase)
 {
   unlink_conn(c);
@@ -198,7 +199,8 @@ void conn_stop_reading(conn_t *c)
   c->reading = false;
 }
 
-/* After the last reply. A peer that may still be sending would lose the reply to a reset: it is read out first. */
+/* After the last reply. A peer that may still be sending would lose the reply to a reset: it is read out
+ * first. */
 static void finish(conn_t *c)
 {
   drop_in(c);
@@ -498,8 +500,8 @@ void conn_go_on(conn_t *c)
     resume(c);
 }
 
-/* Room for that many bytes of the body, in doubling steps up to its length. Otherwise the request was refused, or the
- * connection closed. */
+/* Room for that many bytes of the body, in doubling steps up to its length. Otherwise the request was
+ * refused, or the connection closed. */
 static bool grow_body(conn_t *c, size_t need)
 {
   request_t *request = c->request;
@@ -539,8 +541,9 @@ static size_t take_body(conn_t *c, const uint8_t *bytes, size_t len)
   return taken;
 }
 
-/* One step of reading a head; returns how many bytes are done with, 0 if more must come first, or its turn. A whole head that
- * waits for its turn counts as one that has not begun: nothing can be sent late that would make it wait longer. */
+/* One step of reading a head; returns how many bytes are done with, 0 if more must come first, or its turn. A
+ * whole head that waits for its turn counts as one that has not begun: nothing can be sent late that would
+ * make it wait longer. */
 static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
 {
   size_t end = 0;

@@ -1,5 +1,5 @@
-/* One connection: reads heads and bodies, runs one request at a time (pipelined ones wait their turn), writes answers,
- * closes. Private to the http side, with the structs of a front and its listeners. */
+/* One connection: reads heads and bodies, runs one request at a time (pipelined ones wait their turn), writes
+ * answers, closes. Private to the http side, with the structs of a front and its listeners. */
 #pragma once
 
 #include <stdbool.h>
@@ -156,11 +156,13 @@ void conn_shake(conn_t *conn);
 size_t conn_judge_all(listener_t *listener);
 /* Closes now, without a word. */
 void conn_close(conn_t *conn);
-/* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not taken cut off. */
+/* Gives back what the connection holds of that kind: an unfinished body is answered with 503, an answer not
+ * taken cut off. */
 void conn_give_way(conn_t *conn, room_kind_t kind);
 /* Acts on every connection of the listener whose deadline has passed. */
 void conn_sweep(listener_t *listener, uint64_t now);
-/* A wait of conn is over: it is logged and closed, unless it is a peer that still takes something of its answer, in time. */
+/* A wait of conn is over: it is logged and closed, unless it is a peer that still takes something of its
+ * answer, in time. */
 void conn_expire(conn_t *conn);
 
 /* An answer ready to be sent. */
@@ -181,7 +183,8 @@ void conn_out_of_memory(conn_t *conn);
 void conn_after_reply(conn_t *conn);
 /* Takes over answer->owned. Leads to conn_after_reply, perhaps at once, or the connection is closed. */
 void conn_send(conn_t *conn, const answer_t *answer);
-/* Bytes of the answer that the peer has not acknowledged: queued here or in the kernel, or not encrypted yet. */
+/* Bytes of the answer that the peer has not acknowledged: queued here or in the kernel, or not encrypted yet.
+ */
 size_t conn_unacknowledged(const conn_t *conn);
 /* An interim answer. */
 void conn_say(conn_t *conn, const char *text);

@@ -1,4 +1,5 @@
-/* The writing half of a connection: answers, plain or encrypted, and the wait for peers that take them slowly. */
+/* The writing half of a connection: answers, plain or encrypted, and the wait for peers that take them
+ * slowly. */
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Who may call inside. Operations of the internal tier that create, change or reveal credentials need an internal key, and
- * each key has a name and the operations that it may be used for. Of accepted keys only SHA-256 is known here. A set of
- * keys is immutable; a reload makes another. */
+/* Who may call inside. Operations of the internal tier that create, change or reveal credentials need an
+ * internal key, and each key has a name and the operations that it may be used for. Of accepted keys only
+ * SHA-256 is known here. A set of keys is immutable; a reload makes another. */
 #pragma once
 
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 /* Name in the configuration, and what it lets a caller do. */
 #define OPERATION_LIST(X)                                                                                    \
-  X(PROVISION, "provision", "create and delete accounts, create API keys, and tell a service of an account")  \
+  X(PROVISION, "provision", "create and delete accounts, create API keys, and tell a service of an account") \
   X(INTROSPECT, "introspect", "ask whose an API key is")
 
 typedef enum operation {
@@ -54,7 +54,7 @@ typedef enum internal_verdict {
   INTERNAL_FORBIDDEN, /* one of a known caller that may do other things */
 } internal_verdict_t;
 
-/* Judges a key's text. name (INTERNAL_NAME_MAX bytes) is whose it is, unless INTERNAL_UNKNOWN. The time it takes does not
- * depend on how much of a key is right. keys may be NULL: none is accepted. */
+/* Judges a key's text. name (INTERNAL_NAME_MAX bytes) is whose it is, unless INTERNAL_UNKNOWN. The time it
+ * takes does not depend on how much of a key is right. keys may be NULL: none is accepted. */
 internal_verdict_t internal_keys_judge(const internal_keys_t *keys, const char *text, operation_t operation,
                                        char *name);

@@ -1,4 +1,5 @@
-/* What is counted of each http listener, and all of it as Prometheus reads it (text format 0.0.4). Loop's thread. */
+/* What is counted of each http listener, and all of it as Prometheus reads it (text format 0.0.4). Loop's
+ * thread. */
 #pragma once
 
 #include <stddef.h>

@@ -153,8 +153,8 @@ static parsed_t *next_body(parse_t *p)
   return b;
 }
 
-/* No more than the threads can begin at once, so that what comes is not behind what is here. What is parsed goes first: the sooner its
- * memory is free. */
+/* No more than the threads can begin at once, so that what comes is not behind what is here. What is parsed
+ * goes first: the sooner its memory is free. */
 static void feed(parse_t *p)
 {
   while (p->away < LIMIT_PARSE_THREADS) {

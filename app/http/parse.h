@@ -1,10 +1,12 @@
-/* Big request bodies are taken apart, checked and freed by threads of their own, so that the loop turns to others meanwhile. They wait
- * in turns (common/base/turns.h) by account, or by source where no account is known: however many one has sent, a body of another waits for
- * one of them and for those that the threads have. Only so many may be parsed at once, as a parsed value takes a hundred times the memory
- * of its text; whoever has most waiting when all places are taken loses the newest.
+/* Big request bodies are taken apart, checked and freed by threads of their own, so that the loop turns to
+ * others meanwhile. They wait in turns (common/base/turns.h) by account, or by source where no account is
+ * known: however many one has sent, a body of another waits for one of them and for those that the threads
+ * have. Only so many may be parsed at once, as a parsed value takes a hundred times the memory of its text;
+ * whoever has most waiting when all places are taken loses the newest.
  *
- * A thread has a body's text or values alone from the hand-over until it is back. The request belongs to the loop's thread all the while:
- * it is not freed before, also when its client has gone. All calls on the loop's thread; private to the http side. */
+ * A thread has a body's text or values alone from the hand-over until it is back. The request belongs to the
+ * loop's thread all the while: it is not freed before, also when its client has gone. All calls on the loop's
+ * thread; private to the http side. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,8 +24,9 @@ int parse_open(struct front *front, parse_t **out);
 /* Once all requests are over. Frees what they left, ends the threads; closed is called from the loop. */
 void parse_close(parse_t *parse, void (*closed)(void *ctx), void *ctx);
 
-/* Queues the request's body, which is there whole; conn_parsed follows on a later turn of the loop. *displaced, unless NULL, is a request
- * that gave its place to this one. SMPL_ENOMEM; SMPL_ELIMIT: there is no place. */
+/* Queues the request's body, which is there whole; conn_parsed follows on a later turn of the loop.
+ * *displaced, unless NULL, is a request that gave its place to this one. SMPL_ENOMEM; SMPL_ELIMIT: there is
+ * no place. */
 int parse_queue(struct request *request, struct request **displaced);
 /* A thread has the request's body now. */
 bool parse_is_away(const struct request *request);

@@ -203,9 +203,9 @@ static void compose(request_t *request, const reply_t *reply, bool keep, text_ou
   OUT_LITERAL(out, "\r\n");
 }
 
-/* Whether the connection goes on behind what has not come of the body. It does for a customer who asks too often: coming again would
- * cost both more than the request did. A client that was to wait for our word may send the rest or not, so that nobody knows what comes
- * next. */
+/* Whether the connection goes on behind what has not come of the body. It does for a customer who asks too
+ * often: coming again would cost both more than the request did. A client that was to wait for our word may
+ * send the rest or not, so that nobody knows what comes next. */
 static bool is_rest_passed_over(const request_t *request, int status)
 {
   uint64_t left = request->head.length - request->body_have;
@@ -218,8 +218,8 @@ static void send_reply(request_t *request, const reply_t *reply)
   char head[HEAD_CAP];
   text_out_t out = {.buf = head, .cap = sizeof head};
   bool leaving = request->front->leaving || (request->conn != NULL && request->conn->last);
-  bool keep = request->admit.keep_alive && is_rest_passed_over(request, reply->status) && !reply->close &&
-              !leaving;
+  bool keep =
+      request->admit.keep_alive && is_rest_passed_over(request, reply->status) && !reply->close && !leaving;
   compose(request, reply, keep, &out);
   bool head_only = request->head.method == GATE_HEAD;
   log_request(request, request->bytes, request->length, reply->status, head_only ? 0 : reply->len);

@@ -5,8 +5,8 @@
 
 #include "app/http/request.h"
 
-/* The refusal in request->admit: on a public listener, if plain, the one 404 or 400 of a public front; otherwise an error
- * in JSON:API form. */
+/* The refusal in request->admit: on a public listener, if plain, the one 404 or 400 of a public front;
+ * otherwise an error in JSON:API form. */
 void reply_refusal(request_t *request, const uint8_t *head, size_t head_len);
 
 /* Bytes that live as long as the program, answered with 304 if the client has them. encoding and etag may be

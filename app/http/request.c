@@ -161,8 +161,8 @@ bool request_id_is_fine(const char *id, size_t len)
   return true;
 }
 
-/* Lower-cases names and ends names and values with NUL, in our copy: a name is followed by ':', a value by white space
- * or CR. */
+/* Lower-cases names and ends names and values with NUL, in our copy: a name is followed by ':', a value by
+ * white space or CR. */
 static void cut_headers(request_t *request)
 {
   for (uint32_t i = 0; i < request->head.header_count; i++) {

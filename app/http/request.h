@@ -1,5 +1,5 @@
-/* A request under way: its own copy of the head, its memory, and where its reply goes. Private to the http side; handlers
- * see it through handler.h alone. All calls on the loop's thread. */
+/* A request under way: its own copy of the head, its memory, and where its reply goes. Private to the http
+ * side; handlers see it through handler.h alone. All calls on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -65,22 +65,25 @@ void request_init(request_t *request);
 /* Gives the request's memory back, not the request itself. */
 void request_clear(request_t *request);
 
-/* After admit_decide: copies the head, cuts its header lines, decodes path and query parameters. SMPL_ENOMEM. */
+/* After admit_decide: copies the head, cuts its header lines, decodes path and query parameters. SMPL_ENOMEM.
+ */
 int request_take_head(request_t *request, const uint8_t *bytes, size_t len);
 
-/* Whether the request may go on to a route that needs an API key, by the key's form alone (caller.h gives the same two
- * answers): ADMIT_OK, ADMIT_KEY_MISSING or ADMIT_KEY_MALFORMED. Without it a body would be read and parsed for nobody. */
+/* Whether the request may go on to a route that needs an API key, by the key's form alone (caller.h gives the
+ * same two answers): ADMIT_OK, ADMIT_KEY_MISSING or ADMIT_KEY_MALFORMED. Without it a body would be read and
+ * parsed for nobody. */
 admit_verdict_t request_judge_key(const request_t *request);
 
-/* The same for a route that has an operation: whether the request bears an internal key that allows it. ADMIT_OK or one of
- * ADMIT_CALLER_*. Notes whose key it is. */
+/* The same for a route that has an operation: whether the request bears an internal key that allows it.
+ * ADMIT_OK or one of ADMIT_CALLER_*. Notes whose key it is. */
 admit_verdict_t request_judge_caller(request_t *request, const internal_keys_t *keys);
 
-/* Parses a body. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too many values). Any thread. */
+/* Parses a body. On error one line for the client in diag: SMPL_EINVAL, SMPL_ELIMIT (nested too deep, too
+ * many values). Any thread. */
 int request_json(const uint8_t *text, size_t len, json_t **out, diag_t *diag);
 
-/* What parsing a text would make: a parsed value takes a hundred times the memory of its text. Exact for JSON; of other
- * text, never less than a parser makes of it before it gives up. Pure. */
+/* What parsing a text would make: a parsed value takes a hundred times the memory of its text. Exact for
+ * JSON; of other text, never less than a parser makes of it before it gives up. Pure. */
 typedef struct json_extent {
   size_t depth;  /* of nested arrays and objects */
   size_t values; /* scalars, arrays and objects */
@@ -88,8 +91,10 @@ typedef struct json_extent {
 
 json_extent_t request_json_extent(const uint8_t *text, size_t len);
 
-/* Decodes %XX (and '+' as a space if plus) from s[0..len) to dst, which takes len + 1 bytes. Pure. The gate has seen s. */
+/* Decodes %XX (and '+' as a space if plus) from s[0..len) to dst, which takes len + 1 bytes. Pure. The gate
+ * has seen s. */
 void request_decode(char *dst, const uint8_t *s, size_t len, bool plus);
 
-/* True for an id that may be taken over from X-Request-Id: 1 to LIMIT_REQUEST_ID of letters, digits, '.', '_', '-'. */
+/* True for an id that may be taken over from X-Request-Id: 1 to LIMIT_REQUEST_ID of letters, digits, '.',
+ * '_', '-'. */
 bool request_id_is_fine(const char *id, size_t len);

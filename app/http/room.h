@@ -25,8 +25,9 @@ struct front;
 struct listener;
 
 typedef enum room_kind {
-  ROOM_HEADS, /* bytes received that are no whole head yet or not read yet. They are the peer's, a balancer's too */
-  ROOM_BODIES,  /* bytes of buffers for bodies that are still coming */
+  ROOM_HEADS,  /* bytes received that are no whole head yet or not read yet. They are the peer's, a balancer's
+                  too */
+  ROOM_BODIES, /* bytes of buffers for bodies that are still coming */
   ROOM_REPLIES, /* bytes of answers queued behind slow peers */
   ROOM_KINDS
 } room_kind_t;

@@ -22,8 +22,8 @@ typedef struct entry {
 
 struct router {
   size_t count;
-  entry_t entries
-      [LIMIT_ROUTES]; /* of two that match one path, the one with the earlier literal segment is first */
+  entry_t entries[LIMIT_ROUTES]; /* of two that match one path, the one with the earlier literal segment is
+                                    first */
 };
 
 /* Splits the route's pattern into segments. */

@@ -1,5 +1,6 @@
-/* A listener's route table. It is built from the rules and holds only what they admit (invariant 6): on a public listener
- * there is no internal route to find. Paths are split and compared raw; only a {parameter}'s segment is decoded. */
+/* A listener's route table. It is built from the rules and holds only what they admit (invariant 6): on a
+ * public listener there is no internal route to find. Paths are split and compared raw; only a {parameter}'s
+ * segment is decoded. */
 #pragma once
 
 #include <stddef.h>
@@ -28,8 +29,9 @@ typedef struct route_match {
   span_t parameters[LIMIT_ROUTE_PARAMETERS]; /* raw, places in the path, in the pattern's order */
 } route_match_t;
 
-/* Takes from the sources every route that a rule admits. The routes are borrowed. SMPL_EINVAL (a malformed pattern),
- * SMPL_EEXIST (two routes with one method and shape), SMPL_ELIMIT, SMPL_ENOMEM, each with the route's path in diag. */
+/* Takes from the sources every route that a rule admits. The routes are borrowed. SMPL_EINVAL (a malformed
+ * pattern), SMPL_EEXIST (two routes with one method and shape), SMPL_ELIMIT, SMPL_ENOMEM, each with the
+ * route's path in diag. */
 int router_new(const rule_t *rules, size_t rule_count, const route_source_t *sources, size_t source_count,
                router_t **out, diag_t *diag);
 void router_free(router_t *router);

@@ -1,5 +1,5 @@
-/* The bytes of one answer, for as many as are using them: the connection that sends them, and whoever keeps them for the
- * next request. Never changed once they are there. Loop's thread only. */
+/* The bytes of one answer, for as many as are using them: the connection that sends them, and whoever keeps
+ * them for the next request. Never changed once they are there. Loop's thread only. */
 #pragma once
 
 #include <stddef.h>

@@ -114,8 +114,8 @@ static int no_passphrase(char *buf, int size, int rw, void *ctx)
   return -1;
 }
 
-/* OpenSSL compares a key only with a certificate of its own kind, so that an RSA certificate would take an EC key: hence a
- * comparison of our own. */
+/* OpenSSL compares a key only with a certificate of its own kind, so that an RSA certificate would take an EC
+ * key: hence a comparison of our own. */
 static int use_key(SSL_CTX *ctx, const X509 *certificate, const char *path, diag_t *diag)
 {
   char *text = NULL;
@@ -221,8 +221,8 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
   return SSL_TLSEXT_ERR_OK;
 }
 
-/* Forward secrecy and authenticated encryption only. No compression, no renegotiation, no early data (it could be
- * replayed), no session cache: tickets resume without memory of ours. */
+/* Forward secrecy and authenticated encryption only. No compression, no renegotiation, no early data (it
+ * could be replayed), no session cache: tickets resume without memory of ours. */
 static bool set_up(SSL_CTX *ctx)
 {
   static const unsigned char session[] = "smpl-app";

@@ -1,6 +1,6 @@
-/* TLS of an http listener by OpenSSL: 1.2 and later, one certificate, which is read again when its files change. No
- * sockets here: ciphertext goes in and out as bytes, and the connection moves them. Private to the http side; all on the
- * loop's thread. */
+/* TLS of an http listener by OpenSSL: 1.2 and later, one certificate, which is read again when its files
+ * change. No sockets here: ciphertext goes in and out as bytes, and the connection moves them. Private to the
+ * http side; all on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,16 +22,16 @@ enum {
   TLS_SUBJECT_MAX = 256,
 };
 
-/* Reads certificate (with its chain, PEM) and key (PEM, without passphrase, of our user and closed to others); paths are
- * copied. SMPL_EINVAL, SMPL_EDENIED, SMPL_ENOENT ...; diag names the file. */
+/* Reads certificate (with its chain, PEM) and key (PEM, without passphrase, of our user and closed to
+ * others); paths are copied. SMPL_EINVAL, SMPL_EDENIED, SMPL_ENOENT ...; diag names the file. */
 int tls_open(const char *certificate, const char *key, tls_t **out, diag_t *diag);
 /* Once no link is left. NULL allowed. */
 void tls_free(tls_t *tls);
 
-/* Looks whether the files are others than those looked at last; if so reads them. 1: a new certificate serves new
- * connections; 0: nothing has changed; negative: what is there now cannot be used, diag says why, and the old one stays
- * until they change again; where it was for want of open files, memory or the like, they are tried again at each call, and
- * that is said once. */
+/* Looks whether the files are others than those looked at last; if so reads them. 1: a new certificate serves
+ * new connections; 0: nothing has changed; negative: what is there now cannot be used, diag says why, and the
+ * old one stays until they change again; where it was for want of open files, memory or the like, they are
+ * tried again at each call, and that is said once. */
 int tls_refresh(tls_t *tls, diag_t *diag);
 
 /* Serves new connections by what other has read, and looks at other's files from now on; nothing changes
@@ -53,16 +53,17 @@ void tls_link_free(tls_link_t *link);
 
 /* Gives bytes of the peer to the following tls_read calls, which take all of them. */
 void tls_feed(tls_link_t *link, const uint8_t *bytes, size_t len);
-/* The handshake goes on with what was fed, or plaintext comes out: how much of it, 0 when more must be fed, SMPL_ECLOSED
- * after the peer's close_notify, SMPL_EPROTO (tls_reason says what), SMPL_ENOMEM. Output may have been made in any case. */
+/* The handshake goes on with what was fed, or plaintext comes out: how much of it, 0 when more must be fed,
+ * SMPL_ECLOSED after the peer's close_notify, SMPL_EPROTO (tls_reason says what), SMPL_ENOMEM. Output may
+ * have been made in any case. */
 ssize_t tls_read(tls_link_t *link, uint8_t *buf, size_t cap);
 /* Encrypts at most TLS_WRITE_MAX bytes, all of them, into the output. */
 int tls_write(tls_link_t *link, const uint8_t *bytes, size_t len);
 /* Puts close_notify into the output. */
 void tls_bye(tls_link_t *link);
 
-/* The ciphertext that was made since it was taken last. Valid until the next call for any link of the same tls: it must be
- * taken after each. */
+/* The ciphertext that was made since it was taken last. Valid until the next call for any link of the same
+ * tls: it must be taken after each. */
 void tls_take_output(tls_link_t *link, const uint8_t **bytes, size_t *len);
 
 /* Bytes of memory that a record takes of which only a part has come; 0 if there is none. */

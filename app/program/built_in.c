@@ -64,7 +64,8 @@ struct built_in {
   diag_t storage_diag;
 };
 
-/* The usual case is asked for all the time, and is the same each time: {"status":"ok","service":"config","version":"1.0",...}. */
+/* The usual case is asked for all the time, and is the same each time:
+ * {"status":"ok","service":"config","version":"1.0",...}. */
 static shared_t *make_fine(const service_t *service, const char *status)
 {
   char *text = NULL;
@@ -81,8 +82,8 @@ static void reply_unfit(request_t *request, const built_in_t *b, const char *sta
                           SMPL_VERSION, "storage", wrong));
 }
 
-/* NULL, or why the service's storage does not answer. An answer counts for HEALTH_FRESH_MS: many balancers and monitors ask
- * often. */
+/* NULL, or why the service's storage does not answer. An answer counts for HEALTH_FRESH_MS: many balancers
+ * and monitors ask often. */
 static const char *ask_storage(built_in_t *b)
 {
   uint64_t now = clock_mono_ms();

@@ -21,13 +21,14 @@ typedef struct program {
   bool leaving; /* told to end: no load balancer should send requests any more */
 } program_t;
 
-/* Prepares /internal/v1/health, /internal/v1/ready, /openapi.json, /docs and its files, and / for the service. program is
- * borrowed. */
+/* Prepares /internal/v1/health, /internal/v1/ready, /openapi.json, /docs and its files, and / for the
+ * service. program is borrowed. */
 int built_in_new(const service_t *service, const program_t *program, built_in_t **out, diag_t *diag);
 void built_in_free(built_in_t *built_in);
 
 enum { SERVICE_SOURCES = 2 };
 
-/* Where a listener's table takes its routes from: the service's own (called with its state) and the built-in ones. */
+/* Where a listener's table takes its routes from: the service's own (called with its state) and the built-in
+ * ones. */
 void built_in_sources(const built_in_t *built_in, const service_t *service, void *state,
                       route_source_t sources[SERVICE_SOURCES]);

@@ -56,7 +56,8 @@ typedef struct runner {
   int status;
 } runner_t;
 
-/* Ending: listeners first, then the service, then what it worked with; the loop ends when nothing is left on it. */
+/* Ending: listeners first, then the service, then what it worked with; the loop ends when nothing is left on
+ * it. */
 
 static void on_service_closed(void *ctx)
 {
@@ -149,7 +150,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 /* Starting */
 
-/* As many descriptors as we are allowed: connections are bounded by limits of our own. Returns how many that is. */
+/* As many descriptors as we are allowed: connections are bounded by limits of our own. Returns how many that
+ * is. */
 static uint64_t raise_descriptor_limit(void)
 {
   struct rlimit limit;
@@ -160,7 +162,8 @@ static uint64_t raise_descriptor_limit(void)
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
 }
 
-/* Without descriptors the system would stop accepting, idle connections or not: our own bound must come first. */
+/* Without descriptors the system would stop accepting, idle connections or not: our own bound must come
+ * first. */
 static int bound_connections(front_limits_t *limits, uint64_t files, size_t listeners, diag_t *diag)
 {
   if (files < LIMIT_FILES_MIN + LIMIT_FILES_LISTENER * listeners)

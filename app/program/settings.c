@@ -276,7 +276,8 @@ static bool is_accounts(const file_t *file)
   return strcmp(file->service, "accounts") == 0;
 }
 
-/* Who calls whom: every other service asks the account service about keys, which tells its sisters of new accounts. */
+/* Who calls whom: every other service asks the account service about keys, which tells its sisters of new
+ * accounts. */
 static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
 {
   bool has_accounts = conf_given_map(conf, &file->accounts);

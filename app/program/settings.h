@@ -40,11 +40,11 @@ typedef struct settings {
   resolver_conf_t resolver;      /* no servers: not given */
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
-  const char *internal_key_file;      /* NULL: none */
-  char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
-  const char *access_log;             /* NULL: standard output */
-  bool free_bind;                     /* addresses that are not there yet are bound all the same */
-  bool core_dumps;                    /* harden_core_dumps */
+  const char *internal_key_file;   /* NULL: none */
+  char internal_key[KEY_TEXT_MAX]; /* sent to sisters; empty: none */
+  const char *access_log;          /* NULL: standard output */
+  bool free_bind;                  /* addresses that are not there yet are bound all the same */
+  bool core_dumps;                 /* harden_core_dumps */
   char control_place[PATH_MAX];
   const char *control;                /* socket; NULL: none */
   char service_place[PATH_MAX];       /* where the file says so: "file:line:col" */
@@ -53,15 +53,17 @@ typedef struct settings {
   uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
 } settings_t;
 
-/* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free. */
+/* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free.
+ */
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag);
-/* Says what the service refuses to everybody, or will be refused by its sisters, for want of internal keys: a sentence a
- * call. */
+/* Says what the service refuses to everybody, or will be refused by its sisters, for want of internal keys: a
+ * sentence a call. */
 void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx);
 /* Of these, what the service refuses to everybody. */
 void settings_each_caller_warning(const settings_t *settings, void (*say)(void *ctx, const char *text),
                                   void *ctx);
-/* Whether a database could be opened there, or made: its folder is there and writable, and what has its name is a file. */
+/* Whether a database could be opened there, or made: its folder is there and writable, and what has its name
+ * is a file. */
 int settings_check_database(const settings_t *settings, diag_t *diag);
 /* Whether the control socket could be opened: its folder is there, and nothing but a socket has its name. */
 int settings_check_control(const settings_t *settings, diag_t *diag);
@@ -73,8 +75,8 @@ service_env_t settings_env(const settings_t *settings);
 /* The keys of the file, one after the other; NULL after the last. */
 const char *settings_key(size_t index);
 
-/* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal listener's
- * address, its clients). *out has settings->listeners.count entries. */
+/* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal
+ * listener's address, its clients). *out has settings->listeners.count entries. */
 int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
                        listener_conf_t **out, diag_t *diag);
 void settings_listeners_free(listener_conf_t *listeners, size_t count);

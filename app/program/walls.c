@@ -165,8 +165,8 @@ void walls_fence(const settings_t *settings, const char *config_path, walls_t *w
 
 /* ---- system calls ---- */
 
-/* The database and the log (where, Landlock says), threads that libuv and the storage make when they need them, beside what
- * the shared lists have. */
+/* The database and the log (where, Landlock says), threads that libuv and the storage make when they need
+ * them, beside what the shared lists have. */
 static const seal_rule_t serving[] = {
     SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_SETLK)),
     SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_GETLK)),

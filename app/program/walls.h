@@ -1,5 +1,5 @@
-/* What smpl-app may still do once it serves: sockets to what its configuration names, its database and access log, the files
- * that its configuration names; it runs no program. */
+/* What smpl-app may still do once it serves: sockets to what its configuration names, its database and access
+ * log, the files that its configuration names; it runs no program. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,8 +23,9 @@ typedef struct walls {
  * says what needs a restart. */
 int walls_reach(const walls_t *walls, const settings_t *settings, diag_t *diag);
 
-/* While the process has one thread, before the service opens its database: files, and from Landlock's ABI 4 on the TCP ports
- * of sisters and resolvers, where each URL names its port. What does not stand is a warning in the log. */
+/* While the process has one thread, before the service opens its database: files, and from Landlock's ABI 4
+ * on the TCP ports of sisters and resolvers, where each URL names its port. What does not stand is a warning
+ * in the log. */
 void walls_fence(const settings_t *settings, const char *config_path, walls_t *walls);
 /* Once everything is open, for every thread: system calls. */
 void walls_seal(void);

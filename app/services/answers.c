@@ -78,8 +78,8 @@ static void drop(answers_t *a, entry_t *e)
   free(e);
 }
 
-/* Drops everything if the database is not as it was. As many are dropped as were kept, so that costs keeping them no more than
- * a constant each. */
+/* Drops everything if the database is not as it was. As many are dropped as were kept, so that costs keeping
+ * them no more than a constant each. */
 static void move_to(answers_t *a, const storage_stamp_t *stamp)
 {
   if (storage_stamp_equal(&a->stamp, stamp))

@@ -22,8 +22,8 @@ static bool same_file(const char *a, const char *b)
          one.st_ino == other.st_ino;
 }
 
-/* Only an earlier copy may be replaced: no database in its place, which has a lock beside it, and nothing else
- * of the operator's. The service's mark is in the file's header (sqlite.org/fileformat.html, 1.3.16). */
+/* Only an earlier copy may be replaced: no database in its place, which has a lock beside it, and nothing
+ * else of the operator's. The service's mark is in the file's header (sqlite.org/fileformat.html, 1.3.16). */
 static int check_replaced(const char *out, const storage_schema_t *schema, diag_t *diag)
 {
   enum { MARK_AT = 68, HEADER = 72 };

@@ -1,4 +1,5 @@
-/* Words that the route tables of the services share: parameters, responses and schemas of the OpenAPI document. */
+/* Words that the route tables of the services share: parameters, responses and schemas of the OpenAPI
+ * document. */
 #pragma once
 
 #include "app/http/handler.h"

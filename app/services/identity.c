@@ -8,11 +8,12 @@
 int identity_ensure(storage_db_t *db)
 {
   char id[UUID_TEXT_MAX], epoch[UUID_TEXT_MAX];
-  int err = storage_exec(db,
-                         "CREATE TABLE IF NOT EXISTS database_identity (one INTEGER PRIMARY KEY CHECK (one = 1),"
-                         " id TEXT NOT NULL, epoch TEXT NOT NULL, heard INTEGER NOT NULL DEFAULT 0,"
-                         " made_at INTEGER NOT NULL)",
-                         STORAGE_NO_ARGS, NULL);
+  int err =
+      storage_exec(db,
+                   "CREATE TABLE IF NOT EXISTS database_identity (one INTEGER PRIMARY KEY CHECK (one = 1),"
+                   " id TEXT NOT NULL, epoch TEXT NOT NULL, heard INTEGER NOT NULL DEFAULT 0,"
+                   " made_at INTEGER NOT NULL)",
+                   STORAGE_NO_ARGS, NULL);
   if (!err)
     err = uuid_generate(id);
   if (!err)

@@ -1,5 +1,6 @@
-/* JSON:API 1.1 documents as smplkit's clients send and expect them: bodies taken apart, lists with pages, filters and sort,
- * resources put together. Reading functions fill a problem_t (problem.h) and touch nothing else. */
+/* JSON:API 1.1 documents as smplkit's clients send and expect them: bodies taken apart, lists with pages,
+ * filters and sort, resources put together. Reading functions fill a problem_t (problem.h) and touch nothing
+ * else. */
 #pragma once
 
 #include <jansson.h>
@@ -46,8 +47,9 @@ int jsonapi_bool(const char *text, bool *out);
 /* Rows to leave out before the page. */
 int64_t jsonapi_offset(const jsonapi_list_t *list);
 
-/* Makes it the page that begins at the same row and has at most fits rows (1 or more): of the largest size that divides
- * the one asked for, so that the pages after it follow with page[size] and page[number] + 1 as the reply tells them. */
+/* Makes it the page that begins at the same row and has at most fits rows (1 or more): of the largest size
+ * that divides the one asked for, so that the pages after it follow with page[size] and page[number] + 1 as
+ * the reply tells them. */
 void jsonapi_list_shorten(jsonapi_list_t *list, int64_t fits);
 
 /* What a body says about data.id. */
@@ -57,7 +59,8 @@ typedef enum jsonapi_id {
   JSONAPI_ID_REFUSED,  /* create: the server chooses */
 } jsonapi_id_t;
 
-/* Takes {"data": {"type": type, "id": ..., "attributes": {...}}} apart. *id is NULL if absent. Borrowed from body. */
+/* Takes {"data": {"type": type, "id": ..., "attributes": {...}}} apart. *id is NULL if absent. Borrowed from
+ * body. */
 int jsonapi_body(const json_t *body, const char *type, jsonapi_id_t rule, const char **id,
                  const json_t **attributes, problem_t *problem);
 
@@ -70,8 +73,8 @@ typedef struct jsonapi_field {
   size_t max; /* FIELD_STRING: characters, 0 for no limit of its own; FIELD_OBJECT, FIELD_ARRAY: members */
 } jsonapi_field_t;
 
-/* Every member of object has a rule in fields and follows it; FIELD_READ_ONLY members are accepted and ignored. The table
- * ends with name == NULL. */
+/* Every member of object has a rule in fields and follows it; FIELD_READ_ONLY members are accepted and
+ * ignored. The table ends with name == NULL. */
 int jsonapi_check(const json_t *object, const jsonapi_field_t *fields, const place_t *place,
                   problem_t *problem);
 /* Characters of UTF-8 text. */

@@ -1,12 +1,14 @@
-/* API keys at a sister of the account service: each is asked about there (POST /internal/v1/keys/introspect), by the
- * account service's private name, and the answer is kept for a short time. Requests that wait for the same key share one
- * question. No answer is no access: 503, never an open door, but for keys that were active a moment ago: those are
- * believed in for KEYCHECK_STALE_MS more while nobody can be asked. A revoked key works here for at most
- * KEYCHECK_ACTIVE_MS more, and KEYCHECK_STALE_MS on top while the account service cannot be asked; never beyond its expiry.
+/* API keys at a sister of the account service: each is asked about there (POST /internal/v1/keys/introspect),
+ * by the account service's private name, and the answer is kept for a short time. Requests that wait for the
+ * same key share one question. No answer is no access: 503, never an open door, but for keys that were active
+ * a moment ago: those are believed in for KEYCHECK_STALE_MS more while nobody can be asked. A revoked key
+ * works here for at most KEYCHECK_ACTIVE_MS more, and KEYCHECK_STALE_MS on top while the account service
+ * cannot be asked; never beyond its expiry.
  *
- * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately) have places of their own,
- * shared out by source (strangers.h), among the questions under way and among the waiting requests. Known keys go first, and always find
- * one. Refused keys are remembered by source, too: who fills that memory forgets his own. All on the loop's thread. */
+ * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately)
+ * have places of their own, shared out by source (strangers.h), among the questions under way and among the
+ * waiting requests. Known keys go first, and always find one. Refused keys are remembered by source, too: who
+ * fills that memory forgets his own. All on the loop's thread. */
 #pragma once
 
 #include "app/http/handler.h"
@@ -21,9 +23,8 @@ enum {
   KEYCHECK_STALE_RETRY_MS = 2000, /* meanwhile it is asked again that often */
   KEYCHECK_REFUSED_MS = 5000,     /* an unknown key is refused that long without a question */
   KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept */
-  KEYCHECK_ACTIVE_SHARE =
-      16, /* an account with more than one in so many of them gives up its longest unused for
-                                     another; if there is none, the longest unused of all goes */
+  KEYCHECK_ACTIVE_SHARE = 16, /* an account with more than one in so many of them gives up its longest unused
+                                 for another; if there is none, the longest unused of all goes */
   KEYCHECK_REFUSED_MAX =
       4096, /* apart, so that made-up keys cannot drive out real ones; whose source has most goes first */
   KEYCHECK_ASKED_MAX = 64,  /* questions under way; more are queued */

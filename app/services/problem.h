@@ -1,4 +1,5 @@
-/* One thing that is wrong with a request: what pure checks and writing jobs hand back instead of replying themselves. */
+/* One thing that is wrong with a request: what pure checks and writing jobs hand back instead of replying
+ * themselves. */
 #pragma once
 
 #include <stdarg.h>
@@ -44,6 +45,6 @@ void problem_reply(request_t *request, const problem_t *problem);
 void reply_not_found(request_t *request, const char *what, const char *id);
 /* 503 with Retry-After. */
 void reply_unavailable(request_t *request, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* What a storage job or read ended with: 503 for SMPL_EBUSY, SMPL_ELIMIT, SMPL_ECLOSED, SMPL_ETIMEOUT and SMPL_EFULL, 500
- * for the rest. */
+/* What a storage job or read ended with: 503 for SMPL_EBUSY, SMPL_ELIMIT, SMPL_ECLOSED, SMPL_ETIMEOUT and
+ * SMPL_EFULL, 500 for the rest. */
 void reply_storage_error(request_t *request, int err);

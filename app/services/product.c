@@ -253,7 +253,8 @@ static void refuse_read(request_t *request)
   reply_unavailable(request, "too many reads are waiting; try again");
 }
 
-/* On the reading thread. Those that the first of them has answered go there and back too, so that the loop answers one a turn. */
+/* On the reading thread. Those that the first of them has answered go there and back too, so that the loop
+ * answers one a turn. */
 static int run_there(storage_db_t *db, storage_job_t *job)
 {
   read_t *r = (read_t *)job;

@@ -1,5 +1,5 @@
-/* What the product services (config, flags) share: storage, the check of API keys at the account service, and the accounts
- * that it told us of ("tenants"). */
+/* What the product services (config, flags) share: storage, the check of API keys at the account service, and
+ * the accounts that it told us of ("tenants"). */
 #pragma once
 
 #include "app/services/answers.h"
@@ -16,8 +16,8 @@ typedef int (*product_provision)(storage_db_t *db, const char *account, int64_t 
 typedef int (*product_forget)(storage_db_t *db, const char *account);
 
 enum {
-  PRODUCT_READS_MAX =
-      1024, /* long reads that wait for the reading thread, in turns by account; whoever has most of them gives way */
+  PRODUCT_READS_MAX = 1024, /* long reads that wait for the reading thread, in turns by account; whoever has
+                               most of them gives way */
   PRODUCT_READ_TURN_MS =
       10, /* of the reading thread's time: one that took longer is paid for with as many turns */
   TENANTS_PAGE_MAX = 1000, /* ids in one page of those that are known here */
@@ -49,8 +49,9 @@ typedef struct product {
   "CREATE TABLE tenants (id TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT, created_at INTEGER NOT NULL,"    \
   " updated_at INTEGER NOT NULL) WITHOUT ROWID;"
 
-/* How many bytes each tenant has stored in a table, kept by triggers: to be part of a migration that comes after TENANTS_SQL's. table
- * has a column account; size(row) is an SQL expression of a row's bytes, row being "NEW.", "OLD." or "". */
+/* How many bytes each tenant has stored in a table, kept by triggers: to be part of a migration that comes
+ * after TENANTS_SQL's. table has a column account; size(row) is an SQL expression of a row's bytes, row being
+ * "NEW.", "OLD." or "". */
 #define TENANTS_BYTES_SQL(table, size)                                                                       \
   "ALTER TABLE tenants ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"                                         \
   "UPDATE tenants SET bytes = (SELECT coalesce(sum(" size(                                                   \
@@ -89,15 +90,15 @@ void product_guard(product_t *product, request_t *request, caller_cb cb);
 /* One request that reads. Embed it at the beginning of your own struct. */
 typedef struct read read_t;
 
-/* A kind of read. Its answer is made of the database and of the request's account, path and query, and of nothing else, so that it can
- * be kept for as long as the database stays as it is. */
+/* A kind of read. Its answer is made of the database and of the request's account, path and query, and of
+ * nothing else, so that it can be kept for as long as the database stays as it is. */
 typedef struct read_kind {
   size_t size; /* of the struct that a read_t begins */
   /* Loop's thread: reads the query. False: it has replied. May be NULL. */
   bool (*prepare)(read_t *read);
-  /* Loop's or reading thread, with its connection; may be called twice, first there, then here. 0 with *document, or
-   * negative: with problem.status set that is the reply, without it the reply follows from the error. SMPL_EAGAIN and
-   * SMPL_ETIMEOUT are the storage's. */
+  /* Loop's or reading thread, with its connection; may be called twice, first there, then here. 0 with
+   * *document, or negative: with problem.status set that is the reply, without it the reply follows from the
+   * error. SMPL_EAGAIN and SMPL_ETIMEOUT are the storage's. */
   int (*run)(storage_db_t *db, read_t *read);
 } read_kind_t;
 
@@ -120,7 +121,8 @@ struct read {
 /* Answers a read whose key is good: by a kept answer, at once, or after the reading thread had it. */
 void product_read(product_t *product, request_t *request, const read_kind_t *kind);
 
-/* 1 if the account service told of this account, 0 if not (yet), negative on error. Any thread, with its connection. */
+/* 1 if the account service told of this account, 0 if not (yet), negative on error. Any thread, with its
+ * connection. */
 int tenants_known(storage_db_t *db, const char *account);
 /* For jobs, and for reads that found nothing: SMPL_OK, or an error with the problem filled. */
 int tenants_require(storage_db_t *db, const char *account, problem_t *problem);
@@ -130,8 +132,8 @@ int tenants_bytes(storage_db_t *db, const char *account, int64_t *bytes);
 /* After it wrote: problem, if it has added to what is more than TENANT_BYTES_MAX now. */
 int tenants_check_bytes(storage_db_t *db, const char *account, int64_t before, problem_t *problem);
 
-/* Handlers of PUT, GET and DELETE /internal/v1/accounts/{id}, and of GET /internal/v1/accounts. Their answers say in `meta` which
- * database it is, and how much it has heard of (identity.h). */
+/* Handlers of PUT, GET and DELETE /internal/v1/accounts/{id}, and of GET /internal/v1/accounts. Their answers
+ * say in `meta` which database it is, and how much it has heard of (identity.h). */
 void tenants_put(request_t *request, void *service);
 void tenants_get(request_t *request, void *service);
 void tenants_delete(request_t *request, void *service);

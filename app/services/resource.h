@@ -1,5 +1,5 @@
-/* The five routes of a product's one kind of resource, configs or flags: what they share. Handlers for the table of routes; their
- * service is a product_t, whose kind says what differs. */
+/* The five routes of a product's one kind of resource, configs or flags: what they share. Handlers for the
+ * table of routes; their service is a product_t, whose kind says what differs. */
 #pragma once
 
 #include "app/services/jsonapi.h"
@@ -7,8 +7,8 @@
 
 typedef struct resource_kind {
   const char *type; /* "config": in bodies, and in sentences */
-  /* Any thread: whether the body is right as far as it alone tells (its attributes, and data.id if it has one). id is NULL
-   * when one is created. SMPL_OK, or an error with the problem filled. */
+  /* Any thread: whether the body is right as far as it alone tells (its attributes, and data.id if it has
+   * one). id is NULL when one is created. SMPL_OK, or an error with the problem filled. */
   int (*check)(change_t *change);
   /* For change_t.run. */
   int (*create)(storage_db_t *db, change_t *change);

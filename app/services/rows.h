@@ -23,9 +23,9 @@ int rows_read(storage_stmt_t *stmt, row_resource resource, json_t **data);
 /* A list of the statement's first column: strings. */
 int rows_ids(storage_stmt_t *stmt, json_t **ids);
 
-/* Rows that may be big, one by one by their ids, until there are no more or JSONAPI_LIST_BYTES_MAX of text is reached; at
- * least one. A page that ends early becomes a page of a smaller size that begins at the same row (jsonapi_list_shorten),
- * so *list changes. */
+/* Rows that may be big, one by one by their ids, until there are no more or JSONAPI_LIST_BYTES_MAX of text is
+ * reached; at least one. A page that ends early becomes a page of a smaller size that begins at the same row
+ * (jsonapi_list_shorten), so *list changes. */
 typedef struct rows_by_id {
   storage_db_t *db;
   const char *account;
@@ -37,7 +37,8 @@ int rows_read_page(const rows_by_id_t *rows, const json_t *ids, jsonapi_list_t *
 /* The one row, as a resource. SMPL_ENOENT. */
 int row_read(storage_stmt_t *stmt, row_resource resource, json_t **out);
 
-/* filter[search] as the lists match it: lower-case ASCII. buf of JSONAPI_SEARCH_MAX + 1 bytes; NULL stays NULL. */
+/* filter[search] as the lists match it: lower-case ASCII. buf of JSONAPI_SEARCH_MAX + 1 bytes; NULL stays
+ * NULL. */
 const char *rows_search(const char *text, char *buf);
 /* A boolean filter: -1 if it was not asked for; else 0 or 1. False: a 400 was replied. */
 bool rows_bool_filter(request_t *request, const char *name, const char *text, int *out);

@@ -218,8 +218,8 @@ static bool set_headers(sister_call_t *call)
          (call->request_id[0] == '\0' || add_header(call, id));
 }
 
-/* The URL says the sister's name and port, CONNECT_TO the address that we found for it: curl resolves nothing, and keeps
- * connections apart by that address. */
+/* The URL says the sister's name and port, CONNECT_TO the address that we found for it: curl resolves
+ * nothing, and keeps connections apart by that address. */
 static bool set_target(sister_call_t *call, const ip_t *ip, uint16_t port)
 {
   char addr[IP_TEXT_MAX], host[IP_TEXT_MAX + 2 + SISTER_HOST_MAX], url[SISTER_URL_MAX + sizeof host + 32];

@@ -1,7 +1,8 @@
-/* Calls to sister services by their private names. A URL without a port is looked up as _http._tcp.NAME SRV and then the
- * addresses of its target; without such a record, NAME's own addresses and port 80. Names are looked up again at every
- * call, so a record that moved redirects the next one. No proxy, no redirects, no DNS but the lookup given, and only to
- * private addresses: what is sent holds keys. All on the loop's thread. */
+/* Calls to sister services by their private names. A URL without a port is looked up as _http._tcp.NAME SRV
+ * and then the addresses of its target; without such a record, NAME's own addresses and port 80. Names are
+ * looked up again at every call, so a record that moved redirects the next one. No proxy, no redirects, no
+ * DNS but the lookup given, and only to private addresses: what is sent holds keys. All on the loop's thread.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -35,8 +36,8 @@ typedef struct sister_url {
   dns_name_t name, service; /* NAME and _http._tcp.NAME; unless literal */
 } sister_url_t;
 
-/* Pure. SMPL_EINVAL (also for an address that is not private: no call would be made to it), SMPL_ELIMIT; diag quotes the
- * URL. */
+/* Pure. SMPL_EINVAL (also for an address that is not private: no call would be made to it), SMPL_ELIMIT; diag
+ * quotes the URL. */
 int sister_url_parse(const char *text, sister_url_t *out, diag_t *diag);
 
 typedef struct sisters sisters_t;
@@ -50,8 +51,8 @@ typedef struct sister_request {
   uint64_t timeout_ms;    /* of the whole call, names included */
 } sister_request_t;
 
-/* err: SMPL_OK when there is a complete HTTP response, whatever its status; else why says in words what went wrong, with
- * the sister's name. All borrowed for the call of the callback. */
+/* err: SMPL_OK when there is a complete HTTP response, whatever its status; else why says in words what went
+ * wrong, with the sister's name. All borrowed for the call of the callback. */
 typedef struct sister_reply {
   int err;
   int status;
@@ -77,5 +78,6 @@ void sisters_way_free(sisters_way_t *way);
 /* Drops calls under way without calling back; done is called when every handle is closed. */
 void sisters_close(sisters_t *sisters, void (*done)(void *ctx), void *ctx);
 
-/* Calls back exactly once, later, unless this returns an error: SMPL_ELIMIT, SMPL_EINVAL (URL), SMPL_ENOMEM. */
+/* Calls back exactly once, later, unless this returns an error: SMPL_ELIMIT, SMPL_EINVAL (URL), SMPL_ENOMEM.
+ */
 int sisters_call(sisters_t *sisters, const sister_request_t *request, sister_cb cb, void *ctx);

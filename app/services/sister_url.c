@@ -5,7 +5,8 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 
-/* The host part of "host[:port]" into out->host, *rest behind it. Brackets of an IPv6 address are taken off. */
+/* The host part of "host[:port]" into out->host, *rest behind it. Brackets of an IPv6 address are taken off.
+ */
 static int split_host(const char *authority, size_t len, sister_url_t *out, const char **rest,
                       size_t *rest_len)
 {

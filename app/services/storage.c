@@ -98,7 +98,8 @@ static storage_job_t *wait_for_job(worker_t *w)
   return job;
 }
 
-/* One more for a group, if one waits. Whoever had the others wait long before does not hold up those in it: he has to begin one. */
+/* One more for a group, if one waits. Whoever had the others wait long before does not hold up those in it:
+ * he has to begin one. */
 static storage_job_t *next_job(worker_t *w)
 {
   uv_mutex_lock(&w->storage->lock);
@@ -115,8 +116,9 @@ static void has_run(worker_t *w, storage_job_t *job, uint64_t ms)
   uv_mutex_unlock(&w->storage->lock);
 }
 
-/* Runs jobs, the first one and then whose turn it is, until nobody waits, or the group is large or has taken long enough. err: there
- * is no transaction. Then nothing is run, and the others fail with the first: they would wait for the same in vain. */
+/* Runs jobs, the first one and then whose turn it is, until nobody waits, or the group is large or has taken
+ * long enough. err: there is no transaction. Then nothing is run, and the others fail with the first: they
+ * would wait for the same in vain. */
 static int run_jobs(worker_t *w, storage_job_t *job, int err, queue_t *group)
 {
   uint64_t started = clock_mono_ms(), now = started;
@@ -135,8 +137,8 @@ static int run_jobs(worker_t *w, storage_job_t *job, int err, queue_t *group)
   return err;
 }
 
-/* Runs a group in one transaction. Whatever ends the transaction as a whole becomes the result of every job in it: no job may look
- * acknowledged that is not on disk. */
+/* Runs a group in one transaction. Whatever ends the transaction as a whole becomes the result of every job
+ * in it: no job may look acknowledged that is not on disk. */
 static void run_group(worker_t *w, storage_job_t *first, queue_t *group)
 {
   int err = run_jobs(w, first, storage_db_command(w->db, "BEGIN IMMEDIATE"), group);

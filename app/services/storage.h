@@ -1,14 +1,17 @@
-/* One service's data in one SQLite file (WAL, synchronous=FULL): what was acknowledged survives kill -9 (invariant 7).
+/* One service's data in one SQLite file (WAL, synchronous=FULL): what was acknowledged survives kill -9
+ * (invariant 7).
  *
- * Short reads run on the loop's thread, on a connection of their own; long ones are jobs of a reading thread, one after the other.
- * Writes are jobs: queued, run by one writer thread in groups (one transaction, a savepoint each, so that a failing job
- * undoes only itself), and reported back on the loop's thread after COMMIT has returned, never before. Several processes
- * may have the same file open on one machine.
+ * Short reads run on the loop's thread, on a connection of their own; long ones are jobs of a reading thread,
+ * one after the other. Writes are jobs: queued, run by one writer thread in groups (one transaction, a
+ * savepoint each, so that a failing job undoes only itself), and reported back on the loop's thread after
+ * COMMIT has returned, never before. Several processes may have the same file open on one machine.
  *
- * Jobs wait in turns (common/base/turns.h) by the account, or whoever else they are for: those of one account run in order, and those of
- * others wait for one of them at a time. A job that took long is paid for with as many turns, and ends its group.
+ * Jobs wait in turns (common/base/turns.h) by the account, or whoever else they are for: those of one account
+ * run in order, and those of others wait for one of them at a time. A job that took long is paid for with as
+ * many turns, and ends its group.
  *
- * SQL texts are string literals or other memory that lives as long as the storage: statements are kept by address. */
+ * SQL texts are string literals or other memory that lives as long as the storage: statements are kept by
+ * address. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,18 +43,19 @@ typedef struct storage storage_t;
 typedef struct storage_db storage_db_t;     /* a connection: the loop's, or the one a job is given */
 typedef struct storage_stmt storage_stmt_t; /* a statement under way */
 
-/* What the file holds. Migration n leads from version n to n + 1; the list ends with NULL and only ever grows. */
+/* What the file holds. Migration n leads from version n to n + 1; the list ends with NULL and only ever
+ * grows. */
 typedef struct storage_schema {
   const char *owner; /* "config": a file of another owner is refused */
   const char *const *migrations;
 } storage_schema_t;
 
-/* Opens or creates the file (mode 0600), migrates it, starts the writer. SMPL_EDENIED, SMPL_EINVAL (corrupt, of another
- * service, or newer than this program), SMPL_ESYS, SMPL_ENOMEM; diag names the file. */
+/* Opens or creates the file (mode 0600), migrates it, starts the writer. SMPL_EDENIED, SMPL_EINVAL (corrupt,
+ * of another service, or newer than this program), SMPL_ESYS, SMPL_ENOMEM; diag names the file. */
 int storage_open(uv_loop_t *loop, const char *path, const storage_schema_t *schema, storage_t **out,
                  diag_t *diag);
-/* The same; at_start is called with the writing connection once the file is ready, before anything else reads or writes here. Its error is
- * that of the opening. NULL for none. */
+/* The same; at_start is called with the writing connection once the file is ready, before anything else reads
+ * or writes here. Its error is that of the opening. NULL for none. */
 int storage_open_at(uv_loop_t *loop, const char *path, const storage_schema_t *schema,
                     int (*at_start)(storage_db_t *db, void *ctx, diag_t *diag), void *ctx, storage_t **out,
                     diag_t *diag);
@@ -60,12 +64,12 @@ void storage_close(storage_t *storage, void (*done)(void *ctx), void *ctx);
 
 /* The reading connection; loop's thread only. */
 storage_db_t *storage_reader(storage_t *storage);
-/* The same for a read of unknown length: what is read until storage_reader is called again ends with SMPL_EAGAIN when it
- * passes STORAGE_LOOP_MS or STORAGE_LOOP_BYTES. Then it is one for storage_read. */
+/* The same for a read of unknown length: what is read until storage_reader is called again ends with
+ * SMPL_EAGAIN when it passes STORAGE_LOOP_MS or STORAGE_LOOP_BYTES. Then it is one for storage_read. */
 storage_db_t *storage_reader_bounded(storage_t *storage);
 
-/* Which state of the file readers find. Two stamps are equal only if nothing was committed between them, by whatever process:
- * what was read before the one still holds at the other. */
+/* Which state of the file readers find. Two stamps are equal only if nothing was committed between them, by
+ * whatever process: what was read before the one still holds at the other. */
 typedef struct storage_stamp {
   uint32_t words[12];
 } storage_stamp_t;
@@ -83,7 +87,8 @@ typedef struct storage_job storage_job_t;
 struct storage_job {
   /* Writer or reading thread. A negative result undoes what this job wrote and is handed to done. */
   int (*run)(storage_db_t *db, storage_job_t *job);
-  /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_EFULL, SMPL_ESERVER when the transaction failed as a whole. */
+  /* Loop's thread. err: run's result; SMPL_EBUSY, SMPL_EFULL, SMPL_ESERVER when the transaction failed as a
+   * whole. */
   void (*done)(storage_job_t *job, int err);
   turns_key_t key;   /* of the account, or of whoever it is for; zeroed: the service itself */
   turns_item_t item; /* storage.c's own, as what follows */
@@ -92,8 +97,8 @@ struct storage_job {
   bool reads;
 };
 
-/* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. Another job may be given up for
- * this one: its done is called on a later turn of the loop, with SMPL_ELIMIT. */
+/* SMPL_ELIMIT when the queue is full, SMPL_ECLOSED after storage_close: done will not be called then. Another
+ * job may be given up for this one: its done is called on a later turn of the loop, with SMPL_ELIMIT. */
 int storage_write(storage_t *storage, storage_job_t *job);
 /* The same for a read, which may take STORAGE_JOB_MS (SMPL_ETIMEOUT). */
 int storage_read(storage_t *storage, storage_job_t *job);
@@ -134,11 +139,12 @@ static inline storage_arg_t storage_blob_arg(const void *data, size_t len)
   (const storage_arg_t[]){__VA_ARGS__}, sizeof((const storage_arg_t[]){__VA_ARGS__}) / sizeof(storage_arg_t)
 #define STORAGE_NO_ARGS NULL, 0
 
-/* Prepares (once) and binds. Never fails by itself: NULL makes the first storage_step fail. A statement is one run at a
- * time: finish it (storage_step to the end, or storage_finish) before the same text is asked again. */
+/* Prepares (once) and binds. Never fails by itself: NULL makes the first storage_step fail. A statement is
+ * one run at a time: finish it (storage_step to the end, or storage_finish) before the same text is asked
+ * again. */
 storage_stmt_t *storage_query(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count);
-/* 1: a row; 0: the end, negative: SMPL_EEXIST (a constraint), SMPL_EBUSY, SMPL_ETIMEOUT (the job has taken too long),
- * SMPL_EFULL and SMPL_ESERVER (logged), SMPL_ENOMEM; both finish the statement. */
+/* 1: a row; 0: the end, negative: SMPL_EEXIST (a constraint), SMPL_EBUSY, SMPL_ETIMEOUT (the job has taken
+ * too long), SMPL_EFULL and SMPL_ESERVER (logged), SMPL_ENOMEM; both finish the statement. */
 int storage_step(storage_stmt_t *stmt);
 /* NULL allowed. */
 void storage_finish(storage_stmt_t *stmt);
@@ -149,10 +155,12 @@ int storage_exec(storage_db_t *db, const char *sql, const storage_arg_t *args, s
 /* The first column of the one row that it gives. SMPL_ENOENT if there is none. */
 int storage_number(storage_db_t *db, const char *sql, const storage_arg_t *args, size_t count, int64_t *out);
 
-/* Loop's thread: does the file answer a read? SMPL_ESERVER, SMPL_EBUSY with diag. Quick: it reads one page. */
+/* Loop's thread: does the file answer a read? SMPL_ESERVER, SMPL_EBUSY with diag. Quick: it reads one page.
+ */
 int storage_check(storage_t *storage, diag_t *diag);
 
-/* Columns of the present row, from 0. Text and blobs live until the next step or finish; text is NULL if the column is. */
+/* Columns of the present row, from 0. Text and blobs live until the next step or finish; text is NULL if the
+ * column is. */
 int64_t storage_int(storage_stmt_t *stmt, int column);
 bool storage_is_null(storage_stmt_t *stmt, int column);
 const char *storage_text(storage_stmt_t *stmt, int column);

@@ -81,8 +81,8 @@ static int make_private(const char *path, diag_t *diag)
   return err;
 }
 
-/* SQLite does not wait by itself for everything: a switch to WAL while another process opens the same file is BUSY at
- * once. Several instances that start together must all come up. */
+/* SQLite does not wait by itself for everything: a switch to WAL while another process opens the same file is
+ * BUSY at once. Several instances that start together must all come up. */
 static int exec_patiently(storage_db_t *db, const char *sql)
 {
   uint64_t until = clock_mono_ms() + STORAGE_WRITE_BUSY_MS;
@@ -93,8 +93,8 @@ static int exec_patiently(storage_db_t *db, const char *sql)
   return code;
 }
 
-/* Waits for another process's transaction. Looked at often: between two of its transactions there is little time, which
- * SQLite's own growing pauses would miss again and again. */
+/* Waits for another process's transaction. Looked at often: between two of its transactions there is little
+ * time, which SQLite's own growing pauses would miss again and again. */
 static int on_busy(void *ctx, int count)
 {
   storage_db_t *db = ctx;
@@ -134,7 +134,8 @@ static bool is_late(const storage_db_t *db)
   return db->ends_at != 0 && clock_mono_ms() >= db->ends_at;
 }
 
-/* Ends a long read. A write is let come to its end: SQLite would undo the whole transaction, other jobs with it. */
+/* Ends a long read. A write is let come to its end: SQLite would undo the whole transaction, other jobs with
+ * it. */
 static int on_progress(void *ctx)
 {
   const storage_db_t *db = ctx;
@@ -242,7 +243,8 @@ static int run_migration(storage_db_t *db, const char *sql, int64_t version, con
   return err ? err : storage_db_command(db, mark);
 }
 
-/* Within BEGIN IMMEDIATE, so that of two processes that start at once one migrates and the other finds it done. */
+/* Within BEGIN IMMEDIATE, so that of two processes that start at once one migrates and the other finds it
+ * done. */
 static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *diag)
 {
   int64_t version = 0, owner = 0, tables = 0, newest = 0;
@@ -304,10 +306,11 @@ bool storage_db_others_wrote(storage_db_t *db)
   return before != 0 && before != db->data_version;
 }
 
-/* SQLite keeps an index of the WAL in memory that all processes share. It begins with a header, twice: version, a counter of
- * commits, the WAL's length, its running checksum and salts (https://www.sqlite.org/walformat.html). A commit writes the
- * second copy, then the first, before COMMIT returns; every reader begins by reading both, and what it has in its cache stays
- * valid if they are as they were. We do the same. */
+/* SQLite keeps an index of the WAL in memory that all processes share. It begins with a header, twice:
+ * version, a counter of commits, the WAL's length, its running checksum and salts
+ * (https://www.sqlite.org/walformat.html). A commit writes the second copy, then the first, before COMMIT
+ * returns; every reader begins by reading both, and what it has in its cache stays valid if they are as they
+ * were. We do the same. */
 enum {
   INDEX_REGION = 32 << 10, /* bytes: the file's first part */
   INDEX_FORMAT = 3007000,

@@ -211,8 +211,8 @@ static int compose_continued(audit_t *a, uint64_t *seq, char *head)
   return n < 0 || n >= HEAD_MAX ? SMPL_ELIMIT : compose(a, body, (size_t)n, seq, head);
 }
 
-/* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. With the file's lock
- * held. */
+/* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. With the
+ * file's lock held. */
 static int write_group(audit_t *a, const queue_t *group)
 {
   if (a->torn)
@@ -243,8 +243,8 @@ static int write_group(audit_t *a, const queue_t *group)
   return SMPL_OK;
 }
 
-/* Hands back what was written, or what fails because somebody waits for it; keeps the rest for the next attempt. Called
- * with the lock held. */
+/* Hands back what was written, or what fails because somebody waits for it; keeps the rest for the next
+ * attempt. Called with the lock held. */
 static void settle(audit_t *a, queue_t *group, int err)
 {
   queue_t keep;
@@ -329,8 +329,8 @@ static void wait_for_work(audit_t *a)
   }
 }
 
-/* While several wait for each sync, those that come a moment later are worth waiting for: one sync is dearer than what they
- * lose. Whoever waits alone is not held up. With the lock held; lets go of it. */
+/* While several wait for each sync, those that come a moment later are worth waiting for: one sync is dearer
+ * than what they lose. Whoever waits alone is not held up. With the lock held; lets go of it. */
 static void gather(audit_t *a)
 {
   if (!a->crowded || a->stop)
@@ -399,7 +399,8 @@ static void on_wake(uv_async_t *wake)
   }
 }
 
-/* The record as text, its time before its own keys: without a second tree, since each connection has two records. */
+/* The record as text, its time before its own keys: without a second tree, since each connection has two
+ * records. */
 static char *timed(const json_t *record, size_t *len)
 {
   enum { SHORT = 1024, TIME_MAX = sizeof "{\"time\":\"\"," + CLOCK_ISO_MAX };

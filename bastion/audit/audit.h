@@ -1,11 +1,13 @@
-/* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The thread gives each
- * record its sequence number and the SHA-256 of the line before it, so that a record that is missing or changed shows.
+/* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The
+ * thread gives each record its sequence number and the SHA-256 of the line before it, so that a record that
+ * is missing or changed shows.
  *
- * Before each group the file is looked at: one that was removed, truncated or written to by somebody else is no record any
- * more, and fails like a disk that refuses, until audit_reopen has another (or, after a rename, the file is back).
+ * Before each group the file is looked at: one that was removed, truncated or written to by somebody else is
+ * no record any more, and fails like a disk that refuses, until audit_reopen has another (or, after a rename,
+ * the file is back).
  *
- * Who needs its record on the disk before going on passes a callback: such a record fails at once when it cannot be
- * written. A record without callback is kept and tried again until it can be. */
+ * Who needs its record on the disk before going on passes a callback: such a record fails at once when it
+ * cannot be written. A record without callback is kept and tried again until it can be. */
 #pragma once
 
 #include <jansson.h>
@@ -33,11 +35,11 @@ typedef struct audit audit_t;
 typedef void (*audit_cb)(void *ctx, int err);
 
 typedef struct audit_state { /* not audit_status: linux/audit.h has one */
-  bool failing;     /* the last attempt to write did not succeed */
-  uint64_t written; /* records in the file */
+  bool failing;              /* the last attempt to write did not succeed */
+  uint64_t written;          /* records in the file */
   uint64_t waiting;
   char head[AUDIT_HASH_TEXT]; /* hash of the last record */
-  bool lost; /* at the start records were missing that had been written */
+  bool lost;                  /* at the start records were missing that had been written */
   uint64_t free_bytes; /* that this process may still write on the file's disk; UINT64_MAX: not known */
 } audit_status_t;
 

@@ -22,8 +22,8 @@ int audit_file_open(const char *path, int *fd, diag_t *diag);
 /* line has no newline and a NUL after len. A negative return ends the reading and is handed on. */
 typedef int (*audit_line_cb)(void *ctx, const char *line, size_t len, uint64_t number);
 
-/* Calls cb for every whole line of fd, from its start. *whole is the offset after the last newline, *size the end of the
- * file. SMPL_ELIMIT: a line above AUDIT_LINE_MAX. */
+/* Calls cb for every whole line of fd, from its start. *whole is the offset after the last newline, *size the
+ * end of the file. SMPL_ELIMIT: a line above AUDIT_LINE_MAX. */
 int audit_file_read(int fd, audit_line_cb cb, void *ctx, uint64_t *whole, uint64_t *size);
 
 typedef struct audit_tail {

@@ -40,7 +40,8 @@ static bool continues_another(const char *line, size_t len)
   return memmem(line, len < 256 ? len : 256, mark, sizeof mark - 1) != NULL;
 }
 
-/* What the record must follow: the one before, or nothing known in the first line of a file that says it continues. */
+/* What the record must follow: the one before, or nothing known in the first line of a file that says it
+ * continues. */
 static int check_order(pass_t *p, const char *line, size_t len, uint64_t number, uint64_t seq,
                        const char *prev)
 {

@@ -1,4 +1,5 @@
-/* Checks audit files: numbers without gaps, each record with the hash of the one before, the last line whole. */
+/* Checks audit files: numbers without gaps, each record with the hash of the one before, the last line whole.
+ */
 #pragma once
 
 #include "bastion/audit/audit_file.h"
@@ -11,6 +12,6 @@ typedef struct audit_verify {
   uint64_t wanted_seq;        /* where it was found; 0: it was not */
 } audit_verify_t;
 
-/* Zeroed but for wanted before the first file; files that follow one another (rotated) are given in order to the same
- * state. diag says "path:line: what is wrong". */
+/* Zeroed but for wanted before the first file; files that follow one another (rotated) are given in order to
+ * the same state. diag says "path:line: what is wrong". */
 int audit_verify_file(audit_verify_t *v, const char *path, diag_t *diag);

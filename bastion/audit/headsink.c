@@ -66,8 +66,8 @@ void headsink_free(headsink_t *s)
   free(s);
 }
 
-/* syslog's form is RFC 3164 as every local daemon takes it; journald's is its native one, so that the fields can be asked
- * for by name. */
+/* syslog's form is RFC 3164 as every local daemon takes it; journald's is its native one, so that the fields
+ * can be asked for by name. */
 static int compose(const headsink_t *s, const audit_status_t *a, char *buf, size_t cap)
 {
   char path[256];

@@ -1,5 +1,6 @@
-/* The audit's head, told to a second place: whoever cuts or rewrites the end of the file would have to change that too. One
- * message at most a second, and one at the end. A sink that does not take it holds nobody up. The loop's thread. */
+/* The audit's head, told to a second place: whoever cuts or rewrites the end of the file would have to change
+ * that too. One message at most a second, and one at the end. A sink that does not take it holds nobody up.
+ * The loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +17,8 @@ typedef struct headsink_conf {
   char path[HEADSINK_PATH_MAX]; /* the sink's datagram socket */
 } headsink_conf_t;
 
-/* "syslog" (/dev/log) or "journald" (/run/systemd/journal/socket), with ":PATH" for another socket. SMPL_EINVAL. */
+/* "syslog" (/dev/log) or "journald" (/run/systemd/journal/socket), with ":PATH" for another socket.
+ * SMPL_EINVAL. */
 int headsink_parse(const char *text, size_t len, headsink_conf_t *out);
 
 typedef struct headsink headsink_t;

@@ -143,8 +143,8 @@ static void keep_matched(json_t *rows)
     json_array_remove(rows, json_array_size(rows) - 1);
 }
 
-/* The value of a string that stands in a line as it is: no quote can stand in a value unescaped, so this finds a key and
- * nothing else. NULL without; *len is its length. */
+/* The value of a string that stands in a line as it is: no quote can stand in a value unescaped, so this
+ * finds a key and nothing else. NULL without; *len is its length. */
 static const char *raw_value(const char *line, size_t len, const char *key, size_t *value_len)
 {
   const char *at = memmem(line, len, key, strlen(key));

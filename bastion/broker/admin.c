@@ -199,9 +199,9 @@ static json_t *audit_json(broker_t *b)
 {
   audit_status_t a;
   audit_status(b->audit, &a);
-  return json_pack("{s:b, s:b, s:I, s:I, s:s, s:s, s:o}", "lost", a.lost, "writable", !a.failing, "records", (json_int_t)a.written,
-                   "waiting", (json_int_t)a.waiting, "head", a.head, "file", b->config->audit, "space",
-                   space_json(b, &a));
+  return json_pack("{s:b, s:b, s:I, s:I, s:s, s:s, s:o}", "lost", a.lost, "writable", !a.failing, "records",
+                   (json_int_t)a.written, "waiting", (json_int_t)a.waiting, "head", a.head, "file",
+                   b->config->audit, "space", space_json(b, &a));
 }
 
 /* By the rule, as the configuration calls it. */

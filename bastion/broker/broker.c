@@ -79,7 +79,8 @@ static void on_died(void *ctx, int pid, int status, int signal)
 
 static void stop_now(broker_t *b);
 
-/* Without the launcher a template that dies is not replaced, and no worker can be killed: better begun anew. */
+/* Without the launcher a template that dies is not replaced, and no worker can be killed: better begun anew.
+ */
 static void on_lost(void *ctx)
 {
   broker_t *b = ctx;
@@ -296,8 +297,8 @@ static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
   config_free(old);
 }
 
-/* A file that was renamed away is left, whatever the configuration says. The new one names the sessions that are open, so
- * that each has a start and an end in it. */
+/* A file that was renamed away is left, whatever the configuration says. The new one names the sessions that
+ * are open, so that each has a start and an end in it. */
 static void rotate_audit(broker_t *b)
 {
   diag_t diag = {""};
@@ -322,7 +323,8 @@ static uint64_t hard_limit(__rlimit_resource_t what)
   return getrlimit(what, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : limit.rlim_max;
 }
 
-/* What the system does not let this process or its workers have would otherwise end one session after the other. */
+/* What the system does not let this process or its workers have would otherwise end one session after the
+ * other. */
 static int check_limits_hold(const broker_t *b, const config_t *c, diag_t *diag)
 {
   uint64_t channels = c->limits.channels;
@@ -435,7 +437,8 @@ static char *on_metrics(void *ctx, size_t *len)
   return metrics_text(ctx, len);
 }
 
-/* As root with `user`: binds, becomes that user, and only then reads keys and all that is secret, as every reload will. */
+/* As root with `user`: binds, becomes that user, and only then reads keys and all that is secret, as every
+ * reload will. */
 static int load_as_user(broker_t *b, diag_t *diag)
 {
   config_t *first;

@@ -1,6 +1,6 @@
-/* What the broker's own files share: broker.c (start, listeners, reload), session.c (life and messages), session_login.c
- * (signatures, users), session_channel.c (forwarded connections), session_control.c (smpl-control), admin.c (control
- * socket). One thread: the loop's. */
+/* What the broker's own files share: broker.c (start, listeners, reload), session.c (life and messages),
+ * session_login.c (signatures, users), session_channel.c (forwarded connections), session_control.c
+ * (smpl-control), admin.c (control socket). One thread: the loop's. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,7 +38,7 @@ enum {
   SESSION_SLACK = 2,         /* what a sound worker may exceed the limits above by, on its way to the end */
   SESSION_CONTROLS_MAX = 64, /* smpl-control questions under way */
   SESSION_REFUSALS_MAX = 64, /* refusals remembered for `why`; the oldest gives way */
-  SESSION_SIGN_BURST = 64, /* host signatures for rekeys at once; slower keys count more (hostkey_cost) */
+  SESSION_SIGN_BURST = 64,   /* host signatures for rekeys at once; slower keys count more (hostkey_cost) */
   SESSION_SIGN_PER_SECOND = 16,  /* and as they come back */
   SESSION_MESSAGE_BURST = 20000, /* messages from one worker at once */
   SESSION_MESSAGE_PER_SECOND = 20000,
@@ -236,9 +236,10 @@ struct broker {
 
 /* Takes over client, also on failure, unless it returns the rule by which there is no place for it. */
 door_rule_t session_start(broker_t *b, int client, const endpoint_t *source);
-/* Each of these three only marks the session and shuts its connections down: nothing is sent, freed or unlinked, so they
- * may be called from anywhere, from inside sending too. The sweep, in the loop's next turn, does the rest: gives up what is
- * under way, tells the worker, and finishes when it has gone or SESSION_END_MS are over.
+/* Each of these three only marks the session and shuts its connections down: nothing is sent, freed or
+ * unlinked, so they may be called from anywhere, from inside sending too. The sweep, in the loop's next turn,
+ * does the rest: gives up what is under way, tells the worker, and finishes when it has gone or
+ * SESSION_END_MS are over.
  *
  * session_end: text may be NULL: the reason's own. Does nothing to a session that is ending. */
 void session_end(session_t *s, reason_t reason, const char *text);
@@ -265,9 +266,9 @@ json_t *session_record(const session_t *s, const char *event);
 int session_write(session_t *s, json_t *record, bool lazy, audit_cb cb, void *ctx);
 /* Appends without waiting. */
 void session_append(session_t *s, json_t *record);
-/* Appends a refusal, or counts it where there are too many of them (repeats.h): of this session and of its source, and
- * before the login of its source alone. Takes over record; event must be static, what is "" or what was refused. True if
- * it was appended, and is worth a line in the log. */
+/* Appends a refusal, or counts it where there are too many of them (repeats.h): of this session and of its
+ * source, and before the login of its source alone. Takes over record; event must be static, what is "" or
+ * what was refused. True if it was appended, and is worth a line in the log. */
 bool session_append_refusal(session_t *s, json_t *record, const char *event, const char *what, uint16_t port,
                             reason_t reason);
 /* Appends what was counted: where it is due, or all at the program's end. */
@@ -275,8 +276,8 @@ void session_tell_repeats(broker_t *b, bool all);
 
 /* ---- session_door.c ---- */
 
-/* A place before the login for a session that has its source, and has another one give way for it where that must be. The rule
- * by which it gets none; DOOR_OPEN. */
+/* A place before the login for a session that has its source, and has another one give way for it where that
+ * must be. The rule by which it gets none; DOOR_OPEN. */
 door_rule_t session_take_place(session_t *s);
 /* It has signed in: its place is free, and its source keeps one for the next. */
 void session_leave_place(session_t *s);
@@ -337,8 +338,8 @@ void question_drop_all(session_t *s);
 void targets_gather(session_t *s, catalog_cb cb, void *ctx, catalog_gather_t **out);
 /* smpl-control's answer. */
 json_t *targets_list(const session_t *s);
-/* The name nearest to this final one that targets_list has, if only a letter or two are between them. nearest of
- * GRANT_NAME_MAX bytes. */
+/* The name nearest to this final one that targets_list has, if only a letter or two are between them. nearest
+ * of GRANT_NAME_MAX bytes. */
 bool targets_nearest(const session_t *s, const char *name, char *nearest);
 /* Letters to insert, delete, replace or swap with the next to make b of a. Pure. */
 unsigned targets_distance(const char *a, const char *b);
@@ -365,6 +366,6 @@ void admin_handle(void *ctx, control_request_t *request, const control_peer_t *p
 
 /* session_sweep in the loop's next turn. */
 void broker_sweep_soon(broker_t *b);
-/* Loads the configuration anew and puts it in force. On error nothing changes. Success with faults in the configuration now
- * in force (faults.h) is logged here. */
+/* Loads the configuration anew and puts it in force. On error nothing changes. Success with faults in the
+ * configuration now in force (faults.h) is logged here. */
 int broker_reload(broker_t *b, size_t *ended, diag_t *diag);

@@ -4,8 +4,8 @@
 #include "common/base/diag.h"
 #include "common/ssh/libssh.h"
 
-/* Before walls stand. worker: path of smpl-bastion-worker. version of LIBSSH_VERSION_MAX bytes: "0.10.6", or "" if it does not
- * say. */
+/* Before walls stand. worker: path of smpl-bastion-worker. version of LIBSSH_VERSION_MAX bytes: "0.10.6", or
+ * "" if it does not say. */
 void library_ask(const char *worker, char *version);
 /* SMPL_EDENIED for one with known holes that is not accepted; else what there is to say is logged. */
 int library_check(const char *version, const libssh_conf_t *conf, const char *config_path, diag_t *diag);

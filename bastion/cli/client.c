@@ -118,7 +118,8 @@ static int sessions_once(const client_args_t *args, diag_t *diag)
   return SMPL_OK;
 }
 
-/* A table that stands: the screen is cleared before each, where there is one. Ends with Ctrl-C, or when the bastion does. */
+/* A table that stands: the screen is cleared before each, where there is one. Ends with Ctrl-C, or when the
+ * bastion does. */
 int client_sessions(const client_args_t *args, diag_t *diag)
 {
   for (;;) {

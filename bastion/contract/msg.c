@@ -8,8 +8,8 @@
 
 #include "common/base/error.h"
 
-/* Descriptors that one control buffer has room for: more than the one we accept, so that a peer which sends several is
- * seen doing it. What exceeds even this the kernel closes itself and reports as MSG_CTRUNC. */
+/* Descriptors that one control buffer has room for: more than the one we accept, so that a peer which sends
+ * several is seen doing it. What exceeds even this the kernel closes itself and reports as MSG_CTRUNC. */
 enum { RECEIVED_FDS_MAX = 8 };
 
 enum { WALLS_ALL = MSG_WALL_SANITIZER * 2 - 1 };

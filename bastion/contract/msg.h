@@ -1,7 +1,7 @@
-/* Messages between broker, template and workers: SOCK_SEQPACKET, one message a packet, at most one descriptor a message,
- * fixed layout in host order (both ends are the same machine and build). The decoder checks version, type, direction,
- * exact length, and every string (bounded, no NUL inside, NUL after); a message that fails is a misbehaving peer, and the
- * broker ends that session. Fuzzed. */
+/* Messages between broker, template and workers: SOCK_SEQPACKET, one message a packet, at most one descriptor
+ * a message, fixed layout in host order (both ends are the same machine and build). The decoder checks
+ * version, type, direction, exact length, and every string (bounded, no NUL inside, NUL after); a message
+ * that fails is a misbehaving peer, and the broker ends that session. Fuzzed. */
 #pragma once
 
 #include <stdbool.h>
@@ -39,11 +39,12 @@ typedef enum msg_type {
   MSG_EXITED,
   /* worker -> broker */
   MSG_HELLO = 40, /* sealed: walls says which walls stand. Nothing of the peer has been read yet */
-  MSG_SIGN, /* the exchange hash, for the host key's signature; answered by MSG_SIGNED. Synchronous: the worker waits */
-  MSG_VERIFY, /* a user's signature and what it covers; answered by MSG_VERIFIED. Synchronous */
-  MSG_PROBE,  /* is this key on file for this user? Answered by MSG_PROBED */
-  MSG_LOGIN,  /* this user with this key has signed in; answered by MSG_WELCOME or MSG_PROBED with a reason */
-  MSG_OPEN,   /* direct-tcpip; answered by MSG_OPENED with a descriptor, or MSG_REFUSED */
+  MSG_SIGN,       /* the exchange hash, for the host key's signature; answered by MSG_SIGNED. Synchronous: the
+                     worker waits */
+  MSG_VERIFY,     /* a user's signature and what it covers; answered by MSG_VERIFIED. Synchronous */
+  MSG_PROBE,      /* is this key on file for this user? Answered by MSG_PROBED */
+  MSG_LOGIN, /* this user with this key has signed in; answered by MSG_WELCOME or MSG_PROBED with a reason */
+  MSG_OPEN,  /* direct-tcpip; answered by MSG_OPENED with a descriptor, or MSG_REFUSED */
   MSG_CHANNEL_END, /* the worker has closed its descriptor */
   MSG_TRAFFIC,     /* bytes so far, at most once a second a channel and only when they grew */
   MSG_CONTROL,     /* one line of smpl-control, answered by MSG_CONTROL_REPLY */
@@ -181,7 +182,8 @@ typedef struct msg_open {
   uint32_t originator_port;
 } msg_open_t;
 
-/* With the connected descriptor: nonblocking, TCP_NODELAY set. channel is the broker's number of it in this session. */
+/* With the connected descriptor: nonblocking, TCP_NODELAY set. channel is the broker's number of it in this
+ * session. */
 typedef struct msg_opened {
   msg_header_t h;
   uint32_t channel;
@@ -201,8 +203,8 @@ typedef struct msg_traffic {
   uint64_t bytes_down;
 } msg_traffic_t;
 
-/* MSG_CONTROL, MSG_CONTROL_REPLY, MSG_EVENT. Sent with only the bytes used: the one message whose length varies,
- * offsetof(json) + len + 1. */
+/* MSG_CONTROL, MSG_CONTROL_REPLY, MSG_EVENT. Sent with only the bytes used: the one message whose length
+ * varies, offsetof(json) + len + 1. */
 typedef struct msg_json {
   msg_header_t h;
   uint32_t control; /* the worker's number of the smpl-control channel; 0 in MSG_EVENT: all of them */
@@ -255,11 +257,11 @@ size_t msg_length(const msg_t *m);
 /* Zeroes m's fixed part and sets the header. */
 void msg_init(msg_t *m, msg_type_t type, uint32_t request, uint64_t session);
 
-/* One packet, with descriptor fd unless it is -1. Nonblocking sockets: SMPL_EAGAIN when the peer's queue is full.
- * SMPL_ECLOSED, SMPL_ESYS. Does not take fd. */
+/* One packet, with descriptor fd unless it is -1. Nonblocking sockets: SMPL_EAGAIN when the peer's queue is
+ * full. SMPL_ECLOSED, SMPL_ESYS. Does not take fd. */
 int msg_send(int sock, const msg_t *m, int fd);
 
-/* One packet, checked as msg_check does, and its descriptor (-1 if none; close-on-exec; the caller's). More than one
- * descriptor, or one with a type that carries none: all closed, SMPL_EPROTO. A dropped descriptor (MSG_CTRUNC) of a
- * MSG_OPENED is *fd = -1. SMPL_EAGAIN, SMPL_ECLOSED (peer gone), SMPL_EPROTO, SMPL_ESYS. */
+/* One packet, checked as msg_check does, and its descriptor (-1 if none; close-on-exec; the caller's). More
+ * than one descriptor, or one with a type that carries none: all closed, SMPL_EPROTO. A dropped descriptor
+ * (MSG_CTRUNC) of a MSG_OPENED is *fd = -1. SMPL_EAGAIN, SMPL_ECLOSED (peer gone), SMPL_EPROTO, SMPL_ESYS. */
 int msg_receive(int sock, msg_t *m, msg_from_t from, int *fd);

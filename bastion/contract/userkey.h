@@ -1,5 +1,6 @@
-/* Users' public keys: the kinds that are accepted, read from their wire form (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
- * OpenSSH's PROTOCOL.u2f), and the check of a signature by one. Certificates and every other kind are refused. */
+/* Users' public keys: the kinds that are accepted, read from their wire form (RFC 4253 §6.6, RFC 5656 §3.1,
+ * RFC 8709 §4, OpenSSH's PROTOCOL.u2f), and the check of a signature by one. Certificates and every other
+ * kind are refused. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,8 +25,8 @@ enum { /* bits of a security key's flags */
 
 typedef struct userkey userkey_t;
 
-/* Reads a key. diag gets one sentence without a place. SMPL_EINVAL, SMPL_EDENIED (a kind that is not accepted, too weak),
- * SMPL_ELIMIT, SMPL_ENOMEM. */
+/* Reads a key. diag gets one sentence without a place. SMPL_EINVAL, SMPL_EDENIED (a kind that is not
+ * accepted, too weak), SMPL_ELIMIT, SMPL_ENOMEM. */
 int userkey_parse(const uint8_t *blob, size_t len, userkey_t **out, diag_t *diag);
 void userkey_free(userkey_t *key);
 
@@ -45,7 +46,7 @@ char *userkey_fingerprint(const uint8_t *blob, size_t len, char *buf);
 /* Whether the key signs with this algorithm ("rsa-sha2-256" for RSA; never "ssh-rsa"). */
 bool userkey_accepts(const userkey_t *key, const char *algorithm, size_t len);
 
-/* Checks a raw signature (Ed25519: 64 bytes; ECDSA: DER; RSA: PKCS #1) over data. algorithm is one that the key accepts.
- * SMPL_EDENIED if it does not verify. */
+/* Checks a raw signature (Ed25519: 64 bytes; ECDSA: DER; RSA: PKCS #1) over data. algorithm is one that the
+ * key accepts. SMPL_EDENIED if it does not verify. */
 int userkey_verify(const userkey_t *key, const char *algorithm, size_t algorithm_len,
                    const uint8_t *signature, size_t signature_len, const uint8_t *data, size_t data_len);

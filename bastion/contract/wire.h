@@ -1,5 +1,5 @@
-/* The broker's one reader of SSH's data types (RFC 4251 §5), a bounded cursor, and its counterpart that writes them. Pure;
- * never reads or writes outside its buffer. */
+/* The broker's one reader of SSH's data types (RFC 4251 §5), a bounded cursor, and its counterpart that
+ * writes them. Pure; never reads or writes outside its buffer. */
 #pragma once
 
 #include <stdbool.h>

@@ -306,8 +306,8 @@ static int ask_one(entry_t *e)
   return SMPL_OK;
 }
 
-/* Of those that have something to ask the one with the fewest questions under way: a domain that comes late does not wait for
- * all of those before it. */
+/* Of those that have something to ask the one with the fewest questions under way: a domain that comes late
+ * does not wait for all of those before it. */
 static entry_t *next_in_turn(const catalog_t *c)
 {
   entry_t *next = NULL;

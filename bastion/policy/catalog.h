@@ -1,6 +1,6 @@
-/* Which services there are below a domain: DNS-SD's enumeration (RFC 6763 §4), PTR of _http._tcp.DOMAIN, then the SRV record
- * of each. Shared by all sessions and kept for its TTL, so that asking often costs the resolver nothing; who may see what is
- * not decided here. All calls on the loop's thread. */
+/* Which services there are below a domain: DNS-SD's enumeration (RFC 6763 §4), PTR of _http._tcp.DOMAIN, then
+ * the SRV record of each. Shared by all sessions and kept for its TTL, so that asking often costs the
+ * resolver nothing; who may see what is not decided here. All calls on the loop's thread. */
 #pragma once
 
 #include <stddef.h>
@@ -35,8 +35,8 @@ void catalog_free(catalog_t *catalog);
 /* What was found so far counts no more. */
 void catalog_forget(catalog_t *catalog);
 
-/* Makes these domains known (more than CATALOG_GATHER_MAX are left out), then calls cb once: for as long as the call lasts
- * catalog_names has them. cb may run before this returns; then *out is NULL. */
+/* Makes these domains known (more than CATALOG_GATHER_MAX are left out), then calls cb once: for as long as
+ * the call lasts catalog_names has them. cb may run before this returns; then *out is NULL. */
 void catalog_gather(catalog_t *catalog, const char *const *domains, size_t count, catalog_cb cb, void *ctx,
                     catalog_gather_t **out);
 /* cb will not be called. NULL allowed. */

@@ -398,7 +398,8 @@ static int check_limits(const config_t *c, diag_t *diag)
   return SMPL_OK;
 }
 
-/* What may well be meant, at the place of a field of the configuration. name is put behind in quotes unless it is "". */
+/* What may well be meant, at the place of a field of the configuration. name is put behind in quotes unless
+ * it is "". */
 static void add_warning(config_t *c, const void *field, const char *what, const char *name)
 {
   char place[DIAG_TEXT_MAX / 2];
@@ -424,8 +425,8 @@ static bool ran_out(int err)
   return err == SMPL_ENOMEM || (err == SMPL_ESYS && (errno == EMFILE || errno == ENFILE || errno == ENOMEM));
 }
 
-/* A file that is gone, that cannot be read or that others can write has nobody's keys: whoever left is out, and what is
- * wrong with one file concerns nobody else. */
+/* A file that is gone, that cannot be read or that others can write has nobody's keys: whoever left is out,
+ * and what is wrong with one file concerns nobody else. */
 static int load_keys(config_t *c, user_conf_t *user, diag_t *diag)
 {
   diag_t why = {""};

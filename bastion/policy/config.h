@@ -1,4 +1,5 @@
-/* bastion.yaml, decoded and checked, with the key files that it names. Immutable once loaded; a reload makes another. */
+/* bastion.yaml, decoded and checked, with the key files that it names. Immutable once loaded; a reload makes
+ * another. */
 #pragma once
 
 #include <stddef.h>
@@ -38,8 +39,8 @@ enum {
   CONFIG_OWN_MAX = 1024,           /* endpoints that the ssh listeners stand at */
 };
 
-/* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate` percent, rising
- * linearly to all of them at `full`. Who has to go then, door.h says. */
+/* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate`
+ * percent, rising linearly to all of them at `full`. Who has to go then, door.h says. */
 typedef struct startups {
   uint32_t begin, rate, full;
 } startups_t;
@@ -130,8 +131,8 @@ typedef struct config {
   size_t own_count;
 } config_t;
 
-/* diag says file:line:column. On error *out is NULL. What is wrong with a keys file or in it, and who has left a group or
- * the list of users, is no error: it counts as absent, and stands in faults. */
+/* diag says file:line:column. On error *out is NULL. What is wrong with a keys file or in it, and who has
+ * left a group or the list of users, is no error: it counts as absent, and stands in faults. */
 int config_load(const char *path, config_t **out, diag_t *diag);
 /* The file alone, without the keys that it names: enough to find control socket and audit. */
 int config_load_paths(const char *path, config_t **out, diag_t *diag);
@@ -155,7 +156,8 @@ size_t config_grant_count(const config_t *config);
 const char *config_target_text(const config_t *config, const grant_decision_t *decision);
 /* NULL without a description. */
 const char *config_grant_description(const config_t *config, size_t grant);
-/* "Mon-Fri 08:00-18:00, Sat 10:00-12:00"; "" for a grant without hours. buf of CONFIG_HOURS_TEXT_MAX bytes. Returns buf. */
+/* "Mon-Fri 08:00-18:00, Sat 10:00-12:00"; "" for a grant without hours. buf of CONFIG_HOURS_TEXT_MAX bytes.
+ * Returns buf. */
 char *config_grant_hours(const config_t *config, size_t grant, char *buf);
 /* "bastion.yaml:12:5" of a grant. buf of cap bytes; returns buf. */
 char *config_grant_place(const config_t *config, size_t grant, char *buf, size_t cap);

@@ -174,7 +174,8 @@ static bool name_text(const dns_name_t *wire, char *out)
   return true;
 }
 
-/* Aliases stay within the domain that was searched; of a name outside all of them, each alias needs a grant itself. */
+/* Aliases stay within the domain that was searched; of a name outside all of them, each alias needs a grant
+ * itself. */
 static bool alias_ok(const finder_t *f, const dns_name_t *wire)
 {
   char name[GRANT_NAME_MAX];

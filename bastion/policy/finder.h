@@ -1,5 +1,6 @@
-/* From what a client wrote to checked addresses (invariant 4): names are looked up only once a grant covers them, aliases
- * may not leave the searched domain, every address must pass a grant of the user's. All calls on the loop's thread. */
+/* From what a client wrote to checked addresses (invariant 4): names are looked up only once a grant covers
+ * them, aliases may not leave the searched domain, every address must pass a grant of the user's. All calls
+ * on the loop's thread. */
 #pragma once
 
 #include "bastion/policy/config.h"
@@ -32,8 +33,8 @@ void finder_start(const finder_world_t *world, const char *user, const char *hos
 /* cb will not be called. NULL allowed. */
 void finder_cancel(finder_t *finder);
 
-/* The policy alone, nothing is looked up: which final name would be meant, and what a grant says to it. port 0: to any
- * port. name of GRANT_NAME_MAX bytes. */
+/* The policy alone, nothing is looked up: which final name would be meant, and what a grant says to it. port
+ * 0: to any port. name of GRANT_NAME_MAX bytes. */
 grant_decision_t finder_judge(const config_t *config, const char *user, const char *host, uint16_t port,
                               char *name);
 /* The same for a target that has been found: is it still granted at this address? */
@@ -42,5 +43,6 @@ grant_decision_t finder_judge_address(const config_t *config, const char *user, 
 /* When hours end that, on the monotonic clock in ms; UINT64_MAX if none do. */
 uint64_t finder_granted_until(const config_t *config, const char *user, bool is_ip, const char *name,
                               const endpoint_t *address);
-/* The monotonic time in ms at which the grant's hours end; UINT64_MAX without. 0 if it is not in force now. */
+/* The monotonic time in ms at which the grant's hours end; UINT64_MAX without. 0 if it is not in force now.
+ */
 uint64_t finder_hours_end(const grant_t *grant);

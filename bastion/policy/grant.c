@@ -12,7 +12,8 @@
     }                                                                                                        \
   }
 
-/* Addresses that a wide network must not let in by accident. The first row that contains an address counts. */
+/* Addresses that a wide network must not let in by accident. The first row that contains an address counts.
+ */
 static const struct special {
   ip_net_t net;
   bool when_listed; /* may be reached through a network that lies within net */
@@ -215,7 +216,8 @@ grant_decision_t grant_nearer(grant_decision_t a, grant_decision_t b)
   return nearness(b.reason) > nearness(a.reason) ? b : a;
 }
 
-/* The reason gets nearer to a grant with each test that passes; the nearest one is told. address may be NULL. */
+/* The reason gets nearer to a grant with each test that passes; the nearest one is told. address may be NULL.
+ */
 static void judge(const grant_t *grant, size_t index, const grant_target_t *target, const ip_t *address,
                   unsigned minute, grant_decision_t *d)
 {

@@ -159,7 +159,8 @@ static const char *const rsa_params[] = {
     OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2,
 };
 
-/* Whether the primes are those of n, and the coefficient theirs. With others OpenSSL signs too, the long way. */
+/* Whether the primes are those of n, and the coefficient theirs. With others OpenSSL signs too, the long way.
+ */
 static bool primes_fit(BIGNUM *const *numbers)
 {
   BN_CTX *ctx = BN_CTX_secure_new();
@@ -408,7 +409,8 @@ unsigned hostkey_cost(const hostkey_t *key)
 
 /* ---- hollow ---- */
 
-/* A private number that is none. libssh takes the remainders of the exponent by the primes less one: no zero there. */
+/* A private number that is none. libssh takes the remainders of the exponent by the primes less one: no zero
+ * there. */
 static void put_number(wire_out_t *w, uint8_t number)
 {
   wire_put_string(w, &number, 1);

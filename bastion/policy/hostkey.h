@@ -1,5 +1,6 @@
-/* The bastion's host keys: unencrypted OpenSSH private key files (OpenSSH's PROTOCOL.key), at most one of each family. The private
- * halves stay in the broker; workers get hollow keys, the true public half with a private one that is none, and ask for signatures. */
+/* The bastion's host keys: unencrypted OpenSSH private key files (OpenSSH's PROTOCOL.key), at most one of
+ * each family. The private halves stay in the broker; workers get hollow keys, the true public half with a
+ * private one that is none, and ask for signatures. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,8 +27,8 @@ typedef enum hostkey_family {
 
 typedef struct hostkey hostkey_t;
 
-/* Reads a key file that nobody else may read. diag names the file and what is wrong. SMPL_EDENIED (others can read it,
- * encrypted, another kind), SMPL_EINVAL, SMPL_ELIMIT, what file_read_secret gives. */
+/* Reads a key file that nobody else may read. diag names the file and what is wrong. SMPL_EDENIED (others can
+ * read it, encrypted, another kind), SMPL_EINVAL, SMPL_ELIMIT, what file_read_secret gives. */
 int hostkey_load(const char *path, hostkey_t **out, diag_t *diag);
 /* The same from text; where names the place in messages. The text is the caller's to wipe. */
 int hostkey_parse(const char *where, const char *text, size_t len, hostkey_t **out, diag_t *diag);
@@ -46,8 +47,8 @@ unsigned hostkey_cost(const hostkey_t *key);
 /* The hollow key as text that libssh's ssh_pki_import_privkey_base64 takes. out of MSG_HOST_KEY_MAX bytes. */
 int hostkey_hollow(const hostkey_t *key, char *out);
 
-/* Signs an exchange hash. digest is 256 or 512 for RSA (RFC 8332) and 0 for the others; SMPL_EINVAL if it is another. signature has
- * MSG_SIGNATURE_MAX bytes, *signature_len is set. */
+/* Signs an exchange hash. digest is 256 or 512 for RSA (RFC 8332) and 0 for the others; SMPL_EINVAL if it is
+ * another. signature has MSG_SIGNATURE_MAX bytes, *signature_len is set. */
 int hostkey_sign(const hostkey_t *key, unsigned digest, const uint8_t *data, size_t len, uint8_t *signature,
                  size_t *signature_len);
 
@@ -56,7 +57,8 @@ typedef struct hostkeys hostkeys_t;
 
 /* SMPL_EINVAL for a second one of a family. *at is the index of the path that is wrong. */
 int hostkeys_load(const char *const *paths, size_t count, hostkeys_t **out, size_t *at, diag_t *diag);
-/* Another owner: a session signs with the keys it began with, also after a reload brought others. One thread only. Returns keys. */
+/* Another owner: a session signs with the keys it began with, also after a reload brought others. One thread
+ * only. Returns keys. */
 hostkeys_t *hostkeys_share(hostkeys_t *keys);
 /* The last owner's call wipes the private halves. NULL allowed. */
 void hostkeys_free(hostkeys_t *keys);

@@ -149,7 +149,8 @@ static reason_t begin_connect(const opening_t *o, const endpoint_t *to, int *fd)
 
 static void go_on(opening_t *o);
 
-/* The first that stands is taken, the others are closed. The policy may have changed while the target took its time. */
+/* The first that stands is taken, the others are closed. The policy may have changed while the target took
+ * its time. */
 static void connected(opening_t *o)
 {
   const opening_result_t *r = &o->result;
@@ -186,7 +187,8 @@ static void on_writable(uv_poll_t *poll, int status, int events)
 
 typedef enum start { START_USELESS, START_UNDER_WAY, START_STANDS } start_t;
 
-/* Whether a connect has come to its end already, as one within this machine has: no event need be waited for. */
+/* Whether a connect has come to its end already, as one within this machine has: no event need be waited for.
+ */
 static bool is_decided(int fd, int *error)
 {
   struct pollfd p = {fd, POLLOUT, 0};

@@ -1,4 +1,5 @@
-/* A target as the client wrote it: a literal address, a final name (with its dot), or a name to be searched for. Pure. */
+/* A target as the client wrote it: a literal address, a final name (with its dot), or a name to be searched
+ * for. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,12 +15,12 @@ typedef struct target {
   char name[GRANT_NAME_MAX]; /* lower-case, without the final dot */
 } target_t;
 
-/* Names are letters, digits, hyphens, underscores and dots; literals by inet_pton alone, an IPv4 address in IPv6's
- * clothes is refused. SMPL_EINVAL, SMPL_ELIMIT. */
+/* Names are letters, digits, hyphens, underscores and dots; literals by inet_pton alone, an IPv4 address in
+ * IPv6's clothes is refused. SMPL_EINVAL, SMPL_ELIMIT. */
 int target_parse(const char *text, target_t *out);
 
-/* The final name under this search domain: the target itself if it lies in the domain already, else target.domain. A
- * name is never tried bare. SMPL_ELIMIT if it gets too long. out of GRANT_NAME_MAX bytes. */
+/* The final name under this search domain: the target itself if it lies in the domain already, else
+ * target.domain. A name is never tried bare. SMPL_ELIMIT if it gets too long. out of GRANT_NAME_MAX bytes. */
 int target_under(const target_t *target, const char *domain, char *out);
 
 /* Whether name is the domain or lies below it; both lower-case, without final dots. */

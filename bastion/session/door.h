@@ -1,6 +1,6 @@
 /* The places of those that have not signed in, and who has to go when one more comes and there are too many:
- * never a newcomer because of what others do, but who takes the most (common/net/crowd.h). A source from which
- * somebody signed in lately keeps one place, the newest: it counts for nobody and does not give way. */
+ * never a newcomer because of what others do, but who takes the most (common/net/crowd.h). A source from
+ * which somebody signed in lately keeps one place, the newest: it counts for nobody and does not give way. */
 #pragma once
 
 #include "bastion/policy/config.h"

@@ -1,5 +1,6 @@
-/* Keeps one origin of records from filling the audit's disk: some are written singly, what comes faster is counted by kind
- * and told by one record a kind. Nothing goes uncounted. Pure but for the memory it is given; times are monotonic ms. */
+/* Keeps one origin of records from filling the audit's disk: some are written singly, what comes faster is
+ * counted by kind and told by one record a kind. Nothing goes uncounted. Pure but for the memory it is given;
+ * times are monotonic ms. */
 #pragma once
 
 #include <stdbool.h>
@@ -71,6 +72,6 @@ typedef struct repeats_table {
   repeats_source_t others; /* used is false */
 } repeats_table_t;
 
-/* The source's budget, or that of its network, or that of all others while the table is full of sources that were here lately. Valid until the
- * next call. */
+/* The source's budget, or that of its network, or that of all others while the table is full of sources that
+ * were here lately. Valid until the next call. */
 repeats_t *repeats_of(repeats_table_t *t, const ip_t *address, uint64_t now);

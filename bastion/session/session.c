@@ -251,8 +251,8 @@ static void penalise(const session_t *s)
     penalty_add_silent(b->penalties, &s->source.ip, &b->config->penalties.silent, now);
 }
 
-/* The end, whoever wanted it and however it came: after this nothing of the session can pass a byte or run on, and its
- * records are complete. Called by the sweep alone, and at the program's end. */
+/* The end, whoever wanted it and however it came: after this nothing of the session can pass a byte or run
+ * on, and its records are complete. Called by the sweep alone, and at the program's end. */
 static void finish(session_t *s)
 {
   s->finished = true;
@@ -579,8 +579,8 @@ static void end_long(session_t *s)
   session_end(s, REASON_SESSION_LIMIT, text);
 }
 
-/* Another grant, or hours that follow, may go on with it. Whether it does so within that grant's max_sessions, the sweep asks
- * once all sessions are judged. */
+/* Another grant, or hours that follow, may go on with it. Whether it does so within that grant's
+ * max_sessions, the sweep asks once all sessions are judged. */
 static void judge_hours_of(session_t *s)
 {
   bool had_end = s->hours_end != UINT64_MAX;
@@ -647,8 +647,8 @@ static bool any_hours(const config_t *c)
   return false;
 }
 
-/* Each minute, so that a clock that is set is followed. Also those that hours do not end: another grant may count now for
- * their connections, with limits of its own. */
+/* Each minute, so that a clock that is set is followed. Also those that hours do not end: another grant may
+ * count now for their connections, with limits of its own. */
 static void judge_hours(broker_t *b)
 {
   unsigned minute = hours_now(NULL);
@@ -691,8 +691,8 @@ static void merge_limits(session_t *s, const grant_t *g, uint64_t hours_end, boo
     s->session_ms = g->session_ms;
 }
 
-/* The strictest of the grants that open connections use; while none is open, the most generous of the user's that are in
- * force. */
+/* The strictest of the grants that open connections use; while none is open, the most generous of the user's
+ * that are in force. */
 bool session_set_limits(session_t *s)
 {
   if (s->state == STATE_ENDING)
@@ -736,8 +736,8 @@ static bool still_granted(session_t *s)
   return judge_key(s) == REASON_NONE && channel_all_granted(s);
 }
 
-/* Once all connections are judged anew, and know the numbers of their grants: ends sessions above max_sessions, the newest
- * first. */
+/* Once all connections are judged anew, and know the numbers of their grants: ends sessions above
+ * max_sessions, the newest first. */
 static size_t judge_limits(broker_t *b, reason_t reason, const char *text)
 {
   size_t ended = 0;

@@ -1,4 +1,5 @@
-/* smpl-control: what a client may ask inside its session. One JSON object a line; composed here, carried by the worker. */
+/* smpl-control: what a client may ask inside its session. One JSON object a line; composed here, carried by
+ * the worker. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,7 +216,8 @@ static void on_gathered(void *ctx)
   answer_question(q, json_incref(q->reply));
 }
 
-/* A refusal that a typing error would explain waits for the names there are; others go at once. Takes over reply. */
+/* A refusal that a typing error would explain waits for the names there are; others go at once. Takes over
+ * reply. */
 static void answer_with_nearest(question_t *q, reason_t reason, const char *name, json_t *reply)
 {
   if (reason != REASON_NOT_GRANTED && reason != REASON_UNKNOWN_NAME) {

@@ -1,5 +1,5 @@
-/* What a client is told without asking: that an end comes near, and that it has come. To every smpl-control channel of the
- * session as an event, and to stock ssh in words where the protocol has a place for them. */
+/* What a client is told without asking: that an end comes near, and that it has come. To every smpl-control
+ * channel of the session as an event, and to stock ssh in words where the protocol has a place for them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -79,8 +79,8 @@ void events_warn(session_t *s, uint64_t now)
     *w = (warning_t){.again = true};
   if (w->given && left < w->lowest)
     w->lowest = left;
-  /* The first time at once where the limit is short; after that only when half of it is over, lest each byte be followed by
-   * a warning. */
+  /* The first time at once where the limit is short; after that only when half of it is over, lest each byte
+   * be followed by a warning. */
   uint64_t near = w->again && limit / 2 < WARN_MS ? limit / 2 : WARN_MS;
   if (w->given || left > near)
     return;

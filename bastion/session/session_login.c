@@ -8,8 +8,8 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 
-/* What a sound worker asks for only when its client sends more than it may. The end of a session that is ending says it
- * all. */
+/* What a sound worker asks for only when its client sends more than it may. The end of a session that is
+ * ending says it all. */
 static void refuse(session_t *s, const char *what)
 {
   if (s->state == STATE_ENDING)
@@ -39,8 +39,8 @@ void login_sign(session_t *s, const msg_t *m)
   }
   msg_t reply;
   msg_init(&reply, MSG_SIGNED, m->h.request, s->number);
-  /* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other servers' key
-   * exchanges by the thousand. */
+  /* One signature before the login; after it as many as rekeys need, so that a worker cannot sign for other
+   * servers' key exchanges by the thousand. */
   size_t len = 0;
   bool allowed =
       s->state == STATE_KEX ||
@@ -244,7 +244,8 @@ static reason_t judge_login(const session_t *s, const msg_login_t *l)
   return share != REASON_NONE ? share : session_judge_shares(s);
 }
 
-/* The worker says that the user has signed in. Believed only for what this process verified itself a moment ago. */
+/* The worker says that the user has signed in. Believed only for what this process verified itself a moment
+ * ago. */
 void login_request(session_t *s, const msg_t *m)
 {
   const msg_login_t *l = &m->login;

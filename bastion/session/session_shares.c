@@ -1,5 +1,5 @@
-/* What users may hold of what all share (common/base/share.h): sessions of the connections there are, forwarded
- * connections of the descriptors. */
+/* What users may hold of what all share (common/base/share.h): sessions of the connections there are,
+ * forwarded connections of the descriptors. */
 #include <string.h>
 
 #include "bastion/broker/broker_state.h"

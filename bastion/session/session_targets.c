@@ -1,5 +1,5 @@
-/* smpl-control's `targets`: what a user's grants name, and below each wildcard the services that DNS lists there and the
- * grants cover. And the nearest of these names to one that was mistyped. */
+/* smpl-control's `targets`: what a user's grants name, and below each wildcard the services that DNS lists
+ * there and the grants cover. And the nearest of these names to one that was mistyped. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +19,8 @@ enum {
 
 /* ---- the user's grants ---- */
 
-/* Calls with each target pattern of a grant of the user's, in order, until it returns false. False if there are more than
- * ROWS_MAX. */
+/* Calls with each target pattern of a grant of the user's, in order, until it returns false. False if there
+ * are more than ROWS_MAX. */
 typedef bool (*row_cb)(void *ctx, size_t grant, const target_conf_t *target);
 
 static bool each_row(const session_t *s, row_cb cb, void *ctx)
@@ -227,8 +227,8 @@ unsigned targets_distance(const char *a, const char *b)
   return rows[la % 3][lb];
 }
 
-/* The asked name, as it stands below a searched domain, lacks labels that the other one has there: "config" for
- * "config.internal". */
+/* The asked name, as it stands below a searched domain, lacks labels that the other one has there: "config"
+ * for "config.internal". */
 bool targets_is_short_for(const char *asked, const char *domain, const char *name)
 {
   if (!target_in_domain(asked, domain) || !target_in_domain(name, domain) || strlen(asked) <= strlen(domain))

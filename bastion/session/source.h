@@ -1,5 +1,5 @@
-/* What counts as one client before anybody has signed in: an IPv4 address, an IPv6 network of 64 bits (what one customer
- * has at least, and may use any address of). Pure. */
+/* What counts as one client before anybody has signed in: an IPv4 address, an IPv6 network of 64 bits (what
+ * one customer has at least, and may use any address of). Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* The one place that says who has signed in (invariant 4): a signature counts only over this session's id, for a user of
- * the configuration, by a key on this user's file. */
+/* The one place that says who has signed in (invariant 4): a signature counts only over this session's id,
+ * for a user of the configuration, by a key on this user's file. */
 #pragma once
 
 #include "bastion/policy/config.h"
@@ -13,15 +13,16 @@ typedef struct verify_result {
   wire_slice_t blob;       /* of the key as claimed, points into data; may be empty */
 } verify_result_t;
 
-/* signature as EVP_DigestVerify takes it. data is session id and request (RFC 4252 §7), or what a security key signs. Pure
- * but for OpenSSL. */
+/* signature as EVP_DigestVerify takes it. data is session id and request (RFC 4252 §7), or what a security
+ * key signs. Pure but for OpenSSL. */
 verify_result_t verify_login(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
                              size_t signature_len, const uint8_t *data, size_t data_len);
 
-/* Whether a key is on file for a user: REASON_NONE, REASON_UNKNOWN_USER, REASON_UNKNOWN_KEY, REASON_KEY_NOT_ACCEPTED. */
+/* Whether a key is on file for a user: REASON_NONE, REASON_UNKNOWN_USER, REASON_UNKNOWN_KEY,
+ * REASON_KEY_NOT_ACCEPTED. */
 reason_t verify_known(const config_t *config, const char *user, const uint8_t *blob, size_t len,
                       const authkey_t **key);
 
-/* Whether a key on file may be used from there and then (seconds since 1970): REASON_NONE, REASON_KEY_EXPIRED,
- * REASON_SOURCE_NOT_ALLOWED. Pure. */
+/* Whether a key on file may be used from there and then (seconds since 1970): REASON_NONE,
+ * REASON_KEY_EXPIRED, REASON_SOURCE_NOT_ALLOWED. Pure. */
 reason_t verify_usable(const authkey_t *key, const ip_t *source, uint64_t now_s);

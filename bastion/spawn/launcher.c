@@ -100,8 +100,8 @@ typedef struct self {
   size_t count, cap;
 } self_t;
 
-/* All that a template needs of root: uid and groups of a worker, its empty root and namespaces, killing it; and the way to
- * its program, which may lie in somebody's folder. */
+/* All that a template needs of root: uid and groups of a worker, its empty root and namespaces, killing it;
+ * and the way to its program, which may lie in somebody's folder. */
 static void keep_few_capabilities(void)
 {
   for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
@@ -112,9 +112,9 @@ static void keep_few_capabilities(void)
   }
 }
 
-/* A session of its own, so that Ctrl-C on the terminal reaches the broker alone; nothing of the environment but a tuning
- * of memcpy, worth half the upload speed of AES-GCM, and the one arena of malloc: where memory ends it would read files to
- * see whether a second one helps. Returns on failure alone, with errno. */
+/* A session of its own, so that Ctrl-C on the terminal reaches the broker alone; nothing of the environment
+ * but a tuning of memcpy, worth half the upload speed of AES-GCM, and the one arena of malloc: where memory
+ * ends it would read files to see whether a second one helps. Returns on failure alone, with errno. */
 static void execute(const char *program, int null, int sock, int log_fd)
 {
   char *args[] = {(char *)(uintptr_t)program, NULL};

@@ -1,6 +1,7 @@
-/* Executes templates. A process of its own, forked before the configuration is read and before the broker gives up root: it
- * keeps what the templates need of root (to give each worker a uid and an empty root), reads nothing but three kinds of
- * message from the broker, and ends with it. The broker itself can then be anybody (account.h). */
+/* Executes templates. A process of its own, forked before the configuration is read and before the broker
+ * gives up root: it keeps what the templates need of root (to give each worker a uid and an empty root),
+ * reads nothing but three kinds of message from the broker, and ends with it. The broker itself can then be
+ * anybody (account.h). */
 #pragma once
 
 #include <uv.h>
@@ -22,15 +23,16 @@ typedef struct launcher_events {
   void *ctx;
 } launcher_events_t;
 
-/* Forks it. While the process has one thread. program is the path of smpl-bastion-worker; *sock is the caller's end. */
+/* Forks it. While the process has one thread. program is the path of smpl-bastion-worker; *sock is the
+ * caller's end. */
 int launcher_fork(const char *program, int *sock, diag_t *diag);
 
 /* Takes sock over, also on failure. */
 int launcher_new(uv_loop_t *loop, int sock, launcher_t **out);
 /* From then on; none before. */
 void launcher_listen(launcher_t *launcher, const launcher_events_t *events);
-/* A template with sock as its LAUNCHER_SOCK_FD and log_fd as its standard error; both stay the caller's. Waits until it is
- * executed; *error is why it cannot be (SMPL_ESYS). */
+/* A template with sock as its LAUNCHER_SOCK_FD and log_fd as its standard error; both stay the caller's.
+ * Waits until it is executed; *error is why it cannot be (SMPL_ESYS). */
 int launcher_launch(launcher_t *launcher, int sock, int log_fd, int *pid, int *error);
 /* SIGKILL, if it is one of its templates and has not ended. */
 void launcher_kill(launcher_t *launcher, int pid);

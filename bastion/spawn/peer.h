@@ -1,5 +1,5 @@
-/* One end of a SOCK_SEQPACKET pair on the loop: receives checked messages in bounded batches, queues what the other side
- * has no room for yet. All calls on the loop's thread. */
+/* One end of a SOCK_SEQPACKET pair on the loop: receives checked messages in bounded batches, queues what the
+ * other side has no room for yet. All calls on the loop's thread. */
 #pragma once
 
 #include <uv.h>
@@ -15,8 +15,8 @@ enum {
 typedef struct peer peer_t;
 
 typedef void (*peer_message_cb)(void *ctx, const msg_t *m);
-/* SMPL_ECLOSED: the other side has gone; SMPL_EPROTO: it sent what is no message of its; SMPL_ESYS. Called at most once,
- * nothing is received after it. The owner still calls peer_close. */
+/* SMPL_ECLOSED: the other side has gone; SMPL_EPROTO: it sent what is no message of its; SMPL_ESYS. Called at
+ * most once, nothing is received after it. The owner still calls peer_close. */
 typedef void (*peer_gone_cb)(void *ctx, int err);
 
 typedef struct peer_handlers {

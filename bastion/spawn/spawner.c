@@ -213,8 +213,8 @@ bool spawner_is_crash(int status)
   return false;
 }
 
-/* It forks nobody any more. Who crashes workers again and again has the others wait, but not for long, and keeps no processor
- * busy with templates. */
+/* It forks nobody any more. Who crashes workers again and again has the others wait, but not for long, and
+ * keeps no processor busy with templates. */
 static void distrust(tmpl_t *t)
 {
   spawner_t *s = t->spawner;

@@ -1,7 +1,7 @@
-/* The template process that forks the workers: executed, given the host keys' public halves, replaced by a fresh one every
- * SPAWNER_WORKERS workers, at reload and after a worker that crashed or broke its contract: its workers share the layout of their
- * memory and the canary, and whoever had one crash has learnt of both. Started again if it dies. An old one stays until its last
- * worker has gone. */
+/* The template process that forks the workers: executed, given the host keys' public halves, replaced by a
+ * fresh one every SPAWNER_WORKERS workers, at reload and after a worker that crashed or broke its contract:
+ * its workers share the layout of their memory and the canary, and whoever had one crash has learnt of both.
+ * Started again if it dies. An old one stays until its last worker has gone. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +14,8 @@ enum {
   SPAWNER_WORKERS = 1000,     /* workers from one template */
   SPAWNER_RETRY_MIN_MS = 100, /* before a template that died is started again; doubles */
   SPAWNER_RETRY_MAX_MS = 5000,
-  SPAWNER_FRESH_MS =
-      100, /* at least, between two templates that are started because of crashes; connections wait meanwhile */
+  SPAWNER_FRESH_MS = 100, /* at least, between two templates that are started because of crashes; connections
+                             wait meanwhile */
   SPAWNER_LOG_LINES_MAX = 50, /* lines a second of the templates' and workers' that are logged */
 };
 
@@ -43,20 +43,20 @@ typedef struct spawner_status {
   uint64_t renewed;   /* of these, because of a worker that crashed or misbehaved */
 } spawner_status_t;
 
-/* program is the path of smpl-bastion-worker, for messages. launcher_sock (launcher_fork) is taken over, also on failure.
- * config is borrowed until the next spawner_renew. */
+/* program is the path of smpl-bastion-worker, for messages. launcher_sock (launcher_fork) is taken over, also
+ * on failure. config is borrowed until the next spawner_renew. */
 int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const config_t *config,
                 const spawner_events_t *events, spawner_t **out, diag_t *diag);
-/* Fresh template with this configuration's host keys. The old one serves until the new one is ready, unless the keys are
- * others now: then none serves until then. */
+/* Fresh template with this configuration's host keys. The old one serves until the new one is ready, unless
+ * the keys are others now: then none serves until then. */
 void spawner_renew(spawner_t *spawner, const config_t *config, bool other_keys);
 /* Asks for a worker with the client's socket and its end of the pair; both stay the caller's. */
 int spawner_spawn(spawner_t *spawner, uint64_t session, int client, int pair);
-/* Whether a worker that ended so (as waitpid gives it) crashed: by a fault in its code, a canary, a check of the library's, or a
- * system call that it may not make. Not by being killed. Pure. */
+/* Whether a worker that ended so (as waitpid gives it) crashed: by a fault in its code, a canary, a check of
+ * the library's, or a system call that it may not make. Not by being killed. Pure. */
 bool spawner_is_crash(int status);
-/* The session's worker broke its contract: no other worker is forked from its template. The next connection waits for a fresh
- * one. A worker that crashes has the same effect by itself. */
+/* The session's worker broke its contract: no other worker is forked from its template. The next connection
+ * waits for a fresh one. A worker that crashes has the same effect by itself. */
 void spawner_distrust(spawner_t *spawner, uint64_t session);
 /* SIGKILL to the session's worker, if its template still lives. */
 void spawner_kill(spawner_t *spawner, uint64_t session);

@@ -141,8 +141,8 @@ void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
 
 /* ---- the broker: system calls ---- */
 
-/* Listening, connecting to targets and resolvers, the audit, templates, beside what the shared lists have. Threads: libuv
- * makes its pool when it is first needed. */
+/* Listening, connecting to targets and resolvers, the audit, templates, beside what the shared lists have.
+ * Threads: libuv makes its pool when it is first needed. */
 static const seal_rule_t broker_calls[] = {
     SEAL_CALL_IF(socket, SEAL_ARG(0, IS, AF_NETLINK), SEAL_ARG(1, IS, SOCK_RAW | SOCK_CLOEXEC),
                  SEAL_ARG(2, IS, NETLINK_ROUTE)), /* getifaddrs(): which endpoints are its own */

@@ -227,9 +227,9 @@ static void say_hello(worker_t *w, uint32_t walls)
 
 noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
 {
-  static worker_t state; /* lives as long as the process */
-  static uint8_t ahead
-      [SSH_PUMP_READ_AHEAD]; /* the same; an idle session's stays untouched but for its first page, and costs nothing */
+  static worker_t state;                     /* lives as long as the process */
+  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* the same; an idle session's stays untouched but for its first
+                                                page, and costs nothing */
   worker_t *w = &state;
   w->pair = worker_pair_new(WORKER_PAIR_FD, session);
   if (!w->pair)

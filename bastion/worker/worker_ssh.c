@@ -10,11 +10,12 @@
 #include "common/base/error.h"
 #include "common/ssh/ssh_pump.h"
 
-/* Strict and short. No group exchange (it opens a file), no CBC, no SHA-1; in the modern list no NIST curves and no MAC before
- * encryption. AES-128-GCM first: the fastest by far on processors with AES instructions. */
+/* Strict and short. No group exchange (it opens a file), no CBC, no SHA-1; in the modern list no NIST curves
+ * and no MAC before encryption. AES-128-GCM first: the fastest by far on processors with AES instructions. */
 #define KEX        "curve25519-sha256,curve25519-sha256@libssh.org"
 #define KEX_GROUPS "diffie-hellman-group16-sha512,diffie-hellman-group18-sha512"
-/* Against a quantum computer to come. libssh has them from 0.12 on, and passes over names that it does not know. */
+/* Against a quantum computer to come. libssh has them from 0.12 on, and passes over names that it does not
+ * know. */
 #define KEX_QUANTUM "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"
 #define CIPHERS                                                                                              \
   "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,"       \
@@ -59,8 +60,9 @@ static bool set_offer(ssh_bind bind, msg_algorithms_t algorithms)
          set(bind, SSH_BIND_OPTIONS_HMAC_S_C, o->macs);
 }
 
-/* SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES is left unset: the library drops the names of security keys from it, and would
- * refuse their signatures. Which kinds and algorithms count is the broker's to say (userkey.c); SHA-1 is not among them. */
+/* SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES is left unset: the library drops the names of security keys from
+ * it, and would refuse their signatures. Which kinds and algorithms count is the broker's to say (userkey.c);
+ * SHA-1 is not among them. */
 static bool set_options(ssh_bind bind)
 {
   bool no = false;
@@ -139,7 +141,8 @@ const worker_sign_keys_t *worker_ssh_keys(const worker_ssh_t *ssh)
   return &ssh->keys;
 }
 
-/* A client that has gone without a word is noticed though no byte is under way. Not TCP in some tests: no error then. */
+/* A client that has gone without a word is noticed though no byte is under way. Not TCP in some tests: no
+ * error then. */
 static void keep_alive(int fd)
 {
   int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;

@@ -1,6 +1,6 @@
-/* IP addresses, networks and endpoints. An address is always held as 16 bytes; IPv4 lives in ::ffff:0:0/96, so that a
- * v4-mapped peer on an IPv6 socket is the IPv4 client it is. A network holds only addresses of its own family: ::/0 does
- * not contain IPv4. All functions are pure. */
+/* IP addresses, networks and endpoints. An address is always held as 16 bytes; IPv4 lives in ::ffff:0:0/96,
+ * so that a v4-mapped peer on an IPv6 socket is the IPv4 client it is. A network holds only addresses of its
+ * own family: ::/0 does not contain IPv4. All functions are pure. */
 #pragma once
 
 #include <netinet/in.h>
@@ -36,7 +36,8 @@ int ip_compare(const ip_t *a, const ip_t *b);
 
 /* By inet_pton alone (no octal, no short forms). SMPL_EINVAL. */
 int ip_parse(const char *text, ip_t *out);
-/* "10.0.0.0/8", "fc00::/7", or a bare address (a network of one). SMPL_EINVAL; SMPL_ELIMIT when host bits are set. */
+/* "10.0.0.0/8", "fc00::/7", or a bare address (a network of one). SMPL_EINVAL; SMPL_ELIMIT when host bits are
+ * set. */
 int ip_net_parse(const char *text, ip_net_t *out);
 /* "127.0.0.1:53", "[::1]:53". SMPL_EINVAL. Port 0 is allowed: callers that need one check. */
 int endpoint_parse(const char *text, endpoint_t *out);

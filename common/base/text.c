@@ -105,8 +105,8 @@ size_t text_escape(char *dst, size_t cap, const void *src, size_t len)
   return used;
 }
 
-/* Characters that turn the order of a line around or break it (Unicode Bidi_Control, U+2028, U+2029): a file name or a
- * message with one reads as something else than it is. n bytes of valid UTF-8. */
+/* Characters that turn the order of a line around or break it (Unicode Bidi_Control, U+2028, U+2029): a file
+ * name or a message with one reads as something else than it is. n bytes of valid UTF-8. */
 static bool misleads(const uint8_t *s, size_t n)
 {
   if (n == 2)

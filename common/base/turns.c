@@ -91,7 +91,8 @@ static line_t *find(const turns_t *t, const turns_key_t *key)
   return line;
 }
 
-/* There is always one spare or fresh: each line has an item that waits or is out, and there are as many lines as items may be. */
+/* There is always one spare or fresh: each line has an item that waits or is out, and there are as many lines
+ * as items may be. */
 static line_t *begin_line(turns_t *t, const turns_key_t *key)
 {
   line_t *line = t->spare, **bucket = bucket_of(t, key);
@@ -126,7 +127,8 @@ static void go_last(turns_t *t, line_t *line)
   list_append(&t->ring, &line->turn);
 }
 
-/* Moves the line to where it belongs after its numbers have changed: among its equals in length, in or out of the ring, or away. */
+/* Moves the line to where it belongs after its numbers have changed: among its equals in length, in or out of
+ * the ring, or away. */
 static void settle(turns_t *t, line_t *line)
 {
   list_remove(&line->length);
@@ -212,7 +214,8 @@ void turns_leave(turns_t *t, turns_item_t *item)
   settle(t, item->line);
 }
 
-/* A place for one more in a line that has own of them: the newest item of the longest line, which is longer by two. NULL: none. */
+/* A place for one more in a line that has own of them: the newest item of the longest line, which is longer
+ * by two. NULL: none. */
 static turns_item_t *displace(turns_t *t, size_t own)
 {
   if (own + 1 >= t->longest)
@@ -244,8 +247,9 @@ int turns_join(turns_t *t, const turns_key_t *key, uint64_t cost, turns_item_t *
   return SMPL_OK;
 }
 
-/* The line whose turn it is. Lines that have had their turn are passed over; each time that happens pays for a cost that was taken
- * before, so that it takes constant time on average. If due: NULL if all must be passed over again. */
+/* The line whose turn it is. Lines that have had their turn are passed over; each time that happens pays for
+ * a cost that was taken before, so that it takes constant time on average. If due: NULL if all must be passed
+ * over again. */
 static line_t *next_line(turns_t *t, bool due)
 {
   line_t *line = (line_t *)(void *)t->ring.next, *first = line;

@@ -1,9 +1,11 @@
-/* A bounded queue that many share. Whoever queues (an account, a source, a user) has a key, and the items of one key wait in a
- * line of their own, in order. The lines are served in turn: however long one of them is, an item of another waits for one turn
- * of each line. When all places are taken and somebody with a shorter line comes, the longest line gives up its newest item.
+/* A bounded queue that many share. Whoever queues (an account, a source, a user) has a key, and the items of
+ * one key wait in a line of their own, in order. The lines are served in turn: however long one of them is,
+ * an item of another waits for one turn of each line. When all places are taken and somebody with a shorter
+ * line comes, the longest line gives up its newest item.
  *
- * Items are embedded in the caller's structs; nothing is allocated after turns_new. Every call takes constant time, turns_take on
- * average. No lock: all calls for one queue are one thread's, or under one lock of the caller's. */
+ * Items are embedded in the caller's structs; nothing is allocated after turns_new. Every call takes constant
+ * time, turns_take on average. No lock: all calls for one queue are one thread's, or under one lock of the
+ * caller's. */
 #pragma once
 
 #include <stddef.h>
@@ -25,7 +27,8 @@ typedef struct turns_node {
   struct turns_node *previous, *next;
 } turns_node_t;
 
-/* One that waits. Its memory must stay until it was taken (and given back, where that is counted), displaced, or has left. */
+/* One that waits. Its memory must stay until it was taken (and given back, where that is counted), displaced,
+ * or has left. */
 typedef struct turns_item {
   turns_node_t node; /* first; turns.c's own, as what follows */
   struct turns_line *line;
@@ -45,15 +48,17 @@ turns_t *turns_new(const turns_conf_t *conf);
 /* Forgets the items that wait. NULL allowed. */
 void turns_free(turns_t *turns);
 
-/* Joins the end of the key's line. cost is in units of the quantum; an item that costs more than the line's turn is taken, and the line
- * then waits for as many turns more; 0 counts as 1.
- * SMPL_OK; *displaced is the item that had to leave for it, or NULL: the caller tells its owner. SMPL_ELIMIT when the line has its
+/* Joins the end of the key's line. cost is in units of the quantum; an item that costs more than the line's
+ * turn is taken, and the line then waits for as many turns more; 0 counts as 1. SMPL_OK; *displaced is the
+ * item that had to leave for it, or NULL: the caller tells its owner. SMPL_ELIMIT when the line has its
  * places, or all places are taken and no line is longer by two. */
 int turns_join(turns_t *turns, const turns_key_t *key, uint64_t cost, turns_item_t *item,
                turns_item_t **displaced);
-/* The item whose turn it is; it waits no longer. NULL when none waits, or none may be taken before one is given back. */
+/* The item whose turn it is; it waits no longer. NULL when none waits, or none may be taken before one is
+ * given back. */
 turns_item_t *turns_take(turns_t *turns);
-/* The same, and NULL also if every line that waits has cost so much before that more than one turn of the others is due first. */
+/* The same, and NULL also if every line that waits has cost so much before that more than one turn of the
+ * others is due first. */
 turns_item_t *turns_take_due(turns_t *turns);
 /* Where that is counted: what was taken is done with. extra: cost that showed meanwhile. */
 void turns_give_back(turns_t *turns, turns_item_t *item, uint64_t extra);

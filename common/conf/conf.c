@@ -19,7 +19,8 @@ typedef struct mark {
   int line, column; /* from 1; 0: unknown */
 } mark_t;
 
-/* Where a decoded field stands in the file. A struct shares its address with its first field, hence is_map. */
+/* Where a decoded field stands in the file. A struct shares its address with its first field, hence is_map.
+ */
 typedef struct place {
   const void *field;
   bool is_map;
@@ -256,7 +257,8 @@ static bool is_nothing(struct fy_node *node)
   return node == NULL || (!fy_node_is_alias(node) && fy_node_is_null(node));
 }
 
-/* Only scalars carry tokens that libfyaml exports; of a mapping its first key's, of a list its first item's. */
+/* Only scalars carry tokens that libfyaml exports; of a mapping its first key's, of a list its first item's.
+ */
 static mark_t mark_of(struct fy_node *node, mark_t fallback)
 {
   while (node != NULL && !fy_node_is_scalar(node)) {
@@ -395,7 +397,8 @@ static void clear_map(const conf_map_t *map, void *out)
     map->defaults(out);
 }
 
-/* A scalar is short for a mapping that has its first key alone; the message names the key that the file has. */
+/* A scalar is short for a mapping that has its first key alone; the message names the key that the file has.
+ */
 static int decode_one_or_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_field_t *f, void *out)
 {
   if (is_nothing(node) || !fy_node_is_scalar(node))
@@ -565,8 +568,8 @@ typedef struct spot {
   unsigned line, column; /* in characters */
 } spot_t;
 
-/* One character on. 0 if there is none that text may have: libfyaml takes some of these in a comment for the end of the file,
- * and what follows would be ignored without a word. */
+/* One character on. 0 if there is none that text may have: libfyaml takes some of these in a comment for the
+ * end of the file, and what follows would be ignored without a word. */
 static int pass_char(spot_t *p, const char *text, size_t len)
 {
   char c = text[p->at];
@@ -582,8 +585,8 @@ static int pass_char(spot_t *p, const char *text, size_t len)
   return n > 0;
 }
 
-/* Lines that begin with % are directives to a YAML parser. None is needed, and libfyaml never comes back from some that
- * are malformed. */
+/* Lines that begin with % are directives to a YAML parser. None is needed, and libfyaml never comes back from
+ * some that are malformed. */
 static int check_text(const conf_t *conf, const char *text, size_t len, diag_t *diag)
 {
   static const char mark[] = "\xef\xbb\xbf";

@@ -1,15 +1,17 @@
-/* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown keys,
- * directives, aliases, anchors, tags, merge keys, duplicate keys, control characters, a second document, too long lists and files above
- * CONF_FILE_MAX are errors, each with file:line:column. Everything decoded lives until conf_free.
+/* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown
+ * keys, directives, aliases, anchors, tags, merge keys, duplicate keys, control characters, a second
+ * document, too long lists and files above CONF_FILE_MAX are errors, each with file:line:column. Everything
+ * decoded lives until conf_free.
  *
  * A program writes one struct and one table per mapping:
  *
- *   typedef struct { const char *name; conf_list_t clients; } view_conf_t;            // clients: ip_net_t items
- *   static const conf_field_t view_fields[] = {
+ *   typedef struct { const char *name; conf_list_t clients; } view_conf_t;            // clients: ip_net_t
+ * items static const conf_field_t view_fields[] = {
  *     {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true},
  *     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
  *   };
- *   static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields), NULL};
+ *   static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields),
+ * NULL};
  */
 #pragma once
 
@@ -33,8 +35,9 @@ typedef struct conf_list {
   size_t count;
 } conf_list_t;
 
-/* How a scalar is read. parse gets the text with a NUL after len (no NUL inside), writes *out, returns 0 or negative;
- * the message is then "expected <expected>, got '<text>'". Memory it needs to keep comes from conf_alloc. */
+/* How a scalar is read. parse gets the text with a NUL after len (no NUL inside), writes *out, returns 0 or
+ * negative; the message is then "expected <expected>, got '<text>'". Memory it needs to keep comes from
+ * conf_alloc. */
 typedef struct conf_scalar {
   const char *expected;
   size_t size;
@@ -56,7 +59,8 @@ typedef enum conf_shape {
   CONF_ONE_OR_MANY, /* the same, a lone scalar counts as a list of one */
   CONF_MAP,         /* the struct of .map at offset */
   CONF_MAPS,        /* conf_list_t of such structs */
-  CONF_ONE_OR_MAP, /* the struct of .map; a lone scalar is its first field, and the others have their defaults */
+  CONF_ONE_OR_MAP, /* the struct of .map; a lone scalar is its first field, and the others have their defaults
+                    */
 } conf_shape_t;
 
 struct conf_map;
@@ -84,8 +88,9 @@ typedef struct conf_map {
 
 #define CONF_COUNT(table) (sizeof(table) / sizeof *(table))
 
-/* Reads the file at path as `map` into out (map->size bytes, zeroed here). On error *conf is NULL and diag says
- * "path:line:col: what is wrong". A file that others can write is refused (file_read_trusted). Any thread; no state is shared between calls. */
+/* Reads the file at path as `map` into out (map->size bytes, zeroed here). On error *conf is NULL and diag
+ * says "path:line:col: what is wrong". A file that others can write is refused (file_read_trusted). Any
+ * thread; no state is shared between calls. */
 int conf_load(const char *path, const conf_map_t *map, void *out, conf_t **conf, diag_t *diag);
 /* The same with the file's text at hand; path stands in messages. */
 int conf_parse(const char *path, const char *text, size_t len, const conf_map_t *map, void *out,
@@ -103,8 +108,8 @@ bool conf_given(const conf_t *conf, const void *field);
 /* The same for the struct of a CONF_MAP, whose address is also its first field's. */
 bool conf_given_map(const conf_t *conf, const void *map);
 
-/* For checks after decoding: fails with "file:line:col: message" where field (the address of a decoded field, list item
- * or struct in a list) was written; the file alone if it was not. */
+/* For checks after decoding: fails with "file:line:col: message" where field (the address of a decoded field,
+ * list item or struct in a list) was written; the file alone if it was not. */
 int conf_fail(const conf_t *conf, diag_t *diag, const void *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* The same place as text, for warnings. buf of cap bytes; returns buf. */

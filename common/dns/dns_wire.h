@@ -1,6 +1,6 @@
-/* The one reader of DNS messages from the network (RFC 1035 §4): a bounded cursor, a name reader that follows compression
- * pointers strictly backwards, and a record iterator. Pure: no allocation, no I/O; never reads outside the message and
- * always ends. Used by the resolver for queries and by lookup.h for answers. */
+/* The one reader of DNS messages from the network (RFC 1035 §4): a bounded cursor, a name reader that follows
+ * compression pointers strictly backwards, and a record iterator. Pure: no allocation, no I/O; never reads
+ * outside the message and always ends. Used by the resolver for queries and by lookup.h for answers. */
 #pragma once
 
 #include <stdbool.h>
@@ -54,7 +54,8 @@ typedef struct dns_wire {
   size_t at;
 } dns_wire_t;
 
-/* A name on the wire, uncompressed, as sent (case kept) until dns_name_lower. len counts the root label: 1..255. */
+/* A name on the wire, uncompressed, as sent (case kept) until dns_name_lower. len counts the root
+ * label: 1..255. */
 typedef struct dns_name {
   uint8_t len;
   uint8_t wire[DNS_NAME_MAX];
@@ -76,9 +77,10 @@ int dns_wire_u16(dns_wire_t *w, uint16_t *out);
 int dns_wire_u32(dns_wire_t *w, uint32_t *out);
 int dns_wire_skip(dns_wire_t *w, size_t n);
 
-/* Reads a name and leaves the cursor after it as it stands in the message. A pointer must point before the label
- * sequence it ends and behind the message's header, so every hop goes backwards. SMPL_ETRUNC, SMPL_EINVAL (bad label type,
- * bad pointer or too many), SMPL_ELIMIT (over 255 bytes). On error *out is not a name. */
+/* Reads a name and leaves the cursor after it as it stands in the message. A pointer must point before the
+ * label sequence it ends and behind the message's header, so every hop goes backwards. SMPL_ETRUNC,
+ * SMPL_EINVAL (bad label type, bad pointer or too many), SMPL_ELIMIT (over 255 bytes). On error *out is not a
+ * name. */
 int dns_wire_name(dns_wire_t *w, dns_name_t *out);
 
 typedef struct dns_header {
@@ -126,8 +128,8 @@ bool dns_name_equal(const dns_name_t *a, const dns_name_t *b); /* case counts: l
 bool dns_name_under(const dns_name_t *name, const dns_name_t *parent);
 unsigned dns_name_labels(const dns_name_t *name); /* the root label not counted */
 
-/* Presentation format, RFC 1035 §5.1: text without final dot is taken as absolute too. Escapes \. and \DDD are read.
- * SMPL_EINVAL (empty label, bad escape), SMPL_ELIMIT (label over 63, name over 255). */
+/* Presentation format, RFC 1035 §5.1: text without final dot is taken as absolute too. Escapes \. and \DDD
+ * are read. SMPL_EINVAL (empty label, bad escape), SMPL_ELIMIT (label over 63, name over 255). */
 int dns_name_from_text(const char *text, dns_name_t *out);
 /* With final dot. buf of DNS_NAME_TEXT_MAX bytes. Returns buf. */
 char *dns_name_to_text(const dns_name_t *name, char *buf);

@@ -165,7 +165,8 @@ static bool worth_next_server(int err)
          err == SMPL_EPROTO;
 }
 
-/* One line when a server is lost, one when it is back. Names that a user chose may make it silent: not more often. */
+/* One line when a server is lost, one when it is back. Names that a user chose may make it silent: not more
+ * often. */
 static void tell(server_t *s, bool lost, uint64_t now)
 {
   char text[ENDPOINT_TEXT_MAX];

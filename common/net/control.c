@@ -30,7 +30,8 @@ struct control_server {
   bool listening; /* the listener's handle is not closed yet */
 };
 
-/* A connection; also the request that the handler holds. Freed when its handles are closed and the handler has replied. */
+/* A connection; also the request that the handler holds. Freed when its handles are closed and the handler
+ * has replied. */
 typedef struct client {
   control_server_t *server; /* NULL once the server has let go of it */
   struct client *prev, *next;
@@ -153,7 +154,8 @@ static size_t bytes_held(const control_server_t *s)
   return sum;
 }
 
-/* Readers that take their time must not hold memory without bound. False: this one's own account holds the most. */
+/* Readers that take their time must not hold memory without bound. False: this one's own account holds the
+ * most. */
 static bool find_memory(client_t *c)
 {
   while (c->server != NULL && bytes_held(c->server) > CONTROL_HELD_MAX && !is_privileged(c->cred.uid)) {
@@ -205,7 +207,8 @@ void control_reply_error(control_request_t *request, const char *fmt, ...)
   control_reply(request, json_pack("{s:b, s:s}", "ok", 0, "error", text));
 }
 
-/* The groups of the process that connected, from the kernel: no name service is asked. *groups is malloc'ed. */
+/* The groups of the process that connected, from the kernel: no name service is asked. *groups is malloc'ed.
+ */
 static int peer_groups(int fd, gid_t **groups, size_t *count)
 {
   gid_t few[64], *many = NULL;
@@ -279,8 +282,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     handle_line(c, (size_t)(newline - c->line));
 }
 
-/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one, and so does an account
- * that has fewer than another. */
+/* Whoever the socket's mode lets in cannot take all places: root and our own account always find one, and so
+ * does an account that has fewer than another. */
 static bool find_place(control_server_t *s, const client_t *c)
 {
   size_t all = 0, others = 0;

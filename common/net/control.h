@@ -1,5 +1,5 @@
-/* The control socket of a running program: a unix stream socket, one JSON object a line each way, closed after the
- * answer. Server side on a libuv loop (all calls on the loop's thread), client side blocking.
+/* The control socket of a running program: a unix stream socket, one JSON object a line each way, closed
+ * after the answer. Server side on a libuv loop (all calls on the loop's thread), client side blocking.
  *
  * Request {"cmd": "status", ...}; answer {"ok": true, ...} or {"ok": false, "error": "one clear line"}. */
 #pragma once
@@ -16,12 +16,11 @@ enum {
   CONTROL_REPLY_MAX = 64 << 20,   /* bytes of an answer that the client accepts */
   CONTROL_CLIENTS_MAX = 32,       /* connections at once; more are closed */
   CONTROL_CLIENTS_OF_UID = 8,     /* of one account at once, root and our own aside */
-  CONTROL_CLIENTS_OTHERS =
-      24, /* of all accounts together but root and our own, for which the rest stays free; with one more the account that
-           * has most gives up its oldest */
+  CONTROL_CLIENTS_OTHERS = 24,    /* of all accounts together but root and our own, for which the rest stays
+                                   * free; with one more the account that    has most gives up its oldest */
   CONTROL_HELD_MAX =
       64 << 20, /* bytes of answers that wait for their readers; with more the account that holds most gives
-                                * up its oldest. Those of root and our own are counted, and stay */
+                 * up its oldest. Those of root and our own are counted, and stay */
   CONTROL_GROUPS_MAX = 65536, /* groups of a peer: as many as the kernel has (NGROUPS_MAX) */
   CONTROL_TIMEOUT_MS = 10000, /* for the request to arrive whole, and for the answer to be taken */
 };
@@ -38,18 +37,18 @@ typedef struct control_peer {
   size_t group_count;
 } control_peer_t;
 
-/* Called once a request with its parsed body (borrowed for the call). Must lead to exactly one control_reply, now or
- * later, even if the client has gone meanwhile. */
+/* Called once a request with its parsed body (borrowed for the call). Must lead to exactly one control_reply,
+ * now or later, even if the client has gone meanwhile. */
 typedef void (*control_handler_t)(void *ctx, control_request_t *request, const control_peer_t *peer,
                                   json_t *body);
 
-/* Listens at path, mode 0660. A socket file left behind by a dead process is replaced, one that a living process answers
- * on is SMPL_EBUSY. Peers other than root, our own user and members of the socket's group never reach it (file modes);
- * roles within are the handler's. */
+/* Listens at path, mode 0660. A socket file left behind by a dead process is replaced, one that a living
+ * process answers on is SMPL_EBUSY. Peers other than root, our own user and members of the socket's group
+ * never reach it (file modes); roles within are the handler's. */
 int control_server_open(uv_loop_t *loop, const char *path, control_handler_t handler, void *ctx,
                         control_server_t **server, diag_t *diag);
-/* Stops listening, removes the socket file, drops connections. Freed on the loop afterwards; NULL allowed. Requests
- * still held by the handler stay valid until replied to. */
+/* Stops listening, removes the socket file, drops connections. Freed on the loop afterwards; NULL allowed.
+ * Requests still held by the handler stay valid until replied to. */
 void control_server_close(control_server_t *server);
 
 /* Takes over the reference to reply. */
@@ -71,7 +70,7 @@ int control_exit(int err);
  * is known. */
 char *control_guess(const char *config, const char *fallback);
 
-/* Client: sends body (reference borrowed), waits at most timeout_ms. On success *reply is a new reference to an object with
- * "ok": true; with "ok": false the error's text is in diag and SMPL_ESERVER is returned. "no program answers" is
- * SMPL_ECLOSED. */
+/* Client: sends body (reference borrowed), waits at most timeout_ms. On success *reply is a new reference to
+ * an object with "ok": true; with "ok": false the error's text is in diag and SMPL_ESERVER is returned. "no
+ * program answers" is SMPL_ECLOSED. */
 int control_call(const char *path, const json_t *body, uint64_t timeout_ms, json_t **reply, diag_t *diag);

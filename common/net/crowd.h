@@ -39,9 +39,9 @@ void crowd_free(crowd_t *crowd);
 /* Adds weight to a member, which enters at that address if it is nowhere. SMPL_ENOMEM, and nothing has
  * changed. The member stays where it is until crowd_leave: ip must be the same each time. */
 int crowd_add(crowd_t *crowd, crowd_member_t *member, const ip_t *ip, uint64_t weight);
-/* A place for the member, of weight 1, where there are no more than max. *displaced is who had to leave for it, the newest of whoever has
- * most (those before it are nearer to what they wait for), and is nowhere now; or NULL. SMPL_ENOMEM; SMPL_ELIMIT, and the member is
- * nowhere: whoever it is of has most. */
+/* A place for the member, of weight 1, where there are no more than max. *displaced is who had to leave for
+ * it, the newest of whoever has most (those before it are nearer to what they wait for), and is nowhere now;
+ * or NULL. SMPL_ENOMEM; SMPL_ELIMIT, and the member is nowhere: whoever it is of has most. */
 int crowd_add_within(crowd_t *crowd, crowd_member_t *member, const ip_t *ip, uint64_t max,
                      crowd_member_t **displaced);
 /* Takes weight off, at most what the member has. It stays. */

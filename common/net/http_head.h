@@ -1,5 +1,5 @@
-/* The head of an http request to one of the small servers in here: a bounded, strict reader. What it does not understand
- * wholly is an error; nothing is repaired. Pure. */
+/* The head of an http request to one of the small servers in here: a bounded, strict reader. What it does not
+ * understand wholly is an error; nothing is repaired. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,14 +23,15 @@ typedef struct http_head {
 /* How long the head at the beginning of data is, with its empty line; 0 while that has not come. */
 size_t http_head_end(const char *data, size_t len);
 
-/* Takes the head data[0, len) apart (len from http_head_end). SMPL_EINVAL unless it is one request line of HTTP/1.0 or 1.1
- * and header lines (RFC 9112 sections 3 and 5: no folding, no space before the colon, CRLF alone ends a line, no control
- * characters) with exactly one Host; HTTP/1.0 may have none. */
+/* Takes the head data[0, len) apart (len from http_head_end). SMPL_EINVAL unless it is one request line of
+ * HTTP/1.0 or 1.1 and header lines (RFC 9112 sections 3 and 5: no folding, no space before the colon, CRLF
+ * alone ends a line, no control characters) with exactly one Host; HTTP/1.0 may have none. */
 int http_head_read(const char *data, size_t len, http_head_t *out);
 
 bool http_text_is(http_text_t text, const char *word);
 
-/* A Host's two halves: "name", "name:80", "192.0.2.1", "[::1]:80". *port is 0 if none is given. SMPL_EINVAL. */
+/* A Host's two halves: "name", "name:80", "192.0.2.1", "[::1]:80". *port is 0 if none is given. SMPL_EINVAL.
+ */
 int http_host_split(http_text_t host, http_text_t *name, uint16_t *port);
 /* The address that a name from http_host_split is, brackets and all. False if it is none. */
 bool http_host_address(http_text_t name, ip_t *out);

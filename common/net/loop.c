@@ -8,8 +8,9 @@
 
 static const seal_rule_t rings[] = {SEAL_CALL(io_uring_setup)};
 
-/* A filter cannot be taken back, and programs that are started later shall not have it: so it is put on a thread that makes the
- * loop and ends. A kernel without filters has none later either, and there the ring does no harm. */
+/* A filter cannot be taken back, and programs that are started later shall not have it: so it is put on a
+ * thread that makes the loop and ends. A kernel without filters has none later either, and there the ring
+ * does no harm. */
 static void *make(void *ctx)
 {
   uv_loop_t *loop = ctx;

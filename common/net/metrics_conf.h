@@ -1,5 +1,5 @@
-/* `metrics:` of every program's configuration: an address with port alone, or with the names by which the metrics are
- * asked for. */
+/* `metrics:` of every program's configuration: an address with port alone, or with the names by which the
+ * metrics are asked for. */
 #pragma once
 
 #include <stdbool.h>

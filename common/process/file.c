@@ -49,7 +49,8 @@ static int check_writers(const struct stat *st, const char *path, const char *fi
                    folder ? "its folder" : "it", (unsigned)(st->st_mode & 0777), path);
 }
 
-/* folder is changed on the way. Its own rule is the strict one, those above only may not be open to everybody. */
+/* folder is changed on the way. Its own rule is the strict one, those above only may not be open to
+ * everybody. */
 static int check_folders(char *folder, const char *file, diag_t *diag)
 {
   struct stat st;

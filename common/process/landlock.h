@@ -1,6 +1,7 @@
-/* Landlock: what a process, and all that it starts, may still reach of the file system, of TCP and of other processes. What
- * nobody has allowed is refused (EACCES; signals EPERM). Open descriptors stay as they are. A kernel that knows less is asked
- * for less: TCP from ABI 4 on, signals and abstract sockets from ABI 6 on (Linux 5.13 has 1, 6.7 has 4, 6.12 has 6). */
+/* Landlock: what a process, and all that it starts, may still reach of the file system, of TCP and of other
+ * processes. What nobody has allowed is refused (EACCES; signals EPERM). Open descriptors stay as they are. A
+ * kernel that knows less is asked for less: TCP from ABI 4 on, signals and abstract sockets from ABI 6 on
+ * (Linux 5.13 has 1, 6.7 has 4, 6.12 has 6). */
 #pragma once
 
 #include <stdbool.h>
@@ -34,18 +35,19 @@ typedef enum landlock_right {
 /* What the kernel has; 0: no Landlock. */
 int landlock_abi(void);
 
-/* Nothing is allowed yet; without tcp that stays as it is, for who connects to ports that no configuration names. NULL where
- * there is no Landlock: every function takes it, and does nothing then. */
+/* Nothing is allowed yet; without tcp that stays as it is, for who connects to ports that no configuration
+ * names. NULL where there is no Landlock: every function takes it, and does nothing then. */
 landlock_t *landlock_new(bool tcp);
-/* path is a file or folder that is there now; a missing one is passed over. rights: landlock_right_t, or'ed. */
+/* path is a file or folder that is there now; a missing one is passed over. rights: landlock_right_t, or'ed.
+ */
 void landlock_allow(landlock_t *l, const char *path, unsigned rights);
 /* The folder that the file is in, there or not, and the one that a symbolic link leads to. */
 void landlock_allow_beside(landlock_t *l, const char *file, unsigned rights);
 /* TCP to this port, of any address: Landlock knows no addresses. */
 void landlock_allow_connect(landlock_t *l, uint16_t port);
 void landlock_allow_bind(landlock_t *l, uint16_t port);
-/* Puts it up for this thread, and for all threads and processes that it makes from now on; frees l. Needs no_new_privs, or
- * CAP_SYS_ADMIN. False if it does not stand. */
+/* Puts it up for this thread, and for all threads and processes that it makes from now on; frees l. Needs
+ * no_new_privs, or CAP_SYS_ADMIN. False if it does not stand. */
 bool landlock_enforce(landlock_t *l);
 void landlock_free(landlock_t *l);
 

@@ -214,7 +214,8 @@ const seal_rule_t seal_traffic[] = {
     SEAL_CALL(getsockname),
     SEAL_CALL(getpeername),
     SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_TCP), SEAL_ARG(2, IS, TCP_NODELAY)),
-    /* F_SETOWN, F_SETSIG and O_ASYNC would send signals; a second number for a descriptor would get past checks of it. */
+    /* F_SETOWN, F_SETSIG and O_ASYNC would send signals; a second number for a descriptor would get past
+       checks of it. */
     SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_GETFL)),
     SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_SETFL), SEAL_ARG(2, WITHOUT, O_ASYNC)),
     SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_GETFD)),
@@ -225,8 +226,8 @@ const seal_rule_t seal_traffic[] = {
 };
 const size_t seal_traffic_count = SEAL_COUNT(seal_traffic);
 
-/* The kind of a socket carries flags, so all four of a kind are named. MPTCP, SCTP and what else could stand in the third
- * argument would get past Landlock's rules for TCP. */
+/* The kind of a socket carries flags, so all four of a kind are named. MPTCP, SCTP and what else could stand
+ * in the third argument would get past Landlock's rules for TCP. */
 #define SOCKETS(family, type, protocol)                                                                      \
   SEAL_CALL_IF(socket, SEAL_ARG(0, IS, family), SEAL_ARG(1, IS, type), SEAL_ARG(2, IS, protocol)),           \
       SEAL_CALL_IF(socket, SEAL_ARG(0, IS, family), SEAL_ARG(1, IS, (type) | SOCK_CLOEXEC),                  \

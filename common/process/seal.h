@@ -1,5 +1,5 @@
-/* A filter of system calls (seccomp), built from lists of rules: what a program may call once it serves, with which arguments,
- * and what ends it. One call may stand in several rules of a kind: any of them is enough. */
+/* A filter of system calls (seccomp), built from lists of rules: what a program may call once it serves, with
+ * which arguments, and what ends it. One call may stand in several rules of a kind: any of them is enough. */
 #pragma once
 
 #include <seccomp.h>
@@ -62,26 +62,28 @@ typedef struct seal seal_t;
 
 /* otherwise: of a call that no rule names, or none with these arguments. */
 seal_t *seal_new(seal_verdict_t otherwise);
-/* Errors are kept for seal_load, so is memory that ran out (NULL). The call named first is the one found first. A call that
- * this machine's kernel has by another name alone (poll on arm64) is passed over. */
+/* Errors are kept for seal_load, so is memory that ran out (NULL). The call named first is the one found
+ * first. A call that this machine's kernel has by another name alone (poll on arm64) is passed over. */
 void seal_add(seal_t *seal, seal_verdict_t verdict, const seal_rule_t *rules, size_t count);
-/* For every thread of the process, or for this one and what it starts. Sets no_new_privs. Frees seal. 0, or SMPL_ESYS
- * with errno. */
+/* For every thread of the process, or for this one and what it starts. Sets no_new_privs. Frees seal. 0, or
+ * SMPL_ESYS with errno. */
 int seal_load(seal_t *seal, bool every_thread);
 
 /* What several programs share. */
 
-/* Calls that only somebody who has taken a process over would make, of those that neither serve nor run programs: running
- * one, tracing, other processes' memory, kernel modules, namespaces. */
+/* Calls that only somebody who has taken a process over would make, of those that neither serve nor run
+ * programs: running one, tracing, other processes' memory, kernel modules, namespaces. */
 extern const seal_rule_t seal_deadly[];
 extern const size_t seal_deadly_count;
 /* The same for who runs programs. */
 extern const seal_rule_t seal_never[];
 extern const size_t seal_never_count;
-/* Memory, time, signals to itself, threads that exist, ending: what every C program calls. Memory is never executable. */
+/* Memory, time, signals to itself, threads that exist, ending: what every C program calls. Memory is never
+ * executable. */
 extern const seal_rule_t seal_runtime[];
 extern const size_t seal_runtime_count;
-/* Sockets that exist: bytes in and out without MSG_FASTOPEN, accepting, options that were used, event loops. */
+/* Sockets that exist: bytes in and out without MSG_FASTOPEN, accepting, options that were used, event loops.
+ */
 extern const seal_rule_t seal_traffic[];
 extern const size_t seal_traffic_count;
 /* TCP and UDP sockets of one's own, as c-ares, libcurl and libuv make them, and their options. */

@@ -34,7 +34,8 @@ static int rank(char c)
   return isalpha((unsigned char)c) ? (unsigned char)c : (unsigned char)c + 256;
 }
 
-/* Parts of upstream's version or of the revision: what is no digit by rank, then digits by value, and again. */
+/* Parts of upstream's version or of the revision: what is no digit by rank, then digits by value, and again.
+ */
 static int compare_parts(const char *a, size_t a_len, const char *b, size_t b_len)
 {
   size_t i = 0, j = 0;
@@ -95,8 +96,8 @@ int libssh_compare_versions(const char *a, const char *b)
 
 /* ---- which have holes ---- */
 
-/* Ordered. From `from` on, below `upstream` (of Debian: below `debian`), there are known holes. 0.10 has no upstream version
- * without them: Debian mends it by itself. */
+/* Ordered. From `from` on, below `upstream` (of Debian: below `debian`), there are known holes. 0.10 has no
+ * upstream version without them: Debian mends it by itself. */
 static const struct {
   const char *from, *debian, *upstream;
 } lines[] = {
@@ -218,7 +219,8 @@ static const char *paragraph_start(const char *text, const char *at)
   return at;
 }
 
-/* Each start of a program that speaks SSH comes here: paragraphs that do not have the name are passed over. */
+/* Each start of a program that speaks SSH comes here: paragraphs that do not have the name are passed over.
+ */
 static int find_version(const char *text, size_t len, const char *name, char *version, size_t cap)
 {
   const char *at = text, *end = text + len;

@@ -1,5 +1,5 @@
-/* Why a session ended, a channel was refused or a login failed: one list for the bastion's audit, smpl-control and the
- * client. The name is stable (it stands in audit records), the text is for people. */
+/* Why a session ended, a channel was refused or a login failed: one list for the bastion's audit,
+ * smpl-control and the client. The name is stable (it stands in audit records), the text is for people. */
 #pragma once
 
 #define REASON_LIST(X)                                                                                       \

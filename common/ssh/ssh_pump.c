@@ -60,8 +60,8 @@ struct ssh_pump {
   size_t first; /* which channel goes first this turn */
   struct pollfd *polls;
   size_t polls_cap;
-  uint8_t *
-      scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels: what was just read, or the line at hand */
+  uint8_t *scratch; /* SSH_PUMP_READ_SIZE bytes, while there are channels: what was just read, or the line at
+                       hand */
   ssh_pump_hook_t before_sweep;
   void *before_sweep_ctx;
   bool work; /* something was queued outside a channel's step: do not sleep */
@@ -228,9 +228,10 @@ void ssh_pump_free(ssh_pump_t *pump)
   free(pump);
 }
 
-/* libssh 0.10 opens a channel with a window of 64 KB, or 32 KB where it accepts one, and widens it when the first bytes have
- * come: a round trip late. Asked to read more than the window holds, it widens it now. From 0.11 on there is nothing to be
- * done: one that is opened has all of its window, one that is accepted has SSH_PUMP_FIRST_WINDOW. */
+/* libssh 0.10 opens a channel with a window of 64 KB, or 32 KB where it accepts one, and widens it when the
+ * first bytes have come: a round trip late. Asked to read more than the window holds, it widens it now. From
+ * 0.11 on there is nothing to be done: one that is opened has all of its window, one that is accepted has
+ * SSH_PUMP_FIRST_WINDOW. */
 static void widen(ssh_pump_channel_t *ch)
 {
   ssh_pump_t *pump = ch->pump;
@@ -427,8 +428,8 @@ static void deliver_lines(ssh_pump_channel_t *ch)
     }
     if (!end)
       return;
-    /* Out of the queue before the owner sees it: what the owner calls may let libssh read, and on_data then moves
-     * the queue. */
+    /* Out of the queue before the owner sees it: what the owner calls may let libssh read, and on_data then
+     * moves the queue. */
     char *line = (char *)ch->pump->scratch;
     memcpy(line, start, len);
     byte_queue_take(&ch->in, len + 1);
@@ -680,8 +681,8 @@ static uint64_t bytes_made(const ssh_pump_t *pump)
   return pump->made.out_bytes + pump->made.out_packets * PACKET_OVERHEAD_MAX;
 }
 
-/* libssh answers what the peer asks at once, and keeps what the socket does not take without a limit. A peer that asks
- * and reads no answer would fill the memory. */
+/* libssh answers what the peer asks at once, and keeps what the socket does not take without a limit. A peer
+ * that asks and reads no answer would fill the memory. */
 static bool unsent_too_much(ssh_pump_t *pump)
 {
   if (!session_busy(pump)) {
@@ -694,7 +695,8 @@ static bool unsent_too_much(ssh_pump_t *pump)
   return made > written && made - written > SSH_PUMP_UNSENT_MAX;
 }
 
-/* From 0.11 on libssh itself drops what a window has no room for, and goes on: nothing but its last error tells. */
+/* From 0.11 on libssh itself drops what a window has no room for, and goes on: nothing but its last error
+ * tells. */
 static bool window_ignored(ssh_session session)
 {
   return strcmp(ssh_get_error(session), "Window exceeded") == 0;

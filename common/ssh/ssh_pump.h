@@ -23,8 +23,8 @@ enum {
   SSH_PUMP_QUEUE_MAX = 256 << 10, /* bytes queued toward a socket before libssh keeps the rest */
   SSH_PUMP_UNREAD_MAX =
       2 << 20, /* bytes left in libssh; it grants 1.28 MB, 0.11 grants 2 MiB: more ignores windows */
-/* Where libssh 0.10 and 0.11 differ. FIRST_WINDOW: bytes that the peer may send on a channel that it opened before it hears
- * of more. */
+/* Where libssh 0.10 and 0.11 differ. FIRST_WINDOW: bytes that the peer may send on a channel that it opened
+ * before it hears of more. */
 #if LIBSSH_VERSION_INT < SSH_VERSION_INT(0, 11, 0)
   SSH_PUMP_READING_WIDENS = 1, /* a window, when more is asked for than it holds */
   SSH_PUMP_FIRST_WINDOW = 1280000,
@@ -62,10 +62,9 @@ typedef struct ssh_pump_bytes {
  * afterwards. */
 typedef void (*ssh_pump_end_cb)(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
                                 const ssh_pump_bytes_t *bytes);
-/* A line of a line channel, without its newline, with a NUL behind it; never empty. It stands for the length of
- * the call, whatever the owner lets libssh read meanwhile. From ssh_pump_turn. Once
- * with NULL when the peer has ended its side: then call ssh_pump_finish_lines, now or when all that was asked
- * is answered. */
+/* A line of a line channel, without its newline, with a NUL behind it; never empty. It stands for the length
+ * of the call, whatever the owner lets libssh read meanwhile. From ssh_pump_turn. Once with NULL when the
+ * peer has ended its side: then call ssh_pump_finish_lines, now or when all that was asked is answered. */
 typedef void (*ssh_pump_line_cb)(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len);
 /* For ssh_pump_each. */
 typedef void (*ssh_pump_each_cb)(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes);
@@ -76,16 +75,17 @@ typedef void (*ssh_pump_each_cb)(void *ctx, ssh_pump_channel_t *ch, const ssh_pu
  * SMPL_ESYS. */
 int ssh_pump_prepare_socket(int fd, unsigned user_timeout_ms);
 
-/* ssh_connect on a nonblocking session that was given a socket by SSH_OPTIONS_FD, until it no longer returns SSH_AGAIN. From
- * the first call on the socket is libssh's, which closes it when the peer is gone and when the session ends. (By itself 0.10
- * closes such a socket in one of the two cases, and 0.11 in neither.) */
+/* ssh_connect on a nonblocking session that was given a socket by SSH_OPTIONS_FD, until it no longer returns
+ * SSH_AGAIN. From the first call on the socket is libssh's, which closes it when the peer is gone and when
+ * the session ends. (By itself 0.10 closes such a socket in one of the two cases, and 0.11 in neither.) */
 int ssh_pump_connect(ssh_session session);
 
 /* For a nonblocking session whose key exchange has started; the session stays the caller's and must outlive
  * the pump. SMPL_ENOMEM, SMPL_ECLOSED. */
 int ssh_pump_new(ssh_session session, ssh_pump_t **out);
-/* Reads the session's socket in larger pieces than libssh does (ssh_wire.h): less to do a byte. memory: SSH_PUMP_READ_AHEAD bytes that
- * outlive the pump; only what comes at once is touched. Before the first turn. */
+/* Reads the session's socket in larger pieces than libssh does (ssh_wire.h): less to do a byte. memory:
+ * SSH_PUMP_READ_AHEAD bytes that outlive the pump; only what comes at once is touched. Before the first turn.
+ */
 void ssh_pump_read_ahead(ssh_pump_t *pump, void *memory);
 /* Ends every channel with SSH_PUMP_END_SESSION. The session is disconnected and freed afterwards, never
  * before. NULL allowed. */
@@ -123,7 +123,8 @@ void *ssh_pump_context(const ssh_pump_channel_t *ch);
 
 /* Waits at most timeout_ms (-1: no limit) for anything to do, does it, and returns. extra are the caller's
  * descriptors: their revents are set. Returns 0, SMPL_ECLOSED when the session is over, SMPL_EPROTO when the
- * peer ignores windows or reads no answers, SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends the wait early. */
+ * peer ignores windows or reads no answers, SMPL_ESYS, SMPL_ENOMEM, SMPL_ELIMIT (extra_count). A signal ends
+ * the wait early. */
 int ssh_pump_turn(ssh_pump_t *pump, struct pollfd *extra, size_t extra_count, int timeout_ms);
 
 /* Writes out what the session has buffered, at most for timeout_ms; channels stand still meanwhile. For last

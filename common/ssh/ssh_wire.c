@@ -10,7 +10,8 @@
 
 #include "common/base/error.h"
 
-/* Names of our own to the compiler, libc's to the linker: the headers say things of libc's that are not so here. */
+/* Names of our own to the compiler, libc's to the linker: the headers say things of libc's that are not so
+ * here. */
 #define INSTEAD_OF(name) __asm__(name) __attribute__((visibility("default"), used))
 ssize_t ssh_wire_send(int fd, const void *data, size_t len, int flags) INSTEAD_OF("send");
 ssize_t ssh_wire_recv(int fd, void *data, size_t len, int flags) INSTEAD_OF("recv");
@@ -153,9 +154,9 @@ static size_t space(const ssh_wire_t *w)
   return w->gathered < SSH_WIRE_GATHER_MAX ? SSH_WIRE_GATHER_MAX - w->gathered : 0;
 }
 
-/* libssh asks once what the socket can do, reads first and writes then: what it read may have made it write already, and the room that
- * it was told of is gone. A write that fails is the end of the session, so some bytes are taken all the same. It is told of no room
- * before these have left, and so comes but once. */
+/* libssh asks once what the socket can do, reads first and writes then: what it read may have made it write
+ * already, and the room that it was told of is gone. A write that fails is the end of the session, so some
+ * bytes are taken all the same. It is told of no room before these have left, and so comes but once. */
 static ssize_t gather(ssh_wire_t *w, const void *data, size_t len)
 {
   size_t room = space(w) > 0 ? space(w) : sizeof w->gather - w->gathered;

@@ -29,9 +29,9 @@ typedef struct answer_note {
 size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
               size_t cap, answer_note_t *note);
 
-/* The short answer that a client above its rate gets instead: BADCOOKIE, with room for a fresh cookie, if it sent one
- * (RFC 7873 section 5.2.3), otherwise TC, to ask again over TCP. Nothing in it depends on any zone. To what cannot be
- * read, the same as answer(). */
+/* The short answer that a client above its rate gets instead: BADCOOKIE, with room for a fresh cookie, if it
+ * sent one (RFC 7873 section 5.2.3), otherwise TC, to ask again over TCP. Nothing in it depends on any zone.
+ * To what cannot be read, the same as answer(). */
 size_t answer_short(const uint8_t *msg, size_t len, uint8_t *out, answer_note_t *note);
 
 /* What was looked up on the way to an answer, name by name: the name asked, then the target of each alias. */
@@ -48,6 +48,7 @@ typedef struct answer_trace {
   size_t count;
 } answer_trace_t;
 
-/* The same decision by the same code, written down. trace may be NULL; its zones live as long as the view's. */
+/* The same decision by the same code, written down. trace may be NULL; its zones live as long as the view's.
+ */
 size_t answer_traced(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len,
                      uint8_t *out, size_t cap, answer_note_t *note, answer_trace_t *trace);

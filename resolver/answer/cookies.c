@@ -72,8 +72,8 @@ static bool siphash(cookies_t *c, const uint8_t *key, const uint8_t *data, size_
          EVP_MAC_final(c->mac, out, &n, HASH_LEN) == 1 && n == HASH_LEN;
 }
 
-/* Each secret is a hash of the one before, so that all workers have the same without asking each other, and none can
- * be computed from a later one. */
+/* Each secret is a hash of the one before, so that all workers have the same without asking each other, and
+ * none can be computed from a later one. */
 static void turn_secret(cookies_t *c, uint64_t mono_ms)
 {
   uint64_t turn = mono_ms > c->made_ms ? (mono_ms - c->made_ms) / COOKIE_ROTATE_MS : 0;

@@ -1,6 +1,6 @@
-/* DNS cookies (RFC 7873) in the form of RFC 9018: who sends one back has received an answer at its address, so that
- * address is not forged. One of these a worker, all made from one secret; no allocation, lock or system call after
- * cookies_new. */
+/* DNS cookies (RFC 7873) in the form of RFC 9018: who sends one back has received an answer at its address,
+ * so that address is not forged. One of these a worker, all made from one secret; no allocation, lock or
+ * system call after cookies_new. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,8 +32,8 @@ typedef struct cookies cookies_t;
 int cookies_new(const cookie_secret_t *secret, cookies_t **out);
 void cookies_free(cookies_t *cookies);
 
-/* A client's cookie and address at a time: seconds of the wall clock for the cookie's age, milliseconds of the
- * monotonic one for the secret, which is replaced every COOKIE_ROTATE_MS. */
+/* A client's cookie and address at a time: seconds of the wall clock for the cookie's age, milliseconds of
+ * the monotonic one for the secret, which is replaced every COOKIE_ROTATE_MS. */
 typedef struct cookie_client {
   const uint8_t *cookie; /* COOKIE_CLIENT_LEN bytes */
   const ip_t *address;
@@ -44,6 +44,6 @@ typedef struct cookie_client {
 /* The server cookie of COOKIE_SERVER_LEN bytes for the client. */
 void cookies_make(cookies_t *cookies, const cookie_client_t *client, uint8_t *out);
 
-/* True when the server cookie was made here for this client, at most COOKIE_AGE_MAX_S seconds ago (RFC 9018 section
- * 4.3), with the present secret or the one before. */
+/* True when the server cookie was made here for this client, at most COOKIE_AGE_MAX_S seconds ago (RFC 9018
+ * section 4.3), with the present secret or the one before. */
 bool cookies_valid(cookies_t *cookies, const cookie_client_t *client, const uint8_t *cookie, size_t len);

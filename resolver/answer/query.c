@@ -19,7 +19,8 @@ static bool read_cookie(const uint8_t *data, size_t len, query_t *q)
   return true;
 }
 
-/* The options of an OPT only have to be well formed: none but the cookie is used (ECS least of all, invariant 1). */
+/* The options of an OPT only have to be well formed: none but the cookie is used (ECS least of all, invariant
+ * 1). */
 static bool options_fine(const uint8_t *msg, const dns_rr_t *rr, query_t *q)
 {
   dns_wire_t w = dns_wire_of(msg, rr->rdata + rr->rdlen);

@@ -22,9 +22,9 @@ typedef struct query {
   uint8_t edns_version;
   uint8_t cookie_len;    /* bytes of the COOKIE option, 0: none */
   const uint8_t *cookie; /* the client's eight bytes, then what it says is ours */
-  size_t
-      question_end; /* the question is msg[DNS_HEADER_LEN, question_end): empty when a cookie alone is asked for */
-  dns_name_t name; /* lower-case */
+  size_t question_end;   /* the question is msg[DNS_HEADER_LEN, question_end): empty when a cookie alone is
+                            asked for */
+  dns_name_t name;       /* lower-case */
 } query_t;
 
 typedef enum query_result {
@@ -34,7 +34,7 @@ typedef enum query_result {
   QUERY_NOTIMP,  /* an opcode that we do not have; only msg and flags are set */
 } query_result_t;
 
-/* Exactly one question, or none beside a COOKIE (RFC 7873 section 5.4), and for OPCODE_QUERY no answers and (IXFR
- * aside) no authority; records well formed to the last byte; at most one OPT, in the additional section, at the root;
- * a COOKIE of the lengths that there are. */
+/* Exactly one question, or none beside a COOKIE (RFC 7873 section 5.4), and for OPCODE_QUERY no answers and
+ * (IXFR aside) no authority; records well formed to the last byte; at most one OPT, in the additional
+ * section, at the root; a COOKIE of the lengths that there are. */
 query_result_t query_read(const uint8_t *msg, size_t len, query_t *out);

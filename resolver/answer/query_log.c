@@ -155,8 +155,8 @@ static unsigned bucket_of(const waiting_t *w, const ip_t *peer)
   return (unsigned)(name_hash_mix(net ^ w->seed ^ v4, w->seed | 1) % NETWORKS);
 }
 
-/* Whether the ring, with entries from tail to head, has room for one of that network. Whoever asks much fills half of it and
- * no more, and what is known of the others stays in the log. */
+/* Whether the ring, with entries from tail to head, has room for one of that network. Whoever asks much fills
+ * half of it and no more, and what is known of the others stays in the log. */
 static bool has_room(waiting_t *w, uint64_t tail, uint64_t head, unsigned bucket)
 {
   for (; w->settled < tail; w->settled++)

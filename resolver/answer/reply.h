@@ -46,8 +46,8 @@ size_t reply_name_at(const reply_t *r, size_t at, size_t skip);
  * if it does not fit. owner_at is within reach of a pointer: CHAIN_MAX aliases always are. */
 size_t reply_put_cname(reply_t *r, size_t owner_at, uint32_t ttl, const dns_name_t *target);
 
-/* Header and OPT; room for the server cookie is left for who knows the client's address. Returns the message's
- * length. */
+/* Header and OPT; room for the server cookie is left for who knows the client's address. Returns the
+ * message's length. */
 size_t reply_end(reply_t *r, const query_t *q);
 
 /* An answer without question to a message of which only the header could be read. out has REPLY_CAP_MIN

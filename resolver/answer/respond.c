@@ -75,8 +75,8 @@ static bool has_valid_cookie(responder_t *r, const ip_t *peer, const answer_note
   return cookies_valid(r->cookies, &client, note->cookie + COOKIE_CLIENT_LEN, note->server_cookie_len);
 }
 
-/* What a public view sends instead of an answer above its rate. Only its rcode counts for that, so that a refusal is
- * limited alike for every name. */
+/* What a public view sends instead of an answer above its rate. Only its rcode counts for that, so that a
+ * refusal is limited alike for every name. */
 static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *peer, const uint8_t *msg,
                     size_t len, uint8_t *out, size_t n, answer_note_t *note, stats_t *counters)
 {

@@ -1,4 +1,5 @@
-/* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, rate limit, counters. */
+/* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, rate
+ * limit, counters. */
 #pragma once
 
 #include <stddef.h>
@@ -22,8 +23,8 @@ unsigned responder_worker(const responder_t *responder);
 /* Where answers are noted; NULL: nowhere. Before the worker starts. */
 void responder_log(responder_t *responder, query_ring_t *ring);
 
-/* Answers a message of the client that the view was chosen for. out has room for cap bytes as answer() wants them. Returns
- * the answer's length, 0: send nothing. */
+/* Answers a message of the client that the view was chosen for. out has room for cap bytes as answer() wants
+ * them. Returns the answer's length, 0: send nothing. */
 size_t respond_chosen(responder_t *responder, const snapshot_t *s, snapshot_view_t chosen, size_t listener,
                       const ip_t *peer, answer_transport_t transport, const uint8_t *msg, size_t len,
                       uint8_t *out, size_t cap);

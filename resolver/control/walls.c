@@ -89,7 +89,8 @@ int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, d
 
 /* --- files and ports --- */
 
-/* The folders are those of now: a reload that names a file in another one is refused and says that it needs a restart. */
+/* The folders are those of now: a reload that names a file in another one is refused and says that it needs a
+ * restart. */
 void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
 {
   landlock_t *l = LANDLOCK_LEFT_OUT ? NULL : landlock_new(true);

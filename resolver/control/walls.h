@@ -1,6 +1,6 @@
 /* What is between the process and the system once it serves: an ordinary user, no way back to privileges,
- * the folders and ports that it needs (Landlock), an allow-list of system calls for all threads. What does not stand is said
- * in `status`, not hidden. */
+ * the folders and ports that it needs (Landlock), an allow-list of system calls for all threads. What does
+ * not stand is said in `status`, not hidden. */
 #pragma once
 
 #include <jansson.h>
@@ -14,7 +14,7 @@ enum { WALLS_USER_MAX = 256 }; /* bytes of a user's name, with NUL */
 
 typedef struct walls {
   char user[WALLS_USER_MAX]; /* "": as started */
-  bool root; /* serves as root: nobody named an account */
+  bool root;                 /* serves as root: nobody named an account */
   bool no_new_privs;
   bool landlock;
   bool seccomp;
@@ -28,9 +28,9 @@ int walls_check_user(const settings_t *settings, diag_t *diag);
  * again. Not root and another user named: SMPL_EDENIED. */
 int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, diag_t *diag);
 
-/* Right behind walls_drop: from now on, in every thread that starts, the folders of configuration and zones can be read, files
- * beside the control socket removed, and nothing else of the file system reached; no TCP connection, no signal to another
- * process. A kernel without Landlock is a warning in the log. */
+/* Right behind walls_drop: from now on, in every thread that starts, the folders of configuration and zones
+ * can be read, files beside the control socket removed, and nothing else of the file system reached; no TCP
+ * connection, no signal to another process. A kernel without Landlock is a warning in the log. */
 void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls);
 
 /* After every thread has started: seccomp for all of them. A kernel without it is a warning in the log. */

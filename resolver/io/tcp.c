@@ -214,7 +214,8 @@ size_t tcp_count(const tcp_t *tcp)
   return atomic_load_explicit(&tcp->count, memory_order_relaxed);
 }
 
-/* Each change is reported once: a connection with more to say than one turn takes waits for the next by itself. */
+/* Each change is reported once: a connection with more to say than one turn takes waits for the next by
+ * itself. */
 static void watch(tcp_t *t, tcp_conn_t *c, int how)
 {
   uint32_t what = c->out.len > 0 ? EPOLLOUT : EPOLLIN | EPOLLRDHUP;
@@ -259,8 +260,8 @@ static tcp_conn_t *of_place(crowd_member_t *m)
   return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, place));
 }
 
-/* The longest idle connection of the source with most gives way; where networks have equally many, the longest
- * idle one of all. */
+/* The longest idle connection of the source with most gives way; where networks have equally many, the
+ * longest idle one of all. */
 static bool make_place(tcp_t *t)
 {
   if (t->first == NULL)
@@ -336,7 +337,8 @@ static size_t message_size(const uint8_t *frame)
 }
 
 /* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how
- * many bytes were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was closed. */
+ * many bytes were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was
+ * closed. */
 static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = 0;
@@ -365,7 +367,8 @@ static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t 
   return used;
 }
 
-/* Everything that lies in t->in[0, len) came from the connection. What is not answered in this turn is kept. */
+/* Everything that lies in t->in[0, len) came from the connection. What is not answered in this turn is kept.
+ */
 static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
 {
   size_t used = answer_turn(t, c, len, s);

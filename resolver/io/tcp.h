@@ -23,16 +23,16 @@ void tcp_accept(tcp_t *tcp, int fd, size_t listener);
 /* epoll reported `events` for a connection: it waits for its turn now. */
 void tcp_event(tcp_t *tcp, tcp_conn_t *conn, uint32_t events);
 
-/* Gives as many turns as max to connections that wait for one, each source (IPv4 address, IPv6 /48) in turn. Returns how many
- * still wait. */
+/* Gives as many turns as max to connections that wait for one, each source (IPv4 address, IPv6 /48) in turn.
+ * Returns how many still wait. */
 size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max);
 
 /* After each batch of events: frees closed connections, ends those idle too long. Returns milliseconds
  * until it wants to be called again, -1 if there is nothing to wait for. */
 int tcp_sweep(tcp_t *tcp);
 
-/* Before an end: from here on a connection is closed by the sweep once what it has sent is answered and nothing of it is
- * unfinished. */
+/* Before an end: from here on a connection is closed by the sweep once what it has sent is answered and
+ * nothing of it is unfinished. */
 void tcp_drain(tcp_t *tcp);
 
 /* Open connections; any thread. */

@@ -19,8 +19,9 @@ typedef struct view_key {
   @   (i + 1 == count || !view_key_at_most(starts[i + 1], key));
   @*/
 
-/* starts[0..count) is ascending, and starts[0] is at most key (it is zero). Range i holds the keys from starts[i] to the
- * one before starts[i + 1]; the last range holds all the rest. Returns the i whose range holds key. */
+/* starts[0..count) is ascending, and starts[0] is at most key (it is zero). Range i holds the keys from
+ * starts[i] to the one before starts[i + 1]; the last range holds all the rest. Returns the i whose range
+ * holds key. */
 /*@ requires count >= 1;
   @ requires \valid_read(starts + (0 .. count - 1));
   @ requires view_key_at_most(starts[0], key);

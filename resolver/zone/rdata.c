@@ -232,8 +232,8 @@ bool rdata_names(uint16_t type, const uint8_t *rdata, size_t len, rdata_names_t 
   return len - at == l->after;
 }
 
-/* A priority and a name, then parameters that are not looked into (RFC 9460 section 2.2). The answer path reads
- * that name. */
+/* A priority and a name, then parameters that are not looked into (RFC 9460 section 2.2). The answer path
+ * reads that name. */
 static bool svcb_fine(uint16_t type, const uint8_t *rdata, size_t len)
 {
   return (type != DNS_TYPE_SVCB && type != DNS_TYPE_HTTPS) || (len > 2 && name_len(rdata + 2, len - 2) > 0);

@@ -144,8 +144,8 @@ static void match(const zone_t *z, const dns_name_t *name, uint16_t type, zone_m
   match_node(n, type, out);
 }
 
-/* Of a zone that has no data of the type: true when it has none of any type for the name. SOA and NS at the origin
- * do not count, every zone has them. */
+/* Of a zone that has no data of the type: true when it has none of any type for the name. SOA and NS at the
+ * origin do not count, every zone has them. */
 static bool lacks(const zone_t *z, const dns_name_t *name, const zone_match_t *m)
 {
   if (m->kind != ZONE_NODATA)

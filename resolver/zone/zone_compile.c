@@ -330,7 +330,8 @@ static int check_all(compile_t *c)
   return SMPL_OK;
 }
 
-/* Memory that questions jump about in: on huge pages where the system gives them, for fewer misses of the TLB. */
+/* Memory that questions jump about in: on huge pages where the system gives them, for fewer misses of the
+ * TLB. */
 static void *zone_alloc(size_t size)
 {
   if (size < HUGE_PAGE)

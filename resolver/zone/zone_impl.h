@@ -1,5 +1,5 @@
-/* How a zone lies in memory: shared by zone.c, which reads it, zone_build.c, which writes it, and zone_copy.c, which writes it
- * down. Nobody else includes this.
+/* How a zone lies in memory: shared by zone.c, which reads it, zone_build.c, which writes it, and
+ * zone_copy.c, which writes it down. Nobody else includes this.
  *
  * slots is an open-addressed table (a power of two, at most two thirds full) from the hash of a name to
  * its node. Nodes lie one after another in the arena, each aligned to NODE_ALIGN: node_t, the name

@@ -1,9 +1,9 @@
 /* A cheap generator of DNS load, one thread, cheaper a query than the servers it measures.
  * usage: dnsblast -p PORT -d FILE [-l SECONDS] [-q WINDOW] [-b BATCH] [-t CONNECTIONS] [-S NETWORKS] [-w]
- *   FILE has "name TYPE" a line (A, SRV). -q: queries under way, per connection with -t. -t: over TCP, pipelined.
- *   -S: over UDP, each query from another of so many networks, 127.64.0.0/24 and up.
- *   -w: asks the first line every millisecond until it is answered, prints how long that took.
- * Asks 127.0.0.1, with EDNS. Prints: answered lost qps noerror nxdomain other avg_us */
+ *   FILE has "name TYPE" a line (A, SRV). -q: queries under way, per connection with -t. -t: over TCP,
+ * pipelined. -S: over UDP, each query from another of so many networks, 127.64.0.0/24 and up. -w: asks the
+ * first line every millisecond until it is answered, prints how long that took. Asks 127.0.0.1, with EDNS.
+ * Prints: answered lost qps noerror nxdomain other avg_us */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -155,7 +155,8 @@ static uint16_t free_ids[WINDOW_MAX];
 static size_t free_count;
 static double sent_at[WINDOW_MAX]; /* 0: not under way */
 
-/* Datagram i comes from the next network; a step that is no divisor of their number goes through all of them. */
+/* Datagram i comes from the next network; a step that is no divisor of their number goes through all of them.
+ */
 static void choose_source(size_t i)
 {
   static size_t at;

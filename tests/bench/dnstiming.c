@@ -1,8 +1,9 @@
 /* Whether answers to several names take the same time.
  * usage: dnstiming -p PORT -s SOURCE [-n ROUNDS] NAME NAME...
- * Asks 127.0.0.1 for A, one query at a time, the names in random order in each round. Prints a line a name: median in us, and
- * for all but the first the chance that its answer takes longer than the first name's, with the standard error of that
- * chance: one half, give or take that error, where the times are the same (Mann-Whitney). */
+ * Asks 127.0.0.1 for A, one query at a time, the names in random order in each round. Prints a line a name:
+ * median in us, and for all but the first the chance that its answer takes longer than the first name's, with
+ * the standard error of that chance: one half, give or take that error, where the times are the same
+ * (Mann-Whitney). */
 #include <arpa/inet.h>
 #include <math.h>
 #include <netinet/in.h>

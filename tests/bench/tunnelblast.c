@@ -1,13 +1,13 @@
-/* The two ends of what ./dev bench tunnel measures: a server behind the tunnel, and what drives connections through it.
- * Standard library only; times are of the monotonic clock.
+/* The two ends of what ./dev bench tunnel measures: a server behind the tunnel, and what drives connections
+ * through it. Standard library only; times are of the monotonic clock.
  *
- *   tunnelblast serve PORT                      the server: answers GET, takes what follows a U, gives without end after a D
- *   tunnelblast bulk PORT up|down N SECONDS [S] N streams, S of them stalled: "Mbit/s bytes", the stalled ones not counted
- *   tunnelblast requests PORT N SECONDS keep|new|end  N connections, each a request after the other: on the same, or on
- *                                               a new one that is closed when the answer is whole, or read to its end:
- *                                               "requests/s p50_us p99_us requests errors"
- *   tunnelblast first PORT RUNS CMD...          from the start of CMD to the first byte through PORT: "median_ms cpu_ms"
- *   tunnelblast hold PORT N                     N connections that have had an answer, held until standard input ends */
+ *   tunnelblast serve PORT                      the server: answers GET, takes what follows a U, gives
+ * without end after a D tunnelblast bulk PORT up|down N SECONDS [S] N streams, S of them stalled: "Mbit/s
+ * bytes", the stalled ones not counted tunnelblast requests PORT N SECONDS keep|new|end  N connections, each
+ * a request after the other: on the same, or on a new one that is closed when the answer is whole, or read to
+ * its end: "requests/s p50_us p99_us requests errors" tunnelblast first PORT RUNS CMD...          from the
+ * start of CMD to the first byte through PORT: "median_ms cpu_ms" tunnelblast hold PORT N N connections that
+ * have had an answer, held until standard input ends */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -270,7 +270,8 @@ static void note(load_t *l, uint64_t us)
   l->us[l->count++] = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-/* A connection that serves one request is closed when its answer is whole, as most HTTP clients do, or at its end. */
+/* A connection that serves one request is closed when its answer is whole, as most HTTP clients do, or at its
+ * end. */
 static void hear(load_t *l, caller_t *c, bool counts)
 {
   ssize_t n = recv(c->fd, chunk, sizeof chunk, 0);

@@ -1,8 +1,9 @@
-/* Counters of gcc that survive a process without a file system, and kill -9: in the coverage build the pages they lie on are
- * those of a file, mapped before the process seals itself, shared by all that fork from it. Linked into smpl-bastion-worker.
+/* Counters of gcc that survive a process without a file system, and kill -9: in the coverage build the pages
+ * they lie on are those of a file, mapped before the process seals itself, shared by all that fork from it.
+ * Linked into smpl-bastion-worker.
  *
- * With SMPL_SEALED_COUNTERS=write in the environment the program takes what the file has counted and ends at once, so that gcc's
- * own run time writes it where gcovr looks. Without the file all is as usual. */
+ * With SMPL_SEALED_COUNTERS=write in the environment the program takes what the file has counted and ends at
+ * once, so that gcc's own run time writes it where gcovr looks. Without the file all is as usual. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -1,10 +1,12 @@
-/* A link of two ends with a rule: how long a frame is on its way, which share is lost, which direction is cut.
+/* A link of two ends with a rule: how long a frame is on its way, which share is lost, which direction is
+ * cut.
  *
  *   smpl-lab-link NETNS-A NAME-A NETNS-B NAME-B SOCKET [SEED]
  *
- * makes a TAP interface in each network namespace (paths as in /run/netns) and carries frames between them. One line on the Unix
- * socket changes the rule: "delay MS", "loss PERMILLE", "cut none|ab|ba|both"; each is answered with "ok" or with what is wrong.
- * The kernel this is for has no netem. Losses follow from the seed and the order of frames alone. */
+ * makes a TAP interface in each network namespace (paths as in /run/netns) and carries frames between them.
+ * One line on the Unix socket changes the rule: "delay MS", "loss PERMILLE", "cut none|ab|ba|both"; each is
+ * answered with "ok" or with what is wrong. The kernel this is for has no netem. Losses follow from the seed
+ * and the order of frames alone. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

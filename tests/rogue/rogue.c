@@ -1,16 +1,16 @@
-/* A worker that has been taken over: smpl-bastion-worker, object for object, but for three functions, in whose place the linker
- * puts the ones below (--wrap). They run what the client tells them, before the login in the password of a password request,
- * after it in the target of a direct-tcpip channel, and answer in an SSH_MSG_DEBUG. So the test, as the attacker, has the
- * process in its hands after the first bytes of the peer: with all the walls around it and its end of the pair. Built for
- * tests alone; no file of it is linked into the product.
+/* A worker that has been taken over: smpl-bastion-worker, object for object, but for three functions, in
+ * whose place the linker puts the ones below (--wrap). They run what the client tells them, before the login
+ * in the password of a password request, after it in the target of a direct-tcpip channel, and answer in an
+ * SSH_MSG_DEBUG. So the test, as the attacker, has the process in its hands after the first bytes of the
+ * peer: with all the walls around it and its end of the pair. Built for tests alone; no file of it is linked
+ * into the product.
  *
  *   who                          its session's number at the broker and its process id
- *   call NUMBER ARGUMENT...      a system call: integers, @TEXT, or #HEX for a pointer to bytes; result and errno
- *   send HEX SIZE FDS TIMES      so many packets on the pair, filled up with zeroes to SIZE bytes, each with so many
- *                                descriptors; how many were sent
- *   hear MS                      the next packet from the broker: descriptor (or -1) and bytes; or `closed`, `silence`
- *   crash segv|ill               by a fault in its own code: no answer
- *   eat                          memory until there is no more, and gives it back; how many MiB
+ *   call NUMBER ARGUMENT...      a system call: integers, @TEXT, or #HEX for a pointer to bytes; result and
+ * errno send HEX SIZE FDS TIMES      so many packets on the pair, filled up with zeroes to SIZE bytes, each
+ * with so many descriptors; how many were sent hear MS                      the next packet from the broker:
+ * descriptor (or -1) and bytes; or `closed`, `silence` crash segv|ill               by a fault in its own
+ * code: no answer eat                          memory until there is no more, and gives it back; how many MiB
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,6 @@
-/* Completion for shells: `smpl-tunnel completion bash|zsh|fish` prints a script; the script asks `completion targets` for
- * the targets that were last listed by the bastion, and `completion sets` for the sets of tunnel.yaml. */
+/* Completion for shells: `smpl-tunnel completion bash|zsh|fish` prints a script; the script asks `completion
+ * targets` for the targets that were last listed by the bastion, and `completion sets` for the sets of
+ * tunnel.yaml. */
 #pragma once
 
 #include "tunnel/cli/options.h"

@@ -1,5 +1,5 @@
-/* Commands that ask the bastion something instead of forwarding: ls, whoami, why; and the list of targets that shells
- * complete from. */
+/* Commands that ask the bastion something instead of forwarding: ls, whoami, why; and the list of targets
+ * that shells complete from. */
 #pragma once
 
 #include "tunnel/run/tunnel_state.h"

@@ -1,5 +1,5 @@
-/* Running tunnels of the same user: each has a control socket in a folder that only this user can enter; `status` and
- * `stop` ask there. */
+/* Running tunnels of the same user: each has a control socket in a folder that only this user can enter;
+ * `status` and `stop` ask there. */
 #pragma once
 
 #include "tunnel/run/tunnel_state.h"

@@ -43,7 +43,8 @@ typedef struct options {
   size_t set_count;
   forward_t forwards[FORWARDS_MAX];
   size_t forward_count;
-  char host[OPTIONS_HOST_MAX]; /* the bastion's, as it was written: ssh_config's Host is told capitals apart */
+  char
+      host[OPTIONS_HOST_MAX]; /* the bastion's, as it was written: ssh_config's Host is told capitals apart */
   uint16_t port;
   char user[OPTIONS_USER_MAX];
   const char *identities[OPTIONS_IDENTITIES_MAX];

@@ -1,4 +1,5 @@
-/* The local ends of a forward: on localhost a socket for each family, on a given address that one, or a unix socket. */
+/* The local ends of a forward: on localhost a socket for each family, on a given address that one, or a unix
+ * socket. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,8 +21,8 @@ typedef struct listen_sockets {
   ino_t inode;
 } listen_sockets_t;
 
-/* SMPL_EBUSY, SMPL_EDENIED, SMPL_ESYS with a message that says who holds the port, if that can be seen. A unix socket is
- * for its owner alone (any_user: for all); one that nobody listens on any more is replaced. */
+/* SMPL_EBUSY, SMPL_EDENIED, SMPL_ESYS with a message that says who holds the port, if that can be seen. A
+ * unix socket is for its owner alone (any_user: for all); one that nobody listens on any more is replaced. */
 int listen_open(const forward_t *forward, bool any_user, listen_sockets_t *out, diag_t *diag);
 /* Closes, and removes the unix socket that was made. */
 void listen_close(listen_sockets_t *sockets);

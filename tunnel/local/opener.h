@@ -1,5 +1,5 @@
-/* Opens a session in a thread of its own, since looking names up, signing and asking the user take their time; the loop
- * goes on meanwhile. */
+/* Opens a session in a thread of its own, since looking names up, signing and asking the user take their
+ * time; the loop goes on meanwhile. */
 #pragma once
 
 #include <uv.h>
@@ -17,7 +17,7 @@ typedef struct opener opener_t;
 /* On the loop's thread, once. What opened holds is then the callee's. */
 typedef void (*opener_cb)(void *ctx, opened_t *opened);
 
-/* memory belongs to the thread until the callback. NULL when out of threads or memory. The opener frees itself after
- * the callback; it cannot be called off: who does not want to wait ends the process by _exit. */
+/* memory belongs to the thread until the callback. NULL when out of threads or memory. The opener frees
+ * itself after the callback; it cannot be called off: who does not want to wait ends the process by _exit. */
 opener_t *opener_start(uv_loop_t *loop, const options_t *options, say_t *say, session_memory_t *memory,
                        opener_cb cb, void *ctx);

@@ -137,7 +137,8 @@ typedef struct question {
   struct inet_diag_req_v2 body;
 } question_t;
 
-/* The socket at the other end: its own address is our peer's, its peer's is ours. False for another family. */
+/* The socket at the other end: its own address is our peer's, its peer's is ours. False for another family.
+ */
 static bool fill_question(int fd, question_t *q)
 {
   struct sockaddr_storage theirs;

@@ -1,5 +1,5 @@
-/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections until it is
- * told to end. A session that is lost is replaced by another behind the same local ports. */
+/* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections
+ * until it is told to end. A session that is lost is replaced by another behind the same local ports. */
 #pragma once
 
 #include "tunnel/session/exit.h"

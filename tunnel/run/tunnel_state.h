@@ -1,17 +1,18 @@
-/* What the files of the tunnel share: one supervisor with its routes and local connections, which live as long as the
- * program, over one session at a time, which can be lost and replaced.
+/* What the files of the tunnel share: one supervisor with its routes and local connections, which live as
+ * long as the program, over one session at a time, which can be lost and replaced.
  *
  *   CONNECTING --session stands, first--> LEARNING --names and ports known, targets checked--> UP
  *        |  ^                                                                                  ^ |
- *        |  '---------- time is over, somebody connects, or we woke -------- WAITING <---------|-' session lost
- *        |                                                                      ^              |
+ *        |  '---------- time is over, somebody connects, or we woke -------- WAITING <---------|-' session
+ * lost |                                                                      ^              |
  *        '-- failed, may pass --------------------------------------------------'              |
  *        '-- session stands, again ------------------------------------------------------------'
  *   any --told to, refused for good, or failed before the first UP--> OVER
  *
- * Local connections: SOCKS (saying its target) -> HELD (no session) -> OPENING (asked for) -> CARRIED (the pump has it).
- * OPENING -> UNCLEAR (refused at once with others, and it is not known whose reason is whose) -> OPENING, alone.
- * A lost session resets the carried ones; those that were only being opened are held again. */
+ * Local connections: SOCKS (saying its target) -> HELD (no session) -> OPENING (asked for) -> CARRIED (the
+ * pump has it). OPENING -> UNCLEAR (refused at once with others, and it is not known whose reason is whose)
+ * -> OPENING, alone. A lost session resets the carried ones; those that were only being opened are held
+ * again. */
 #pragma once
 
 #include <libssh/libssh.h>
@@ -181,13 +182,15 @@ void carry_move(connection_t *c, connection_state_t state);
 size_t carry_count(const tunnel_t *t);
 /* The session stands and the connection knows its target: a channel is asked for, or it is held. */
 void carry_start(connection_t *c);
-/* Whether route's target can be reached: by whoever waits for it already, else by a channel that is let go again. */
+/* Whether route's target can be reached: by whoever waits for it already, else by a channel that is let go
+ * again. */
 void carry_check(tunnel_t *t, route_t *route);
 /* What a program that speaks SOCKS is told instead of a connection. Takes over fd. */
 void carry_refuse_socks(int fd, socks_code_t code);
 /* After every turn of the pump. */
 void carry_step(tunnel_t *t);
-/* The session is being taken down: carried ones are reset, opening ones are held again. Before the pump goes. */
+/* The session is being taken down: carried ones are reset, opening ones are held again. Before the pump goes.
+ */
 void carry_lost(tunnel_t *t);
 /* It stands again. */
 void carry_release(tunnel_t *t);
@@ -201,7 +204,8 @@ void carry_bytes(const tunnel_t *t, uint64_t *up, uint64_t *down);
 void learn_resolve(tunnel_t *t);
 /* LEARNING: whether a step further is possible, it is made. */
 void learn_step(tunnel_t *t);
-/* Why a connection was refused: asked, and said. Takes over the descriptor of one that speaks SOCKS, and answers there. */
+/* Why a connection was refused: asked, and said. Takes over the descriptor of one that speaks SOCKS, and
+ * answers there. */
 void learn_why(connection_t *c);
 /* Before ready, and of --stdio, a refusal ends the program; else it is said, but not again and again. */
 void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t port, exit_code_t code,

@@ -11,8 +11,8 @@
 #include "common/base/error.h"
 #include "common/process/seal.h"
 
-/* Code comes from files alone, mapped as the linker of every program maps its libraries: what was written to memory cannot be
- * executed. */
+/* Code comes from files alone, mapped as the linker of every program maps its libraries: what was written to
+ * memory cannot be executed. */
 static const seal_rule_t code[] = {
     SEAL_CALL_IF(mmap, SEAL_ARG(2, WITH, PROT_WRITE | PROT_EXEC)),
     SEAL_CALL_IF(mmap, SEAL_ARG(2, WITH, PROT_EXEC), SEAL_ARG(3, WITH, MAP_ANONYMOUS)),

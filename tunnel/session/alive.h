@@ -1,5 +1,5 @@
-/* Whether the path to the bastion still lives: any byte from it is a sign of life, a silence is asked about, a
- * question that stays unanswered is the end. Pure: the caller brings the time (monotonic milliseconds). */
+/* Whether the path to the bastion still lives: any byte from it is a sign of life, a silence is asked about,
+ * a question that stays unanswered is the end. Pure: the caller brings the time (monotonic milliseconds). */
 #pragma once
 
 #include <stdbool.h>

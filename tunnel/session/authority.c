@@ -133,8 +133,8 @@ static char *find_certificate(char *text)
   return start;
 }
 
-/* ssh-keygen reads no certificate whose signature is wrong. The line lies in the pipe, which takes it whole, before anybody
- * reads it. */
+/* ssh-keygen reads no certificate whose signature is wrong. The line lies in the pipe, which takes it whole,
+ * before anybody reads it. */
 static bool is_signed(const char *line)
 {
   static const char *const argv[] = {"ssh-keygen", "-L", "-f", "-", NULL};

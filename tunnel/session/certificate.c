@@ -21,7 +21,8 @@ bool certificate_is_for(const char *certificate, size_t len, const char *public_
   uint8_t *key = fields_decode(public_key, strlen(public_key), CERTIFICATE_FILE_MAX, &key_len);
   bool same = false;
   if (cert && key) {
-    /* PROTOCOL.certkeys: type, nonce, then the key's own fields as they stand in its plain form behind the type. */
+    /* PROTOCOL.certkeys: type, nonce, then the key's own fields as they stand in its plain form behind the
+     * type. */
     fields_t c = {cert, cert_len};
     fields_t k = {key, key_len};
     fields_t skipped;

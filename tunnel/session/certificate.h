@@ -1,4 +1,5 @@
-/* The OpenSSH certificate that belongs to a user's key: CertificateFile, or the file that ssh-keygen puts beside it. */
+/* The OpenSSH certificate that belongs to a user's key: CertificateFile, or the file that ssh-keygen puts
+ * beside it. */
 #pragma once
 
 #include <libssh/libssh.h>

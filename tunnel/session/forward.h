@@ -1,5 +1,5 @@
-/* One forward as the user writes it: [BIND:]PORT:TARGET[:PORT] or PATH:TARGET[:PORT]; and the local end of -D,
- * [BIND:]PORT. Pure. */
+/* One forward as the user writes it: [BIND:]PORT:TARGET[:PORT] or PATH:TARGET[:PORT]; and the local end of
+ * -D, [BIND:]PORT. Pure. */
 #pragma once
 
 #include <stdbool.h>

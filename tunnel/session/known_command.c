@@ -12,8 +12,8 @@ enum { COMMAND_MAX = 4096 };
 
 static const char name[] = "KnownHostsCommand";
 
-/* The next word of *rest, without its quotes and backslashes, ended in place. NULL: there is none, or its quote
- * has no end, and then *rest is not at its end. */
+/* The next word of *rest, without its quotes and backslashes, ended in place. NULL: there is none, or its
+ * quote has no end, and then *rest is not at its end. */
 static char *next_word(char **rest)
 {
   char *from = *rest + strspn(*rest, " \t");

@@ -13,7 +13,8 @@ enum {
   KNOWN_COMMAND_MS = 10000,     /* that it may take */
 };
 
-/* Runs it, without a shell as ssh does, and adds what it prints to trust. key: the one that the host has shown; NULL: none yet, it is asked
- * which kinds are known. SMPL_OK too where there is no such command. One that fails is an error. */
+/* Runs it, without a shell as ssh does, and adds what it prints to trust. key: the one that the host has
+ * shown; NULL: none yet, it is asked which kinds are known. SMPL_OK too where there is no such command. One
+ * that fails is an error. */
 int known_command_ask(settings_t *settings, const options_t *options, ssh_key key, trust_t *trust,
                       diag_t *diag);

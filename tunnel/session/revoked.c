@@ -20,7 +20,8 @@ static int is_revoked(const char *file, diag_t *diag)
   return diag_fail(diag, SMPL_EDENIED, "the host key is in RevokedHostKeys %s: not connecting", file);
 }
 
-/* ssh-keygen ends with 0 only if none of the keys that it is given is revoked. The key's line lies in the pipe before anybody reads. */
+/* ssh-keygen ends with 0 only if none of the keys that it is given is revoked. The key's line lies in the
+ * pipe before anybody reads. */
 static int ask_keygen(const char *file, const char *line, diag_t *diag)
 {
   const char *const argv[] = {"ssh-keygen", "-Q", "-f", file, "/dev/stdin", NULL};

@@ -1,6 +1,6 @@
 /* Everything the program prints: the ready lines on standard output, the rest on standard error; with --json
- * all events on standard output as one JSON object a line. On a terminal one line stands below the others and says how
- * it goes. Text that others chose is escaped here. Any thread. */
+ * all events on standard output as one JSON object a line. On a terminal one line stands below the others and
+ * says how it goes. Text that others chose is escaped here. Any thread. */
 #pragma once
 
 #include <jansson.h>
@@ -37,11 +37,13 @@ typedef struct say_ready {
 } say_ready_t;
 
 void say_ready(say_t *say, const say_ready_t *ready);
-/* A connection that the bastion did not let through. reason is a name of common/ssh/reason.h's list, or NULL. */
+/* A connection that the bastion did not let through. reason is a name of common/ssh/reason.h's list, or NULL.
+ */
 void say_refused(say_t *say, const char *target, uint16_t port, const char *reason, const char *text);
 /* How the program ends. text is printed unless it ends as asked. */
 void say_end(say_t *say, exit_code_t code, const char *reason, const char *text);
-/* A change that scripts may want to know: event with the members of more (taken over; NULL: none) and the text. */
+/* A change that scripts may want to know: event with the members of more (taken over; NULL: none) and the
+ * text. */
 void say_event(say_t *say, const char *event, json_t *more, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Worth knowing although all goes on. */

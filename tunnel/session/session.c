@@ -21,7 +21,8 @@
 #include "tunnel/session/trust.h"
 
 /* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
- * several times as fast as the usual default. libssh has the first row from 0.12 on, and passes over names that it does not know. */
+ * several times as fast as the usual default. libssh has the first row from 0.12 on, and passes over names
+ * that it does not know. */
 #define KEX                                                                                                  \
   "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"                         \
   "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521," \
@@ -302,7 +303,8 @@ static void on_received(void *proof, const void *data, size_t len)
   proof_feed(proof, data, len);
 }
 
-/* What the files say of the host, and KnownHostsCommand where there is one; key as there. Port 22: an alias goes without. */
+/* What the files say of the host, and KnownHostsCommand where there is one; key as there. Port 22: an alias
+ * goes without. */
 static int load_trust(settings_t *o, const options_t *options, ssh_key key, trust_t **trust, diag_t *diag)
 {
   uint16_t port = o->key_alias ? 22 : o->port;
@@ -353,8 +355,8 @@ static exit_code_t establish(opening_t *op, diag_t *diag)
   ssh_set_blocking(s->ssh, 0);
   s->proof = proof_new();
   ssh_wire_watch(s->proof ? s->fd : -1, on_received, s->proof);
-  s->fd =
-      -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon another's */
+  s->fd = -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon
+                 another's */
   preface_t preface = {0};
   listen_to_preface(&preface);
   exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);

@@ -16,8 +16,8 @@ enum {
   SESSION_STEP_MS = 20000, /* for the key exchange, and for each answer to a login request */
 };
 
-/* What outlives a session, so that the next one asks nobody anything: the key that was accepted, and the host key
- * that was confirmed but could not be written down. One thread at a time. */
+/* What outlives a session, so that the next one asks nobody anything: the key that was accepted, and the host
+ * key that was confirmed but could not be written down. One thread at a time. */
 typedef struct session_memory {
   prompt_t prompt;
   ssh_key key;
@@ -39,8 +39,8 @@ typedef struct session {
   bool may_pass;       /* when it failed: another try may fare better */
 } session_t;
 
-/* EXIT_ENDED (0) and a nonblocking session, or how to exit and why. session_close afterwards in any case. options
- * and say are shared with other threads, memory is not. */
+/* EXIT_ENDED (0) and a nonblocking session, or how to exit and why. session_close afterwards in any case.
+ * options and say are shared with other threads, memory is not. */
 exit_code_t session_open(const options_t *options, say_t *say, session_memory_t *memory, session_t *out,
                          diag_t *diag);
 void session_close(session_t *session);

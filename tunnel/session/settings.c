@@ -223,8 +223,8 @@ static bool is_there(const char *path)
   return access(full, F_OK) == 0;
 }
 
-/* The end of the path at the start of text: ssh -G joins paths with spaces and quotes none of them, so of what may be meant the
- * longest that is there, or the first word. */
+/* The end of the path at the start of text: ssh -G joins paths with spaces and quotes none of them, so of
+ * what may be meant the longest that is there, or the first word. */
 static size_t path_length(char *text)
 {
   size_t first = strcspn(text, " "), best = first;
@@ -351,7 +351,8 @@ void settings_take_line(const options_t *o, settings_t *s, const char *line)
 
 /* ---- running it ---- */
 
-/* ssh -G's report, to be freed; NULL without an error: there is no ssh here, and nobody expects its configuration to be heeded. */
+/* ssh -G's report, to be freed; NULL without an error: there is no ssh here, and nobody expects its
+ * configuration to be heeded. */
 static int run_ssh(const options_t *o, const char *config, bool quiet, char **report, diag_t *diag)
 {
   char port[8];

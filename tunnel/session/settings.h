@@ -1,5 +1,6 @@
-/* What one connection to the bastion is made with: the options, and what ssh_config says where they say nothing
- * (as `ssh -G` reports it). Read anew for each connection, so that a changed file counts at the next one. */
+/* What one connection to the bastion is made with: the options, and what ssh_config says where they say
+ * nothing (as `ssh -G` reports it). Read anew for each connection, so that a changed file counts at the next
+ * one. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,7 +25,8 @@ enum {                       /* what settings_file_matters tells */
        SETTINGS_DIFFERS = 2, /* something whose default has to be known too */
 };
 
-/* Values that count only where ssh_config says something else than ssh's default: our own defaults are others. */
+/* Values that count only where ssh_config says something else than ssh's default: our own defaults are
+ * others. */
 typedef enum settings_compared {
   SETTINGS_KEX,
   SETTINGS_HOST_KEYS,
@@ -73,16 +75,16 @@ typedef struct settings {
   size_t string_count;
 } settings_t;
 
-/* settings_free afterwards in any case. SMPL_EINVAL, SMPL_ESYS, SMPL_ETIMEOUT with a message. options must live
- * as long. Any thread. */
+/* settings_free afterwards in any case. SMPL_EINVAL, SMPL_ESYS, SMPL_ETIMEOUT with a message. options must
+ * live as long. Any thread. */
 int settings_load(const options_t *options, settings_t *out, diag_t *diag);
 void settings_free(settings_t *settings);
 
 /* One line of ssh -G's report ("key value"), without its newline. For tests and the fuzzer; pure. */
 void settings_take_line(const options_t *options, settings_t *out, const char *line);
 
-/* One line of the report that has ssh's defaults: what is the same in settings counts as not said. Then the rest of what is not
- * heeded is named in settings->ignored. Pure. */
+/* One line of the report that has ssh's defaults: what is the same in settings counts as not said. Then the
+ * rest of what is not heeded is named in settings->ignored. Pure. */
 void settings_compare_line(settings_t *settings, const char *line);
 void settings_name_ignored(settings_t *settings);
 
@@ -92,11 +94,11 @@ typedef struct settings_token {
   const char *value;
 } settings_token_t;
 
-/* A word of ssh_config with its tokens (%h and so on; extra may be NULL) and ${VARIABLES} replaced, owned by settings. NULL and a
- * message that names `what`: one is not known, or not set. */
+/* A word of ssh_config with its tokens (%h and so on; extra may be NULL) and ${VARIABLES} replaced, owned by
+ * settings. NULL and a message that names `what`: one is not known, or not set. */
 const char *settings_expand(settings_t *settings, const options_t *options, const char *what,
                             const char *text, const settings_token_t *extra, diag_t *diag);
 
-/* Whether an ssh_config says anything that concerns us (SETTINGS_MATTERS and SETTINGS_DIFFERS), so that `ssh -G` need not be run in
- * vain. path may be missing. */
+/* Whether an ssh_config says anything that concerns us (SETTINGS_MATTERS and SETTINGS_DIFFERS), so that `ssh
+ * -G` need not be run in vain. path may be missing. */
 unsigned settings_file_matters(const char *path);

@@ -89,8 +89,8 @@ static bool is_revocation(const char *line)
   return strncmp(line, "@revoked", 8) == 0 && (line[8] == ' ' || line[8] == '\t');
 }
 
-/* Excluding patterns (!host) are not evaluated by libssh. A line with one is left out rather than believed too
- * widely; one that revokes counts for every host rather than for too few. */
+/* Excluding patterns (!host) are not evaluated by libssh. A line with one is left out rather than believed
+ * too widely; one that revokes counts for every host rather than for too few. */
 static bool settle_patterns(char *hosts, size_t len, bool revoked)
 {
   if (!memchr(hosts, '!', len))
@@ -100,7 +100,8 @@ static bool settle_patterns(char *hosts, size_t len, bool revoked)
   return revoked;
 }
 
-/* libssh takes "[host]:22" for host as well. It says nothing of other ports: such patterns are made to match nothing. */
+/* libssh takes "[host]:22" for host as well. It says nothing of other ports: such patterns are made to match
+ * nothing. */
 static void drop_ports(char *hosts)
 {
   for (char *at = hosts; *at && *at != ' '; at += strcspn(at, ", "), at += *at == ',') {
@@ -109,7 +110,8 @@ static void drop_ports(char *hosts)
   }
 }
 
-/* @cert-authority. A line with an excluding pattern is left out, as are those beyond the limit: less is trusted. */
+/* @cert-authority. A line with an excluding pattern is left out, as are those beyond the limit: less is
+ * trusted. */
 static void note_authority(lines_t *lines, const char *line)
 {
   struct ssh_knownhosts_entry *entry = NULL;
@@ -392,8 +394,8 @@ static trust_verdict_t judge_lines(const lines_t *lines, ssh_key key)
   return verdict;
 }
 
-/* As ssh: a line without a port vouches where nothing is on file for the port, and says nothing else. Unlike ssh, what it revokes is
- * revoked for every port. */
+/* As ssh: a line without a port vouches where nothing is on file for the port, and says nothing else. Unlike
+ * ssh, what it revokes is revoked for every port. */
 trust_verdict_t trust_judge(const trust_t *trust, ssh_key key)
 {
   trust_verdict_t own = judge_lines(&trust->own, key), plain = judge_lines(&trust->plain, key);

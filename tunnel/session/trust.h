@@ -29,11 +29,13 @@ typedef enum trust_verdict {
   TRUST_REVOKED,
 } trust_verdict_t;
 
-/* Reads what the files say of host and port, and of the host without a port (see trust_judge in trust.c). A file that is missing says nothing; one that cannot be read is
- * an error, and so is a @revoked key that is beyond a limit (SMPL_ELIMIT): unheard, it would be trusted. */
+/* Reads what the files say of host and port, and of the host without a port (see trust_judge in trust.c). A
+ * file that is missing says nothing; one that cannot be read is an error, and so is a @revoked key that is
+ * beyond a limit (SMPL_ELIMIT): unheard, it would be trusted. */
 int trust_load(const char *const *files, size_t count, const char *host, uint16_t port, trust_t **out,
                diag_t *diag);
-/* Lines of the same kind from elsewhere, which source names in messages. It must live as long as trust. text is changed. */
+/* Lines of the same kind from elsewhere, which source names in messages. It must live as long as trust. text
+ * is changed. */
 int trust_add(trust_t *trust, char *text, const char *source, diag_t *diag);
 void trust_free(trust_t *trust);
 
@@ -42,7 +44,8 @@ const char *trust_host(const trust_t *trust);
 
 /* Host key algorithms to ask for, those first that are on file. Borrowed. */
 const char *trust_algorithms(const trust_t *trust);
-/* Of a user's list those that can be asked for, those first that are on file, into buf of cap bytes. "" if none can. */
+/* Of a user's list those that can be asked for, those first that are on file, into buf of cap bytes. "" if
+ * none can. */
 char *trust_choose(const trust_t *trust, const char *wanted, char *buf, size_t cap);
 
 /* Whether a @cert-authority line is about this host. */

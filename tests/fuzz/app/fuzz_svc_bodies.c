@@ -1,4 +1,5 @@
-/* Any JSON body through the rules of configs, flags and lists: what they let through holds what they promise. */
+/* Any JSON body through the rules of configs, flags and lists: what they let through holds what they promise.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* A configuration through libfyaml, its schema and its checks. What is refused is so with one line that names the file, what
- * is taken agrees within itself. */
+/* A configuration through libfyaml, its schema and its checks. What is refused is so with one line that names
+ * the file, what is taken agrees within itself. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

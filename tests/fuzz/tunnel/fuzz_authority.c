@@ -1,4 +1,5 @@
-/* A host certificate: whatever it says, its signer lies within it, and it speaks for the key that was asked about alone. */
+/* A host certificate: whatever it says, its signer lies within it, and it speaks for the key that was asked
+ * about alone. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Forwards and bastions from the command line: any bytes are taken or refused, and what is taken keeps its bounds. */
+/* Forwards and bastions from the command line: any bytes are taken or refused, and what is taken keeps its
+ * bounds. */
 #include <stdlib.h>
 #include <string.h>
 

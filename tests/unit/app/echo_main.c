@@ -1,4 +1,5 @@
-/* smpl-app with the echo service in the account service's place: what the end-to-end tests of the http front run. */
+/* smpl-app with the echo service in the account service's place: what the end-to-end tests of the http front
+ * run. */
 #include <stddef.h>
 
 #include "app/program/app.h"

@@ -11,6 +11,7 @@
 storage_db_t *change_db_open(const storage_schema_t *schema);
 void change_db_close(storage_db_t *db);
 
-/* Runs the change for account; returns its status (of success or of the problem) and leaves the rest in *out. */
+/* Runs the change for account; returns its status (of success or of the problem) and leaves the rest in *out.
+ */
 int change_apply(storage_db_t *db, int (*run)(storage_db_t *, change_t *), const char *account,
                  const char *id, const char *new_id, const char *attributes, change_t *out);

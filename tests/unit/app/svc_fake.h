@@ -5,7 +5,8 @@
 
 #include "app/http/handler.h"
 
-/* A request as a handler sees it, and after the reply, the reply. query is "name=value" strings, ending with NULL. */
+/* A request as a handler sees it, and after the reply, the reply. query is "name=value" strings, ending with
+ * NULL. */
 request_t *fake_request(const char *id, const char *bearer, const char *body, const char *const *query);
 /* As if it came from there; before that, from 192.0.2.1. */
 void fake_set_source(request_t *request, const char *address);

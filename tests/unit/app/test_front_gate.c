@@ -1,5 +1,5 @@
-/* The gate against a naive reading of the same rules, on every string of small universes, and each of its refusals and
- * limits by example. */
+/* The gate against a naive reading of the same rules, on every string of small universes, and each of its
+ * refusals and limits by example. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,8 +109,8 @@ static void decode_once(char *text)
   *to = '\0';
 }
 
-/* What the laxest of servers could make of a path: decoded again and again, parameters cut off segments, slashes merged,
- * dot segments resolved. out has as many bytes as path. */
+/* What the laxest of servers could make of a path: decoded again and again, parameters cut off segments,
+ * slashes merged, dot segments resolved. out has as many bytes as path. */
 static void repair(const char *path, char *out)
 {
   char text[64];
@@ -653,8 +653,8 @@ static void hosts_are_bounded(void **state)
   assert_int_equal(gate_host((const uint8_t *)host, LIMIT_HOST + 1), GATE_HOST);
 }
 
-/* llhttp without the gate in front of it: 8 is strict by how it is built, 9 unless a lenient flag is set. (8 takes a bare LF
- * behind a line, 9 does not: the gate refuses it before either.) */
+/* llhttp without the gate in front of it: 8 is strict by how it is built, 9 unless a lenient flag is set. (8
+ * takes a bare LF behind a line, 9 does not: the gate refuses it before either.) */
 static llhttp_errno_t llhttp_alone(const char *head)
 {
   llhttp_settings_t settings;

@@ -1,4 +1,5 @@
-/* The waits and the number of connections of a real front on loopback, with limits small enough to be reached. */
+/* The waits and the number of connections of a real front on loopback, with limits small enough to be
+ * reached. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -163,7 +164,8 @@ static int tear_down(void **state)
   return uv_loop_close(&f->loop);
 }
 
-/* Lets the front work without time going on: it does what it can, and what others do for it may come to an end. */
+/* Lets the front work without time going on: it does what it can, and what others do for it may come to an
+ * end. */
 static void look(fixture_t *f)
 {
   uv_run(&f->loop, UV_RUN_NOWAIT);
@@ -399,7 +401,8 @@ static void idle_connections_of_one_source_do_not_drive_out_those_of_others(void
   close(modest);
 }
 
-/* With no place left, whoever's requests hold most of them gives way, and the balancer's kept connections stay. */
+/* With no place left, whoever's requests hold most of them gives way, and the balancer's kept connections
+ * stay. */
 static void a_balancers_kept_connections_are_nobodys(void **state)
 {
   fixture_t *f = *state;
@@ -582,7 +585,8 @@ static void an_abandoned_body_gives_its_room_back(void **state)
   }
 }
 
-/* Small bodies with as many values as there is room for are held; then there is none, until they are answered. */
+/* Small bodies with as many values as there is room for are held; then there is none, until they are
+ * answered. */
 static void parsed_values_are_bounded_together(void **state)
 {
   fixture_t *f = *state;
@@ -973,8 +977,8 @@ static size_t answers_until_last(fixture_t *f, int fd, char *answer, size_t size
   return count;
 }
 
-/* A request that is refused before its body is read, and one behind it; returns how many answers came. Some of the body is sent
- * with the head, the rest later. */
+/* A request that is refused before its body is read, and one behind it; returns how many answers came. Some
+ * of the body is sent with the head, the rest later. */
 static size_t answers_behind_a_refusal(fixture_t *f, size_t length, size_t at_once, const char *more,
                                        char kind)
 {

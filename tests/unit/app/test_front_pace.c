@@ -261,7 +261,8 @@ static int connect_unseen(void)
   return fd;
 }
 
-/* Accepting costs as much as a request: whoever comes and goes keeps nobody waiting for more than a round's. */
+/* Accepting costs as much as a request: whoever comes and goes keeps nobody waiting for more than a round's.
+ */
 static void a_round_accepts_a_bounded_number_of_connections(void **state)
 {
   enum { CONNECTIONS = 4 * PACE_ACCEPTS + 1 };
@@ -356,7 +357,8 @@ static void connections_that_pipeline_keep_nobody_else_waiting(bool balanced)
   close(modest);
 }
 
-/* Many connections of one network that each ask once, all in the same round; then somebody else, who comes last. */
+/* Many connections of one network that each ask once, all in the same round; then somebody else, who comes
+ * last. */
 static void connections_that_ask_at_once_keep_nobody_else_waiting(bool balanced)
 {
   enum { CONNECTIONS = 8 * PACE_BEGUN };
@@ -425,8 +427,8 @@ static void requests_that_begin_in_a_round_are_bounded_for_all_networks(void **s
     close(fds[i]);
 }
 
-/* What waits is held. When half of the room for heads is taken, little of each request is read before its turn,
- * so that nobody is closed for waiting. */
+/* What waits is held. When half of the room for heads is taken, little of each request is read before its
+ * turn, so that nobody is closed for waiting. */
 static void nobody_who_waits_is_closed_where_room_is_scarce(void **state)
 {
   enum { CONNECTIONS = 8 * PACE_BEGUN, BODY = 16 << 10 };
@@ -458,7 +460,8 @@ static void nobody_who_waits_is_closed_where_room_is_scarce(void **state)
     close(fds[i]);
 }
 
-/* Somebody takes the room for heads with many that he never ends, and asks at once on many other connections. */
+/* Somebody takes the room for heads with many that he never ends, and asks at once on many other connections.
+ */
 static void heads_that_do_not_end_let_nobody_keep_others_waiting(void **state)
 {
   enum { HEADS = 80, SENT = 5000, CONNECTIONS = 8 * PACE_BEGUN };

@@ -355,7 +355,8 @@ static const char *const pieces[] = {"/",   "api", "v1",   "internal", "secret",
                                      "..",  "%2e", "%2f",  "%5c",      "\\",     ";",      "?",  "//",
                                      "%00", " ",   "docs", "http://h", "*",      "%c0%af", "\t", "\r\n"};
 
-/* The property: whatever the target, a public listener runs routes of the api tier alone, for paths that say so. */
+/* The property: whatever the target, a public listener runs routes of the api tier alone, for paths that say
+ * so. */
 static void check_public(const char *target, size_t *admitted)
 {
   static const char *const methods[] = {"GET", "POST"};

@@ -161,7 +161,8 @@ static struct played {
 } calls[CALLS_MAX];
 static size_t call_count;
 
-/* The clock that pauses and waits are measured by: it stands still but for the test. Threads of the storage ask it too. */
+/* The clock that pauses and waits are measured by: it stands still but for the test. Threads of the storage
+ * ask it too. */
 static atomic_uint_least64_t now_ms = 1000;
 uint64_t __wrap_clock_mono_ms(void);
 uint64_t __wrap_clock_mono_ms(void)

@@ -245,7 +245,8 @@ static void what_children_override_stays_declared(void **state)
   expect(config_replace, "mid",
          "{\"name\": \"m\", \"parent\": \"strange\", \"items\": {\"m\": {\"value\": 1}}}", 409, AT "/parent");
   expect(config_replace, "child", child, 200, "");
-  /* Items that nobody overrides go as before; so does one that the overriding config or one between declares. */
+  /* Items that nobody overrides go as before; so does one that the overriding config or one between declares.
+   */
   expect(config_replace, "top", "{\"name\": \"t\", \"items\": {\"n\": {\"value\": 1}}}", 200, "");
   expect(config_replace, "mid",
          "{\"name\": \"m\", \"parent\": \"top\", \"items\": {\"n\": {\"value\": 1}, \"m\": {\"value\": 1}}}",
@@ -264,8 +265,8 @@ static void command(const char *sql)
   assert_int_equal(storage_db_command(db, sql), SMPL_OK);
 }
 
-/* A file of the first version, with what its rules let through: the overrides of `child`, of which `lost` is declared by
- * nobody any more. */
+/* A file of the first version, with what its rules let through: the overrides of `child`, of which `lost` is
+ * declared by nobody any more. */
 static void an_older_file_learns_which_items_are_overridden(void **state)
 {
   const storage_schema_t first = {config_schema.owner,
@@ -296,8 +297,9 @@ static void an_older_file_learns_which_items_are_overridden(void **state)
   expect(config_replace, "mid", "{\"name\": \"m\", \"parent\": \"top\"}", 200, "");
 }
 
-/* A line of 15 configs and as many leaves below its end as an account may have, all with the same items, each leaf with
- * overrides: the shape in which every ancestor's item has something to agree with in every descendant. */
+/* A line of 15 configs and as many leaves below its end as an account may have, all with the same items, each
+ * leaf with overrides: the shape in which every ancestor's item has something to agree with in every
+ * descendant. */
 static void fill_widest_tree(int leaves, int items)
 {
   char sql[4096];

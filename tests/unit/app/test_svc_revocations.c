@@ -1,4 +1,5 @@
-/* The file of revocations as a restore reads it: whole, torn, of another database, behind; and what is no line. */
+/* The file of revocations as a restore reads it: whole, torn, of another database, behind; and what is no
+ * line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -18,8 +18,8 @@
 #include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
-/* The clock that jobs and reads are bounded by. It stands still; or it goes on by a millisecond each time it is asked, so that
- * an endless job comes to its end after the same work on every machine. */
+/* The clock that jobs and reads are bounded by. It stands still; or it goes on by a millisecond each time it
+ * is asked, so that an endless job comes to its end after the same work on every machine. */
 static atomic_uint_least64_t now_ms;
 static atomic_uint clock_step;
 uint64_t __wrap_clock_mono_ms(void);
@@ -438,7 +438,8 @@ static void two_processes_can_write_the_same_file(void **state)
   close_it(&loop, s);
 }
 
-/* The child says on the pipe which writes were reported to it; the parent kills it at some moment and looks. */
+/* The child says on the pipe which writes were reported to it; the parent kills it at some moment and looks.
+ */
 static void write_until_killed(int pipe_end)
 {
   uv_loop_t loop;
@@ -524,8 +525,8 @@ static void a_stamp_changes_with_a_commit_and_not_with_a_read(void **state)
   close_it(&loop, s);
 }
 
-/* Other processes with the file. SQLite's state must not be taken over by fork: a launcher that was forked before the file was
- * opened here forks each of them. */
+/* Other processes with the file. SQLite's state must not be taken over by fork: a launcher that was forked
+ * before the file was opened here forks each of them. */
 typedef struct order {
   char sql[256];
   enum {
@@ -620,8 +621,8 @@ static void a_stamp_changes_with_other_processes_commits_too(void **state)
   stop_launcher(&l);
 }
 
-/* What two equal stamps promise: that the file reads the same at both. A reader looks for a breach while another process never
- * rests, and is killed once there was occasion enough. */
+/* What two equal stamps promise: that the file reads the same at both. A reader looks for a breach while
+ * another process never rests, and is killed once there was occasion enough. */
 static void what_was_read_between_equal_stamps_still_holds(void **state)
 {
   enum { STAMPS_HELD = 2000, STAMPS_CHANGED = 500 };
@@ -742,7 +743,8 @@ static void long_reads_hold_up_nobody_and_are_bounded(void **state)
 
 /* ---- accounts side by side ---- */
 
-/* A write of an account, which notes when it was run: numbers of the writer thread, looked at once all is reported. */
+/* A write of an account, which notes when it was run: numbers of the writer thread, looked at once all is
+ * reported. */
 typedef struct turn {
   storage_job_t job; /* first */
   int *clock, at, done, err;

@@ -1,4 +1,5 @@
-/* What the bastion's unit tests share: keys made by OpenSSL, their SSH form, files in a folder of the test's own. */
+/* What the bastion's unit tests share: keys made by OpenSSL, their SSH form, files in a folder of the test's
+ * own. */
 #pragma once
 
 #include <openssl/evp.h>
@@ -22,7 +23,8 @@ void kit_key_free(kit_key_t *key);
 size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out,
                 size_t cap);
 
-/* A fresh folder under the working directory; kit_path joins (static buffer, valid until the fourth next call). */
+/* A fresh folder under the working directory; kit_path joins (static buffer, valid until the fourth next
+ * call). */
 void kit_folder_new(void);
 void kit_folder_remove(void);
 const char *kit_path(const char *name);

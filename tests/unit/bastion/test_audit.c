@@ -1,4 +1,5 @@
-/* The audit: order, chain, what is on the disk when, recovery after a cut at every byte, a disk that refuses. */
+/* The audit: order, chain, what is on the disk when, recovery after a cut at every byte, a disk that refuses.
+ */
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -307,7 +308,8 @@ static size_t count(const char *what)
   return n;
 }
 
-/* Whatever byte the writing stopped at, the records before it stay, the torn one is told, the open session closed. */
+/* Whatever byte the writing stopped at, the records before it stay, the torn one is told, the open session
+ * closed. */
 static void a_cut_at_any_byte_is_recovered(void **state)
 {
   (void)state;

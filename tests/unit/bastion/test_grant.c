@@ -1,5 +1,5 @@
-/* The grant decision, against a naive reference on a small universe: every pattern with every name, port, user, network,
- * address and hour. */
+/* The grant decision, against a naive reference on a small universe: every pattern with every name, port,
+ * user, network, address and hour. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

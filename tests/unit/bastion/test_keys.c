@@ -273,7 +273,8 @@ static void host_keys_that_will_not_do_are_refused_with_the_reason(void **state)
   load_fails("absent", SMPL_ENOENT, "absent");
 }
 
-/* Nearly every single damaged byte of the body is noticed: of what is not, the check numbers agree still, or the comment is another. */
+/* Nearly every single damaged byte of the body is noticed: of what is not, the check numbers agree still, or
+ * the comment is another. */
 static void damage(const char *path, size_t step)
 {
   static char text[8192], copy[8192];

@@ -1,4 +1,5 @@
-/* The contract between broker, template and workers: what msg_check lets through, and descriptors on their way. */
+/* The contract between broker, template and workers: what msg_check lets through, and descriptors on their
+ * way. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

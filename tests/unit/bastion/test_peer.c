@@ -1,4 +1,5 @@
-/* What a peer keeps for the other side that does not read: so many messages, so many bytes, and all of them in order. */
+/* What a peer keeps for the other side that does not read: so many messages, so many bytes, and all of them
+ * in order. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

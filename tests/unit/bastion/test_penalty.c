@@ -39,7 +39,8 @@ static penalty_cause_t judge(penalty_t *p, const ip_t *address, bool known, uint
   return penalty_judge(p, address, known, &silent, now, &network);
 }
 
-/* A balancer that looks twice a second whether we live, for an hour; and one that looks as often as the rate says. */
+/* A balancer that looks twice a second whether we live, for an hour; and one that looks as often as the rate
+ * says. */
 static void health_checks_never_come_together(void **state)
 {
   (void)state;

@@ -1,4 +1,5 @@
-/* Which records are written singly, that the rest is counted to the last one, and that all of it is bounded. */
+/* Which records are written singly, that the rest is counted to the last one, and that all of it is bounded.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Which message a worker may send when: said once more in other words than the table, and compared everywhere. */
+/* Which message a worker may send when: said once more in other words than the table, and compared
+ * everywhere. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -98,7 +98,8 @@ static void nobody_ends_for_what_others_put_on_the_disk(void **state)
   usage_free(u);
 }
 
-/* However fast it fills: one user each time half of what was left is used up, and one of those who used it. */
+/* However fast it fills: one user each time half of what was left is used up, and one of those who used it.
+ */
 static void each_half_of_what_is_left_costs_one_of_those_who_used_it_up(void **state)
 {
   (void)state;

@@ -225,7 +225,8 @@ static void every_mistake_names_its_place(void **state)
       {"\xef\xbb\xbf%YAML 1.2\n---\nviews: []\n", "1:1: expected no directive (a line that begins with %)"},
       {"views:\r\n%  - {name: a, \x7f}\n",
        "2:1: expected no directive (a line that begins with %)"},          /* libfyaml alone does not end */
-      {"views: [{name: a, clients: [10.0.0.0/8]}]\n# \xff\nsurprise: 1\n", /* libfyaml alone ends here, content */
+      {"views: [{name: a, clients: [10.0.0.0/8]}]\n# \xff\nsurprise: 1\n", /* libfyaml alone ends here,
+                                                                              content */
        "2:3: a byte (0xff) that is no text: the file must be UTF-8 without control characters"},
       {"views: [{name: a, clients: [10.0.0.0/8]}]\r\n# gr\xc3\xbc\xc3\x9f\x65 \xc3(\r\nsurprise: 1\n",
        "2:9: a byte (0xc3) that is no text: the file must be UTF-8 without control characters"},

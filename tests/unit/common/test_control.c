@@ -243,7 +243,8 @@ static void connections_above_the_limit_are_closed_and_the_rest_served(void **st
 
 enum { WANTED = CONTROL_CLIENTS_OF_UID + 2 };
 
-/* In a child: another account, with none of the server's ends of connections, which would stay open when the server closes them. */
+/* In a child: another account, with none of the server's ends of connections, which would stay open when the
+ * server closes them. */
 static void become(uid_t uid, int a, int b, int c)
 {
   for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
@@ -254,8 +255,9 @@ static void become(uid_t uid, int a, int b, int c)
     _exit(2);
 }
 
-/* How many of WANTED connections of this account stay open; they stay until the pipe is closed. The server judges connections in
- * their order: once it has answered a later one (`judged` says so), the refused ones are closed. */
+/* How many of WANTED connections of this account stay open; they stay until the pipe is closed. The server
+ * judges connections in their order: once it has answered a later one (`judged` says so), the refused ones
+ * are closed. */
 static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
 {
   pid_t pid = fork();
@@ -276,8 +278,8 @@ static pid_t fill_as(uid_t uid, const int *hold, int report, int judged)
   _exit(read(hold[0], &c, 1) == 0 ? 0 : 4);
 }
 
-/* Five accounts, each of which wants more than it may have: those that come when all places are taken get theirs from those that have
- * most, until each has as many as another. */
+/* Five accounts, each of which wants more than it may have: those that come when all places are taken get
+ * theirs from those that have most, until each has as many as another. */
 static void accounts_share_the_places_and_root_keeps_its_own(void **state)
 {
   (void)state;
@@ -348,8 +350,8 @@ static void one_account_alone_has_its_limit(void **state)
   close(hold[0]);
 }
 
-/* As another account: asks `count` times for BIG bytes and takes one byte of each answer; writes how many came, and once the pipe
- * `judged` says so, how many can still be read to their end. */
+/* As another account: asks `count` times for BIG bytes and takes one byte of each answer; writes how many
+ * came, and once the pipe `judged` says so, how many can still be read to their end. */
 static pid_t read_slowly_as(uid_t uid, int count, int report, int judged)
 {
   pid_t pid = fork();

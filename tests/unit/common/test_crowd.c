@@ -212,8 +212,8 @@ static void after_any_change_the_heaviest_is_found(void **state)
   }
 }
 
-/* Networks that all have one or two members: those that have been there for longest are found first, however the others came and
- * went meanwhile. */
+/* Networks that all have one or two members: those that have been there for longest are found first, however
+ * the others came and went meanwhile. */
 static void of_equals_the_one_that_has_been_there_longest_is_found(void **state)
 {
   (void)state;

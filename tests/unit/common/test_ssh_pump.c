@@ -1,6 +1,7 @@
-/* The pump between a libssh client and a libssh server in one process, over a socket pair; the client reads ahead, as the
- * tunnel does, the server does not, as the bastion. The modules are included whole: one limit can only be reached by calling
- * a callback as a hostile peer would make libssh do, and what a wire holds is seen from within alone. */
+/* The pump between a libssh client and a libssh server in one process, over a socket pair; the client reads
+ * ahead, as the tunnel does, the server does not, as the bastion. The modules are included whole: one limit
+ * can only be reached by calling a callback as a hostile peer would make libssh do, and what a wire holds is
+ * seen from within alone. */
 #include "common/ssh/ssh_pump.c"
 #include "common/ssh/ssh_wire.c"
 
@@ -584,7 +585,8 @@ typedef struct reading_owner {
   unsigned lines;
 } reading_owner_t;
 
-/* An owner that lets libssh read in the middle of a line, as one does that answers the peer's requests first. */
+/* An owner that lets libssh read in the middle of a line, as one does that answers the peer's requests first.
+ */
 static void on_line_that_reads(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
 {
   reading_owner_t *o = ctx;

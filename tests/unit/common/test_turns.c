@@ -263,7 +263,8 @@ static const turns_conf_t confs[] = {
 
 enum { CALLS = KEYS + 5, DEPTH = 6 };
 
-/* One call of the alphabet: a key joins; the next is taken; an item is given back, in time or late; the oldest leaves. */
+/* One call of the alphabet: a key joins; the next is taken; an item is given back, in time or late; the
+ * oldest leaves. */
 static void call(pair_t *p, int which, int step)
 {
   int i;

@@ -1,4 +1,5 @@
-/* Copies of zones: what is written is read again as it was, and what is not whole, or for other views, is not read at all. */
+/* Copies of zones: what is written is read again as it was, and what is not whole, or for other views, is not
+ * read at all. */
 #include "harness.h"
 
 #include <stdio.h>

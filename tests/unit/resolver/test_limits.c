@@ -1,4 +1,5 @@
-/* What a configuration and a master file may hold at most: at the limit it loads, one more is refused with its place. */
+/* What a configuration and a master file may hold at most: at the limit it loads, one more is refused with
+ * its place. */
 #include "harness.h"
 
 #include <fcntl.h>

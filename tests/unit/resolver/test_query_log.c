@@ -156,7 +156,8 @@ static void fill(query_log_t *log)
   }
 }
 
-/* One network, by whatever addresses of it, has half of the ring; a neighbour's line is there, whenever it comes. */
+/* One network, by whatever addresses of it, has half of the ring; a neighbour's line is there, whenever it
+ * comes. */
 static void whoever_asks_much_does_not_push_others_out_of_the_log(void **state)
 {
   (void)state;

@@ -215,8 +215,8 @@ static void send_second_part(int fd)
   assert_int_equal(send(fd, msg + 5, len - 5, 0), (ssize_t)len - 5);
 }
 
-/* One /24 with as many connections as it likes, none of which ever ends its query; then one neighbour. The greedy one's
- * oldest are closed, and nobody else's. */
+/* One /24 with as many connections as it likes, none of which ever ends its query; then one neighbour. The
+ * greedy one's oldest are closed, and nobody else's. */
 static void neighbour_s_query_in_two_parts_is_answered_beside_one_that_fills_the_memory(void **state)
 {
   rig_t *r = *state;
@@ -327,7 +327,8 @@ static size_t send_many(int fd)
   return len;
 }
 
-/* All that one connection has sent is not answered in one go: between two turns of it everybody else has one. */
+/* All that one connection has sent is not answered in one go: between two turns of it everybody else has one.
+ */
 static void another_s_query_waits_for_one_turn_of_a_connection_that_asks_much(void **state)
 {
   rig_t *r = *state;
@@ -377,7 +378,8 @@ static void another_s_query_waits_for_one_turn_of_a_source_with_many_connections
   tcp_free(t);
 }
 
-/* Everything that was asked is answered: more than one turn's worth, while it comes and after its end was announced. */
+/* Everything that was asked is answered: more than one turn's worth, while it comes and after its end was
+ * announced. */
 static void all_that_a_connection_asks_is_answered_before_its_end(void **state)
 {
   rig_t *r = *state;
@@ -413,7 +415,8 @@ static void all_that_a_connection_asks_is_answered_before_its_end(void **state)
   }
 }
 
-/* An end that is asked for: what has come is answered, however much it is, and then the connection is closed. */
+/* An end that is asked for: what has come is answered, however much it is, and then the connection is closed.
+ */
 static void what_has_come_before_an_end_is_answered(void **state)
 {
   rig_t *r = *state;
@@ -441,7 +444,8 @@ static void what_has_come_before_an_end_is_answered(void **state)
   tcp_free(t);
 }
 
-/* Long answers: one turn is over before the queries of one read are, and what is left is answered without another byte. */
+/* Long answers: one turn is over before the queries of one read are, and what is left is answered without
+ * another byte. */
 static void what_one_turn_has_no_room_for_is_answered_in_the_next(void **state)
 {
   rig_t *r = *state;

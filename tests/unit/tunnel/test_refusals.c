@@ -273,7 +273,8 @@ static void test_of_many_that_are_refused_at_once_so_many_are_asked_for_again(vo
   assert_int_equal(server.asked, 2 * TUNNEL_UNCLEAR_MAX + 2);
 }
 
-/* A server of which every turn has two targets' refusals: whoever is mixed again and again is told without a reason. */
+/* A server of which every turn has two targets' refusals: whoever is mixed again and again is told without a
+ * reason. */
 static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **state)
 {
   (void)state;

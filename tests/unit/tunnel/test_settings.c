@@ -1,5 +1,5 @@
-/* What ssh -G reports is taken where the user has said nothing, within its limits; which ssh_config is worth asking about;
- * whose certificate it is; which of an agent's keys are kept. */
+/* What ssh -G reports is taken where the user has said nothing, within its limits; which ssh_config is worth
+ * asking about; whose certificate it is; which of an agent's keys are kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
