@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every bound of the http side in one place. Each has a test at it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every number that bounds the resolver, in one place (invariant 9). */
 #pragma once
 

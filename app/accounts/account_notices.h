@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an operator of the account service has to look into although all is served: `ready`, metrics and
  * smpl-app check tell it. */
 #pragma once

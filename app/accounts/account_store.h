@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accounts in storage, and the schema of everything that the account service keeps. */
 #pragma once
 

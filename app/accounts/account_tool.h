@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the account service adds to backup, restore and resend (services/tool.h). */
 #pragma once
 

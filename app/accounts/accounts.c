@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The account service: accounts and API keys, and telling the sisters of new accounts. */
 #include "app/accounts/accounts.h"
 

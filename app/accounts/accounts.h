@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The account service's state, shared by its handlers. */
 #pragma once
 

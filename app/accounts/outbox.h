@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, or DELETE where it was
  * deleted, until each has acknowledged it. What is still to be told is a table, written in the transaction
  * that changes the account; a sister that is down, or this process killed, means later, not never. A failing

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What may not come back by a restore: revoked and deleted keys, deleted accounts. They are rows of the
  * database, and also lines of a file that lies elsewhere, on another disk where there is one: appended and
  * synced before the revocation is acknowledged. A restored database is compared with that file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "app/accounts/sister_store.h"
 
 #include <stdio.h>

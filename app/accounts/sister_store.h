@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the account service has noted of its sisters' databases: which one a sister had when it was last
  * heard of, and how much that one had heard. A sister whose database is another one, or knows less than it
  * did, begins a new generation: what it was told before counts as not told. Also what a sister knows and

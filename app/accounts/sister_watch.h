@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asks each sister every few seconds which database it has, so that one which was lost or restored is
  * noticed although nobody makes an account. At the start, after such a change and once an hour it also goes
  * through the ids of all accounts that the sister knows, a page at a time, and compares them with ours

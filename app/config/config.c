@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The config service: smplkit's /api/v1/configs. */
 #include <string.h>
 

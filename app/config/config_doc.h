@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The config service's words: what its OpenAPI document says. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "app/config/config_line.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of inheritance: what a config shares with its ancestors and with the configs below it. The declared
  * types (config_types) and the items that environments override (config_overrides) are kept once more by
  * themselves, so that a change is checked against all configs in its line without reading their bodies.

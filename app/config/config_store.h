@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configs in storage: the writing jobs of the config service, and its reads. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The flags service's words: what its OpenAPI document says. */
 #pragma once
 

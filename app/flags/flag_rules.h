@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a flag may be: pure rules over JSON, nothing of storage. Evaluation itself happens in the SDKs. */
 #pragma once
 

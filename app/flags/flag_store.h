@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Flags in storage: the writing jobs of the flags service, and its reads. */
 #pragma once
 

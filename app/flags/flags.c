@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The flags service: smplkit's /api/v1/flags. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "app/gate/gate.h"
 
 /* The contracts in this file are proved by ./dev prove; app/README.md says what follows from them and what

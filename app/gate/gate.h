@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a request may look like at all. The gate decides on the bytes as they were sent, before any parser or
  * decoder saw them, and refuses whatever a later reader would have to repair or could read differently
  * (invariant 6, 10). It admits less than RFC 9112 does; see app/README.md for the list. Pure functions: bytes

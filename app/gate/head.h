@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A request head read twice: by our gate, then by llhttp, Node's parser. Only what both understand alike goes
  * on. */
 #pragma once

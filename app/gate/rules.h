@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A listener's rules: which raw paths it lets in, and so which routes its table may hold. Pure functions. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which hosts an internal listener answers to, and which of a browser's requests come from another site. Pure
  * functions: header values in, decision out. They are what stands between a developer's open tunnel and a
  * hostile web page. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The access log: one JSON object a line for every request and every connection that was closed without one.
  * Lines are gathered and written once a turn of the loop. A reader that does not keep up with a pipe loses
  * lines, counted and reported, rather than stopping the service. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The whole decision on one request's head, in one place: gate, rules, host, site, route, method, media type,
  * body size. Pure but for reading the listener's immutable table. What comes out is either the route to run
  * or one refusal. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One connection: reads heads and bodies, runs one request at a time (pipelined ones wait their turn), writes
  * answers, closes. Private to the http side, with the structs of a front and its listeners. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The writing half of a connection: answers, plain or encrypted, and the wait for peers that take them
  * slowly. */
 #include <linux/sockios.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whose request a balancer passes on: the last element of the last X-Forwarded-For. Everything before it
  * is what the client says itself. Pure. */
 #pragma once

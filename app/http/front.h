@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The http listeners of one service on a libuv loop: accept, read, decide, run the handler, answer.
  * Everything on the loop's thread. */
 #pragma once

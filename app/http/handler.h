@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a service is made of: routes with handlers, and what a handler can see of a request. There is no way
  * here to ask which http listener a request came by (invariant 6): do not add one.
  *

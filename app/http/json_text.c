@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "app/http/json_text.h"
 
 #include <stdio.h>

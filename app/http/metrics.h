@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is counted of each http listener, and all of it as Prometheus reads it (text format 0.0.4). Loop's
  * thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who has the loop next, where one peer could keep it: requests that came many at a time, on one connection
  * (pipelined) or on many, and steps of TLS handshakes, each of which may cost as much as a hundred requests.
  * In a round of the loop a network (IPv4 /24, IPv6 /48) has so many requests begun as they are read, and a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Big request bodies are taken apart, checked and freed by threads of their own, so that the loop turns to
  * others meanwhile. They wait in turns (common/base/turns.h) by account, or by source where no account is
  * known: however many one has sent, a body of another waits for one of them and for those that the threads

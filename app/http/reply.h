@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Composing answers. Private to the http side; handlers use handler.h. */
 #pragma once
 

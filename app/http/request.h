@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A request under way: its own copy of the head, its memory, and where its reply goes. Private to the http
  * side; handlers see it through handler.h alone. All calls on the loop's thread. */
 #pragma once

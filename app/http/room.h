@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What connections hold together and must not hold without bound: bytes of unfinished heads and bodies,
  * bytes of answers that their peers have not taken, places, TLS handshakes. Each is counted by address
  * and by the networks around it (common/net/crowd.h), so that whoever takes most gives way, however many

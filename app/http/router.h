@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A listener's route table. It is built from the rules and holds only what they admit (invariant 6): on a
  * public listener there is no internal route to find. Paths are split and compared raw; only a {parameter}'s
  * segment is decoded. */

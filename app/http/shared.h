@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of one answer, for as many as are using them: the connection that sends them, and whoever keeps
  * them for the next request. Never changed once they are there. Loop's thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Appending text to a fixed buffer without snprintf: for the few places that run once a request. */
 #pragma once
 

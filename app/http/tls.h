@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TLS of an http listener by OpenSSL: 1.2 and later, one certificate, which is read again when its files
  * change. No sockets here: ciphertext goes in and out as bytes, and the connection moves them. Private to the
  * http side; all on the loop's thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket of a running service: status and reload. Whoever the socket's file mode lets in may
  * ask. Loop's thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The program without its list of services: tests run it with services of their own. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A service as the front sees it: its own routes and the built-in ones that every service has. */
 #pragma once
 

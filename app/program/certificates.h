@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the log says of the listeners' certificates, and the look at their files once in a while. Loop's
  * thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands for a running service, over its control socket. */
 #pragma once
 

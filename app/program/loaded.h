@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A configuration as it was read, with all that follows from it: immutable, and held by whoever uses a
  * part of it. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The OpenAPI 3.1 document, written from the same table that routes. */
 #pragma once
 

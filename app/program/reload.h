@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Putting another configuration in force while the service runs: read by a thread, checked, and then
  * swapped between two turns of the loop, so that no request is decided by half of each. What cannot take
  * effect is named; what is wrong changes nothing. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration file of smpl-app: read, checked, and turned into what the http listeners need. */
 #pragma once
 

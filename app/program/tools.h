@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The commands about a service's database: backup, restore, resend. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What smpl-app may still do once it serves: sockets to what its configuration names, its database and access
  * log, the files that its configuration names; it runs no program. */
 #pragma once

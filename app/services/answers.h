@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers to reads, kept ready for whoever asks the same again: an account, a path and a query. All of them
  * are of one state of the database, told by its stamp (storage.h); one commit, by whatever process, and none
  * of them is used any more. So a read that begins after a write was acknowledged finds it. Who asks was

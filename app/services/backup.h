@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A copy of a database, made beside the running service: SQLite's online backup under one read transaction,
  * so that it is the state of one moment and holds up no write. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who sent a request: what an API key leads to, at the account service itself and at its sisters. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One request that writes: from its checked body to a job of the storage, and from the committed job to the
  * reply. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A database as a file that no service has open: what backup and restore make, judge and put in its place. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who may have a service's database: each running instance holds DATABASE.lock, shared with other
  * instances; a restore needs it alone. The kernel lets go of it when a process ends, however that happens.
  * The file itself stays, and holds nothing. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Words that the route tables of the services share: parameters, responses and schemas of the OpenAPI
  * document. */
 #pragma once

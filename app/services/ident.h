@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names and moments as the API writes them: UUIDs, resource ids that clients choose, RFC 3339 times. */
 #pragma once
 

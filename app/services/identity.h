@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which database this is. Each file has an id, made with it, and an epoch, made with it and anew by each
  * restore. It also counts what the account service told it (heard). Together they tell the account service
  * that a sister's database is another one than before, or an older one: then everything is told again. */

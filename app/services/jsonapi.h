@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON:API 1.1 documents as smplkit's clients send and expect them: bodies taken apart, lists with pages,
  * filters and sort, resources put together. Reading functions fill a problem_t (problem.h) and touch nothing
  * else. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* API keys at a sister of the account service: each is asked about there (POST /internal/v1/keys/introspect),
  * by the account service's private name, and the answer is kept for a short time. Requests that wait for the
  * same key share one question. No answer is no access: 503, never an open door, but for keys that were active

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A page of a list, read and written as text by the storage's reading thread: a page may have a thousand
  * rows, and nobody else's request waits for them on the loop. Pages wait in turns, by account or else by
  * source (storage.h). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One thing that is wrong with a request: what pure checks and writing jobs hand back instead of replying
  * themselves. */
 #pragma once

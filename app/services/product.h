@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the product services (config, flags) share: storage, the check of API keys at the account service, and
  * the accounts that it told us of ("tenants"). */
 #pragma once

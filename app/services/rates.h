@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many requests each API key may send: a bucket a key, which holds `burst` and gets `requests` back a
  * second. An account with many keys has many buckets; what all its requests may take of the service is
  * bounded elsewhere, by account.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The five routes of a product's one kind of resource, configs or flags: what they share. Handlers for the
  * table of routes; their service is a product_t, whose kind says what differs. */
 #pragma once

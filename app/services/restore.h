@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Puts a backup in the place of a service's database. Killed at any instant it leaves the old database or
  * the new one, whole: the new one is made ready beside it, the old one's journal is brought into its file,
  * and one rename exchanges them. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows as JSON: what the stores of the services share. */
 #pragma once
 

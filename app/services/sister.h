@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to sister services by their private names. A URL without a port is looked up as _http._tcp.NAME SRV
  * and then the addresses of its target; without such a record, NAME's own addresses and port 80. Names are
  * looked up again at every call, so a record that moved redirects the next one. No proxy, no redirects, no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One service's data in one SQLite file (WAL, synchronous=FULL): what was acknowledged survives kill -9
  * (invariant 7).
  *

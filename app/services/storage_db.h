@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One SQLite connection: the private half of storage.h, where nothing knows of threads or queues. */
 #pragma once
 

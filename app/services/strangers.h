@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys that are not known here, and the requests that wait for the account service's word on them. Such
  * keys cost nothing to make up: their checksum is public. So places are shared out by source, before
  * anybody knows whose a key is:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands about a service's database, run beside the service or while it is stopped: backup, restore,
  * resend. */
 #pragma once

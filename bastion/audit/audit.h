@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The
  * thread gives each record its sequence number and the SHA-256 of the line before it, so that a record that
  * is missing or changed shows.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading an audit file: for its recovery at start, and for `history`. No thread, no state. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks audit files: numbers without gaps, each record with the hash of the one before, the last line whole.
  */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/audit/headsink.h"
 
 #include <errno.h>

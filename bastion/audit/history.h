@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit file for people: past sessions and failed logins, read straight from the file. */
 #pragma once
 

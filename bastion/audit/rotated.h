@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The files that an audit was rotated into: beside it, with its name and a number or date behind it, as
  * logrotate names them. */
 #pragma once

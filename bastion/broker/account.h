@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The account that the broker runs as once its listeners are bound: `user` of the configuration. Of root it
  * keeps the right to bind ports below 1024, for reloads; what the templates need stays with the launcher
  * (launcher.h). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the control socket offers to the people who run the bastion. */
 #include <string.h>
 #include <unistd.h>

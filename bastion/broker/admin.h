@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands of the control socket that have files of their own. Each leads to one reply. */
 #pragma once
 

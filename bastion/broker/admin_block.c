@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* block, unblock, blocks: who is kept out whatever the configuration says. A block holds before anything
  * is written; it is acknowledged once the disk has it and the audit too. An unblock is the other way
  * round: nobody gets in before the audit says so. */

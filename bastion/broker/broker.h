@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The broker process: everything of the bastion but SSH itself. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the broker's own files share: broker.c (start, listeners, reload), session.c (life and messages),
  * session_login.c (signatures, users), session_channel.c (forwarded connections), session_control.c
  * (smpl-control), admin.c (control socket). One thread: the loop's. */

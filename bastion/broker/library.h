@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The SSH library of the workers: the broker does not link it, so it asks the worker's executable. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ssh listeners: bound at start and reload, accepting while a template is ready. Who has to go when too
  * many have not signed in, door.h says. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The commands that talk to a running bastion, and `history`: text for people, --json for programs. */
 #pragma once
 

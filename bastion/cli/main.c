@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-bastion: the broker, and the commands of the people who run it. */
 #include <getopt.h>
 #include <stdio.h>

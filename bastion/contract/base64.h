@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Base64 (RFC 4648 §4) by OpenSSL, strict: no spaces, padding as it must be. Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/contract/msg.h"
 
 #include <errno.h>

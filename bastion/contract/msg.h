@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between broker, template and workers: SOCK_SEQPACKET, one message a packet, at most one descriptor
  * a message, fixed layout in host order (both ends are the same machine and build). The decoder checks
  * version, type, direction, exact length, and every string (bounded, no NUL inside, NUL after); a message

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The few signed fields of a public-key login that the broker reads: session id and SSH_MSG_USERAUTH_REQUEST
  * (RFC 4252 §7). Pure, fuzzed: of everything a client sends, this alone is taken apart outside a worker. */
 #pragma once

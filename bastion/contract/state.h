@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The states of a session and which message its worker may send in each: the one table. Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The broker's one reader of SSH's data types (RFC 4251 §5), a bounded cursor, and its counterpart that
  * writes them. Pure; never reads or writes outside its buffer. */
 #pragma once

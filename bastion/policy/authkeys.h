@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A user's keys file in authorized_keys format (sshd(8)): one key a line, options before it, a comment
  * behind it. A line that cannot be read counts as absent, and is told of. One with an option that is not
  * known is such a line, so that a restriction somebody relies on is never passed over. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which services there are below a domain: DNS-SD's enumeration (RFC 6763 §4), PTR of _http._tcp.DOMAIN, then
  * the SRV record of each. Shared by all sessions and kept for its TTL, so that asking often costs the
  * resolver nothing; who may see what is not decided here. All calls on the loop's thread. */

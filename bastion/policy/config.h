@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bastion.yaml, decoded and checked, with the key files that it names. Immutable once loaded; a reload makes
  * another. */
 #pragma once

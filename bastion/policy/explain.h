@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The grant decision for people: which grant decides about a target, and why. Nothing is looked up or
  * connected. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a configuration is put in force without: lines of keys files that cannot be read, files that are
  * gone, groups in which nobody is left. Each counts as absent, so that whoever left is out whatever else
  * is wrong. One list a load. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From what a client wrote to checked addresses (invariant 4): names are looked up only once a grant covers
  * them, aliases may not leave the searched domain, every address must pass a grant of the user's. All calls
  * on the loop's thread. */

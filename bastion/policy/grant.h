@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one place that decides who may reach what (invariant 5: no granted target, no descriptor). Pure: no
  * I/O, no state, default deny. A grant names users or groups, targets by pattern and port, and the networks
  * that an address must lie in. */

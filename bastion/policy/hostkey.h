@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bastion's host keys: unencrypted OpenSSH private key files (OpenSSH's PROTOCOL.key), at most one of
  * each family. The private halves stay in the broker; workers get hollow keys, the true public half with a
  * private one that is none, and ask for signatures. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hours of the week in which a grant is in force: "Mon-Fri 08:00-18:00". Pure, but for hours_now. */
 #pragma once
 

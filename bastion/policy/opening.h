@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From what a client wrote to a connected socket: found by finder.h, connected to the checked addresses from
  * the configured source, and judged once more by the policy in force when the connection stands. Several
  * addresses race as RFC 8305 has it: one that fails is followed by the next at once, one that is silent after

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a source has to wait for what it did before it signed in, as sshd's PerSourcePenalties have it: each
  * deed adds its time, and once PENALTY_MIN_MS have come together new connections of that source are refused
  * until all of it is over.

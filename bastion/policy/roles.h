@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who may do what over the control socket: `read` looks, `terminate` ends sessions, reloads and blocks
  * too. Accounts and groups of the system, whose numbers are learned when the configuration is loaded, by
  * the peer's credentials (SO_PEERCRED and SO_PEERGROUPS): no name service is asked for a request. root and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A target as the client wrote it: a literal address, a final name (with its dot), or a name to be searched
  * for. Pure. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who is kept out, whatever the configuration says: users and keys that an administrator blocked. One
  * file, `blocks`, in the folder `state` of the configuration: a first line that says how many there are,
  * then one JSON object a line. It is written anew and renamed for each change, so that it is whole at any

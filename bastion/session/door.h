@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The places of those that have not signed in, and who has to go when one more comes and there are too many:
  * never a newcomer because of what others do, but who takes the most (common/net/crowd.h). A source from
  * which somebody signed in lately keeps one place, the newest: it counts for nobody and does not give way. */

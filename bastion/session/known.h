@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From where somebody signed in lately: such a source (source.h) keeps one place among those that have not
  * signed in, however crowded it gets. Times are monotonic ms. */
 #pragma once

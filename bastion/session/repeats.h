@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keeps one origin of records from filling the audit's disk: some are written singly, what comes faster is
  * counted by kind and told by one record a kind. Nothing goes uncounted. Pure but for the memory it is given;
  * times are monotonic ms. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-control: what a client may ask inside its session. One JSON object a line; composed here, carried by
  * the worker. */
 #include <stdlib.h>

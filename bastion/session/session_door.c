@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session's place before the login. */
 #include <openssl/rand.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a client is told without asking: that an end comes near, and that it has come. To every smpl-control
  * channel of the session as an event, and to stock ssh in words where the protocol has a place for them. */
 #include <stdio.h>

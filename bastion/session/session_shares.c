@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What users may hold of what all share (common/base/share.h): sessions of the connections there are,
  * forwarded connections of the descriptors. */
 #include <string.h>

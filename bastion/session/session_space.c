@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit's disk: what is left of it, and who gives way when it is nearly full. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-control's `targets`: what a user's grants name, and below each wildcard the services that DNS lists
  * there and the grants cover. And the nearest of these names to one that was mistyped. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What counts as one client before anybody has signed in: an IPv4 address, an IPv6 network of 64 bits (what
  * one customer has at least, and may use any address of). Pure. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one place that says who has signed in (invariant 4): a signature counts only over this session's id,
  * for a user of the configuration, by a key on this user's file. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One end of a SOCK_SEQPACKET pair on the loop: receives checked messages in bounded batches, queues what the
  * other side has no room for yet. All calls on the loop's thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The template process that forks the workers: executed, given the host keys' public halves, replaced by a
  * fresh one every SPAWNER_WORKERS workers, at reload and after a worker that crashed or broke its contract:
  * its workers share the layout of their memory and the canary, and whoever had one crash has learnt of both.

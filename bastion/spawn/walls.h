@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the broker and the launcher may still do once they serve. The worker's and the template's walls are in
  * worker_seal.h. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The template: executed by the broker, holds the libraries warm and the host keys' public halves, and forks
  * a worker for each connection. It knows no configuration and reads nothing of any peer. */
 #pragma once

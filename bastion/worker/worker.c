@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/worker/worker.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One SSH session in a process of its own, sealed. It parses what the peer sends and asks the broker for
  * everything else: signatures, who may sign in, connected sockets. It never opens, connects or resolves. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signing in: public keys alone. Every request that carries one is the broker's to answer; they are answered
  * in the order they came, one at a time. */
 #include <openssl/evp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-bastion-worker: the broker executes it as the template, whose forks are the workers. */
 #include <libssh/libssh.h>
 #include <stdio.h>

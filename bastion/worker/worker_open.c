@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Channels: direct-tcpip is the broker's to answer, a session channel speaks smpl-control and nothing else,
  * and everything beside these two is refused and told. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The walls around a worker. What all workers share (namespaces, empty root, Landlock) is put up once by the
  * template and inherited, with a first filter of system calls; the rest each worker puts up for itself,
  * before the first byte of its peer. */

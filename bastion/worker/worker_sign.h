@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures are the broker's. libssh calls OpenSSL's EVP_DigestSign for the host key and EVP_DigestVerify
  * for the user's signature; this executable defines both, so the calls land here and are sent on. The worker
  * holds no private key, and what it says about a signature counts nowhere: the broker verified it itself. */

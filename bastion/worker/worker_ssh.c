@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/worker/worker_ssh.h"
 
 #include <netinet/in.h>

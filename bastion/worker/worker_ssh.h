@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a session speaks: keys, algorithms, and the libssh objects that are made before the walls stand. */
 #pragma once
 

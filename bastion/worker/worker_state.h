@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the worker's own files share: worker.c (life and messages), worker_auth.c (signing in), worker_open.c
  * (channels). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time: monotonic for waits and durations, wall clock for logs and records only. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One error message that names the place: what a parser of files, arguments or configuration hands back
  * beside its error code. The caller owns the struct; the first message set stays, so the root cause is what
  * is printed. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/error.h"
 
 const char *smpl_strerror(int err)

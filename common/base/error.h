@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Named errors, shared by all programs. Functions return 0 (SMPL_OK) or one of these, all negative. */
 #pragma once
 

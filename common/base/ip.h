@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* IP addresses, networks and endpoints. An address is always held as 16 bytes; IPv4 lives in ::ffff:0:0/96,
  * so that a v4-mapped peer on an IPv6 socket is the IPv4 client it is. A network holds only addresses of its
  * own family: ::/0 does not contain IPv4. All functions are pure. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small, locale-free text functions: checked numbers, durations, escaping of hostile bytes, hex. All pure. */
 #pragma once
 

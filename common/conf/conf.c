@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/conf/conf.h"
 
 #include <errno.h>

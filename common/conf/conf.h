@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown
  * keys, directives, aliases, anchors, tags, merge keys, duplicate keys, control characters, a second
  * document, too long lists and files above CONF_FILE_MAX are errors, each with file:line:column. Everything

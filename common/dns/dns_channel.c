@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/dns_channel.h"
 
 #include <ares.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Questions to one DNS server. c-ares sends them and waits, on a libuv loop; what differs between its
  * versions stays in dns_channel.c. Who is asked, when, and what an answer is worth is the caller's
  * business (lookup.h). All calls on the loop's thread. */

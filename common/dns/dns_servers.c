@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/dns_servers.h"
 
 void dns_servers_answered(dns_servers_t *s, size_t server, uint64_t took_ms, uint64_t now)

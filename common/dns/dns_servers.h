@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What each of a few DNS servers did lately, and which of them is asked first. Pure: times come from the
  * caller, in milliseconds of the monotonic clock. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one reader of DNS messages from the network (RFC 1035 §4): a bounded cursor, a name reader that follows
  * compression pointers strictly backwards, and a record iterator. Pure: no allocation, no I/O; never reads
  * outside the message and always ends. Used by the resolver for queries and by lookup.h for answers. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asking a DNS server for addresses and services: dns_channel.h sends and waits, our own reader takes the
  * answers apart (dns_wire.h). All calls on the loop's thread; callbacks too, never from inside the call
  * that asks. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an answer says to a question of lookup.h. Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `resolver:` of every program's configuration: which DNS servers it asks, and from where. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Binding what listens. At boot an address may come later than the program, and a standby's may be on another
  * machine for now. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket of a running program: a unix stream socket, one JSON object a line each way, closed
  * after the answer. Server side on a libuv loop (all calls on the loop's thread), client side blocking.
  *

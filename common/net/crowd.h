@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who takes most of something that there is only so much of: places, bytes, handshakes. Each member
  * stands at an address and has a weight; weights are summed for the address and for the networks around
  * it, since whoever has an IPv6 /48 has 65,536 networks /64 to come from. The heaviest is found from the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop that a program behind a filter of system calls runs on. */
 #pragma once
 

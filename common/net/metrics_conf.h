@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `metrics:` of every program's configuration: an address with port alone, or with the names by which the
  * metrics are asked for. */
 #pragma once

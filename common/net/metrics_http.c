@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/net/metrics_http.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A small http server that hands out metrics in Prometheus' text format (version 0.0.4): on its loop's
  * thread, GET /metrics and nothing else, everything bounded. Host must be the address that the connection
  * came to (with its port or without), localhost if that is a loopback address, or a configured name; all else

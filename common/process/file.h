@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole files, bounded, and the rules for secret ones and for those that decide what a program does. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Folders that systemd made for a service (RuntimeDirectory=, StateDirectory=, LogsDirectory=), when the
  * service starts as root and becomes somebody else by itself: they are root's then, and systemd gives what is
  * in them back to root at each start. */

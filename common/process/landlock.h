@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Landlock: what a process, and all that it starts, may still reach of the file system, of TCP and of other
  * processes. What nobody has allowed is refused (EACCES; signals EPERM). Open descriptors stay as they are. A
  * kernel that knows less is asked for less: TCP from ABI 4 on, signals and abstract sockets from ABI 6 on

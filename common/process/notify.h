@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a service manager is told over $NOTIFY_SOCKET (systemd's protocol, see sd_notify(3)): one datagram
  * a message, never waited for. Main thread. */
 #pragma once

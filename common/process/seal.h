@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A filter of system calls (seccomp), built from lists of rules: what a program may call once it serves, with
  * which arguments, and what ends it. One call may stand in several rules of a kind: any of them is enough. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether the libssh that is loaded has known holes. At run time the library tells its upstream version
  * alone, and Debian mends holes without changing that: what dpkg records of the package decides, if it is
  * this library's. */

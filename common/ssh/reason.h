@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Why a session ended, a channel was refused or a login failed: one list for the bastion's audit,
  * smpl-control and the client. The name is stable (it stands in audit records), the text is for people. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The engine that moves bytes between libssh channels and sockets, for a session of either side: the
  * bastion's worker and the tunnel client. One poll(2) over the session, the caller's own descriptors and the
  * channels' sockets; libssh's event holds the session alone. Callbacks of libssh only queue and mark:

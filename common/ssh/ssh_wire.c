@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/ssh/ssh_wire.h"
 
 #include <errno.h>

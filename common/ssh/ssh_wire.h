@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session's socket as libssh sees it. libssh asks poll(2) before each of its reads and writes, reads 4 KiB
  * at a time and sends every packet by itself. With many channels at work this is most of what a relay does:
  * three system calls and a TCP segment a packet. The executable's own send, recv and poll, defined here, are

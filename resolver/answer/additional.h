@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Additional data: what a client would ask next about the names that an answer leads to. Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a client's message to the answer: everything that decides what is said. Pure: no I/O, no
  * allocation, no lock. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DNS cookies (RFC 7873) in the form of RFC 9018: who sends one back has received an answer at its address,
  * so that address is not forged. One of these a worker, all made from one secret; no allocation, lock or
  * system call after cookies_new. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Response rate limiting for public views: answers over UDP to one network are bounded, so that forged
  * sources gain little. One of these a worker: no lock, no system call, no allocation after limiter_new.
  * Networks are counted in a table of fixed size, in which the one unheard of for longest gives way. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A question asked without sending anything: through the code that answers clients, for those who want to
  * know what it would say and why. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A message from a client, taken apart by the one reader (common/dns/dns_wire.h). Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A message being written into a buffer of fixed size. Whole rrsets or nothing. Pure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one path from a message to the answer that UDP and TCP share (invariant 1): view, answer, cookie, rate
  * limit, counters. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/answer/stats.h"
 
 #include <stdio.h>

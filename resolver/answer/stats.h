@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters. Each worker writes its own, without locks or atomic read-modify-write; others may read at any
  * time. */
 #pragma once

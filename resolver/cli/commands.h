@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the program does for people besides serving: check a configuration, ask a running resolver. Each
  * prints its result on standard output and returns 0, or an error with its message in diag. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `explain` and `matrix` as people meet them: of a running resolver over its control socket, or of a
  * configuration without one. Print on standard output; return 0, or an error with its message in diag. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the control socket's questions are answered with. Pure functions of the state they are given. */
 #pragma once
 

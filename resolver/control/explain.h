@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Why a client gets the answer it gets: the server's own decision, step by step, as JSON. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every name of every zone by every view: what each view's clients are told, by the code that tells them. */
 #pragma once
 

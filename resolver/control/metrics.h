@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters in Prometheus' text format (version 0.0.4), as common/net/metrics_http.h hands them out. */
 #pragma once
 

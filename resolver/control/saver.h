@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Has the keeper write copies of what is served, in a thread of libuv's pool, one snapshot at a time, and
  * again after a while where the disk refused. Snapshots that were replaced meanwhile live as long as it reads
  * them. Belongs to the loop's thread. */

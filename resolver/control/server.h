@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The running resolver: the main thread's loop (signals, control socket), the workers, the reload. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is between the process and the system once it serves: an ordinary user, no way back to privileges,
  * the folders and ports that it needs (Landlock), an allow-list of system calls for all threads. What does
  * not stand is said in `status`, not hidden. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Notices (inotify) that the configuration or a file of a zone was written or replaced. Looks at folders, so
  * that a file renamed into place counts, and a whole folder swapped by a link named "..data" (Kubernetes)
  * too. Main thread. */

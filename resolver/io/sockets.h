@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sockets of dns listeners: one UDP and one TCP socket a worker on the same address, the kernel shares
  * the clients out (SO_REUSEPORT). */
 #pragma once

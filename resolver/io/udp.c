@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/io/udp.h"
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams in batches: one recvmmsg, an answer each, one sendmmsg; no other system call, no allocation.
  * One per worker. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A worker: one thread with its own sockets on every dns listener, its own TCP connections, its own
  * buffers. It shares nothing with other workers but the snapshot, which it reads under RCU (QSBR flavour). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The networks of a listener's views, flattened at load into sorted disjoint ranges per address family, so
  * that the most specific network of an address is found by one binary search (view_choice.h). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The few calls of liburcu (QSBR flavour) that workers and server make, told to ThreadSanitizer, which
  * cannot see into that library: what a reader did before its quiet point happens before what the writer
  * does after its wait. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resolver.yaml: what may stand in it and what must agree within it. */
 #pragma once
 

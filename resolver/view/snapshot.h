@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration and zones together, as workers see them: made whole, swapped by one pointer, never
  * changed. The counters are the exception: each worker writes its own. */
 #pragma once

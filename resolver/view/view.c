@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/view/view.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A view: a name and the zones that its clients may see. The only way to a zone's records. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decision "which view": a binary search over an address space that was cut into ranges when the
  * configuration was loaded. Pure: no I/O, no state, no allocation; kept in a file of its own to be proved
  * (invariants 1 and 10). */

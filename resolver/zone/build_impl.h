@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The builder's insides, shared by zone_build.c (collecting) and zone_compile.c (checking and laying out). */
 #pragma once
 

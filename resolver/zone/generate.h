@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* $GENERATE START-STOP[/STEP] OWNER [TTL] [CLASS] TYPE DATA..., as BIND has it: '$' in a word becomes the
  * number, ${OFFSET[,WIDTH[,BASE]]} the number plus OFFSET, padded with zeros, in base d, o, x or X; '\$'
  * and '$$' are a dollar. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hash of a lower-cased wire name or a part of one. Not keyed: tables are built from the operator's
  * zones and are read-only, so whoever asks cannot fill them. */
 #pragma once

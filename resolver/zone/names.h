@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configured names by value: a sorted index over a list that stays where it is. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Record data: from the words of a master file to wire, and where the names lie in it. */
 #pragma once
 

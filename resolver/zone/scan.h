@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Master files (RFC 1035 section 5.1) cut into logical records: words, quotes, parentheses, comments, line
  * numbers. What the words mean is not known here. Pure but for its own buffer. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A zone as it is served: immutable, compact, its answers prebuilt as wire. Any number of threads may read
  * it. Its records can only be reached through a view (view.h makes zone_in_view_t; invariant 1). */
 #pragma once

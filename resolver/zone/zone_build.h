@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Collects the records of a zone, checks that they make one, compiles them into what is served. One
  * thread. */
 #pragma once

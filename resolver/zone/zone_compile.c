@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* zone_builder_finish: the checks that need the whole zone, and the layout that zone_impl.h describes. */
 #include <stdlib.h>
 #include <string.h>

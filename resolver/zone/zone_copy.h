@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A zone written down as it was served, to serve it again when its own file is bad at a start. The text is a
  * master file that any tool reads (RFC 3597 data), between a head of comments and a last line with the
  * SHA-256 of all before it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a zone lies in memory: shared by zone.c, which reads it, zone_build.c, which writes it, and
  * zone_copy.c, which writes it down. Nobody else includes this.
  *

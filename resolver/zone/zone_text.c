@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/zone/zone_text.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a master file to a zone: directives, owners, TTLs, classes; scan.h before it, rdata.h and
  * zone_build.h behind it. */
 #pragma once

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Measures smpl-resolver against Debian's knot and nsd, and against an echo: server on CPU 0, generator on CPU 1, runs interleaved,
 # medians. usage: tests/bench/dns.sh [NAMES=100000] [SECONDS=3] [RUNS=3]
 # Then 2 views against 10,000, asked from so many networks, and whether refusals take the same time for every name.

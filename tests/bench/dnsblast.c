@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A cheap generator of DNS load, one thread, cheaper a query than the servers it measures.
  * usage: dnsblast -p PORT -d FILE [-l SECONDS] [-q WINDOW] [-b BATCH] [-t CONNECTIONS] [-S NETWORKS] [-w]
  *   FILE has "name TYPE" a line (A, SRV). -q: queries under way, per connection with -t. -t: over TCP,

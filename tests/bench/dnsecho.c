@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The floor under every UDP DNS server: sends each datagram back with its QR bit set, in batches of 64.
  * usage: dnsecho PORT (on 127.0.0.1) */
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether answers to several names take the same time.
  * usage: dnstiming -p PORT -s SOURCE [-n ROUNDS] NAME NAME...
  * Asks 127.0.0.1 for A, one query at a time, the names in random order in each round. Prints a line a name:

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Measures what a victim notices of a greedy neighbour, for each thing that is shared: usage in tests/bench/README.md.
 
 The programs run on processor 0; attacker, its sink and the victim on processor 1. "Quiet" is not idle: there the attacker sends the same

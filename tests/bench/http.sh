@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Measures smpl-app beside nginx and FastAPI: one machine, one run, interleaved, medians; prints the table of app/README.md.
 # usage: tests/bench/http.sh [SECONDS=2] [RUNS=3] [ROW...]   rows: health get tls put made (default: all). For the README: 4 5.
 # Servers run on processor 0 with all their threads, wrk on processor 1 with 32 kept connections unless it says so. CPU is user and

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Measures smpl-bastion and smpl-tunnel beside OpenSSH and dropbear: one machine, one run, interleaved, medians; prints the two tables
 # of their READMEs. usage: tests/bench/tunnel.sh [SECONDS=1] [RUNS=3] [SESSIONS=200] [PART...]
 #   parts: bulk requests first stalled sessions memory (default: all). For the tables in the READMEs: 3 5 1000.

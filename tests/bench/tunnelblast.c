@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The two ends of what ./dev bench tunnel measures: a server behind the tunnel, and what drives connections
  * through it. Standard library only; times are of the monotonic clock.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """build/report/index.html: what ./dev coverage, ./dev lab soak and ./dev lab test full have measured, on one page."""
 
 import html

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a line was not run, as far as its text and the condition above it tell; for the list in build/report/coverage.txt."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage by gcovr, after the tests have run on the coverage build: build/report/coverage.html, and a verdict by folder.
 
 Says what is uncovered in the decisions, and fails if a program or a decision is below its goal. See README.md for what cannot count."""

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters of gcc that survive a process without a file system, and kill -9: in the coverage build the pages
  * they lie on are those of a file, mapped before the process seals itself, shared by all that fork from it.
  * Linked into smpl-bastion-worker.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls to the running services: as a customer on the public listeners, as a sister on the internal ones."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small checker of JSON Schema, as far as smplkit's OpenAPI documents use it. A keyword it does not know fails the test:
 what is not understood must not pass for checked."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real HAProxy in front of services that have a single internal listener each: what ./dev up --balanced runs."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The attacks that every public front faces: raw requests to the service of smpl-app-echo, whose Host is "h"."""
 
 SECRET = b"this-must-never-leave"  # what /internal/v1/secret says

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A broker of a hundred lines for the worker's own tests: it speaks bastion/contract/msg.h over the pair, signs and verifies with
 openssl, resolves nothing and connects where a test tells it to. It also records every message, which the real one would
 not show."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and each worker does
 what the file `scenario` beside it says when it is forked. It keeps to the contract until the scenario breaks it, and writes
 what it sees to the file `seen`. It has no walls: for those see test_bastion_rogue.py, whose worker is the product's."""

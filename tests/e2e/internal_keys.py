@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Internal keys: who calls inside, and what each may do. Made by the program's own command."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What end-to-end tests share: starting the real programs on free ports, waiting, cleaning up.
 
 The programs are taken from $SMPL_BIN (default: build/release/bin of this tree). Everything a test starts it stops by its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Prometheus' own checker (promtool check metrics) asks of a page of metrics, and what we ask of every program beside it."""
 
 import re

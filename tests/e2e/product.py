@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole product on loopback, on free ports: what `./dev up` runs, for tests that need more than one program."""
 
 import json

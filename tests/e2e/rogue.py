@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds no test: the attacker who has taken a worker over. The worker is tests/rogue's, the product's but for doing what its
 client tells it, behind the product's own walls; the broker is the product's. What is said here to the broker is said by that
 worker on its end of the pair."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds no test: an SSH client that can be told to misbehave (paramiko, with the library's good manners taken off), and
 targets that do."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Listeners that a service manager opened (LISTEN_FDS) are taken instead of new ones: no connection is refused while a service starts."""
 
 import re

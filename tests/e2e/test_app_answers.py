@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers that are kept ready: what they answer is what a read of the database would answer, whoever has written to it."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-app backup, restore and resend, as an operator runs them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What web pages of other origins can do to a developer's open tunnel: nothing. Headless Chromium loads a page that tries, through
 a real tunnel and through the internal listener's own address; a link from a wiki to /docs works."""
 

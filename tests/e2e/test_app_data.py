@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Databases that were lost or restored: sisters are told again by themselves, and nothing is lost or comes back unnoticed."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same raw requests through our public listener, nginx and HAProxy. Behind the two stands a backend that reads paths in
 all the ways that servers have been known to read them. What it would take for an internal path ours must not admit."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Greedy neighbours: what one account queues costs another one turn, and no answer, straight at the service's public listener and through
 a real balancer. Counted, not timed."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The http front of smpl-app over real sockets: a service whose handlers echo, dawdle and leak stands behind it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """/docs in a real browser: headless Chromium opens the page, tries an operation out and reads its 200."""
 
 import time

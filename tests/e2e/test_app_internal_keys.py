@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who calls inside: operations that make, change or reveal credentials need a named caller's key; all else stays as it was."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a running service takes from its file without a restart, what it names as needing one, and how the result is told."""
 
 import json

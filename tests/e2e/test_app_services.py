@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The services' API through real processes: shapes as smplkit's clients expect them, errors that name the place, and one
 account never seeing another's."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the services do when things fail: processes killed, sisters down, names moved, databases broken."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several instances of one service on one machine, with one SQLite file between them."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Slow and idle clients: slowhttptest's three attacks, at the public listener and through a real balancer, and ten thousand kept
 connections."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose a request is: the peer's, or, from a balancer that the configuration names, the last element of X-Forwarded-For."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Customers beside one that takes what it can, before it has a key and with one, straight at the service's public listener and through real
 balancers: no other customer is refused."""
 

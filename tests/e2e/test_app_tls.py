@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS on the http listeners: what is spoken, certificates that change, clients that dawdle or speak something else."""
 
 import os

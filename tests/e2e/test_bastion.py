@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-bastion with OpenSSH's client: what is forwarded, what is refused, what is written down, what ends when."""
 
 import concurrent.futures

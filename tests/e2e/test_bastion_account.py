@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`user:` the account that the broker becomes once its ports are bound, what it keeps of root, and what the launcher keeps."""
 
 import os

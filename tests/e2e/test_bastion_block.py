@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Blocking: somebody is out at once and for good, without anybody editing a file; on record; and strangers do not learn of it."""
 
 import json

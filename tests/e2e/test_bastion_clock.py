@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the wall clock ends, with a clock that the test sets: hours that are over, keys that expire. And what a reload ends."""
 
 import json

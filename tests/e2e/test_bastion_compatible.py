@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host keys of several kinds, and the clients that need `algorithms: compatible`: libssh2, JSch, net-ssh, FIPS."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may stand in bastion.yaml and in an authorized_keys file, and what may not. Each mistake in bastion.yaml gets one clear line
 that names file, line and column, the same from `check` and from a reload, and changes nothing. Each in an authorized_keys file gets
 one that names file and line, and counts as absent."""

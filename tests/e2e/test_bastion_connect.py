@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A target with several addresses: they race (RFC 8305), the first that stands is taken, the others leave nothing behind.
 Bounds are generous; without the race each of these would take five seconds at least."""
 

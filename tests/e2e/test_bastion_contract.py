@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The broker against a worker that has been taken over: each breach of the contract ends the session, cuts the client and
 stands in the audit; nothing that was not proven is believed."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-control beyond whoami, resolve and why: what a user may reach, what is left of the session, who else is there, the
 nearest name, and the events before an end. And the grants' hours, max_sessions and description."""
 

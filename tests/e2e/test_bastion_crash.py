@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Workers that crash: the next connection gets one of a fresh template, whoever crashes them answers for it, and nobody else waits
 for long."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong around smpl-bastion: targets, resolvers, clients, disks and processes that fail, stall or misbehave. One
 session suffers at most; the others, the audit and the broker go on."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One developer who opens connections as fast as he can, beside another who works: he gets his rate, and when the audit's disk is
 nearly full he is the one who gives way. Counted: who is refused, who is ended, what is on record."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an attacker sends to smpl-bastion: bytes that are no SSH, packets of every bad shape, floods of what is allowed. Each is
 ended or bounded, and the next developer signs in as if nothing had been."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may sign in: several keys of a user, keys that expire or are bound to addresses, and security keys, which a software one
 behind an agent of ours stands in for. And what a bad signature costs."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-bastion with the SSH clients that people have: OpenSSH's ways of forwarding, PuTTY, dropbear, paramiko, asyncssh, Go."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whoever left is out: by the configuration, whatever else is wrong in it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running the bastion: metrics, the audit's proof and its second sink, roles at the control socket, the live table, penalties, the
 service manager, and stopping with notice."""
 

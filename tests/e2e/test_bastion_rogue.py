@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker that has been taken over, before the login and after it: the product's own, behind its own walls, doing what the
 attacker who is its client tells it. Whatever it tries is refused and on record, and others are served as if nothing were."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bastion as a service of a system that rotates, limits and locks away: rotated audits, an audit that vanished, limits that cannot
 hold, no writable /tmp, folders that systemd makes."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all users of a bastion share, and one who takes all he can: counted, what he gets and who is refused."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A gigabyte each way through smpl-bastion, over several exchanges of keys, byte for byte; a short form without
 SMPL_TEST_FULL."""
 

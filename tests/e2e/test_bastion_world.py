@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds no test: a bastion with a resolver of ours behind it, on addresses of its own: 127.42.0.0/16 plays the private network."""
 
 import json

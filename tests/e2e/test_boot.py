@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Addresses that are not there yet when a program starts, as at boot: it starts, says so, and serves once they are."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The judge of ./dev coverage: goals by program and by decision, ranges of lines."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crashes, behind the walls as they stand: one line that says which signal, where and of which build; then the signal's own end.
 Core dumps where the configuration wants them. What all programs say in the journal."""
 

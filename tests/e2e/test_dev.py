@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """./dev up as its user: what it starts, what it says, what it leaves. Uses the fixed addresses of the loopback set-up, so
 it is skipped, visibly, where something else already holds them."""
 

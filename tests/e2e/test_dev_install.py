@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How ./dev installs what is missing: a copy of it, with package managers that only say what they are asked."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """./dev up --balanced as its user. Uses the fixed addresses of the loopback set-up, as test_dev.py does."""
 
 import os

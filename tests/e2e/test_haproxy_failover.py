@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two instances behind the balancers: one is killed, drained, slow to become ready or joins, under load."""
 
 import contextlib

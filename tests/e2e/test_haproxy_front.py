@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boundary suite of test_app_front.py against real HAProxies: the echo service, whose handlers dawdle and leak, has one
 internal listener and no public one."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The internal balancer keeps foreign names and pages of other sites from every application behind it, as smpl-app's own internal
 listener does: the same table of cases through both, with an application behind the balancer that checks nothing."""
 

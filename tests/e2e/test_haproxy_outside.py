@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The attacks of test_outside.py against the balanced product: no service has a public listener, HAProxy is the boundary."""
 
 import shutil

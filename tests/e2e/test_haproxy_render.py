@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """app/haproxy/render: what it makes of a list of services, and what it says about a wrong one."""
 
 import re

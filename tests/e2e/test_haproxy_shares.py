@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The public balancer in front of a greedy client: what one source may hold, and that the others do not notice. Counted, not timed."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the compiler and the linker were told to do for each program's safety, as its file shows it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs that link libssh do not start on one with known holes. dpkg's records are another file to them here."""
 
 import os

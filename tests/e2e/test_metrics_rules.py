@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every program's metrics keep the same rules, and say the same of the program itself."""
 
 import urllib.request

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/operations.md: every command of it, as it stands there and in its order, against the whole product."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What outside may not see: private names, internal paths, ungranted targets, internal listeners. Everything here is an
 attack; the comment at each says what it would have gained."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole path with real programs: names, tunnel, documentation page, calls among sisters, and kill -9."""
 
 import signal

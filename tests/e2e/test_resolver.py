@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-resolver over real sockets: who is told what, over UDP and TCP. The Resolver here serves the other resolver tests too."""
 
 import socket

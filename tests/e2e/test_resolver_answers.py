@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What smpl-resolver answers where a message gets long, leads on or says more than was asked, over real sockets."""
 
 import json

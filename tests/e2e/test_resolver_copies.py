@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bad zone does not take the others away at a start: its last good copy is served, or nothing, and never somebody else's data."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """explain and matrix, live and of a configuration alone: what they say is what the server does."""
 
 import json

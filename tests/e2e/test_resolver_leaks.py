@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How split horizons have leaked elsewhere, each class of it a test here, named after the class.
 
 An outsider must never see an address, a name or a difference that only the inside has. Classes that need what this server does not

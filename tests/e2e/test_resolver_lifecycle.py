@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How smpl-resolver lives under a service manager: told when it is ready, reloading, stopping, alive; files that change; ends."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-resolver as its operator meets it: commands, reload, bad input, ends and restarts."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What other name servers agree on is right: random zones, every question, compared with nsd and knot."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The query log of a running resolver."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands between a serving smpl-resolver and the system, and that it serves, reloads and watches behind it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What SECURITY.md names is there: each test, each file and each constant with its value."""
 
 import re

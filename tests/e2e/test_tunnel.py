@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel against Debian's sshd: what it promises without a bastion of ours at the other end."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel and stock ssh through the real bastion: names, ports, reasons, limits, bytes."""
 
 import json

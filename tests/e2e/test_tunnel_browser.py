@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real browser that is set to smpl-tunnel's SOCKS5 proxy: names are looked up at the bastion."""
 
 import re

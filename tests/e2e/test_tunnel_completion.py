@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Completion in bash, zsh and fish, with real targets; the manual page."""
 
 import os

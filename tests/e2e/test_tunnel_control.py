@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel and the real bastion's smpl-control: lists, reasons, suggestions, limits, SOCKS by name."""
 
 import json

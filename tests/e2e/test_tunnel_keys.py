@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys as people have them: every kind and format, alone and behind others, in files, sealed, in agents; and servers that end a login."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel's local side: sockets, SOCKS, who may connect, programs it runs, status and stop."""
 
 import json

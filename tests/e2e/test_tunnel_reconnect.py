@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel is never dead but listening: lost sessions are replaced behind the same local ports."""
 
 import contextlib

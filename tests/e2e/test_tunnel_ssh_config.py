@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel obeys a user's ssh_config as ssh does, or says once what it does not heed; known_hosts with and without ports."""
 
 import base64

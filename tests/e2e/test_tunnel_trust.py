@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smpl-tunnel among other people's keys and servers: ssh_config, agents, certificates, jumps, dropbear."""
 
 import base64

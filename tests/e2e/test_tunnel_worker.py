@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bastion's worker with a recording broker at its other end and OpenSSH as its client: the walls, the messages, and
 what is refused. The worker is told things here that the real broker never would."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two resolvers, of which the first is of no use: it is silent, frozen, or nobody listens there. Everything goes on."""
 
 import json

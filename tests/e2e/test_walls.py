@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each process may do, tried from inside it: SECURITY.md's table is what is expected. The acts are those of
 tests/rogue/acts.c, each in a child that has the process's own walls (tests/rogue/preload.c, worker_acts.c)."""
 

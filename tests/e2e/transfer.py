@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds no test: a target that takes or gives so many mebibytes and says their SHA-256, and the other end of it."""
 
 import hashlib

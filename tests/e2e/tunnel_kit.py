@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of smpl-tunnel share: a plain sshd, resolver and bastion, servers to reach, a terminal."""
 
 import hashlib

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # This project in a Debian that has nothing but git: ./dev test fresh and ./dev test arm64. By root.
 #   fresh.sh bookworm|trixie         both commands of the README
 #   fresh.sh bookworm|trixie arm64   the build for arm64, and its unit tests on an emulated processor

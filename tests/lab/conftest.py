@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lab for the tests, made once, and ways to act on its hosts."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lab of network namespaces: two networks, vpc and inet, two of each program, and a host of its own for each (see README.md)."""
 
 import fcntl

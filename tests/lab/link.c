@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A link of two ends with a rule: how long a frame is on its way, which share is lost, which direction is
  * cut.
  *

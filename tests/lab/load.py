@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load on a host, for outages.py: starts requests by the clock, whatever became of those before, and writes what became of each.
 Usage: load.py STREAMS OUT   both files; ends on SIGTERM. A line of OUT is [stream, began, ended, outcome, detail], in monotonic seconds."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is noticed when one of two hosts is switched off, frozen or killed, and when it comes back: ./dev lab outages [HOST...].
 Prints a table, in milliseconds, and writes build/report/lab-outages.json."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixed load for minutes in a lab of its own, with reloads going on: ./dev lab soak [SECONDS]. Ends with a verdict and a page,
 build/report/soak.html: rates, latencies, memory and descriptors over time."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """As a laptop and as an attacker, across real networks. The comment at each check says what an attacker would have gained."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults across the network: a slow and lossy link, a bastion out of reach, a resolver restarted, a service killed, a link
 cut one way, and limits of a day shortened to seconds."""
 

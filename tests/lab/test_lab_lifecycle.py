@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """./dev lab as its user: what up makes, what a killed one leaves, what down leaves behind."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One of two hosts is switched off, frozen or killed under load, and comes back: whoever asks is answered by the other one, and no answer
 is wrong. How long it takes is measured by ./dev lab outages, and not judged here."""
 

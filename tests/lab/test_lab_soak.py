@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The soak, shortened; ./dev lab soak is the long one."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a process that was taken over would try, one act after another, each in a child that has the process's
  * own walls. Reports on standard error: lines `acts PROGRAM: ACT=RESULT; ACT=RESULT; ...` with yes (it
  * happened, or failed for another reason than a wall), no (refused) or ends (the process was killed for it).

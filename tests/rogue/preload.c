@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loaded into a program with LD_PRELOAD: where the program loads its filter of system calls, the acts are
  * tried first, each in a child that loads the very same filter. For the broker's and the launcher's process
  * alike, which are one executable. `SMPL_ACTS` is the name of the process that tries them; the one that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A worker that has been taken over: smpl-bastion-worker, object for object, but for three functions, in
  * whose place the linker puts the ones below (--wrap). They run what the client tells them, before the login
  * in the password of a password request, after it in the target of a direct-tcpip channel, and answer in an

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Template and worker with the acts in them: smpl-bastion-worker, object for object, but for the two places
  * where a filter of system calls is loaded (--wrap). Its environment is empty, so nothing could be loaded
  * into it. */

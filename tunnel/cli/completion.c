@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/cli/completion.h"
 
 #include <stdio.h>

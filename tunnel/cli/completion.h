@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Completion for shells: `smpl-tunnel completion bash|zsh|fish` prints a script; the script asks `completion
  * targets` for the targets that were last listed by the bastion, and `completion sets` for the sets of
  * tunnel.yaml. */

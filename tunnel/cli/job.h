@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that ask the bastion something instead of forwarding: ls, whoami, why; and the list of targets
  * that shells complete from. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-tunnel: local ports that lead through a bastion. */
 #include <libssh/libssh.h>
 #include <malloc.h>

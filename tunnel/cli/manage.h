@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Running tunnels of the same user: each has a control socket in a folder that only this user can enter;
  * `status` and `stop` ask there. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the user wants: command line, then environment, then tunnel.yaml, then the defaults. */
 #pragma once
 

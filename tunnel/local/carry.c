@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connections through the session: asked for, carried by the pump, ended. */
 #include <errno.h>
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The local ends of a forward: on localhost a socket for each family, on a given address that one, or a unix
  * socket. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The local side: listeners, who may connect, SOCKS up to the target's name. */
 #include <errno.h>
 #include <pwd.h>

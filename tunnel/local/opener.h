@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opens a session in a thread of its own, since looking names up, signing and asking the user take their
  * time; the loop goes on meanwhile. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SOCKS5 (RFC 1928), the server's side up to the target's name: no authentication, CONNECT alone. The one
  * bounded reader of what a local program sends to -D; it says how many bytes it wants next, so that nothing
  * behind the request is taken out of the socket. Pure. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What differs between operating systems; the one file with Linux in it. */
 #pragma once
 

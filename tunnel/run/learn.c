@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the bastion says of targets: their names and ports before ready, reasons of refusals, events. */
 #include <stdio.h>
 #include <stdlib.h>

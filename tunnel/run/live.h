@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The line at the bottom of the terminal: state, connections, rates, time left. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tunnel itself: binds, connects, learns the targets, checks them, says ready, and carries connections
  * until it is told to end. A session that is lost is replaced by another behind the same local ports. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the tunnel share: one supervisor with its routes and local connections, which live as
  * long as the program, over one session at a time, which can be lost and replaced.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What smpl-tunnel never needs, and so cannot do once it speaks to the bastion: its libssh takes apart what a
  * stranger sends. */
 #pragma once

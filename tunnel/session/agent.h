@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The user's ssh-agent behind a relay of our own: libssh waits for an agent without a limit and offers all
  * its keys in one go. The relay sets a time for each answer, shows libssh one key at a time, tells the agent
  * which server it signs for, and knows whether it was the agent that said no. Its answers go through one

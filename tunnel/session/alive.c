@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/alive.h"
 
 void alive_start(alive_t *a, uint64_t ask_ms, uint64_t dead_ms, uint64_t now)

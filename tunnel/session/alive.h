@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether the path to the bastion still lives: any byte from it is a sign of life, a silence is asked about,
  * a question that stays unanswered is the end. Pure: the caller brings the time (monotonic milliseconds). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-control: asking the bastion about targets and refusals over a channel of the session. A plain SSH
  * server has no such subsystem; then every question is answered with nothing. Questions carry an id, by which
  * answers find them in whatever order they come. */

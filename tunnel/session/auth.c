@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signing in: first the identity files that need no passphrase, then the agent, then the files that need
  * one. The service is asked for before anything is offered: with its answer it is known which signatures the
  * server takes (RFC 8308), and libssh chooses an RSA key's by that. */

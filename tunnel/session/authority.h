@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host certificates (PROTOCOL.certkeys), for hosts that a @cert-authority line of known_hosts is about.
  * libssh does not ask for one within the key exchange: it takes their algorithms out of its list. But a
  * certificate is no secret and proves itself. The server has proved in our own key exchange that it holds the

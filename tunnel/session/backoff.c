@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/backoff.h"
 
 uint64_t backoff_ms(unsigned number, uint32_t random)

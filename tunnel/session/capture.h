@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A program of the system run to its end for what it prints. Any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The OpenSSH certificate that belongs to a user's key: CertificateFile, or the file that ssh-keygen puts
  * beside it. */
 #pragma once

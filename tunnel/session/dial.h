@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A TCP connection to the bastion: the system's addresses of the name, tried one after another with a short
  * delay (RFC 8305 in short). With several of them the first that says something wins: the kernel of a bastion
  * that hangs still takes connections, and an SSH server speaks first. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What smpl-tunnel's exit status says; the same list stands in its help and its README. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bounded reader of SSH's own encoding (RFC 4251 §5), for what comes from agents and in certificates. */
 #pragma once
 

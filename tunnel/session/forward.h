@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One forward as the user writes it: [BIND:]PORT:TARGET[:PORT] or PATH:TARGET[:PORT]; and the local end of
  * -D, [BIND:]PORT. Pure. */
 #pragma once

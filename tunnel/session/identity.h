@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Identity files: private keys, and public ones whose private half is elsewhere. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* KnownHostsCommand of ssh_config: a program of the user's that prints lines of known_hosts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/later.h"
 
 #include <errno.h>

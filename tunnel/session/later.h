@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A process that is made now and acts later: what it will do is settled before the tunnel's walls stand and
  * before a byte of the bastion is read, and it has none of these walls. It waits for a word, and ends without
  * one. Any thread, one at a time. */

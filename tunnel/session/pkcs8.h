@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ed25519 keys in PKCS #8 (RFC 8410), as openssl genpkey makes them: libssh takes such a file, and then
  * cannot sign with it. */
 #pragma once

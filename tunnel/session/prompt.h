@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Questions on the terminal. They are asked by the thread that connects; the main thread puts the terminal
  * right again when it ends the program meanwhile. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How the server proved its host key, read from the first bytes that it sends: the answer of a key exchange
  * goes over the wire in plain text. libssh checks it and keeps it to itself. An agent wants to see it before
  * it signs with a key that is meant for some hosts alone (OpenSSH's PROTOCOL.agent,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* RevokedHostKeys of ssh_config: a list of public keys, one a line, or a key revocation list of ssh-keygen.
  */
 #pragma once

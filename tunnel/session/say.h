@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Everything the program prints: the ready lines on standard output, the rest on standard error; with --json
  * all events on standard output as one JSON object a line. On a terminal one line stands below the others and
  * says how it goes. Text that others chose is escaped here. Any thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/session.h"
 
 #include <libssh/callbacks.h>

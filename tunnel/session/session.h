@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A signed-in SSH session with the bastion: connected, its host key trusted, the user let in. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What one connection to the bastion is made with: the options, and what ssh_config says where they say
  * nothing (as `ssh -G` reports it). Read anew for each connection, so that a changed file counts at the next
  * one. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes at a public and at an internal listener, as a connection would feed them: gate, both head
  * readers, rules, hosts and router. No input may make the public one run a handler of the internal tier, nor
  * any path but one below /api/v1/ made of non-empty segments that are not dots. */

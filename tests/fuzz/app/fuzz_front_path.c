@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The path decision alone, where a fuzzer is quick: what the gate admits below /api/v1/ stays there for the
  * laxest reader, who decodes again and again, turns backslashes, cuts parameters and resolves dots. */
 #include <stdint.h>

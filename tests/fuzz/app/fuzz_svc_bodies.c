@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any JSON body through the rules of configs, flags and lists: what they let through holds what they promise.
  */
 #include <stdlib.h>

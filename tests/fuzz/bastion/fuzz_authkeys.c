@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* authorized_keys text, base64 and key blobs behind it. */
 #include <stdint.h>
 #include <stdlib.h>

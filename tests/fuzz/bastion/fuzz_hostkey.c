@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host key files: what is accepted can sign and be made hollow. */
 #include <stdint.h>
 #include <stdlib.h>

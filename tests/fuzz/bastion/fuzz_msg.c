@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* msg_check reads only the bytes that arrived, in every direction, and agrees with msg_length. */
 #include <stdint.h>
 #include <stdlib.h>

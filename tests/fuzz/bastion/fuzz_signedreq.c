@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The signed fields of a login: what is accepted is exactly what writing them again gives. */
 #include <stdint.h>
 #include <stdlib.h>

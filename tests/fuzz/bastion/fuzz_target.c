@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Targets as clients write them and patterns of grants: one grammar, names in one form. */
 #include <stdint.h>
 #include <stdlib.h>

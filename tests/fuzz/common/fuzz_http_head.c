@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reader of request heads and of Host, on any bytes. What it takes is looked at again by naive means. */
 #include <stdint.h>
 #include <stdlib.h>

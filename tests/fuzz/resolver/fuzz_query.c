@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A message from the network through the whole answer path, as a client with all zones, with one, and
  * without a view. What comes out must itself be a well-formed answer of bounded size, and refusals must
  * not depend on the name. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A configuration through libfyaml, its schema and its checks. What is refused is so with one line that names
  * the file, what is taken agrees within itself. */
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A master file through scanner, record reader, checks and compiler; what loads is then asked for. Nothing
  * is included: the folder of the made-up path does not exist. */
 #include <stddef.h>

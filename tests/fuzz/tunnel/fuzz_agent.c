@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An agent's answer to "which keys": what is taken of it stands within what came. */
 #include <libssh/libssh.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A host certificate: whatever it says, its signer lies within it, and it speaks for the key that was asked
  * about alone. */
 #include <stdlib.h>

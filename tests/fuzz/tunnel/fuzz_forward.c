@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Forwards and bastions from the command line: any bytes are taken or refused, and what is taken keeps its
  * bounds. */
 #include <stdlib.h>

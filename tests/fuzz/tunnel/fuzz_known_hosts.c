@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of a known_hosts file. The module is included whole: its reader of one line takes no file. */
 #include "tunnel/session/trust.c"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of ssh -G's report: whatever they hold, every list keeps its bounds. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a local program may send to -D: taken or refused, and what is taken keeps its bounds. */
 #include <stdlib.h>
 #include <string.h>

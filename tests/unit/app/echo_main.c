@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* smpl-app with the echo service in the account service's place: what the end-to-end tests of the http front
  * run. */
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/app/echo_service.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A service for tests: it answers with what it was asked, at once, later, at length, and it leaks. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/app/svc_change.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writing jobs of a service run by hand on one connection, as the writer thread would. */
 #pragma once
 

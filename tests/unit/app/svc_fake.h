@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A front for tests of the services: requests made by hand, replies caught. */
 #pragma once
 

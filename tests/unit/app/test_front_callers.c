@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who may call inside: which keys are accepted, and for what. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The gate against a naive reading of the same rules, on every string of small universes, and each of its
  * refusals and limits by example. */
 #include <setjmp.h>

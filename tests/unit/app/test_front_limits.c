@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The waits and the number of connections of a real front on loopback, with limits small enough to be
  * reached. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much of one peer's work runs before another one's request: counted in rounds of the loop, on a real
  * front. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a key of the configuration file does at a reload: one table, in which each has its row. */
 #include <setjmp.h>
 #include <stdarg.h>

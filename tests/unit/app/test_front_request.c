@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a handler sees of a request: decoding, memory, ids, JSON depth; and what it may put into an answer. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rules, route tables, and that no byte string reaches an internal handler on a public listener. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host and cross-site decisions as tables, the latter for every combination of header values. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whose connection gives way, decided on connections made by hand; and how a balancer says whose request
  * it is. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The port of a sister's URL, which is all that Landlock can be told of her. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* API keys in storage, and the outbox against sisters that the test plays. */
 #include <inttypes.h>
 #include <setjmp.h>

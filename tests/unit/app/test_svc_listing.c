@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Pages of lists: whose runs when, and that nothing waits for them on the loop. */
 #include <setjmp.h>
 #include <stdarg.h>

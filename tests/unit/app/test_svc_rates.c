@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What one API key may send, by a clock that the test moves. */
 #include <setjmp.h>
 #include <stdarg.h>

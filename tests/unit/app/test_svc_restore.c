@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A restore that is killed between any two of its steps: the database is the old one or the new one, whole,
  * and another restore works. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file of revocations as a restore reads it: whole, torn, of another database, behind; and what is no
  * line. */
 #include <setjmp.h>

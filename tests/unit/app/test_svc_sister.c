@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to sisters, against small HTTP servers on the same loop and names that the test decides. */
 #include <setjmp.h>
 #include <stdarg.h>

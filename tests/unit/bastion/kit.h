@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the bastion's unit tests share: keys made by OpenSSL, their SSH form, files in a folder of the test's
  * own. */
 #pragma once

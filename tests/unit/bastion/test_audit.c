@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit: order, chain, what is on the disk when, recovery after a cut at every byte, a disk that refuses.
  */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who is blocked: kept whole at any instant, and nobody is let in by a file that is not. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bastion.yaml: what is read, and that every mistake is named with its place. */
 #include <stdarg.h>
 #include <stddef.h>

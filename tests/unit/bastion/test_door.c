@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who has to go when one more connection comes: every rule at its limit, and counted floods of silent
  * connections. */
 #include <stdarg.h>

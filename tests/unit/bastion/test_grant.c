@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The grant decision, against a naive reference on a small universe: every pattern with every name, port,
  * user, network, address and hour. */
 #include <stdarg.h>

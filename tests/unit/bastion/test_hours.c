@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hours of the week, against a reference that goes through all of its minutes. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host keys, users' keys, authorized_keys, and the one decision who has signed in. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From where somebody signed in lately. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The contract between broker, template and workers: what msg_check lets through, and descriptors on their
  * way. */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How far two names are from one another, as the nearest one is chosen. */
 #include <stdarg.h>
 #include <stddef.h>

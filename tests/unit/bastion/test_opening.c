@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* In which order the addresses of a target are tried. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a peer keeps for the other side that does not read: so many messages, so many bytes, and all of them
  * in order. */
 #include <stdarg.h>

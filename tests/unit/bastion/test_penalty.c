@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Penalties of sources. */
 #include <stdarg.h>
 #include <stddef.h>

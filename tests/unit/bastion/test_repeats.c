@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which records are written singly, that the rest is counted to the last one, and that all of it is bounded.
  */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Roles at the control socket: every combination of a small universe. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many files of one audit are looked at. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What counts as one source before the login. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which message a worker may send when: said once more in other words than the table, and compared
  * everywhere. */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who of the users takes too much, and gives way: counted, on a clock of the test's own. */
 #include <stdarg.h>
 #include <stddef.h>

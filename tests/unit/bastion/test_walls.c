@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where accounts come from, as /etc/nsswitch.conf says. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/conf/conf.h and common/process/file.h: every mistake is one error that names its place. */
 #include <fcntl.h>
 #include <setjmp.h>

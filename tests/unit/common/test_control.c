@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/net/control.h: both ends over a real socket, the server's loop on a thread of its own. */
 #include <grp.h>
 #include <poll.h>

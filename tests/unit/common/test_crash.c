@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Each crash in a child: what it says, and that it ends as it would have without us. */
 #include <stdarg.h>
 #include <stddef.h>

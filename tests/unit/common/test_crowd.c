@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who is found to take most: compared with a count made anew each time, over many random changes. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/dns/dns_servers.h: whom to ask first, with a clock of the test's own. */
 #include <setjmp.h>
 #include <stdarg.h>

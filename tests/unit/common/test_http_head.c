@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reader of request heads: what it takes, and that it takes nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of Landlock, each set put up in a child. */
 #include <stdarg.h>
 #include <stddef.h>

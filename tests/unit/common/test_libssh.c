@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which versions of libssh are refused, in Debian's order of versions, and what dpkg's records say of it. */
 #include <stdarg.h>
 #include <stddef.h>

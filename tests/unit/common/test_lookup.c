@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/dns/lookup.h against servers of our own on loopback that answer right, wrong, late or not at all. */
 #include <arpa/inet.h>
 #include <pthread.h>

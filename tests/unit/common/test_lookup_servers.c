@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which servers common/dns/lookup.c asks, when, and whom it hears: with channels and a clock of the test's
  * own, so that each question can be counted and each answer comes when the test says. */
 #include <setjmp.h>

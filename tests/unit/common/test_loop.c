@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Event loops behind a filter that has no io_uring. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/dns/resolver_conf.h: the one reading of `resolver:`. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters built from lists, each loaded in a child. */
 #include <stdarg.h>
 #include <stddef.h>

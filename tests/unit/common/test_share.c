@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shares among owners who take all they can. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pump between a libssh client and a libssh server in one process, over a socket pair; the client reads
  * ahead, as the tunnel does, the server does not, as the bastion. The modules are included whole: one limit
  * can only be reached by calling a callback as a hostile peer would make libssh do, and what a wire holds is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a service manager hands over at a start: folders, and listeners. */
 #include <setjmp.h>
 #include <stdarg.h>

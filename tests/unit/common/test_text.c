@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/base/text.h, common/base/clock.h, common/ssh/reason.h */
 #include <setjmp.h>
 #include <stdarg.h>

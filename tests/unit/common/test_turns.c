@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common/base/turns.h, against a naive model: every short sequence of calls, and long random ones. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shared by the resolver's unit tests: zones from text, questions, answers as text. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Additional data: what comes with NS, MX, SRV, SVCB and HTTPS. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How long a command waits for the running resolver. */
 #include <setjmp.h>
 #include <stdarg.h>

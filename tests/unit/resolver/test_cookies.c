@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DNS cookies: what is made, what is believed, and what stands in answers. */
 #include "harness.h"
 

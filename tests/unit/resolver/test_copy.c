@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies of zones: what is written is read again as it was, and what is not whole, or for other views, is not
  * read at all. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* explain and matrix: they tell what the server's own code decides, step by step and name by name. */
 #include "harness.h"
 

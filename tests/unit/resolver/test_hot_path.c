@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From datagrams to answers nothing is allocated: the linker hands the allocations of our code to the
  * counters here. What OpenSSL allocates for cookies is looked at in test_cookies.c, system calls in the
  * end-to-end tests. */

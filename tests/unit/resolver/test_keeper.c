@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How long the resolver waits for the process that keeps its copies, and when it tries again. */
 #include <setjmp.h>
 #include <stdarg.h>

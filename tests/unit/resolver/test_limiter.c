@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rate limits of public views: who is counted together, how many pass, what the others get. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a configuration and a master file may hold at most: at the limit it loads, one more is refused with
  * its place. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the metrics say, and the bounds of the http server that says it. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Overlays: what a zone lacks comes from its base, and nothing the other way. */
 #include "harness.h"
 

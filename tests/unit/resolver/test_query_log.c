@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The query log: what a line says, that hostile names stay within it, and the limits of ring and disk. */
 #include "harness.h"
 

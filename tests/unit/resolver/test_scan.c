@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Master files cut into words. */
 #include "harness.h"
 

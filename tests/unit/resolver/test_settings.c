@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resolver.yaml: what is refused, with which message; what a snapshot makes of it. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Limits of TCP connections and of the memory they may hold, on real sockets. */
 #include "harness.h"
 

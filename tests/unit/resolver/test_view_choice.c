@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The view choice against a linear reference: exhaustively on a five-bit address space, at random on real
  * ones. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the allow-list of system calls lets through and what it does not, in a child that seals itself. */
 #include "harness.h"
 

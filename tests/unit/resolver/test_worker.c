@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signs of life that a worker gives, or does not. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What makes a zone, and what does not. */
 #include "harness.h"
 

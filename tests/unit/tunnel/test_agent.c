@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The relay between libssh and the user's agent, before agents that hang. agent.c is included whole, with
  * time limits that a test can wait for; the real ones are checked to be what the README says. */
 #include "tunnel/session/agent.h"

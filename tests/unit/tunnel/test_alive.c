@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* When a silence is asked about, when it is the end, and how long the next try waits. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a host certificate says, once its signature is known to be right. */
 #include "tunnel/session/authority.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Programs that are run for what they print: their limits, and how they end. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* [BIND:]PORT:TARGET[:PORT]: every form that is meant, and what is not. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Identity files as people have them, made by ssh-keygen. */
 #include "tunnel/session/identity.h"
 

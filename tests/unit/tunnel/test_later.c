@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A process that is made now and acts when it is told, or never. */
 #include <stdarg.h>
 #include <stddef.h>

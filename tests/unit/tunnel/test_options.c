@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Command line, environment and tunnel.yaml: which one wins, and how faults are named. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ed25519 keys in PKCS #8 become keys that libssh signs with. */
 #include <setjmp.h>
 #include <stdarg.h>

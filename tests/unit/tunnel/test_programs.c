@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What KnownHostsCommand and ssh-keygen are given and may take. capture_run stands here instead of the real
  * one (test_capture.c), so that a limit is looked at and not waited for. */
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Questions on a terminal: what is typed in secret is not left for whoever reads there next. */
 #include <fcntl.h>
 #include <pty.h>

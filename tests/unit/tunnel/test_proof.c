@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finding, in the first bytes of a server, how it proved its host key. */
 #include "tunnel/session/proof.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of a connection that the server refuses, and of what the bastion announces. carry.c and
  * learn.c are included whole and stand before a made-up session: libssh keeps one error a session, and what
  * is in it at the wrong moment depends on which answers arrive together. */

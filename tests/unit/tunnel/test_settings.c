@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What ssh -G reports is taken where the user has said nothing, within its limits; which ssh_config is worth
  * asking about; whose certificate it is; which of an agent's keys are kept. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SOCKS5: what is taken, what is refused and with which answer; never more bytes than are asked for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* known_hosts: what is believed, and what is not although it is nearly right. */
 #include <setjmp.h>
 #include <stdarg.h>
