@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what a victim notices of a greedy neighbour, for each thing that is shared: usage in tests/bench/README.md.
+"""Measures what a victim notices of a greedy neighbour, for each thing that is shared: usage in
+tests/bench/README.md.
 
-The programs run on processor 0; attacker, its sink and the victim on processor 1. "Quiet" is not idle: there the attacker sends the same
-bytes to the sink. Quiet and attack take turns, RUNS times SECONDS each; medians over the turns. A victim calls 100 times a second (5 for
-logins, 20 for first calls) and waits for each answer. A call that was refused counts as one that was never answered."""
+The programs run on processor 0; attacker, its sink and the victim on processor 1. "Quiet" is not idle: there
+the attacker sends the same bytes to the sink. Quiet and attack take turns, RUNS times SECONDS each; medians
+over the turns. A victim calls 100 times a second (5 for logins, 20 for first calls) and waits for each
+answer. A call that was refused counts as one that was never answered."""
 
 import argparse
 import base64
@@ -28,14 +30,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 SERVER, LOAD = {0}, {max(os.sched_getaffinity(0))}
-TIMEOUT = 10.0                # s that a victim waits for one answer
-AGAIN = 500                   # new connections a second of an attacker that only holds them, once it has had all: a sink closes none
-TWICE, FLOOR = 2.0, 0.010     # what an attack may do to p99: twice the quiet value, or 10 ms
+TIMEOUT = 10.0  # s that a victim waits for one answer
+# new connections a second of an attacker that only holds them, once it has had all: a sink closes none
+AGAIN = 500
+TWICE, FLOOR = 2.0, 0.010  # what an attack may do to p99: twice the quiet value, or 10 ms
 VICTIM_ADDRESS = "127.62.1.1"  # not of the attacker's network
 ATTACKERS = ["127.61.1.1"]
 
 
 # --- the three roles, each a process of its own: spec in, as JSON ---
+
 
 class Peer:
     """One connection of the attacker."""
@@ -49,7 +53,9 @@ class Peer:
         self.socket = socket.socket(socket.AF_INET)
         self.socket.setblocking(False)
         self.answer = b""
-        self.socket.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is found in connect, and fast
+        self.socket.setsockopt(
+            socket.IPPROTO_IP, 24, 1
+        )  # IP_BIND_ADDRESS_NO_PORT: the port is found in connect, and fast
         with contextlib.suppress(OSError):
             self.socket.bind((self.loop.sources[self.number % len(self.loop.sources)], 0))
             self.socket.connect_ex((spec["address"], spec["port"]))
@@ -65,7 +71,7 @@ class Peer:
 
     def write(self):
         try:
-            self.left = self.left[self.socket.send(self.left):]
+            self.left = self.left[self.socket.send(self.left) :]
         except BlockingIOError:
             return
         if not self.left:
@@ -79,7 +85,9 @@ class Peer:
             return
         self.answer = (self.answer + part)[-65536:]
         head, end, body = self.answer.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
         if end and len(body) >= length:
             if b"connection: close" in head.lower():
                 raise ConnectionResetError
@@ -89,7 +97,8 @@ class Peer:
 
 
 class Attack:
-    """Holds so many connections; each says its bytes, and where spec.again is true says more after each answer. What is closed comes again."""
+    """Holds so many connections; each says its bytes, and where spec.again is true says more after each
+    answer. What is closed comes again."""
 
     def __init__(self, spec):
         self.spec, self.sources = spec, spec["sources"]
@@ -127,7 +136,8 @@ class Attack:
 
 
 def sink(spec):
-    """Takes the bytes and answers after each portion of them, as short as can be; where nobody waits for answers it says nothing."""
+    """Takes the bytes and answers after each portion of them, as short as can be; where nobody waits for
+    answers it says nothing."""
     poll, peers = select.epoll(), {}
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -166,7 +176,14 @@ def read_answer(s):
     while True:
         head, end, body = data.partition(b"\r\n\r\n")
         if end:
-            length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+            length = next(
+                (
+                    int(line[15:])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
+                0,
+            )
             if len(body) >= length:
                 return int(head[9:12]), b"connection: close" in head.lower()
         part = s.recv(65536)
@@ -185,7 +202,11 @@ class HttpVictim:
         self.at += 1
         try:
             if self.socket is None:
-                self.socket = socket.create_connection((self.spec["address"], self.spec["port"]), timeout=TIMEOUT, source_address=(VICTIM_ADDRESS, 0))
+                self.socket = socket.create_connection(
+                    (self.spec["address"], self.spec["port"]),
+                    timeout=TIMEOUT,
+                    source_address=(VICTIM_ADDRESS, 0),
+                )
             self.socket.sendall(request)
             status, ends = read_answer(self.socket)
         except OSError:
@@ -205,7 +226,9 @@ class DnsVictim:
 
     def call(self):
         try:
-            with socket.create_connection((self.spec["address"], self.spec["port"]), timeout=TIMEOUT, source_address=(VICTIM_ADDRESS, 0)) as s:
+            with socket.create_connection(
+                (self.spec["address"], self.spec["port"]), timeout=TIMEOUT, source_address=(VICTIM_ADDRESS, 0)
+            ) as s:
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 s.sendall(self.question[:7])
                 time.sleep(0.001)
@@ -228,7 +251,12 @@ class LoginVictim:
         self.spec = spec
 
     def call(self):
-        done = subprocess.run(self.spec["argv"], input=base64.b64decode(self.spec["say"][0]), capture_output=True, timeout=3 * TIMEOUT)
+        done = subprocess.run(
+            self.spec["argv"],
+            input=base64.b64decode(self.spec["say"][0]),
+            capture_output=True,
+            timeout=3 * TIMEOUT,
+        )
         return b" 200 OK" in done.stdout
 
 
@@ -251,6 +279,7 @@ def victim(spec):
 
 
 # --- the rows ---
+
 
 def b64(data):
     return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
@@ -284,6 +313,7 @@ class World:
         import balanced
         import kit
         import product
+
         self.kit, self.client, self.work, self.programs = kit, app_client, work, []
         self.product_kind, self.balanced_kind = product.Product, balanced.BalancedProduct
         self.public_name, self.product, self.behind = product.public_name, None, None
@@ -305,7 +335,12 @@ class World:
                     super().write_bastion()
                     kit.keygen(self.work / ssh_user, comment=ssh_user)
                     path = self.work / "bastion.yaml"
-                    path.write_text(path.read_text().replace("users:\n", f"users:\n  - {{name: {ssh_user}, keys: {ssh_user}.pub, groups: [developers]}}\n"))
+                    path.write_text(
+                        path.read_text().replace(
+                            "users:\n",
+                            f"users:\n  - {{name: {ssh_user}, keys: {ssh_user}.pub, groups: [developers]}}\n",
+                        )
+                    )
 
             self.product = WithTwoUsers(self.cwd, self.spawn)
         return self.product
@@ -341,17 +376,33 @@ def config_at(w, p, **spec):
 
 
 def attack(spec, connections, say, again=True, sources=ATTACKERS):
-    return {**spec, "connections": connections, "say": [b64(s) for s in say], "again": again, "sources": sources, "portion": len(say[0])}
+    return {
+        **spec,
+        "connections": connections,
+        "say": [b64(s) for s in say],
+        "again": again,
+        "sources": sources,
+        "portion": len(say[0]),
+    }
 
 
 def reads(w, p, **more):
     key = w.customer(p).key
-    return config_at(w, p, kind="http", rate=100, say=[b64(request("GET", w.public_name("config"), "/api/v1/configs/c0", key))], **more)
+    return config_at(
+        w,
+        p,
+        kind="http",
+        rate=100,
+        say=[b64(request("GET", w.public_name("config"), "/api/v1/configs/c0", key))],
+        **more,
+    )
 
 
 def row_bodies(w):
     p, host = w.plain(), w.public_name("config")
-    members = ",".join(f'"k{i}":{{"value":1}}' for i in range(24000))  # parsed whole, and then refused: they lack a type
+    members = ",".join(
+        f'"k{i}":{{"value":1}}' for i in range(24000)
+    )  # parsed whole, and then refused: they lack a type
     body = f'{{"data":{{"type":"config","attributes":{{"name":"x","items":{{{members}}}}}}}}}'.encode()
     put = request("PUT", host, "/api/v1/configs/c0", w.customer(p).key, body)
     return attack(config_at(w, p), 4, [put]), reads(w, p)
@@ -363,8 +414,10 @@ def row_puts(w):
     def put(key):
         return request("PUT", host, "/api/v1/configs/c0", key, json.dumps(w.client.config("c0")).encode())
 
-    return (attack(config_at(w, p), 1000, [put(w.customer(p).key)]),
-            config_at(w, p, kind="http", rate=100, say=[b64(put(w.customer(p).key))]))
+    return (
+        attack(config_at(w, p), 1000, [put(w.customer(p).key)]),
+        config_at(w, p, kind="http", rate=100, say=[b64(put(w.customer(p).key))]),
+    )
 
 
 def row_keys(w, customers=600):
@@ -372,22 +425,41 @@ def row_keys(w, customers=600):
     p, host = w.plain(), w.public_name("config")
     fresh = [w.client.Customer(p).key for _ in range(customers)]
     said = [request("GET", host, "/api/v1/configs", made_up_key()) for _ in range(20000)]
-    return (attack(config_at(w, p), 64, said),
-            config_at(w, p, kind="http", rate=20, advance=True, say=[b64(request("GET", host, "/api/v1/configs", key)) for key in fresh]))
+    return (
+        attack(config_at(w, p), 64, said),
+        config_at(
+            w,
+            p,
+            kind="http",
+            rate=20,
+            advance=True,
+            say=[b64(request("GET", host, "/api/v1/configs", key)) for key in fresh],
+        ),
+    )
 
 
 def row_heads(w):
     p = w.plain()
-    return attack(config_at(w, p), 16000, [b"GET /api/v1/configs HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20000], again=False), reads(w, p, fresh=True)
+    return attack(
+        config_at(w, p),
+        16000,
+        [b"GET /api/v1/configs HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20000],
+        again=False,
+    ), reads(w, p, fresh=True)
 
 
 def row_balancer(w):
     p = w.balanced()
-    return attack(config_at(w, p), 11500, [b"GET /api/v1/configs HTTP/1.1\r\nHost: h\r\n"], again=False), reads(w, p, fresh=True)
+    return attack(
+        config_at(w, p), 11500, [b"GET /api/v1/configs HTTP/1.1\r\nHost: h\r\n"], again=False
+    ), reads(w, p, fresh=True)
 
 
 def logins(w, p):
-    say = f"GET /internal/v1/health HTTP/1.1\r\nHost: {'config.internal.smplkit.local'}\r\nConnection: close\r\n\r\n"
+    say = (
+        f"GET /internal/v1/health HTTP/1.1\r\nHost: {'config.internal.smplkit.local'}\r\n"
+        "Connection: close\r\n\r\n"
+    )
     argv = [str(a) for a in p.ssh_args("-W", f"config.internal.smplkit.local:{p.http}", "-b", VICTIM_ADDRESS)]
     return {"kind": "login", "rate": 5, "argv": argv, "say": [b64(say)]}
 
@@ -399,10 +471,15 @@ def row_logins(w):
 
 def row_audit(w):
     p = w.plain()
-    (p.work / "greedy.yaml").write_text(f"bastion: greedy@127.0.0.1:{p.ssh}\nidentity: [greedy]\nknown_hosts: known_hosts\n")
+    (p.work / "greedy.yaml").write_text(
+        f"bastion: greedy@127.0.0.1:{p.ssh}\nidentity: [greedy]\nknown_hosts: known_hosts\n"
+    )
     port = w.kit.free_port("127.0.0.1")
-    w.spawn(w.kit.binary("smpl-tunnel"), f"{port}:config.internal", env={"SMPL_TUNNEL_CONFIG": str(p.work / "greedy.yaml"), "HOME": str(p.work)}).wait_line(
-        f"localhost:{port}", stream="out")
+    w.spawn(
+        w.kit.binary("smpl-tunnel"),
+        f"{port}:config.internal",
+        env={"SMPL_TUNNEL_CONFIG": str(p.work / "greedy.yaml"), "HOME": str(p.work)},
+    ).wait_line(f"localhost:{port}", stream="out")
     say = f"GET /internal/v1/health HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode()
     return attack({"address": "127.0.0.1", "port": port}, 32, [say], sources=["127.0.0.1"]), logins(w, p)
 
@@ -413,8 +490,10 @@ def row_queries(w):
     question = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1"
     at = {"address": "127.0.0.1", "port": p.dns}
     sizes = [40000] * 6 + [4000, 400, 40, 4, 1, 1]  # all of what there is, not most of it
-    return (attack(at, 5000, [b"\xff\xff" + b"a" * n for n in sizes], again=False),
-            {**at, "kind": "dns", "rate": 100, "say": [b64(len(question).to_bytes(2, "big") + question)]})
+    return (
+        attack(at, 5000, [b"\xff\xff" + b"a" * n for n in sizes], again=False),
+        {**at, "kind": "dns", "rate": 100, "say": [b64(len(question).to_bytes(2, "big") + question)]},
+    )
 
 
 ROWS = {  # name: what does what to whom, and how it is made
@@ -425,22 +504,32 @@ ROWS = {  # name: what does what to whom, and how it is made
     "balancer": ("11,500 unfinished heads at the public balancer, against new connections", row_balancer),
     "logins": ("64 silent connections at the bastion, against logins", row_logins),
     "audit": ("32 connections at a time of one developer, against another's logins", row_audit),
-    "queries": ("5,000 unfinished queries of up to 40 KB by TCP at the resolver, against queries in two segments", row_queries),
+    "queries": (
+        "5,000 unfinished queries of up to 40 KB by TCP at the resolver, against queries in two segments",
+        row_queries,
+    ),
 }
 
 
 # --- measuring ---
 
+
 def role(name, spec, cpus=LOAD):
-    process = subprocess.Popen([sys.executable, HERE, f"--{name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+    process = subprocess.Popen(
+        [sys.executable, HERE, f"--{name}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+    )
     process.stdin.write(json.dumps(spec))
     process.stdin.close()
     return process
 
 
 def turn(attacker, target, seconds, lead):
-    """One measurement: the attacker runs, against the real thing or its sink, and after a while the victim calls."""
+    """One measurement: the attacker runs, against the real thing or its sink, and after a while the victim
+    calls."""
     greedy = role("attack", attacker)
     try:
         if greedy.stdout.readline() != "all\n":
@@ -454,7 +543,11 @@ def turn(attacker, target, seconds, lead):
         greedy.wait()
     times = sorted(float("inf") if t is None else t for t in out["times"])
     answered = sum(t < float("inf") for t in times)
-    return times[min(len(times) - 1, int(0.99 * len(times)))] if times else float("inf"), answered / seconds, len(times)
+    return (
+        times[min(len(times) - 1, int(0.99 * len(times)))] if times else float("inf"),
+        answered / seconds,
+        len(times),
+    )
 
 
 def measure(w, make, seconds, runs, lead):
@@ -486,8 +579,15 @@ def main():
     parser.add_argument("seconds", nargs="?", type=float, default=3)
     parser.add_argument("runs", nargs="?", type=int, default=3)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
-    parser.add_argument("--tree", type=Path, default=HERE.parents[2], help="another checkout of this repository, built; default: this one")
-    parser.add_argument("--lead", type=float, default=2, help="seconds that the attack lasts before the victim calls")
+    parser.add_argument(
+        "--tree",
+        type=Path,
+        default=HERE.parents[2],
+        help="another checkout of this repository, built; default: this one",
+    )
+    parser.add_argument(
+        "--lead", type=float, default=2, help="seconds that the attack lasts before the victim calls"
+    )
     options = parser.parse_args()
     for name in options.rows:
         if name not in ROWS:
@@ -500,7 +600,11 @@ def main():
     work, failed = Path(tempfile.mkdtemp(prefix="smpl-fair-", dir="/tmp")), []
     work.chmod(0o755)
     w = World(work, options.tree.resolve())
-    print("| row | attack | victim quiet: p99, answers/s | during: p99, answers/s | within twice, or 10 ms |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| row | attack | victim quiet: p99, answers/s | during: p99, answers/s | within twice, or 10 ms |\n"
+        "|---|---|---|---|---|",
+        flush=True,
+    )
     try:
         for name in options.rows or ROWS:
             text, make = ROWS[name]
@@ -513,7 +617,11 @@ def main():
             (quiet, rate_quiet), (during, rate_during) = got["quiet"], got["during"]
             fine = during < float("inf") and during <= max(TWICE * quiet, FLOOR)
             failed += [] if fine else [name]
-            print(f"| {name} | {text} | {ms(quiet)}, {rate_quiet:.0f} | {ms(during)}, {rate_during:.0f} | {'yes' if fine else '**no**'} |", flush=True)
+            print(
+                f"| {name} | {text} | {ms(quiet)}, {rate_quiet:.0f} | {ms(during)}, {rate_during:.0f} | "
+                f"{'yes' if fine else '**no**'} |",
+                flush=True,
+            )
     finally:
         w.stop()
         shutil.rmtree(work, ignore_errors=True)

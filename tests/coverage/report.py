@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coverage by gcovr, after the tests have run on the coverage build: build/report/coverage.html, and a verdict by folder.
+"""Coverage by gcovr, after the tests have run on the coverage build: build/report/coverage.html, and a
+verdict by folder.
 
-Says what is uncovered in the decisions, and fails if a program or a decision is below its goal. See README.md for what cannot count."""
+Says what is uncovered in the decisions, and fails if a program or a decision is below its goal. See README.md
+for what cannot count."""
 
 import collections
 import json
@@ -16,22 +18,54 @@ import reasons  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ["resolver", "bastion", "tunnel", "app", "common"]
 PROGRAM_GOAL, DECISION_GOAL = 85.0, 95.0  # per cent of lines
-DECISIONS = {"wire reader": "common/dns/dns_wire.c", "gate": "app/gate/gate.c", "grant": "bastion/policy/grant.c", "view choice": "resolver/view/view_choice.c"}
+DECISIONS = {
+    "wire reader": "common/dns/dns_wire.c",
+    "gate": "app/gate/gate.c",
+    "grant": "bastion/policy/grant.c",
+    "view choice": "resolver/view/view_choice.c",
+}
 
 
 def measure(build):
-    done = subprocess.run(["gcovr", "--root", str(ROOT), "--object-directory", str(build), "--filter", "|".join(f"{p}/" for p in PROGRAMS),
-                           "--exclude-unreachable-branches", "--exclude-throw-branches", "--json", "-", str(build)], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [
+            "gcovr",
+            "--root",
+            str(ROOT),
+            "--object-directory",
+            str(build),
+            "--filter",
+            "|".join(f"{p}/" for p in PROGRAMS),
+            "--exclude-unreachable-branches",
+            "--exclude-throw-branches",
+            "--json",
+            "-",
+            str(build),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     if done.returncode != 0:
-        raise SystemExit(f"coverage: gcovr: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
-    return {f["file"]: f["lines"] for f in json.loads(done.stdout)["files"] if f["file"].endswith((".c", ".h"))}
+        raise SystemExit(
+            "coverage: gcovr: "
+            f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+        )
+    return {
+        f["file"]: f["lines"] for f in json.loads(done.stdout)["files"] if f["file"].endswith((".c", ".h"))
+    }
 
 
 def share(lines):
     """(covered lines, lines, covered branches, branches)"""
     code = [line for line in lines if not line.get("gcovr/noncode")]
     branches = [b for line in code for b in line["branches"]]
-    return (sum(line["count"] > 0 for line in code), len(code), sum(b["count"] > 0 for b in branches), len(branches))
+    return (
+        sum(line["count"] > 0 for line in code),
+        len(code),
+        sum(b["count"] > 0 for b in branches),
+        len(branches),
+    )
 
 
 def percent(part, whole):
@@ -56,7 +90,10 @@ def total(files):
 
 
 def row(name, counts, note=""):
-    return f"{name:<24} {percent(counts[0], counts[1]):6.1f} % {counts[0]:>6}/{counts[1]:<6} {percent(counts[2], counts[3]):6.1f} % {counts[2]:>6}/{counts[3]:<6} {note}".rstrip()
+    return (
+        f"{name:<24} {percent(counts[0], counts[1]):6.1f} % {counts[0]:>6}/{counts[1]:<6} "
+        f"{percent(counts[2], counts[3]):6.1f} % {counts[2]:>6}/{counts[3]:<6} {note}"
+    ).rstrip()
 
 
 def judge(files):
@@ -113,12 +150,31 @@ def main(build):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "coverage.txt").write_text("\n".join([*table, "", "Lines that were not run", *listing]) + "\n")
     (folder / "coverage.json").write_text(json.dumps({"table": table, "below": below}, indent=1) + "\n")
-    subprocess.run(["gcovr", "--root", str(ROOT), "--object-directory", str(build), "--filter", "|".join(f"{p}/" for p in PROGRAMS),
-                    "--exclude-unreachable-branches", "--html-details", str(folder / "coverage.html"), str(build)], check=True, cwd=ROOT,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            "gcovr",
+            "--root",
+            str(ROOT),
+            "--object-directory",
+            str(build),
+            "--filter",
+            "|".join(f"{p}/" for p in PROGRAMS),
+            "--exclude-unreachable-branches",
+            "--html-details",
+            str(folder / "coverage.html"),
+            str(build),
+        ],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     index.write(folder)
     print("\n".join(table))
-    print("every line that was not run, with its reason: build/report/coverage.txt; pages: build/report/index.html")
+    print(
+        "every line that was not run, with its reason: build/report/coverage.txt; pages: "
+        "build/report/index.html"
+    )
     for line in below:
         print(f"coverage: {line}", file=sys.stderr)
     return 1 if below else 0

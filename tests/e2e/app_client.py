@@ -41,12 +41,23 @@ class Reply:
         return f"{self.status} {self.text}"
 
 
-def call(product, service, method, path, document=None, key=None, internal=False, connection=None, timeout=kit.PATIENCE):
+def call(
+    product,
+    service,
+    method,
+    path,
+    document=None,
+    key=None,
+    internal=False,
+    connection=None,
+    timeout=kit.PATIENCE,
+):
     host = f"127.{10 if internal else 20}.1.{SERVICES[service][1]}"
     own = connection is None
     if own:
-        connection = http.client.HTTPConnection(host, product.http, timeout=timeout,
-                                                source_address=(INSIDE if internal else OUTSIDE, 0))
+        connection = http.client.HTTPConnection(
+            host, product.http, timeout=timeout, source_address=(INSIDE if internal else OUTSIDE, 0)
+        )
     headers = {"Accept": "application/json"}
     if key is None and path.startswith("/internal/"):
         key = product.internal_key  # "": none at all
@@ -55,8 +66,12 @@ def call(product, service, method, path, document=None, key=None, internal=False
     if document is not None:
         headers["Content-Type"] = "application/json" if internal else MEDIA
     try:
-        connection.request(method, quote(path, safe="/?&=%-_.~,:"), json.dumps(document) if document is not None else None,
-                           headers)
+        connection.request(
+            method,
+            quote(path, safe="/?&=%-_.~,:"),
+            json.dumps(document) if document is not None else None,
+            headers,
+        )
         return Reply(connection.getresponse())
     finally:
         if own:
@@ -68,16 +83,27 @@ class Customer:
 
     def __init__(self, product, name="Acme", wait=True):
         self.product = product
-        reply = call(product, "accounts", "POST", "/internal/v1/accounts",
-                     {"data": {"type": "account", "attributes": {"name": name}}}, internal=True)
+        reply = call(
+            product,
+            "accounts",
+            "POST",
+            "/internal/v1/accounts",
+            {"data": {"type": "account", "attributes": {"name": name}}},
+            internal=True,
+        )
         assert reply.status == 201, reply
         self.reply = reply
         self.id = reply.json["data"]["id"]
         self.key_id = reply.json["included"][0]["id"]
         self.key = reply.json["included"][0]["attributes"]["key"]
         if wait and reply.json["meta"]["pending"]:  # a sister that answers late is told again
-            kit.wait_until(lambda: call(product, "accounts", "GET", f"/internal/v1/accounts/{self.id}",
-                                        internal=True).json["meta"]["pending"] == [], f"the sisters know {reply}")
+            kit.wait_until(
+                lambda: call(
+                    product, "accounts", "GET", f"/internal/v1/accounts/{self.id}", internal=True
+                ).json["meta"]["pending"]
+                == [],
+                f"the sisters know {reply}",
+            )
 
     def __call__(self, method, service, path, document=None, **kw):
         return call(self.product, service, method, f"/api/v1{path}", document, key=self.key, **kw)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small checker of JSON Schema, as far as smplkit's OpenAPI documents use it. A keyword it does not know fails the test:
-what is not understood must not pass for checked."""
+"""A small checker of JSON Schema, as far as smplkit's OpenAPI documents use it. A keyword it does not know
+fails the test: what is not understood must not pass for checked."""
 
 import json
 import re
@@ -10,7 +10,15 @@ import kit
 
 DATA = kit.ROOT / "tests" / "data" / "smplkit-openapi"
 NOTES = {"title", "description", "example", "default", "readOnly"}
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
 
 
 class Document:
@@ -48,6 +56,7 @@ class Document:
     def unknown(keyword, at):
         def fail(*_):
             raise AssertionError(f"{at}: the checker does not know '{keyword}'")
+
         return fail
 
     def on_nullable(self, value, schema, at):
@@ -55,7 +64,9 @@ class Document:
 
     def on_type(self, value, schema, at):
         kind = schema["type"]
-        right = isinstance(value, TYPES[kind]) and not (kind in ("integer", "number") and isinstance(value, bool))
+        right = isinstance(value, TYPES[kind]) and not (
+            kind in ("integer", "number") and isinstance(value, bool)
+        )
         assert right, f"{at}: expected {kind}, got {value!r}"
 
     def on_properties(self, value, schema, at):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real HAProxy in front of services that have a single internal listener each: what ./dev up --balanced runs."""
+"""Real HAProxy in front of services that have a single internal listener each: what ./dev up --balanced
+runs."""
 
 import json
 import socket
@@ -18,8 +19,13 @@ def start_balancers(spawn, folder, sides=("public", "internal")):
     """Both HAProxies over a rendered folder; they run, but may not have checked their instances yet."""
     programs = {}
     for side in sides:
-        programs[side] = spawn(kit.tool("haproxy"), "-db", "-f", f"{side}.cfg", cwd=folder, name=f"haproxy-{side}")
-        kit.wait_until(lambda: (folder / f"{side}.sock").exists() and ask(folder / f"{side}.sock", "show info"), f"{side} balancer runs")
+        programs[side] = spawn(
+            kit.tool("haproxy"), "-db", "-f", f"{side}.cfg", cwd=folder, name=f"haproxy-{side}"
+        )
+        kit.wait_until(
+            lambda: (folder / f"{side}.sock").exists() and ask(folder / f"{side}.sock", "show info"),
+            f"{side} balancer runs",
+        )
     return programs
 
 
@@ -37,18 +43,25 @@ def ask(path, command):
 
 def instances(path, service=None):
     """{name: status} of a balancer's instances, as it sees them."""
-    rows = [line.split(",") for line in ask(path, "show stat").splitlines() if line and not line.startswith("#")]
+    rows = [
+        line.split(",") for line in ask(path, "show stat").splitlines() if line and not line.startswith("#")
+    ]
     return {r[1]: r[17] for r in rows if r[1] not in ("FRONTEND", "BACKEND") and service in (None, r[0])}
 
 
 def wait_up(folder, sides=("public", "internal")):
     for side in sides:
-        kit.wait_until(lambda: (lambda seen: seen and all(s == "UP" for s in seen.values()))(instances(folder / f"{side}.sock")),
-                       f"all instances are up for the {side} balancer")
+        kit.wait_until(
+            lambda: (lambda seen: seen and all(s == "UP" for s in seen.values()))(
+                instances(folder / f"{side}.sock")
+            ),
+            f"all instances are up for the {side} balancer",
+        )
 
 
 class BalancedProduct(Product):
-    """The product with two instances of each service on one database, and balancers where their listeners were."""
+    """The product with two instances of each service on one database, and balancers where their listeners
+    were."""
 
     NETS = (2, 3)  # 127.10.2.x has the first instances, 127.10.3.x the second
 
@@ -77,8 +90,12 @@ class BalancedProduct(Product):
             own = self.instance(service, i)
             (self.work / f"{service}-{i + 1}.yaml").write_text(
                 text[:listeners] + "listeners:\n"
-                f'  - {{name: internal, address: "{own}:{self.http}", rules: ["/*"], clients: [127.10.0.0/16], hosts: [{hosts}]}}\n'
-                + "balancers: [127.10.0.7, 127.10.0.8]\n" + self.drain + text[rest:].replace(f"source: 127.10.1.{host}", f"source: {own}"))
+                f'  - {{name: internal, address: "{own}:{self.http}", rules: ["/*"], clients: '
+                f"[127.10.0.0/16], hosts: [{hosts}]}}\n"
+                + "balancers: [127.10.0.7, 127.10.0.8]\n"
+                + self.drain
+                + text[rest:].replace(f"source: 127.10.1.{host}", f"source: {own}")
+            )
 
     def command(self, name):
         if name.rpartition("-")[0] in SERVICES:
@@ -107,11 +124,16 @@ class BalancedProduct(Product):
         def listen(net):
             return json.dumps([f"127.{net}.1.{SERVICES[s][1]}:{self.http}" for s in self.services])
 
-        text = (f"public: {{listen: {listen(20)}, from: 127.10.0.7{self.limits}}}\n"
-                f"internal: {{listen: {listen(10)}, clients: [127.10.0.0/16], from: 127.10.0.8}}\nservices:\n")
+        text = (
+            f"public: {{listen: {listen(20)}, from: 127.10.0.7{self.limits}}}\n"
+            f"internal: {{listen: {listen(10)}, clients: [127.10.0.0/16], from: 127.10.0.8}}\nservices:\n"
+        )
         for s in self.services:
             host = SERVICES[s][1]
             at = json.dumps([f"{self.instance(s, i)}:{self.http}" for i in range(len(self.NETS))])
-            text += (f"  - {{name: {s}, public: {{names: [{public_name(s)}], address: 127.20.1.{host}}},\n"
-                     f"     internal: {{names: [{internal_name(s)}], address: 127.10.1.{host}}}, instances: {at}}}\n")
+            text += (
+                f"  - {{name: {s}, public: {{names: [{public_name(s)}], address: 127.20.1.{host}}},\n"
+                f"     internal: {{names: [{internal_name(s)}], address: 127.10.1.{host}}}, instances: "
+                f"{at}}}\n"
+            )
         return text

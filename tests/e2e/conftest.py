@@ -15,8 +15,9 @@ import kit  # noqa: E402
 
 
 def pytest_configure(config):
-    # A shell without job control starts what it puts in the background with SIGINT ignored, and every program started from
-    # here would inherit that: Ctrl-C would end none of them. A handler is set back to the default at exec; "ignored" is not.
+    # A shell without job control starts what it puts in the background with SIGINT ignored, and every program
+    # started from here would inherit that: Ctrl-C would end none of them. A handler is set back to the
+    # default at exec; "ignored" is not.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "short: also run on the sanitizer build by ./dev test")
@@ -26,8 +27,12 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     full = os.environ.get("SMPL_TEST_FULL") == "1"
-    left_out = [i for i in items if (i.get_closest_marker("full") and not full)
-                or (kit.SANITIZED and not full and not i.get_closest_marker("short"))]
+    left_out = [
+        i
+        for i in items
+        if (i.get_closest_marker("full") and not full)
+        or (kit.SANITIZED and not full and not i.get_closest_marker("short"))
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [i for i in items if i not in left_out]
@@ -45,8 +50,8 @@ def folder():
 
 
 def starter(cwd):
-    """spawn(argv...) -> kit.Program, ended after the test. A sanitizer's report fails the test, and so does a worker that
-    needed a system call which it may not make."""
+    """spawn(argv...) -> kit.Program, ended after the test. A sanitizer's report fails the test, and so does a
+    worker that needed a system call which it may not make."""
     programs = []
 
     def start(*argv, **kw):
@@ -79,6 +84,7 @@ def spawn(work):
 
 
 # The same for programs that all tests of a file share.
+
 
 @pytest.fixture(scope="module")
 def shared_work():

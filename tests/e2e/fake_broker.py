@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A broker of a hundred lines for the worker's own tests: it speaks bastion/contract/msg.h over the pair, signs and verifies with
-openssl, resolves nothing and connects where a test tells it to. It also records every message, which the real one would
-not show."""
+"""A broker of a hundred lines for the worker's own tests: it speaks bastion/contract/msg.h over the pair,
+signs and verifies with openssl, resolves nothing and connects where a test tells it to. It also records every
+message, which the real one would not show."""
 
 import base64
 import os
@@ -17,8 +17,16 @@ HEADER = struct.Struct("=HHIQ")
 (TEMPLATE_READY, SPAWNED, EXITED) = range(20, 23)
 (HELLO, SIGN, VERIFY, PROBE, LOGIN, OPEN, CHANNEL_END, TRAFFIC, CONTROL, NOTE, BYE, CRASHED) = range(40, 52)
 (START, SIGNED, VERIFIED, PROBED, WELCOME, OPENED, REFUSED, CONTROL_REPLY, EVENT, END, SAY) = range(60, 71)
-WALLS = {"seccomp": 1, "no_new_privs": 2, "empty_root": 4, "own_uid": 8, "rlimits": 16, "landlock": 32,
-         "user_namespace": 64, "sanitizer": 128}
+WALLS = {
+    "seccomp": 1,
+    "no_new_privs": 2,
+    "empty_root": 4,
+    "own_uid": 8,
+    "rlimits": 16,
+    "landlock": 32,
+    "user_namespace": 64,
+    "sanitizer": 128,
+}
 
 
 def text(data, size):
@@ -40,8 +48,11 @@ class HostKey:
     def __init__(self, folder):
         self.path = pathlib.Path(folder) / "host.pem"
         subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", self.path], check=True)
-        der = subprocess.run(["openssl", "pkey", "-in", self.path, "-pubout", "-outform", "DER"], check=True,
-                             capture_output=True).stdout
+        der = subprocess.run(
+            ["openssl", "pkey", "-in", self.path, "-pubout", "-outform", "DER"],
+            check=True,
+            capture_output=True,
+        ).stdout
         self.public = der[-32:]
         self.blob = ssh_string(b"ssh-ed25519") + ssh_string(self.public)
 
@@ -57,8 +68,11 @@ class HostKey:
     def sign(self, data):
         out = pathlib.Path(f"{self.path}.{threading.get_ident()}")
         out.write_bytes(data)
-        done = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", self.path, "-rawin", "-in", out], check=True,
-                              capture_output=True)
+        done = subprocess.run(
+            ["openssl", "pkeyutl", "-sign", "-inkey", self.path, "-rawin", "-in", out],
+            check=True,
+            capture_output=True,
+        )
         return done.stdout
 
     def known_hosts(self, host, port):
@@ -99,7 +113,7 @@ class Session:
                     self.changed.notify_all()
                     return
                 _, kind, request, _ = HEADER.unpack_from(message)
-                body = message[HEADER.size:]
+                body = message[HEADER.size :]
                 self.messages.append((kind, body))
                 self.changed.notify_all()
             try:
@@ -122,13 +136,17 @@ class Session:
     def answer(self, kind, request, body):
         if kind == SIGN:
             length = struct.unpack_from("=I", body, 4)[0]
-            signature = self.broker.host_key.sign(body[8: 8 + length])
-            self.send(SIGNED, request, struct.pack("=II", 1, len(signature)) + signature + bytes(1536 - len(signature)))
+            signature = self.broker.host_key.sign(body[8 : 8 + length])
+            self.send(
+                SIGNED,
+                request,
+                struct.pack("=II", 1, len(signature)) + signature + bytes(1536 - len(signature)),
+            )
         elif kind == VERIFY:
             self.send(VERIFIED, request, struct.pack("=I", self.broker.verify(self, body)))
         elif kind in (PROBE, LOGIN):
             length = struct.unpack_from("=I", body, 64 + 128)[0]
-            known = untext(body[:64]) == "dev" and body[196: 196 + length] in self.broker.user_keys
+            known = untext(body[:64]) == "dev" and body[196 : 196 + length] in self.broker.user_keys
             if kind == LOGIN and known:
                 self.send(WELCOME, request, text("welcome, dev\r\n", 512))
             else:
@@ -139,13 +157,18 @@ class Session:
                 self.broker.open(self, request, untext(body[8:264]), struct.unpack_from("=I", body, 264)[0])
         elif kind == CONTROL:
             control, length = struct.unpack_from("=II", body)
-            reply = self.broker.control(body[8: 8 + length].decode()).encode()
+            reply = self.broker.control(body[8 : 8 + length].decode()).encode()
             self.send(CONTROL_REPLY, request, struct.pack("=II", control, len(reply)) + reply + b"\0")
 
 
 class Broker:
     def __init__(self, worker, folder, address, channels_max=64, uid=None):
-        self.folder, self.channels_max, self.sessions, self.targets = pathlib.Path(folder), channels_max, [], {}
+        self.folder, self.channels_max, self.sessions, self.targets = (
+            pathlib.Path(folder),
+            channels_max,
+            [],
+            {},
+        )
         self.host_key, self.user_keys, self.lock = HostKey(folder), set(), threading.Lock()
         self.signature_good = 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and each worker does
-what the file `scenario` beside it says when it is forked. It keeps to the contract until the scenario breaks it, and writes
-what it sees to the file `seen`. It has no walls: for those see test_bastion_rogue.py, whose worker is the product's."""
+"""Stands in for smpl-bastion-worker beside a copy of smpl-bastion: template and worker in one process, and
+each worker does what the file `scenario` beside it says when it is forked. It keeps to the contract until the
+scenario breaks it, and writes what it sees to the file `seen`. It has no walls: for those see
+test_bastion_rogue.py, whose worker is the product's."""
 
 import ctypes
 import json
@@ -17,8 +18,19 @@ sys.path.insert(0, str(HERE / "lib"))  # beside the copy of smpl-bastion
 sys.dont_write_bytecode = True
 import fake_broker as fb  # noqa: E402
 
-SIZES = {fb.HELLO: 4, fb.SIGN: 140, fb.VERIFY: 8 + 1536 + 4096, fb.PROBE: 64 + 128 + 4 + 2048, fb.LOGIN: 64 + 128 + 4 + 2048,
-         fb.OPEN: 8 + 256 + 4 + 256 + 4, fb.TRAFFIC: 24, fb.CHANNEL_END: 24, fb.NOTE: 4 + 512, fb.BYE: 4 + 512, fb.CRASHED: 4 + 512}
+SIZES = {
+    fb.HELLO: 4,
+    fb.SIGN: 140,
+    fb.VERIFY: 8 + 1536 + 4096,
+    fb.PROBE: 64 + 128 + 4 + 2048,
+    fb.LOGIN: 64 + 128 + 4 + 2048,
+    fb.OPEN: 8 + 256 + 4 + 256 + 4,
+    fb.TRAFFIC: 24,
+    fb.CHANNEL_END: 24,
+    fb.NOTE: 4 + 512,
+    fb.BYE: 4 + 512,
+    fb.CRASHED: 4 + 512,
+}
 
 
 def say(**what):
@@ -27,7 +39,8 @@ def say(**what):
 
 
 class Contract:
-    """What a worker says to the broker; put() sends a packet, receive() gives the next one's kind and body."""
+    """What a worker says to the broker; put() sends a packet, receive() gives the next one's kind and
+    body."""
 
     number, request = 0, 0
 
@@ -45,17 +58,25 @@ class Contract:
         self.send(fb.HELLO, struct.pack("=I", walls))
 
     def sign(self, data=b"h" * 32, key=0, digest=0):
-        self.send(fb.SIGN, struct.pack("=II", key, len(data)) + data + bytes(128 - len(data)) + struct.pack("=I", digest))
+        self.send(
+            fb.SIGN,
+            struct.pack("=II", key, len(data)) + data + bytes(128 - len(data)) + struct.pack("=I", digest),
+        )
         kind, body = self.receive()
-        return body[8:8 + 64] if kind == fb.SIGNED and struct.unpack_from("=I", body)[0] else None
+        return body[8 : 8 + 64] if kind == fb.SIGNED and struct.unpack_from("=I", body)[0] else None
 
     def verify(self, data, signature):
-        self.send(fb.VERIFY, struct.pack("=II", len(signature), len(data)) + signature + bytes(1536 - len(signature)) + data)
+        self.send(
+            fb.VERIFY,
+            struct.pack("=II", len(signature), len(data)) + signature + bytes(1536 - len(signature)) + data,
+        )
         kind, body = self.receive()
         return kind == fb.VERIFIED and struct.unpack_from("=I", body)[0] == 1
 
     def login(self, user, blob, kind=fb.LOGIN):
-        self.send(kind, fb.text(user, 64) + fb.text("SSH-2.0-fake", 128) + struct.pack("=I", len(blob)) + blob)
+        self.send(
+            kind, fb.text(user, 64) + fb.text("SSH-2.0-fake", 128) + struct.pack("=I", len(blob)) + blob
+        )
         return self.receive()
 
     def open(self, host, port):
@@ -83,7 +104,7 @@ class Worker(Contract):
             return None, b""
         kind = fb.HEADER.unpack_from(message)[1]
         say(got=kind, fds=len(anc))
-        return kind, message[fb.HEADER.size:]
+        return kind, message[fb.HEADER.size :]
 
     def wait_end(self):
         while self.receive()[0] not in (None, fb.END):
@@ -100,16 +121,27 @@ def key_of_dev():
 
     def sign(data):
         (HERE / "data").write_bytes(data)
-        return subprocess.run(["/usr/bin/openssl", "pkeyutl", "-sign", "-inkey", pem, "-rawin", "-in", HERE / "data"], check=True,
-                              capture_output=True).stdout
+        return subprocess.run(
+            ["/usr/bin/openssl", "pkeyutl", "-sign", "-inkey", pem, "-rawin", "-in", HERE / "data"],
+            check=True,
+            capture_output=True,
+        ).stdout
 
     return blob, sign
 
 
 def request_data(session_hash, user, blob):
     s = fb.ssh_string
-    return (s(session_hash) + b"\x32" + s(user.encode()) + s(b"ssh-connection") + s(b"publickey") + b"\x01" + s(b"ssh-ed25519")
-            + s(blob))
+    return (
+        s(session_hash)
+        + b"\x32"
+        + s(user.encode())
+        + s(b"ssh-connection")
+        + s(b"publickey")
+        + b"\x01"
+        + s(b"ssh-ed25519")
+        + s(blob)
+    )
 
 
 def signed_in(w, session_hash=b"h" * 32):
@@ -126,7 +158,13 @@ def signed_in(w, session_hash=b"h" * 32):
 
 def opening(host, port):
     """The body of fb.OPEN."""
-    return struct.pack("=II", 1, 0) + fb.text(host, 256) + struct.pack("=I", port) + fb.text("127.0.0.1", 256) + struct.pack("=I", 1)
+    return (
+        struct.pack("=II", 1, 0)
+        + fb.text(host, 256)
+        + struct.pack("=I", port)
+        + fb.text("127.0.0.1", 256)
+        + struct.pack("=I", 1)
+    )
 
 
 def ask_open(w, host, port):
@@ -143,7 +181,9 @@ def keep_open(w, host, port):
 
 
 def ask(w, line):
-    raw = fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, len(line)) + line.encode() + b"\0"
+    raw = (
+        fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, len(line)) + line.encode() + b"\0"
+    )
     w.pair.send(raw)
 
 

@@ -18,5 +18,7 @@ def make(path=None):
 def accepted(callers):
     """internal_keys: of a configuration; callers are (name, key, [operation])."""
     return "internal_keys:\n" + "".join(
-        f"  - {{name: {name}, sha256: \"{hashlib.sha256(key.encode()).hexdigest()}\", operations: [{', '.join(operations)}]}}\n"
-        for name, key, operations in callers)
+        f'  - {{name: {name}, sha256: "{hashlib.sha256(key.encode()).hexdigest()}", operations: '
+        f"[{', '.join(operations)}]}}\n"
+        for name, key, operations in callers
+    )

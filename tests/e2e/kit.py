@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What end-to-end tests share: starting the real programs on free ports, waiting, cleaning up.
 
-The programs are taken from $SMPL_BIN (default: build/release/bin of this tree). Everything a test starts it stops by its
-own pid; nothing is looked up by name. Times here bound how long a hanging program can hold up the suite; no test
-measures speed. A test waits for what it wants (wait_until), or counts; it never sleeps and then hopes.
+The programs are taken from $SMPL_BIN (default: build/release/bin of this tree). Everything a test starts it
+stops by its own pid; nothing is looked up by name. Times here bound how long a hanging program can hold up
+the suite; no test measures speed. A test waits for what it wants (wait_until), or counts; it never sleeps and
+then hopes.
 """
 
 import ctypes
@@ -29,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
 SANITIZED = "asan" in str(BIN)
 COUNTED = "coverage" in str(BIN)  # by ./dev coverage
-# Seconds that anything may take before it counts as hanging: for a processor shared with others, a fifth as fast as ours.
-# SMPL_PATIENCE multiplies it.
+# Seconds that anything may take before it counts as hanging: for a processor shared with others, a fifth as
+# fast as ours. SMPL_PATIENCE multiplies it.
 PATIENCE = (300.0 if SANITIZED or COUNTED else 150.0) * float(os.environ.get("SMPL_PATIENCE", "1"))
 
 
@@ -60,14 +61,18 @@ def wait_until(condition, what, timeout=PATIENCE, step=0.02):
 
 
 def whole_lines(path):
-    """The lines of a file that a running program writes, as text: one that is not at its end yet is left for the next look."""
+    """The lines of a file that a running program writes, as text: one that is not at its end yet is left for
+    the next look."""
     text = Path(path).read_text(errors="replace")
-    return text[:text.rfind("\n") + 1].splitlines()
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def json_lines(path, containing=""):
-    """What the whole lines of a file say that have this text in them; none where the file is not there yet."""
-    return [json.loads(line) for line in whole_lines(path) if containing in line] if Path(path).exists() else []
+    """What the whole lines of a file say that have this text in them; none where the file is not there
+    yet."""
+    return (
+        [json.loads(line) for line in whole_lines(path) if containing in line] if Path(path).exists() else []
+    )
 
 
 @functools.cache
@@ -80,14 +85,14 @@ def slowness():
 
 
 def ample(seconds):
-    """A configured limit in whole seconds that whoever does things right keeps on this machine, where so many are ample on a quiet
-    one."""
+    """A configured limit in whole seconds that whoever does things right keeps on this machine, where so many
+    are ample on a quiet one."""
     return math.ceil(seconds * slowness())
 
 
 def wait_still(value, what, still=1.0, timeout=PATIENCE):
-    """Waits until value() has not changed for a while, and returns it. What comes after must hold of any value: on a machine that
-    pauses, it may still change."""
+    """Waits until value() has not changed for a while, and returns it. What comes after must hold of any
+    value: on a machine that pauses, it may still change."""
     seen, since, end = value(), time.monotonic(), time.monotonic() + timeout
     while time.monotonic() - since < still:
         assert time.monotonic() < end, f"waited {timeout:.0f} s in vain: {what}; it is {seen}"
@@ -151,8 +156,8 @@ def run(*argv, timeout=PATIENCE, **kw):
 
 
 class Program:
-    """A running program of ours (or a client). Standard error is collected line by line; standard output too: whoever looks at them
-    sees all that the program has written by then."""
+    """A running program of ours (or a client). Standard error is collected line by line; standard output too:
+    whoever looks at them sees all that the program has written by then."""
 
     rogue = False  # its workers are told to misbehave
 
@@ -164,8 +169,15 @@ class Program:
         full_env = dict(os.environ, NO_COLOR="1")
         full_env.update(env or {})
         self.process = subprocess.Popen(
-            self.argv, cwd=cwd, env=full_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True, pass_fds=pass_fds)
+            self.argv,
+            cwd=cwd,
+            env=full_env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
         self.streams = {"err": self.process.stderr, "out": self.process.stdout}
         self.readers = []
         for name in self.streams:
@@ -219,7 +231,8 @@ class Program:
         return "\n".join(self.out)
 
     def wait_line(self, pattern, timeout=PATIENCE, stream="err", start=0):
-        """Waits for a line that matches the regular expression, from line number start on; returns the line."""
+        """Waits for a line that matches the regular expression, from line number start on; returns the
+        line."""
         lines = self.lines[stream]
         end = time.monotonic() + timeout
         with self.changed:
@@ -230,8 +243,10 @@ class Program:
                 left = end - time.monotonic()
                 dead = self.process.poll() is not None and not any(t.is_alive() for t in self.readers)
                 assert left > 0 and not dead, (
-                    f"{self.name}: no line like /{pattern}/ ({'ended with %s' % self.process.poll() if dead else 'still running'});"
-                    f" stderr:\n{self.stderr}\nstdout:\n{self.stdout}")
+                    f"{self.name}: no line like /{pattern}/ "
+                    f"({'ended with %s' % self.process.poll() if dead else 'still running'});"
+                    f" stderr:\n{self.stderr}\nstdout:\n{self.stdout}"
+                )
                 self.changed.wait(min(left, 0.2))
 
     def wait_ready(self, timeout=PATIENCE):
@@ -249,7 +264,9 @@ class Program:
         status = self.process.wait(timeout)
         for t in self.readers:
             t.join(PATIENCE)
-            assert not t.is_alive(), f"{self.name} has ended, and something that it started holds its output open"
+            assert (
+                not t.is_alive()
+            ), f"{self.name} has ended, and something that it started holds its output open"
         return status
 
     def stop(self, timeout=PATIENCE):
@@ -359,7 +376,7 @@ class HttpServer:
 
 
 def libssh_version():
-    """"0.10.6": what the library says of itself."""
+    """ "0.10.6": what the library says of itself."""
     library = ctypes.CDLL("libssh.so.4")
     library.ssh_version.restype = ctypes.c_char_p
     return library.ssh_version(0).decode().split("/")[0]

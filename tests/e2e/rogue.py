@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds no test: the attacker who has taken a worker over. The worker is tests/rogue's, the product's but for doing what its
-client tells it, behind the product's own walls; the broker is the product's. What is said here to the broker is said by that
-worker on its end of the pair."""
+"""Holds no test: the attacker who has taken a worker over. The worker is tests/rogue's, the product's but for
+doing what its client tells it, behind the product's own walls; the broker is the product's. What is said here
+to the broker is said by that worker on its end of the pair."""
 
 import queue
 import shutil
@@ -27,7 +27,8 @@ def executable(kind="filtered"):
 
 
 class RogueWorld(World):
-    """A bastion all of whose workers can be told to misbehave. Until they are, they do what the product's do."""
+    """A bastion all of whose workers can be told to misbehave. Until they are, they do what the product's
+    do."""
 
     def __init__(self, work, spawn, kind="filtered", **kw):
         super().__init__(work, spawn, start=False, **kw)
@@ -37,7 +38,10 @@ class RogueWorld(World):
         shutil.copy(executable(kind), folder / "smpl-bastion-worker")
         kit.keygen(work / "ops", comment="ops")
         # The launcher's filter is inherited; who asks what stands behind all filters is without that one too.
-        unsealed = {"LD_PRELOAD": str(kit.BIN.parent / "tests" / "rogue" / "acts.so"), "SMPL_UNSEALED": "smpl-launcher"}
+        unsealed = {
+            "LD_PRELOAD": str(kit.BIN.parent / "tests" / "rogue" / "acts.so"),
+            "SMPL_UNSEALED": "smpl-launcher",
+        }
         env = unsealed if kind == "unfiltered" and not kit.SANITIZED else {}
         self.bastion = self.spawn(folder / "smpl-bastion", "-v", "-c", "bastion.yaml", env=env).wait_ready()
         self.bastion.rogue = True
@@ -71,7 +75,9 @@ class Rogue(Contract):
         wire = Wire(world.ssh_port, source=source)
         wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.transport = Transport(wire)
-        self.transport.banner_timeout = self.transport.handshake_timeout = self.transport.auth_timeout = kit.PATIENCE
+        self.transport.banner_timeout = (
+            self.transport.handshake_timeout
+        ) = self.transport.auth_timeout = kit.PATIENCE
         self.transport.start_client(timeout=kit.PATIENCE)
         if signed_in:
             self.transport.auth_publickey("dev", paramiko.Ed25519Key.from_private_key_file(str(world.key)))
@@ -88,9 +94,13 @@ class Rogue(Contract):
         command = "rogue " + command
         try:
             if self.signed_in:
-                self.transport._send_message(message(b"\x5a", "direct-tcpip", 4000, 1 << 20, 1 << 15, command, 1, "rogue", 1))
+                self.transport._send_message(
+                    message(b"\x5a", "direct-tcpip", 4000, 1 << 20, 1 << 15, command, 1, "rogue", 1)
+                )
             else:
-                self.transport._send_message(message(b"\x32", "dev", "ssh-connection", "password", False, command))
+                self.transport._send_message(
+                    message(b"\x32", "dev", "ssh-connection", "password", False, command)
+                )
         except (OSError, EOFError, paramiko.SSHException):
             return GONE
         end = time.monotonic() + kit.PATIENCE
@@ -113,7 +123,10 @@ class Rogue(Contract):
     def sign_many(self, times):
         """As sign, so often at once; whether each was given."""
         self.put(self.packet(fb.SIGN, struct.pack("=II", 0, 32) + bytes(32)), times=times)
-        return [kind == fb.SIGNED and struct.unpack_from("=I", body)[0] != 0 for kind, body in (self.receive() for _ in range(times))]
+        return [
+            kind == fb.SIGNED and struct.unpack_from("=I", body)[0] != 0
+            for kind, body in (self.receive() for _ in range(times))
+        ]
 
     def receive(self, ms=100_000):
         words = self.tell(f"hear {ms}")
@@ -122,7 +135,7 @@ class Rogue(Contract):
         fd, packet = words.split()
         packet = bytes.fromhex(packet)
         self.fd = int(fd)
-        return fb.HEADER.unpack_from(packet)[1], packet[fb.HEADER.size:]
+        return fb.HEADER.unpack_from(packet)[1], packet[fb.HEADER.size :]
 
     def ended(self):
         """Until the client has been cut."""
@@ -148,8 +161,16 @@ class Key:
 
     def request(self, session_hash, user="dev", key=None):
         s = fb.ssh_string
-        return (s(session_hash) + b"\x32" + s(user.encode()) + s(b"ssh-connection") + s(b"publickey") + b"\x01"
-                + s(b"ssh-ed25519") + s(key or self.blob))
+        return (
+            s(session_hash)
+            + b"\x32"
+            + s(user.encode())
+            + s(b"ssh-connection")
+            + s(b"publickey")
+            + b"\x01"
+            + s(b"ssh-ed25519")
+            + s(key or self.blob)
+        )
 
     def sign(self, data):
         signature = self.key.sign_ssh_data(data)

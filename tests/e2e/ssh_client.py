@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds no test: an SSH client that can be told to misbehave (paramiko, with the library's good manners taken off), and
-targets that do."""
+"""Holds no test: an SSH client that can be told to misbehave (paramiko, with the library's good manners taken
+off), and targets that do."""
 
 import logging
 import socket
@@ -42,7 +42,9 @@ class Client:
     def __init__(self, world, receive_buffer=None, user="dev", **options):
         self.wire = Wire(world.ssh_port, receive_buffer)
         self.transport = paramiko.Transport(self.wire, **options)
-        self.transport.banner_timeout = self.transport.handshake_timeout = self.transport.auth_timeout = kit.PATIENCE
+        self.transport.banner_timeout = (
+            self.transport.handshake_timeout
+        ) = self.transport.auth_timeout = kit.PATIENCE
         self.transport.start_client(timeout=kit.PATIENCE)
         self.transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key_file(str(world.work / user)))
 
@@ -61,7 +63,9 @@ class Client:
         m.add_int(port)
         m.add_string("127.0.0.1")
         m.add_int(1)
-        self.transport.channels_seen[number] = True  # what comes for it is passed over, not the end of the session
+        self.transport.channels_seen[
+            number
+        ] = True  # what comes for it is passed over, not the end of the session
         self.transport._send_user_message(m)
 
     def send_beyond_the_window(self, channel, data):
@@ -86,8 +90,8 @@ class Client:
 
 
 class Target:
-    """A TCP server on an address of the private network; handler(connection) runs in a thread each. It stays reachable in
-    `connections`, whatever the handler does with it."""
+    """A TCP server on an address of the private network; handler(connection) runs in a thread each. It stays
+    reachable in `connections`, whatever the handler does with it."""
 
     def __init__(self, address, handler, receive_buffer=None, port=0):
         self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -118,8 +122,8 @@ class Target:
             pass
 
     def close(self):
-        """Nothing of it goes on waiting: a thread that still waits in accept() for a descriptor that is closed, and whose
-        number the next listener gets, would take that one's connections."""
+        """Nothing of it goes on waiting: a thread that still waits in accept() for a descriptor that is
+        closed, and whose number the next listener gets, would take that one's connections."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.thread.join(kit.PATIENCE)
         self.listener.close()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listeners that a service manager opened (LISTEN_FDS) are taken instead of new ones: no connection is refused while a service starts."""
+"""Listeners that a service manager opened (LISTEN_FDS) are taken instead of new ones: no connection is
+refused while a service starts."""
 
 import re
 import socket
@@ -24,7 +25,9 @@ def test_a_listener_that_was_handed_over_is_taken(work, spawn, name):
         port = listener.getsockname()[1]
         old = re.search(rf'"{HERE[name]}:(\d+)"', text)[1]
         argv[-1].write_text(text.replace(f"{HERE[name]}:{old}", f"{HERE[name]}:{port}"))
-        early = socket.create_connection((HERE[name], port), kit.PATIENCE, ("127.42.0.9", 0))  # before the program is there
+        early = socket.create_connection(
+            (HERE[name], port), kit.PATIENCE, ("127.42.0.9", 0)
+        )  # before the program is there
         early.settimeout(kit.PATIENCE)
         fd = listener.fileno()
         program = spawn("bash", "-c", f"exec 3<&{fd}; {START}", "bash", *argv, pass_fds=(fd,)).wait_ready()
@@ -44,7 +47,13 @@ def test_what_was_meant_for_another_process_or_address_is_left_alone(work, spawn
         listener.bind(("127.42.0.9", 0))
         listener.listen(1)
         fd = listener.fileno()
-        for start in (START, 'export LISTEN_PID=1 LISTEN_FDS=1; exec "$@"', 'export LISTEN_PID=$$ LISTEN_FDS=x; exec "$@"'):
-            program = spawn("bash", "-c", f"exec 3<&{fd}; {start}", "bash", *argv, pass_fds=(fd,)).wait_ready()
+        for start in (
+            START,
+            'export LISTEN_PID=1 LISTEN_FDS=1; exec "$@"',
+            'export LISTEN_PID=$$ LISTEN_FDS=x; exec "$@"',
+        ):
+            program = spawn(
+                "bash", "-c", f"exec 3<&{fd}; {start}", "bash", *argv, pass_fds=(fd,)
+            ).wait_ready()
             assert "127.42.0.1" in program.stderr
             assert program.stop() == 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that are kept ready: what they answer is what a read of the database would answer, whoever has written to it."""
+"""Answers that are kept ready: what they answer is what a read of the database would answer, whoever has
+written to it."""
 
 import http.client
 import os
@@ -22,13 +23,16 @@ SECOND = {"config": (".1.11:", ".1.14:"), "flags": (".1.12:", ".1.15:")}
 def second_instance(product, service):
     """Another process on the same database file; a function that calls it as a customer."""
     old, new = SECOND[service]
-    (product.work / "second.yaml").write_text((product.work / f"{service}.yaml").read_text().replace(old, new))
+    (product.work / "second.yaml").write_text(
+        (product.work / f"{service}.yaml").read_text().replace(old, new)
+    )
     program = product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
     return program, f"127.20{new.rstrip(':')}"
 
 
 def fetch(product, address, path, key, *argv):
-    """Status line, headers and body as they came, without what differs by design: the date and the request's id."""
+    """Status line, headers and body as they came, without what differs by design: the date and the request's
+    id."""
     status, text = product.curl(address, path, "-i", "-H", f"Authorization: Bearer {key}", *argv)
     assert status != 0, text
     assert "X-Request-Id: " in text
@@ -47,14 +51,53 @@ def test_a_kept_answer_is_byte_for_byte_what_was_made_of_the_database(work, spaw
     product = services(work, spawn)
     customer = Customer(product)
     for i in range(3):
-        assert customer("POST", "config", "/configs", config(f"c{i}", items={"n": {"value": 0.1 + i, "type": "NUMBER"}},
-                                                             description="Ä \u2028 \" \\ /", environments={"prod": {"n": 1e300}})).status == 201
-        assert customer("POST", "flags", "/flags", flag(f"f{i}", environments={"prod": {"enabled": True, "rules": [
-            {"logic": {"==": [{"var": "user.plan"}, "pro"]}, "value": True}]}})).status == 201
+        assert (
+            customer(
+                "POST",
+                "config",
+                "/configs",
+                config(
+                    f"c{i}",
+                    items={"n": {"value": 0.1 + i, "type": "NUMBER"}},
+                    description='Ä \u2028 " \\ /',
+                    environments={"prod": {"n": 1e300}},
+                ),
+            ).status
+            == 201
+        )
+        assert (
+            customer(
+                "POST",
+                "flags",
+                "/flags",
+                flag(
+                    f"f{i}",
+                    environments={
+                        "prod": {
+                            "enabled": True,
+                            "rules": [{"logic": {"==": [{"var": "user.plan"}, "pro"]}, "value": True}],
+                        }
+                    },
+                ),
+            ).status
+            == 201
+        )
     ways = [[], ["-H", "Accept: application/json"], ["-I"], ["--http1.0"]]
-    lists = ["", "?meta[total]=true", "?sort=-name&page[size]=2", "?page[number]=2&page[size]=1", "?filter[search]=C1", "?filter[managed]=false"]
-    paths = {"config": [f"/configs{q}" for q in lists] + ["/configs/c1", "/configs/c%31", "/configs/common"],
-             "flags": [f"/flags{q}" for q in lists + ["?filter[type]=BOOLEAN", "?filter[references_context_type]=user"]] + ["/flags/f1"]}
+    lists = [
+        "",
+        "?meta[total]=true",
+        "?sort=-name&page[size]=2",
+        "?page[number]=2&page[size]=1",
+        "?filter[search]=C1",
+        "?filter[managed]=false",
+    ]
+    paths = {
+        "config": [f"/configs{q}" for q in lists] + ["/configs/c1", "/configs/c%31", "/configs/common"],
+        "flags": [
+            f"/flags{q}" for q in lists + ["?filter[type]=BOOLEAN", "?filter[references_context_type]=user"]
+        ]
+        + ["/flags/f1"],
+    }
     for service, host in (("config", 11), ("flags", 12)):
         program, other = second_instance(product, service)
         used, asked = number(product, service, "smpl_app_answers_used_total"), 0
@@ -66,9 +109,14 @@ def test_a_kept_answer_is_byte_for_byte_what_was_made_of_the_database(work, spaw
                 assert made[0] == 200 and first == made and kept == made, path
                 asked += 1
         assert number(product, service, "smpl_app_answers_used_total") >= used + asked
-        for path in (f"/api/v1/{service.rstrip('s')}s/none", f"/api/v1/{service.rstrip('s')}s?sort=none"):  # refusals are made anew
+        for path in (
+            f"/api/v1/{service.rstrip('s')}s/none",
+            f"/api/v1/{service.rstrip('s')}s?sort=none",
+        ):  # refusals are made anew
             before = number(product, service, "smpl_app_answers_used_total")
-            assert fetch(product, f"127.20.1.{host}", path, customer.key) == fetch(product, f"127.20.1.{host}", path, customer.key)
+            assert fetch(product, f"127.20.1.{host}", path, customer.key) == fetch(
+                product, f"127.20.1.{host}", path, customer.key
+            )
             assert number(product, service, "smpl_app_answers_used_total") == before
         program.stop()
 
@@ -99,12 +147,23 @@ class Pair:
 
     def ask(self, address, method, path, document=None):
         if address not in self.connections:
-            self.connections[address] = http.client.HTTPConnection(address, self.product.http, timeout=kit.PATIENCE, source_address=("127.20.0.9", 0))
-        return call(self.product, "config", method, f"/api/v1{path}", document, key=self.customer.key, connection=self.connections[address])
+            self.connections[address] = http.client.HTTPConnection(
+                address, self.product.http, timeout=kit.PATIENCE, source_address=("127.20.0.9", 0)
+            )
+        return call(
+            self.product,
+            "config",
+            method,
+            f"/api/v1{path}",
+            document,
+            key=self.customer.key,
+            connection=self.connections[address],
+        )
 
 
 def test_each_instance_answers_with_what_either_has_acknowledged(work, spawn):
-    """A random walk: writes at one or the other, or by sqlite3 itself, and every read must say what a dictionary says."""
+    """A random walk: writes at one or the other, or by sqlite3 itself, and every read must say what a
+    dictionary says."""
     pair, rng, said = Pair(work, spawn), random.Random(6), {"common": "Common"}
     for step in range(2000 if FULL else 250):
         address, id = rng.choice(pair.addresses), f"c{rng.randrange(4)}"
@@ -135,8 +194,8 @@ def test_each_instance_answers_with_what_either_has_acknowledged(work, spawn):
 
 
 def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn):
-    """Writers at one instance, readers at both, and the writers' instance is killed again and again: versions never go back, and
-    never stay behind what was acknowledged before the read began."""
+    """Writers at one instance, readers at both, and the writers' instance is killed again and again: versions
+    never go back, and never stay behind what was acknowledged before the read began."""
     pair = Pair(work, spawn)
     acknowledged, failures, ending = [0], [], threading.Event()
     assert pair.ask(pair.addresses[0], "POST", "/configs", config("v", name="0")).status == 201
@@ -146,17 +205,30 @@ def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn)
         while not ending.is_set():
             version += 1
             try:
-                reply = call(pair.product, "config", "PUT", "/api/v1/configs/v", config(name=str(version)), key=pair.customer.key)
+                reply = call(
+                    pair.product,
+                    "config",
+                    "PUT",
+                    "/api/v1/configs/v",
+                    config(name=str(version)),
+                    key=pair.customer.key,
+                )
                 if reply.status == 200:
                     acknowledged[0] = version
-            except (OSError, http.client.HTTPException, ValueError):  # killed: what was under way may be there or not
+            except (
+                OSError,
+                http.client.HTTPException,
+                ValueError,
+            ):  # killed: what was under way may be there or not
                 ending.wait(0.02)
 
     def read(address):
         seen, reads = 0, 0
         while not ending.is_set():
             least = acknowledged[0]
-            status, text = pair.product.curl(address, "/api/v1/configs/v", "-H", f"Authorization: Bearer {pair.customer.key}")
+            status, text = pair.product.curl(
+                address, "/api/v1/configs/v", "-H", f"Authorization: Bearer {pair.customer.key}"
+            )
             if status != 200:
                 continue
             version = int(re.search(r'"name":"(\d+)"', text).group(1))
@@ -166,7 +238,9 @@ def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn)
         if reads == 0:
             failures.append(f"{address} was never read")
 
-    threads = [threading.Thread(target=write)] + [threading.Thread(target=read, args=(a,)) for a in pair.addresses]
+    threads = [threading.Thread(target=write)] + [
+        threading.Thread(target=read, args=(a,)) for a in pair.addresses
+    ]
     for t in threads:
         t.start()
     try:
@@ -184,7 +258,9 @@ def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn)
 
 def big(customer, id="big", size=900000):
     """A config that takes too long to read for the loop; what POST said of it."""
-    reply = customer("POST", "config", "/configs", config(id, items={"a": {"value": "x" * size, "type": "STRING"}}))
+    reply = customer(
+        "POST", "config", "/configs", config(id, items={"a": {"value": "x" * size, "type": "STRING"}})
+    )
     assert reply.status == 201
     return reply
 
@@ -196,16 +272,29 @@ def test_a_long_read_is_answered_as_a_short_one_is(work, spawn):
     for path in ("/configs/big", "/configs?sort=key"):
         replies = [customer("GET", "config", path) for _ in range(3)]
         assert all(r.status == 200 and r.text == replies[0].text for r in replies)
-        assert made.json["data"] in (replies[0].json["data"], replies[0].json["data"][0] if "?" in path else None)
-    assert customer("GET", "config", "/configs/none").error["detail"] == "there is no config 'none' in this account"
+        assert made.json["data"] in (
+            replies[0].json["data"],
+            replies[0].json["data"][0] if "?" in path else None,
+        )
+    assert (
+        customer("GET", "config", "/configs/none").error["detail"]
+        == "there is no config 'none' in this account"
+    )
     # clients that go away while theirs is being made
-    gone = [http.client.HTTPConnection("127.20.1.11", product.http, source_address=("127.20.0.9", 0)) for _ in range(20)]
+    gone = [
+        http.client.HTTPConnection("127.20.1.11", product.http, source_address=("127.20.0.9", 0))
+        for _ in range(20)
+    ]
     for i, connection in enumerate(gone):
-        connection.request("GET", f"/api/v1/configs/big?n={i}", headers={"Authorization": f"Bearer {customer.key}"})
+        connection.request(
+            "GET", f"/api/v1/configs/big?n={i}", headers={"Authorization": f"Bearer {customer.key}"}
+        )
     for connection in gone:
         connection.close()
     assert customer("GET", "config", "/configs/big").text == customer("GET", "config", "/configs/big").text
-    kit.wait_until(lambda: number(product, "config", "smpl_app_reads_waiting") == 0, "what nobody waits for is over too")
+    kit.wait_until(
+        lambda: number(product, "config", "smpl_app_reads_waiting") == 0, "what nobody waits for is over too"
+    )
 
 
 WAITING = 1024  # PRODUCT_READS_MAX
@@ -218,10 +307,16 @@ def test_so_many_long_reads_wait_and_no_more(work, spawn):
     big(customer, size=200000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    connections = [socket.create_connection(("127.20.1.11", product.http), source_address=("127.20.0.9", 0)) for _ in range(WAITING + 100)]
+    connections = [
+        socket.create_connection(("127.20.1.11", product.http), source_address=("127.20.0.9", 0))
+        for _ in range(WAITING + 100)
+    ]
     # each asks for another thing, or one answer would do for all of them
-    requests = [f"HEAD /api/v1/configs/big?n={i} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n\r\n".encode()
-                for i in range(len(connections))]
+    requests = [
+        f"HEAD /api/v1/configs/big?n={i} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {customer.key}\r\n"
+        "\r\n".encode()
+        for i in range(len(connections))
+    ]
     program = product.programs["config"]
     try:
         program.signal(19)

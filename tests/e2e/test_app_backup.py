@@ -31,7 +31,14 @@ def product(work, spawn):
 
 
 def tool(work, *argv, **kw):
-    return subprocess.run([kit.binary("smpl-app"), *map(str, argv)], cwd=work, capture_output=True, text=True, timeout=kit.PATIENCE, **kw)
+    return subprocess.run(
+        [kit.binary("smpl-app"), *map(str, argv)],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=kit.PATIENCE,
+        **kw,
+    )
 
 
 def done(work, *argv):
@@ -91,16 +98,22 @@ def test_a_backup_under_writes_is_the_state_of_one_moment(product, work):
 def test_a_backup_replaces_only_an_earlier_one_and_only_when_told_to(product, work):
     (work / "copy").write_text("precious")
     assert "copy: there already; --force replaces it" in refused(work, "backup", "-c", "config.yaml", "copy")
-    assert "not a backup of the config service" in refused(work, "backup", "-c", "config.yaml", "--force", "copy")
+    assert "not a backup of the config service" in refused(
+        work, "backup", "-c", "config.yaml", "--force", "copy"
+    )
     assert (work / "copy").read_text() == "precious"
     (work / "copy").unlink()
     done(work, "backup", "-c", "config.yaml", "copy")
     done(work, "backup", "-c", "config.yaml", "--force", "copy")
     assert rows(work / "copy") == []
     for name in ("config.yaml", "accounts.db", "elsewhere/revoked"):
-        assert "not a backup of the config service" in refused(work, "backup", "-c", "config.yaml", "--force", name)
+        assert "not a backup of the config service" in refused(
+            work, "backup", "-c", "config.yaml", "--force", name
+        )
     (work / "copy.lock").touch()  # as beside the database of another installation
-    assert "a service's database, not a backup" in refused(work, "backup", "-c", "config.yaml", "--force", "copy")
+    assert "a service's database, not a backup" in refused(
+        work, "backup", "-c", "config.yaml", "--force", "copy"
+    )
     (work / "copy.lock").unlink()
     nameless = tool(work, "backup", "-c", "config.yaml", "")
     assert nameless.returncode == 2 and "an empty name after backup" in nameless.stderr, nameless
@@ -161,7 +174,12 @@ def test_a_restored_sister_has_the_backups_state_and_is_told_what_it_misses(prod
 
 def test_no_instance_may_run_during_a_restore(product, work):
     done(work, "backup", "-c", "config.yaml", "copy")
-    text = (work / "config.yaml").read_text().replace("127.10.1.11:", "127.10.1.21:").replace("127.20.1.11:", "127.20.1.21:")
+    text = (
+        (work / "config.yaml")
+        .read_text()
+        .replace("127.10.1.11:", "127.10.1.21:")
+        .replace("127.20.1.11:", "127.20.1.21:")
+    )
     (work / "second.yaml").write_text(text)
     second = product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
     for program in (product.programs["config"], second):
@@ -170,6 +188,7 @@ def test_no_instance_may_run_during_a_restore(product, work):
         program.kill9()
     lock = open(work / "config.db.lock")
     import fcntl
+
     fcntl.flock(lock, fcntl.LOCK_EX)
     start = tool(work, "-c", "config.yaml")
     assert start.returncode == 1 and "it is being restored" in start.stderr, start
@@ -187,21 +206,37 @@ def test_a_wrong_file_is_one_clear_error_and_changes_nothing(product, work):
     (work / "empty").write_bytes(b"")
     with sqlite3.connect(work / "foreign") as db:
         db.execute("CREATE TABLE t (a)")
-    newer = (work / "newer")
+    newer = work / "newer"
     newer.write_bytes((work / "config.copy").read_bytes())
     with sqlite3.connect(newer) as db:
         db.execute("PRAGMA user_version = 999")
     broken = bytearray((work / "config.copy").read_bytes())
-    broken[4096:4096 + 2000] = b"\xff" * 2000
+    broken[4096 : 4096 + 2000] = b"\xff" * 2000
     (work / "broken").write_bytes(broken)
-    cases = {"text": "not a database", "empty": "empty database", "foreign": "not of smpl-app", "newer": "newer smpl-app (schema 999",
-             "accounts.copy": "a database of the accounts service, not of the config service", "broken": "",
-             "missing": "No such file", "config.db": "that is the database itself", ".": "not a regular file"}
+    cases = {
+        "text": "not a database",
+        "empty": "empty database",
+        "foreign": "not of smpl-app",
+        "newer": "newer smpl-app (schema 999",
+        "accounts.copy": "a database of the accounts service, not of the config service",
+        "broken": "",
+        "missing": "No such file",
+        "config.db": "that is the database itself",
+        ".": "not a regular file",
+    }
     for name, why in cases.items():
         assert why in refused(work, "restore", "-c", "config.yaml", name), name
-    assert "only the account service" in refused(work, "restore", "-c", "config.yaml", "--trust-keys", "config.copy")
-    for argv in (["backup", "-c", "config.yaml"], ["backup", "out"], ["restore", "-c", "config.yaml"],
-                 ["restore", "-c", "config.yaml", "--force", "a"], ["backup", "-c", "config.yaml", "a", "b"], ["resend", "-c"]):
+    assert "only the account service" in refused(
+        work, "restore", "-c", "config.yaml", "--trust-keys", "config.copy"
+    )
+    for argv in (
+        ["backup", "-c", "config.yaml"],
+        ["backup", "out"],
+        ["restore", "-c", "config.yaml"],
+        ["restore", "-c", "config.yaml", "--force", "a"],
+        ["backup", "-c", "config.yaml", "a", "b"],
+        ["resend", "-c"],
+    ):
         assert tool(work, *argv).returncode == 2, argv
 
 
@@ -214,8 +249,12 @@ def test_a_database_that_is_lost_or_corrupt_is_replaced_and_what_was_there_is_ke
     journal = (work / "config.db-wal").read_bytes()
     (work / "config.db-wal").write_bytes(b"junk" * 100)
     text = done(work, "restore", "-c", "config.yaml", "copy")
-    aside = re.search(r"(config\.db\.before-\S+): what was there before, which could not be read", text).group(1)
-    assert (work / aside).read_bytes() == b"\xff" * 8192 and (work / f"{aside}-wal").read_bytes() == b"junk" * 100
+    aside = re.search(
+        r"(config\.db\.before-\S+): what was there before, which could not be read", text
+    ).group(1)
+    assert (work / aside).read_bytes() == b"\xff" * 8192 and (
+        work / f"{aside}-wal"
+    ).read_bytes() == b"junk" * 100
     assert rows(work / "config.db") == ["kept"]
     (work / "config.db").unlink()
     (work / "config.db-wal").write_bytes(journal)  # of another state: must not be taken for the new one's
@@ -226,7 +265,9 @@ def test_a_database_that_is_lost_or_corrupt_is_replaced_and_what_was_there_is_ke
 
 
 def new_key(customer, name):
-    reply = customer("POST", "accounts", "/api_keys", {"data": {"type": "api_key", "attributes": {"name": name}}})
+    reply = customer(
+        "POST", "accounts", "/api_keys", {"data": {"type": "api_key", "attributes": {"name": name}}}
+    )
     assert reply.status == 201, reply
     return reply.json["data"]["id"], reply.attributes["key"]
 
@@ -242,25 +283,38 @@ def test_a_key_revoked_after_the_backup_stays_revoked(product, work):
     done(work, "backup", "-c", "accounts.yaml", "copy")
     assert customer("POST", "accounts", f"/api_keys/{revoked[0]}/actions/revoke").status == 200
     assert customer("DELETE", "accounts", f"/api_keys/{deleted[0]}").status == 204
-    assert call(product, "accounts", "DELETE", f"/internal/v1/accounts/{gone.id}", internal=True).status == 204
+    assert (
+        call(product, "accounts", "DELETE", f"/internal/v1/accounts/{gone.id}", internal=True).status == 204
+    )
     lines = (work / "elsewhere" / "revoked").read_text().splitlines()
-    assert [line.split()[2:] for line in lines[1:]] == [["key", revoked[0]], ["key", deleted[0]], ["account", gone.id]]
+    assert [line.split()[2:] for line in lines[1:]] == [
+        ["key", revoked[0]],
+        ["key", deleted[0]],
+        ["account", gone.id],
+    ]
     assert stat.S_IMODE((work / "elsewhere" / "revoked").stat().st_mode) == 0o600
     product.programs["accounts"].kill9()
-    assert "revocations since the backup: 3 keys and accounts" in done(work, "restore", "-c", "accounts.yaml", "copy")
+    assert "revocations since the backup: 3 keys and accounts" in done(
+        work, "restore", "-c", "accounts.yaml", "copy"
+    )
     product.start("accounts")
     assert works(product, customer.key) and works(product, customer.key, "config")
     for key in (revoked[1], deleted[1], gone.key):
         assert not works(product, key)
-    kit.wait_until(lambda: call(product, "config", "GET", f"/internal/v1/accounts/{gone.id}", internal=True).status == 404,
-                   "the sisters stay told")
+    kit.wait_until(
+        lambda: call(product, "config", "GET", f"/internal/v1/accounts/{gone.id}", internal=True).status
+        == 404,
+        "the sisters stay told",
+    )
     another = new_key(customer, "another")  # lines go on where they ended
     assert customer("DELETE", "accounts", f"/api_keys/{another[0]}").status == 204
     assert (work / "elsewhere" / "revoked").read_text().splitlines()[-1].split()[::3] == ["4", another[0]]
 
 
 @pytest.mark.parametrize("how", ["missing", "another", "behind", "unnamed"])
-def test_without_its_revocations_a_restore_disables_the_backups_keys_until_they_are_trusted(product, work, how):
+def test_without_its_revocations_a_restore_disables_the_backups_keys_until_they_are_trusted(
+    product, work, how
+):
     customer = Customer(product)
     old = new_key(customer, "old")
     assert customer("DELETE", "accounts", f"/api_keys/{old[0]}").status == 204
@@ -272,7 +326,9 @@ def test_without_its_revocations_a_restore_disables_the_backups_keys_until_they_
     if how == "missing":
         file.unlink()
     elif how == "another":
-        file.write_text(lines[0].replace(lines[0].split()[-1], "11111111-2222-4333-8444-555555555555") + lines[1])
+        file.write_text(
+            lines[0].replace(lines[0].split()[-1], "11111111-2222-4333-8444-555555555555") + lines[1]
+        )
     elif how == "behind":
         file.write_text(lines[0])
     else:
@@ -286,10 +342,19 @@ def test_without_its_revocations_a_restore_disables_the_backups_keys_until_they_
     product.start("accounts")
     assert not works(product, customer.key)
     assert "1 API keys are disabled" in tool(work, "check", "-c", "accounts.yaml").stdout
-    assert "1 API keys are disabled" in call(product, "accounts", "GET", "/internal/v1/ready", internal=True).text
+    assert (
+        "1 API keys are disabled"
+        in call(product, "accounts", "GET", "/internal/v1/ready", internal=True).text
+    )
     assert "smpl_app_keys_disabled 1\n" in product.curl("127.10.1.10", "/internal/v1/metrics")[1]
-    fresh = call(product, "accounts", "POST", f"/internal/v1/accounts/{customer.id}/api_keys",
-                 {"data": {"type": "api_key", "attributes": {"name": "fresh"}}}, internal=True)
+    fresh = call(
+        product,
+        "accounts",
+        "POST",
+        f"/internal/v1/accounts/{customer.id}/api_keys",
+        {"data": {"type": "api_key", "attributes": {"name": "fresh"}}},
+        internal=True,
+    )
     assert works(product, fresh.attributes["key"])
     assert done(work, "restore", "-c", "accounts.yaml", "--trust-keys") == "1 API keys are enabled again\n"
     assert works(product, customer.key)
@@ -327,12 +392,21 @@ def test_a_revocation_takes_effect_although_its_file_cannot_be_written_and_its_l
     with (work / "hidden").open("a") as f:
         f.write("7 2026-01-01T00:00:00.000Z ke")  # torn by a crash
     (work / "hidden").rename(file)
-    kit.wait_until(lambda: any(line.endswith(key[0]) for line in file.read_text().splitlines()), "the line follows")
-    kit.wait_until(lambda: "smpl_app_revocations_unwritten 0\n" in product.curl("127.10.1.10", "/internal/v1/metrics")[1], "all is written")
+    kit.wait_until(
+        lambda: any(line.endswith(key[0]) for line in file.read_text().splitlines()), "the line follows"
+    )
+    kit.wait_until(
+        lambda: "smpl_app_revocations_unwritten 0\n"
+        in product.curl("127.10.1.10", "/internal/v1/metrics")[1],
+        "all is written",
+    )
     product.programs["accounts"].stop()
     file.unlink()  # lost: written anew from the database
     product.start("accounts")
-    kit.wait_until(lambda: any(line.endswith(key[0]) for line in file.read_text().splitlines()), "the line is there again")
+    kit.wait_until(
+        lambda: any(line.endswith(key[0]) for line in file.read_text().splitlines()),
+        "the line is there again",
+    )
 
 
 def test_an_account_database_put_back_by_hand_learns_what_was_revoked_since(product, work):
@@ -345,7 +419,10 @@ def test_an_account_database_put_back_by_hand_learns_what_was_revoked_since(prod
     (work / "accounts.db").write_bytes((work / "copy").read_bytes())
     program = product.start("accounts")
     assert not works(product, leaked[1]) and works(product, customer.key)
-    assert "the database is older than" in program.stderr and "1 keys and accounts are revoked again" in program.stderr
+    assert (
+        "the database is older than" in program.stderr
+        and "1 keys and accounts are revoked again" in program.stderr
+    )
 
 
 def test_resend_tells_a_sister_of_all_accounts_again(product, work):
@@ -356,7 +433,9 @@ def test_resend_tells_a_sister_of_all_accounts_again(product, work):
     product.start("flags")
     assert customer("GET", "flags", "/flags").status == 503
     assert "no sister nobody" in refused_resend(work, "nobody")
-    assert "told of 1 accounts again" in done(work, "resend", "-c", "accounts.yaml", "flags.internal.smplkit.local")
+    assert "told of 1 accounts again" in done(
+        work, "resend", "-c", "accounts.yaml", "flags.internal.smplkit.local"
+    )
     kit.wait_until(lambda: customer("GET", "flags", "/flags").status == 200, "it is told again")
     assert done(work, "resend", "-c", "accounts.yaml").count("told of 1 accounts again") == 2
     result = tool(work, "resend", "-c", "flags.yaml")
@@ -371,10 +450,20 @@ def refused_resend(work, name):
 
 def test_check_lists_accounts_that_only_sisters_know(product, work):
     lost = "d290f1ee-6c54-4b01-90e6-d701748f0851"
-    put = call(product, "config", "PUT", f"/internal/v1/accounts/{lost}",
-               {"data": {"type": "account", "attributes": {"name": "Lost", "key": "lost"}}}, internal=True)
+    put = call(
+        product,
+        "config",
+        "PUT",
+        f"/internal/v1/accounts/{lost}",
+        {"data": {"type": "account", "attributes": {"name": "Lost", "key": "lost"}}},
+        internal=True,
+    )
     assert put.status == 201
     product.programs["accounts"].stop()
     product.start("accounts")
-    line = f"warning: http://config.internal.smplkit.local knows 1 account that this database does not: {lost}"
-    kit.wait_until(lambda: line in tool(work, "check", "-c", "accounts.yaml").stdout, "the lists are compared")
+    line = (
+        f"warning: http://config.internal.smplkit.local knows 1 account that this database does not: {lost}"
+    )
+    kit.wait_until(
+        lambda: line in tool(work, "check", "-c", "accounts.yaml").stdout, "the lists are compared"
+    )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What web pages of other origins can do to a developer's open tunnel: nothing. Headless Chromium loads a page that tries, through
-a real tunnel and through the internal listener's own address; a link from a wiki to /docs works."""
+"""What web pages of other origins can do to a developer's open tunnel: nothing. Headless Chromium loads a
+page that tries, through a real tunnel and through the internal listener's own address; a link from a wiki to
+/docs works."""
 
 import http.server
 import re
@@ -60,12 +61,21 @@ def browser(work):
     options.binary_location = kit.tool("chromium")
     # The names of others lead here, and one has been bound anew to the tunnel's own address.
     rules = ", ".join(f"MAP {name} 127.0.0.1" for name in (EVIL, WIKI, REBOUND))
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                 "--disable-background-networking", "--disable-component-update", f"--host-resolver-rules={rules}",
-                 f"--user-data-dir={work}/chromium",
-                 # the browser's own wall between public pages and local addresses must not do our work
-                 "--disable-features=BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights,"
-                 "LocalNetworkAccessChecks,PrivateNetworkAccessRespectPreflightResults"):
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+        f"--host-resolver-rules={rules}",
+        f"--user-data-dir={work}/chromium",
+        # the browser's own wall between public pages and local addresses must not do our work
+        "--disable-features=BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights,"
+        "LocalNetworkAccessChecks,PrivateNetworkAccessRespectPreflightResults",
+    ):
         options.add_argument(flag)
     driver = webdriver.Chrome(service=Service(kit.tool("chromedriver")), options=options)
     driver.set_script_timeout(kit.PATIENCE)
@@ -96,20 +106,30 @@ const text = (path, options) => fetch(at + path, options).then(r => r.text());
 Promise.all([
   settle('fetch', text('/internal/v1/health')),
   settle('fetch with cookies', text('/openapi.json', {credentials: 'include'})),
-  settle('fetch put', text('/internal/v1/accounts/x', {method: 'PUT', headers: {'Content-Type': 'application/json'}, body: '{}'})),
-  settle('fetch simple post', text('/internal/v1/accounts/x', {method: 'POST', headers: {'Content-Type': 'text/plain'}, body: '{}'})),
-  settle('opaque post', fetch(at + '/internal/v1/accounts/opaque', {method: 'POST', mode: 'no-cors', body: '{}'}).then(r => r.type)),
+  settle('fetch put', text('/internal/v1/accounts/x',
+    {method: 'PUT', headers: {'Content-Type': 'application/json'}, body: '{}'})),
+  settle('fetch simple post', text('/internal/v1/accounts/x',
+    {method: 'POST', headers: {'Content-Type': 'text/plain'}, body: '{}'})),
+  settle('opaque post', fetch(at + '/internal/v1/accounts/opaque',
+    {method: 'POST', mode: 'no-cors', body: '{}'}).then(r => r.type)),
   settle('image', element('img', '/docs/favicon-32x32.png')),
   settle('script', element('script', '/docs/swagger-ui-bundle.js')),
   settle('style', element('link', '/docs/swagger-ui.css')),
-  settle('websocket', new Promise((good, bad) => { const w = new WebSocket(at.replace('http', 'ws') + '/internal/v1/health'); w.onopen = () => good('open'); w.onerror = bad; })),
-  settle('events', new Promise((good, bad) => { const e = new EventSource(at + '/internal/v1/health'); e.onopen = () => good('open'); e.onerror = () => { e.close(); bad(); }; })),
+  settle('websocket', new Promise((good, bad) => {
+    const w = new WebSocket(at.replace('http', 'ws') + '/internal/v1/health');
+    w.onopen = () => good('open'); w.onerror = bad;
+  })),
+  settle('events', new Promise((good, bad) => {
+    const e = new EventSource(at + '/internal/v1/health');
+    e.onopen = () => good('open'); e.onerror = () => { e.close(); bad(); };
+  })),
 ]).then(() => done(out));
 """
 
 
 def log_of(product):
     import json
+
     return [json.loads(line) for line in product.programs["config"].out]
 
 
@@ -124,7 +144,10 @@ def test_pages_of_other_origins_are_refused_through_an_open_tunnel(browser, site
         assert opaque in ("opaque", "refused") and set(got.values()) == {"refused"} and len(got) == 9, got
         # what sister services ask in between has a caller
         told = lambda: [line for line in log_of(product)[start:] if not line.get("caller")]
-        lines = kit.wait_until(lambda: any("accounts/opaque" in line["target"] for line in told()) and told(), "the log has the page's requests")
+        lines = kit.wait_until(
+            lambda: any("accounts/opaque" in line["target"] for line in told()) and told(),
+            "the log has the page's requests",
+        )
         # a preflight gets no permission, a websocket is malformed, everything else is cross-site
         assert all(l["verdict"] == "refused" for l in lines), lines
         assert {l["reason"] for l in lines} <= {"cross-site", "upgrade"}, lines
@@ -132,14 +155,18 @@ def test_pages_of_other_origins_are_refused_through_an_open_tunnel(browser, site
 
 def test_a_form_post_and_a_frame_of_another_origin_are_refused(browser, site, tunnel):
     port, product, _ = tunnel
-    site.pages["/form"] = (f'<form id=f method=post enctype=text/plain action="http://localhost:{port}/internal/v1/accounts/x">'
-                           '<input name=\'{"data":\' value=\'{}}\'></form>')
+    site.pages["/form"] = (
+        f'<form id=f method=post enctype=text/plain action="http://localhost:{port}/internal/v1/accounts/x">'
+        "<input name='{\"data\":' value='{}}'></form>"
+    )
     browser.get(f"http://{EVIL}:{site.port}/form")
     browser.execute_script("document.getElementById('f').submit()")
     kit.wait_until(lambda: "pages of another site" in browser.page_source, "the refusal is shown")
     site.pages["/frame"] = f'<iframe src="http://localhost:{port}/docs"></iframe>'
     browser.get(f"http://{EVIL}:{site.port}/frame")
-    line = kit.wait_until(lambda: [l for l in log_of(product) if l.get("target") == "/docs"], "the frame was asked for")[0]
+    line = kit.wait_until(
+        lambda: [l for l in log_of(product) if l.get("target") == "/docs"], "the frame was asked for"
+    )[0]
     assert line["reason"] == "cross-site" and line["status"] == 403
     assert [l for l in log_of(product) if l.get("method") == "POST"][0]["reason"] == "cross-site"
 
@@ -150,7 +177,9 @@ def test_a_name_bound_anew_to_the_tunnel_is_refused(browser, site, tunnel):
     browser.get(f"http://{REBOUND}:{port}/docs")
     assert "does not answer for that Host" in browser.page_source
     got = browser.execute_async_script(
-        "const done = arguments[0]; fetch('/internal/v1/health').then(r => r.status + ' ' + r.statusText).then(done, e => done('' + e))")
+        "const done = arguments[0]; fetch('/internal/v1/health').then(r => r.status + ' ' + "
+        "r.statusText).then(done, e => done('' + e))"
+    )
     assert got.startswith("421"), got
     assert {l["reason"] for l in log_of(product) if "rebound" not in l.get("target", "")} == {"host-unknown"}
 
@@ -161,28 +190,45 @@ def test_a_link_from_a_wiki_to_the_docs_works(browser, site, tunnel):
     browser.get(f"http://{WIKI}:{site.port}/wiki")
     browser.find_element("id", "docs").click()
     kit.wait_until(lambda: browser.title == "Smpl Config - Swagger UI", "the page opens")
-    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "and shows its operations")
+    kit.wait_until(
+        lambda: browser.find_elements("css selector", ".opblock-summary-control"), "and shows its operations"
+    )
     assert re.search(rf"http://localhost:{port}/docs", browser.current_url)
-    status = browser.execute_async_script("const done = arguments[0]; fetch('/internal/v1/health').then(r => done(r.status))")
+    status = browser.execute_async_script(
+        "const done = arguments[0]; fetch('/internal/v1/health').then(r => done(r.status))"
+    )
     assert status == 200
 
 
-STORED = "return JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
+STORED = (
+    "return JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
+)
 HAS = """const all = window.ui.authSelectors.authorized().toJS();
 return Object.fromEntries(Object.entries(all).map(([name, entry]) => [name, entry.value]))"""
 
 
 def open_docs(browser, port):
     browser.get(f"http://localhost:{port}/docs")
-    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the operations are shown")
+    kit.wait_until(
+        lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the operations are shown"
+    )
 
 
 def type_keys(browser, **keys):
     """Authorize, as somebody does it: one form a scheme, found by the scheme's name."""
     browser.find_element("css selector", ".auth-wrapper .authorize").click()
     for scheme, key in keys.items():
-        form = kit.wait_until(lambda: next((c for c in browser.find_elements("css selector", ".auth-container")
-                                            if c.find_element("css selector", "h4").text.startswith(scheme)), None), f"{scheme} is asked for")
+        form = kit.wait_until(
+            lambda: next(
+                (
+                    c
+                    for c in browser.find_elements("css selector", ".auth-container")
+                    if c.find_element("css selector", "h4").text.startswith(scheme)
+                ),
+                None,
+            ),
+            f"{scheme} is asked for",
+        )
         form.find_element("css selector", "input").send_keys(key)
         form.find_element("css selector", "button.authorize").click()
     browser.find_element("css selector", ".btn-done").click()
@@ -196,13 +242,20 @@ def test_keys_typed_into_the_docs_are_kept_for_the_tab_alone(browser, tunnel):
     # what a page of before has left behind goes away
     browser.execute_script("localStorage.setItem('authorized', JSON.stringify({HTTPBearer: {value: 'old'}}))")
     browser.refresh()
-    kit.wait_until(lambda: browser.find_elements("css selector", ".auth-wrapper .authorize"), "the page is back")
+    kit.wait_until(
+        lambda: browser.find_elements("css selector", ".auth-wrapper .authorize"), "the page is back"
+    )
     assert browser.execute_script(HAS) == {} and browser.execute_script(STORED) == '[[],[],""]'
     type_keys(browser, **keys)
     assert browser.execute_script(HAS) == keys
-    assert browser.execute_script("return localStorage.length") == 0 and browser.execute_script("return document.cookie") == ""
+    assert (
+        browser.execute_script("return localStorage.length") == 0
+        and browser.execute_script("return document.cookie") == ""
+    )
     browser.refresh()
-    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back")
+    kit.wait_until(
+        lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back"
+    )
     kit.wait_until(lambda: browser.execute_script(HAS) == keys, "a reload keeps them")
     assert browser.execute_script("return localStorage.length") == 0
     first = browser.current_window_handle
@@ -213,9 +266,15 @@ def test_keys_typed_into_the_docs_are_kept_for_the_tab_alone(browser, tunnel):
     browser.switch_to.window(first)
     browser.find_element("css selector", ".auth-wrapper .authorize").click()
     for _ in keys:
-        kit.wait_until(lambda: browser.find_elements("css selector", ".auth-container .btn"), "the keys are shown")
-        next(b for b in browser.find_elements("css selector", ".auth-container .btn") if b.text == "Logout").click()
+        kit.wait_until(
+            lambda: browser.find_elements("css selector", ".auth-container .btn"), "the keys are shown"
+        )
+        next(
+            b for b in browser.find_elements("css selector", ".auth-container .btn") if b.text == "Logout"
+        ).click()
     assert browser.execute_script(HAS) == {}
     browser.refresh()
-    kit.wait_until(lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back")
+    kit.wait_until(
+        lambda: browser.find_elements("css selector", ".opblock-summary-control"), "the page is back"
+    )
     assert browser.execute_script(HAS) == {}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases that were lost or restored: sisters are told again by themselves, and nothing is lost or comes back unnoticed."""
+"""Databases that were lost or restored: sisters are told again by themselves, and nothing is lost or comes
+back unnoticed."""
 
 import shutil
 import sqlite3
@@ -32,7 +33,9 @@ def put_back(work, service, copy):
 
 
 def told(product, customer):
-    return call(product, "accounts", "GET", f"/internal/v1/accounts/{customer.id}", internal=True).json["meta"]
+    return call(product, "accounts", "GET", f"/internal/v1/accounts/{customer.id}", internal=True).json[
+        "meta"
+    ]
 
 
 def test_a_sister_that_lost_its_database_is_told_of_every_account_again(product, work):
@@ -57,7 +60,9 @@ def test_a_sister_with_an_older_database_is_told_what_it_does_not_know_any_more(
     put_back(work, "flags", "flags.copy")
     product.start("flags")
     for customer in [old] + new:
-        kit.wait_until(lambda: customer("POST", "flags", "/flags", flag("x")).status in (201, 409), "it is known again")
+        kit.wait_until(
+            lambda: customer("POST", "flags", "/flags", flag("x")).status in (201, 409), "it is known again"
+        )
 
 
 def test_what_was_deleted_meanwhile_is_deleted_in_an_older_database_too(product, work):
@@ -75,16 +80,25 @@ def test_what_was_deleted_meanwhile_is_deleted_in_an_older_database_too(product,
     kit.wait_until(gone, "the sister forgot it")
     product.programs["config"].stop()
     put_back(work, "config", "config.copy")
-    assert sqlite3.connect(work / "config.db").execute("SELECT count(*) FROM configs WHERE id = 'secret'").fetchone() == (1,)
+    assert sqlite3.connect(work / "config.db").execute(
+        "SELECT count(*) FROM configs WHERE id = 'secret'"
+    ).fetchone() == (1,)
     product.start("config")
     kit.wait_until(gone, "it is told of that again")
     assert call(product, "config", "GET", f"/internal/v1/accounts/{stays.id}", internal=True).status == 200
     product.programs["config"].stop()
-    assert sqlite3.connect(work / "config.db").execute("SELECT count(*) FROM configs WHERE id = 'secret'").fetchone() == (0,)
+    assert sqlite3.connect(work / "config.db").execute(
+        "SELECT count(*) FROM configs WHERE id = 'secret'"
+    ).fetchone() == (0,)
 
 
 def test_two_instances_of_a_sister_on_one_database_are_one_database(product, work):
-    text = (work / "config.yaml").read_text().replace("127.10.1.11:", "127.10.1.21:").replace("127.20.1.11:", "127.20.1.21:")
+    text = (
+        (work / "config.yaml")
+        .read_text()
+        .replace("127.10.1.11:", "127.10.1.21:")
+        .replace("127.20.1.11:", "127.20.1.21:")
+    )
     (work / "second.yaml").write_text(text)
     reports = []
     product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
@@ -100,8 +114,14 @@ def test_two_instances_of_a_sister_on_one_database_are_one_database(product, wor
 
 
 def put_account(product, service, id, name):
-    return call(product, service, "PUT", f"/internal/v1/accounts/{id}",
-                {"data": {"type": "account", "id": id, "attributes": {"name": name, "key": name.lower()}}}, internal=True)
+    return call(
+        product,
+        service,
+        "PUT",
+        f"/internal/v1/accounts/{id}",
+        {"data": {"type": "account", "id": id, "attributes": {"name": name, "key": name.lower()}}},
+        internal=True,
+    )
 
 
 def test_accounts_that_only_sisters_know_are_listed_and_stay(product, work):
@@ -119,10 +139,14 @@ def test_accounts_that_only_sisters_know_are_listed_and_stay(product, work):
     kit.wait_until(lambda: len(ready().json.get("notices", [])) == 2, "both sisters are compared")
     assert ready().status == 200 and ready().json["status"] == "ready"
     for notice, sister in zip(ready().json["notices"], ("config", "flags")):
-        assert notice == (f"http://{sister}.internal.smplkit.local knows 1 account that this database does not: {lost.id}")
+        assert notice == (
+            f"http://{sister}.internal.smplkit.local knows 1 account that this database does not: {lost.id}"
+        )
     metrics = product.curl("127.10.1.10", "/internal/v1/metrics")[1]
     assert "smpl_app_accounts_unknown 2\n" in metrics
     assert "smpl_app_accounts_untold 0\n" in metrics
     assert call(product, "config", "GET", f"/internal/v1/accounts/{lost.id}", internal=True).status == 200
     product.programs["config"].stop()
-    assert sqlite3.connect(work / "config.db").execute("SELECT count(*) FROM configs WHERE id = 'precious'").fetchone() == (1,)
+    assert sqlite3.connect(work / "config.db").execute(
+        "SELECT count(*) FROM configs WHERE id = 'precious'"
+    ).fetchone() == (1,)

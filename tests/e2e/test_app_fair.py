@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy neighbours: what one account queues costs another one turn, and no answer, straight at the service's public listener and through
-a real balancer. Counted, not timed."""
+"""Greedy neighbours: what one account queues costs another one turn, and no answer, straight at the service's
+public listener and through a real balancer. Counted, not timed."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from test_app_answers import big, number
 
 PUBLIC = "127.20.1.11"
 PLACES = 1024  # STORAGE_QUEUE_MAX, PRODUCT_READS_MAX
-GROUP = 256    # STORAGE_GROUP_MAX
+GROUP = 256  # STORAGE_GROUP_MAX
 GREEDY = ["127.20.1.9", "127.20.2.9", "127.20.3.9"]
 QUIET = ["127.20.0.8"]
 HOST = public_name("config")
@@ -41,8 +41,12 @@ def many_files():
 @contextlib.contextmanager
 def connections(product, count, sources=GREEDY):
     """The public balancer has a limit of connections by source: the greedy one has several, and one key."""
-    made = [socket.create_connection((PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(sources[i % len(sources)], 0))
-            for i in range(count)]
+    made = [
+        socket.create_connection(
+            (PUBLIC, product.http), timeout=kit.PATIENCE, source_address=(sources[i % len(sources)], 0)
+        )
+        for i in range(count)
+    ]
     try:
         yield made
     finally:
@@ -52,13 +56,18 @@ def connections(product, count, sources=GREEDY):
 
 def put(customer, id, document):
     body = json.dumps(document)
-    return (f"PUT /api/v1/configs/{id} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\nContent-Type: {MEDIA}\r\n"
-            f"X-Request-Id: {customer.name}\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
+    return (
+        f"PUT /api/v1/configs/{id} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\n"
+        f"Content-Type: {MEDIA}\r\n"
+        f"X-Request-Id: {customer.name}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
 
 
 def ask(customer, target, method="HEAD"):
-    return (f"{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\n"
-            f"X-Request-Id: {customer.name}\r\n\r\n").encode()
+    return (
+        f"{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {customer.key}\r\n"
+        f"X-Request-Id: {customer.name}\r\n\r\n"
+    ).encode()
 
 
 def status_of(connection):
@@ -74,6 +83,7 @@ def customer(product, name):
 
 class Direct(Product):
     """With a log that is a file, which a slow reader cannot make it lose lines of."""
+
     CONFIG, LONG_READS = "config", PLACES + 500
 
     def write_service(self, service):
@@ -93,8 +103,12 @@ class Direct(Product):
 
 class Balanced(Direct, BalancedProduct):
     """One instance, so that whatever is counted is in one place."""
+
     NETS = (2,)
-    CONFIG, LONG_READS = "config-1", 1000  # with the quiet one's no more than the kernel keeps (LIMIT_BACKLOG)
+    CONFIG, LONG_READS = (
+        "config-1",
+        1000,
+    )  # with the quiet one's no more than the kernel keeps (LIMIT_BACKLOG)
 
     @contextlib.contextmanager
     def stopped(self):
@@ -102,12 +116,16 @@ class Balanced(Direct, BalancedProduct):
         public, server = self.folder / "public.sock", f"config/{self.label('config-1')}"
         assert ask_balancer(public, f"disable health {server}").strip() == ""
         with super().stopped():
-            yield lambda count: kit.wait_until(lambda: self.under_way() >= count, "the balancer has passed them on")
+            yield lambda count: kit.wait_until(
+                lambda: self.under_way() >= count, "the balancer has passed them on"
+            )
         assert ask_balancer(public, f"enable health {server}").strip() == ""
 
     def under_way(self):
         """Requests that its instance has from the public balancer (scur)."""
-        rows = [line.split(",") for line in ask_balancer(self.folder / "public.sock", "show stat").splitlines()]
+        rows = [
+            line.split(",") for line in ask_balancer(self.folder / "public.sock", "show stat").splitlines()
+        ]
         return sum(int(r[4]) for r in rows if r[:2] == ["config", self.label("config-1")])
 
 
@@ -138,17 +156,21 @@ def answered(product, method):
 
 
 def fill_and_ask(product, greedy, quiet, hold):
-    """The greedy one fills the queue of writes while another process holds the database; then the quiet one comes. The statuses of
-    both, or None if that took too long to mean anything."""
+    """The greedy one fills the queue of writes while another process holds the database; then the quiet one
+    comes. The statuses of both, or None if that took too long to mean anything."""
     with connections(product, PLACES + 100) as many, connections(product, 20, QUIET) as few:
         began = time.monotonic()
         hold.execute("BEGIN IMMEDIATE")
         for s in many:
             s.sendall(put(greedy, "common", config(name="Greedy")))
-        kit.wait_until(lambda: number(product, "config", "smpl_app_writes_waiting") >= PLACES, "the queue is full")
+        kit.wait_until(
+            lambda: number(product, "config", "smpl_app_writes_waiting") >= PLACES, "the queue is full"
+        )
         for s in few:
             s.sendall(put(quiet, "common", config(name="Quiet")))
-        kit.wait_until(lambda: number(product, "config", "smpl_app_requests_under_way") >= PLACES, "all have come")
+        kit.wait_until(
+            lambda: number(product, "config", "smpl_app_requests_under_way") >= PLACES, "all have come"
+        )
         time.sleep(0.1)
         hold.execute("ROLLBACK")
         held = time.monotonic() - began
@@ -189,30 +211,45 @@ def test_who_fills_the_queue_of_long_reads_leaves_another_account_its_answers(pr
     assert (503 in theirs) == (product.LONG_READS > PLACES)
     log = [(id, status) for id, status in answered(product, "HEAD")[seen:] if status == 200]
     last = max(i for i, (id, _) in enumerate(log) if id == "quiet")
-    assert len(log) - last > PLACES // 2, (last, len(log))  # most of those that came before were answered after
+    assert len(log) - last > PLACES // 2, (
+        last,
+        len(log),
+    )  # most of those that came before were answered after
 
 
 def bodies_parsed(product):
     _, text = product.curl("127.10.1.11", "/internal/v1/metrics")
-    return {by: int(count) for by, count in re.findall(r'^smpl_app_bodies_parsed_total\{by="(\w+)"\} (\d+)$', text, re.M)}
+    return {
+        by: int(count)
+        for by, count in re.findall(r'^smpl_app_bodies_parsed_total\{by="(\w+)"\} (\d+)$', text, re.M)
+    }
 
 
-# Half a megabyte, as many values as a body may have: all of it is taken apart before the end is found wrong (400).
-HOSTILE = (b'{"data":{"type":"config","attributes":{"name":"x","items":{' +
-           b",".join(b'"%05d":{"value":1}' % i for i in range(24900)) + b'},"end":0}}}')
+# Half a megabyte, as many values as a body may have: all of it is taken apart before the end is found wrong
+# (400).
+HOSTILE = (
+    b'{"data":{"type":"config","attributes":{"name":"x","items":{'
+    + b",".join(b'"%05d":{"value":1}' % i for i in range(24900))
+    + b'},"end":0}}}'
+)
 
 
 class Senders:
-    """Connections of the greedy one that send a hostile body again and again, each as soon as the last one is answered."""
+    """Connections of the greedy one that send a hostile body again and again, each as soon as the last one is
+    answered."""
 
     def __init__(self, product, greedy, count, body=HOSTILE):
         self.product, self.ending, self.statuses = product, threading.Event(), []
-        self.request = (f"PUT /api/v1/configs/common HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {greedy.key}\r\n"
-                        f"Content-Type: {MEDIA}\r\nX-Request-Id: {greedy.name}\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+        self.request = (
+            f"PUT /api/v1/configs/common HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {greedy.key}\r\n"
+            f"Content-Type: {MEDIA}\r\nX-Request-Id: {greedy.name}\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
         self.threads = [threading.Thread(target=self.send) for _ in range(count)]
 
     def send(self):
-        with socket.create_connection((PUBLIC, self.product.http), timeout=120, source_address=(GREEDY[0], 0)) as s:
+        with socket.create_connection(
+            (PUBLIC, self.product.http), timeout=120, source_address=(GREEDY[0], 0)
+        ) as s:
             while not self.ending.is_set():
                 s.sendall(self.request)
                 self.statuses.append(status_of(s))
@@ -231,6 +268,7 @@ class Senders:
 
 def answered_meanwhile(product, connection, request, name, times):
     """How many requests of name were answered between each of the requests and its answer."""
+
     def count():
         return (product.work / "config.log").read_text().count(f'"id":"{name}"')
 
@@ -244,8 +282,8 @@ def answered_meanwhile(product, connection, request, name, times):
 
 
 def test_hostile_bodies_hold_up_no_request_of_another_account(product):
-    """Sixteen connections whose bodies are taken apart for nothing. A read of another account waits for none of them; a big write for
-    the few that the threads have and one or two turns, not for all that wait."""
+    """Sixteen connections whose bodies are taken apart for nothing. A read of another account waits for none
+    of them; a big write for the few that the threads have and one or two turns, not for all that wait."""
     greedy, quiet = customer(product, "greedy"), customer(product, "quiet")
     document = config(name="Quiet", items={"a": {"value": "x" * 8000, "type": "STRING"}})
     before = bodies_parsed(product)
@@ -260,4 +298,3 @@ def test_hostile_bodies_hold_up_no_request_of_another_account(product):
     assert after["loop"] == before["loop"]  # none of these
     assert after["thread"] == before["thread"] + len(senders.statuses) + 10
     kit.wait_until(lambda: number(product, "config", "smpl_app_bodies_held") == 0, "nothing is left of them")
-

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The http front of smpl-app over real sockets: a service whose handlers echo, dawdle and leak stands behind it."""
+"""The http front of smpl-app over real sockets: a service whose handlers echo, dawdle and leak stands behind
+it."""
 
 import json
 import os
@@ -30,9 +31,11 @@ class Front:
             "service: accounts\n"
             "listeners:\n"
             f'  - {{name: public, address: "{PUBLIC}:{self.port}", rules: ["/api/v1/*"]}}\n'
-            f'  - {{name: internal, address: "{INTERNAL}:{self.port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
+            f'  - {{name: internal, address: "{INTERNAL}:{self.port}", rules: ["/*"], clients: '
+            "[127.44.0.0/16],\n"
             "     hosts: [app.internal.smplkit.local]}\n"
-            f"database: echo.db\n{extra}")
+            f"database: echo.db\n{extra}"
+        )
         self.program = spawn(ECHO, "-c", self.file).wait_ready()
 
     def connect(self, address=PUBLIC, source=CLIENT, timeout=kit.PATIENCE):
@@ -80,6 +83,7 @@ def front(work, spawn):
 
 # Refusals
 
+
 def check_refusals(front, requests, status):
     answers = {}
     for request in requests:
@@ -107,13 +111,22 @@ def test_what_could_be_read_in_two_ways_gets_the_same_400_and_is_closed(front):
 
 
 def check_refusals_half_closed(front, answer):
-    for part in (b"GET /api/v1/ec", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n", post(b"Content-Length: 10\r\n", b"{}")):
+    for part in (
+        b"GET /api/v1/ec",
+        b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n",
+        post(b"Content-Length: 10\r\n", b"{}"),
+    ):
         assert front.raw(part, half_close=True) == answer, part
 
 
 @pytest.mark.short
 def test_the_internal_listener_says_what_is_wrong(front):
-    expected = {"/x/": (404, "final /"), "/a//b": (400, "empty segment"), "/" + "a" * 8200: (414, "8 KiB"), "/a%2fb": (400, "percent")}
+    expected = {
+        "/x/": (404, "final /"),
+        "/a//b": (400, "empty segment"),
+        "/" + "a" * 8200: (414, "8 KiB"),
+        "/a%2fb": (400, "percent"),
+    }
     for target, (status, text) in expected.items():
         answer = front.ask(target, INTERNAL)
         assert answer.status == status and text in answer.json["errors"][0]["detail"], target
@@ -121,7 +134,10 @@ def test_the_internal_listener_says_what_is_wrong(front):
     assert chunked.status == 411
     crowded = front.ask("/internal/v1/health", INTERNAL, headers=["X: y"] * 100)
     assert crowded.status == 431
-    for part in (b"GET /x", b"POST /internal/v1/echo HTTP/1.1\r\nHost: localhost\r\n" + JSON_TYPE + b"Content-Length: 9\r\n\r\n{"):
+    for part in (
+        b"GET /x",
+        b"POST /internal/v1/echo HTTP/1.1\r\nHost: localhost\r\n" + JSON_TYPE + b"Content-Length: 9\r\n\r\n{",
+    ):
         cut = Answer(front.raw(part, INTERNAL, half_close=True))
         assert cut.status == 400 and "ends before" in cut.json["errors"][0]["detail"]
 
@@ -167,32 +183,58 @@ def test_after_a_refusal_nothing_more_is_read_as_a_request(front):
 
 # Clients, hosts, sites
 
+
 @pytest.mark.short
 def test_the_internal_listener_closes_on_strangers_before_reading(front):
     with front.connect(INTERNAL, STRANGER) as s:
         assert kit.recv_all(s) == b""
-    closed = kit.wait_until(lambda: [l for l in front.log() if l["reason"] == "client-not-admitted"], "its log line")
+    closed = kit.wait_until(
+        lambda: [l for l in front.log() if l["reason"] == "client-not-admitted"], "its log line"
+    )
     assert closed[0]["listener"] == "internal" and closed[0]["client"].startswith(STRANGER)
     assert front.ask("/internal/v1/health", INTERNAL).status == 200
 
 
 def test_the_internal_listener_answers_for_its_own_hosts(front):
-    for host in ("app.internal.smplkit.local", "app.internal.smplkit.local:8080", "localhost:8080", "x.localhost", "127.0.0.1",
-                 "[::1]:80", INTERNAL):
+    for host in (
+        "app.internal.smplkit.local",
+        "app.internal.smplkit.local:8080",
+        "localhost:8080",
+        "x.localhost",
+        "127.0.0.1",
+        "[::1]:80",
+        INTERNAL,
+    ):
         assert front.ask("/internal/v1/health", INTERNAL, host=host).status == 200, host
-    for host in ("evil.example", "app.internal.smplkit.local.evil.example", "127.0.0.2", PUBLIC, "localhost.evil.example"):
+    for host in (
+        "evil.example",
+        "app.internal.smplkit.local.evil.example",
+        "127.0.0.2",
+        PUBLIC,
+        "localhost.evil.example",
+    ):
         answer = front.ask("/internal/v1/health", INTERNAL, host=host)
         assert answer.status == 421 and "errors" in answer.json, host
 
 
 def test_pages_of_other_sites_are_refused_but_links_work(front):
     def status(*headers, method="GET"):
-        return front.ask("/internal/v1/health", INTERNAL, method=method, headers=headers, host="localhost:8080").status
+        return front.ask(
+            "/internal/v1/health", INTERNAL, method=method, headers=headers, host="localhost:8080"
+        ).status
 
     assert status("Sec-Fetch-Site: same-origin", "Origin: http://localhost:8080") == 200
     assert status("Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document") == 200
     assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document") == 200
-    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", method="POST") == 403
+    assert (
+        status(
+            "Sec-Fetch-Site: cross-site",
+            "Sec-Fetch-Mode: navigate",
+            "Sec-Fetch-Dest: document",
+            method="POST",
+        )
+        == 403
+    )
     assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe") == 403
     assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors") == 403
     assert status("Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image") == 403
@@ -205,7 +247,9 @@ def test_what_the_internal_listener_serves_is_kept_from_other_sites(front):
     headers = front.ask("/docs", INTERNAL).headers
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
-    preflight = front.ask("/internal/v1/echo", INTERNAL, method="OPTIONS", headers=["Origin: http://" + INTERNAL])
+    preflight = front.ask(
+        "/internal/v1/echo", INTERNAL, method="OPTIONS", headers=["Origin: http://" + INTERNAL]
+    )
     assert preflight.status == 405
     for answer in (headers, preflight.headers):
         assert not [name for name in answer if name.startswith("access-control")]
@@ -213,14 +257,22 @@ def test_what_the_internal_listener_serves_is_kept_from_other_sites(front):
 
 # Requests and answers
 
+
 @pytest.mark.short
 def test_parameters_headers_and_bodies_reach_the_handler_decoded(front):
-    answer = front.ask("/api/v1/echo/a%20%C3%A9?page[number]=2&q=a+b%26c&empty", method="PUT",
-                       headers=["Content-Type: application/vnd.api+json", f"authorization:  bearer  {KEY}"],
-                       body='{"ä": [1, 12345678901234567, null]}'.encode())
+    answer = front.ask(
+        "/api/v1/echo/a%20%C3%A9?page[number]=2&q=a+b%26c&empty",
+        method="PUT",
+        headers=["Content-Type: application/vnd.api+json", f"authorization:  bearer  {KEY}"],
+        body='{"ä": [1, 12345678901234567, null]}'.encode(),
+    )
     assert answer.status == 200 and answer.headers["content-type"] == "application/vnd.api+json"
-    assert answer.json == {"word": "a é", "query": {"page[number]": "2", "q": "a b&c", "empty": ""}, "bearer": KEY,
-                           "body": {"ä": [1, 12345678901234567, None]}}
+    assert answer.json == {
+        "word": "a é",
+        "query": {"page[number]": "2", "q": "a b&c", "empty": ""},
+        "bearer": KEY,
+        "body": {"ä": [1, 12345678901234567, None]},
+    }
     assert answer.headers["x-echo"] == "yes"
 
 
@@ -229,13 +281,19 @@ def test_a_request_may_come_byte_by_byte(front):
     with front.connect() as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for i in range(len(request)):
-            s.sendall(request[i:i + 1])
+            s.sendall(request[i : i + 1])
             time.sleep(0.001)
         assert Answer(kit.recv_all(s)).json["body"] == {"a": 1}
 
 
 def test_pipelined_requests_are_answered_in_order(front):
-    targets = ["/api/v1/echo/later?ms=200", "/api/v1/echo/1", "/api/v1/echo/2", "/api/v1/echo/later?ms=10", "/api/v1/echo/3"]
+    targets = [
+        "/api/v1/echo/later?ms=200",
+        "/api/v1/echo/1",
+        "/api/v1/echo/2",
+        "/api/v1/echo/later?ms=10",
+        "/api/v1/echo/3",
+    ]
     requests = b"".join(get(t.encode()) for t in targets)
     requests += post(b"Content-Length: 2\r\n", b"{}") + get(b"/api/v1/echo/last", b"Connection: close\r\n")
     data = front.raw(requests)
@@ -247,7 +305,10 @@ def test_pipelined_requests_are_answered_in_order(front):
 def test_thousands_of_pipelined_requests_are_answered(front):
     count = 5000
     with front.connect() as s:
-        sender = threading.Thread(target=s.sendall, args=(get(b"/api/v1/echo/x") * count + get(b"/api/v1/echo/x", b"Connection: close\r\n"),))
+        sender = threading.Thread(
+            target=s.sendall,
+            args=(get(b"/api/v1/echo/x") * count + get(b"/api/v1/echo/x", b"Connection: close\r\n"),),
+        )
         sender.start()
         data = kit.recv_all(s)
         sender.join()
@@ -274,7 +335,9 @@ def test_a_client_that_leaves_early_harms_nobody(front):
         s.sendall(get(b"/api/v1/echo/later?ms=100"))
         s.close()
     assert front.ask("/api/v1/echo/x").status == 200
-    kit.wait_until(lambda: len([l for l in front.log() if "later" in l.get("target", "")]) == 20, "their log lines")
+    kit.wait_until(
+        lambda: len([l for l in front.log() if "later" in l.get("target", "")]) == 20, "their log lines"
+    )
     assert front.program.running()
 
 
@@ -290,7 +353,11 @@ def test_a_slow_reader_gets_a_big_answer_whole(front):
 def test_head_is_get_without_its_body(front):
     got = front.ask("/api/v1/echo/x")
     head = front.ask("/api/v1/echo/x", method="HEAD")
-    assert head.status == 200 and head.body == b"" and head.headers["content-length"] == got.headers["content-length"]
+    assert (
+        head.status == 200
+        and head.body == b""
+        and head.headers["content-length"] == got.headers["content-length"]
+    )
 
 
 def test_expect_continue_is_answered_before_the_body(front):
@@ -311,29 +378,59 @@ def test_refusals_behind_a_public_route_say_what_is_wrong(front):
     assert ask(b"{}", "application/json", "/api/v1/echo", "POST", "Accept: text/html").status == 406
     answer = front.ask("/api/v1/echo", method="DELETE")
     assert answer.status == 405 and answer.headers["allow"] == "POST"
-    for body in (b"{", b"nonsense", b'{"a": 1, "a": 2}', b'{"a": "\\u0000"}', b"{} {}", b'{"a": 1e999}', b'"\xff"', b"5"):
+    for body in (
+        b"{",
+        b"nonsense",
+        b'{"a": 1, "a": 2}',
+        b'{"a": "\\u0000"}',
+        b"{} {}",
+        b'{"a": 1e999}',
+        b'"\xff"',
+        b"5",
+    ):
         answer = ask(body)
         assert answer.status == 400 and answer.json["errors"][0]["source"] == {"pointer": ""}, body
     missing = front.ask("/api/v1/missing/it")
     assert missing.status == 404 and missing.json["errors"] == [
-        {"status": "404", "title": "Not Found", "detail": "no it here", "source": {"parameter": "word"}}]
+        {"status": "404", "title": "Not Found", "detail": "no it here", "source": {"parameter": "word"}}
+    ]
 
 
 def put(key, length, more=b""):
     header = b"" if key is None else b"Authorization: Bearer " + key.encode() + b"\r\n"
-    return (b"PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n" + JSON_TYPE + header + b"Content-Length: %d\r\n" % length + more + b"\r\n")
+    return (
+        b"PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"
+        + JSON_TYPE
+        + header
+        + b"Content-Length: %d\r\n" % length
+        + more
+        + b"\r\n"
+    )
 
 
 @pytest.mark.short
 def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_read(front):
-    for key in (None, "hello", "sk_api_" + "a" * 35, "sk_api_" + "a" * 37, "sk_api_" + "a" * 35 + "-", "tk_api_" + "a" * 36):
+    for key in (
+        None,
+        "hello",
+        "sk_api_" + "a" * 35,
+        "sk_api_" + "a" * 37,
+        "sk_api_" + "a" * 35 + "-",
+        "tk_api_" + "a" * 36,
+    ):
         with front.connect() as s:
             s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
             answer = Answer(kit.recv_all(s))
         assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer", key
-        assert answer.headers["connection"] == "close" and answer.headers["content-type"] == "application/vnd.api+json"
-        detail = ("send an API key: Authorization: Bearer sk_api_..." if key is None else
-                  "this is no API key, or it was mistyped: its checksum does not fit")
+        assert (
+            answer.headers["connection"] == "close"
+            and answer.headers["content-type"] == "application/vnd.api+json"
+        )
+        detail = (
+            "send an API key: Authorization: Bearer sk_api_..."
+            if key is None
+            else "this is no API key, or it was mistyped: its checksum does not fit"
+        )
         assert answer.json == {"errors": [{"status": "401", "title": "Unauthorized", "detail": detail}]}
     assert Answer(front.raw(put(KEY, 2, b"Connection: close\r\n") + b"{}")).status == 200
 
@@ -345,7 +442,11 @@ def test_a_key_is_judged_before_a_byte_of_the_body_is_read(front):
         with front.connect() as s:
             s.sendall(put(key, 1 << 20, b"Expect: 100-continue\r\n"))
             answer = Answer(kit.recv_all(s))
-        assert answer.status == 401 and answer.headers["connection"] == "close" and "no such key" in answer.json["errors"][0]["detail"]
+        assert (
+            answer.status == 401
+            and answer.headers["connection"] == "close"
+            and "no such key" in answer.json["errors"][0]["detail"]
+        )
         pipelined = front.raw(put(key, 5) + b"{ bad" + get(b"/api/v1/echo/x"))  # 400 if it were parsed
         assert pipelined.startswith(b"HTTP/1.1 401 ") and pipelined.count(b"HTTP/1.1") == 1
         with front.connect() as s:  # no reset by bytes still coming, for it would lose the answer
@@ -360,7 +461,14 @@ def test_a_key_is_judged_before_a_byte_of_the_body_is_read(front):
         assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         s.sendall(b"{}")
         assert Answer(kit.recv_all(s)).status == 200
-    data = front.raw(put(late, 2) + b"{}" + get(b"/api/v1/echo/x") + put(late, 7) + b'{"a":1}' + get(b"/api/v1/echo/y", b"Connection: close\r\n"))
+    data = front.raw(
+        put(late, 2)
+        + b"{}"
+        + get(b"/api/v1/echo/x")
+        + put(late, 7)
+        + b'{"a":1}'
+        + get(b"/api/v1/echo/y", b"Connection: close\r\n")
+    )
     assert data.count(b"HTTP/1.1 200 OK") == 4
     assert Answer(front.raw(put(late, 6, b"Connection: close\r\n") + b"{ bad ")).status == 400
 
@@ -380,8 +488,14 @@ def test_a_client_that_leaves_while_its_key_is_judged_harms_nobody(front):
 
 def test_the_front_and_the_services_say_the_same_of_a_bad_key(work, spawn):
     product = services(work, spawn)
-    for service, path in (("accounts", "/api/v1/accounts/current"), ("config", "/api/v1/configs"), ("flags", "/api/v1/flags")):
-        by_front, by_service = (call(product, service, "GET", path, key=key) for key in ("hello", "sk_api_" + "0" * 36))
+    for service, path in (
+        ("accounts", "/api/v1/accounts/current"),
+        ("config", "/api/v1/configs"),
+        ("flags", "/api/v1/flags"),
+    ):
+        by_front, by_service = (
+            call(product, service, "GET", path, key=key) for key in ("hello", "sk_api_" + "0" * 36)
+        )
         assert by_front.status == by_service.status == 401 and by_front.text == by_service.text
         assert set(by_front.headers) == set(by_service.headers)
 
@@ -399,28 +513,50 @@ def test_bodies_are_bounded_in_bytes_depth_and_values(front):
         assert status(b"[" * depth + b"]" * depth) == (400 if more > 0 else 200)
         assert status(b"[" + b",".join([b"{}"] * (49999 + more)) + b"]") == (400 if more > 0 else 200)
     assert ask(b"[" + b",".join([b"{}"] * 50000) + b"]").json["errors"] == [
-        {"status": "400", "title": "Body too complex", "detail": "the body is not acceptable JSON: more than 50000 values",
-         "source": {"pointer": ""}}]
+        {
+            "status": "400",
+            "title": "Body too complex",
+            "detail": "the body is not acceptable JSON: more than 50000 values",
+            "source": {"pointer": ""},
+        }
+    ]
 
 
 def test_request_ids_are_taken_over_if_well_formed(front):
-    assert front.ask("/api/v1/echo/x", headers=["X-Request-Id: abc-1_2.Z"]).headers["x-request-id"] == "abc-1_2.Z"
+    assert (
+        front.ask("/api/v1/echo/x", headers=["X-Request-Id: abc-1_2.Z"]).headers["x-request-id"]
+        == "abc-1_2.Z"
+    )
     ok, long = "a" * 64, "a" * 65
     assert front.ask("/api/v1/echo/x", headers=[f"X-Request-Id: {ok}"]).headers["x-request-id"] == ok
     for bad in ("", "a b", long, 'a"b', "ä"):
-        assert front.ask("/api/v1/echo/x", headers=[f"X-Request-Id: {bad}"]).headers["x-request-id"] not in ("", bad)
+        assert front.ask("/api/v1/echo/x", headers=[f"X-Request-Id: {bad}"]).headers["x-request-id"] not in (
+            "",
+            bad,
+        )
 
 
 # What every service has
+
 
 def test_the_openapi_document_describes_what_is_routed(front):
     answer = front.ask("/openapi.json", INTERNAL)
     document = answer.json
     assert document["openapi"] == "3.1.0" and document["servers"] == [{"url": "/"}]
     assert set(document["paths"]) == {
-        "/api/v1/echo/{word}", "/api/v1/echo", "/api/v1/echo/later", "/api/v1/echo/hold", "/api/v1/echo/release",
-        "/api/v1/echo/big", "/api/v1/missing/{word}",
-        "/internal/v1/secret", "/internal/v1/echo/{word}", "/internal/v1/echo", "/internal/v1/health", "/internal/v1/ready"}
+        "/api/v1/echo/{word}",
+        "/api/v1/echo",
+        "/api/v1/echo/later",
+        "/api/v1/echo/hold",
+        "/api/v1/echo/release",
+        "/api/v1/echo/big",
+        "/api/v1/missing/{word}",
+        "/internal/v1/secret",
+        "/internal/v1/echo/{word}",
+        "/internal/v1/echo",
+        "/internal/v1/health",
+        "/internal/v1/ready",
+    }
     put = document["paths"]["/api/v1/echo/{word}"]["put"]
     assert put["operationId"] == "put_word" and put["security"] == [{"HTTPBearer": []}]
     assert list(put["requestBody"]["content"]) == ["application/vnd.api+json", "application/json"]
@@ -438,7 +574,11 @@ def test_the_openapi_document_describes_what_is_routed(front):
     # every documented path is routed: none answers 404 as unknown, none as an unknown method
     for path, item in document["paths"].items():
         for method in item:
-            assert front.ask(path.replace("{word}", "x"), INTERNAL, method=method.upper()).status not in (404, 405) or "missing" in path
+            assert (
+                front.ask(path.replace("{word}", "x"), INTERNAL, method=method.upper()).status
+                not in (404, 405)
+                or "missing" in path
+            )
     printed = kit.run(ECHO, "openapi", "-c", front.file)
     assert printed.returncode == 0 and json.loads(printed.stdout) == document
     printed = kit.run(ECHO, "openapi", "--service", "accounts")
@@ -450,14 +590,20 @@ def test_the_openapi_document_describes_what_is_routed(front):
 def test_health_tells_the_service_and_the_page_is_linked_from_the_root(front):
     health = front.ask("/internal/v1/health", INTERNAL)
     assert health.status == 200 and health.headers["content-type"] == "application/json"
-    assert health.json["status"] == "ok" and health.json["service"] == "accounts" and health.json["storage"] == "ok"
+    assert (
+        health.json["status"] == "ok"
+        and health.json["service"] == "accounts"
+        and health.json["storage"] == "ok"
+    )
     root = front.ask("/", INTERNAL)
     assert root.status == 307 and root.headers["location"] == "/docs"
 
 
 def metrics(front):
     answer = front.ask("/internal/v1/metrics", INTERNAL)
-    assert answer.status == 200 and answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert (
+        answer.status == 200 and answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    )
     return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
 
 
@@ -478,7 +624,10 @@ def test_metrics_count_what_prometheus_wants_to_know(front):
     assert got['smpl_app_closed_total{listener="internal",reason="client-not-admitted"}'] == "1"
     assert got['smpl_app_request_seconds_count{listener="public"}'] == "4"
     assert got['smpl_app_request_seconds_bucket{listener="public",le="+Inf"}'] == "4"
-    assert got['smpl_app_connections{listener="internal"}'] == "1" and int(got['smpl_app_accepted_total{listener="public"}']) == 7
+    assert (
+        got['smpl_app_connections{listener="internal"}'] == "1"
+        and int(got['smpl_app_accepted_total{listener="public"}']) == 7
+    )
     assert got["smpl_app_draining"] == "0" and float(got["process_cpu_seconds_total"]) >= 0
     assert int(got["process_resident_memory_bytes"]) > 1 << 20
     for name in got:  # text format: name, labels, nothing else
@@ -490,7 +639,9 @@ def test_the_service_manager_is_told(work, spawn):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         manager.settimeout(kit.PATIENCE)
-        front = Front(work, lambda *argv: spawn(*argv, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}))
+        front = Front(
+            work, lambda *argv: spawn(*argv, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"})
+        )
         ready = manager.recv(4096).decode()
         assert ready.startswith("READY=1\nSTATUS=http public on"), ready
         assert manager.recv(4096) == b"WATCHDOG=1" and manager.recv(4096) == b"WATCHDOG=1"
@@ -502,6 +653,7 @@ def test_the_service_manager_is_told(work, spawn):
 
 
 # Limits
+
 
 def test_slow_heads_are_cut_off_while_others_are_served(front):
     start = time.monotonic()
@@ -529,7 +681,9 @@ def test_slow_heads_are_cut_off_while_others_are_served(front):
     assert time.monotonic() - start > 9 and served > 0
     for s in slow:
         s.close()
-    kit.wait_until(lambda: len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50, "their log lines")
+    kit.wait_until(
+        lambda: len([l for l in front.log() if l["reason"] == "head-timeout"]) == 50, "their log lines"
+    )
 
 
 def test_few_open_files_mean_fewer_connections_not_a_deaf_listener(work, spawn):
@@ -555,7 +709,12 @@ def test_memory_of_big_bodies_goes_back_to_the_system(front):
     before = resident()
     body = b"[" + b",".join([b"{}"] * 49999) + b"]"
     for _ in range(10):
-        assert front.ask("/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body).status == 200
+        assert (
+            front.ask(
+                "/api/v1/echo", method="POST", headers=["Content-Type: application/json"], body=body
+            ).status
+            == 200
+        )
     kit.wait_until(lambda: resident() < before + 8, f"{before} MB and a little more")
 
 
@@ -573,19 +732,34 @@ def test_slow_bodies_are_cut_off(front):
 
 # The log
 
+
 def test_the_access_log_has_one_json_line_a_request(front):
     front.ask("/api/v1/echo/x?a=%22", headers=["X-Request-Id: my-id"])
-    front.raw(b"GET /\"\\\xff\x80 HTTP/1.1\r\nHost: h\r\n\r\n")
+    front.raw(b'GET /"\\\xff\x80 HTTP/1.1\r\nHost: h\r\n\r\n')
     front.raw(b"\x16\x03\x01\x00\xee")
     front.raw(get(b"/" + b"a" * 5000))
     lines = kit.wait_until(lambda: front.log() if len(front.program.out) == 4 else None, "four lines")
     first, second, third, fourth = lines
-    assert first["listener"] == "public" and first["client"].startswith(CLIENT + ":") and first["verdict"] == "admitted"
-    assert first["rule"] == "/api/v1/*" and first["method"] == "GET" and first["target"] == "/api/v1/echo/x?a=%22"
+    assert (
+        first["listener"] == "public"
+        and first["client"].startswith(CLIENT + ":")
+        and first["verdict"] == "admitted"
+    )
+    assert (
+        first["rule"] == "/api/v1/*"
+        and first["method"] == "GET"
+        and first["target"] == "/api/v1/echo/x?a=%22"
+    )
     assert first["status"] == 200 and first["id"] == "my-id" and first["bytes"] > 0 and first["ms"] >= 0
     assert first["class"] == "compliant" and second["class"] == "ambiguous" and third["class"] == "severe"
-    assert second["reason"] == "path-byte" and second["target"] == '/"\\\\\\xff\\x80' and second["status"] == 400
-    assert third["reason"] == "control-byte" and third["method"] == "" and third["target"] == "\\x16\\x03\\x01\\x00\\xee"
+    assert (
+        second["reason"] == "path-byte" and second["target"] == '/"\\\\\\xff\\x80' and second["status"] == 400
+    )
+    assert (
+        third["reason"] == "control-byte"
+        and third["method"] == ""
+        and third["target"] == "\\x16\\x03\\x01\\x00\\xee"
+    )
     assert fourth["reason"] == "no-rule" and len(fourth["target"]) == 1024
 
 
@@ -603,6 +777,7 @@ def test_the_access_log_can_be_a_file_and_be_rotated(work, spawn):
 
 
 # Starting and ending
+
 
 @pytest.mark.short
 def test_requests_under_way_are_finished_on_sigterm(front):
@@ -682,7 +857,9 @@ def test_a_busy_address_is_named_with_the_way_out(front, work):
     done = kit.run(ECHO, "-c", front.file)
     assert done.returncode == 1
     assert done.stderr.strip().endswith(
-        f"smpl-app: {PUBLIC}:{front.port}: address in use; find the program with: ss -ltnp 'sport = :{front.port}'"), done.stderr
+        f"smpl-app: {PUBLIC}:{front.port}: address in use; find the program with: ss -ltnp 'sport = "
+        f":{front.port}'"
+    ), done.stderr
 
 
 GOOD = """service: accounts
@@ -691,6 +868,7 @@ listeners:
   - {name: internal, address: "127.44.2.1:8000", rules: ["/*"], clients: [127.44.0.0/16]}
 database: echo.db
 """
+
 
 def row(name="a", sha256="a" * 64, operations="[provision]"):
     return f"  - {{name: {name}, sha256: {sha256}, operations: {operations}}}\n"
@@ -717,44 +895,111 @@ BAD = [  # what to replace, with what, where the error is, what it says
     (", clients: [127.44.0.0/16]", "", "4:12", "'clients' is missing"),
     ("127.44.0.0/16", "127.44.0.0/8", "4:", "127.44.0.0/8"),
     ("127.44.0.0/16", "everybody", "4:", "everybody"),
-    ("clients: [127.44.0.0/16]", "clients: [127.44.0.0/16], hosts: [\"a:80\"]", "4:", "a host name without port"),
+    (
+        "clients: [127.44.0.0/16]",
+        'clients: [127.44.0.0/16], hosts: ["a:80"]',
+        "4:",
+        "a host name without port",
+    ),
     ("database: echo.db\n", "", "", "database"),
-    ("database: echo.db", "database: echo.db\naccounts: {url: \"http://app\"}", "6:18", "the account service itself has no 'accounts'"),
-    ("database: echo.db", "database: echo.db\nsisters: [\"http://config/x\"]", "6:12", "expected a URL like"),
-    ("database: echo.db", "database: echo.db\nsisters: [\"http://config\"]", "6:", "'resolver' is missing"),
-    ("database: echo.db", "database: echo.db\nresolver: {servers: [\"127.0.0.1:53\"]}\nsisters: [\"http://a\", \"http://203.0.113.5:80\"]",
-     "7:24", "'http://203.0.113.5:80': not a private address"),
-    ("database: echo.db", "database: echo.db\nresolver: {servers: [\"127.0.0.1:53\"]}\nsisters: [\"http://[2001:db8::1]\"]",
-     "7:12", "'http://[2001:db8::1]': not a private address"),
-    ("database: echo.db", "database: nowhere/echo.db", "5:11", "folder must be there and be writable, for its journal too: "),
+    (
+        "database: echo.db",
+        'database: echo.db\naccounts: {url: "http://app"}',
+        "6:18",
+        "the account service itself has no 'accounts'",
+    ),
+    ("database: echo.db", 'database: echo.db\nsisters: ["http://config/x"]', "6:12", "expected a URL like"),
+    ("database: echo.db", 'database: echo.db\nsisters: ["http://config"]', "6:", "'resolver' is missing"),
+    (
+        "database: echo.db",
+        'database: echo.db\nresolver: {servers: ["127.0.0.1:53"]}\n'
+        'sisters: ["http://a", "http://203.0.113.5:80"]',
+        "7:24",
+        "'http://203.0.113.5:80': not a private address",
+    ),
+    (
+        "database: echo.db",
+        'database: echo.db\nresolver: {servers: ["127.0.0.1:53"]}\nsisters: ["http://[2001:db8::1]"]',
+        "7:12",
+        "'http://[2001:db8::1]': not a private address",
+    ),
+    (
+        "database: echo.db",
+        "database: nowhere/echo.db",
+        "5:11",
+        "folder must be there and be writable, for its journal too: ",
+    ),
     ("database: echo.db", "database: a.yaml/echo.db", "5:11", "a.yaml: not a folder"),
     ("database: echo.db", "database: /", "5:11", "must be a file that can be written: /: not a regular file"),
     ("database: echo.db", "database: echo.db\nresolver: {servers: []}", "6:", "servers"),
     ("database: echo.db", "database: echo.db\ndatabase: b.db", "6:1", "duplicate key"),
     ("database: echo.db", "database: echo.db\ndrain: {lag: 11m}", "6:14", "lag: must be from 0 to 10m"),
     ("database: echo.db", "database: echo.db\ndrain: {lag: soon}", "6:14", "a duration such as"),
-    ("database: echo.db", f"database: echo.db\n{caller(sha256='ab')}", "7:23", "expected the SHA-256 of a key, 64 hexadecimal digits"),
-    ("database: echo.db", f"database: echo.db\n{caller(sha256='g' * 64)}", "7:23", "expected the SHA-256 of a key"),
-    ("database: echo.db", f"database: echo.db\n{caller(operations='[everything]')}", "7:102",
-     "expected an operation of: provision introspect, got 'everything'"),
-    ("database: echo.db", f"database: echo.db\n{caller(operations='[]')}", "7:", "operations: the list is empty"),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller(sha256='ab')}",
+        "7:23",
+        "expected the SHA-256 of a key, 64 hexadecimal digits",
+    ),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller(sha256='g' * 64)}",
+        "7:23",
+        "expected the SHA-256 of a key",
+    ),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller(operations='[everything]')}",
+        "7:102",
+        "expected an operation of: provision introspect, got 'everything'",
+    ),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller(operations='[]')}",
+        "7:",
+        "operations: the list is empty",
+    ),
     ("database: echo.db", f"database: echo.db\n{caller(name='a b')}", "7:12", "a name of up to 32 letters"),
-    ("database: echo.db", f"database: echo.db\n{caller()}{row(name='b')}", "8:", "internal key b: the key of a again"),
-    ("database: echo.db", f"database: echo.db\n{caller()}{row(sha256='b' * 64)}{row(sha256='c' * 64)}", "9:12",
-     "internal key a: more than 2 of one name"),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller()}{row(name='b')}",
+        "8:",
+        "internal key b: the key of a again",
+    ),
+    (
+        "database: echo.db",
+        f"database: echo.db\n{caller()}{row(sha256='b' * 64)}{row(sha256='c' * 64)}",
+        "9:12",
+        "internal key a: more than 2 of one name",
+    ),
     ("database: echo.db", "database: echo.db\ninternal_key_file: nowhere.key", "6:20", "internal_key_file: "),
     ("database: echo.db", "database: echo.db\ninternal_key_file: readable.key", "6:20", "readable.key"),
-    ("database: echo.db", "database: echo.db\ninternal_key_file: customer.key", "6:20", "expected one internal key"),
-    ("database: echo.db", "database: echo.db\ninternal_key_file: two.key", "6:20", "expected one internal key"),
+    (
+        "database: echo.db",
+        "database: echo.db\ninternal_key_file: customer.key",
+        "6:20",
+        "expected one internal key",
+    ),
+    (
+        "database: echo.db",
+        "database: echo.db\ninternal_key_file: two.key",
+        "6:20",
+        "expected one internal key",
+    ),
 ]
 
 
-@pytest.mark.parametrize("old,new,place,text", BAD, ids=[b[1][:40] or "without " + b[0][:30].strip() for b in BAD])
+@pytest.mark.parametrize(
+    "old,new,place,text", BAD, ids=[b[1][:40] or "without " + b[0][:30].strip() for b in BAD]
+)
 def test_a_configuration_error_is_one_line_with_its_place(work, old, new, place, text):
     file = work / "a.yaml"
     assert old in GOOD
-    for name, mode, lines in (("readable", 0o644, [internal_keys.make()]), ("customer", 0o600, ["sk_api_" + "0" * 36]),
-                              ("two", 0o600, [internal_keys.make()] * 2)):
+    for name, mode, lines in (
+        ("readable", 0o644, [internal_keys.make()]),
+        ("customer", 0o600, ["sk_api_" + "0" * 36]),
+        ("two", 0o600, [internal_keys.make()] * 2),
+    ):
         if f"{name}.key" in new:
             (work / f"{name}.key").write_text("\n".join(lines) + "\n")
             (work / f"{name}.key").chmod(mode)
@@ -762,20 +1007,54 @@ def test_a_configuration_error_is_one_line_with_its_place(work, old, new, place,
     for argv in (("check", "-c", file), ("-c", file)):
         done = kit.run(ECHO, *argv)
         assert done.returncode == 1 and done.stdout == "", done
-        assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"smpl-app: {file}:{place}") and text in done.stderr, done.stderr
+        assert (
+            done.stderr.count("\n") == 1
+            and done.stderr.startswith(f"smpl-app: {file}:{place}")
+            and text in done.stderr
+        ), done.stderr
 
 
 def test_lists_in_the_configuration_are_bounded(work):
     file = work / "a.yaml"
     lists = {
         "rules": (64, lambda n: GOOD.replace('"/api/v1/*"', ", ".join(f'"/api/v1/{i}"' for i in range(n)))),
-        "clients": (1024, lambda n: GOOD.replace("127.44.0.0/16", ", ".join(f"10.{i // 256}.{i % 256}.0/24" for i in range(n)))),
-        "hosts": (64, lambda n: GOOD.replace("clients:", "hosts: [" + ", ".join(f"h{i}" for i in range(n)) + "], clients:")),
-        "sisters": (16, lambda n: GOOD + 'resolver: {servers: ["127.0.0.1:5300"]}\nsisters: [' +
-                    ", ".join(f'"http://s{i}"' for i in range(n)) + "]\n"),
-        "listeners": (16, lambda n: GOOD.replace("database", "".join(
-            f'  - {{name: l{i}, address: "127.44.3.{i + 1}:80", rules: ["/api/v1/*"]}}\n' for i in range(n - 2)) + "database")),
-        "servers": (4, lambda n: GOOD + "resolver: {servers: [" + ", ".join(f'"127.0.0.1:{i + 1}"' for i in range(n)) + "]}\n"),
+        "clients": (
+            1024,
+            lambda n: GOOD.replace(
+                "127.44.0.0/16", ", ".join(f"10.{i // 256}.{i % 256}.0/24" for i in range(n))
+            ),
+        ),
+        "hosts": (
+            64,
+            lambda n: GOOD.replace(
+                "clients:", "hosts: [" + ", ".join(f"h{i}" for i in range(n)) + "], clients:"
+            ),
+        ),
+        "sisters": (
+            16,
+            lambda n: GOOD
+            + 'resolver: {servers: ["127.0.0.1:5300"]}\nsisters: ['
+            + ", ".join(f'"http://s{i}"' for i in range(n))
+            + "]\n",
+        ),
+        "listeners": (
+            16,
+            lambda n: GOOD.replace(
+                "database",
+                "".join(
+                    f'  - {{name: l{i}, address: "127.44.3.{i + 1}:80", rules: ["/api/v1/*"]}}\n'
+                    for i in range(n - 2)
+                )
+                + "database",
+            ),
+        ),
+        "servers": (
+            4,
+            lambda n: GOOD
+            + "resolver: {servers: ["
+            + ", ".join(f'"127.0.0.1:{i + 1}"' for i in range(n))
+            + "]}\n",
+        ),
     }
     for name, (limit, write) in lists.items():
         for n, status in ((limit, 0), (limit + 1, 1)):
@@ -798,9 +1077,19 @@ def test_check_says_what_follows_from_the_file(work):
 
 
 def test_usage_errors_have_status_2(work):
-    for argv in ((), ("-c",), ("--nonsense",), ("check",), ("frobnicate",), ("openapi",), ("check", "--service", "x", "-c", "y")):
+    for argv in (
+        (),
+        ("-c",),
+        ("--nonsense",),
+        ("check",),
+        ("frobnicate",),
+        ("openapi",),
+        ("check", "--service", "x", "-c", "y"),
+    ):
         done = kit.run(ECHO, *argv)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("smpl-app: "), argv
+        assert (
+            done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("smpl-app: ")
+        ), argv
     assert kit.run(ECHO, "--help").stdout.startswith("usage: smpl-app")
     assert kit.run(ECHO, "--version").stdout.startswith("smpl-app ")
     missing = kit.run(ECHO, "-c", work / "none.yaml")
@@ -812,7 +1101,9 @@ def test_every_service_documents_itself(service):
     printed = kit.run(kit.binary("smpl-app"), "openapi", "--service", service)
     assert printed.returncode == 0, printed.stderr
     document = json.loads(printed.stdout)
-    operations = [(path, method, op) for path, item in document["paths"].items() for method, op in item.items()]
+    operations = [
+        (path, method, op) for path, item in document["paths"].items() for method, op in item.items()
+    ]
     ids = [op["operationId"] for _, _, op in operations]
     assert len(set(ids)) == len(ids) and "health" in ids
     assert {path.split("/")[1] for path, _, _ in operations} == {"api", "internal"}
@@ -824,5 +1115,7 @@ def test_every_service_documents_itself(service):
 
 @pytest.mark.parametrize("service", ["accounts", "config", "flags"])
 def test_the_example_configurations_are_fine(service):
-    done = kit.run(kit.binary("smpl-app"), "check", "-c", kit.ROOT / "app" / "examples" / f"{service}-service.yaml")
+    done = kit.run(
+        kit.binary("smpl-app"), "check", "-c", kit.ROOT / "app" / "examples" / f"{service}-service.yaml"
+    )
     assert done.returncode == 0 and "internal, rules /*" in done.stdout, done.stderr

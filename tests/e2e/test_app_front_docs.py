@@ -19,9 +19,18 @@ def browser(work):
 
     options = Options()
     options.binary_location = kit.tool("chromium")
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                 "--disable-background-networking", "--disable-component-update", "--window-size=1280,1600",
-                 f"--user-data-dir={work}/chromium"):
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--window-size=1280,1600",
+        f"--user-data-dir={work}/chromium",
+    ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(service=Service(kit.tool("chromedriver")), options=options)
@@ -35,7 +44,8 @@ def page(work, spawn):
     (work / "echo.yaml").write_text(
         "service: accounts\nlisteners:\n"
         f'  - {{name: internal, address: "{INTERNAL}:{port}", rules: ["/*"], clients: [127.0.0.0/8]}}\n'
-        "database: echo.db\n")
+        "database: echo.db\n"
+    )
     spawn(ECHO, "-c", work / "echo.yaml").wait_ready()
     return f"http://{INTERNAL}:{port}"
 

@@ -33,7 +33,9 @@ class Writer(threading.Thread):
         self.acknowledged = {}
 
     def run(self):
-        connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
+        connection = http.client.HTTPConnection(
+            "127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+        )
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": MEDIA}
         try:
             for n in range(100000):
@@ -68,7 +70,9 @@ def test_acknowledged_writes_survive_kill_9_at_any_instant(product):
         product.start("config")
         stored, page = {}, 1
         while True:
-            reply = customer("GET", "config", f"/configs?filter[search]=r{turn}w&page[size]=1000&page[number]={page}")
+            reply = customer(
+                "GET", "config", f"/configs?filter[search]=r{turn}w&page[size]=1000&page[number]={page}"
+            )
             assert reply.status == 200, reply
             for c in reply.json["data"]:
                 stored[c["id"]] = int(c["attributes"]["items"]["v"]["value"].split()[1])
@@ -88,15 +92,20 @@ def test_an_acknowledged_account_is_told_to_its_sisters_even_if_the_account_serv
     customer = Customer(product, wait=False)
     meta = customer.reply.json["meta"]
     assert "flags.internal.smplkit.local" in meta["pending"]
-    assert sorted(meta["provisioned"] + meta["pending"]) == ["config.internal.smplkit.local", "flags.internal.smplkit.local"]
+    assert sorted(meta["provisioned"] + meta["pending"]) == [
+        "config.internal.smplkit.local",
+        "flags.internal.smplkit.local",
+    ]
     product.programs["accounts"].kill9()
     assert customer("POST", "config", "/configs", config("web")).status == 503  # nobody can check the key now
     product.start("accounts")
     kit.wait_until(lambda: customer("GET", "config", "/configs").status == 200, "the key can be checked")
     product.start("flags")
     path = f"/internal/v1/accounts/{customer.id}"
-    kit.wait_until(lambda: call(product, "accounts", "GET", path, internal=True).json["meta"]["pending"] == [],
-                   "the sister is told after all")
+    kit.wait_until(
+        lambda: call(product, "accounts", "GET", path, internal=True).json["meta"]["pending"] == [],
+        "the sister is told after all",
+    )
     assert call(product, "flags", "GET", path, internal=True).json["data"]["attributes"]["name"] == "Acme"
     assert customer("POST", "flags", "/flags", flag("dark")).status == 201
 
@@ -135,13 +144,16 @@ def test_without_the_account_service_only_keys_just_checked_open_the_door(produc
         reply = unknown("GET", "config", "/configs")
         assert reply.status == 503 and reply.headers["retry-after"] == "1", reply
     assert known("GET", "flags", "/flags").status == 503  # flags never asked about this key
-    assert call(product, "config", "GET", "/api/v1/configs", key="sk_api_" + "0" * 36).status == 401  # needs no question
+    assert (
+        call(product, "config", "GET", "/api/v1/configs", key="sk_api_" + "0" * 36).status == 401
+    )  # needs no question
     product.start("accounts")
     assert unknown("GET", "config", "/configs").status == 200
 
 
 def test_a_stopped_account_service_costs_a_bounded_wait(product):
     import signal
+
     customer = Customer(product)
     product.programs["accounts"].signal(signal.SIGSTOP)
     try:
@@ -193,32 +205,48 @@ def test_made_up_keys_cost_customers_no_answer(product):
 
 
 def test_a_made_up_key_gets_no_body_read(product):
-    """Its checksum is right, so only the account service can tell; the body would be refused as malformed if it were parsed."""
+    """Its checksum is right, so only the account service can tell; the body would be refused as malformed if
+    it were parsed."""
     customer = Customer(product)
     for service, path in (("config", "/configs"), ("flags", "/flags"), ("accounts", "/api_keys")):
         for key, status in ((made_up_key(), b"401"), (customer.key, b"400")):
-            with socket.create_connection((f"127.20.1.{SERVICES[service][1]}", product.http), timeout=kit.PATIENCE,
-                                          source_address=(OUTSIDE, 0)) as s:
-                s.sendall(f"POST /api/v1{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n"
-                          f"Content-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{{ bad".encode())
+            with socket.create_connection(
+                (f"127.20.1.{SERVICES[service][1]}", product.http),
+                timeout=kit.PATIENCE,
+                source_address=(OUTSIDE, 0),
+            ) as s:
+                s.sendall(
+                    f"POST /api/v1{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n"
+                    "Content-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+                    f"{{ bad".encode()
+                )
                 assert kit.recv_all(s).split(b" ")[1] == status, (service, key)
 
 
 @pytest.mark.full
 def test_a_revoked_key_is_refused_everywhere_after_at_most_30_seconds(product):
     customer = Customer(product)
-    second = customer("POST", "accounts", "/api_keys", resource("api_key", None, {"name": "second"})).json["data"]
+    second = customer("POST", "accounts", "/api_keys", resource("api_key", None, {"name": "second"})).json[
+        "data"
+    ]
     key = second["attributes"]["key"]
     assert call(product, "config", "GET", "/api/v1/configs", key=key).status == 200
     assert customer("POST", "accounts", f"/api_keys/{second['id']}/actions/revoke").status == 200
-    kit.wait_until(lambda: call(product, "config", "GET", "/api/v1/configs", key=key).status == 401, "it is refused", step=0.5)
+    kit.wait_until(
+        lambda: call(product, "config", "GET", "/api/v1/configs", key=key).status == 401,
+        "it is refused",
+        step=0.5,
+    )
 
 
 def test_moving_a_sisters_record_redirects_what_she_is_told(product, work):
     moved = "127.10.1.14"
     text = (work / "config.yaml").read_text()
-    (work / "second.yaml").write_text(text.replace("127.10.1.11", moved).replace("127.20.1.11", "127.20.1.14")
-                                      .replace("config.db", "second.db"))
+    (work / "second.yaml").write_text(
+        text.replace("127.10.1.11", moved)
+        .replace("127.20.1.11", "127.20.1.14")
+        .replace("config.db", "second.db")
+    )
     product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
     first = Customer(product, "First")
     (work / "internal.zone").write_text(product.zone(config=moved).replace(" 1 3600", " 2 3600"))
@@ -229,7 +257,9 @@ def test_moving_a_sisters_record_redirects_what_she_is_told(product, work):
         return product.curl(address, f"/internal/v1/accounts/{account}")[0]
 
     assert known_at("127.10.1.11", first.id) == 200
-    kit.wait_until(lambda: known_at(moved, first.id) == 200, "another database is told what the first one was told")
+    kit.wait_until(
+        lambda: known_at(moved, first.id) == 200, "another database is told what the first one was told"
+    )
     assert known_at(moved, second.id) == 200 and known_at("127.10.1.11", second.id) == 404
 
 
@@ -251,29 +281,41 @@ def test_a_name_that_the_resolver_refuses_is_no_open_door_and_told_later(product
 
 def test_two_instances_share_one_file(product, work):
     text = (work / "config.yaml").read_text()
-    (work / "second.yaml").write_text(text.replace("127.10.1.11:", "127.10.1.14:").replace("127.20.1.11:", "127.20.1.14:"))
+    (work / "second.yaml").write_text(
+        text.replace("127.10.1.11:", "127.10.1.14:").replace("127.20.1.11:", "127.20.1.14:")
+    )
     product.spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
     customer = Customer(product)
     statuses = []
 
     def write(address, name):
-        connection = http.client.HTTPConnection(address, product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
+        connection = http.client.HTTPConnection(
+            address, product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+        )
         for n in range(40):
-            connection.request("POST", "/api/v1/configs", json.dumps(config(f"{name}{n}")),
-                               {"Authorization": f"Bearer {customer.key}", "Content-Type": MEDIA})
+            connection.request(
+                "POST",
+                "/api/v1/configs",
+                json.dumps(config(f"{name}{n}")),
+                {"Authorization": f"Bearer {customer.key}", "Content-Type": MEDIA},
+            )
             response = connection.getresponse()
             response.read()
             statuses.append(response.status)
         connection.close()
 
-    threads = [threading.Thread(target=write, args=(f"127.20.1.{11 if i % 2 else 14}", f"w{i}-")) for i in range(4)]
+    threads = [
+        threading.Thread(target=write, args=(f"127.20.1.{11 if i % 2 else 14}", f"w{i}-")) for i in range(4)
+    ]
     for t in threads:
         t.start()
     for t in threads:
         t.join(kit.PATIENCE)
     assert statuses == [201] * 160
     for address in ("127.20.1.11", "127.20.1.14"):
-        status, body = product.curl(address, "/api/v1/configs?meta%5Btotal%5D=true", "-H", f"Authorization: Bearer {customer.key}")
+        status, body = product.curl(
+            address, "/api/v1/configs?meta%5Btotal%5D=true", "-H", f"Authorization: Bearer {customer.key}"
+        )
         assert status == 200 and json.loads(body)["meta"]["pagination"]["total"] == 161
 
 

@@ -20,22 +20,31 @@ KEY = internal_keys.make()
 
 
 def write(work, count, service="accounts"):
-    """Configurations of that many instances, each with one internal listener and nothing else, as behind load balancers."""
+    """Configurations of that many instances, each with one internal listener and nothing else, as behind load
+    balancers."""
     port = kit.free_port(*[f"127.46.0.{i + 1}" for i in range(count)])
-    tail = "" if service == "accounts" else (
-        'accounts: {url: "http://app.internal.smplkit.local"}\nresolver: {servers: ["127.0.0.1:5300"]}\n')
+    tail = (
+        ""
+        if service == "accounts"
+        else (
+            'accounts: {url: "http://app.internal.smplkit.local"}\nresolver: {servers: ["127.0.0.1:5300"]}\n'
+        )
+    )
     for i in range(count):
         (work / f"{i}.yaml").write_text(
             f"service: {service}\nlisteners:\n"
-            f'  - {{name: internal, address: "127.46.0.{i + 1}:{port}", rules: ["/*"], clients: [127.46.0.0/16]}}\n'
+            f'  - {{name: internal, address: "127.46.0.{i + 1}:{port}", rules: ["/*"], clients: '
+            f"[127.46.0.0/16]}}\n"
             f"database: shared.db\naccess_log: access.log\n{tail}"
-            + internal_keys.accepted([("creator", KEY, ["provision"])]))
+            + internal_keys.accepted([("creator", KEY, ["provision"])])
+        )
     return port
 
 
 @pytest.mark.parametrize("service", ["accounts", "config"])
 def test_instances_that_start_together_on_one_file_all_come_up(work, spawn, service):
-    """On a file that is not there yet, and on one that is: one of them makes or migrates it, the others wait."""
+    """On a file that is not there yet, and on one that is: one of them makes or migrates it, the others
+    wait."""
     write(work, INSTANCES, service)
     for turn in range(ROUNDS):
         if turn % 2 == 0:
@@ -59,11 +68,20 @@ class Creator(threading.Thread):
         self.ending = False
 
     def run(self):
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
+        connection = http.client.HTTPConnection(
+            self.address, self.port, timeout=kit.PATIENCE, source_address=(CLIENT, 0)
+        )
         try:
             while not self.ending and (self.count is None or len(self.ids) < self.count):
-                document = {"data": {"type": "account", "attributes": {"name": f"{self.name_} {len(self.ids)}"}}}
-                connection.request("POST", "/internal/v1/accounts", json.dumps(document), {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"})
+                document = {
+                    "data": {"type": "account", "attributes": {"name": f"{self.name_} {len(self.ids)}"}}
+                }
+                connection.request(
+                    "POST",
+                    "/internal/v1/accounts",
+                    json.dumps(document),
+                    {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+                )
                 response = connection.getresponse()
                 reply = json.loads(response.read())
                 self.statuses.append(response.status)
@@ -135,8 +153,12 @@ def test_a_single_internal_listener_serves_both_tiers(work, spawn):
     creator.join(kit.PATIENCE)
     assert creator.statuses == [201]
     for path, status in (("/internal/v1/ready", 200), ("/api/v1/accounts/current", 401), ("/docs", 200)):
-        connection = http.client.HTTPConnection("127.46.0.1", port, timeout=kit.PATIENCE, source_address=(CLIENT, 0))
-        connection.request("GET", path, headers={"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"})
+        connection = http.client.HTTPConnection(
+            "127.46.0.1", port, timeout=kit.PATIENCE, source_address=(CLIENT, 0)
+        )
+        connection.request(
+            "GET", path, headers={"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+        )
         assert connection.getresponse().status == status, path
         connection.close()
 
@@ -144,12 +166,23 @@ def test_a_single_internal_listener_serves_both_tiers(work, spawn):
 def test_an_account_told_to_one_instance_is_known_at_the_other(work, spawn):
     product = services(work, spawn)
     text = (work / "config.yaml").read_text()
-    (work / "second.yaml").write_text(text.replace("127.10.1.11:", "127.10.1.14:").replace("127.20.1.11:", "127.20.1.14:"))
+    (work / "second.yaml").write_text(
+        text.replace("127.10.1.11:", "127.10.1.14:").replace("127.20.1.11:", "127.20.1.14:")
+    )
     spawn(kit.binary("smpl-app"), "-c", "second.yaml").wait_ready()
     customer = Customer(product)
     authorization = f"Authorization: Bearer {customer.key}"
-    assert call(product, "config", "POST", "/api/v1/configs", {"data": {"type": "config", "id": "web", "attributes": {"name": "Web"}}},
-                key=customer.key).status == 201
+    assert (
+        call(
+            product,
+            "config",
+            "POST",
+            "/api/v1/configs",
+            {"data": {"type": "config", "id": "web", "attributes": {"name": "Web"}}},
+            key=customer.key,
+        ).status
+        == 201
+    )
     assert product.curl("127.20.1.14", "/api/v1/configs/web", "-H", authorization)[0] == 200
     assert call(product, "config", "DELETE", "/api/v1/configs/web", key=customer.key).status == 204
     assert product.curl("127.20.1.14", "/api/v1/configs/web", "-H", authorization)[0] == 404

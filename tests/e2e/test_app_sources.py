@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose a request is: the peer's, or, from a balancer that the configuration names, the last element of X-Forwarded-For."""
+"""Whose a request is: the peer's, or, from a balancer that the configuration names, the last element of
+X-Forwarded-For."""
 
 import http.client
 
@@ -17,7 +18,9 @@ def front(work, spawn):
 
 
 def ask(front, source, *forwarded, address=PUBLIC, connection=None):
-    own = connection or http.client.HTTPConnection(address, front.port, timeout=kit.PATIENCE, source_address=(source, 0))
+    own = connection or http.client.HTTPConnection(
+        address, front.port, timeout=kit.PATIENCE, source_address=(source, 0)
+    )
     own.putrequest("GET", "/api/v1/echo/x")
     for value in forwarded:
         own.putheader("X-Forwarded-For", value)
@@ -54,7 +57,9 @@ def test_what_a_balancer_sends_without_a_plain_address_is_its_own_and_counted(fr
     for value in ("203.0.113.1:80", "unknown", "203.0.113.1,"):
         ask(front, BALANCER, value)
     ask(front, OTHER, "unknown")
-    assert all(client.startswith((f"{BALANCER}:", f"{OTHER}:")) and peer is None for client, peer in log(front, 5))
+    assert all(
+        client.startswith((f"{BALANCER}:", f"{OTHER}:")) and peer is None for client, peer in log(front, 5)
+    )
     metrics = front.ask("/internal/v1/metrics", INTERNAL).body.decode()
     assert 'smpl_app_unnamed_sources_total{listener="public",reason="missing"} 1\n' in metrics
     assert 'smpl_app_unnamed_sources_total{listener="public",reason="malformed"} 3\n' in metrics
@@ -72,8 +77,13 @@ def test_check_says_who_the_balancers_are_and_refuses_everybody(front):
     done = kit.run(ECHO, "check", "-c", front.file)
     assert done.returncode == 0 and f"believed: {BALANCER}" in done.stdout
     text = front.file.read_text()
-    for wrong, words in (("0.0.0.0/0", "everybody could name a source"), ("::/0", "everybody could name a source"),
-                         ("127.44.0.7/16", "127.44.0.7/16"), ("lb1", "lb1"), ("127.44.0.7:80", "127.44.0.7:80")):
+    for wrong, words in (
+        ("0.0.0.0/0", "everybody could name a source"),
+        ("::/0", "everybody could name a source"),
+        ("127.44.0.7/16", "127.44.0.7/16"),
+        ("lb1", "lb1"),
+        ("127.44.0.7:80", "127.44.0.7:80"),
+    ):
         front.file.write_text(text.replace(f"balancers: [{BALANCER}]", f'balancers: ["{wrong}"]'))
         done = kit.run(ECHO, "check", "-c", front.file)
         assert done.returncode == 1 and "echo.yaml:7:" in done.stderr and words in done.stderr, done.stderr

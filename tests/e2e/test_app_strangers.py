@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Customers beside one that takes what it can, before it has a key and with one, straight at the service's public listener and through real
+"""Customers beside one that takes what it can, before it has a key and with one, straight at the service's
+public listener and through real
 balancers: no other customer is refused."""
 
 import http.client
@@ -58,7 +59,11 @@ def product(request):
 
 
 def get(key):
-    return f"GET /api/v1/configs HTTP/1.1\r\nHost: {public_name('config')}\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    return (
+        f"GET /api/v1/configs HTTP/1.1\r\nHost: {public_name('config')}\r\n"
+        f"Authorization: Bearer {key}\r\n"
+        "\r\n"
+    ).encode()
 
 
 def connect(product, source):
@@ -74,7 +79,9 @@ def config_programs(product):
 
 
 def log(product):
-    return [json.loads(line) for p in config_programs(product) for line in list(p.out) if line.startswith("{")]
+    return [
+        json.loads(line) for p in config_programs(product) for line in list(p.out) if line.startswith("{")
+    ]
 
 
 def new_keys(product, count):
@@ -92,7 +99,9 @@ def test_made_up_keys_cost_customers_of_other_addresses_no_answer(product):
         for round in range(3):
             for s in attack:
                 s.sendall(get(made_up_key()))
-            customers = [(connect(product, f"127.20.{10 + i}.1"), keys[i]) for i in range(round, CUSTOMERS, 3)]
+            customers = [
+                (connect(product, f"127.20.{10 + i}.1"), keys[i]) for i in range(round, CUSTOMERS, 3)
+            ]
             for s, key in customers:
                 s.sendall(get(key))
             assert [status_of(s) for s, _ in customers] == [200] * len(customers)
@@ -108,10 +117,16 @@ def test_made_up_keys_cost_customers_of_other_addresses_no_answer(product):
 
 def ask(product, key, count, source=OUTSIDE):
     """So many requests on one connection; (status, headers, body) of each."""
-    connection = http.client.HTTPConnection(PUBLIC, product.http, timeout=kit.PATIENCE, source_address=(source, 0))
+    connection = http.client.HTTPConnection(
+        PUBLIC, product.http, timeout=kit.PATIENCE, source_address=(source, 0)
+    )
     answers = []
     for _ in range(count):
-        connection.request("GET", "/api/v1/configs/common", headers={"Host": public_name("config"), "Authorization": f"Bearer {key}"})
+        connection.request(
+            "GET",
+            "/api/v1/configs/common",
+            headers={"Host": public_name("config"), "Authorization": f"Bearer {key}"},
+        )
         response = connection.getresponse()
         answers.append((response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()))
     connection.close()
@@ -128,21 +143,33 @@ def test_a_key_over_its_rate_gets_429_and_no_other_key_notices(product):
     refused = [(headers, json.loads(body)) for status, headers, body in answers if status == 429]
     assert len(passed) + len(refused) == len(answers) and len(passed) >= BURST * instances and refused
     first = passed[0]
-    assert (first["ratelimit-limit"], first["ratelimit-remaining"], first["ratelimit-reset"]) == (str(BURST), str(BURST - 1), "1")
+    assert (first["ratelimit-limit"], first["ratelimit-remaining"], first["ratelimit-reset"]) == (
+        str(BURST),
+        str(BURST - 1),
+        "1",
+    )
     for headers, document in refused:
         assert headers["ratelimit-limit"] == str(BURST) and headers["ratelimit-remaining"] == "0"
         assert 1 <= int(headers["retry-after"]) <= 1 and 1 <= int(headers["ratelimit-reset"]) <= BURST
-        assert document["errors"][0]["status"] == "429" and document["errors"][0]["title"] == "Too many requests"
+        assert (
+            document["errors"][0]["status"] == "429" and document["errors"][0]["title"] == "Too many requests"
+        )
     for status, headers, _ in ask(product, modest, 10):
         assert status == 200 and int(headers["ratelimit-remaining"]) >= BURST - 11
 
 
 def test_what_has_no_key_or_no_route_is_never_429(product):
-    """A public refusal stays one 400 and one 404 until a route has matched, and a key that nobody knows has no rate."""
+    """A public refusal stays one 400 and one 404 until a route has matched, and a key that nobody knows has
+    no rate."""
     key = Customer(product, wait=False).key
     assert 429 in [status for status, _, _ in ask(product, key, (BURST + 40) * len(config_programs(product)))]
-    for path, sent, wanted in (("/api/v1/nothing", key, 404), ("/internal/v1/health", key, 404), ("/api/v1/configs", None, 401),
-                               ("/api/v1/configs", made_up_key(), 401), ("/api/v1/configs/%2e%2e/common", key, 400)):
+    for path, sent, wanted in (
+        ("/api/v1/nothing", key, 404),
+        ("/internal/v1/health", key, 404),
+        ("/api/v1/configs", None, 401),
+        ("/api/v1/configs", made_up_key(), 401),
+        ("/api/v1/configs/%2e%2e/common", key, 400),
+    ):
         headers = ["-H", f"Authorization: Bearer {sent}"] if sent else []
         status, _ = product.curl(PUBLIC, path, "-H", f"Host: {public_name('config')}", *headers)
         assert status == wanted, (path, status)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS on the http listeners: what is spoken, certificates that change, clients that dawdle or speak something else."""
+"""TLS on the http listeners: what is spoken, certificates that change, clients that dawdle or speak something
+else."""
 
 import os
 import re
@@ -21,20 +22,40 @@ NAME = "config.smplkit.test"
 def certificate(work, name="server", subject=NAME, kind="ec", days=30):
     """A self-signed certificate and its key; returns their paths."""
     cert, key = work / f"{name}.pem", work / f"{name}.key"
-    algorithm = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["-newkey", "rsa:2048"]}[kind]
-    done = kit.run(kit.tool("openssl"), "req", "-x509", *algorithm, "-nodes", "-days", days, "-subj", f"/CN={subject}",
-                   "-addext", f"subjectAltName=DNS:{subject}", "-keyout", key, "-out", cert)
+    algorithm = {
+        "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        "rsa": ["-newkey", "rsa:2048"],
+    }[kind]
+    done = kit.run(
+        kit.tool("openssl"),
+        "req",
+        "-x509",
+        *algorithm,
+        "-nodes",
+        "-days",
+        days,
+        "-subj",
+        f"/CN={subject}",
+        "-addext",
+        f"subjectAltName=DNS:{subject}",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+    )
     assert done.returncode == 0, done.stderr
     key.chmod(0o600)
     return cert, key
 
 
 def settings(port, tls="{certificate: server.pem, key: server.key}", extra=""):
-    return ("service: accounts\nlisteners:\n"
-            f'  - {{name: public, address: "{PUBLIC}:{port}", rules: ["/api/v1/*"], tls: {tls}}}\n'
-            f'  - {{name: internal, address: "{INTERNAL}:{port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
-            f"     hosts: [{NAME}], tls: {tls}}}\n"
-            f"database: echo.db\n{extra}")
+    return (
+        "service: accounts\nlisteners:\n"
+        f'  - {{name: public, address: "{PUBLIC}:{port}", rules: ["/api/v1/*"], tls: {tls}}}\n'
+        f'  - {{name: internal, address: "{INTERNAL}:{port}", rules: ["/*"], clients: [127.44.0.0/16],\n'
+        f"     hosts: [{NAME}], tls: {tls}}}\n"
+        f"database: echo.db\n{extra}"
+    )
 
 
 class Front:
@@ -53,7 +74,9 @@ class Front:
         context.load_verify_locations(kw.pop("ca", self.work / "server.pem"))
         context.check_hostname = kw.pop("check", True)
         for name, value in kw.items():
-            getattr(context, name)(value) if callable(getattr(context, name)) else setattr(context, name, value)
+            getattr(context, name)(value) if callable(getattr(context, name)) else setattr(
+                context, name, value
+            )
         return context.wrap_socket(self.tcp(address), server_hostname=NAME, suppress_ragged_eofs=False)
 
     def raw(self, data, address=PUBLIC):
@@ -88,7 +111,9 @@ def test_requests_are_served_on_either_listener(work, spawn, version, kind):
     front = Front(work, spawn, kind=kind)
     assert "https public on" in front.program.stderr
     for address in (PUBLIC, INTERNAL):
-        with front.connect(address, maximum_version=ssl.TLSVersion[version], minimum_version=ssl.TLSVersion[version]) as s:
+        with front.connect(
+            address, maximum_version=ssl.TLSVersion[version], minimum_version=ssl.TLSVersion[version]
+        ) as s:
             assert s.version() == version.replace("_", ".")
             for i in range(3):
                 s.sendall(get(b"/api/v1/echo/%d" % i).replace(b"Host: h", b"Host: localhost"))
@@ -97,16 +122,27 @@ def test_requests_are_served_on_either_listener(work, spawn, version, kind):
             assert b"200 OK" in recv_all(s)
     secret = front.raw(get(b"/internal/v1/secret", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL)
     assert SECRET in secret
-    origin = get(b"/internal/v1/secret", LAST + b"Origin: https://localhost:8443\r\n").replace(b"Host: h", b"Host: localhost:8443")
+    origin = get(b"/internal/v1/secret", LAST + b"Origin: https://localhost:8443\r\n").replace(
+        b"Host: h", b"Host: localhost:8443"
+    )
     assert b"200 OK" in front.raw(origin, INTERNAL)
 
 
 @pytest.mark.short
 def test_bodies_pipelines_and_slow_readers_work_encrypted(front):
     body = b'{"a":"' + b"x" * ((1 << 20) - 8) + b'"}'
-    data = front.raw(post(b"Content-Length: %d\r\n" % len(body), body) + get(b"/api/v1/echo/later?ms=200") + get(b"/api/v1/echo/1") +
-                     post(b"Content-Length: 2\r\n", b"{}") + get(b"/api/v1/echo/last", LAST))
-    assert data.count(b"HTTP/1.1 200 OK") == 5 and data.endswith(b'"word":"last","query":{}}') and body[7:-2] in data
+    data = front.raw(
+        post(b"Content-Length: %d\r\n" % len(body), body)
+        + get(b"/api/v1/echo/later?ms=200")
+        + get(b"/api/v1/echo/1")
+        + post(b"Content-Length: 2\r\n", b"{}")
+        + get(b"/api/v1/echo/last", LAST)
+    )
+    assert (
+        data.count(b"HTTP/1.1 200 OK") == 5
+        and data.endswith(b'"word":"last","query":{}}')
+        and body[7:-2] in data
+    )
     with front.connect() as s:
         s.sendall(post(b"Content-Length: 2\r\nExpect: 100-continue\r\n" + LAST))
         assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -168,7 +204,17 @@ def test_only_tls_1_2_and_later_with_forward_secrecy_is_spoken(front):
     openssl = kit.tool("openssl")
 
     def handshake(*options):
-        return kit.run(openssl, "s_client", "-connect", f"{PUBLIC}:{front.port}", "-bind", CLIENT, "-servername", NAME, *options)
+        return kit.run(
+            openssl,
+            "s_client",
+            "-connect",
+            f"{PUBLIC}:{front.port}",
+            "-bind",
+            CLIENT,
+            "-servername",
+            NAME,
+            *options,
+        )
 
     assert handshake("-tls1_2").returncode == 0 and handshake("-tls1_3").returncode == 0
     assert handshake("-tls1_1", "-cipher", "ALL:@SECLEVEL=0").returncode != 0
@@ -181,16 +227,25 @@ def test_only_tls_1_2_and_later_with_forward_secrecy_is_spoken(front):
         resumed = s.session
     assert resumed is not None
     reasons = [line for line in front.program.out if '"tls-handshake"' in line]
-    assert any("unsupported protocol" in r for r in reasons) and any("no shared cipher" in r for r in reasons), reasons
+    assert any("unsupported protocol" in r for r in reasons) and any(
+        "no shared cipher" in r for r in reasons
+    ), reasons
 
 
 def test_what_speaks_something_else_is_closed_and_logged(front):
-    for garbage in (get(b"/api/v1/echo/x"), b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\xff\xff" + b"\x00" * 600, b"\x00" * 3000):
+    for garbage in (
+        get(b"/api/v1/echo/x"),
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x16\x03\x01\xff\xff" + b"\x00" * 600,
+        b"\x00" * 3000,
+    ):
         with front.tcp() as s:
             s.sendall(garbage)
             answer = kit.recv_all(s)
             assert b"HTTP" not in answer and len(answer) < 20  # an alert at most
-    lines = kit.wait_until(lambda: [l for l in front.program.out if '"reason":"tls-handshake"' in l][3:], "their lines")
+    lines = kit.wait_until(
+        lambda: [l for l in front.program.out if '"reason":"tls-handshake"' in l][3:], "their lines"
+    )
     assert any('"detail":"http request"' in l for l in front.program.out), lines
     front.tcp().close()  # a port scan is not worth a line
     assert b"200 OK" in front.raw(get(b"/api/v1/echo/x", LAST))
@@ -218,7 +273,11 @@ def test_a_certificate_that_changes_is_served_without_a_restart(front, work, kin
         front.connect(ca=work / "old.pem")
     kept.sendall(get(b"/api/v1/echo/x", LAST))  # who is connected notices nothing
     assert b"200 OK" in recv_all(kept)
-    for bad, text in ((b"nonsense", "no certificate in PEM form"), (old[:200], "no certificate"), (b"", "no certificate")):
+    for bad, text in (
+        (b"nonsense", "no certificate in PEM form"),
+        (old[:200], "no certificate"),
+        (b"", "no certificate"),
+    ):
         start = len(front.program.err)
         (work / "server.pem").write_bytes(bad)
         front.program.wait_line(text, start=start)
@@ -243,7 +302,9 @@ def test_a_new_certificate_that_cannot_be_opened_for_now_is_tried_again(front, w
     time.sleep(1.2)  # it is tried again, and that is not said each time
     resource.prlimit(front.program.pid, resource.RLIMIT_NOFILE, (soft, hard))
     front.program.wait_line(r"http listener public: new certificate of next\.config")
-    assert len([line for line in front.program.err if "public keeps its certificate" in line]) <= 2  # of key and certificate, at most
+    assert (
+        len([line for line in front.program.err if "public keeps its certificate" in line]) <= 2
+    )  # of key and certificate, at most
     with front.connect(ca=work / "server.pem", check=False) as s:
         s.sendall(get(b"/api/v1/echo/x", LAST))
         assert b"200 OK" in recv_all(s)
@@ -263,8 +324,12 @@ SOURCE_HANDSHAKES, HANDSHAKES = 256, 1024  # app/limits.h
 
 def test_handshakes_under_way_are_bounded_for_each_source_and_for_all(front):
     """Connections that say nothing: 43 KB each once they do."""
+
     def dial(source, count):
-        return [socket.create_connection((PUBLIC, front.port), timeout=kit.PATIENCE, source_address=(source, 0)) for _ in range(count)]
+        return [
+            socket.create_connection((PUBLIC, front.port), timeout=kit.PATIENCE, source_address=(source, 0))
+            for _ in range(count)
+        ]
 
     def served(source):
         context = ssl._create_unverified_context()
@@ -285,12 +350,16 @@ def test_handshakes_under_way_are_bounded_for_each_source_and_for_all(front):
         assert closed(flood) == flood[:6]
         for i in (2, 3, 4):
             flood += dial(f"127.44.9.{i}", SOURCE_HANDSHAKES)
-        kit.wait_until(lambda: front_number(front, "smpl_app_handshakes") == HANDSHAKES - 1, "all are counted")
+        kit.wait_until(
+            lambda: front_number(front, "smpl_app_handshakes") == HANDSHAKES - 1, "all are counted"
+        )
         assert len(closed(flood)) == 6
         other = dial("127.44.9.9", 2)
         kit.wait_until(lambda: len(closed(flood)) == 7, "one of those with the most gave way")
         assert not closed(other) and served("127.44.9.10")
-        assert sum('"reason":"too-many-handshakes"' in line for line in front.program.out) == len(closed(flood))
+        assert sum('"reason":"too-many-handshakes"' in line for line in front.program.out) == len(
+            closed(flood)
+        )
     finally:
         for s in flood:
             s.close()
@@ -300,13 +369,17 @@ def test_handshakes_under_way_are_bounded_for_each_source_and_for_all(front):
 
 def front_number(front, name):
     """One of the public listener's numbers in the metrics."""
-    text = front.raw(get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL).decode()
+    text = front.raw(
+        get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL
+    ).decode()
     return int(re.search(rf'^{name}{{listener="public"}} (\d+)$', text, re.M).group(1))
 
 
 def test_a_record_of_which_a_part_has_come_counts_with_what_its_source_holds(front):
     def held():
-        text = front.raw(get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL).decode()
+        text = front.raw(
+            get(b"/internal/v1/metrics", LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL
+        ).decode()
         return int(re.search(r'^smpl_app_held_bytes{kind="heads"} (\d+)$', text, re.M).group(1))
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -336,31 +409,46 @@ def test_what_cannot_be_used_is_one_line_with_its_place(work):
     certificate(work, "other")
     certificate(work, "another", kind="rsa")
     (work / "empty.pem").write_text("")
-    kit.run(kit.tool("openssl"), "ec", "-in", work / "server.key", "-aes128", "-passout", "pass:x", "-out", work / "locked.key")
+    kit.run(
+        kit.tool("openssl"),
+        "ec",
+        "-in",
+        work / "server.key",
+        "-aes128",
+        "-passout",
+        "pass:x",
+        "-out",
+        work / "locked.key",
+    )
     (work / "locked.key").chmod(0o600)
     (work / "open.key").write_bytes((work / "server.key").read_bytes())
     (work / "open.key").chmod(0o640)
     (work / "loose.pem").write_bytes((work / "server.pem").read_bytes())
     (work / "loose.pem").chmod(0o666)
     (work / "many.pem").write_bytes((work / "server.pem").read_bytes() * 17)
-    cases = {("server.pem", "other.key"): "other.key: not the key of the certificate",
-             ("server.pem", "another.key"): "another.key: not the key of the certificate",
-             ("another.pem", "server.key"): "server.key: not the key of the certificate",
-             ("empty.pem", "server.key"): "empty.pem: no certificate in PEM form",
-             ("server.key", "server.key"): "server.key: no certificate in PEM form",
-             ("server.pem", "server.pem"): "server.pem",
-             ("server.pem", "locked.key"): "locked.key: keys with a passphrase are not supported",
-             ("server.pem", "open.key"): "open.key",
-             ("loose.pem", "server.key"): "loose.pem",
-             ("many.pem", "server.key"): "more than 16 certificates",
-             ("server.pem", "none.key"): "none.key"}
+    cases = {
+        ("server.pem", "other.key"): "other.key: not the key of the certificate",
+        ("server.pem", "another.key"): "another.key: not the key of the certificate",
+        ("another.pem", "server.key"): "server.key: not the key of the certificate",
+        ("empty.pem", "server.key"): "empty.pem: no certificate in PEM form",
+        ("server.key", "server.key"): "server.key: no certificate in PEM form",
+        ("server.pem", "server.pem"): "server.pem",
+        ("server.pem", "locked.key"): "locked.key: keys with a passphrase are not supported",
+        ("server.pem", "open.key"): "open.key",
+        ("loose.pem", "server.key"): "loose.pem",
+        ("many.pem", "server.key"): "more than 16 certificates",
+        ("server.pem", "none.key"): "none.key",
+    }
     file = work / "echo.yaml"
     for (cert, key), text in cases.items():
         file.write_text(settings(8000, f"{{certificate: {cert}, key: {key}}}"))
         for argv in (("check", "-c", file), ("-c", file)):
             done = kit.run(ECHO, *argv)
             assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1, done
-            assert re.match(rf"smpl-app: {file}:3:\d+: http listener public: ", done.stderr) and text in done.stderr, done.stderr
+            assert (
+                re.match(rf"smpl-app: {file}:3:\d+: http listener public: ", done.stderr)
+                and text in done.stderr
+            ), done.stderr
     file.write_text(settings(8000, "{certificate: server.pem}"))
     done = kit.run(ECHO, "check", "-c", file)
     assert done.returncode == 1 and "key" in done.stderr
@@ -398,7 +486,10 @@ def test_a_slow_handshake_is_cut_off_and_disturbs_nobody(front):
         assert len(kit.recv_all(s)) < 20
     assert 8 < time.monotonic() - start
     thread.join()
-    kit.wait_until(lambda: len([l for l in front.program.out if '"reason":"handshake-timeout"' in l]) == 50, "their log lines")
+    kit.wait_until(
+        lambda: len([l for l in front.program.out if '"reason":"handshake-timeout"' in l]) == 50,
+        "their log lines",
+    )
 
 
 @pytest.mark.short
@@ -414,6 +505,17 @@ def test_requests_under_way_are_finished_on_sigterm(front):
 
 
 def test_curl_verifies_and_is_served(front):
-    done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "*", "--cacert", front.work / "server.pem", "--interface", CLIENT,
-                   "--resolve", f"{NAME}:{front.port}:{PUBLIC}", f"https://{NAME}:{front.port}/api/v1/echo/x")
+    done = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "--noproxy",
+        "*",
+        "--cacert",
+        front.work / "server.pem",
+        "--interface",
+        CLIENT,
+        "--resolve",
+        f"{NAME}:{front.port}:{PUBLIC}",
+        f"https://{NAME}:{front.port}/api/v1/echo/x",
+    )
     assert done.returncode == 0 and '"word":"x"' in done.stdout, done

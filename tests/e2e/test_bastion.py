@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""smpl-bastion with OpenSSH's client: what is forwarded, what is refused, what is written down, what ends when."""
+"""smpl-bastion with OpenSSH's client: what is forwarded, what is refused, what is written down, what ends
+when."""
 
 import concurrent.futures
 import hashlib
@@ -18,21 +19,28 @@ from test_bastion_world import BASTION, DNS, SOURCE, WEB, world  # noqa: F401 (a
 
 # --- forwarding ---
 
+
 @pytest.mark.short
 def test_stock_ssh_forwards_and_each_step_is_on_record(world):
     w = world()
     ssh, local = w.forward()
     assert w.get(local).stdout == "hello from inside"
     start = w.wait_record("session-start", user="dev")
-    carried = lambda: [r for r in w.records("channel-end") if r["bytes_down"] > 0]  # not the probe for the open port
+    carried = lambda: [
+        r for r in w.records("channel-end") if r["bytes_down"] > 0
+    ]  # not the probe for the open port
     ended = kit.wait_until(carried, "the end of the channel that carried the page")[0]
     assert ended["reason"] == "channel-closed"
     assert ended["bytes_up"] > 50 and ended["bytes_down"] > len("hello from inside")
-    opened, = w.records("channel-open", channel=ended["channel"])
-    assert (opened["target"], opened["port"], opened["address"]) == ("config.internal", w.port, f"{WEB}:{w.port}")
+    (opened,) = w.records("channel-open", channel=ended["channel"])
+    assert (opened["target"], opened["port"], opened["address"]) == (
+        "config.internal",
+        w.port,
+        f"{WEB}:{w.port}",
+    )
     assert opened["name"] == "config.internal.smplkit.local"
     assert start["seq"] < opened["seq"] < ended["seq"]
-    session, = w.sessions()
+    (session,) = w.sessions()
     assert session["id"] == start["session"] and session["bytes_down"] == ended["bytes_down"]
     ssh.signal(signal.SIGTERM)
     ssh.wait()
@@ -47,7 +55,9 @@ def test_stock_ssh_forwards_and_each_step_is_on_record(world):
 def test_other_kinds_of_keys_sign_in(world, kind):
     w = world(start=False)
     key, public = kit.keygen(w.work / kind, kind)
-    (w.work / "dev.pub").write_text("# several keys\n" + (w.work / "dev.pub").read_text() + public.read_text())
+    (w.work / "dev.pub").write_text(
+        "# several keys\n" + (w.work / "dev.pub").read_text() + public.read_text()
+    )
     w.start()
     assert w.ssh("-W", f"{WEB}:{w.port}", key=key).returncode == 0
     start = w.wait_record("session-start")
@@ -68,7 +78,10 @@ def test_connections_come_from_the_configured_address(world):
     w = world()
     seen = []
     with socket.create_server((WEB, 0)) as server:
-        w.write(grants=f"  - {{users: [dev], targets: ['{WEB}:{server.getsockname()[1]}'], networks: [127.42.0.0/16]}}\n")
+        w.write(
+            grants=f"  - {{users: [dev], targets: ['{WEB}:{server.getsockname()[1]}'], networks: "
+            f"[127.42.0.0/16]}}\n"
+        )
         w.command("reload")
         client = w.spawn(*w.ssh_argv("-W", f"{WEB}:{server.getsockname()[1]}"))
         server.settimeout(kit.PATIENCE)
@@ -81,24 +94,28 @@ def test_connections_come_from_the_configured_address(world):
 
 # --- refusals ---
 
-@pytest.mark.parametrize("target, reason", [
-    ("secret.smplkit.local.:{port}", "not-granted"),
-    ("localhost:{port}", "not-granted"),
-    ("127.0.0.1:{port}", "not-granted"),
-    (f"{DNS}:{{dns}}", "not-granted"),
-    ("config.internal:22", "port-not-granted"),
-    ("no such name:{port}", "bad-target"),
-    ("nothing.internal:{port}", "unknown-name"),
-    ("empty.internal:{port}", "no-address"),
-    ("outside.internal:{port}", "address-not-granted"),
-    ("partly.internal:{port}", "address-not-granted"),
-    ("metadata.internal:{port}", "address-not-granted"),
-    ("unspecified.internal:{port}", "address-not-granted"),
-    ("self.internal:{ssh}", "address-not-granted"),
-    ("away.internal:{port}", "no-address"),             # an alias to what this resolver does not have
-    ("away2.internal:{port}", "name-leaves-domain"),
-    ("down.internal:{port}", "connection-refused"),
-])
+
+@pytest.mark.parametrize(
+    "target, reason",
+    [
+        ("secret.smplkit.local.:{port}", "not-granted"),
+        ("localhost:{port}", "not-granted"),
+        ("127.0.0.1:{port}", "not-granted"),
+        (f"{DNS}:{{dns}}", "not-granted"),
+        ("config.internal:22", "port-not-granted"),
+        ("no such name:{port}", "bad-target"),
+        ("nothing.internal:{port}", "unknown-name"),
+        ("empty.internal:{port}", "no-address"),
+        ("outside.internal:{port}", "address-not-granted"),
+        ("partly.internal:{port}", "address-not-granted"),
+        ("metadata.internal:{port}", "address-not-granted"),
+        ("unspecified.internal:{port}", "address-not-granted"),
+        ("self.internal:{ssh}", "address-not-granted"),
+        ("away.internal:{port}", "no-address"),  # an alias to what this resolver does not have
+        ("away2.internal:{port}", "name-leaves-domain"),
+        ("down.internal:{port}", "connection-refused"),
+    ],
+)
 def test_what_is_not_granted_or_not_there_is_refused_and_written_down(world, target, reason):
     w = world()
     target = target.format(port=w.port, dns=w.dns, ssh=w.ssh_port)
@@ -112,12 +129,16 @@ def test_what_is_not_granted_or_not_there_is_refused_and_written_down(world, tar
 
 def test_names_that_are_not_granted_are_never_looked_up(world):
     w = world()
-    before = json.loads(kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout)
+    before = json.loads(
+        kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout
+    )
     for target in ("nothing.smplkit.local.", "www.example.com.", "a.b.internal"):
         w.ssh("-W", f"{target}:{w.port}")
     w.ssh("-W", "config.internal:1")
     kit.wait_until(lambda: len(w.records("channel-refused")) == 4, "all four are on record")
-    after = json.loads(kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout)
+    after = json.loads(
+        kit.run(kit.binary("smpl-resolver"), "stats", "--json", "-c", "resolver.yaml", cwd=w.work).stdout
+    )
     assert count_queries(after) == count_queries(before)
 
 
@@ -139,17 +160,23 @@ def test_aliases_within_the_domain_are_followed(world):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("argv, command, what", [
-    ((), (), "shell"),
-    ((), ("id",), "exec"),
-    (("-tt",), (), "pty"),
-    (("-s",), ("sftp",), "subsystem"),
-])
+@pytest.mark.parametrize(
+    "argv, command, what",
+    [
+        ((), (), "shell"),
+        ((), ("id",), "exec"),
+        (("-tt",), (), "pty"),
+        (("-s",), ("sftp",), "subsystem"),
+    ],
+)
 def test_nothing_but_forwarding_is_offered(world, argv, command, what):
     w = world()
     done = w.ssh(*argv, command=command)
     assert done.returncode != 0 and "uid=" not in done.stdout
-    kit.wait_until(lambda: any(what in r["what"] for r in w.records("refused", reason="not-offered")), f"{what} is on record")
+    kit.wait_until(
+        lambda: any(what in r["what"] for r in w.records("refused", reason="not-offered")),
+        f"{what} is on record",
+    )
 
 
 def test_remote_forwarding_and_agents_are_refused(world):
@@ -177,13 +204,21 @@ def test_unknown_keys_and_users_are_refused_and_written_down(world):
 
 def test_passwords_are_not_offered(world):
     w = world()
-    done = w.ssh("-N", "-o", "BatchMode=no", "-o", "PreferredAuthentications=password,keyboard-interactive",
-                 "-o", "PubkeyAuthentication=no")
+    done = w.ssh(
+        "-N",
+        "-o",
+        "BatchMode=no",
+        "-o",
+        "PreferredAuthentications=password,keyboard-interactive",
+        "-o",
+        "PubkeyAuthentication=no",
+    )
     assert done.returncode == 255 and "Permission denied (publickey)" in done.stderr
     assert not w.records("session-start")
 
 
 # --- smpl-control ---
+
 
 def test_smpl_control_says_who_what_and_why(world):
     w = world()
@@ -197,13 +232,22 @@ def test_smpl_control_says_who_what_and_why(world):
         {"cmd": "why", "target": "config.internal", "port": 22},
         {"cmd": "why", "target": "config.internal"},
         {"cmd": "dance"},
-        {"cmd": "resolve", "target": "config.internal", "port": 70000})
+        {"cmd": "resolve", "target": "config.internal", "port": 70000},
+    )
     assert (whoami["ok"], whoami["user"], whoami["groups"]) == (True, "dev", ["developers"])
     assert whoami["session"] == w.records("session-start")[-1]["session"]
-    assert found == {"ok": True, "target": "config.internal", "name": "config.internal.smplkit.local",
-                     "host": "config.internal.smplkit.local.", "addresses": [WEB], "port": w.port}
+    assert found == {
+        "ok": True,
+        "target": "config.internal",
+        "name": "config.internal.smplkit.local",
+        "host": "config.internal.smplkit.local.",
+        "addresses": [WEB],
+        "port": w.port,
+    }
     assert given["addresses"] == ["127.42.1.12"] and given["port"] == w.port
-    assert (refused["ok"], refused["reason"]) == (False, "not-granted") and "www.example.com" in refused["text"]
+    assert (refused["ok"], refused["reason"]) == (False, "not-granted") and "www.example.com" in refused[
+        "text"
+    ]
     assert srv_port["reason"] == "port-not-granted"  # a service record never widens a grant
     assert astray["reason"] == "not-granted"
     assert (why_not["allowed"], why_not["reason"], why_not["last"]) == (False, "port-not-granted", None)
@@ -215,16 +259,20 @@ def test_smpl_control_says_who_what_and_why(world):
 def test_resolve_tells_missing_names_from_missing_ports(world):
     w = world()
     other, missing, no_srv, down = w.ask(
-        {"cmd": "resolve", "target": "other.internal"}, {"cmd": "resolve", "target": "nothing.internal"},
-        {"cmd": "resolve", "target": "down.internal"}, {"cmd": "resolve", "target": "down.internal", "port": w.port})
+        {"cmd": "resolve", "target": "other.internal"},
+        {"cmd": "resolve", "target": "nothing.internal"},
+        {"cmd": "resolve", "target": "down.internal"},
+        {"cmd": "resolve", "target": "down.internal", "port": w.port},
+    )
     assert (other["name"], other["port"]) == ("config.internal.smplkit.local", w.port)
     assert missing["reason"] == "unknown-name" and no_srv["reason"] == "no-service-port" and down["ok"]
     w.resolver.kill9()
-    dead, = w.ask({"cmd": "resolve", "target": "config.internal", "port": w.port})
+    (dead,) = w.ask({"cmd": "resolve", "target": "config.internal", "port": w.port})
     assert dead["reason"] == "resolver-failed"
 
 
 # --- administration ---
+
 
 def reload_error(w):
     """What the broker says; with -c the command itself would stumble over the configuration."""
@@ -247,7 +295,7 @@ def test_terminate_cuts_live_connections_and_tells_the_client_why(world):
     ssh, local = w.forward()
     held = held_connection(w, local)
     kit.wait_until(lambda: len(w.sessions()[0]["channels"]) == 1, "the probe of the port is over")
-    session, = w.sessions()
+    (session,) = w.sessions()
     assert [c["name"] for c in session["channels"]] == ["config.internal.smplkit.local"]
     assert "config.internal.smplkit.local" in w.command("sessions").stdout
     done = w.command("terminate", session["id"][:8], "--reason", "lunch\x1b[31m")
@@ -260,7 +308,10 @@ def test_terminate_cuts_live_connections_and_tells_the_client_why(world):
     assert w.wait_record("terminate", session=session["id"])["by_uid"] == os.getuid()
     assert w.wait_record("channel-end")["reason"] == "session-ended"
     assert w.sessions() == []
-    assert w.command("terminate", session["id"], status=1).stderr == f"smpl-bastion: '{session['id']}': no such session\n"
+    assert (
+        w.command("terminate", session["id"], status=1).stderr
+        == f"smpl-bastion: '{session['id']}': no such session\n"
+    )
     assert "terminated" in w.command("history", "--user", "dev", "--since", "1h").stdout
 
 
@@ -279,7 +330,10 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
     (w.work / "bastion.yaml").write_text(bad)
     held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert held.recv(100)
-    w.write(grants=f"  - {{groups: [developers], targets: ['app.internal.smplkit.local:*'], networks: [127.42.0.0/16]}}\n")
+    w.write(
+        grants=f"  - {{groups: [developers], targets: ['app.internal.smplkit.local:*'], networks: "
+        f"[127.42.0.0/16]}}\n"
+    )
     w.bastion.signal(signal.SIGHUP)
     kit.recv_all(held)
     assert w.wait_record("session-end")["reason"] == "policy-changed"
@@ -289,9 +343,11 @@ def test_reload_ends_what_is_no_longer_granted_and_nothing_else(world):
 def test_the_audit_rotates_at_a_reload_and_the_chain_goes_on(world):
     w = world()
     ssh, local = w.forward()
-    session, = w.sessions()
+    (session,) = w.sessions()
     w.get(local)
-    kit.wait_until(lambda: w.status()["audit"]["waiting"] == 0 and not w.sessions()[0]["channels"], "all is written")
+    kit.wait_until(
+        lambda: w.status()["audit"]["waiting"] == 0 and not w.sessions()[0]["channels"], "all is written"
+    )
     (w.work / "audit.jsonl").rename(w.work / "audit.1")
     assert w.get(local).stdout == "hello from inside"  # between the two
     (w.work / "bastion.yaml").write_text((w.work / "bastion.yaml").read_text().replace("search:", "serch:"))
@@ -307,7 +363,7 @@ def test_the_audit_rotates_at_a_reload_and_the_chain_goes_on(world):
     assert continued["prev"] == hashlib.sha256(before[-1]).hexdigest()
     for earlier, later in zip(before[1:], before[2:]):
         assert json.loads(later)["prev"] == hashlib.sha256(earlier).hexdigest()
-    row, = [r for r in json.loads(w.command("history", "--json").stdout) if r["session"] == session["id"]]
+    (row,) = [r for r in json.loads(w.command("history", "--json").stdout) if r["session"] == session["id"]]
     assert row["reason"] in ("client-closed", "client-vanished")
     assert w.bastion.stop() == 0
     last = w.audit()[-1]["seq"]
@@ -334,7 +390,10 @@ def test_a_removed_audit_lets_nobody_in_until_a_reload(world):
 def test_files_that_others_can_write_decide_nothing(world):
     w = world()
     (w.work / "bastion.yaml").chmod(0o666)
-    assert f"bastion.yaml: others can write it (mode 666); try: chmod go-w {w.work}/bastion.yaml; the configuration before stays in force\n" in reload_error(w)
+    assert (
+        f"bastion.yaml: others can write it (mode 666); try: chmod go-w {w.work}/bastion.yaml; the "
+        "configuration before stays in force\n" in reload_error(w)
+    )
     assert kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work).returncode == 1
     (w.work / "bastion.yaml").chmod(0o644)
     w.work.chmod(0o777)
@@ -375,7 +434,9 @@ def test_reload_moves_the_listener_and_keeps_the_sessions(world):
     assert w.get(local).stdout == "hello from inside"
     with socket.create_server((BASTION, 0)) as taken:
         text = (w.work / "bastion.yaml").read_text()
-        (w.work / "bastion.yaml").write_text(text.replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{taken.getsockname()[1]}"))
+        (w.work / "bastion.yaml").write_text(
+            text.replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{taken.getsockname()[1]}")
+        )
         assert "address in use" in w.command("reload", status=1).stderr
     assert kit.port_open(BASTION, w.ssh_port)
 
@@ -408,13 +469,21 @@ def test_explain_and_check_need_no_running_bastion(world):
     assert "not this port" in w.command("explain", "dev", "config.internal:22", status=1).stdout
     assert "no user 'eve'" in w.command("explain", "eve", "config.internal", status=1).stderr
     w.start()
-    done = kit.run(kit.binary("smpl-bastion"), "explain", "dev", f"config.internal:{w.port}", "--socket", w.work / "bastion.sock")
+    done = kit.run(
+        kit.binary("smpl-bastion"),
+        "explain",
+        "dev",
+        f"config.internal:{w.port}",
+        "--socket",
+        w.work / "bastion.sock",
+    )
     assert done.returncode == 0 and done.stdout.startswith("allowed: ")
 
 
 def test_explain_tells_all_of_the_grant_that_decides_or_comes_nearest(world):
     w = world(start=False)
-    w.write(grants=f"""\
+    w.write(
+        grants=f"""\
   - groups: [developers]
     targets: ["**.internal.smplkit.local:{w.port}"]
     networks: [127.42.0.0/16, 10.0.0.0/8]
@@ -424,35 +493,58 @@ def test_explain_tells_all_of_the_grant_that_decides_or_comes_nearest(world):
     idle: 5m
     session: 2h
   - {{users: [dev], targets: ["10.0.0.1:80"], networks: [10.0.0.0/8]}}
-""", users="  - {name: dev, keys: dev.pub, groups: [developers]}\n")
+""",
+        users="  - {name: dev, keys: dev.pub, groups: [developers]}\n",
+    )
     text = w.command("explain", "dev", f"config.internal:{w.port}").stdout
-    for line in ("by grant 1 (bastion.yaml:", "described as: Internal tier", "must lie in 127.42.0.0/16, 10.0.0.0/8",
-                 "idle 5m, session 2h, at most 3 sessions of one user at once", "in these hours: Mon-Sun 00:00-24:00"):
+    for line in (
+        "by grant 1 (bastion.yaml:",
+        "described as: Internal tier",
+        "must lie in 127.42.0.0/16, 10.0.0.0/8",
+        "idle 5m, session 2h, at most 3 sessions of one user at once",
+        "in these hours: Mon-Sun 00:00-24:00",
+    ):
         assert line in text
     denied = w.command("explain", "dev", "config.internal:22", status=1).stdout
     assert "nearest to it is grant 1" in denied and "described as: Internal tier" in denied
     plain = w.command("explain", "dev", "10.0.0.1:80").stdout
-    assert "by grant 2" in plain and "in force at any hour" in plain and "described" not in plain and "at most" not in plain
+    assert (
+        "by grant 2" in plain
+        and "in force at any hour" in plain
+        and "described" not in plain
+        and "at most" not in plain
+    )
     told = json.loads(w.command("explain", "dev", f"config.internal:{w.port}", "--json").stdout)
-    assert told["grant"]["description"] == "Internal tier" and told["grant"]["max_sessions"] == 3 and told["nearest"] is None
-    assert told["grant"]["hours"] == "Mon-Sun 00:00-24:00" and told["grant"]["idle"] == "5m" and told["grant"]["session"] == "2h"
+    assert (
+        told["grant"]["description"] == "Internal tier"
+        and told["grant"]["max_sessions"] == 3
+        and told["nearest"] is None
+    )
+    assert (
+        told["grant"]["hours"] == "Mon-Sun 00:00-24:00"
+        and told["grant"]["idle"] == "5m"
+        and told["grant"]["session"] == "2h"
+    )
     told = json.loads(w.command("explain", "dev", "10.0.0.1:80", "--json").stdout)["grant"]
     assert told["description"] is told["hours"] is told["max_sessions"] is None
     told = json.loads(w.command("explain", "dev", "elsewhere.local.", "--json", status=1).stdout)
     assert told["grant"] is told["nearest"] is None
 
 
-@pytest.mark.parametrize("argv, status, saying", [
-    ((), 2, "a configuration is needed"),
-    (("dance",), 2, "unknown command 'dance'"),
-    (("check",), 2, "check needs -c FILE"),
-    (("-c", "absent.yaml"), 1, "absent.yaml"),
-    (("terminate", "-c", "bastion.yaml"), 2, "terminate needs"),
-    (("sessions", "-c", "bastion.yaml"), 3, "bastion.sock"),
-    (("sessions", "--socket", "nothing.sock"), 3, "nothing.sock"),
-    (("explain", "dev", "-c", "bastion.yaml"), 2, "explain needs a user and a target"),
-    (("--frobnicate",), 2, "frobnicate"),
-])
+@pytest.mark.parametrize(
+    "argv, status, saying",
+    [
+        ((), 2, "a configuration is needed"),
+        (("dance",), 2, "unknown command 'dance'"),
+        (("check",), 2, "check needs -c FILE"),
+        (("-c", "absent.yaml"), 1, "absent.yaml"),
+        (("terminate", "-c", "bastion.yaml"), 2, "terminate needs"),
+        (("sessions", "-c", "bastion.yaml"), 3, "bastion.sock"),
+        (("sessions", "--socket", "nothing.sock"), 3, "nothing.sock"),
+        (("explain", "dev", "-c", "bastion.yaml"), 2, "explain needs a user and a target"),
+        (("--frobnicate",), 2, "frobnicate"),
+    ],
+)
 def test_mistakes_on_the_command_line_get_one_clear_line(world, argv, status, saying):
     w = world(start=False)
     done = kit.run(kit.binary("smpl-bastion"), *argv, cwd=w.work)
@@ -464,8 +556,15 @@ def test_a_busy_port_and_a_busy_audit_are_named(world):
     w = world()
     done = kit.run(kit.binary("smpl-bastion"), "-c", "bastion.yaml", cwd=w.work)
     assert done.returncode == 1
-    assert f"{BASTION}:{w.ssh_port}: address in use" in done.stderr and "change listen in bastion.yaml" in done.stderr
-    text = (w.work / "bastion.yaml").read_text().replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{kit.free_port(BASTION)}")
+    assert (
+        f"{BASTION}:{w.ssh_port}: address in use" in done.stderr
+        and "change listen in bastion.yaml" in done.stderr
+    )
+    text = (
+        (w.work / "bastion.yaml")
+        .read_text()
+        .replace(f"{BASTION}:{w.ssh_port}", f"{BASTION}:{kit.free_port(BASTION)}")
+    )
     (w.work / "second.yaml").write_text(text)
     done = kit.run(kit.binary("smpl-bastion"), "-c", "second.yaml", cwd=w.work)
     assert done.returncode == 1 and "audit.jsonl: in use by another process" in done.stderr
@@ -473,9 +572,10 @@ def test_a_busy_port_and_a_busy_audit_are_named(world):
 
 # --- limits ---
 
+
 @pytest.mark.short
 def test_one_source_does_not_lock_the_others_out(world):
-    w = world(limits="startups_per_source: 3, startups: \"5:100:5\", connections: 6")
+    w = world(limits='startups_per_source: 3, startups: "5:100:5", connections: 6')
     held = [silent(w, "127.42.0.77") for _ in range(3)]
     kit.wait_until(lambda: w.status()["connections"] == 3, "as many wait as one source may have")
     for _ in range(20):  # each is let in, and the oldest of its own source goes
@@ -484,10 +584,15 @@ def test_one_source_does_not_lock_the_others_out(world):
         kit.recv_all(held.pop(0))
     assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # from another address
     counts = w.status()["counts"]
-    assert (counts["dropped"], counts["gave_way"], counts["gave_way_by"]["startups_per_source"]) == (0, 20, 20)
+    assert (counts["dropped"], counts["gave_way"], counts["gave_way_by"]["startups_per_source"]) == (
+        0,
+        20,
+        20,
+    )
     assert "gave way        20 by startups_per_source," in w.command("status").stdout
     assert w.wait_record("login-failed", reason="too-many-connections")["text"].endswith(
-        "4 of them from 127.42.0.77: the oldest of these gives way")
+        "4 of them from 127.42.0.77: the oldest of these gives way"
+    )
 
 
 def silent(w, source):
@@ -498,7 +603,8 @@ def silent(w, source):
 
 @pytest.mark.short
 def test_silent_connections_of_one_address_or_of_ten_turn_nobody_away(world):
-    """At the limits that stand without configuration: ten of one address, then ten of each of ten networks."""
+    """At the limits that stand without configuration: ten of one address, then ten of each of ten
+    networks."""
     w = world()
     held = [silent(w, "127.50.0.1") for _ in range(10)]
     kit.wait_until(lambda: w.status()["connections"] == 10, "they wait")
@@ -510,14 +616,22 @@ def test_silent_connections_of_one_address_or_of_ten_turn_nobody_away(world):
         assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
     counts = w.status()["counts"]
     assert (counts["dropped"], counts["logins"]) == (0, 6)
-    assert {r["source"].rsplit(".", 2)[0] for r in w.records("login-failed")} <= {"127.50"}  # nobody else gave way
-    w.bastion.wait_line(r"gives way \(startups; 0 newcomers closed and \d+ that gave way by this rule so far\)")
+    assert {r["source"].rsplit(".", 2)[0] for r in w.records("login-failed")} <= {
+        "127.50"
+    }  # nobody else gave way
+    w.bastion.wait_line(
+        r"gives way \(startups; 0 newcomers closed and \d+ that gave way by this rule so far\)"
+    )
     for s in held:
         s.close()
 
+
 def grant(w, **keys):
     more = "".join(f", {k}: {v}" for k, v in keys.items())
-    return f"  - {{users: [dev], targets: ['*.internal.smplkit.local:{w.port}'], networks: [127.42.0.0/16]{more}}}\n"
+    return (
+        f"  - {{users: [dev], targets: ['*.internal.smplkit.local:{w.port}'], networks: "
+        f"[127.42.0.0/16]{more}}}\n"
+    )
 
 
 def test_idle_sessions_end_and_forwarded_bytes_keep_them(world):
@@ -556,14 +670,17 @@ def test_a_user_has_so_many_sessions_and_a_session_so_many_channels(world):
     held = [held_connection(w, local) for _ in range(3)]
     assert w.get(local).returncode != 0
     # the worker itself knows the limit and may refuse before the broker is asked
-    kit.wait_until(lambda: w.records("channel-refused", reason="too-many-channels")
-                   or w.records("refused", reason="too-many-channels"), "the refusal is on record")
+    kit.wait_until(
+        lambda: w.records("channel-refused", reason="too-many-channels")
+        or w.records("refused", reason="too-many-channels"),
+        "the refusal is on record",
+    )
     held.pop().close()
     kit.wait_until(lambda: w.get(local).stdout == "hello from inside", "a channel that ended makes room")
 
 
 def test_connections_that_never_sign_in_are_ended_and_bounded(world):
-    w = world(limits=f"login_grace: {kit.ample(2)}s, startups: \"3:100:4\", connections: 6")
+    w = world(limits=f'login_grace: {kit.ample(2)}s, startups: "3:100:4", connections: 6')
     held = [socket.create_connection((BASTION, w.ssh_port)) for _ in range(3)]
     kit.wait_until(lambda: w.status()["connections"] == 3, "three wait for their login")
     held.append(silent(w, "127.42.0.77"))
@@ -573,7 +690,9 @@ def test_connections_that_never_sign_in_are_ended_and_bounded(world):
     for s in held[1:]:
         s.settimeout(kit.PATIENCE)
         kit.recv_all(s)
-    kit.wait_until(lambda: len(w.records("login-failed", reason="login-grace")) == 3, "the grace time is on record")
+    kit.wait_until(
+        lambda: len(w.records("login-failed", reason="login-grace")) == 3, "the grace time is on record"
+    )
     assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
 
 
@@ -603,6 +722,7 @@ def test_no_audit_record_no_session(world, refuse):
 
 
 # --- what dies ---
+
 
 @pytest.mark.short
 def test_kill_9_of_the_broker_takes_the_workers_and_leaves_a_sound_audit(world):
@@ -680,7 +800,7 @@ def test_a_dead_control_socket_is_replaced(world):
 
 @pytest.mark.full
 def test_templates_are_renewed_after_a_thousand_workers(world):
-    w = world(limits="startups: \"4000:0:4000\", startups_per_source: 4000, connections: 4096")
+    w = world(limits='startups: "4000:0:4000", startups_per_source: 4000, connections: 4096')
     first = w.template()
     for _ in range(1010):
         with socket.create_connection((BASTION, w.ssh_port)) as s:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`user:` the account that the broker becomes once its ports are bound, what it keeps of root, and what the launcher keeps."""
+"""`user:` the account that the broker becomes once its ports are bound, what it keeps of root, and what the
+launcher keeps."""
 
 import os
 import pwd
@@ -33,7 +34,11 @@ def prepare(w, user=USER, folder=True):
         os.chown(run, uid, gid)
     os.chown(w.work / "host", uid, gid)
     path = w.work / "bastion.yaml"
-    text = path.read_text().replace("audit: audit", "audit: run/audit").replace("control: bastion", "control: run/bastion")
+    text = (
+        path.read_text()
+        .replace("audit: audit", "audit: run/audit")
+        .replace("control: bastion", "control: run/bastion")
+    )
     path.write_text(text + f"user: {user}\n")
     for name in ("audit.jsonl", "bastion.sock"):  # where the helpers look
         link = w.work / name
@@ -56,17 +61,22 @@ def test_the_broker_serves_as_the_user_with_one_capability_left(world):
     assert int(broker["CapInh"], 16) == int(broker["CapAmb"], 16) == 0
     assert broker["NoNewPrivs"] == "1"
     for task in Path(f"/proc/{w.bastion.pid}/task").iterdir():  # the audit's thread too
-        assert status_of(task.name)["CapEff"] == broker["CapEff"] and status_of(task.name)["Uid"] == broker["Uid"]
+        assert (
+            status_of(task.name)["CapEff"] == broker["CapEff"]
+            and status_of(task.name)["Uid"] == broker["Uid"]
+        )
     ssh, local = w.forward()
     assert w.get(local).stdout == "hello from inside"
-    session, = w.sessions()
+    (session,) = w.sessions()
     worker = status_of(session["pid"])
     assert worker["Uid"].split()[0] not in (str(uid), "0") and int(worker["CapPrm"], 16) == 0
     assert "own-uid" in w.status()["worker_walls"] and w.status()["uid"] == uid
     assert os.stat(w.work / "run" / "audit.jsonl").st_uid == uid
     launcher = next(p for p in kit.children(w.bastion.pid) if status_of(p)["Name"] == "smpl-launcher")
     bounds = int(status_of(launcher)["CapBnd"], 16)
-    assert not any(bounds >> c & 1 for c in (NET_BIND_SERVICE, CHOWN, DAC_OVERRIDE, NET_ADMIN, SYS_PTRACE, SYS_MODULE))
+    assert not any(
+        bounds >> c & 1 for c in (NET_BIND_SERVICE, CHOWN, DAC_OVERRIDE, NET_ADMIN, SYS_PTRACE, SYS_MODULE)
+    )
     w.bastion.signal(signal.SIGTERM)
     assert w.bastion.wait() == 0
     kit.wait_until(lambda: not kit.alive(launcher) and not kit.alive(session["pid"]), "all of it ends")
@@ -93,7 +103,9 @@ def test_after_giving_up_root_it_still_reloads_binds_low_ports_and_replaces_temp
     assert kit.port_open(BASTION, low)
     path.write_text(text.replace(f"user: {USER}", "user: daemon"))
     done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "run" / "bastion.sock")
-    assert done.returncode == 1 and re.search(r"bastion\.yaml:\d+:\d+: .*user: another account needs a restart", done.stderr)
+    assert done.returncode == 1 and re.search(
+        r"bastion\.yaml:\d+:\d+: .*user: another account needs a restart", done.stderr
+    )
     path.write_text(text)
     os.rename(w.work / "run" / "audit.jsonl", w.work / "run" / "audit.1")
     w.command("reload")
@@ -116,12 +128,21 @@ def test_the_end_of_the_launcher_ends_the_bastion(world):
     w.check_ends()
 
 
-@pytest.mark.parametrize("spoil, says", [
-    (lambda w, run: None, None),
-    (lambda w, run: os.chown(run, 0, 0), "audit: user 'nobody' cannot make files in run; try: chown nobody run"),
-    (lambda w, run: os.chown(w.work / "host", 0, 0), r"bastion.yaml:\d+:\d+: .*host_keys: .*host"),
-    (lambda w, run: (run / "audit.jsonl").touch(0o600), "audit: user 'nobody' cannot write .*audit.jsonl"),
-])
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (lambda w, run: None, None),
+        (
+            lambda w, run: os.chown(run, 0, 0),
+            "audit: user 'nobody' cannot make files in run; try: chown nobody run",
+        ),
+        (lambda w, run: os.chown(w.work / "host", 0, 0), r"bastion.yaml:\d+:\d+: .*host_keys: .*host"),
+        (
+            lambda w, run: (run / "audit.jsonl").touch(0o600),
+            "audit: user 'nobody' cannot write .*audit.jsonl",
+        ),
+    ],
+)
 def test_what_the_user_cannot_read_or_write_is_named_by_check_and_at_start(world, spoil, says):
     w = world(start=False)
     w.write()
@@ -154,7 +175,11 @@ def test_who_is_blocked_is_kept_by_the_user_in_a_folder_of_its_own(world):
     w.write(extra="state: state\n")
     prepare(w)
     (w.work / "state").mkdir(mode=0o700)
-    says = f"state: .*belongs to uid 0, not to the user running this; try: chown|state: user '{USER}' cannot make files in state"
+    says = (
+        f"state: .*belongs to uid 0, not to the user running this; try: chown|state: user '{USER}' "
+        "cannot "
+        "make files in state"
+    )
     assert re.search(says, w.command("check", status=1).stderr)
     bastion = w.spawn(kit.binary("smpl-bastion"), "-c", "bastion.yaml")
     assert bastion.wait() == 1 and re.search(says, bastion.stderr)
@@ -173,7 +198,9 @@ def test_who_is_blocked_is_kept_by_the_user_in_a_folder_of_its_own(world):
 def test_an_account_that_does_not_exist_is_named_with_its_place(world):
     w = world(start=False)
     w.write(extra="user: no-such-account\n")
-    assert re.search(r"bastion\.yaml:\d+:\d+: .*there is no account 'no-such-account'", w.command("check", status=1).stderr)
+    assert re.search(
+        r"bastion\.yaml:\d+:\d+: .*there is no account 'no-such-account'", w.command("check", status=1).stderr
+    )
 
 
 def test_who_is_not_root_is_told_what_check_could_not_see_and_cannot_start(world):
@@ -183,7 +210,14 @@ def test_who_is_not_root_is_told_what_check_could_not_see_and_cannot_start(world
     other = pwd.getpwnam("daemon")
     for path in [w.work, *w.work.iterdir()]:
         os.chown(path, other.pw_uid, other.pw_gid)
-    setpriv = [kit.tool("setpriv"), "--reuid", str(other.pw_uid), "--regid", str(other.pw_gid), "--clear-groups"]
+    setpriv = [
+        kit.tool("setpriv"),
+        "--reuid",
+        str(other.pw_uid),
+        "--regid",
+        str(other.pw_gid),
+        "--clear-groups",
+    ]
     programs = w.work / "bin"
     programs.mkdir()
     for name in ("smpl-bastion", "smpl-bastion-worker"):
@@ -191,4 +225,6 @@ def test_who_is_not_root_is_told_what_check_could_not_see_and_cannot_start(world
     done = kit.run(*setpriv, programs / "smpl-bastion", "check", "-c", "bastion.yaml", cwd=w.work)
     assert done.returncode == 0 and f"only root can tell whether user {USER}" in done.stdout, done.stderr
     done = kit.run(*setpriv, programs / "smpl-bastion", "-c", "bastion.yaml", cwd=w.work)
-    assert done.returncode == 1 and re.search(rf"bastion\.yaml:\d+:\d+: .*only root can become '{USER}'", done.stderr)
+    assert done.returncode == 1 and re.search(
+        rf"bastion\.yaml:\d+:\d+: .*only root can become '{USER}'", done.stderr
+    )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may stand in bastion.yaml and in an authorized_keys file, and what may not. Each mistake in bastion.yaml gets one clear line
-that names file, line and column, the same from `check` and from a reload, and changes nothing. Each in an authorized_keys file gets
-one that names file and line, and counts as absent."""
+"""What may stand in bastion.yaml and in an authorized_keys file, and what may not. Each mistake in
+bastion.yaml gets one clear line that names file, line and column, the same from `check` and from a reload,
+and changes nothing. Each in an authorized_keys file gets one that names file and line, and counts as
+absent."""
 
 import re
 
@@ -11,16 +12,28 @@ import pytest
 from test_bastion_world import BASTION, WEB, world  # noqa: F401 (a fixture)
 
 BASE = {
-    "listen": '["{bastion}:{ssh}"]', "host_keys": "[host]", "resolver": '{{servers: ["127.42.0.53:{dns}"], source: 127.42.0.5}}',
-    "connect_from": "[127.42.0.5]", "search": "[smplkit.local]", "users": "[{{name: dev, keys: dev.pub, groups: [developers]}}]",
-    "grants": '[{{groups: [developers], targets: ["*.internal.smplkit.local:{web}"], networks: [127.42.0.0/16]}}]',
-    "limits": "{{}}", "audit": "audit.jsonl", "control": "bastion.sock",
+    "listen": '["{bastion}:{ssh}"]',
+    "host_keys": "[host]",
+    "resolver": '{{servers: ["127.42.0.53:{dns}"], source: 127.42.0.5}}',
+    "connect_from": "[127.42.0.5]",
+    "search": "[smplkit.local]",
+    "users": "[{{name: dev, keys: dev.pub, groups: [developers]}}]",
+    "grants": '[{{groups: [developers], targets: ["*.internal.smplkit.local:{web}"], networks: '
+    "[127.42.0.0/16]}}]",
+    "limits": "{{}}",
+    "audit": "audit.jsonl",
+    "control": "bastion.sock",
 }
 
 
 def grant(**keys):
     """The value of `grants` with one grant of which these keys are others (None: absent)."""
-    all_keys = {"groups": "[developers]", "targets": "['*.internal.smplkit.local:80']", "networks": "[127.42.0.0/16]", **keys}
+    all_keys = {
+        "groups": "[developers]",
+        "targets": "['*.internal.smplkit.local:80']",
+        "networks": "[127.42.0.0/16]",
+        **keys,
+    }
     return {"grants": "[{{" + ", ".join(f"{k}: {v}" for k, v in all_keys.items() if v is not None) + "}}]"}
 
 
@@ -35,8 +48,12 @@ def user(**keys):
 
 def text_of(w, changes, more=""):
     values = {**BASE, **changes}
-    return "".join(f"{k}: {v}\n" for k, v in values.items() if v is not None).format(
-        bastion=BASTION, ssh=w.ssh_port, dns=w.dns, web=w.port) + more
+    return (
+        "".join(f"{k}: {v}\n" for k, v in values.items() if v is not None).format(
+            bastion=BASTION, ssh=w.ssh_port, dns=w.dns, web=w.port
+        )
+        + more
+    )
 
 
 HUGE = "9" * 30
@@ -95,14 +112,25 @@ BAD = {
     "network of -1 bits": (grant(networks="[10.0.0.0/-1]"), "", "networks"),
     "network of no bits": (grant(networks="[10.0.0.0/]"), "", "networks"),
     "network with a mask": (grant(networks="[10.0.0.0/255.0.0.0]"), "", "networks"),
-    "five servers": ({"resolver": "{{servers: ['10.0.0.1:53', '10.0.0.2:53', '10.0.0.3:53', '10.0.0.4:53', '10.0.0.5:53']}}"}, "", "servers"),
+    "five servers": (
+        {
+            "resolver": "{{servers: ['10.0.0.1:53', '10.0.0.2:53', '10.0.0.3:53', '10.0.0.4:53', "
+            "'10.0.0.5:53']}}"
+        },
+        "",
+        "servers",
+    ),
     "target without port": (grant(targets="['a.local']"), "", "targets"),
     "target with port 0": (grant(targets="['a.local:0']"), "", "targets"),
     "target with port 65536": (grant(targets="['a.local:65536']"), "", "targets"),
     "target with a port twice as long": (grant(targets=f"['a.local:{HUGE}']"), "", "targets"),
     "target with a range of ports": (grant(targets="['a.local:80-90']"), "", "targets"),
     "target with an empty port": (grant(targets="['a.local:80,,81']"), "", "targets"),
-    "target with 65 ports": (grant(targets="['a.local:" + ",".join(str(p) for p in range(1, 66)) + "']"), "", "targets"),
+    "target with 65 ports": (
+        grant(targets="['a.local:" + ",".join(str(p) for p in range(1, 66)) + "']"),
+        "",
+        "targets",
+    ),
     "target with a wildcard inside": (grant(targets="['a.*.local:80']"), "", "targets"),
     "target with a wildcard as part": (grant(targets="['a*.local:80']"), "", "targets"),
     "target with three stars": (grant(targets="['***.local:80']"), "", "targets"),
@@ -130,7 +158,11 @@ BAD = {
     "user with a newline": (user(name='"dev\\nx"'), "", "name"),
     "user of 64 bytes": (user(name="u" * 64), "", "name"),
     "user with a dash first": (user(name="-dev"), "", "name"),
-    "user twice": ({"users": "[{{name: dev, keys: dev.pub, groups: [developers]}}, {{name: dev, keys: stranger.pub}}]"}, "", "twice"),
+    "user twice": (
+        {"users": "[{{name: dev, keys: dev.pub, groups: [developers]}}, {{name: dev, keys: stranger.pub}}]"},
+        "",
+        "twice",
+    ),
     "user without keys": (user(keys=None), "", "keys"),
     "host key twice": ({"host_keys": "[host, host]"}, "", "host_keys"),
     "host key that is public": ({"host_keys": "[dev.pub]"}, "", "host_keys"),
@@ -165,7 +197,9 @@ BAD = {
 
 FINE = {
     "everything of both families": grant(networks="[0.0.0.0/0, '::/0']"),
-    "a network target": grant(targets="['10.0.0.0/8:*', '[fd00::/8]:22,80']", networks="[10.0.0.0/8, 'fd00::/8']"),
+    "a network target": grant(
+        targets="['10.0.0.0/8:*', '[fd00::/8]:22,80']", networks="[10.0.0.0/8, 'fd00::/8']"
+    ),
     "every name": grant(targets="['**:80']"),
     "upper case": grant(targets="['*.INTERNAL.Smplkit.local:80']"),
     "no grants": {"grants": "[]"},
@@ -183,9 +217,16 @@ FINE = {
 
 
 def told(done, place):
-    """What is wrong with how a program refuses; None if it does with one line that names the place, and stops there."""
+    """What is wrong with how a program refuses; None if it does with one line that names the place, and stops
+    there."""
     lines = done.stderr.splitlines()
-    if done.returncode != 1 or len(lines) != 1 or done.stdout or len(lines[0]) > 1200 or not lines[0].isprintable():
+    if (
+        done.returncode != 1
+        or len(lines) != 1
+        or done.stdout
+        or len(lines[0]) > 1200
+        or not lines[0].isprintable()
+    ):
         return (done.returncode, done.stdout[:100], done.stderr[:300])
     return None if re.match(f"smpl-bastion: {place}", lines[0]) else lines[0][:300]
 
@@ -210,7 +251,9 @@ def test_every_mistake_is_one_line_with_its_place_and_changes_nothing(world):
         wrong[name + " (reload)"] = told(done, PLACE)
     wrong = {k: v for k, v in wrong.items() if v}
     assert not wrong, "\n".join(f"{k}: {v}" for k, v in wrong.items())
-    done = kit.run(kit.binary("smpl-bastion"), "explain", "dev", f"config.internal:{w.port}", "--socket", socket)
+    done = kit.run(
+        kit.binary("smpl-bastion"), "explain", "dev", f"config.internal:{w.port}", "--socket", socket
+    )
     assert done.stdout.split("(")[0] == before.split("(")[0]
     path.write_text(good)
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0
@@ -229,16 +272,35 @@ def test_what_looks_odd_and_is_right_is_taken(world):
 
 
 KEYS_BAD = {
-    "empty file": "", "comment alone": "# nothing\n", "word alone": "ssh-ed25519\n", "no base64": "ssh-ed25519 !!!! x\n",
-    "cut": "{half}\n", "another kind": "ssh-rsa {body} x\n", "a private key": "{private}", "NUL": "{line}\0\n",
-    "twice": "{line}\n{line}\n", "quote open": 'from="10.0.0.0/8 {line}\n', "unknown option": "agent-forwarding {line}\n",
-    "command": 'command="/bin/sh" {line}\n', "from a name": 'from="*.example.com" {line}\n', "from nothing": 'from="" {line}\n',
-    "from none but taken out": 'from="!10.0.0.0/8" {line}\n', "from twice": 'from="10.0.0.0/8",from="11.0.0.0/8" {line}\n',
-    "expires never": 'expiry-time="" {line}\n', "expires in month 13": 'expiry-time="20261301" {line}\n',
-    "expires far": f'expiry-time="{HUGE}" {{line}}\n', "certificate": "ssh-ed25519-cert-v01@openssh.com {body} x\n",
-    "authority": "cert-authority {line}\n", "touch of a plain key": "no-touch-required {line}\n", "dsa": "ssh-dss {body} x\n",
-    "long line": "{line} " + "x" * 70000 + "\n", "comma alone": ", {line}\n", "trailing bytes": "ssh-ed25519 {body}AAAA x\n",
-    "megabyte": MEGABYTE[1:] + "\n", "other line break": "{kind}\r{body} x\n", "binary": "\x7fELF\x01\x02\x03\n",
+    "empty file": "",
+    "comment alone": "# nothing\n",
+    "word alone": "ssh-ed25519\n",
+    "no base64": "ssh-ed25519 !!!! x\n",
+    "cut": "{half}\n",
+    "another kind": "ssh-rsa {body} x\n",
+    "a private key": "{private}",
+    "NUL": "{line}\0\n",
+    "twice": "{line}\n{line}\n",
+    "quote open": 'from="10.0.0.0/8 {line}\n',
+    "unknown option": "agent-forwarding {line}\n",
+    "command": 'command="/bin/sh" {line}\n',
+    "from a name": 'from="*.example.com" {line}\n',
+    "from nothing": 'from="" {line}\n',
+    "from none but taken out": 'from="!10.0.0.0/8" {line}\n',
+    "from twice": 'from="10.0.0.0/8",from="11.0.0.0/8" {line}\n',
+    "expires never": 'expiry-time="" {line}\n',
+    "expires in month 13": 'expiry-time="20261301" {line}\n',
+    "expires far": f'expiry-time="{HUGE}" {{line}}\n',
+    "certificate": "ssh-ed25519-cert-v01@openssh.com {body} x\n",
+    "authority": "cert-authority {line}\n",
+    "touch of a plain key": "no-touch-required {line}\n",
+    "dsa": "ssh-dss {body} x\n",
+    "long line": "{line} " + "x" * 70000 + "\n",
+    "comma alone": ", {line}\n",
+    "trailing bytes": "ssh-ed25519 {body}AAAA x\n",
+    "megabyte": MEGABYTE[1:] + "\n",
+    "other line break": "{kind}\r{body} x\n",
+    "binary": "\x7fELF\x01\x02\x03\n",
 }
 
 
@@ -248,11 +310,18 @@ KEYS_SAY = {"empty file": 0, "comment alone": 0, "twice": 0}
 
 def keys_told(done, name):
     """What is wrong with how `check` tells of a keys file without a good line."""
-    lines, warnings = done.stderr.splitlines(), [line for line in done.stderr.splitlines() if "warning: " in line]
+    lines, warnings = done.stderr.splitlines(), [
+        line for line in done.stderr.splitlines() if "warning: " in line
+    ]
     absent = [line for line in lines if line not in warnings]
     want = KEYS_SAY.get(name, 1)
-    good = (len(absent) == want and len(warnings) == 1 and done.returncode == (want > 0)
-            and all(re.match(r"smpl-bastion: (.*/)?odd\.pub:\d+: ", line) for line in absent) and all(line.isprintable() for line in lines))
+    good = (
+        len(absent) == want
+        and len(warnings) == 1
+        and done.returncode == (want > 0)
+        and all(re.match(r"smpl-bastion: (.*/)?odd\.pub:\d+: ", line) for line in absent)
+        and all(line.isprintable() for line in lines)
+    )
     return None if good else (done.returncode, done.stdout[:100], done.stderr[:600])
 
 
@@ -262,7 +331,13 @@ def test_every_line_of_a_keys_file_that_counts_as_absent_is_told_with_its_place(
     path.write_text(text_of(w, {**user(keys="odd.pub")}))
     line = (w.work / "dev.pub").read_text().strip()
     kind, body = line.split()[:2]
-    names = {"line": line, "kind": kind, "body": body, "half": f"{kind} {body[:40]}", "private": (w.work / "dev").read_text()}
+    names = {
+        "line": line,
+        "kind": kind,
+        "body": body,
+        "half": f"{kind} {body[:40]}",
+        "private": (w.work / "dev").read_text(),
+    }
     wrong = {}
     for name, text in KEYS_BAD.items():
         keys.write_text(text.format(**names), newline="")
@@ -272,8 +347,14 @@ def test_every_line_of_a_keys_file_that_counts_as_absent_is_told_with_its_place(
         assert not secret, done.stderr
     wrong = {k: v for k, v in wrong.items() if v}
     assert not wrong, "\n".join(f"{k}: {v}" for k, v in wrong.items())
-    for text in (f"  \t{line}\t \r\n", f"# x\n\n{line}", f'restrict,from="!10.1.0.0/16,0.0.0.0/0,::/0" {line}\n',
-                 f'from="::ffff:10.0.0.0/104" {line}\n', f"{kind} {body}\n", f"FROM=10.0.0.0/8 {line}\n"):
+    for text in (
+        f"  \t{line}\t \r\n",
+        f"# x\n\n{line}",
+        f'restrict,from="!10.1.0.0/16,0.0.0.0/0,::/0" {line}\n',
+        f'from="::ffff:10.0.0.0/104" {line}\n',
+        f"{kind} {body}\n",
+        f"FROM=10.0.0.0/8 {line}\n",
+    ):
         keys.write_text(text, newline="")
         done = kit.run(kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml", cwd=w.work)
         assert done.returncode == 0, (text, done.stderr)

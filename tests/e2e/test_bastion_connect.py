@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A target with several addresses: they race (RFC 8305), the first that stands is taken, the others leave nothing behind.
-Bounds are generous; without the race each of these would take five seconds at least."""
+"""A target with several addresses: they race (RFC 8305), the first that stands is taken, the others leave
+nothing behind. Bounds are generous; without the race each of these would take five seconds at least."""
 
 import os
 import time
@@ -123,9 +123,16 @@ def test_a_target_of_a_family_that_connect_from_leaves_out_is_refused_with_that_
     w = world()
     path = w.work / "bastion.yaml"
     usual = f"connect_from: [{SOURCE}]"
-    w.write(grants=f"  - {{groups: [developers], targets: ['[::1]:{w.port}', '{WEB}:{w.port}'], networks: ['::1/128', 127.42.0.0/16]}}\n")
+    w.write(
+        grants=f"  - {{groups: [developers], targets: ['[::1]:{w.port}', '{WEB}:{w.port}'], networks: "
+        f"['::1/128', 127.42.0.0/16]}}\n"
+    )
     w.command("reload")
-    for wrong, target in ((usual, "::1"), ("connect_from: ['::1']", WEB), ("connect_from: [192.0.2.77]", WEB)):
+    for wrong, target in (
+        (usual, "::1"),
+        ("connect_from: ['::1']", WEB),
+        ("connect_from: [192.0.2.77]", WEB),
+    ):
         path.write_text(path.read_text().replace(usual, wrong))
         w.command("reload")
         before = len(w.records("channel-refused"))

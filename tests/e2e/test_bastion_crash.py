@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers that crash: the next connection gets one of a fresh template, whoever crashes them answers for it, and nobody else waits
-for long."""
+"""Workers that crash: the next connection gets one of a fresh template, whoever crashes them answers for it,
+and nobody else waits for long."""
 
 import re
 import time
@@ -15,7 +15,10 @@ import paramiko  # noqa: E402
 from rogue import GONE, Rogue, RogueWorld, message  # noqa: E402
 
 FRESH_MS = 100  # SPAWNER_FRESH_MS
-USERS = "  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: ops, keys: ops.pub, groups: [developers]}\n"
+USERS = (
+    "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+    "  - {name: ops, keys: ops.pub, groups: [developers]}\n"
+)
 
 
 @pytest.fixture
@@ -59,9 +62,14 @@ def test_after_a_crash_the_next_connection_has_a_worker_of_another_template(worl
             assert parent(after.pid) != first
             assert w.status()["template"]["renewed"] == 1
             assert before.tell("who") is not GONE  # those that were there stay, and so does their template
-    if signal != 31 and not (kit.SANITIZED and signal == 11):  # which a sanitizer catches, and the walls end it there
+    if signal != 31 and not (
+        kit.SANITIZED and signal == 11
+    ):  # which a sanitizer catches, and the walls end it there
         name = {11: "SIGSEGV at address 0x0", 4: "SIGILL at address 0x[0-9a-f]+"}[signal]
-        w.bastion.wait_line(f"error: session [0-9a-f]+: smpl-bastion-worker crashed: {name}, in .*\\+0x[0-9a-f]+, build [0-9a-f]{{40}}$")
+        w.bastion.wait_line(
+            f"error: session [0-9a-f]+: smpl-bastion-worker crashed: {name}, in .*\\+0x[0-9a-f]+, build "
+            f"[0-9a-f]{{40}}$"
+        )
         w.bastion.wait_line(f"killed by signal {signal}")
     kit.wait_until(lambda: not kit.alive(first), "the old template ends with its last worker")
     assert w.status()["template"]["living"] == 1
@@ -77,14 +85,17 @@ def test_a_breach_of_the_contract_is_as_bad_as_a_crash_and_an_ordinary_end_is_no
         second = parent(client.pid)
         assert second != first
     for user in ("dev", "nobody"):
-        w.ssh("-N", "-o", "ConnectTimeout=5", user=user, command=()) if user == "nobody" else w.ssh("-s", command=["smpl-control"])
+        w.ssh("-N", "-o", "ConnectTimeout=5", user=user, command=()) if user == "nobody" else w.ssh(
+            "-s", command=["smpl-control"]
+        )
     with Rogue(w) as client:
         assert parent(client.pid) == second
     assert w.status()["template"]["renewed"] == 1
 
 
 def test_who_crashes_workers_at_will_closes_the_door_to_nobody(world):
-    """Crashes from ever other addresses, and between them others sign in. Counted: who was turned away, and how many templates."""
+    """Crashes from ever other addresses, and between them others sign in. Counted: who was turned away, and
+    how many templates."""
     w = world()
     began, started = time.monotonic(), w.status()["template"]["started"]
     for i in range(30):
@@ -94,7 +105,9 @@ def test_who_crashes_workers_at_will_closes_the_door_to_nobody(world):
     clients = [Rogue(w, source=f"127.51.{i}.1") for i in range(8)]  # of one template, and they crash together
     before = w.status()["template"]["renewed"]
     for client in clients:
-        client.transport._send_message(message(b"\x32", "dev", "ssh-connection", "password", False, "rogue crash segv"))
+        client.transport._send_message(
+            message(b"\x32", "dev", "ssh-connection", "password", False, "rogue crash segv")
+        )
     for client in clients:
         client.ended()
         client.close()
@@ -118,5 +131,9 @@ def test_a_source_answers_for_crashes_before_the_login_and_a_user_for_those_afte
     with pytest.raises(paramiko.SSHException):
         Rogue(w, signed_in=True, source="127.42.5.9")
     assert w.wait_record("login-failed", reason="too-many-crashes")["user"] == "dev"
-    assert w.ssh("-s", command=["smpl-control"], user="ops", key=w.work / "ops").returncode == 0  # of the address that dev had
-    assert not [r for r in w.records("login-failed", reason="worker-died") if not re.match("127.42.9.1:", r["source"])]
+    assert (
+        w.ssh("-s", command=["smpl-control"], user="ops", key=w.work / "ops").returncode == 0
+    )  # of the address that dev had
+    assert not [
+        r for r in w.records("login-failed", reason="worker-died") if not re.match("127.42.9.1:", r["source"])
+    ]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong around smpl-bastion: targets, resolvers, clients, disks and processes that fail, stall or misbehave. One
-session suffers at most; the others, the audit and the broker go on."""
+"""What goes wrong around smpl-bastion: targets, resolvers, clients, disks and processes that fail, stall or
+misbehave. One session suffers at most; the others, the audit and the broker go on."""
 
 import concurrent.futures
 import hashlib
@@ -33,7 +33,8 @@ GRANT = f"""\
 
 
 class Place:
-    """A bastion whose developer may reach every port of the private network, clients and targets that are closed at the end."""
+    """A bastion whose developer may reach every port of the private network, clients and targets that are
+    closed at the end."""
 
     def __init__(self, work, spawn):
         self.open, self.world = [], World(work, spawn, start=False)
@@ -106,6 +107,7 @@ def blocks(megabytes):
 
 # --- targets ---
 
+
 def test_a_target_that_accepts_and_stalls_costs_bounded_memory_and_holds_up_nobody(place):
     w = place.start()
     stalled, lively = place.target(stall, receive_buffer=4096), place.target(echo)
@@ -113,7 +115,9 @@ def test_a_target_that_accepts_and_stalls_costs_bounded_memory_and_holds_up_nobo
     stuck = client.open(WEB, stalled.port)
     stuck.settimeout(1)
     sent = 0
-    bytes_up = lambda: next(c["bytes_up"] for c in place.session_of(client)["channels"] if c["port"] == stalled.port)
+    bytes_up = lambda: next(
+        c["bytes_up"] for c in place.session_of(client)["channels"] if c["port"] == stalled.port
+    )
     while True:
         try:
             sent += stuck.send(b"x" * 32768)
@@ -270,7 +274,9 @@ def test_connects_that_nobody_answers_hold_up_neither_other_connects_nor_the_end
     w.command("terminate", session["id"])
     w.wait_record("session-end", reason="terminated")
     told = lambda reason: sum(r.get("repeated", 1) for r in w.records("channel-refused", reason=reason))
-    assert told("session-ended") > 0 and told("session-ended") + told("connect-timeout") == 100  # the end did not wait for them
+    assert (
+        told("session-ended") > 0 and told("session-ended") + told("connect-timeout") == 100
+    )  # the end did not wait for them
     w.check_chain()
 
 
@@ -286,6 +292,7 @@ def test_a_connect_that_nobody_answers_is_given_up(place):
 
 
 # --- resolvers ---
+
 
 def test_a_dead_resolver_fails_new_names_only_and_comes_back(place):
     w = place.start()
@@ -321,7 +328,9 @@ def test_a_resolver_that_is_of_no_use_holds_up_nobody(place, manner):
                 continue
             except OSError:
                 return
-            if manner == "garbage":  # the right number, then noise; then the query itself, as if it were an answer
+            if (
+                manner == "garbage"
+            ):  # the right number, then noise; then the query itself, as if it were an answer
                 useless.sendto(query[:2] + os.urandom(300), source)
                 useless.sendto(query, source)
 
@@ -330,13 +339,19 @@ def test_a_resolver_that_is_of_no_use_holds_up_nobody(place, manner):
         place.start()
         lively = place.target(echo)
         client, other = place.client(), place.client()
-        for i in range(100):  # fewer than a user may have asked at once: that refusal would take the places of those singly on record
+        for i in range(
+            100
+            # fewer than a user may have asked at once: that refusal would take the places of those singly on
+            # record
+        ):
             client.open_unasked(1000 + i, f"n{i}.internal", lively.port)
         for c in (client, other):
             channel = c.open(WEB, lively.port)
             for _ in range(20):
                 ping(channel)
-        refused = lambda: sum(r.get("repeated", 1) for r in w.records("channel-refused", reason="resolver-failed"))
+        refused = lambda: sum(
+            r.get("repeated", 1) for r in w.records("channel-refused", reason="resolver-failed")
+        )
         kit.wait_until(lambda: refused() > 0, "the first is given up")
         assert w.status()["ok"] and client.alive()
     finally:
@@ -345,6 +360,7 @@ def test_a_resolver_that_is_of_no_use_holds_up_nobody(place, manner):
 
 
 # --- clients ---
+
 
 @pytest.mark.short
 def test_a_client_that_ignores_the_window_is_cut_off(place):
@@ -381,11 +397,15 @@ def test_a_client_that_stops_reading_costs_bounded_memory_and_holds_up_nobody(pl
     client.wire.deaf.set()
     kept = other.open(WEB, lively.port)
     pid = place.session_of(client)["pid"]
-    bytes_down = lambda: sum(c["bytes_down"] for c in (place.session_of(client) or {"channels": []})["channels"])
+    bytes_down = lambda: sum(
+        c["bytes_down"] for c in (place.session_of(client) or {"channels": []})["channels"]
+    )
     assert kit.wait_still(bytes_down, "nothing more is taken from the targets") < 64 << 20
     for _ in range(50):
         ping(kept)
-    assert kit.SANITIZED or not kit.alive(pid) or memory_kb(pid) < 20_000 + 16 * 4608  # it is given up after a while
+    assert (
+        kit.SANITIZED or not kit.alive(pid) or memory_kb(pid) < 20_000 + 16 * 4608
+    )  # it is given up after a while
     assert len(channels) == 16
 
 
@@ -416,10 +436,15 @@ def test_a_flood_of_channels_is_bounded_and_the_session_stays_of_use(place):
     session = kit.wait_until(lambda: place.session_of(client), "it lives")
     assert len(session["channels"]) <= 64
     assert descriptors(session["pid"]) <= 64 + 5
-    kit.wait_until(lambda: len((place.session_of(client) or {"channels": []})["channels"]) in (0, 64), "they settle")
+    kit.wait_until(
+        lambda: len((place.session_of(client) or {"channels": []})["channels"]) in (0, 64), "they settle"
+    )
     if client.alive():
         client.close()
-    kit.wait_until(lambda: not [c for s in w.sessions() for c in s["channels"] if s["id"] == session["id"]], "its channels go")
+    kit.wait_until(
+        lambda: not [c for s in w.sessions() for c in s["channels"] if s["id"] == session["id"]],
+        "its channels go",
+    )
     ping(kept)
     assert len(w.records("channel-open")) <= 1 + 64 + 64
     w.check_chain()
@@ -453,7 +478,7 @@ def test_channels_opened_and_closed_without_end_leave_nothing_behind(place):
         kit.wait_until(lambda: w.sessions()[0]["channels"] == [], "all channels end")
 
     round_of(500)
-    session, = w.sessions()
+    (session,) = w.sessions()
     pids = [session["pid"], w.bastion.pid]
     before = [(memory_kb(p), descriptors(p)) for p in pids]
     round_of(count)
@@ -469,6 +494,7 @@ def test_channels_opened_and_closed_without_end_leave_nothing_behind(place):
 
 
 # --- the client's network ---
+
 
 @pytest.fixture
 def far(place):
@@ -497,7 +523,9 @@ def far(place):
 
 def far_ssh(place, far, *argv):
     w, (name, address) = place.world, far
-    text = (w.work / "bastion.yaml").read_text().replace('listen: ["', f'listen: ["{address}:{w.ssh_port}", "')
+    text = (
+        (w.work / "bastion.yaml").read_text().replace('listen: ["', f'listen: ["{address}:{w.ssh_port}", "')
+    )
     (w.work / "bastion.yaml").write_text(text)
     w.start()
     argv = w.ssh_argv("-o", f"HostKeyAlias=[{BASTION}]:{w.ssh_port}", *argv)
@@ -512,11 +540,19 @@ def test_a_client_that_vanishes_without_a_word_is_given_up_while_bytes_are_under
     source = place.target(lambda c: [c.sendall(bytes(1 << 18)) for _ in range(100_000)])
     ssh = far_ssh(place, far, "-N", "-L", f"9000:{WEB}:{source.port}")
     session = kit.wait_until(w.sessions, "the session")[0]
-    reader = w.spawn(kit.tool("ip"), "netns", "exec", far[0], kit.tool("bash"), "-c", "exec 3<>/dev/tcp/127.0.0.1/9000; exec cat <&3 >/dev/null")
+    reader = w.spawn(
+        kit.tool("ip"),
+        "netns",
+        "exec",
+        far[0],
+        kit.tool("bash"),
+        "-c",
+        "exec 3<>/dev/tcp/127.0.0.1/9000; exec cat <&3 >/dev/null",
+    )
     kit.wait_until(lambda: sum(c["bytes_down"] for c in w.sessions()[0]["channels"]) > 1 << 20, "bytes flow")
     place.cut()
     kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", step=1)
-    end, = w.records("session-end")
+    (end,) = w.records("session-end")
     assert end["reason"] == "client-vanished"
     kit.wait_until(lambda: not kit.alive(session["pid"]), "its worker has gone")
     for program in (reader, ssh):
@@ -531,12 +567,18 @@ def test_a_client_that_vanishes_while_nothing_flows_is_given_up_too(place, far):
     ssh = far_ssh(place, far, "-N")
     session = kit.wait_until(w.sessions, "the session")[0]
     place.cut()
-    kit.wait_until(lambda: w.records("session-end", session=session["id"]), "it is given up", timeout=3 * kit.PATIENCE, step=1)
+    kit.wait_until(
+        lambda: w.records("session-end", session=session["id"]),
+        "it is given up",
+        timeout=3 * kit.PATIENCE,
+        step=1,
+    )
     assert w.records("session-end")[-1]["reason"] == "client-vanished"
     ssh.kill9()
 
 
 # --- processes ---
+
 
 @pytest.mark.short
 def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
@@ -560,7 +602,9 @@ def test_kill_9_under_load_leaves_an_audit_that_the_next_start_completes(place):
         time.sleep(0.3 + int.from_bytes(os.urandom(1), "big") / 512)
         pids = kit.children(w.bastion.pid)
         w.bastion.kill9()
-        kit.wait_until(lambda: not any(kit.alive(p) for p in pids), "workers and template end with the broker")
+        kit.wait_until(
+            lambda: not any(kit.alive(p) for p in pids), "workers and template end with the broker"
+        )
         stop.set()
         for c in clients:
             c.close()
@@ -602,13 +646,16 @@ def test_killed_templates_and_workers_under_load_cost_their_sessions_only(place)
 
 # --- what runs out ---
 
+
 def test_a_full_disk_stops_what_is_new_and_leaves_no_torn_record(place):
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     w = place.world
     disk = w.work / "disk"
     disk.mkdir(mode=0o700)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "smpl-test", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "smpl-test", disk], capture_output=True
+    ).returncode:
         pytest.skip("this machine lets nobody mount")
     try:
         w.write(grants=GRANT)
@@ -687,7 +734,8 @@ int fdatasync(int fd)
 
 @pytest.fixture
 def slow_sync(work):
-    """A library that makes each sync of a file take until there is no file `hold`, and counts them in the file `syncs`."""
+    """A library that makes each sync of a file take until there is no file `hold`, and counts them in the
+    file `syncs`."""
     if kit.SANITIZED:
         pytest.skip("no library goes before a sanitizer's")
     (work / "slow.c").write_text(SLOW)

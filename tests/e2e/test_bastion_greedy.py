@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One developer who opens connections as fast as he can, beside another who works: he gets his rate, and when the audit's disk is
-nearly full he is the one who gives way. Counted: who is refused, who is ended, what is on record."""
+"""One developer who opens connections as fast as he can, beside another who works: he gets his rate, and when
+the audit's disk is nearly full he is the one who gives way. Counted: who is refused, who is ended, what is on
+record."""
 
 import os
 import re
@@ -18,11 +19,23 @@ HERE = "127.42.9.9"
 
 
 def forward(c, name):
-    """ssh -L of this user, whose port is not tried: every connection is the test's own. Returns the local port."""
+    """ssh -L of this user, whose port is not tried: every connection is the test's own. Returns the local
+    port."""
     local = kit.free_port(HERE)
-    program = c.w.spawn(*c.w.ssh_argv("-N", "-o", "ExitOnForwardFailure=yes", "-L", f"{HERE}:{local}:config.internal:{c.w.port}",
-                                      user=name, key=c.keys[name]))
-    kit.wait_until(lambda: any(s["user"] == name for s in c.w.sessions()) or not program.running(), "the session starts")
+    program = c.w.spawn(
+        *c.w.ssh_argv(
+            "-N",
+            "-o",
+            "ExitOnForwardFailure=yes",
+            "-L",
+            f"{HERE}:{local}:config.internal:{c.w.port}",
+            user=name,
+            key=c.keys[name],
+        )
+    )
+    kit.wait_until(
+        lambda: any(s["user"] == name for s in c.w.sessions()) or not program.running(), "the session starts"
+    )
     kit.wait_until(lambda: listens(local) or not program.running(), "ssh listens")
     assert program.running(), program.stderr
     return local
@@ -30,7 +43,10 @@ def forward(c, name):
 
 def listens(port):
     with open("/proc/net/tcp") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in table.readlines()[1:])
+        return any(
+            line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+            for line in table.readlines()[1:]
+        )
 
 
 def get(port):
@@ -65,7 +81,9 @@ def test_a_greedy_user_is_held_to_his_rate_and_told_and_nobody_else_notices(worl
         if len(hers) < 13:
             hers.append(get(ann))
     assert hers == [True] * len(hers)
-    assert opened <= 20 + (time.monotonic() - began) + 1, opened  # the burst and what has come back, his login among them
+    assert (
+        opened <= 20 + (time.monotonic() - began) + 1
+    ), opened  # the burst and what has come back, his login among them
     assert c.metric("connection_rate_refused_total") == refused
     control = c.w.control("-S", "none", user="ann", key=c.keys["ann"])
     assert control.ask(cmd="why", target="config.internal", port=c.w.port)["last"] is None
@@ -87,12 +105,17 @@ def test_why_tells_of_the_rate(world):
     ssh = c.w.spawn(*c.w.ssh_argv("-N", "-M", "-S", path, user="eve", key=c.keys["eve"]))
     kit.wait_until(lambda: path.exists() or not ssh.running(), "the master")
     for _ in range(20):
-        done = kit.run(kit.tool("ssh"), "-F", "none", "-S", path, "-W", f"config.internal:{c.w.port}", f"eve@{BASTION}")
+        done = kit.run(
+            kit.tool("ssh"), "-F", "none", "-S", path, "-W", f"config.internal:{c.w.port}", f"eve@{BASTION}"
+        )
         if done.returncode:
             break
     control = c.w.control("-S", path, user="eve", key=c.keys["eve"])
     last = control.ask(cmd="why", target="config.internal", port=c.w.port)["last"]
-    assert (last["reason"], last["text"]) == ("connection-rate", "the user opens more connections a second than the limit allows")
+    assert (last["reason"], last["text"]) == (
+        "connection-rate",
+        "the user opens more connections a second than the limit allows",
+    )
 
 
 @pytest.fixture
@@ -137,20 +160,24 @@ def test_when_the_disk_is_nearly_full_who_wrote_most_gives_way_and_the_others_go
     assert mine > 64 * 1024 // 2 // 1000, "the reserve was whole for a while"
     end = c.w.wait_record("session-end", user="eve")
     assert (end["reason"], end["text"] if "text" in end else None) == ("audit-reserve", None)
-    record, = c.w.records("audit-reserve")
+    (record,) = c.w.records("audit-reserve")
     assert record["user"] == "eve" and record["ended"] == 1
     assert free(small_disk) > 128 * 1024  # of the reserve more than half is left for the others
     space = c.w.status()["audit"]["space"]
     assert space["low"] and space["out"] == ["eve"] and c.metric("audit_low") == 1
     assert re.search(r"^kept out by it +eve$", c.w.command("status").stdout, re.M)
     assert not c.gets_in("eve")  # and does not come back
-    c.w.bastion.wait_line("login of eve refused: the audit's disk is nearly full, and this user wrote most of late")
+    c.w.bastion.wait_line(
+        "login of eve refused: the audit's disk is nearly full, and this user wrote most of late"
+    )
     stranger, _ = kit.keygen(c.w.work / "mallory")
     failures = c.w.status()["counts"]["login_failures"]
     for _ in range(6):
         assert c.w.ssh("-W", f"config.internal:{c.w.port}", user="ann", key=stranger).returncode == 255
     assert c.w.status()["counts"]["login_failures"] >= failures + 6
-    assert not [r for r in c.w.records("login-failed") if "repeated" not in r]  # strangers are only counted now
+    assert not [
+        r for r in c.w.records("login-failed") if "repeated" not in r
+    ]  # strangers are only counted now
     assert get(ann) and c.gets_in("ann")  # whoever works notices nothing
     c.w.command("block", "mallory", "--reason", "the reserve is for this")
     assert c.w.records("block", user="mallory")
@@ -162,5 +189,7 @@ def test_when_the_disk_is_nearly_full_who_wrote_most_gives_way_and_the_others_go
     assert c.w.wait_record("login-failed", user="ann")["reason"] == "unknown-key"
     assert "there is room on the disk again" in c.w.bastion.stderr
     assert c.w.bastion.stop() == 0
-    assert sum(r["repeated"] for r in c.w.records("login-failed", source="others")) >= 6  # and none goes uncounted
+    assert (
+        sum(r["repeated"] for r in c.w.records("login-failed", source="others")) >= 6
+    )  # and none goes uncounted
     c.w.check_chain()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attacker sends to smpl-bastion: bytes that are no SSH, packets of every bad shape, floods of what is allowed. Each is
-ended or bounded, and the next developer signs in as if nothing had been."""
+"""What an attacker sends to smpl-bastion: bytes that are no SSH, packets of every bad shape, floods of what
+is allowed. Each is ended or bounded, and the next developer signs in as if nothing had been."""
 
 import os
 import re
@@ -60,14 +60,24 @@ def packet(payload, length=None):
     """A packet of before the keys (RFC 4253 §6); length overrides what stands in front."""
     padding = 8 - (5 + len(payload)) % 8
     padding += 8 if padding < 4 else 0
-    return struct.pack(">IB", 1 + len(payload) + padding if length is None else length, padding) + payload + bytes(padding)
+    return (
+        struct.pack(">IB", 1 + len(payload) + padding if length is None else length, padding)
+        + payload
+        + bytes(padding)
+    )
 
 
 def text(data):
     return struct.pack(">I", len(data)) + data
 
 
-def kexinit(kex=b"curve25519-sha256", host=b"ssh-ed25519", cipher=b"aes128-ctr", mac=b"hmac-sha2-256-etm@openssh.com", follows=0):
+def kexinit(
+    kex=b"curve25519-sha256",
+    host=b"ssh-ed25519",
+    cipher=b"aes128-ctr",
+    mac=b"hmac-sha2-256-etm@openssh.com",
+    follows=0,
+):
     lists = [kex, host, cipher, cipher, mac, mac, b"none", b"none", b"", b""]
     return b"\x14" + os.urandom(16) + b"".join(text(one) for one in lists) + bytes([follows]) + bytes(4)
 
@@ -86,23 +96,59 @@ BEFORE_THE_KEYS = {
     "a length of nothing": [b"SSH-2.0-x\r\n", packet(b"", 0)],
     "padding longer than the packet": [b"SSH-2.0-x\r\n", struct.pack(">IB", 12, 255) + bytes(11)],
     "an empty payload": [b"SSH-2.0-x\r\n", packet(b"")],
-    "lists that claim more than there is": [b"SSH-2.0-x\r\n", packet(b"\x14" + bytes(16) + struct.pack(">I", 0x7FFFFFFF) + b"curve")],
-    "lists of a hundred kilobytes": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"a," * 15_000 + b"curve25519-sha256"))],
+    "lists that claim more than there is": [
+        b"SSH-2.0-x\r\n",
+        packet(b"\x14" + bytes(16) + struct.pack(">I", 0x7FFFFFFF) + b"curve"),
+    ],
+    "lists of a hundred kilobytes": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"a," * 15_000 + b"curve25519-sha256")),
+    ],
     "nothing in common": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"none"))],
     "names with NULs and commas": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b",,,\0,curve25519-sha256\0"))],
     "keys used before they are agreed": [b"SSH-2.0-x\r\n", packet(b"\x15")],
-    "a login before the keys": [b"SSH-2.0-x\r\n", packet(b"\x32" + text(b"dev") + text(b"ssh-connection") + text(b"none"))],
+    "a login before the keys": [
+        b"SSH-2.0-x\r\n",
+        packet(b"\x32" + text(b"dev") + text(b"ssh-connection") + text(b"none")),
+    ],
     "a channel before the keys": [b"SSH-2.0-x\r\n", packet(b"\x5a" + text(b"session") + bytes(12))],
-    "the server's own answer": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1f" + text(b"key") + text(b"f") + text(b"sig"))],
+    "the server's own answer": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit()),
+        packet(b"\x1f" + text(b"key") + text(b"f") + text(b"sig")),
+    ],
     "a point of small order": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(bytes(32)))],
     "a point too short": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(b"x"))],
     "a point too long": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(b"\x1e" + text(b"x" * 30_000))],
-    "an exponent of nothing": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b""))],
-    "an exponent below zero": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\xff" * 512))],
-    "an exponent of one": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\x01"))],
-    "an exponent too long": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"diffie-hellman-group16-sha512")), packet(b"\x1e" + text(b"\x01" + bytes(20_000)))],
-    "a message between, under strict rules": [b"SSH-2.0-x\r\n", packet(b"\x02" + text(b"ignored")), packet(kexinit(kex=STRICT))],
-    "a wrong guess, then silence": [b"SSH-2.0-x\r\n", packet(kexinit(kex=b"ecdh-sha2-nistp256,curve25519-sha256", follows=1))],
+    "an exponent of nothing": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"diffie-hellman-group16-sha512")),
+        packet(b"\x1e" + text(b"")),
+    ],
+    "an exponent below zero": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"diffie-hellman-group16-sha512")),
+        packet(b"\x1e" + text(b"\xff" * 512)),
+    ],
+    "an exponent of one": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"diffie-hellman-group16-sha512")),
+        packet(b"\x1e" + text(b"\x01")),
+    ],
+    "an exponent too long": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"diffie-hellman-group16-sha512")),
+        packet(b"\x1e" + text(b"\x01" + bytes(20_000))),
+    ],
+    "a message between, under strict rules": [
+        b"SSH-2.0-x\r\n",
+        packet(b"\x02" + text(b"ignored")),
+        packet(kexinit(kex=STRICT)),
+    ],
+    "a wrong guess, then silence": [
+        b"SSH-2.0-x\r\n",
+        packet(kexinit(kex=b"ecdh-sha2-nistp256,curve25519-sha256", follows=1)),
+    ],
     "two beginnings": [b"SSH-2.0-x\r\n", packet(kexinit()), packet(kexinit())],
     "types that nobody has": [b"SSH-2.0-x\r\n"] + [packet(bytes([t])) for t in range(192, 256)],
 }
@@ -217,10 +263,25 @@ BEFORE_THE_LOGIN = {
     "channel data": lambda i: message(b"\x5e", 0, "x" * 30_000),
     "logins without a service": lambda i: message(b"\x32", "dev", "ssh-connection", "none"),
     "services that nobody has": lambda i: message(b"\x05", "ssh-nothing"),
-    "users by the hundred": lambda i: message(b"\x32", f"user{i}", "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)),
-    "names of a hundred kilobytes": lambda i: message(b"\x32", "u" * 100_000, "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)),
-    "keys that are no keys": lambda i: message(b"\x32", "dev", "ssh-connection", "publickey", False, "ssh-ed25519", text(os.urandom(200))),
-    "signatures that are none": lambda i: message(b"\x32", "dev", "ssh-connection", "publickey", True, "ssh-ed25519", text(ED25519), text(os.urandom(80))),
+    "users by the hundred": lambda i: message(
+        b"\x32", f"user{i}", "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)
+    ),
+    "names of a hundred kilobytes": lambda i: message(
+        b"\x32", "u" * 100_000, "ssh-connection", "publickey", False, "ssh-ed25519", text(ED25519)
+    ),
+    "keys that are no keys": lambda i: message(
+        b"\x32", "dev", "ssh-connection", "publickey", False, "ssh-ed25519", text(os.urandom(200))
+    ),
+    "signatures that are none": lambda i: message(
+        b"\x32",
+        "dev",
+        "ssh-connection",
+        "publickey",
+        True,
+        "ssh-ed25519",
+        text(ED25519),
+        text(os.urandom(80)),
+    ),
     "methods that nobody has": lambda i: message(b"\x32", "dev", "ssh-connection", "wishing", "x"),
     "passwords": lambda i: message(b"\x32", "dev", "ssh-connection", "password", False, "secret"),
     "another protocol's service": lambda i: message(b"\x32", "dev", "ssh-nothing", "none"),
@@ -259,6 +320,7 @@ def test_floods_before_the_login_are_bounded_and_let_nobody_in(world):
 
 # --- signed in ---
 
+
 def worker_of(w):
     return kit.wait_until(lambda: [s["pid"] for s in w.sessions()], "the session")[0]
 
@@ -276,10 +338,18 @@ ODD_MESSAGES = {
     "an opening that was not asked for": lambda c: message(b"\x5b", c.remote_chanid, 5, 5, 5),
     "a channel of no kind": lambda c: message(b"\x5a", "", 9, 1, 1),
     "a target of NULs": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "a\0b", 80, "x", 1),
-    "a target of escapes": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "\x1b[31m\r\n{\"event\":1}\n", 80, "\n\x00\x1b", 1),
-    "a target of sixty kilobytes": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "a" * 60_000, 80, "b" * 60_000, 1),
-    "a port beyond 16 bits": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, WEB, 0x10000 + 80, "x", 1),
-    "a target cut short": lambda c: message(b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, b"\xff\xff\xff\xff"),
+    "a target of escapes": lambda c: message(
+        b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, '\x1b[31m\r\n{"event":1}\n', 80, "\n\x00\x1b", 1
+    ),
+    "a target of sixty kilobytes": lambda c: message(
+        b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, "a" * 60_000, 80, "b" * 60_000, 1
+    ),
+    "a port beyond 16 bits": lambda c: message(
+        b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, WEB, 0x10000 + 80, "x", 1
+    ),
+    "a target cut short": lambda c: message(
+        b"\x5a", "direct-tcpip", 9, 1 << 20, 1 << 15, b"\xff\xff\xff\xff"
+    ),
     "a second service": lambda c: message(b"\x05", "ssh-userauth"),
     "a second login": lambda c: message(b"\x32", "root", "ssh-connection", "none"),
     "types that nobody has": lambda c: message(b"\xf0", "x"),
@@ -306,7 +376,11 @@ def test_odd_messages_of_one_session_are_its_own_trouble(world):
     kit.wait_until(lambda: w.sessions() == [], "all have ended")
     for line in (w.work / "audit.jsonl").read_bytes().splitlines():
         assert all(b >= 0x20 for b in line)  # what others chose is escaped
-    assert {r["reason"] for r in w.records("session-end")} <= {"client-closed", "client-vanished", "protocol-error"}
+    assert {r["reason"] for r in w.records("session-end")} <= {
+        "client-closed",
+        "client-vanished",
+        "protocol-error",
+    }
     w.check_chain()
     w.check_ends()
 
@@ -320,8 +394,14 @@ def test_data_after_the_close_of_a_channel_is_nobodys(world):
         for _ in range(50):
             channel = client.open(WEB, target.port)
             number = channel.remote_chanid
-            for m in (message(b"\x60", number), message(b"\x61", number), message(b"\x5e", number, "x" * 1000),
-                      message(b"\x60", number), message(b"\x61", number), message(b"\x62", number, "shell", False)):
+            for m in (
+                message(b"\x60", number),
+                message(b"\x61", number),
+                message(b"\x5e", number, "x" * 1000),
+                message(b"\x60", number),
+                message(b"\x61", number),
+                message(b"\x62", number, "shell", False),
+            ):
                 flood(client.transport, lambda i: m, 1)
         last = client.open(WEB, target.port)
         last.sendall(b"ping")
@@ -338,7 +418,11 @@ def test_a_channel_that_takes_packets_of_next_to_nothing_spins_nobody(world, mos
     w.command("reload")
     with Client(w) as client, Client(w) as other:
         pid = worker_of(w)
-        flood(client.transport, lambda i: message(b"\x5a", "direct-tcpip", 77, 1 << 30, most, WEB, target.port, "x", 1), 1)
+        flood(
+            client.transport,
+            lambda i: message(b"\x5a", "direct-tcpip", 77, 1 << 30, most, WEB, target.port, "x", 1),
+            1,
+        )
         kit.wait_until(lambda: most == 0 or target.connections or not client.alive(), "the channel is open")
         other.open(WEB, target.port).close()
         assert w.status()["ok"]
@@ -351,7 +435,8 @@ def test_a_channel_that_takes_packets_of_next_to_nothing_spins_nobody(world, mos
 
 @pytest.mark.full
 def test_answers_that_nobody_reads_are_bounded(world):
-    """Requests are answered: a client that asks and asks and reads nothing must not fill the worker's memory with answers."""
+    """Requests are answered: a client that asks and asks and reads nothing must not fill the worker's memory
+    with answers."""
     w = world
     with Client(w, receive_buffer=4096) as client:
         pid = worker_of(w)
@@ -375,7 +460,9 @@ def test_answers_that_nobody_reads_are_bounded(world):
         assert kit.SANITIZED or most[0] - before < 20_000, (before, most, sent)
     end = w.wait_record("session-end")
     # A client too slow to ask for 8 MB of answers in time is given up first, as one that takes no byte.
-    assert end["reason"] == "client-vanished" or (end["reason"] == "protocol-error" and "does not read" in end["text"])
+    assert end["reason"] == "client-vanished" or (
+        end["reason"] == "protocol-error" and "does not read" in end["text"]
+    )
     still_of_use(w)
 
 
@@ -461,8 +548,18 @@ def test_the_control_socket_survives_whoever_may_open_it(world):
             held.append(opened())
     except OSError:
         pass  # full
-    for data in [b"\n", b"{}\n", b"[]\n", b"\xff" * 5000 + b"\n", b'{"cmd":' * 3000 + b"\n", b"x" * 1_000_000, b'{"cmd":"terminate"}\n',
-                 b'{"cmd":"terminate","id":"*"}\n', b'{"cmd":"sessions","json":[1]}\n', b'{"cmd":"status"}']:
+    for data in [
+        b"\n",
+        b"{}\n",
+        b"[]\n",
+        b"\xff" * 5000 + b"\n",
+        b'{"cmd":' * 3000 + b"\n",
+        b"x" * 1_000_000,
+        b'{"cmd":"terminate"}\n',
+        b'{"cmd":"terminate","id":"*"}\n',
+        b'{"cmd":"sessions","json":[1]}\n',
+        b'{"cmd":"status"}',
+    ]:
         try:
             s = opened()
             s.sendall(data)
@@ -474,22 +571,77 @@ def test_the_control_socket_survives_whoever_may_open_it(world):
     assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0  # developers do not care
     for s in held:
         s.close()
-    kit.wait_until(lambda: kit.run(kit.binary("smpl-bastion"), "status", "-c", "bastion.yaml", cwd=w.work).returncode == 0,
-                   "the socket is of use again")
+    kit.wait_until(
+        lambda: kit.run(kit.binary("smpl-bastion"), "status", "-c", "bastion.yaml", cwd=w.work).returncode
+        == 0,
+        "the socket is of use again",
+    )
     still_of_use(w)
 
 
 # --- a developer who attacks: signed in, granted one name ---
 
-GRANTED = ["config.internal", "CONFIG.Internal", "config.internal.smplkit.local", "Config.Internal.SMPLKIT.local."]
+GRANTED = [
+    "config.internal",
+    "CONFIG.Internal",
+    "config.internal.smplkit.local",
+    "Config.Internal.SMPLKIT.local.",
+]
 NOT_GRANTED = [
-    "config.internal.smplkit.local..", "config.internal.", "config..internal", ".config.internal", "config.internal%2e", "config%2einternal",
-    "%63onfig.internal", "config.internal ", " config.internal", "config.internal\n", "config.internal\\.smplkit.local", "config.internal/x",
-    "config.internal:80", "user@config.internal", "[config.internal]", "c\u043enfig.internal", "config\uff0einternal", "xn--cnfig-ynf.internal",
-    "config.internal.smplkit.local.evil.example", "*.internal", "a" * 64 + ".internal", "a" * 255, "a" * 256, "a." * 127 + "a", "a" * 5000, "", ".",
-    WEB, WEB + ".", "2133459211", "0x7f2a010b", "0177.052.01.013", "0x7f.42.1.11", "127.42.267", "127.042.001.011", "::ffff:" + WEB,
-    "::ffff:7f2a:10b", "::" + WEB, "64:ff9b::7f2a:10b", "2002:7f2a:10b::", "::1", "[::1]", "fe80::1%lo", "fe80::1%1", "localhost", "0", "0.0.0.0",
-    "169.254.169.254", "255.255.255.255", "/run/bastion.sock", "file:///etc/passwd", "$(reboot)", "other.internal", "secret.smplkit.local.",
+    "config.internal.smplkit.local..",
+    "config.internal.",
+    "config..internal",
+    ".config.internal",
+    "config.internal%2e",
+    "config%2einternal",
+    "%63onfig.internal",
+    "config.internal ",
+    " config.internal",
+    "config.internal\n",
+    "config.internal\\.smplkit.local",
+    "config.internal/x",
+    "config.internal:80",
+    "user@config.internal",
+    "[config.internal]",
+    "c\u043enfig.internal",
+    "config\uff0einternal",
+    "xn--cnfig-ynf.internal",
+    "config.internal.smplkit.local.evil.example",
+    "*.internal",
+    "a" * 64 + ".internal",
+    "a" * 255,
+    "a" * 256,
+    "a." * 127 + "a",
+    "a" * 5000,
+    "",
+    ".",
+    WEB,
+    WEB + ".",
+    "2133459211",
+    "0x7f2a010b",
+    "0177.052.01.013",
+    "0x7f.42.1.11",
+    "127.42.267",
+    "127.042.001.011",
+    "::ffff:" + WEB,
+    "::ffff:7f2a:10b",
+    "::" + WEB,
+    "64:ff9b::7f2a:10b",
+    "2002:7f2a:10b::",
+    "::1",
+    "[::1]",
+    "fe80::1%lo",
+    "fe80::1%1",
+    "localhost",
+    "0",
+    "0.0.0.0",
+    "169.254.169.254",
+    "255.255.255.255",
+    "/run/bastion.sock",
+    "file:///etc/passwd",
+    "$(reboot)",
+    "other.internal",
+    "secret.smplkit.local.",
 ]
 
 
@@ -497,7 +649,11 @@ NOT_GRANTED = [
 def attacked(world):
     """dev may reach one name; others of dev's, with a connection each, see nothing of what is done to it."""
     w, target = world, Target(WEB, echo)
-    w.write(limits=LIMITS, grants=f"  - {{users: [dev], targets: ['config.internal.smplkit.local:{target.port}'], networks: [127.42.0.0/16]}}\n")
+    w.write(
+        limits=LIMITS,
+        grants=f"  - {{users: [dev], targets: ['config.internal.smplkit.local:{target.port}'], networks: "
+        f"[127.42.0.0/16]}}\n",
+    )
     w.command("reload")
     w.target = target
     with Client(w) as other:
@@ -523,25 +679,56 @@ def test_a_target_is_the_granted_name_or_it_is_none(attacked):
             with pytest.raises(paramiko.ChannelException):
                 client.open(host, w.target.port)
         assert client.alive()
-    longer = [host for host in NOT_GRANTED if host == "" or len(host) > 255]  # refused by the worker, in a note
+    longer = [
+        host for host in NOT_GRANTED if host == "" or len(host) > 255
+    ]  # refused by the worker, in a note
     assert w.status()["counts"]["channels_refused"] == len(NOT_GRANTED) - len(longer)
-    assert {r["reason"] for r in w.records("channel-refused")} | {r["reason"] for r in w.records("refused")} <= {"not-granted", "bad-target"}
-    assert {(r["name"], r["address"]) for r in w.records("channel-open")} == {("config.internal.smplkit.local", f"{WEB}:{w.target.port}")}
+    assert {r["reason"] for r in w.records("channel-refused")} | {
+        r["reason"] for r in w.records("refused")
+    } <= {"not-granted", "bad-target"}
+    assert {(r["name"], r["address"]) for r in w.records("channel-open")} == {
+        ("config.internal.smplkit.local", f"{WEB}:{w.target.port}")
+    }
 
 
 CHANNELS = {
-    "x11": ["127.0.0.1", 6000], "auth-agent@openssh.com": [], "forwarded-tcpip": [WEB, 80, "127.0.0.1", 1],
-    "direct-streamlocal@openssh.com": ["/run/bastion.sock", "", 0], "forwarded-streamlocal@openssh.com": ["/x", ""],
-    "tun@openssh.com": [1, 0], "direct-tcpip\0": [WEB, 80, "x", 1], "DIRECT-TCPIP": [WEB, 80, "x", 1],
+    "x11": ["127.0.0.1", 6000],
+    "auth-agent@openssh.com": [],
+    "forwarded-tcpip": [WEB, 80, "127.0.0.1", 1],
+    "direct-streamlocal@openssh.com": ["/run/bastion.sock", "", 0],
+    "forwarded-streamlocal@openssh.com": ["/x", ""],
+    "tun@openssh.com": [1, 0],
+    "direct-tcpip\0": [WEB, 80, "x", 1],
+    "DIRECT-TCPIP": [WEB, 80, "x", 1],
 }
-GLOBALS = ["tcpip-forward", "cancel-tcpip-forward", "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com",
-           "hostkeys-prove-00@openssh.com", "hostkeys-00@openssh.com", "no-more-sessions@openssh.com", "x" * 30_000, ""]
+GLOBALS = [
+    "tcpip-forward",
+    "cancel-tcpip-forward",
+    "streamlocal-forward@openssh.com",
+    "cancel-streamlocal-forward@openssh.com",
+    "hostkeys-prove-00@openssh.com",
+    "hostkeys-00@openssh.com",
+    "no-more-sessions@openssh.com",
+    "x" * 30_000,
+    "",
+]
 # What only takes from the client; libssh grants it from 0.11 on.
 HARMLESS = {"no-more-sessions@openssh.com"} if kit.libssh_version() >= "0.11" else set()
 REQUESTS = {
-    "pty-req": ["xterm", 80, 24, 0, 0, ""], "x11-req": [False, "MIT-MAGIC-COOKIE-1", "00", 0], "auth-agent-req@openssh.com": [], "env": ["LD_PRELOAD", "/x"],
-    "shell": [], "exec": ["id"], "subsystem": ["sftp"], "signal": ["KILL"], "break": [1], "xon-xoff": [True], "window-change": [1, 1, 1, 1],
-    "exit-status": [0], "exit-signal": ["KILL", False, "", ""], "x": [],
+    "pty-req": ["xterm", 80, 24, 0, 0, ""],
+    "x11-req": [False, "MIT-MAGIC-COOKIE-1", "00", 0],
+    "auth-agent-req@openssh.com": [],
+    "env": ["LD_PRELOAD", "/x"],
+    "shell": [],
+    "exec": ["id"],
+    "subsystem": ["sftp"],
+    "signal": ["KILL"],
+    "break": [1],
+    "xon-xoff": [True],
+    "window-change": [1, 1, 1, 1],
+    "exit-status": [0],
+    "exit-signal": ["KILL", False, "", ""],
+    "x": [],
 }
 
 
@@ -555,6 +742,7 @@ def answers(client, kinds):
             with changed:
                 seen.append(kind)
                 changed.notify_all()
+
         return handle
 
     for kind in kinds:
@@ -589,29 +777,67 @@ def test_whatever_else_a_session_asks_for_is_refused(attacked):
             channel = client.transport.open_session()
             seen = answers(client, (GRANTED_REQUEST, REFUSED_REQUEST, FAILURE))
             client.transport._send_message(message(b"\x62", channel.remote_chanid, kind, True, *more))
-            client.transport._send_message(message(b"\x50", "fence", True))  # some requests are never answered, this one is
-            assert [n for n in seen(lambda got: FAILURE in got) if n != FAILURE] in ([REFUSED_REQUEST], []), kind
-    for what in ("x11 channel", "agent channel", "remote forwarding (tcpip-forward)", "shell", "exec id", "pty", "subsystem sftp", "env LD_PRELOAD"):
+            client.transport._send_message(
+                message(b"\x50", "fence", True)
+            )  # some requests are never answered, this one is
+            assert [n for n in seen(lambda got: FAILURE in got) if n != FAILURE] in (
+                [REFUSED_REQUEST],
+                [],
+            ), kind
+    for what in (
+        "x11 channel",
+        "agent channel",
+        "remote forwarding (tcpip-forward)",
+        "shell",
+        "exec id",
+        "pty",
+        "subsystem sftp",
+        "env LD_PRELOAD",
+    ):
         w.wait_record("refused", what=what)
 
 
 def raw_open(client, number, window=1 << 20, packet=1 << 15):
-    client.transport._send_message(message(b"\x5a", "direct-tcpip", number, window, packet, "config.internal", client.target_port, "x", 1))
+    client.transport._send_message(
+        message(
+            b"\x5a", "direct-tcpip", number, window, packet, "config.internal", client.target_port, "x", 1
+        )
+    )
 
 
 WINDOWS = {
     "no window, ever": lambda c: raw_open(c, 70, window=0),
-    "no window, then all of it": lambda c: (raw_open(c, 70, window=0), time.sleep(0.2), [c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)) for _ in range(9)]),
-    "all of the window": lambda c: (raw_open(c, 70, window=0xFFFFFFFF, packet=0xFFFFFFFF), time.sleep(0.1),
-                                    c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)), c.transport._send_message(message(b"\x5e", 0, "x" * 20_000))),
-    "windows of a byte": lambda c: (raw_open(c, 70, window=1), [c.transport._send_message(message(b"\x5d", 0, 1)) for _ in range(2000)]),
-    "one number for many channels": lambda c: ([raw_open(c, 70) for _ in range(50)], time.sleep(0.1),
-                                               [c.transport._send_message(message(b"\x5e", i, "x" * 1000)) for i in range(50)]),
+    "no window, then all of it": lambda c: (
+        raw_open(c, 70, window=0),
+        time.sleep(0.2),
+        [c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)) for _ in range(9)],
+    ),
+    "all of the window": lambda c: (
+        raw_open(c, 70, window=0xFFFFFFFF, packet=0xFFFFFFFF),
+        time.sleep(0.1),
+        c.transport._send_message(message(b"\x5d", 0, 0xFFFFFFFF)),
+        c.transport._send_message(message(b"\x5e", 0, "x" * 20_000)),
+    ),
+    "windows of a byte": lambda c: (
+        raw_open(c, 70, window=1),
+        [c.transport._send_message(message(b"\x5d", 0, 1)) for _ in range(2000)],
+    ),
+    "one number for many channels": lambda c: (
+        [raw_open(c, 70) for _ in range(50)],
+        time.sleep(0.1),
+        [c.transport._send_message(message(b"\x5e", i, "x" * 1000)) for i in range(50)],
+    ),
     "the highest number of all": lambda c: [raw_open(c, 0xFFFFFFFF) for _ in range(5)],
-    "closed before it is open": lambda c: [(raw_open(c, 70 + i), c.transport._send_message(message(b"\x61", i))) for i in range(20)],
-    "exchanges of keys without end": lambda c: [c.transport._send_message(message(kexinit())) for _ in range(20)],
+    "closed before it is open": lambda c: [
+        (raw_open(c, 70 + i), c.transport._send_message(message(b"\x61", i))) for i in range(20)
+    ],
+    "exchanges of keys without end": lambda c: [
+        c.transport._send_message(message(kexinit())) for _ in range(20)
+    ],
     "an end of keys that never began": lambda c: c.transport._send_message(message(b"\x15")),
-    "a disconnect of a hundred kilobytes": lambda c: c.transport._send_message(message(b"\x01", 11, "x" * 100_000, "")),
+    "a disconnect of a hundred kilobytes": lambda c: c.transport._send_message(
+        message(b"\x01", 11, "x" * 100_000, "")
+    ),
 }
 
 
@@ -629,8 +855,16 @@ def test_windows_and_numbers_of_channels_are_the_attackers_own_trouble(attacked)
                 channel = other.open("config.internal", w.target.port)
                 channel.sendall(b"ping")
                 assert channel.recv(4) == b"ping", name
-            kit.wait_still(lambda: [kit.alive(pid) and cpu_ms(pid) for pid in pids], f"workers come to rest: {name}", still=0.3)
-    assert {r["reason"] for r in w.records("session-end")} <= {"client-closed", "client-vanished", "protocol-error"}
+            kit.wait_still(
+                lambda: [kit.alive(pid) and cpu_ms(pid) for pid in pids],
+                f"workers come to rest: {name}",
+                still=0.3,
+            )
+    assert {r["reason"] for r in w.records("session-end")} <= {
+        "client-closed",
+        "client-vanished",
+        "protocol-error",
+    }
 
 
 def test_a_user_is_who_signs_and_nobody_after_it(attacked):
@@ -643,7 +877,20 @@ def test_a_user_is_who_signs_and_nobody_after_it(attacked):
             t.auth_publickey(user, key)
         assert t.is_active(), user
     t.auth_publickey("dev", key)
-    flood(t, lambda i: message(b"\x32", "root", "ssh-connection", "publickey", True, "ssh-ed25519", text(ED25519), text(os.urandom(80))), 5)
+    flood(
+        t,
+        lambda i: message(
+            b"\x32",
+            "root",
+            "ssh-connection",
+            "publickey",
+            True,
+            "ssh-ed25519",
+            text(ED25519),
+            text(os.urandom(80)),
+        ),
+        5,
+    )
     t.close()
     assert {r["user"] for r in w.records("session-start")} == {"dev"}
     assert {"root", "DEV"} <= {r.get("user") for r in w.records("login-failed")}
@@ -651,7 +898,11 @@ def test_a_user_is_who_signs_and_nobody_after_it(attacked):
 
 def test_a_megabyte_of_greeting_costs_nothing_but_the_connection(attacked):
     w = attacked
-    for greeting in (b"SSH-2.0-" + b"x" * (1 << 20) + b"\r\n", b"x" * (1 << 20) + b"\r\nSSH-2.0-x\r\n", b"line\r\n" * (1 << 17) + b"SSH-2.0-x\r\n"):
+    for greeting in (
+        b"SSH-2.0-" + b"x" * (1 << 20) + b"\r\n",
+        b"x" * (1 << 20) + b"\r\nSSH-2.0-x\r\n",
+        b"line\r\n" * (1 << 17) + b"SSH-2.0-x\r\n",
+    ):
         with socket.create_connection((BASTION, w.ssh_port)) as s:
             s.settimeout(kit.PATIENCE)
             try:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may sign in: several keys of a user, keys that expire or are bound to addresses, and security keys, which a software one
-behind an agent of ours stands in for. And what a bad signature costs."""
+"""Who may sign in: several keys of a user, keys that expire or are bound to addresses, and security keys,
+which a software one behind an agent of ours stands in for. And what a bad signature costs."""
 
 import base64
 import socket
@@ -22,7 +22,9 @@ def part(data):
 
 
 def openssl(*argv, data=None):
-    return subprocess.run(["openssl", *[str(a) for a in argv]], input=data, check=True, capture_output=True).stdout
+    return subprocess.run(
+        ["openssl", *[str(a) for a in argv]], input=data, check=True, capture_output=True
+    ).stdout
 
 
 def der_integers(der):
@@ -31,16 +33,23 @@ def der_integers(der):
     at, out = 2, []
     for _ in range(2):
         assert der[at] == 2
-        out.append(der[at + 2: at + 2 + der[at + 1]])
+        out.append(der[at + 2 : at + 2 + der[at + 1]])
         at += 2 + der[at + 1]
     return out
 
 
 class SecurityKey:
-    """What a FIDO token does, in software: signs hash of the application, flags, counter, hash of the data."""
+    """What a FIDO token does, in software: signs hash of the application, flags, counter, hash of the
+    data."""
 
     def __init__(self, folder, kind):
-        self.kind, self.pem, self.flags, self.counter, self.broken = kind, folder / f"sk-{kind}.pem", 1, 0, False
+        self.kind, self.pem, self.flags, self.counter, self.broken = (
+            kind,
+            folder / f"sk-{kind}.pem",
+            1,
+            0,
+            False,
+        )
         if kind == "ed25519":
             openssl("genpkey", "-algorithm", "ed25519", "-out", self.pem)
             point = openssl("pkey", "-in", self.pem, "-pubout", "-outform", "DER")[-32:]
@@ -104,7 +113,7 @@ class Agent:
                     answer = b"\x0c" + struct.pack(">I", 1) + part(self.key.blob) + part(b"token")
                 elif message[0] == 13:
                     at = 5 + struct.unpack_from(">I", message, 1)[0]
-                    data = message[at + 4: at + 4 + struct.unpack_from(">I", message, at)[0]]
+                    data = message[at + 4 : at + 4 + struct.unpack_from(">I", message, at)[0]]
                     answer = b"\x0e" + part(self.key.sign(data))
                     self.log.append(f"signs: {answer.hex()}")
                 connection.sendall(part(answer))
@@ -130,9 +139,26 @@ def token(work):
 
 def sign_in(w, agent):
     """ssh with the agent's key alone, to a smpl-control that ends at once."""
-    return kit.run(kit.tool("ssh"), "-F", "none", "-p", w.ssh_port, "-o", f"IdentityAgent={agent.path}", "-o", "IdentityFile=none",
-                   "-o", f"UserKnownHostsFile={w.work}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-s",
-                   f"dev@{BASTION}", "smpl-control")
+    return kit.run(
+        kit.tool("ssh"),
+        "-F",
+        "none",
+        "-p",
+        w.ssh_port,
+        "-o",
+        f"IdentityAgent={agent.path}",
+        "-o",
+        "IdentityFile=none",
+        "-o",
+        f"UserKnownHostsFile={w.work}/known_hosts",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "BatchMode=yes",
+        "-s",
+        f"dev@{BASTION}",
+        "smpl-control",
+    )
 
 
 def signs_in(w, agent):
@@ -153,7 +179,7 @@ def test_a_security_key_signs_in_with_its_touch_and_not_without(world, token, ki
     (w.work / "dev.pub").write_text(agent.key.line + "\n")
     w.command("reload")
     assert signs_in(w, agent)
-    start, = w.records("session-start")
+    (start,) = w.records("session-start")
     assert start["key"].startswith("SHA256:") and start["key_comment"] == "token"
     agent.key.flags = 0  # nobody touched it
     assert not signs_in(w, agent)
@@ -188,10 +214,24 @@ def test_each_key_of_a_user_has_its_own_conditions(world):
         keys[name], _ = kit.keygen(w.work / name, comment=name)
     line = lambda name: (w.work / f"{name}.pub").read_text()
     (w.work / "dev.pub").write_text(
-        line("open") + 'expiry-time="20200101" ' + line("expired") + 'from="10.0.0.0/8,!127.0.0.0/8" ' + line("afar")
-        + 'from="127.0.0.0/8,::1" ' + line("here") + 'expiry-time="20990101Z",restrict ' + line("later"))
+        line("open")
+        + 'expiry-time="20200101" '
+        + line("expired")
+        + 'from="10.0.0.0/8,!127.0.0.0/8" '
+        + line("afar")
+        + 'from="127.0.0.0/8,::1" '
+        + line("here")
+        + 'expiry-time="20990101Z",restrict '
+        + line("later")
+    )
     w.command("reload")
-    for name, reason in (("open", None), ("expired", "key-expired"), ("afar", "source-not-allowed"), ("here", None), ("later", None)):
+    for name, reason in (
+        ("open", None),
+        ("expired", "key-expired"),
+        ("afar", "source-not-allowed"),
+        ("here", None),
+        ("later", None),
+    ):
         done = w.ssh("-s", key=keys[name], command=["smpl-control"])
         assert (done.returncode == 0) == (reason is None), (name, done.stderr)
         if reason:
@@ -224,8 +264,12 @@ def test_a_session_ends_when_its_key_expires(world):
 def test_certificates_are_refused(world):
     w = world()
     ca, _ = kit.keygen(w.work / "ca", comment="ca")
-    subprocess.run([kit.tool("ssh-keygen"), "-q", "-s", ca, "-I", "dev", "-n", "dev", f"{w.work}/dev.pub"], check=True)
-    done = w.ssh("-s", "-o", f"CertificateFile={w.work}/dev-cert.pub", "-o", "LogLevel=ERROR", command=["smpl-control"])
+    subprocess.run(
+        [kit.tool("ssh-keygen"), "-q", "-s", ca, "-I", "dev", "-n", "dev", f"{w.work}/dev.pub"], check=True
+    )
+    done = w.ssh(
+        "-s", "-o", f"CertificateFile={w.work}/dev-cert.pub", "-o", "LogLevel=ERROR", command=["smpl-control"]
+    )
     assert done.returncode in (0, 255)  # the plain key, if the client tries it after
     assert any("cert" in r.get("what", "") for r in w.records("refused", reason="key-not-accepted"))
 
@@ -244,7 +288,10 @@ def test_a_host_key_is_rotated_and_no_client_notices(world):
     before = w.status()["template"]["pid"]
     (w.work / "next").rename(w.work / "host")
     w.command("reload")
-    kit.wait_until(lambda: w.status()["template"]["ready"] and w.status()["template"]["pid"] != before, "the template with the new key")
+    kit.wait_until(
+        lambda: w.status()["template"]["ready"] and w.status()["template"]["pid"] != before,
+        "the template with the new key",
+    )
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0
     known.write_text(new)
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""smpl-bastion with the SSH clients that people have: OpenSSH's ways of forwarding, PuTTY, dropbear, paramiko, asyncssh, Go."""
+"""smpl-bastion with the SSH clients that people have: OpenSSH's ways of forwarding, PuTTY, dropbear,
+paramiko, asyncssh, Go."""
 
 import os
 import re
@@ -38,11 +39,13 @@ def serve_transfers(w):
 
     w.web.close()
     target = Target(WEB, transfer.serve)
-    w.write(grants=f"""\
+    w.write(
+        grants=f"""\
   - groups: [developers]
     targets: ["*.internal.smplkit.local:{target.port}", "{WEB}:{target.port}"]
     networks: [127.42.0.0/16]
-""")
+"""
+    )
     w.command("reload")
     return target
 
@@ -55,15 +58,24 @@ def listening(w, program, local):
 
 # --- OpenSSH ---
 
+
 def test_openssh_socks_reaches_what_is_granted_by_name_and_nothing_else(world):
     w, port = world, kit.free_port(LOCAL)
     ssh = listening(w, w.spawn(*w.ssh_argv("-N", "-D", f"{LOCAL}:{port}")), port)
-    get = lambda url: kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "--proxy", f"socks5h://{LOCAL}:{port}", url)
+    get = lambda url: kit.run(
+        kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "--proxy", f"socks5h://{LOCAL}:{port}", url
+    )
     assert get(f"http://config.internal.smplkit.local:{w.port}/").stdout == "hello from inside"
     assert get(f"http://{WEB}:{w.port}/").stdout == "hello from inside"
-    for url in (f"http://secret.smplkit.local:{w.port}/", f"http://127.0.0.1:{w.ssh_port}/", "http://config.internal.smplkit.local:22/"):
+    for url in (
+        f"http://secret.smplkit.local:{w.port}/",
+        f"http://127.0.0.1:{w.ssh_port}/",
+        "http://config.internal.smplkit.local:22/",
+    ):
         assert get(url).returncode != 0
-    kit.wait_until(lambda: len(w.records("channel-refused")) == 3, "each refusal is on record")  # written without waiting
+    kit.wait_until(
+        lambda: len(w.records("channel-refused")) == 3, "each refusal is on record"
+    )  # written without waiting
     assert {r["reason"] for r in w.records("channel-refused")} == {"not-granted", "port-not-granted"}
     assert ssh.running()
 
@@ -91,7 +103,10 @@ def test_openssh_multiplexing_shares_one_session_and_survives_its_users(world):
 
 def test_openssh_keepalives_are_answered_and_keep_nothing_from_being_idle(world):
     w, interval = world, kit.ample(1)
-    w.write(grants=f"  - {{groups: [developers], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16], idle: {4 * interval}s}}\n")
+    w.write(
+        grants=f"  - {{groups: [developers], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16], idle: "
+        f"{4 * interval}s}}\n"
+    )
     w.command("reload")
     began = time.monotonic()
     ssh = w.spawn(*w.ssh_argv("-N", "-o", f"ServerAliveInterval={interval}", "-o", "ServerAliveCountMax=1"))
@@ -102,10 +117,16 @@ def test_openssh_keepalives_are_answered_and_keep_nothing_from_being_idle(world)
 
 def test_openssh_forwards_unix_sockets_and_both_families_at_its_own_end(world):
     w, path, port = world, world.work / "local.sock", kit.free_port("127.0.0.1", "::1")
-    ssh = w.spawn(*w.ssh_argv("-N", "-L", f"{path}:config.internal:{w.port}", "-L", f"[::1]:{port}:config.internal:{w.port}"))
+    ssh = w.spawn(
+        *w.ssh_argv(
+            "-N", "-L", f"{path}:config.internal:{w.port}", "-L", f"[::1]:{port}:config.internal:{w.port}"
+        )
+    )
     kit.wait_until(lambda: path.exists() and kit.port_open("::1", port), "it listens")
     curl = lambda *argv: kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, *argv).stdout
-    assert curl("--unix-socket", path, "http://x/") == curl("-g", f"http://[::1]:{port}/") == "hello from inside"
+    assert (
+        curl("--unix-socket", path, "http://x/") == curl("-g", f"http://[::1]:{port}/") == "hello from inside"
+    )
     assert ssh.running()
 
 
@@ -114,7 +135,8 @@ def test_openssh_jumps_through_the_bastion_to_a_server_behind_it(world):
     w.web.close()
     (w.work / "behind").mkdir(mode=0o700)
     host, host_public = kit.keygen(w.work / "behind" / "host")
-    (w.work / "behind" / "config").write_text(f"""\
+    (w.work / "behind" / "config").write_text(
+        f"""\
 ListenAddress {WEB}:{w.port}
 HostKey {host}
 AuthorizedKeysFile {w.work}/dev.pub
@@ -123,7 +145,8 @@ UsePAM no
 PermitRootLogin yes
 PidFile none
 ForceCommand echo arrived
-""")
+"""
+    )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     w.spawn(kit.tool("sshd"), "-D", "-e", "-f", w.work / "behind" / "config")
@@ -137,10 +160,20 @@ ForceCommand echo arrived
     assert w.wait_record("channel-end")["bytes_down"] > 1000
 
 
-@pytest.mark.parametrize("option", [
-    "Ciphers=chacha20-poly1305@openssh.com", "Ciphers=aes256-gcm@openssh.com", "Ciphers=aes192-ctr", "Ciphers=aes128-ctr",
-    "MACs=hmac-sha2-512-etm@openssh.com", "KexAlgorithms=diffie-hellman-group16-sha512",
-    "KexAlgorithms=diffie-hellman-group18-sha512", "KexAlgorithms=curve25519-sha256@libssh.org", "Compression=yes"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "Ciphers=chacha20-poly1305@openssh.com",
+        "Ciphers=aes256-gcm@openssh.com",
+        "Ciphers=aes192-ctr",
+        "Ciphers=aes128-ctr",
+        "MACs=hmac-sha2-512-etm@openssh.com",
+        "KexAlgorithms=diffie-hellman-group16-sha512",
+        "KexAlgorithms=diffie-hellman-group18-sha512",
+        "KexAlgorithms=curve25519-sha256@libssh.org",
+        "Compression=yes",
+    ],
+)
 def test_openssh_agrees_on_each_algorithm_that_is_offered(world, option):
     w = world
     extra = ("-o", option) if not option.startswith("MACs") else ("-o", option, "-o", "Ciphers=aes128-ctr")
@@ -148,9 +181,18 @@ def test_openssh_agrees_on_each_algorithm_that_is_offered(world, option):
     assert w.get(local).stdout == "hello from inside"
 
 
-@pytest.mark.parametrize("option", [
-    "Ciphers=aes128-cbc", "MACs=hmac-sha1", "MACs=umac-64@openssh.com", "KexAlgorithms=diffie-hellman-group14-sha1",
-    "KexAlgorithms=ecdh-sha2-nistp256", "KexAlgorithms=diffie-hellman-group-exchange-sha256", "HostKeyAlgorithms=ssh-rsa"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "Ciphers=aes128-cbc",
+        "MACs=hmac-sha1",
+        "MACs=umac-64@openssh.com",
+        "KexAlgorithms=diffie-hellman-group14-sha1",
+        "KexAlgorithms=ecdh-sha2-nistp256",
+        "KexAlgorithms=diffie-hellman-group-exchange-sha256",
+        "HostKeyAlgorithms=ssh-rsa",
+    ],
+)
 def test_openssh_finds_no_old_algorithm(world, option):
     extra = ("-o", option) if not option.startswith("MACs") else ("-o", option, "-o", "Ciphers=aes128-ctr")
     done = world.ssh("-N", *extra)
@@ -172,6 +214,7 @@ def test_many_openssh_clients_at_once_all_get_in(world):
 
 # --- PuTTY ---
 
+
 @pytest.fixture
 def plink(world):
     w, program = world, client("plink")
@@ -179,17 +222,38 @@ def plink(world):
         done = kit.run(client("puttygen"), w.work / kind, "-O", "private", "-o", w.work / f"{kind}.ppk")
         assert done.returncode == 0, done.stderr
     fingerprint = kit.run(kit.tool("ssh-keygen"), "-lf", w.work / "host.pub").stdout.split()[1]
-    return lambda *argv: [program, "-ssh", "-batch", "-P", w.ssh_port, "-i", w.work / "dev.ppk", "-hostkey", fingerprint, *argv,
-                          f"dev@{BASTION}"]
+    return lambda *argv: [
+        program,
+        "-ssh",
+        "-batch",
+        "-P",
+        w.ssh_port,
+        "-i",
+        w.work / "dev.ppk",
+        "-hostkey",
+        fingerprint,
+        *argv,
+        f"dev@{BASTION}",
+    ]
 
 
 def test_plink_forwards_and_is_refused_what_is_not_granted(world, plink):
     w, port, other = world, kit.free_port(LOCAL), kit.free_port(LOCAL)
     env = {"HOME": str(w.work)}
-    program = w.spawn(*plink("-N", "-L", f"{LOCAL}:{port}:config.internal:{w.port}", "-D", f"{LOCAL}:{other}"), env=env)
+    program = w.spawn(
+        *plink("-N", "-L", f"{LOCAL}:{port}:config.internal:{w.port}", "-D", f"{LOCAL}:{other}"), env=env
+    )
     listening(w, program, port)
     assert w.get(port).stdout == "hello from inside"
-    curl = kit.run(kit.tool("curl"), "-sS", "--max-time", kit.PATIENCE, "--proxy", f"socks5h://{LOCAL}:{other}", f"http://other.internal.smplkit.local:{w.port}/")
+    curl = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "--max-time",
+        kit.PATIENCE,
+        "--proxy",
+        f"socks5h://{LOCAL}:{other}",
+        f"http://other.internal.smplkit.local:{w.port}/",
+    )
     assert curl.stdout == "hello from inside"
     done = kit.run(*plink("-nc", f"secret.smplkit.local.:{w.port}"), env=dict(os.environ, **env))
     assert done.returncode != 0
@@ -209,18 +273,31 @@ def test_plink_carries_transfers_both_ways(world, plink):
 
 # --- dropbear ---
 
+
 @pytest.fixture
 def dbclient(world):
     w, program = world, client("dbclient")
     converter = client("dropbearconvert")
     done = kit.run(converter, "openssh", "dropbear", w.work / "dev", w.work / "dev.dropbear")
     assert done.returncode == 0, done.stderr
-    return lambda *argv: [program, "-y", "-y", "-p", w.ssh_port, "-i", w.work / "dev.dropbear", *argv, f"dev@{BASTION}"]
+    return lambda *argv: [
+        program,
+        "-y",
+        "-y",
+        "-p",
+        w.ssh_port,
+        "-i",
+        w.work / "dev.dropbear",
+        *argv,
+        f"dev@{BASTION}",
+    ]
 
 
 def test_dbclient_forwards_and_is_refused_what_is_not_granted(world, dbclient):
     w, port = world, kit.free_port(LOCAL)
-    program = w.spawn(*dbclient("-N", "-L", f"{LOCAL}:{port}:config.internal:{w.port}"), env={"HOME": str(w.work)})
+    program = w.spawn(
+        *dbclient("-N", "-L", f"{LOCAL}:{port}:config.internal:{w.port}"), env={"HOME": str(w.work)}
+    )
     listening(w, program, port)
     assert [w.get(port).stdout for _ in range(5)] == ["hello from inside"] * 5
     done = kit.run(*dbclient("-B", f"config.internal:{w.port}"), env=dict(os.environ, HOME=str(w.work)))
@@ -241,6 +318,7 @@ def test_dbclient_carries_transfers_both_ways(world, dbclient):
 
 
 # --- libraries ---
+
 
 def test_paramiko_forwards_across_exchanges_of_keys(world):
     pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
@@ -276,8 +354,8 @@ warnings.simplefilter("ignore")
 import asyncssh
 
 async def main(bastion, port, key, known, target, target_port):
-    async with asyncssh.connect(bastion, int(port), username="dev", client_keys=[key], known_hosts=known, rekey_bytes=2 << 20,
-                                config=None, agent_path=None) as connection:
+    async with asyncssh.connect(bastion, int(port), username="dev", client_keys=[key], known_hosts=known,
+                                rekey_bytes=2 << 20, config=None, agent_path=None) as connection:
         async def one(number):
             reader, writer = await connection.open_connection(target, int(target_port))
             writer.write(b"d 4\\n")
@@ -307,8 +385,20 @@ def test_asyncssh_forwards_across_exchanges_of_keys(world):
         pytest.skip("python3-asyncssh is not installed")
     w = world
     target = serve_transfers(w)
-    done = kit.run("/usr/bin/python3", "-W", "ignore", "-c", ASYNCSSH, BASTION, w.ssh_port, w.key, w.work / "known_hosts", WEB, target.port,
-                   timeout=kit.PATIENCE)
+    done = kit.run(
+        "/usr/bin/python3",
+        "-W",
+        "ignore",
+        "-c",
+        ASYNCSSH,
+        BASTION,
+        w.ssh_port,
+        w.key,
+        w.work / "known_hosts",
+        WEB,
+        target.port,
+        timeout=kit.PATIENCE,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [hashlib.sha256(b"x" * (1 << 20)).hexdigest(), "refused", "1"]
     assert "AsyncSSH" in w.records("session-start")[0]["client"]
@@ -394,10 +484,23 @@ def test_go_dials_across_exchanges_of_keys(world):
         pytest.skip("golang-golang-x-crypto-dev is not installed")
     target = serve_transfers(w)
     (w.work / "dial.go").write_text(GO)
-    env = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOCACHE=str(w.work / "cache"), HOME=str(w.work))
+    env = dict(
+        os.environ,
+        GO111MODULE="off",
+        GOPATH="/usr/share/gocode",
+        GOCACHE=str(w.work / "cache"),
+        HOME=str(w.work),
+    )
     built = kit.run(go, "build", "-o", w.work / "dial", w.work / "dial.go", env=env, timeout=3 * kit.PATIENCE)
     assert built.returncode == 0, built.stderr
-    done = kit.run(w.work / "dial", f"{BASTION}:{w.ssh_port}", w.key, w.work / "known_hosts", f"{WEB}:{target.port}", timeout=kit.PATIENCE)
+    done = kit.run(
+        w.work / "dial",
+        f"{BASTION}:{w.ssh_port}",
+        w.key,
+        w.work / "known_hosts",
+        f"{WEB}:{target.port}",
+        timeout=kit.PATIENCE,
+    )
     assert done.returncode == 0, done.stderr
     assert "administratively prohibited" in done.stdout
     assert "Go" in w.records("session-start")[0]["client"]

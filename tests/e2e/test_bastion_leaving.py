@@ -55,7 +55,9 @@ class Company:
         return control
 
     def metric(self, name):
-        with urllib.request.urlopen(f"http://{BASTION}:{self.metrics}/metrics", timeout=kit.PATIENCE) as answer:
+        with urllib.request.urlopen(
+            f"http://{BASTION}:{self.metrics}/metrics", timeout=kit.PATIENCE
+        ) as answer:
             return float(re.search(rf"^smpl_bastion_{name} (\S+)$", answer.read().decode(), re.M)[1])
 
 
@@ -93,13 +95,33 @@ def user_gone(c):
 
 # what was done; what the reload's exit status is; what it says
 LEAVING = {
-    "the last of a group": (group_emptied, 0, r"warning: bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'"),
-    "the last of a group, struck out": (group_struck_out, 0, r"bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'"),
+    "the last of a group": (
+        group_emptied,
+        0,
+        r"warning: bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'",
+    ),
+    "the last of a group, struck out": (
+        group_struck_out,
+        0,
+        r"bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'",
+    ),
     "keys file empty": (keys_emptied, 0, r"warning: eve.pub: no key in the file: eve cannot sign in"),
-    "keys file gone": (keys_gone, 1, r"bastion.yaml:\d+:\d+: keys: .*eve.pub: cannot be opened: .*\(eve has no key"),
+    "keys file gone": (
+        keys_gone,
+        1,
+        r"bastion.yaml:\d+:\d+: keys: .*eve.pub: cannot be opened: .*\(eve has no key",
+    ),
     "keys file that others can write": (keys_writable, 1, r"eve.pub: others can write it \(mode 666\)"),
-    "a line of another": (keys_of_another, 1, r"bob.pub:2: the key is malformed \(the line counts as absent\)"),
-    "taken out of the users": (user_gone, 0, r"bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'"),
+    "a line of another": (
+        keys_of_another,
+        1,
+        r"bob.pub:2: the key is malformed \(the line counts as absent\)",
+    ),
+    "taken out of the users": (
+        user_gone,
+        0,
+        r"bastion.yaml:\d+:\d+: groups: no user is in a group 'visitors'",
+    ),
 }
 
 
@@ -145,12 +167,16 @@ def test_by_a_signal_too_and_a_start_on_such_files_says_so_and_serves(world):
     assert c.w.status()["configuration"]["absent"] == 2 and c.metric("config_absent") == 2
     assert not c.gets_in("eve") and c.gets_in("ann")
     assert stays.ask(cmd="whoami")["user"] == "ann"
-    (c.w.work / "bastion.yaml").write_text("listen: [")  # what cannot be read at all changes nothing, and is told too
+    (c.w.work / "bastion.yaml").write_text(
+        "listen: ["
+    )  # what cannot be read at all changes nothing, and is told too
     c.w.bastion.signal(signal.SIGHUP)
     kit.wait_until(lambda: c.metric("last_reload_successful") == 0, "the reload fails")
     for argv in (["-c", "bastion.yaml"], ["--socket", "bastion.sock"]):
         told = kit.run(kit.binary("smpl-bastion"), "status", *argv, cwd=c.w.work).stdout
-        assert re.search(r"THE LAST RELOAD FAILED, the one before is in force: .*bastion.yaml:\d+:\d+: ", told), told
+        assert re.search(
+            r"THE LAST RELOAD FAILED, the one before is in force: .*bastion.yaml:\d+:\d+: ", told
+        ), told
     c.users(ANN + EVE)
     c.w.bastion.stop()
     c.w.start()

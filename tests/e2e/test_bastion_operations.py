@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the bastion: metrics, the audit's proof and its second sink, roles at the control socket, the live table, penalties, the
-service manager, and stopping with notice."""
+"""Running the bastion: metrics, the audit's proof and its second sink, roles at the control socket, the live
+table, penalties, the service manager, and stopping with notice."""
 
 import concurrent.futures
 import hashlib
@@ -24,7 +24,9 @@ def metrics(address):
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=kit.PATIENCE) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         lines = answer.read().decode().splitlines()
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+    return {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")
+    }
 
 
 @pytest.mark.short
@@ -50,13 +52,20 @@ def test_metrics_say_what_happens_and_the_audits_head(world):
     assert head == f'smpl_bastion_audit_head{{hash="{hashlib.sha256(last).hexdigest()}"}}'
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"http://{address}/", timeout=kit.PATIENCE)
-    rebound = urllib.request.Request(f"http://{address}/metrics", headers={"Host": "rebound.attacker.example"})
+    rebound = urllib.request.Request(
+        f"http://{address}/metrics", headers={"Host": "rebound.attacker.example"}
+    )
     with pytest.raises(urllib.error.HTTPError, match="421"):
         urllib.request.urlopen(rebound, timeout=kit.PATIENCE)
-    for other in (f"metrics: {BASTION}:1\n", f"metrics: {{address: '{address}', hosts: [metrics.internal.example]}}\n"):
+    for other in (
+        f"metrics: {BASTION}:1\n",
+        f"metrics: {{address: '{address}', hosts: [metrics.internal.example]}}\n",
+    ):
         w.write(extra=other)
         done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
-        assert done.returncode == 1 and "metrics: another address or other hosts need a restart" in done.stderr
+        assert (
+            done.returncode == 1 and "metrics: another address or other hosts need a restart" in done.stderr
+        )
     (w.work / "audit.jsonl").unlink()
     kit.wait_until(lambda: metrics(address)["smpl_bastion_audit_writable"] == 0, "a removed audit shows")
 
@@ -68,8 +77,14 @@ def test_a_reload_that_fails_is_told_to_who_asked_and_to_the_log(world):
     for ask in (lambda: w.command("reload", status=1).stderr, lambda: w.bastion.signal(signal.SIGHUP)):
         seen = len(w.bastion.err)
         told = ask()
-        w.bastion.wait_line(r"error: not reloaded, the configuration before stays in force: .*bastion.yaml:\d+:1: unknown key", start=seen)
-        assert told is None or (told.count("\n") == 1 and told.endswith("; the configuration before stays in force\n")), told
+        w.bastion.wait_line(
+            r"error: not reloaded, the configuration before stays in force: .*bastion.yaml:\d+:1: unknown "
+            r"key",
+            start=seen,
+        )
+        assert told is None or (
+            told.count("\n") == 1 and told.endswith("; the configuration before stays in force\n")
+        ), told
     assert "unknown key 'nonsense'" in w.status()["configuration"]["reload_error"]
     (w.work / "bastion.yaml").write_text(good)
     w.command("reload")
@@ -77,13 +92,20 @@ def test_a_reload_that_fails_is_told_to_who_asked_and_to_the_log(world):
 
 
 def test_a_wrong_option_is_one_line():
-    for argv, says in ((["reload", "-c"], "a value is missing after -c"), (["reload", "--socket"], "a value is missing after --socket"),
-                       (["status", "--bogus"], "unknown option --bogus"), (["-x"], "unknown option -x")):
+    for argv, says in (
+        (["reload", "-c"], "a value is missing after -c"),
+        (["reload", "--socket"], "a value is missing after --socket"),
+        (["status", "--bogus"], "unknown option --bogus"),
+        (["-x"], "unknown option -x"),
+    ):
         done = kit.run(kit.binary("smpl-bastion"), *argv)
-        assert done.returncode == 2 and done.stderr == f"smpl-bastion: {says}; try: smpl-bastion --help\n", done.stderr
+        assert (
+            done.returncode == 2 and done.stderr == f"smpl-bastion: {says}; try: smpl-bastion --help\n"
+        ), done.stderr
 
 
 # --- the audit's proof ---
+
 
 def verify(w, *argv, status=0):
     done = w.command("audit", "verify", *argv, status=status)
@@ -111,13 +133,14 @@ def test_audit_verify_finds_what_was_cut_changed_or_reordered(world):
     assert "ok: records 1 to 5" in verify(w)
     assert "no record has the hash" in verify(w, "--head", kept, status=1)
     for spoiled, saying in (
-            (good.replace(b'"user":"dev"', b'"user":"eve"', 1), ":2: the record before record 2 was changed"),
-            (b"".join(lines[:2] + lines[3:]), ":3: record 4 stands where 3 must"),
-            (b"".join(lines[1:]), ":1: record 2 stands where 1 must"),
-            (b"".join(lines[:2] + [lines[3], lines[2]] + lines[4:]), ":3: record 4 stands where 3 must"),
-            (good[:-20], "the last record was only partly written"),
-            (b"hello\n" + good, ":1: no record of an audit"),
-            (good + b'{"seq":9}\n', ":9: no record of an audit")):
+        (good.replace(b'"user":"dev"', b'"user":"eve"', 1), ":2: the record before record 2 was changed"),
+        (b"".join(lines[:2] + lines[3:]), ":3: record 4 stands where 3 must"),
+        (b"".join(lines[1:]), ":1: record 2 stands where 1 must"),
+        (b"".join(lines[:2] + [lines[3], lines[2]] + lines[4:]), ":3: record 4 stands where 3 must"),
+        (good[:-20], "the last record was only partly written"),
+        (b"hello\n" + good, ":1: no record of an audit"),
+        (good + b'{"seq":9}\n', ":9: no record of an audit"),
+    ):
         path.write_bytes(spoiled)
         assert saying in verify(w, status=1), saying
     assert "cannot be opened" in verify(w, "nothing.jsonl", status=1)
@@ -168,10 +191,14 @@ def test_the_audits_head_goes_to_a_second_place(world, kind):
 
 # --- control socket ---
 
+
 def as_user(w, uid, gid, **request):
     """The answer to a request of somebody else's."""
-    script = (f"import os,socket,sys; os.setgroups([]); os.setgid({gid}); os.setuid({uid}); s=socket.socket(socket.AF_UNIX); "
-              "s.connect(sys.argv[1]); s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())")
+    script = (
+        f"import os,socket,sys; os.setgroups([]); os.setgid({gid}); os.setuid({uid}); "
+        "s=socket.socket(socket.AF_UNIX); "
+        "s.connect(sys.argv[1]); s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())"
+    )
     done = kit.run("/usr/bin/python3", "-c", script, w.work / "bastion.sock", json.dumps(request))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -185,7 +212,12 @@ def test_roles_say_who_may_look_and_who_may_end(world):
     (w.work / "bastion.sock").chmod(0o666)  # a folder's group lets them in otherwise
     control = w.control()
     session = control.ask(cmd="whoami")["session"]
-    for uid, gid, looks, ends in ((61001, 1, True, False), (1, 61009, True, False), (61003, 1, False, False), (61002, 1, True, True)):
+    for uid, gid, looks, ends in (
+        (61001, 1, True, False),
+        (1, 61009, True, False),
+        (61003, 1, False, False),
+        (61002, 1, True, True),
+    ):
         assert as_user(w, uid, gid, cmd="status")["ok"] is looks
         assert as_user(w, uid, gid, cmd="sessions")["ok"] is looks
         assert as_user(w, uid, gid, cmd="explain", user="dev", target="config.internal")["ok"] is looks
@@ -193,7 +225,10 @@ def test_roles_say_who_may_look_and_who_may_end(world):
         assert answer["ok"] is ends
         if not ends:
             assert "reload needs the role terminate" in answer["error"]
-            assert "terminate needs the role terminate" in as_user(w, uid, gid, cmd="terminate", id=session)["error"]
+            assert (
+                "terminate needs the role terminate"
+                in as_user(w, uid, gid, cmd="terminate", id=session)["error"]
+            )
             assert f"uid {uid} (role {'read' if looks else 'none'}) may not terminate" in w.bastion.stderr
     assert as_user(w, 61002, 1, cmd="terminate", id=session)["ok"]
     assert w.wait_record("terminate")["by_uid"] == 61002
@@ -206,10 +241,15 @@ def test_sessions_as_a_live_table(world):
     watch = w.spawn(kit.binary("smpl-bastion"), "sessions", "--watch=1", "-c", "bastion.yaml")
     with held_connection(w, local):
         kit.wait_until(lambda: sum("SESSION " in line for line in watch.out) >= 2, "it is printed again")
-        kit.wait_until(lambda: any(f"config.internal.smplkit.local:{w.port}" in line for line in watch.out), "with its connections")
+        kit.wait_until(
+            lambda: any(f"config.internal.smplkit.local:{w.port}" in line for line in watch.out),
+            "with its connections",
+        )
     watch.signal(signal.SIGINT)
     watch.wait()
-    assert w.command("sessions", "--watch=0", status=2).stderr.startswith("smpl-bastion: --watch takes seconds")
+    assert w.command("sessions", "--watch=0", status=2).stderr.startswith(
+        "smpl-bastion: --watch takes seconds"
+    )
 
 
 @pytest.mark.short
@@ -218,11 +258,16 @@ def test_sessions_are_ended_by_what_they_reach(world):
     ssh, local = w.forward()
     other = w.control()
     other.ask(cmd="whoami")
-    assert "no session has a connection to it" in w.command("terminate", "--target", "config.internal", status=1).stderr
+    assert (
+        "no session has a connection to it"
+        in w.command("terminate", "--target", "config.internal", status=1).stderr
+    )
     held = held_connection(w, local)
     for wrong in (f"config.internal:{w.port + 1}", "app.internal", "127.42.1.12"):
         assert "no session has" in w.command("terminate", "--target", wrong, status=1).stderr
-    assert w.command("terminate", "--target", f"config.internal.smplkit.local:{w.port}").stdout.startswith("ended ")
+    assert w.command("terminate", "--target", f"config.internal.smplkit.local:{w.port}").stdout.startswith(
+        "ended "
+    )
     kit.recv_all(held)  # cut
     assert ssh.wait(kit.PATIENCE) == 255
     assert other.ask(cmd="whoami")["ok"]  # has no connection there
@@ -231,8 +276,12 @@ def test_sessions_are_ended_by_what_they_reach(world):
 
 def test_history_has_filters(world):
     w = world(start=False)
-    w.write(users="  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: other, keys: stranger.pub, groups: [developers]}\n",
-            grants=f"  - {{groups: [developers], targets: ['*.internal.smplkit.local:{w.port}'], networks: [127.42.0.0/16]}}\n")
+    w.write(
+        users="  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+        "  - {name: other, keys: stranger.pub, groups: [developers]}\n",
+        grants=f"  - {{groups: [developers], targets: ['*.internal.smplkit.local:{w.port}'], networks: "
+        f"[127.42.0.0/16]}}\n",
+    )
     w.start()
     ssh, local = w.forward()
     assert w.get(local).returncode == 0
@@ -242,16 +291,23 @@ def test_history_has_filters(world):
     rows = lambda *argv: json.loads(w.command("history", "--json", *argv).stdout)
     assert [r["user"] for r in rows()] == ["dev", "other", "other"]
     assert [r["user"] for r in rows("--user", "other")] == ["other", "other"]
-    reached, = rows("--target", "config.internal")
+    (reached,) = rows("--target", "config.internal")
     assert reached["user"] == "dev" and "matched" not in reached
-    assert rows("--target", f"config.internal.smplkit.local:{w.port}") == [reached] and rows("--target", "app.internal") == []
+    assert (
+        rows("--target", f"config.internal.smplkit.local:{w.port}") == [reached]
+        and rows("--target", "app.internal") == []
+    )
     assert len(rows("--since", "1h")) == 3 and rows("--since", "2099-01-01") == []
     assert len(rows("--until", "2099-01-01")) == 3
-    assert rows("--until", "2020-01-01") == [] and len(rows("--until", time.strftime("%Y-%m-%d", time.gmtime()))) == 3
+    assert (
+        rows("--until", "2020-01-01") == []
+        and len(rows("--until", time.strftime("%Y-%m-%d", time.gmtime()))) == 3
+    )
     assert "expected a duration" in w.command("history", "--until", "soon", status=1).stderr
 
 
 # --- penalties ---
+
 
 @pytest.mark.short
 def test_failed_logins_keep_their_source_out_for_a_while(world):
@@ -259,7 +315,8 @@ def test_failed_logins_keep_their_source_out_for_a_while(world):
     w.write(extra="penalties: {exempt: [10.0.0.0/8]}\n")
     w.start()
 
-    def fail(_):  # PENALTY_AUTH_MS is 5 s each, PENALTY_MIN_MS 15 s; the time between them takes some off, so many at once
+    # PENALTY_AUTH_MS is 5 s each, PENALTY_MIN_MS 15 s; the time between them takes some off, so many at once
+    def fail(_):
         assert w.ssh("-N", user="nobody").returncode == 255
         return w.status()["counts"]["dropped_by"]["penalties"] > 0
 
@@ -288,21 +345,31 @@ def test_who_tries_no_login_is_counted_apart_and_locks_no_colleague_out(world):
             assert kit.recv_all(s, limit=8).startswith(b"SSH-2.0-")
     kit.wait_until(lambda: w.status()["connections"] == 0, "they have ended")
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0  # the colleague
-    assert w.ssh("-N", user="nobody").returncode == 255 and w.ssh("-s", command=["smpl-control"]).returncode == 0
+    assert (
+        w.ssh("-N", user="nobody").returncode == 255 and w.ssh("-s", command=["smpl-control"]).returncode == 0
+    )
+
     def flood():
-        for s in [socket.create_connection((BASTION, w.ssh_port), source_address=("127.0.0.1", 0)) for _ in range(60)]:
+        for s in [
+            socket.create_connection((BASTION, w.ssh_port), source_address=("127.0.0.1", 0))
+            for _ in range(60)
+        ]:
             s.close()
         return w.status()["counts"]["dropped"] > 0
 
     kit.wait_until(flood, "there are too many")
     assert w.status()["counts"]["dropped_by"]["penalties.silent"] == w.status()["counts"]["dropped"] > 0
-    w.bastion.wait_line(r"connection from 127.0.0.1:\d+: too many connections that try no login from 127.0.0.1/32 \(penalties.silent;")
+    w.bastion.wait_line(
+        r"connection from 127.0.0.1:\d+: too many connections that try no login from 127.0.0.1/32 "
+        r"\(penalties.silent;"
+    )
     w.write(extra="penalties: {exempt: [127.0.0.0/8]}\n")
     w.command("reload")
     assert w.ssh("-s", command=["smpl-control"]).returncode == 0
 
 
 # --- the service manager, and the end ---
+
 
 def test_the_service_manager_is_told(world):
     w = world(start=False)
@@ -332,7 +399,11 @@ def test_sigterm_lets_open_connections_finish_and_tells_their_clients(world):
     control.ask(cmd="whoami"), idle.ask(cmd="whoami")
     w.bastion.signal(signal.SIGTERM)
     notice = control.event("expiring")
-    assert notice["reason"] == "shutdown" and 0 < notice["left_s"] <= 300 and "the bastion is stopping" in notice["text"]
+    assert (
+        notice["reason"] == "shutdown"
+        and 0 < notice["left_s"] <= 300
+        and "the bastion is stopping" in notice["text"]
+    )
     assert idle.event("ending")["reason"] == "shutdown"  # nothing to finish there
     held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert held.recv(65536)  # goes on
@@ -361,6 +432,7 @@ def test_sigterm_waits_no_longer_than_drain(world):
 
 # --- seen from outside ---
 
+
 @pytest.mark.full
 def test_ssh_audit_finds_nothing_to_warn_of(world):
     w = world()
@@ -368,7 +440,9 @@ def test_ssh_audit_finds_nothing_to_warn_of(world):
     assert "(kex) curve25519-sha256" in done.stdout, done.stderr
     told = [line for line in done.stdout.splitlines() if "[fail]" in line or "[warn]" in line]
     strict = [line for line in told if "kex-strict-s-v00@openssh.com" in line and "unknown algorithm" in line]
-    assert told == strict, done.stdout  # Debian's ssh-audit is older than strict kex, and does not know its name
+    assert (
+        told == strict
+    ), done.stdout  # Debian's ssh-audit is older than strict kex, and does not know its name
     assert "kex-strict-s-v00@openssh.com" in done.stdout
 
 

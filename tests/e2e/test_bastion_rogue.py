@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker that has been taken over, before the login and after it: the product's own, behind its own walls, doing what the
-attacker who is its client tells it. Whatever it tries is refused and on record, and others are served as if nothing were."""
+"""A worker that has been taken over, before the login and after it: the product's own, behind its own walls,
+doing what the attacker who is its client tells it. Whatever it tries is refused and on record, and others are
+served as if nothing were."""
 
 import concurrent.futures
 import errno
@@ -24,12 +25,18 @@ from ssh_client import Client, Target, Wire, echo  # noqa: E402
 from test_bastion_world import BASTION, WEB, World  # noqa: E402
 
 STAGES = {"before the login": False, "after the login": True}
-USERS = "  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: ops, keys: ops.pub, groups: [operators]}\n"
-LIMITS = "startups: '500:30:500', startups_per_source: 500, sessions_per_user: 500, drain: 1s, login_grace: 10m"
+USERS = (
+    "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+    "  - {name: ops, keys: ops.pub, groups: [operators]}\n"
+)
+LIMITS = (
+    "startups: '500:30:500', startups_per_source: 500, sessions_per_user: 500, drain: 1s, login_grace: 10m"
+)
 
 
 class Place:
-    """One bastion of rogue workers for all tests, and a developer whose connection lasts through all of them."""
+    """One bastion of rogue workers for all tests, and a developer whose connection lasts through all of
+    them."""
 
     def __init__(self, work, spawn, kind="filtered"):
         self.target = Target(WEB, echo)
@@ -61,9 +68,11 @@ class Place:
 
     def misbehaved(self, mark, count=1):
         """The records of so many ends of this kind."""
+
         def found():
             records = self.since(mark, reason="worker-misbehaved")
             return records if len(records) >= count else None
+
         return kit.wait_until(found, f"{count} breaches are on record: {self.since(mark)}")
 
     def close(self):
@@ -83,7 +92,12 @@ def place(shared_work, shared_spawn):
 
 # --- the walls ---
 
-SOCKADDR = "#" + (struct.pack("=H", socket.AF_INET) + struct.pack(">H", 80) + socket.inet_aton("127.0.0.1") + bytes(8)).hex()
+SOCKADDR = (
+    "#"
+    + (
+        struct.pack("=H", socket.AF_INET) + struct.pack(">H", 80) + socket.inet_aton("127.0.0.1") + bytes(8)
+    ).hex()
+)
 AT_FDCWD, MSG_FASTOPEN, IPC = -100, 0x20000000, 0
 CALLS = {  # of x86-64
     "open a file": (2, "@/etc/passwd", 0),
@@ -146,7 +160,10 @@ def test_a_system_call_that_a_worker_has_no_use_for_is_its_last_and_on_record(pl
 
 
 ALLOWED = {3, 7, 11, 12, 15, 25, 28, 39, 45, 48, 96, 202, 219, 228, 231, 318}
-OF_THE_KERNEL = {335, 336}  # uretprobe and uprobe: Linux lets them past any filter, and they do nothing where no probe is
+OF_THE_KERNEL = {
+    335,
+    336,
+}  # uretprobe and uprobe: Linux lets them past any filter, and they do nothing where no probe is
 NARROWED = {9, 44, 46, 47}  # by their arguments: mmap, sendto, sendmsg, recvmsg
 
 
@@ -155,7 +172,9 @@ NARROWED = {9, 44, 46, 47}  # by their arguments: mmap, sendto, sendmsg, recvmsg
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of system calls are x86-64's")
 def test_there_is_no_other_system_call_left(place):
     """Each number that there is, of both tables, and some beyond."""
-    numbers = [n for n in range(0, 480) if n not in ALLOWED | NARROWED | OF_THE_KERNEL] + [0x40000000 + n for n in range(0, 550, 7)]
+    numbers = [n for n in range(0, 480) if n not in ALLOWED | NARROWED | OF_THE_KERNEL] + [
+        0x40000000 + n for n in range(0, 550, 7)
+    ]
     mark = place.mark()
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda n: attack(place, (n, 0, 0, 0, 0, 0, 0), False), numbers))
@@ -165,7 +184,8 @@ def test_there_is_no_other_system_call_left(place):
 
 @pytest.mark.walls
 def test_what_a_worker_may_call_gets_it_nowhere(place):
-    """Its own memory is bounded, a granted connection stays the one it is, no descriptor is to be had by asking."""
+    """Its own memory is bounded, a granted connection stays the one it is, no descriptor is to be had by
+    asking."""
     with Rogue(place.world, True) as w:
         channels = 256
         assert int(w.tell("eat")) < 192 + 3 * channels
@@ -180,7 +200,12 @@ def test_what_a_worker_may_call_gets_it_nowhere(place):
 
 
 def address(host, port):
-    return "#" + (struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + socket.inet_aton(host) + bytes(8)).hex()
+    return (
+        "#"
+        + (
+            struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + socket.inet_aton(host) + bytes(8)
+        ).hex()
+    )
 
 
 @pytest.mark.walls
@@ -199,7 +224,12 @@ def test_behind_the_filter_the_other_walls_stand_alone(work, spawn):
             assert refused(85, "@" + path, 0o600) in ("EACCES", "ENOENT", "ESRCH"), path
         assert refused(59, "@/bin/sh", 0, 0) in ("EACCES", "ENOENT", "ESRCH")
         assert refused(57) == refused(56, 17, 0, 0, 0, 0) == "EAGAIN"  # no process more
-        for target, port in ((BASTION, p.world.ssh_port), (WEB, p.target.port), ("127.42.0.53", p.world.dns), ("127.0.0.1", 22)):
+        for target, port in (
+            (BASTION, p.world.ssh_port),
+            (WEB, p.target.port),
+            ("127.42.0.53", p.world.dns),
+            ("127.0.0.1", 22),
+        ):
             s, _ = w.call(41, socket.AF_INET, socket.SOCK_STREAM, 0)
             assert refused(42, s, address(target, port), 16) in ("ENETUNREACH", "EACCES")
             assert w.call(3, s) == (0, 0)
@@ -224,49 +254,103 @@ BREACHES = {  # by whether the user has signed in: what the worker says, and wha
     False: {
         "a user without a signature": (lambda p, w: w.login("dev", p.dev.blob), "no signature proves"),
         "a user by another session's signature": (lambda p, w: replay(p, w), "no signature proves"),
-        "a user by a key that is not on file": (lambda p, w: claim(p, w, p.stranger, "dev"), "no signature proves"),
+        "a user by a key that is not on file": (
+            lambda p, w: claim(p, w, p.stranger, "dev"),
+            "no signature proves",
+        ),
         "a user by another user's key": (lambda p, w: claim(p, w, p.ops, "dev"), "no signature proves"),
-        "another user than the one who signed": (lambda p, w: proven(p, w) and w.login("ops", p.dev.blob), "no signature proves"),
-        "another user and that one's key": (lambda p, w: proven(p, w) and w.login("ops", p.ops.blob), "no signature proves"),
-        "a user of the policy's making": (lambda p, w: proven(p, w) and w.login("root", p.dev.blob), "no signature proves"),
-        "a user twice": (lambda p, w: proven(p, w) and w.login("dev", p.dev.blob) and w.login("dev", p.dev.blob), "message 44 in state"),
-        "a user, then another": (lambda p, w: proven(p, w) and w.login("dev", p.dev.blob) and w.login("ops", p.ops.blob), "message 44 in state"),
+        "another user than the one who signed": (
+            lambda p, w: proven(p, w) and w.login("ops", p.dev.blob),
+            "no signature proves",
+        ),
+        "another user and that one's key": (
+            lambda p, w: proven(p, w) and w.login("ops", p.ops.blob),
+            "no signature proves",
+        ),
+        "a user of the policy's making": (
+            lambda p, w: proven(p, w) and w.login("root", p.dev.blob),
+            "no signature proves",
+        ),
+        "a user twice": (
+            lambda p, w: proven(p, w) and w.login("dev", p.dev.blob) and w.login("dev", p.dev.blob),
+            "message 44 in state",
+        ),
+        "a user, then another": (
+            lambda p, w: proven(p, w) and w.login("dev", p.dev.blob) and w.login("ops", p.ops.blob),
+            "message 44 in state",
+        ),
         "a signature that was good before a bad one": (
-            lambda p, w: proven(p, w) and not w.verify(p.dev.request(w.session_hash), bytes(64)) and w.login("dev", p.dev.blob), "no signature proves"),
+            lambda p, w: proven(p, w)
+            and not w.verify(p.dev.request(w.session_hash), bytes(64))
+            and w.login("dev", p.dev.blob),
+            "no signature proves",
+        ),
         "a second host signature": (lambda p, w: w.sign(b"x" * 32), "message 41 in state login"),
         "a second beginning": (lambda p, w: w.hello(), "message 40 in state login"),
         "a connection": (lambda p, w: w.open(WEB, p.target.port), "message 45 in state login"),
-        "the end of a connection": (lambda p, w: w.traffic(1, 0, 0, kind=fb.CHANNEL_END), "message 46 in state login"),
+        "the end of a connection": (
+            lambda p, w: w.traffic(1, 0, 0, kind=fb.CHANNEL_END),
+            "message 46 in state login",
+        ),
         "traffic": (lambda p, w: w.traffic(1, 5, 5), "message 47 in state login"),
         "a question": (lambda p, w: w.put(question(w, '{"cmd":"targets"}')), "message 48 in state login"),
         "probes without end": (
-            lambda p, w: w.put(w.packet(fb.PROBE, fb.text("dev", 64) + fb.text("x", 128) + bytes(4) + bytes(2048))) and [w.login("dev", p.stranger.blob, kind=fb.PROBE) for _ in range(23)],
-            "more keys than it may"),
-        "signatures without end": (lambda p, w: [w.verify(b"x", b"y") for _ in range(9)], "more signatures than it may"),
+            lambda p, w: w.put(
+                w.packet(fb.PROBE, fb.text("dev", 64) + fb.text("x", 128) + bytes(4) + bytes(2048))
+            )
+            and [w.login("dev", p.stranger.blob, kind=fb.PROBE) for _ in range(23)],
+            "more keys than it may",
+        ),
+        "signatures without end": (
+            lambda p, w: [w.verify(b"x", b"y") for _ in range(9)],
+            "more signatures than it may",
+        ),
     },
     True: {
         "another user": (lambda p, w: w.login("ops", p.ops.blob), "message 44 in state open"),
         "itself again": (lambda p, w: w.login("dev", p.dev.blob), "message 44 in state open"),
         "another user by a good signature": (
-            lambda p, w: not w.verify(p.ops.request(w.session_hash, "ops"), p.ops.sign(p.ops.request(w.session_hash, "ops")))
-            and w.login("ops", p.ops.blob), "message 44 in state open"),
+            lambda p, w: not w.verify(
+                p.ops.request(w.session_hash, "ops"), p.ops.sign(p.ops.request(w.session_hash, "ops"))
+            )
+            and w.login("ops", p.ops.blob),
+            "message 44 in state open",
+        ),
         "a second beginning": (lambda p, w: w.hello(), "message 40 in state open"),
         "a signature of what is no exchange hash": (lambda p, w: w.sign(b"x" * 100), "no exchange hash"),
         "a signature by a key that is not there": (lambda p, w: w.sign(key=1), "no exchange hash"),
-        "a connection that is not its own": (lambda p, w: w.traffic(1, 5, 5), "a connection that it does not have"),
+        "a connection that is not its own": (
+            lambda p, w: w.traffic(1, 5, 5),
+            "a connection that it does not have",
+        ),
         "the end of a connection that is not its own": (
-            lambda p, w: w.traffic(7, 0, 0, kind=fb.CHANNEL_END), "a connection that it does not have"),
+            lambda p, w: w.traffic(7, 0, 0, kind=fb.CHANNEL_END),
+            "a connection that it does not have",
+        ),
         "fewer bytes than before": (
-            lambda p, w: opened(p, w) and w.traffic(1, 9, 9) or w.traffic(1, 8, 9), "counts backwards"),
-        "more bytes than there are": (lambda p, w: opened(p, w) and w.traffic(1, 1 << 63, 0), "more bytes than there can be"),
+            lambda p, w: opened(p, w) and w.traffic(1, 9, 9) or w.traffic(1, 8, 9),
+            "counts backwards",
+        ),
+        "more bytes than there are": (
+            lambda p, w: opened(p, w) and w.traffic(1, 1 << 63, 0),
+            "more bytes than there can be",
+        ),
         "traffic without end": (
-            lambda p, w: opened(p, w) and flood(w, w.packet(fb.TRAFFIC, struct.pack("=IIQQ", 1, 0, 0, 0))), "floods the broker|no message of the contract"),
-        "keys without end, answers unread": (lambda p, w: w.put(w.packet(fb.PROBE), times=200_000), "floods the broker|does not read"),
+            lambda p, w: opened(p, w) and flood(w, w.packet(fb.TRAFFIC, struct.pack("=IIQQ", 1, 0, 0, 0))),
+            "floods the broker|no message of the contract",
+        ),
+        "keys without end, answers unread": (
+            lambda p, w: w.put(w.packet(fb.PROBE), times=200_000),
+            "floods the broker|does not read",
+        ),
         "questions without end, answers unread": (
-            lambda p, w: w.put(question(w, '{"cmd":"whoami"}'), times=200_000), "floods the broker|does not read"),
+            lambda p, w: w.put(question(w, '{"cmd":"whoami"}'), times=200_000),
+            "floods the broker|does not read",
+        ),
         "connections without end, answers unread": (
             lambda p, w: w.put(w.packet(fb.OPEN, opening("not.granted.example.", 80)), times=200_000),
-            "floods the broker|does not read"),
+            "floods the broker|does not read",
+        ),
     },
 }
 MALFORMED = {  # the same before the login and after it
@@ -293,8 +377,12 @@ MALFORMED = {  # the same before the login and after it
     "a signature longer than its room": lambda w: w.send(fb.VERIFY, struct.pack("=II", 1537, 0)),
     "an exchange hash longer than its room": lambda w: w.send(fb.SIGN, struct.pack("=II", 0, 129)),
     "a port beyond 65535": lambda w: w.send(fb.OPEN, opening(WEB, 65_536 + 80)),
-    "a question longer than it is": lambda w: w.put(fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 16_383) + b"{}\0"),
-    "a question without end": lambda w: w.put(fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 2) + b"{}}"),
+    "a question longer than it is": lambda w: w.put(
+        fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 16_383) + b"{}\0"
+    ),
+    "a question without end": lambda w: w.put(
+        fb.HEADER.pack(1, fb.CONTROL, 1, w.number) + struct.pack("=II", 1, 2) + b"{}}"
+    ),
     "a descriptor": lambda w: w.send(fb.NOTE, fds=[0]),
     "a descriptor with its goodbye": lambda w: w.send(fb.BYE, struct.pack("=I", 1), fds=[0]),
     "two descriptors": lambda w: w.send(fb.NOTE, fds=[0] * 2),
@@ -304,7 +392,9 @@ MALFORMED = {  # the same before the login and after it
 
 
 def question(w, line):
-    return fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, len(line)) + line.encode() + b"\0"
+    return (
+        fb.HEADER.pack(1, fb.CONTROL, 5, w.number) + struct.pack("=II", 1, len(line)) + line.encode() + b"\0"
+    )
 
 
 def claim(p, w, key, user):
@@ -338,7 +428,8 @@ def opened(p, w):
 
 
 def flood(w, packet):
-    """More than SESSION_MESSAGE_BURST and _PER_SECOND are its last; where the machine is too slow for that, it ends otherwise."""
+    """More than SESSION_MESSAGE_BURST and _PER_SECOND are its last; where the machine is too slow for that,
+    it ends otherwise."""
     began, count = time.monotonic(), 100_000
     taken = w.put(packet, times=count)
     if taken is not GONE and int(taken) == count:
@@ -350,16 +441,31 @@ def breach(place, name, act, signed_in, what):
     """One session that misbehaves; its record."""
     print(name)  # seen if it fails
     with Rogue(place.world, signed_in) as w:
-        session = kit.wait_until(lambda: [s for s in place.world.sessions() if s["pid"] == w.pid], "it is there")[0]["id"] if signed_in else None
+        session = (
+            kit.wait_until(lambda: [s for s in place.world.sessions() if s["pid"] == w.pid], "it is there")[
+                0
+            ]["id"]
+            if signed_in
+            else None
+        )
         act(w)
         w.ended()
         pid = w.pid
     kit.wait_until(lambda: not kit.alive(pid), "its process is gone")
-    log = kit.wait_until(lambda: re.findall(rf"session (\w+): its worker \(pid {pid}\) broke its contract: (.*)", place.world.bastion.stderr), "the log says it")
+    log = kit.wait_until(
+        lambda: re.findall(
+            rf"session (\w+): its worker \(pid {pid}\) broke its contract: (.*)", place.world.bastion.stderr
+        ),
+        "the log says it",
+    )
     assert len(log) == 1 and re.search(what, log[0][1]), log
     assert session in (None, log[0][0])
-    record, = kit.wait_until(lambda: place.since(0, session=log[0][0], reason="worker-misbehaved"), "it is on record")
-    assert record["event"] == ("session-end" if signed_in or "user" in record else "login-failed") and re.search(what, record["text"]), record
+    (record,) = kit.wait_until(
+        lambda: place.since(0, session=log[0][0], reason="worker-misbehaved"), "it is on record"
+    )
+    assert record["event"] == (
+        "session-end" if signed_in or "user" in record else "login-failed"
+    ) and re.search(what, record["text"]), record
     return record
 
 
@@ -368,33 +474,70 @@ def breach(place, name, act, signed_in, what):
 def test_a_claim_that_is_not_proven_is_the_workers_last_and_on_record(place, stage):
     breaches = BREACHES[STAGES[stage]]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: breach(place, name, lambda w: breaches[name][0](place, w), STAGES[stage], breaches[name][1]), breaches))
+        list(
+            pool.map(
+                lambda name: breach(
+                    place, name, lambda w: breaches[name][0](place, w), STAGES[stage], breaches[name][1]
+                ),
+                breaches,
+            )
+        )
     place.check()
-    assert not place.since(0, event="session-start", user="ops") and not place.since(0, event="session-start", user="root")
+    assert not place.since(0, event="session-start", user="ops") and not place.since(
+        0, event="session-start", user="root"
+    )
 
 
 @pytest.mark.short
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_is_no_message_is_the_workers_last_and_on_record(place, stage):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: breach(place, name, MALFORMED[name], STAGES[stage], "no message of the contract"), MALFORMED))
+        list(
+            pool.map(
+                lambda name: breach(
+                    place, name, MALFORMED[name], STAGES[stage], "no message of the contract"
+                ),
+                MALFORMED,
+            )
+        )
     place.check()
 
 
 # --- what is answered with a no, and goes on record too ---
 
+
 def test_what_is_not_granted_is_refused_whoever_asks_and_is_on_record(place):
-    asked = [("127.0.0.1", 22), ("localhost", 22), ("www.example.com.", 80), (WEB, 22), (WEB, 0), ("127.42.1.12", place.target.port), ("127.42.0.53", place.world.dns), (BASTION, place.world.ssh_port), ("", 80),
-             ("\x01\x1b[2J", 80), ("config.internal", 22), ("secret.smplkit.local.", place.target.port), ("a" * 255, 80),
-             ("0x7f.1", 80), ("127.1", 80), ("::ffff:127.0.0.1", 22), ("[::1]", 22), ("169.254.169.254", 80)]
+    asked = [
+        ("127.0.0.1", 22),
+        ("localhost", 22),
+        ("www.example.com.", 80),
+        (WEB, 22),
+        (WEB, 0),
+        ("127.42.1.12", place.target.port),
+        ("127.42.0.53", place.world.dns),
+        (BASTION, place.world.ssh_port),
+        ("", 80),
+        ("\x01\x1b[2J", 80),
+        ("config.internal", 22),
+        ("secret.smplkit.local.", place.target.port),
+        ("a" * 255, 80),
+        ("0x7f.1", 80),
+        ("127.1", 80),
+        ("::ffff:127.0.0.1", 22),
+        ("[::1]", 22),
+        ("169.254.169.254", 80),
+    ]
     mark = place.mark()
     with Rogue(place.world, True, source="127.42.9.10") as w:  # each source has a budget of records
-        session, = [s["id"] for s in place.world.sessions() if s["pid"] == w.pid]
+        (session,) = [s["id"] for s in place.world.sessions() if s["pid"] == w.pid]
         for host, port in asked:
             kind, body = w.open(host, port)
             assert kind == fb.REFUSED and w.fd == -1, (host, port)
-        records = kit.wait_until(lambda: len(place.since(mark, session=session, event="channel-refused")) == len(asked)
-                                 and place.since(mark, session=session, event="channel-refused"), "all are on record")
+        records = kit.wait_until(
+            lambda: len(place.since(mark, session=session, event="channel-refused")) == len(asked)
+            and place.since(mark, session=session, event="channel-refused"),
+            "all are on record",
+        )
     assert {r["reason"] for r in records} <= {"not-granted", "port-not-granted", "bad-target"}
     assert not place.since(mark, session=session, event="channel-open")
     place.check()
@@ -403,15 +546,31 @@ def test_what_is_not_granted_is_refused_whoever_asks_and_is_on_record(place):
 def test_claims_that_are_refused_before_the_login_are_on_record(place):
     mark = place.mark()
     with Rogue(place.world, source="127.42.9.11") as w:
-        for key, user in ((place.stranger, "dev"), (place.ops, "dev"), (place.dev, "ops"), (place.dev, "nobody")):
+        for key, user in (
+            (place.stranger, "dev"),
+            (place.ops, "dev"),
+            (place.dev, "ops"),
+            (place.dev, "nobody"),
+        ):
             data = key.request(w.session_hash, user)
             assert not w.verify(data, key.sign(data))
             kind, body = w.login(user, key.blob, kind=fb.PROBE)
             assert kind == fb.PROBED and struct.unpack_from("=I", body)[0] == 0
-        records = kit.wait_until(lambda: len(place.since(mark, event="login-failed")) >= 8 and place.since(mark, event="login-failed"), "on record")
+        records = kit.wait_until(
+            lambda: len(place.since(mark, event="login-failed")) >= 8
+            and place.since(mark, event="login-failed"),
+            "on record",
+        )
         assert [(r["user"], r["reason"], r["signed"]) for r in records] == [
-            (user, reason, signed) for user, reason in (("dev", "unknown-key"), ("dev", "unknown-key"), ("ops", "unknown-key"), ("nobody", "unknown-user"))
-            for signed in (True, False)]
+            (user, reason, signed)
+            for user, reason in (
+                ("dev", "unknown-key"),
+                ("dev", "unknown-key"),
+                ("ops", "unknown-key"),
+                ("nobody", "unknown-user"),
+            )
+            for signed in (True, False)
+        ]
     place.check()
 
 
@@ -423,25 +582,34 @@ def test_what_a_signed_in_worker_asks_out_of_turn_is_refused_and_on_record(place
         kind, body = w.login("ops", place.ops.blob, kind=fb.PROBE)
         assert kind == fb.PROBED and struct.unpack_from("=I", body)[0] == 0
         answers = w.sign_many(100)  # at once, so that next to no allowance comes back between them
-        assert False in answers and answers.index(False) >= 64  # SESSION_SIGN_BURST, then SESSION_SIGN_PER_SECOND
+        assert (
+            False in answers and answers.index(False) >= 64
+        )  # SESSION_SIGN_BURST, then SESSION_SIGN_PER_SECOND
         kit.wait_until(lambda: len(place.since(mark, event="refused")) == 3, "each is on record")
     assert {r["what"] for r in place.since(mark, event="refused")} == {
-        "a signature after the login", "a key offered after the login", "a host signature was not given"}
-    assert {(r["user"], r["reason"]) for r in place.since(mark, event="refused")} == {("dev", "protocol-error")}
+        "a signature after the login",
+        "a key offered after the login",
+        "a host signature was not given",
+    }
+    assert {(r["user"], r["reason"]) for r in place.since(mark, event="refused")} == {
+        ("dev", "protocol-error")
+    }
     place.check()
 
 
 def test_the_numbers_that_security_md_gives_are_those_of_the_broker(place):
     """SECURITY.md, "A bastion worker that was taken over"."""
     page = (kit.ROOT / "SECURITY.md").read_text()
-    first = page[page.index("### A bastion worker"):page.index("### A handler")]
+    first = page[page.index("### A bastion worker") : page.index("### A handler")]
     number = lambda pattern: int(re.search(pattern, " ".join(first.split()))[1].replace(",", ""))
     count = lambda w, act: next(n for n in range(1000) if act(w) in (GONE, "closed"))
     probe = lambda w: w.login("dev", place.stranger.blob, kind=fb.PROBE)[0]
     with Rogue(place.world) as w:
         assert count(w, probe) == number(r"ask up to ([\d,]+) times whether a key")
     with Rogue(place.world) as w:
-        assert count(w, lambda w: w.verify(b"x", b"y") if w.transport.is_active() else GONE) >= number(r"up to ([\d,]+) signatures")
+        assert count(w, lambda w: w.verify(b"x", b"y") if w.transport.is_active() else GONE) >= number(
+            r"up to ([\d,]+) signatures"
+        )
     with Rogue(place.world) as w:
         w.put(w.packet(fb.NOTE), times=number(r"share of notes \(([\d,]+)\)"))
         assert w.tell("who")
@@ -476,14 +644,19 @@ def test_nothing_is_left_of_a_session_whose_worker_stays(place):
             end.result()
     for how, w in rogues.items():
         assert peers[how].fileno() == -1 or kit.recv_all(peers[how]) == b"", how
-        kit.wait_until(lambda: place.since(mark, session=sessions[w.pid], event="session-end"), "it is on record")
-        assert [r["event"] for r in place.since(mark, session=sessions[w.pid])] == ["session-start", "channel-open"] + (
-            ["terminate"] if how == "is told to end" else []) + ["channel-end", "session-end"]
+        kit.wait_until(
+            lambda: place.since(mark, session=sessions[w.pid], event="session-end"), "it is on record"
+        )
+        assert [r["event"] for r in place.since(mark, session=sessions[w.pid])] == [
+            "session-start",
+            "channel-open",
+        ] + (["terminate"] if how == "is told to end" else []) + ["channel-end", "session-end"]
         w.close()
     place.check()
 
 
 # --- the product has none of it ---
+
 
 def test_the_products_worker_takes_no_orders(work, spawn):
     """They are a wrong password to it, and a target that nobody grants."""
@@ -503,7 +676,11 @@ def test_the_products_worker_takes_no_orders(work, spawn):
 
 def test_nothing_of_the_rogue_is_in_the_product():
     text = lambda *argv: subprocess.run(argv, check=True, capture_output=True).stdout.decode(errors="replace")
-    mark = lambda path: {word for word in ("rogue.c", "__wrap_", "silence", "taken_over") if word in text("nm", path) + text("strings", path)}
+    mark = lambda path: {
+        word
+        for word in ("rogue.c", "__wrap_", "silence", "taken_over")
+        if word in text("nm", path) + text("strings", path)
+    }
     assert mark(executable()) == {"rogue.c", "__wrap_", "silence", "taken_over"}  # it would be seen
     for name in ("smpl-bastion", "smpl-bastion-worker"):
         assert mark(kit.binary(name)) == set()

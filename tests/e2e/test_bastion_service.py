@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bastion as a service of a system that rotates, limits and locks away: rotated audits, an audit that vanished, limits that cannot
-hold, no writable /tmp, folders that systemd makes."""
+"""The bastion as a service of a system that rotates, limits and locks away: rotated audits, an audit that
+vanished, limits that cannot hold, no writable /tmp, folders that systemd makes."""
 
 import json
 import os
@@ -42,10 +42,16 @@ def records(w, name="audit.jsonl"):
 
 def wait_kept(w):
     """Until the head that is kept is the file's."""
+
     def same():
         seen = records(w)
-        kept = (w.work / "state" / "audit-head").read_text().split() if (w.work / "state" / "audit-head").exists() else ["0"]
+        kept = (
+            (w.work / "state" / "audit-head").read_text().split()
+            if (w.work / "state" / "audit-head").exists()
+            else ["0"]
+        )
         return seen and int(kept[0]) == seen[-1]["seq"] and seen[-1]["event"] != "session-start"
+
     kit.wait_until(same, "the head is kept")
 
 
@@ -68,14 +74,22 @@ def test_history_reads_the_files_that_the_audit_was_rotated_into(world):
     rotate(w, "audit.jsonl-20261129")
     stays.close()
     sign_in(w)
-    rows = kit.wait_until(lambda: (lambda found: all(r["ended"] for r in found) and found)(json.loads(history(w, "--json").stdout)), "all have ended")
+    rows = kit.wait_until(
+        lambda: (lambda found: all(r["ended"] for r in found) and found)(
+            json.loads(history(w, "--json").stdout)
+        ),
+        "all have ended",
+    )
     signed_in = [r for r in rows if r["session"]]
     assert len({r["session"] for r in signed_in}) == len(signed_in) >= 3
     assert [r["started"] for r in rows] == sorted(r["started"] for r in rows)
     (w.work / "audit.jsonl.3.gz").write_bytes(b"\x1f\x8b")
     (w.work / "audit.jsonl.new").write_text("not the audit's")
     again = history(w, "--json")
-    assert json.loads(again.stdout) == rows and "note: 1 compressed files of the audit are not read" in again.stderr
+    assert (
+        json.loads(again.stdout) == rows
+        and "note: 1 compressed files of the audit are not read" in again.stderr
+    )
     (w.work / "audit.jsonl.2").unlink()
     assert len(json.loads(history(w, "--json").stdout)) == len(rows) - 1
 
@@ -97,7 +111,11 @@ def test_an_audit_that_vanished_while_it_was_stopped_is_noticed(world, how):
     w = world()
     sign_in(w)
     last = restart(w, (w.work / "audit.jsonl").unlink, how)
-    assert re.search(rf"error: audit: .*audit\.jsonl was removed while no bastion had it: records up to number {last['seq']} are lost", w.bastion.stderr)
+    assert re.search(
+        rf"error: audit: .*audit\.jsonl was removed while no bastion had it: records up to number "
+        rf"{last['seq']} are lost",
+        w.bastion.stderr,
+    )
     sign_in(w)
     first = kit.wait_until(lambda: records(w), "the new file has records")[0]
     assert (first["seq"], first["event"], first["before"]) == (last["seq"] + 1, "audit-continued", "removed")
@@ -111,7 +129,10 @@ def test_one_that_was_rotated_meanwhile_is_not_lost(world):
     w = world()
     sign_in(w)
     last = restart(w, lambda: (w.work / "audit.jsonl").rename(w.work / "audit.jsonl.1"))
-    assert "was moved away while no bastion had it" in w.bastion.stderr and "error: audit" not in w.bastion.stderr
+    assert (
+        "was moved away while no bastion had it" in w.bastion.stderr
+        and "error: audit" not in w.bastion.stderr
+    )
     sign_in(w)
     first = kit.wait_until(lambda: records(w), "the new file has records")[0]
     assert (first["seq"], first["before"]) == (last["seq"] + 1, "moved")
@@ -123,7 +144,11 @@ def test_what_is_no_file_among_the_rotated_ones_is_said_and_not_waited_for(world
     w = world()
     sign_in(w)
     odd = w.work / "audit.jsonl.5"
-    for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir), (lambda path: os.symlink("/dev/zero", path), os.unlink)):
+    for make, remove in (
+        (os.mkfifo, os.unlink),
+        (os.mkdir, os.rmdir),
+        (lambda path: os.symlink("/dev/zero", path), os.unlink),
+    ):
         make(odd)
         for done in (history(w), kit.run(kit.binary("smpl-bastion"), "audit", "verify", odd)):
             assert done.returncode == 1 and f"{odd}: not a regular file" in done.stderr
@@ -140,10 +165,16 @@ def test_a_kept_head_that_cannot_be_read_is_a_warning(world, left):
     def spoil():
         head.unlink()
         head.symlink_to("elsewhere") if left is None else head.write_text(left)
+
     restart(w, spoil)
-    assert "warning: state: state/audit-head cannot be read: whether records of the audit were lost meanwhile is not known" in w.bastion.stderr
+    assert (
+        "warning: state: state/audit-head cannot be read: whether records of the audit were lost meanwhile "
+        "is not known" in w.bastion.stderr
+    )
     sign_in(w)
-    kit.wait_until(lambda: head.exists() and re.fullmatch(r"\d+ [0-9a-f]{64}\n", head.read_text()), "it is kept anew")
+    kit.wait_until(
+        lambda: head.exists() and re.fullmatch(r"\d+ [0-9a-f]{64}\n", head.read_text()), "it is kept anew"
+    )
     restart(w)
     assert "cannot be read" not in w.bastion.stderr
 
@@ -165,7 +196,7 @@ def test_one_that_was_cut_or_changed_while_it_was_stopped_is_noticed(world, harm
     sign_in(w)
     last = restart(w, lambda: harm(w.work / "audit.jsonl"))
     assert f"record {last['seq']} is not there as it was written" in w.bastion.stderr
-    lost, = kit.wait_until(lambda: [r for r in records(w) if r["event"] == "audit-lost"], "it is on record")
+    (lost,) = kit.wait_until(lambda: [r for r in records(w) if r["event"] == "audit-lost"], "it is on record")
     assert lost["kept_seq"] == last["seq"] and w.status()["audit"]["lost"] is True
 
 
@@ -187,10 +218,16 @@ def test_limits_that_cannot_hold_end_the_start_and_not_one_session_after_the_oth
     few = [kit.tool("prlimit"), "--nofile=256:256", kit.binary("smpl-bastion"), "-c", "bastion.yaml"]
     done = kit.run(*few, cwd=w.work)
     assert done.returncode == 1
-    assert re.search(r"limits: 512 connections and 256 channels need 2312 open files, and this process may have 256: .*LimitNOFILE=", done.stderr)
+    assert re.search(
+        r"limits: 512 connections and 256 channels need 2312 open files, and this process may have 256: "
+        r".*LimitNOFILE=",
+        done.stderr,
+    )
     small = [kit.tool("prlimit"), "--as=900000000:900000000", *few[2:]]
     done = kit.run(*small, cwd=w.work)
-    assert done.returncode == 1 and re.search(r"256 channels needs 960 MiB of address space.*LimitAS=", done.stderr)
+    assert done.returncode == 1 and re.search(
+        r"256 channels needs 960 MiB of address space.*LimitAS=", done.stderr
+    )
     w.write(limits="connections: 3, channels: 60", extra="state: state\n")
     w.bastion = spawn(kit.tool("prlimit"), "--nofile=300:300", *few[2:]).wait_ready()
     sign_in(w)
@@ -203,17 +240,35 @@ def test_limits_that_cannot_hold_end_the_start_and_not_one_session_after_the_oth
 @pytest.mark.parametrize("name", ["smpl-resolver", "smpl-app"])
 def test_other_programs_do_not_start_with_too_few_open_files_either(work, spawn, name):
     done = kit.run(kit.tool("prlimit"), "--nofile=100:100", *PROGRAMS[name](work, spawn))
-    assert done.returncode == 1 and re.search(r"need \d+ open files, and this process may have 100: raise its limit \(LimitNOFILE=", done.stderr)
+    assert done.returncode == 1 and re.search(
+        r"need \d+ open files, and this process may have 100: raise its limit \(LimitNOFILE=", done.stderr
+    )
 
 
 # What lies below the test's folder, and nothing else in /tmp, can be written.
-READ_ONLY_TMP = 'mount --bind /tmp /tmp && mount --bind "$0" "$0" && mount -o remount,bind,ro /tmp && cd "$0" && exec "$@"'
+READ_ONLY_TMP = (
+    'mount --bind /tmp /tmp && mount --bind "$0" "$0" && mount -o remount,bind,ro /tmp && cd '
+    '"$0" && exec "$@"'
+)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or kit.run("unshare", "--mount", "true").returncode != 0, reason="only root can mount")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or kit.run("unshare", "--mount", "true").returncode != 0, reason="only root can mount"
+)
 def test_no_folder_but_its_own_has_to_be_writable(world, spawn):
     w = world(start=False)
-    w.bastion = spawn("unshare", "--mount", "sh", "-c", READ_ONLY_TMP, w.work, kit.binary("smpl-bastion"), "-v", "-c", "bastion.yaml").wait_ready()
+    w.bastion = spawn(
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        READ_ONLY_TMP,
+        w.work,
+        kit.binary("smpl-bastion"),
+        "-v",
+        "-c",
+        "bastion.yaml",
+    ).wait_ready()
     sign_in(w)
     walls = w.command("status").stdout
     assert "empty-root" in walls and "seccomp" in walls
@@ -222,8 +277,13 @@ def test_no_folder_but_its_own_has_to_be_writable(world, spawn):
 @needs_root
 @pytest.mark.walls
 def test_user_works_with_the_folders_that_systemd_makes_for_root(work, spawn):
-    """RuntimeDirectory=, LogsDirectory= and StateDirectory= of a unit without User=: root's, and root's again at each start."""
-    folders = {"RUNTIME_DIRECTORY": work / "run", "LOGS_DIRECTORY": work / "log", "STATE_DIRECTORY": work / "state"}
+    """RuntimeDirectory=, LogsDirectory= and StateDirectory= of a unit without User=: root's, and root's again
+    at each start."""
+    folders = {
+        "RUNTIME_DIRECTORY": work / "run",
+        "LOGS_DIRECTORY": work / "log",
+        "STATE_DIRECTORY": work / "state",
+    }
     for folder in folders.values():
         folder.mkdir(mode=0o755)
     (work / "state").chmod(0o700)
@@ -233,7 +293,11 @@ def test_user_works_with_the_folders_that_systemd_makes_for_root(work, spawn):
     os.link(secret, work / "log" / "linked")
     w = World(work, spawn, start=False, extra="user: nobody\nstate: state\n")
     text = (work / "bastion.yaml").read_text()
-    (work / "bastion.yaml").write_text(text.replace("audit: audit.jsonl", "audit: log/audit.jsonl").replace("control: bastion.sock", "control: run/bastion.sock"))
+    (work / "bastion.yaml").write_text(
+        text.replace("audit: audit.jsonl", "audit: log/audit.jsonl").replace(
+            "control: bastion.sock", "control: run/bastion.sock"
+        )
+    )
     shutil.chown(work / "host", "nobody")
     env = {name: str(folder) for name, folder in folders.items()}
     try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all users of a bastion share, and one who takes all he can: counted, what he gets and who is refused."""
+"""What all users of a bastion share, and one who takes all he can: counted, what he gets and who is
+refused."""
 
 import os
 import socket
@@ -15,7 +16,10 @@ import paramiko  # noqa: E402
 from ssh_client import Client, Target, stall  # noqa: E402
 from test_bastion_world import BASTION, DNS, WEB, World  # noqa: E402
 
-USERS = "  - {name: dev, keys: dev.pub, groups: [developers]}\n  - {name: ops, keys: ops.pub, groups: [developers]}\n"
+USERS = (
+    "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
+    "  - {name: ops, keys: ops.pub, groups: [developers]}\n"
+)
 
 
 @pytest.fixture
@@ -50,9 +54,14 @@ def test_the_last_connections_are_not_for_who_has_many_sessions(world):
 def test_forwarded_connections_of_one_user_leave_descriptors_for_the_others(world):
     w = world(limits="connections: 16, startups: '8:30:16'", start=False)
     target = Target(WEB, stall)
-    w.write(users=USERS, limits="connections: 16, startups: '8:30:16'",
-            grants=f"  - {{groups: [developers], targets: ['{WEB}:{target.port}'], networks: [127.42.0.0/16]}}\n")
-    w.bastion = w.spawn("/bin/sh", "-c", f"ulimit -n 420; exec {kit.binary('smpl-bastion')} -v -c bastion.yaml").wait_ready()
+    w.write(
+        users=USERS,
+        limits="connections: 16, startups: '8:30:16'",
+        grants=f"  - {{groups: [developers], targets: ['{WEB}:{target.port}'], networks: [127.42.0.0/16]}}\n",
+    )
+    w.bastion = w.spawn(
+        "/bin/sh", "-c", f"ulimit -n 420; exec {kit.binary('smpl-bastion')} -v -c bastion.yaml"
+    ).wait_ready()
     most = (420 - 200 - 4 * 16) // 4
     greedy, opened, refused = Client(w), [], 0
     for _ in range(250):
@@ -96,7 +105,9 @@ class HalfDeafDns:
                 continue
             is_a = question[-4:-2] == b"\0\1"
             answer = b"\xc0\x0c\0\1\0\1\0\0\0\2\0\4" + socket.inet_aton(WEB) if is_a else b""
-            self.sock.sendto(query[:2] + struct.pack(">HHHHH", 0x8580, 1, is_a, 0, 0) + question + answer, peer)
+            self.sock.sendto(
+                query[:2] + struct.pack(">HHHHH", 0x8580, 1, is_a, 0, 0) + question + answer, peer
+            )
 
     def close(self):
         self.sock.close()
@@ -114,10 +125,14 @@ def test_one_users_names_that_nobody_answers_for_do_not_keep_the_others_from_ask
     for k, client in enumerate(greedy):
         for i in range(250):
             client.open_unasked(i, f"n{k}x{i}.internal", w.port)
-    kit.wait_until(lambda: w.status()["counts"]["channels_refused"] >= 1250 - 1024, "he has asked for all that he may")
+    kit.wait_until(
+        lambda: w.status()["counts"]["channels_refused"] >= 1250 - 1024, "he has asked for all that he may"
+    )
     found = w.control(**as_ops(w)).ask(cmd="resolve", target="config.internal", port=w.port)
     assert (found["ok"], found.get("addresses")) == (True, [WEB]), found
-    kit.wait_until(lambda: w.status()["counts"]["channels_refused"] >= 1250 - 1024 // 9, "he has no more than his part")
+    kit.wait_until(
+        lambda: w.status()["counts"]["channels_refused"] >= 1250 - 1024 // 9, "he has no more than his part"
+    )
     assert w.records("channel-refused", user="dev", reason="too-many-lookups")
     for client in greedy:
         client.close()
@@ -130,8 +145,15 @@ def test_more_addresses_than_can_be_kept_off_are_an_error_and_no_way_in(world):
     path = w.work / "bastion.yaml"
     path.write_text(path.read_text().replace(f"{BASTION}:{w.ssh_port}", "0.0.0.0:2222"))
     batch = "".join(f"addr add 10.9.{i // 250}.{i % 250 + 1}/32 dev lo\n" for i in range(1024))
-    done = kit.run(kit.tool("unshare"), "-n", "/bin/sh", "-c",
-                   f"ip link set lo up; ip -batch - ; {kit.binary('smpl-bastion')} check -c bastion.yaml", cwd=w.work, stdin=None,
-                   input=batch)
+    done = kit.run(
+        kit.tool("unshare"),
+        "-n",
+        "/bin/sh",
+        "-c",
+        f"ip link set lo up; ip -batch - ; {kit.binary('smpl-bastion')} check -c bastion.yaml",
+        cwd=w.work,
+        stdin=None,
+        input=batch,
+    )
     assert done.returncode == 1 and "bastion.yaml:1:11" in done.stderr, (done.stdout, done.stderr)
     assert "listen: this machine has more than 1024 addresses; name those to listen at" in done.stderr

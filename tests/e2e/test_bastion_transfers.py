@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gigabyte each way through smpl-bastion, over several exchanges of keys, byte for byte; a short form without
-SMPL_TEST_FULL."""
+"""A gigabyte each way through smpl-bastion, over several exchanges of keys, byte for byte; a short form
+without SMPL_TEST_FULL."""
 
 import os
 import re
@@ -37,7 +37,10 @@ def connect(local):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"])
+@pytest.mark.parametrize(
+    "cipher",
+    ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"],
+)
 def test_every_byte_arrives_across_exchanges_of_keys(world, cipher):
     if cipher != "aes128-gcm@openssh.com" and kit.SANITIZED:
         pytest.skip("one cipher is enough for the sanitizers")
@@ -45,10 +48,17 @@ def test_every_byte_arrives_across_exchanges_of_keys(world, cipher):
     ssh, local = w.forward(WEB, w.target.port, extra=("-v", "-c", cipher, "-o", f"RekeyLimit={REKEY}"))
     transfer.both_ways(connect(local), MEBIBYTES)
     assert ssh.stderr.count("SSH2_MSG_NEWKEYS received") >= 1 + 3, ssh.stderr[-2000:]
-    kit.wait_until(lambda: len([r for r in w.records("channel-end") if max(r["bytes_up"], r["bytes_down"]) > transfer.MIB]) == 2,
-                   "both are on record")
-    up, down = sorted((r for r in w.records("channel-end") if max(r["bytes_up"], r["bytes_down"]) > transfer.MIB),
-                      key=lambda r: r["bytes_down"])
+    kit.wait_until(
+        lambda: len(
+            [r for r in w.records("channel-end") if max(r["bytes_up"], r["bytes_down"]) > transfer.MIB]
+        )
+        == 2,
+        "both are on record",
+    )
+    up, down = sorted(
+        (r for r in w.records("channel-end") if max(r["bytes_up"], r["bytes_down"]) > transfer.MIB),
+        key=lambda r: r["bytes_down"],
+    )
     assert (up["bytes_up"], up["bytes_down"]) == (MEBIBYTES * transfer.MIB + 2, 64)
     assert (down["bytes_up"], down["bytes_down"]) == (len(f"d {MEBIBYTES}\n"), MEBIBYTES * transfer.MIB)
 
@@ -66,7 +76,8 @@ def test_many_at_once_over_exchanges_of_keys_lose_nothing(world):
 
 
 def test_a_worker_reads_much_at_once(world):
-    """What libssh reads by itself is 4 KiB at a time: for these bytes alone that would be 2,048 reads and as many polls."""
+    """What libssh reads by itself is 4 KiB at a time: for these bytes alone that would be 2,048 reads and as
+    many polls."""
     strace = shutil.which("strace")
     if strace is None or os.geteuid() != 0:
         pytest.skip("needs strace and root: a worker may not be traced by its own user")

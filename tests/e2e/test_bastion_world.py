@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds no test: a bastion with a resolver of ours behind it, on addresses of its own: 127.42.0.0/16 plays the private network."""
+"""Holds no test: a bastion with a resolver of ours behind it, on addresses of its own: 127.42.0.0/16 plays
+the private network."""
 
 import json
 import re
@@ -66,14 +67,18 @@ class World:
         host_key = " ".join((work / "host.pub").read_text().split()[:2])
         (work / "known_hosts").write_text(f"[{BASTION}]:{self.ssh_port} {host_key}\n")
         (work / "zone").write_text(ZONE.format(dns=DNS, web=WEB, port=self.port, bastion=BASTION))
-        (work / "elsewhere").write_text("$ORIGIN elsewhere.local.\n$TTL 2\n@ SOA ns hostmaster 1 3600 600 86400 1\n"
-                                        f"@ NS ns\nns A {DNS}\nhost A {WEB}\n")
-        (work / "resolver.yaml").write_text(f"""\
+        (work / "elsewhere").write_text(
+            "$ORIGIN elsewhere.local.\n$TTL 2\n@ SOA ns hostmaster 1 3600 600 86400 1\n"
+            f"@ NS ns\nns A {DNS}\nhost A {WEB}\n"
+        )
+        (work / "resolver.yaml").write_text(
+            f"""\
 listeners: [{{address: {DNS}, port: {self.dns}, views: [vpc]}}]
 views: [{{name: vpc, clients: [127.42.0.0/16], zones: [internal.smplkit.local, elsewhere.local]}}]
 zones: [{{name: internal.smplkit.local, file: zone}}, {{name: elsewhere.local, file: elsewhere}}]
 control: resolver.sock
-""")
+"""
+        )
         self.write(**kw)
         self.resolver = spawn(kit.binary("smpl-resolver"), "-c", "resolver.yaml").wait_ready()
         self.web = kit.HttpServer(WEB, self.port, "hello from inside")
@@ -88,7 +93,8 @@ control: resolver.sock
     networks: [127.42.0.0/16]
 """
         users = users or "  - {name: dev, keys: dev.pub, groups: [developers]}\n"
-        (self.work / "bastion.yaml").write_text(f"""\
+        (self.work / "bastion.yaml").write_text(
+            f"""\
 listen: ["{BASTION}:{self.ssh_port}"]
 host_keys: [{host_keys}]
 resolver: {{servers: ["{DNS}:{self.dns}"], source: {SOURCE}}}
@@ -99,7 +105,8 @@ users:
 {grants}limits: {{{limits}}}
 {extra}audit: audit.jsonl
 control: bastion.sock
-""")
+"""
+        )
 
     def start(self, **kw):
         self.bastion = self.spawn(kit.binary("smpl-bastion"), "-v", "-c", "bastion.yaml", **kw).wait_ready()
@@ -126,9 +133,27 @@ control: bastion.sock
     # --- the client ---
 
     def ssh_argv(self, *argv, user="dev", key=None):
-        return [kit.tool("ssh"), "-F", "none", "-p", self.ssh_port, "-i", key or self.key, "-o", "IdentitiesOnly=yes",
-                "-o", f"UserKnownHostsFile={self.work}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
-                "-o", "IdentityAgent=none", *argv, f"{user}@{BASTION}"]
+        return [
+            kit.tool("ssh"),
+            "-F",
+            "none",
+            "-p",
+            self.ssh_port,
+            "-i",
+            key or self.key,
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            f"UserKnownHostsFile={self.work}/known_hosts",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentityAgent=none",
+            *argv,
+            f"{user}@{BASTION}",
+        ]
 
     def ssh(self, *argv, user="dev", key=None, command=(), **kw):
         return kit.run(*self.ssh_argv(*argv, user=user, key=key), *command, **kw)
@@ -137,10 +162,22 @@ control: bastion.sock
         """ssh -N -L in the background; returns (program, local port) once the session is there."""
         local = kit.free_port("127.42.9.9")
         before = set(self.workers())  # some may be ending
-        program = self.spawn(*self.ssh_argv("-N", "-o", "ExitOnForwardFailure=yes", "-L",
-                                            f"127.42.9.9:{local}:{target}:{port or self.port}", *extra))
-        kit.wait_until(lambda: set(self.workers()) - before and kit.port_open("127.42.9.9", local) or not program.running(),
-                       "the session starts")
+        program = self.spawn(
+            *self.ssh_argv(
+                "-N",
+                "-o",
+                "ExitOnForwardFailure=yes",
+                "-L",
+                f"127.42.9.9:{local}:{target}:{port or self.port}",
+                *extra,
+            )
+        )
+        kit.wait_until(
+            lambda: set(self.workers()) - before
+            and kit.port_open("127.42.9.9", local)
+            or not program.running(),
+            "the session starts",
+        )
         assert program.running(), program.stderr
         return program, local
 
@@ -150,8 +187,13 @@ control: bastion.sock
     def ask(self, *questions):
         """smpl-control: answers by the order of the questions."""
         lines = "".join(json.dumps(dict(q, id=i)) + "\n" for i, q in enumerate(questions))
-        ssh = subprocess.Popen([str(a) for a in self.ssh_argv("-s")] + ["smpl-control"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ssh = subprocess.Popen(
+            [str(a) for a in self.ssh_argv("-s")] + ["smpl-control"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
             ssh.stdin.write(lines)
             ssh.stdin.flush()
@@ -164,7 +206,8 @@ control: bastion.sock
         return [{k: v for k, v in a.items() if k != "id"} for a in sorted(answers, key=lambda a: a["id"])]
 
     def control(self, *argv, **kw):
-        """A smpl-control channel that stays open, in a session of its own or (-S SOCKET) in one that is there."""
+        """A smpl-control channel that stays open, in a session of its own or (-S SOCKET) in one that is
+        there."""
         self.clients.append(Control(self.ssh_argv(*argv, "-s", **kw) + ["smpl-control"]))
         return self.clients[-1]
 
@@ -174,10 +217,14 @@ control: bastion.sock
         return kit.json_lines(self.work / "audit.jsonl")
 
     def records(self, event, **keys):
-        return [r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in keys.items())]
+        return [
+            r for r in self.audit() if r["event"] == event and all(r.get(k) == v for k, v in keys.items())
+        ]
 
     def wait_record(self, event, **keys):
-        return kit.wait_until(lambda: self.records(event, **keys), f"audit record {event} {keys}: {self.audit()[-3:]}")[-1]
+        return kit.wait_until(
+            lambda: self.records(event, **keys), f"audit record {event} {keys}: {self.audit()[-3:]}"
+        )[-1]
 
     def check_chain(self):
         """Sequence without gaps, hashes of the lines before, every start with exactly one end."""
@@ -193,7 +240,9 @@ control: bastion.sock
     def check_ends(self):
         """Every start has exactly one end; the last may be on its way to the file."""
         of = lambda event: sorted(r["session"] for r in self.records(event))
-        kit.wait_until(lambda: len(of("session-end")) >= len(of("session-start")), "each session's end is on record")
+        kit.wait_until(
+            lambda: len(of("session-end")) >= len(of("session-start")), "each session's end is on record"
+        )
         assert of("session-start") == of("session-end")
 
     def workers(self):
@@ -208,11 +257,18 @@ class Control:
     """A client's end of smpl-control."""
 
     def __init__(self, argv):
-        self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [str(a) for a in argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.lines, self.errors, self.number, self.changed = [], [], 0, threading.Condition()
-        self.threads = [threading.Thread(target=self._read, args=a, daemon=True)
-                        for a in ((self.process.stdout, self.lines, json.loads), (self.process.stderr, self.errors, str))]
+        self.threads = [
+            threading.Thread(target=self._read, args=a, daemon=True)
+            for a in ((self.process.stdout, self.lines, json.loads), (self.process.stderr, self.errors, str))
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -226,7 +282,11 @@ class Control:
         """The first line not taken yet that matches."""
         with self.changed:
             found = lambda: next((line for line in self.lines if matches(line)), None)
-            assert self.changed.wait_for(lambda: found() is not None, kit.PATIENCE), (what, self.lines, self.errors)
+            assert self.changed.wait_for(lambda: found() is not None, kit.PATIENCE), (
+                what,
+                self.lines,
+                self.errors,
+            )
             line = found()
             self.lines.remove(line)
             return line
@@ -242,7 +302,9 @@ class Control:
         """Up to 16, WORKER_CONTROL_PENDING_MAX."""
         numbers = range(self.number + 1, self.number + 1 + len(questions))
         self.number += len(questions)
-        self.process.stdin.write("".join(json.dumps(dict(q, id=n)) + "\n" for n, q in zip(numbers, questions)))
+        self.process.stdin.write(
+            "".join(json.dumps(dict(q, id=n)) + "\n" for n, q in zip(numbers, questions))
+        )
         self.process.stdin.flush()
         return [self.wait(lambda line: line.get("id") == n, n) for n in numbers]
 
@@ -258,7 +320,8 @@ class Control:
 
     def close(self):
         try:
-            self.process.stdin.close()  # the answer to which is the end; a multiplexed one that is killed holds its master up
+            # the answer to which is the end; a multiplexed one that is killed holds its master up
+            self.process.stdin.close()
         except BrokenPipeError:
             pass
         self.end()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses that are not there yet when a program starts, as at boot: it starts, says so, and serves once they are."""
+"""Addresses that are not there yet when a program starts, as at boot: it starts, says so, and serves once
+they are."""
 
 import os
 import re
@@ -9,9 +10,16 @@ import pytest
 import kit
 from test_crash import PROGRAMS
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0 or kit.run("unshare", "--net", "true").returncode != 0, reason="only root can make a network without addresses")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or kit.run("unshare", "--net", "true").returncode != 0,
+    reason="only root can make a network without addresses",
+)
 
-METRICS = {"smpl-resolver": "metrics: {at}:{port}\n", "smpl-bastion": "metrics: {at}:{port}\n", "smpl-app": ""}
+METRICS = {
+    "smpl-resolver": "metrics: {at}:{port}\n",
+    "smpl-bastion": "metrics: {at}:{port}\n",
+    "smpl-app": "",
+}
 HERE = {"smpl-resolver": "127.41.0.1", "smpl-bastion": "127.42.0.1", "smpl-app": "127.42.1.21"}
 AT = "10.99.0.41"  # which no machine of the tests has
 
@@ -41,17 +49,40 @@ def test_a_program_starts_before_its_addresses_are_there_and_serves_once_they_ar
     absent = set(re.findall(rf"warning: {AT}:(\d+): this machine has no such address yet", program.stderr))
     listens = set(re.findall(rf"{AT}:(\d+)", next(line for line in program.err if "ready" in line)))
     assert listens <= absent and (not METRICS[name] or str(metrics) in absent)
-    port, = listens - {str(metrics)}
+    (port,) = listens - {str(metrics)}
     assert inside(program, "ip", "addr", "add", f"{AT}/32", "dev", "lo").returncode == 0
     if name == "smpl-resolver":
         for transport in ("+notcp", "+tcp"):
-            done = inside(program, kit.tool("dig"), "-b", "127.10.0.9", f"@{AT}", "-p", port, "config.internal.smplkit.local", "+short", transport)
+            done = inside(
+                program,
+                kit.tool("dig"),
+                "-b",
+                "127.10.0.9",
+                f"@{AT}",
+                "-p",
+                port,
+                "config.internal.smplkit.local",
+                "+short",
+                transport,
+            )
             assert done.stdout.strip() == "127.10.1.11"
     elif name == "smpl-bastion":
-        done = inside(program, "bash", "-c", f"exec 3<>/dev/tcp/{AT}/{port}; read -t {kit.PATIENCE:.0f} line <&3; echo $line")
+        done = inside(
+            program,
+            "bash",
+            "-c",
+            f"exec 3<>/dev/tcp/{AT}/{port}; read -t {kit.PATIENCE:.0f} line <&3; echo $line",
+        )
         assert done.stdout.startswith("SSH-2.0")
     else:
-        done = inside(program, kit.tool("curl"), "-sS", "--interface", "127.42.0.9", f"http://{AT}:{port}/internal/v1/health")
+        done = inside(
+            program,
+            kit.tool("curl"),
+            "-sS",
+            "--interface",
+            "127.42.0.9",
+            f"http://{AT}:{port}/internal/v1/health",
+        )
         assert done.stdout.startswith("{")
     if METRICS[name]:
         assert "# HELP" in inside(program, kit.tool("curl"), "-sS", f"http://{AT}:{metrics}/metrics").stdout
@@ -77,13 +108,21 @@ def test_check_warns_of_an_address_that_is_not_there_and_calls_it_no_fault(work,
 @needs_root
 def test_an_ipv6_address_too(work, spawn):
     argv = PROGRAMS["smpl-resolver"](work, spawn)
-    text = argv[-1].read_text().replace('"127.41.0.1"', '"2001:db8::1"').replace("[127.10.0.0/16]", '["::/0"]').replace('["0.0.0.0/0", "::/0"]', '["0.0.0.0/0"]')
+    text = (
+        argv[-1]
+        .read_text()
+        .replace('"127.41.0.1"', '"2001:db8::1"')
+        .replace("[127.10.0.0/16]", '["::/0"]')
+        .replace('["0.0.0.0/0", "::/0"]', '["0.0.0.0/0"]')
+    )
     argv[-1].write_text(text)
     program = spawn(*ALONE, *argv).wait_ready()
     assert "[2001:db8::1]" in program.stderr
     port = re.search(r"\[2001:db8::1\]:(\d+)", program.stderr)[1]
     assert inside(program, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo").returncode == 0
-    ask = lambda: inside(program, kit.tool("dig"), "@2001:db8::1", "-p", port, "config.internal.smplkit.local", "+short").stdout.strip()
+    ask = lambda: inside(
+        program, kit.tool("dig"), "@2001:db8::1", "-p", port, "config.internal.smplkit.local", "+short"
+    ).stdout.strip()
     kit.wait_until(lambda: ask() == "127.10.1.11", "it answers")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crashes, behind the walls as they stand: one line that says which signal, where and of which build; then the signal's own end.
-Core dumps where the configuration wants them. What all programs say in the journal."""
+"""Crashes, behind the walls as they stand: one line that says which signal, where and of which build; then
+the signal's own end. Core dumps where the configuration wants them. What all programs say in the journal."""
 
 import os
 import re
@@ -32,14 +32,17 @@ def bastion(work, spawn, more=""):
 
 
 def app(work, spawn, more=""):
-    (work / "app.yaml").write_text(f"""\
+    (work / "app.yaml").write_text(
+        f"""\
 service: config
 listeners:
-  - {{name: internal, address: "127.42.1.21:{kit.free_port("127.42.1.21")}", rules: ["/*"], clients: [127.42.0.0/16], hosts: [config]}}
+  - {{name: internal, address: "127.42.1.21:{kit.free_port("127.42.1.21")}", rules: ["/*"],
+     clients: [127.42.0.0/16], hosts: [config]}}
 database: config.db
 accounts: {{url: "http://127.42.1.22:8000"}}
 resolver: {{servers: ["127.42.0.53:5300"]}}
-{more}""")
+{more}"""
+    )
     return [kit.binary("smpl-app"), "-c", work / "app.yaml"]
 
 
@@ -65,36 +68,65 @@ def test_a_program_that_crashes_says_so_and_ends_by_that_signal(work, spawn, nam
     said = [line for line in program.err if "crashed: " in line]
     assert len(said) == 1
     assert re.match(rf"{name} crashed: {number.name} sent by process {os.getpid()}{PLACE}", said[0])
-    build = re.search(r"Build ID: ([0-9a-f]{40})", kit.run(kit.tool("readelf"), "-n", kit.binary(name)).stdout)[1]
+    build = re.search(
+        r"Build ID: ([0-9a-f]{40})", kit.run(kit.tool("readelf"), "-n", kit.binary(name)).stdout
+    )[1]
     assert said[0].endswith(build)
     wait_gone(started)
 
 
 def test_tunnel_and_launcher_say_so_too(work, spawn):
     program = spawn(*bastion(work, spawn)).wait_ready()
-    launcher, = [pid for pid in kit.children(program.pid) if comm(pid) == "smpl-launcher"]
+    (launcher,) = [pid for pid in kit.children(program.pid) if comm(pid) == "smpl-launcher"]
     os.kill(launcher, signal.SIGSEGV)
     program.wait_line(rf"^smpl-launcher crashed: SIGSEGV sent by process {os.getpid()}{PLACE}")
     assert program.wait() != 0
-    env = {"SMPL_BASTION": "", "SMPL_TUNNEL_CONFIG": "", "SSH_AUTH_SOCK": "", "XDG_CONFIG_HOME": "/nonexistent"}
+    env = {
+        "SMPL_BASTION": "",
+        "SMPL_TUNNEL_CONFIG": "",
+        "SSH_AUTH_SOCK": "",
+        "XDG_CONFIG_HOME": "/nonexistent",
+    }
     silent = kit.socket.socket()
     silent.bind(("127.42.0.1", 0))
     silent.listen()
-    tunnel = spawn(kit.binary("smpl-tunnel"), "-v", "--bastion", f"dev@127.42.0.1:{silent.getsockname()[1]}", "-F", "none",
-                   "0:config.internal:80", env=env)
+    tunnel = spawn(
+        kit.binary("smpl-tunnel"),
+        "-v",
+        "--bastion",
+        f"dev@127.42.0.1:{silent.getsockname()[1]}",
+        "-F",
+        "none",
+        "0:config.internal:80",
+        env=env,
+    )
     met, _ = silent.accept()
     met.sendall(b"SSH-2.0-silent\r\n")  # whoever says nothing at all is soon given up
     tunnel.signal(signal.SIGABRT)
     assert tunnel.wait() == -signal.SIGABRT
-    assert [line for line in tunnel.err if re.match(rf"smpl-tunnel crashed: SIGABRT sent by process \d+{PLACE}", line)]
+    assert [
+        line
+        for line in tunnel.err
+        if re.match(rf"smpl-tunnel crashed: SIGABRT sent by process \d+{PLACE}", line)
+    ]
     met.close()
     silent.close()
 
 
-@pytest.mark.parametrize("wanted, limit", [("", ("0", "0")), ("core_dumps: true\n", ("4096", "4096"))], ids=["not wanted", "wanted"])
+@pytest.mark.parametrize(
+    "wanted, limit",
+    [("", ("0", "0")), ("core_dumps: true\n", ("4096", "4096"))],
+    ids=["not wanted", "wanted"],
+)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_core_dumps_are_for_who_asks_for_them(work, spawn, name, wanted, limit):
-    argv = ["sh", "-c", 'ulimit -Hc 8; exec "$@"', "sh", *PROGRAMS[name](work, spawn, wanted)]  # blocks of 512 bytes
+    argv = [
+        "sh",
+        "-c",
+        'ulimit -Hc 8; exec "$@"',
+        "sh",
+        *PROGRAMS[name](work, spawn, wanted),
+    ]  # blocks of 512 bytes
     program = spawn(*argv).wait_ready()
     limits = Path(f"/proc/{program.pid}/limits").read_text()
     assert re.search(r"Max core file size +(\d+) +(\d+)", limits).groups() == limit
@@ -114,7 +146,9 @@ class InJournal:
         st = os.fstat(theirs)
         env = dict(os.environ, JOURNAL_STREAM=f"{st.st_dev}:{st.st_ino}")
         self.lines, self.changed = [], threading.Condition()
-        self.process = subprocess.Popen([str(a) for a in argv], stderr=theirs, stdout=subprocess.DEVNULL, env=env)
+        self.process = subprocess.Popen(
+            [str(a) for a in argv], stderr=theirs, stdout=subprocess.DEVNULL, env=env
+        )
         os.close(theirs)
         self.reader = threading.Thread(target=self.read, args=(os.fdopen(ours),), daemon=True)
         self.reader.start()
@@ -127,7 +161,9 @@ class InJournal:
 
     def wait_line(self, pattern):
         with self.changed:
-            assert self.changed.wait_for(lambda: any(re.search(pattern, line) for line in self.lines), kit.PATIENCE), self.lines
+            assert self.changed.wait_for(
+                lambda: any(re.search(pattern, line) for line in self.lines), kit.PATIENCE
+            ), self.lines
 
     def end(self):
         self.process.wait(kit.PATIENCE)

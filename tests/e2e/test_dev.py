@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev up as its user: what it starts, what it says, what it leaves. Uses the fixed addresses of the loopback set-up, so
-it is skipped, visibly, where something else already holds them."""
+"""./dev up as its user: what it starts, what it says, what it leaves. Uses the fixed addresses of the
+loopback set-up, so it is skipped, visibly, where something else already holds them."""
 
 import os
 import re
@@ -11,11 +11,16 @@ import pytest
 
 import kit
 
-ADDRESSES = [("127.0.0.1", 5300), ("127.0.0.1", 2222)] + [(f"127.{net}.1.{host}", 8000) for net in (10, 20) for host in (10, 11, 12)]
+ADDRESSES = [("127.0.0.1", 5300), ("127.0.0.1", 2222)] + [
+    (f"127.{net}.1.{host}", 8000) for net in (10, 20) for host in (10, 11, 12)
+]
 
 pytestmark = [
     pytest.mark.skipif(kit.SANITIZED, reason="./dev up runs the release build"),
-    pytest.mark.skipif(any(kit.port_open(*a) for a in ADDRESSES), reason="the loopback set-up's ports are in use (./dev up runs?)"),
+    pytest.mark.skipif(
+        any(kit.port_open(*a) for a in ADDRESSES),
+        reason="the loopback set-up's ports are in use (./dev up runs?)",
+    ),
 ]
 
 
@@ -44,14 +49,41 @@ def test_up_starts_everything_and_brings_back_what_was_killed(down):
     key = re.search(r"SMPLKIT_API_KEY=(sk_api_\w+)", env).group(1)
     caller = re.search(r"SMPL_INTERNAL_KEY=(sk_int_\w+)", env).group(1)
     for header, status in ((f"Authorization: Bearer {caller}", "201"), ("X-None: 1", "401")):
-        made = kit.run(kit.tool("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--interface", "127.10.0.9", "-H", header,
-                       "-H", "Content-Type: application/json", "-d", '{"data":{"type":"account","attributes":{"name":"Acme"}}}',
-                       "http://127.10.1.10:8000/internal/v1/accounts")
+        made = kit.run(
+            kit.tool("curl"),
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--interface",
+            "127.10.0.9",
+            "-H",
+            header,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            '{"data":{"type":"account","attributes":{"name":"Acme"}}}',
+            "http://127.10.1.10:8000/internal/v1/accounts",
+        )
         assert made.stdout == status, made.stdout + made.stderr
-    put = kit.run(kit.tool("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {key}",
-                  "-H", "Content-Type: application/json", "-X", "PUT",
-                  "-d", '{"data":{"id":"common","type":"config","attributes":{"name":"Kept"}}}',
-                  "http://127.20.1.11:8000/api/v1/configs/common")
+    put = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        f"Authorization: Bearer {key}",
+        "-H",
+        "Content-Type: application/json",
+        "-X",
+        "PUT",
+        "-d",
+        '{"data":{"id":"common","type":"config","attributes":{"name":"Kept"}}}',
+        "http://127.20.1.11:8000/api/v1/configs/common",
+    )
     assert put.stdout == "200", put.stdout + put.stderr
     for name, pid in first.items():
         os.kill(pid, signal.SIGKILL)
@@ -59,7 +91,13 @@ def test_up_starts_everything_and_brings_back_what_was_killed(down):
     assert again.returncode == 0, again.stdout + again.stderr
     second = pids(dev("status").stdout)
     assert set(second) == set(first) and not set(second.values()) & set(first.values())
-    got = kit.run(kit.tool("curl"), "-sS", "-H", f"Authorization: Bearer {key}", "http://127.20.1.11:8000/api/v1/configs/common")
+    got = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "-H",
+        f"Authorization: Bearer {key}",
+        "http://127.20.1.11:8000/api/v1/configs/common",
+    )
     assert '"Kept"' in got.stdout, got.stdout
     assert dev("down").returncode == 0
     assert not any(kit.alive(p) for p in second.values())

@@ -21,16 +21,27 @@ from app_client import Customer, config
 from balanced import BalancedProduct, ask, instances, render, start_balancers, wait_up
 from product import OUTSIDE, public_name
 
-pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="the programs behind it are tested on the sanitizer build without it")
+pytestmark = pytest.mark.skipif(
+    kit.SANITIZED, reason="the programs behind it are tested on the sanitizer build without it"
+)
 
 
-NO_RATES = "{%s}" % ", ".join(f"{level}: {{connection_rate: 0, request_rate: 0}}" for level in ("source", "network", "provider"))
+NO_RATES = "{%s}" % ", ".join(
+    f"{level}: {{connection_rate: 0, request_rate: 0}}" for level in ("source", "network", "provider")
+)
 
 
 @pytest.fixture
 def product(work, spawn):
     # The loads below send as fast as they can with one key from one address.
-    made = BalancedProduct(work, spawn, drain="drain: {lag: 3s}\nrate_limit: 0\n", limits=NO_RATES, services=("accounts", "config"), bastion=False)
+    made = BalancedProduct(
+        work,
+        spawn,
+        drain="drain: {lag: 3s}\nrate_limit: 0\n",
+        limits=NO_RATES,
+        services=("accounts", "config"),
+        bastion=False,
+    )
     yield made
     for program in made.programs.values():
         program.kill9()  # nobody waits for their lag
@@ -59,12 +70,26 @@ class Load:
             n += 1
             name = f"c{i}" if method == "PUT" else f"p{i}-{n}"
             body = json.dumps(config(name, description=str(n))) if method in ("PUT", "POST") else None
-            path = "/api/v1/configs" if method == "POST" else f"/api/v1/configs/{name if method == 'PUT' else 'seed'}"
+            path = (
+                "/api/v1/configs"
+                if method == "POST"
+                else f"/api/v1/configs/{name if method == 'PUT' else 'seed'}"
+            )
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection("127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
-                connection.request(method, path, body, {"Host": public_name("config"), "Authorization": f"Bearer {self.key}",
-                                                        "Content-Type": "application/vnd.api+json"})
+                    connection = http.client.HTTPConnection(
+                        "127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+                    )
+                connection.request(
+                    method,
+                    path,
+                    body,
+                    {
+                        "Host": public_name("config"),
+                        "Authorization": f"Bearer {self.key}",
+                        "Content-Type": "application/vnd.api+json",
+                    },
+                )
                 reply = connection.getresponse()
                 text = reply.read()
                 with self.lock:
@@ -106,11 +131,18 @@ def status_of(product, name):
 
 def check_acknowledged(customer, load):
     """On one connection: a fast machine acknowledged more names than a source may open connections for."""
-    kept = http.client.HTTPConnection("127.20.1.11", load.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0))
+    kept = http.client.HTTPConnection(
+        "127.20.1.11", load.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+    )
     for name, n in load.acknowledged.items():
-        reply = kit.wait_until(lambda: (lambda r: r.status != 503 and r)(customer("GET", "config", f"/configs/{name}", connection=kept)),
-                               f"{name} is read")
-        # a write whose answer was lost may have happened too, and after it the next one was acknowledged: never less
+        reply = kit.wait_until(
+            lambda: (lambda r: r.status != 503 and r)(
+                customer("GET", "config", f"/configs/{name}", connection=kept)
+            ),
+            f"{name} is read",
+        )
+        # a write whose answer was lost may have happened too, and after it the next one was acknowledged:
+        # never less
         assert reply.status == 200 and int(reply.attributes["description"]) >= int(n), (name, n, reply)
 
 
@@ -130,8 +162,11 @@ def test_an_instance_killed_under_load_loses_no_request_that_may_be_retried(prod
     check_acknowledged(customer, load)
 
 
-def test_a_frozen_instance_gets_nothing_more_and_what_waits_there_is_sent_elsewhere_once_it_is_killed(product):
-    """As a service manager kills what gives no sign of life. Until then nobody knows whether it will still carry a write out."""
+def test_a_frozen_instance_gets_nothing_more_and_what_waits_there_is_sent_elsewhere_once_it_is_killed(
+    product,
+):
+    """As a service manager kills what gives no sign of life. Until then nobody knows whether it will still
+    carry a write out."""
     customer = seed(product)
     load = Load(product, customer.key, ("GET", "PUT", "GET"))
     load.more()
@@ -172,19 +207,30 @@ def test_an_operator_drains_and_readies_an_instance_by_the_socket(product):
     assert len(calls) <= len(load.threads), calls  # what was under way at the most
     for side in ("public", "internal"):
         ask(product.folder / f"{side}.sock", f"set server config/{product.label('config-1')} state ready")
-    kit.wait_until(lambda: [line for line in product.programs["config-1"].out[before:] if "/api/" in line], "it is used again")
+    kit.wait_until(
+        lambda: [line for line in product.programs["config-1"].out[before:] if "/api/" in line],
+        "it is used again",
+    )
     assert load.end() == []
 
 
 def test_what_both_instances_acknowledge_is_one_truth(product):
-    """Both write into one file: a key made through one works through the other, and each reads what the other wrote."""
+    """Both write into one file: a key made through one works through the other, and each reads what the other
+    wrote."""
     customer = seed(product)
     used = set()
     for n in range(20):
-        assert customer("PUT" if n else "POST", "config", "/configs/shared" if n else "/configs", config("shared", description=str(n))).status == (200 if n else 201)
+        assert customer(
+            "PUT" if n else "POST",
+            "config",
+            "/configs/shared" if n else "/configs",
+            config("shared", description=str(n)),
+        ).status == (200 if n else 201)
         assert customer("GET", "config", "/configs/shared").attributes["description"] == str(n)
     for i in (1, 2):
-        used.update({i} if any("/configs/shared" in line for line in product.programs[f"config-{i}"].out) else set())
+        used.update(
+            {i} if any("/configs/shared" in line for line in product.programs[f"config-{i}"].out) else set()
+        )
     assert used == {1, 2}
 
 
@@ -197,6 +243,7 @@ def test_with_no_instance_left_the_answer_is_503_and_says_when_to_come_again(pro
 
 
 # Instances made for the test
+
 
 class Instance:
     """An instance whose readiness the test decides. Counts checks and calls; answers or breaks as told."""
@@ -266,16 +313,21 @@ def pair(work, spawn):
 
     p = Pair()
     p.folder = work / "haproxy"
-    (work / "balancers.yaml").write_text(f"""\
+    (work / "balancers.yaml").write_text(
+        f"""\
 public: {{listen: ["{PUBLIC}:{p.port}"], from: 127.47.0.7}}
 internal: {{listen: ["{INTERNAL}:{p.port}"], clients: [127.47.0.0/16], from: 127.47.0.8}}
 services:
-  - {{name: x, public: {{names: [h]}}, internal: {{names: [x.internal]}}, instances: ["{ONE}:{p.port}", "{TWO}:{p.port}"]}}
-""")
+  - {{name: x, public: {{names: [h]}}, internal: {{names: [x.internal]}},
+     instances: ["{ONE}:{p.port}", "{TWO}:{p.port}"]}}
+"""
+    )
     assert render(work / "balancers.yaml", p.folder).returncode == 0
     p.first, p.second = Instance(ONE, p.port), Instance(TWO, p.port, ready=False)
     p.balancer = start_balancers(spawn, p.folder, ["public"])["public"]
-    kit.wait_until(lambda: instances(p.folder / "public.sock")[f"{ONE}:{p.port}"] == "UP", "the first instance is up")
+    kit.wait_until(
+        lambda: instances(p.folder / "public.sock")[f"{ONE}:{p.port}"] == "UP", "the first instance is up"
+    )
     yield p
     p.first.close()
     p.second.close()
@@ -296,7 +348,10 @@ def test_a_new_instance_takes_traffic_after_one_passed_check_and_not_before(pair
 def test_an_instance_that_says_it_is_not_ready_gets_nothing_more(pair):
     pair.both_up()
     pair.first.ready = False
-    kit.wait_until(lambda: instances(pair.folder / "public.sock")[f"{ONE}:{pair.port}"] == "DOWN", "the balancer has noticed")
+    kit.wait_until(
+        lambda: instances(pair.folder / "public.sock")[f"{ONE}:{pair.port}"] == "DOWN",
+        "the balancer has noticed",
+    )
     before = len(pair.first.calls())
     for _ in range(10):
         assert pair.call() == 200
@@ -312,12 +367,22 @@ def test_what_may_run_twice_is_sent_again_when_an_instance_breaks_down_and_nothi
     """A POST sent twice would be two accounts."""
     pair.both_up()
     pair.first.behave = pair.second.behave = hang_up
-    for method, more_than_once in (("GET", True), ("HEAD", True), ("PUT", True), ("DELETE", True), ("OPTIONS", True), ("POST", False), ("PATCH", False)):
+    for method, more_than_once in (
+        ("GET", True),
+        ("HEAD", True),
+        ("PUT", True),
+        ("DELETE", True),
+        ("OPTIONS", True),
+        ("POST", False),
+        ("PATCH", False),
+    ):
         before = len(pair.first.calls()) + len(pair.second.calls())
         assert pair.call(method, b"{}" if method in ("PUT", "POST", "PATCH") else None) == 502, method
         times = len(pair.first.calls()) + len(pair.second.calls()) - before
         assert (times > 1) if more_than_once else (times == 1), (method, times)
-        kit.wait_until(lambda: all(s == "UP" for s in instances(pair.folder / "public.sock").values()), "both are up")
+        kit.wait_until(
+            lambda: all(s == "UP" for s in instances(pair.folder / "public.sock").values()), "both are up"
+        )
 
 
 def test_a_request_that_never_left_is_sent_elsewhere_whatever_it_is(pair):
@@ -347,11 +412,19 @@ def test_the_socket_that_keepalived_asks_answers_while_haproxy_works_and_not_whi
             return kit.recv_all(s)
 
     answer = asked(kit.PATIENCE)
-    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\nok")  # whatever is asked: nothing else is there
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(
+        b"\r\n\r\nok"
+    )  # whatever is asked: nothing else is there
     assert (pair.folder / "public.check").stat().st_mode & 0o777 == 0o600
     pair.balancer.signal(signal.SIGSTOP)
     try:
-        kit.wait_until(lambda: all(stat.read_text().rsplit(")")[1].split()[0] == "T" for stat in Path(f"/proc/{pair.balancer.pid}/task").glob("*/stat")), "it is frozen")
+        kit.wait_until(
+            lambda: all(
+                stat.read_text().rsplit(")")[1].split()[0] == "T"
+                for stat in Path(f"/proc/{pair.balancer.pid}/task").glob("*/stat")
+            ),
+            "it is frozen",
+        )
         with pytest.raises(TimeoutError):
             asked(1)
     finally:
@@ -361,10 +434,29 @@ def test_the_socket_that_keepalived_asks_answers_while_haproxy_works_and_not_whi
 
 # TLS
 
+
 def test_tls_on_both_balancers(work, spawn):
     def key_pair(name):
-        done = kit.run(kit.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                       "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", work / "key", "-out", work / "crt")
+        done = kit.run(
+            kit.tool("openssl"),
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            f"subjectAltName=DNS:{name}",
+            "-keyout",
+            work / "key",
+            "-out",
+            work / "crt",
+        )
         assert done.returncode == 0, done.stderr
         path = work / f"{name}.pem"
         path.write_text((work / "crt").read_text() + (work / "key").read_text())
@@ -380,8 +472,11 @@ internal: {{tls: ["{INTERNAL}:{port}"], clients: [127.47.0.0/16], from: 127.47.0
 services:
 """
     for s, address in (("x", ONE), ("y", TWO)):
-        text += (f"  - {{name: {s}, public: {{names: [{s}.example], certificate: {s}.example.pem}},\n"
-                 f"     internal: {{names: [{s}.internal], certificate: {s}.internal.pem}}, instances: [\"{address}:{port}\"]}}\n")
+        text += (
+            f"  - {{name: {s}, public: {{names: [{s}.example], certificate: {s}.example.pem}},\n"
+            f"     internal: {{names: [{s}.internal], certificate: {s}.internal.pem}}, instances: "
+            f'["{address}:{port}"]}}\n'
+        )
     (work / "balancers.yaml").write_text(text)
     done = render(work / "balancers.yaml", work / "haproxy")
     assert done.returncode == 0, done.stderr
@@ -392,10 +487,16 @@ services:
         for address, tail in ((PUBLIC, "example"), (INTERNAL, "internal")):
             for s in "xy":
                 context = ssl.create_default_context(cafile=work / f"{s}.{tail}.pem")
-                with context.wrap_socket(socket.create_connection((address, port), timeout=kit.PATIENCE, source_address=("127.47.9.9", 0)),
-                                         server_hostname=f"{s}.{tail}") as c:
+                with context.wrap_socket(
+                    socket.create_connection(
+                        (address, port), timeout=kit.PATIENCE, source_address=("127.47.9.9", 0)
+                    ),
+                    server_hostname=f"{s}.{tail}",
+                ) as c:
                     assert c.version() == "TLSv1.3" and c.selected_alpn_protocol() in (None, "http/1.1")
-                    c.sendall(f"GET /api/v1/x HTTP/1.1\r\nHost: {s}.{tail}\r\nConnection: close\r\n\r\n".encode())
+                    c.sendall(
+                        f"GET /api/v1/x HTTP/1.1\r\nHost: {s}.{tail}\r\nConnection: close\r\n\r\n".encode()
+                    )
                     assert kit.recv_all(c).startswith(b"HTTP/1.1 200")
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
@@ -405,10 +506,16 @@ services:
             old.maximum_version = ssl.TLSVersion.TLSv1_1
             old.minimum_version = ssl.TLSVersion.TLSv1
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            old.wrap_socket(socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE), server_hostname="x.example")
+            old.wrap_socket(
+                socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE), server_hostname="x.example"
+            )
         (work / "x.example.pem").chmod(0o644)
         refused = render(work / "balancers.yaml", work / "haproxy")
-        assert refused.returncode == 1 and "balancers.yaml:4:" in refused.stderr and "can be read by others" in refused.stderr
+        assert (
+            refused.returncode == 1
+            and "balancers.yaml:4:" in refused.stderr
+            and "can be read by others" in refused.stderr
+        )
     finally:
         for s in servers:
             s.close()
@@ -416,9 +523,22 @@ services:
 
 # Adding an instance to a running balancer
 
+
 def reloaded(spawn, folder, old):
-    """The public balancer anew over what was rendered, taking the listeners over; the one before finishes what it has."""
-    return spawn(kit.tool("haproxy"), "-db", "-f", "public.cfg", "-x", "public.sock", "-sf", old.pid, cwd=folder, name="haproxy-public")
+    """The public balancer anew over what was rendered, taking the listeners over; the one before finishes
+    what it has."""
+    return spawn(
+        kit.tool("haproxy"),
+        "-db",
+        "-f",
+        "public.cfg",
+        "-x",
+        "public.sock",
+        "-sf",
+        old.pid,
+        cwd=folder,
+        name="haproxy-public",
+    )
 
 
 def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, product):
@@ -428,29 +548,46 @@ def test_a_reload_takes_in_a_new_instance_without_losing_a_request(work, spawn, 
     old = product.programs["haproxy-public"]
     list_file = product.work / "balancers.yaml"
     third = f'"127.10.4.11:{product.http}"'
-    list_file.write_text(list_file.read_text().replace(f'"127.10.3.11:{product.http}"]', f'"127.10.3.11:{product.http}", {third}]'))
+    list_file.write_text(
+        list_file.read_text().replace(
+            f'"127.10.3.11:{product.http}"]', f'"127.10.3.11:{product.http}", {third}]'
+        )
+    )
     assert render(list_file, product.folder).returncode == 0
-    ops = {line.split()[3]: line.split()[5] for line in (product.folder / "public.state").read_text().splitlines()[2:]}
-    assert ops.pop(third.strip('"')) == "0" and set(ops.values()) == {"2"}, "the new one is down until its check, the others go on"
+    ops = {
+        line.split()[3]: line.split()[5]
+        for line in (product.folder / "public.state").read_text().splitlines()[2:]
+    }
+    assert ops.pop(third.strip('"')) == "0" and set(ops.values()) == {
+        "2"
+    }, "the new one is down until its check, the others go on"
     new = reloaded(spawn, product.folder, old)
     assert old.wait() == 0, new.stderr
-    kit.wait_until(lambda: list(instances(product.folder / "public.sock").values()).count("UP") == 4, "the four known ones are up")
+    kit.wait_until(
+        lambda: list(instances(product.folder / "public.sock").values()).count("UP") == 4,
+        "the four known ones are up",
+    )
     assert new.running()
     load.more()
     assert load.end() == []
 
 
 def test_a_kept_connection_outlives_a_reload_by_one_answer_that_says_so(pair, spawn):
-    """Closing it while a request is on its way loses that request, and a POST may not be sent again (RFC 9112, 9.3.1)."""
+    """Closing it while a request is on its way loses that request, and a POST may not be sent again (RFC
+    9112, 9.3.1)."""
     pair.both_up()
     kept = http.client.HTTPConnection(PUBLIC, pair.port, timeout=kit.PATIENCE)
-    fresh = http.client.HTTPConnection(PUBLIC, pair.port, timeout=kit.PATIENCE)  # connected ahead of its first request
+    fresh = http.client.HTTPConnection(
+        PUBLIC, pair.port, timeout=kit.PATIENCE
+    )  # connected ahead of its first request
     with contextlib.closing(kept), contextlib.closing(fresh):
         fresh.connect()
         kept.request("POST", "/api/v1/x", b"{}", {"Host": "h"})
         reply = kept.getresponse()
         assert reply.status == 200 and reply.read() == b"ok" and reply.getheader("Connection") is None
-        assert render(pair.folder.parent / "balancers.yaml", pair.folder).returncode == 0  # what is up is handed on
+        assert (
+            render(pair.folder.parent / "balancers.yaml", pair.folder).returncode == 0
+        )  # what is up is handed on
         new = reloaded(spawn, pair.folder, pair.balancer)
         pair.balancer.wait_line("Proxy public stopped")
         for connection in (kept, fresh):
@@ -477,7 +614,13 @@ def test_sigusr1_lets_a_balancer_finish_what_it_has(pair, spawn):
     caller = threading.Thread(target=lambda: answers.append(pair.call()), daemon=True)
     caller.start()
     kit.wait_until(lambda: pair.first.calls() or pair.second.calls(), "the call is under way")
-    pid = int(next(line.split(": ")[1] for line in ask(pair.folder / "public.sock", "show info").splitlines() if line.startswith("Pid:")))
+    pid = int(
+        next(
+            line.split(": ")[1]
+            for line in ask(pair.folder / "public.sock", "show info").splitlines()
+            if line.startswith("Pid:")
+        )
+    )
     os.kill(pid, signal.SIGUSR1)
     caller.join(kit.PATIENCE)
     assert answers == [200]

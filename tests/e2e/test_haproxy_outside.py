@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attacks of test_outside.py against the balanced product: no service has a public listener, HAProxy is the boundary."""
+"""The attacks of test_outside.py against the balanced product: no service has a public listener, HAProxy is
+the boundary."""
 
 import shutil
 import tempfile
@@ -11,7 +12,9 @@ import kit
 from balanced import BalancedProduct
 from test_outside import *  # noqa: F401,F403: the tests themselves
 
-pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="the programs behind it are tested on the sanitizer build without it")
+pytestmark = pytest.mark.skipif(
+    kit.SANITIZED, reason="the programs behind it are tested on the sanitizer build without it"
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public balancer in front of a greedy client: what one source may hold, and that the others do not notice. Counted, not timed."""
+"""The public balancer in front of a greedy client: what one source may hold, and that the others do not
+notice. Counted, not timed."""
 
 import contextlib
 import http.client
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="no program of ours runs h
 
 PUBLIC, INTERNAL, INSTANCE = "127.49.1.1", "127.49.2.1", "127.49.3.1"
 GREEDY, VICTIM = "127.61.1.1", "127.62.1.1"  # of different /16s
-NEAR, BESIDE = "127.61.1.2", "127.61.2.1"   # of the greedy one's /24, and of its /16 only
-THREADS = os.cpu_count()                    # a share may be exceeded by one for each thread that asks at the same time
+NEAR, BESIDE = "127.61.1.2", "127.61.2.1"  # of the greedy one's /24, and of its /16 only
+THREADS = os.cpu_count()  # a share may be exceeded by one for each thread that asks at the same time
 HEAD = b"GET /api/v1/x HTTP/1.1\r\nHost: h\r\n"
 
 
@@ -33,12 +34,14 @@ class World:
         self.port, behind = kit.free_port(PUBLIC, INTERNAL), kit.free_port(INSTANCE)
         self.folder = work / "haproxy"
         at = f"[{listen}]" if ":" in listen else listen
-        (work / "balancers.yaml").write_text(f"""\
+        (work / "balancers.yaml").write_text(
+            f"""\
 public: {{listen: ["{at}:{self.port}"], from: 127.49.0.7{limits and ', limits: ' + limits}}}
 internal: {{listen: ["{INTERNAL}:{self.port}"], clients: [127.49.0.0/16], from: 127.49.0.8}}
 services:
   - {{name: x, public: {{names: [h]}}, internal: {{names: [x.internal]}}, instances: ["{INSTANCE}:{behind}"]}}
-""")
+"""
+        )
         done = render(work / "balancers.yaml", self.folder)
         assert done.returncode == 0, done.stderr
         if edit:
@@ -53,7 +56,9 @@ services:
         return sum(path.startswith("/api/") for path in self.server.requests)
 
     def connect(self, source, address=PUBLIC):
-        return socket.create_connection((address, self.port), timeout=kit.PATIENCE, source_address=(source, 0))
+        return socket.create_connection(
+            (address, self.port), timeout=kit.PATIENCE, source_address=(source, 0)
+        )
 
     def head(self, source, address=PUBLIC):
         """A connection with an unfinished head; None if it ended at once."""
@@ -83,8 +88,17 @@ services:
 
     def tracked(self, level, what):
         """{key: value} of a table of the balancer."""
-        rows = (line.split() for line in ask(self.folder / "public.sock", f"show table _{level}").splitlines() if "key=" in line)
-        return {r[1].removeprefix("key=").removeprefix("::ffff:"): int(next(w for w in r if w.startswith(what + "=")).split("=")[1]) for r in rows}
+        rows = (
+            line.split()
+            for line in ask(self.folder / "public.sock", f"show table _{level}").splitlines()
+            if "key=" in line
+        )
+        return {
+            r[1]
+            .removeprefix("key=")
+            .removeprefix("::ffff:"): int(next(w for w in r if w.startswith(what + "=")).split("=")[1])
+            for r in rows
+        }
 
     def close(self):
         self.server.close()
@@ -130,6 +144,7 @@ def settle(sockets, most):
 
 # Connections
 
+
 def test_unfinished_heads_of_one_address_leave_the_others_their_places(world):
     """By default: an address has a thousand places; what is beyond is closed on before a byte is read."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -160,17 +175,41 @@ def test_connections_are_counted_by_address_by_network_and_by_provider(world):
 
 
 def test_tls_handshakes_that_nobody_begins_hold_places_of_the_same_share(world, work):
-    done = kit.run(kit.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                   "-subj", "/CN=h", "-keyout", work / "key", "-out", work / "crt")
+    done = kit.run(
+        kit.tool("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=h",
+        "-keyout",
+        work / "key",
+        "-out",
+        work / "crt",
+    )
     assert done.returncode == 0, done.stderr
     (work / "h.pem").write_text((work / "crt").read_text() + (work / "key").read_text())
     port = kit.free_port(PUBLIC)
-    w = world("{source: {connections: 20}}", edit=lambda text: text.replace(
-        "  errorfile 408 /dev/null", f"  bind {PUBLIC}:{port} ssl crt {work / 'h.pem'}\n  errorfile 408 /dev/null", 1))
+    w = world(
+        "{source: {connections: 20}}",
+        edit=lambda text: text.replace(
+            "  errorfile 408 /dev/null",
+            f"  bind {PUBLIC}:{port} ssl crt {work / 'h.pem'}\n  errorfile 408 /dev/null",
+            1,
+        ),
+    )
     held = []
     for _ in range(40):
         with contextlib.suppress(ConnectionResetError):
-            held.append(socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE, source_address=(GREEDY, 0)))
+            held.append(
+                socket.create_connection((PUBLIC, port), timeout=kit.PATIENCE, source_address=(GREEDY, 0))
+            )
     held = settle(held, 20 + THREADS)
     assert len(held) >= 20 and w.get(GREEDY) is None and w.get(VICTIM) == 200
     for s in held:
@@ -191,7 +230,9 @@ def test_connections_a_second_are_limited_and_what_was_refused_does_not_count(wo
 def test_an_exempt_network_has_no_limits(world):
     w = world("{source: {connections: 2, connection_rate: 1, request_rate: 1}, exempt: [127.61.1.0/24]}")
     held = [w.head(GREEDY) for _ in range(40)]
-    assert [w.get(GREEDY) for _ in range(20)] == [200] * 20 and None not in held and len(still_open(held)) == 40
+    assert (
+        [w.get(GREEDY) for _ in range(20)] == [200] * 20 and None not in held and len(still_open(held)) == 40
+    )
     assert [w.get(BESIDE) for _ in range(11)].count(200) == 10
     assert set(w.tracked("source", "conn_cur")) == {BESIDE}
     for s in held:
@@ -199,18 +240,25 @@ def test_an_exempt_network_has_no_limits(world):
 
 
 def test_zero_is_no_limit(world):
-    w = world("{source: {connections: 0, connection_rate: 0, request_rate: 0}, network: {connections: 0, connection_rate: 0, request_rate: 0},"
-              " provider: {connections: 0, connection_rate: 0, request_rate: 0}}")
+    w = world(
+        "{source: {connections: 0, connection_rate: 0, request_rate: 0}, network: {connections: 0, "
+        "connection_rate: 0, request_rate: 0},"
+        " provider: {connections: 0, connection_rate: 0, request_rate: 0}}"
+    )
     text = (w.folder / "public.cfg").read_text()
     assert "reject" not in text and "429 if" not in text and w.get(GREEDY) == 200
 
 
 # Requests
 
+
 def calls(w, source, paths):
-    """(statuses, last reply's headers and body) of calls on one kept connection, opened anew when it was closed."""
+    """(statuses, last reply's headers and body) of calls on one kept connection, opened anew when it was
+    closed."""
     out, last = [], None
-    with contextlib.closing(http.client.HTTPConnection(PUBLIC, w.port, timeout=kit.PATIENCE, source_address=(source, 0))) as c:
+    with contextlib.closing(
+        http.client.HTTPConnection(PUBLIC, w.port, timeout=kit.PATIENCE, source_address=(source, 0))
+    ) as c:
         for path in paths:
             c.request("GET", path, headers={"Host": "h"})
             reply = c.getresponse()
@@ -226,7 +274,11 @@ def test_too_many_requests_are_429_once_a_public_rule_has_matched(world):
     most = 20 + 2 * (time.monotonic() - start) + 1
     assert set(statuses) == {200, 429} and statuses[:20] == [200] * 20 and statuses.count(200) <= most
     assert w.calls() == statuses.count(200)  # the instance sees nothing of the others
-    assert headers["Retry-After"] == "1" and headers["Content-Type"] == "application/vnd.api+json" and "Connection" not in headers
+    assert (
+        headers["Retry-After"] == "1"
+        and headers["Content-Type"] == "application/vnd.api+json"
+        and "Connection" not in headers
+    )
     assert json.loads(body) == {"errors": [{"status": "429", "title": "Too Many Requests"}]}
     # what no rule admits gets the same as from anybody else, and does not count
     for path, status in (("/internal/v1/secret", 404), ("/api/v1/a%2fb", 400)):
@@ -234,14 +286,22 @@ def test_too_many_requests_are_429_once_a_public_rule_has_matched(world):
             assert calls(w, source, [path])[0] == [status]
     assert calls(w, VICTIM, ["/api/v1/x"] * 20)[0] == [200] * 20
     assert calls(w, NEAR, ["/api/v1/x"])[0] == [200]
-    line = kit.wait_until(lambda: [json.loads(line) for line in w.balancer.out if '"status":429' in line], "the log line")[0]
-    assert line["reason"] == "too-many-of-source" and line["client"].startswith(GREEDY) and line["instance"] == "<NOSRV>"
+    line = kit.wait_until(
+        lambda: [json.loads(line) for line in w.balancer.out if '"status":429' in line], "the log line"
+    )[0]
+    assert (
+        line["reason"] == "too-many-of-source"
+        and line["client"].startswith(GREEDY)
+        and line["instance"] == "<NOSRV>"
+    )
 
 
 def test_requests_are_counted_by_network_and_by_provider_too(world):
     w = world("{source: {request_rate: 1}, network: {request_rate: 1}, provider: {request_rate: 2}}")
     start = time.monotonic()
-    seen = [calls(w, source, ["/api/v1/x"] * 15)[0].count(200) for source in (GREEDY, NEAR, BESIDE, "127.61.3.1")]
+    seen = [
+        calls(w, source, ["/api/v1/x"] * 15)[0].count(200) for source in (GREEDY, NEAR, BESIDE, "127.61.3.1")
+    ]
     more = 2 * (time.monotonic() - start) + 1
     assert seen[0] >= 10 and sum(seen[:2]) <= 10 + more and seen[2] >= 5 and sum(seen) <= 20 + more, seen
     assert calls(w, VICTIM, ["/api/v1/x"])[0] == [200]
@@ -249,9 +309,10 @@ def test_requests_are_counted_by_network_and_by_provider_too(world):
 
 # Tables
 
+
 def test_the_tables_are_bounded_and_those_in_use_cannot_fill_them(world):
-    """An entry of a connection is never evicted, and there are more entries than there can be connections: an attacker with many
-    networks pushes out what is remembered of those that hold nothing."""
+    """An entry of a connection is never evicted, and there are more entries than there can be connections: an
+    attacker with many networks pushes out what is remembered of those that hold nothing."""
     w = world()
     text = (w.folder / "public.cfg").read_text()
     limit = int(next(line.split()[1] for line in text.splitlines() if "fd-hard-limit" in line))
@@ -275,6 +336,7 @@ def test_the_oldest_source_without_a_connection_is_forgotten_when_a_table_is_ful
 
 # IPv6, in a network of its own
 
+
 def test_ipv6_addresses_count_by_64_and_48_and_ipv4_on_the_same_socket_by_address(work):
     if kit.run(kit.tool("unshare"), "-rn", "true").returncode != 0:
         pytest.skip("this user may not make a network namespace")
@@ -293,12 +355,28 @@ def inside(work):
         return programs[-1]
 
     try:
-        w = World(work, spawn, "{source: {connections: 20}, network: {connections: 30}, provider: {connections: 200}}", listen="::")
-        for groups in ([("fd00:1:1:1::1", 20), ("fd00:1:1:1:2::1", 20), ("fd00:1:1:2::1", 30)],  # a /64, the same one, another of its /48
-                       [("fd00:1:2:1::1", 20)], [("127.61.1.1", 20)], [("127.63.1.1", 20)]):
+        w = World(
+            work,
+            spawn,
+            "{source: {connections: 20}, network: {connections: 30}, provider: {connections: 200}}",
+            listen="::",
+        )
+        for groups in (
+            [
+                ("fd00:1:1:1::1", 20),
+                ("fd00:1:1:1:2::1", 20),
+                ("fd00:1:1:2::1", 30),
+            ],  # a /64, the same one, another of its /48
+            [("fd00:1:2:1::1", 20)],
+            [("127.61.1.1", 20)],
+            [("127.63.1.1", 20)],
+        ):
             held = []
             for source, most in groups:
-                held = settle(held + [w.head(source, "fd00::1" if ":" in source else PUBLIC) for _ in range(40)], most + THREADS)
+                held = settle(
+                    held + [w.head(source, "fd00::1" if ":" in source else PUBLIC) for _ in range(40)],
+                    most + THREADS,
+                )
                 assert len(held) >= most, (source, len(held))
             kept += held
         assert len(kept) >= 90

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that link libssh do not start on one with known holes. dpkg's records are another file to them here."""
+"""Programs that link libssh do not start on one with known holes. dpkg's records are another file to them
+here."""
 
 import os
 
@@ -8,18 +9,34 @@ import pytest
 import kit
 from test_bastion_world import BASTION, World
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="another file in the place of dpkg's records needs root")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="another file in the place of dpkg's records needs root"
+)
 RECORD = "Package: libssh-4\nStatus: install ok installed\nVersion: {}\n"
 LOADED = kit.libssh_version()
 # Debian's version with holes and the first without, and whether upstream's of that number has them.
 VULNERABLE, FIXED, UPSTREAM_TOO = {
-    "0.10": ("0.10.6-0+deb12u2", "0.10.6-0+deb12u3", True), "0.11": ("0.11.5-0", "0.11.5-0+deb13u1", False)}[LOADED[:4]]
-HOLES = f"libssh {VULNERABLE} has known holes, {FIXED} has not: upgrade the package libssh-4, or accept them with libssh: {{accept_vulnerable: true}} in "
+    "0.10": ("0.10.6-0+deb12u2", "0.10.6-0+deb12u3", True),
+    "0.11": ("0.11.5-0", "0.11.5-0+deb13u1", False),
+}[LOADED[:4]]
+HOLES = (
+    f"libssh {VULNERABLE} has known holes, {FIXED} has not: upgrade the package libssh-4, or accept "
+    "them "
+    f"with libssh: {{accept_vulnerable: true}} in "
+)
 
 
 def behind(records, *argv):
     """argv where dpkg has these records."""
-    return ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /var/lib/dpkg/status && exec "$@"', records, *argv]
+    return [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        'mount --bind "$0" /var/lib/dpkg/status && exec "$@"',
+        records,
+        *argv,
+    ]
 
 
 @pytest.fixture
@@ -36,10 +53,14 @@ def test_a_bastion_refuses_to_start_on_a_libssh_with_known_holes(work, spawn, re
         assert done.returncode == 1 and done.stderr.strip().endswith(HOLES + "bastion.yaml"), done.stderr
     records.write_text("")  # dpkg knows nothing: what the library says of itself decides
     done = kit.run(*behind(records, kit.binary("smpl-bastion"), "check", "-c", "bastion.yaml"), cwd=work)
-    said = f"libssh {LOADED} has known holes" if UPSTREAM_TOO else f"libssh {LOADED}: dpkg knows nothing of it"
+    said = (
+        f"libssh {LOADED} has known holes" if UPSTREAM_TOO else f"libssh {LOADED}: dpkg knows nothing of it"
+    )
     assert done.returncode == (1 if UPSTREAM_TOO else 0) and said in done.stderr + done.stdout
     records.write_text(RECORD.format(VULNERABLE))
-    (work / "bastion.yaml").write_text((work / "bastion.yaml").read_text() + "libssh: {accept_vulnerable: true}\n")
+    (work / "bastion.yaml").write_text(
+        (work / "bastion.yaml").read_text() + "libssh: {accept_vulnerable: true}\n"
+    )
     program = spawn(*behind(records, kit.binary("smpl-bastion"), "-c", "bastion.yaml")).wait_ready()
     assert f"libssh {VULNERABLE} has known holes, {FIXED} has not; accepted by bastion.yaml" in program.stderr
     w.close()
@@ -47,7 +68,9 @@ def test_a_bastion_refuses_to_start_on_a_libssh_with_known_holes(work, spawn, re
 
 def test_a_tunnel_refuses_to_start_on_a_libssh_with_known_holes(work, records):
     env = dict(os.environ, SMPL_TUNNEL_CONFIG=str(work / "tunnel.yaml"), SSH_AUTH_SOCK="")
-    argv = behind(records, kit.binary("smpl-tunnel"), "--bastion", f"dev@{BASTION}:{kit.free_port(BASTION)}", "ls")
+    argv = behind(
+        records, kit.binary("smpl-tunnel"), "--bastion", f"dev@{BASTION}:{kit.free_port(BASTION)}", "ls"
+    )
     (work / "tunnel.yaml").write_text("read_ahead: true\n")
     done = kit.run(*argv, cwd=work, env=env)
     assert done.returncode == 1 and HOLES + "tunnel.yaml" in done.stderr

@@ -37,9 +37,14 @@ def product(work, spawn):
     os.rename(certificate(work, "next")[0], work / "new-chain.pem")
     os.rename(work / "next.key", work / "new-key.pem")
     text = (work / "flags.yaml").read_text()
-    (work / "flags.yaml").write_text(text.replace("listeners:\n", "listeners:\n"
-        f'  - {{name: secure, address: "127.20.1.12:{tls}", rules: ["/api/v1/*"],'
-        " tls: {certificate: flags-chain.pem, key: flags-key.pem}}\n"))
+    (work / "flags.yaml").write_text(
+        text.replace(
+            "listeners:\n",
+            "listeners:\n"
+            f'  - {{name: secure, address: "127.20.1.12:{tls}", rules: ["/api/v1/*"],'
+            " tls: {certificate: flags-chain.pem, key: flags-key.pem}}\n",
+        )
+    )
     product.write_bastion()
     (work / "state").mkdir(mode=0o700)
     with (work / "bastion.yaml").open("a") as f:
@@ -54,15 +59,28 @@ class Operator:
 
     def __init__(self, product, work, customer):
         self.product, self.work = product, work
-        self.env = dict(os.environ, PATH=f"{os.path.dirname(kit.binary('smpl-app'))}:{os.environ['PATH']}", HOME=str(work),
-                        ACCOUNTS=f"http://127.20.1.10:{product.http}", ACCOUNTS_INTERNAL=f"http://127.10.1.10:{product.http}",
-                        OPERATOR_KEY=product.internal_key, API_KEY=customer.key, API_KEY_ID=customer.key_id,
-                        ACCOUNT_ID=customer.id)
+        self.env = dict(
+            os.environ,
+            PATH=f"{os.path.dirname(kit.binary('smpl-app'))}:{os.environ['PATH']}",
+            HOME=str(work),
+            ACCOUNTS=f"http://127.20.1.10:{product.http}",
+            ACCOUNTS_INTERNAL=f"http://127.10.1.10:{product.http}",
+            OPERATOR_KEY=product.internal_key,
+            API_KEY=customer.key,
+            API_KEY_ID=customer.key_id,
+            ACCOUNT_ID=customer.id,
+        )
         (work / ".curlrc").write_text('interface = "127.10.0.9"\nnoproxy = "*"\n')
 
     def run(self, text):
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=self.work, env=self.env, text=True, capture_output=True,
-                              timeout=kit.PATIENCE)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self.work,
+            env=self.env,
+            text=True,
+            capture_output=True,
+            timeout=kit.PATIENCE,
+        )
         assert done.returncode == 0, (text, done)
         return done.stdout
 
@@ -105,14 +123,25 @@ def test_every_command_of_the_runbook_does_what_it_says_as_it_stands_there(produ
             verb, name = part["order"].split()
             getattr(operator, verb)(name)
         else:
-            said += operator.run("\n".join(line[len(part["indent"]):] for line in part["text"].splitlines()))
-    for text in ("; checked", "what was there before", "revocations since the backup: 0", "API keys are enabled again",
-                 "is told of 1 accounts again", "nobody was blocked"):
+            said += operator.run("\n".join(line[len(part["indent"]) :] for line in part["text"].splitlines()))
+    for text in (
+        "; checked",
+        "what was there before",
+        "revocations since the backup: 0",
+        "API keys are enabled again",
+        "is told of 1 accounts again",
+        "nobody was blocked",
+    ):
         assert text in said, text
-    kit.wait_until(lambda: call(product, "config", "GET", f"/internal/v1/accounts/{customer.id}", internal=True).status == 200,
-                   "the sisters know the account in the end")
+    kit.wait_until(
+        lambda: call(product, "config", "GET", f"/internal/v1/accounts/{customer.id}", internal=True).status
+        == 200,
+        "the sisters know the account in the end",
+    )
     fresh = re.findall(r"sk_api_\w+", said)
-    assert len(fresh) == 2 and call(product, "config", "GET", "/api/v1/configs/kept", key=fresh[0]).status == 200
+    assert (
+        len(fresh) == 2 and call(product, "config", "GET", "/api/v1/configs/kept", key=fresh[0]).status == 200
+    )
     assert call(product, "accounts", "GET", "/api/v1/accounts/current", key=customer.key).status == 401
     with open(os.path.join(kit.ROOT, "README.md")) as f:
         assert "docs/operations.md" in f.read()

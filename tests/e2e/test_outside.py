@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What outside may not see: private names, internal paths, ungranted targets, internal listeners. Everything here is an
-attack; the comment at each says what it would have gained."""
+"""What outside may not see: private names, internal paths, ungranted targets, internal listeners. Everything
+here is an attack; the comment at each says what it would have gained."""
 
 import itertools
 import json
@@ -40,8 +40,14 @@ def product():
 
 
 def query(name, rtype, rclass=1, ident=0, flags=0x0100, edns=True):
-    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.strip(".").split(".") if part) + b"\0"
-    message = struct.pack(">6H", ident, flags, 1, 0, 0, 1 if edns else 0) + labels + struct.pack(">2H", rtype, rclass)
+    labels = (
+        b"".join(bytes([len(part)]) + part.encode() for part in name.strip(".").split(".") if part) + b"\0"
+    )
+    message = (
+        struct.pack(">6H", ident, flags, 1, 0, 0, 1 if edns else 0)
+        + labels
+        + struct.pack(">2H", rtype, rclass)
+    )
     return message + (b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0) if edns else b""), len(labels) + 4
 
 
@@ -59,11 +65,23 @@ def ask(product, message, tcp, source):
         return s.recv(size, socket.MSG_WAITALL)
 
 
-NAMES = ["internal.smplkit.local", "config.internal.smplkit.local", "secret.internal.smplkit.local",
-         "nosuch.internal.smplkit.local", "x.wild.internal.smplkit.local", "wild.internal.smplkit.local",
-         "alias.internal.smplkit.local", "txt.internal.smplkit.local", "_http._tcp.config.internal.smplkit.local",
-         "_tcp.config.internal.smplkit.local", "a.b.c.d.internal.smplkit.local", "smplkit.local", "local", "nobody.example",
-         "11.1.10.127.in-addr.arpa"]
+NAMES = [
+    "internal.smplkit.local",
+    "config.internal.smplkit.local",
+    "secret.internal.smplkit.local",
+    "nosuch.internal.smplkit.local",
+    "x.wild.internal.smplkit.local",
+    "wild.internal.smplkit.local",
+    "alias.internal.smplkit.local",
+    "txt.internal.smplkit.local",
+    "_http._tcp.config.internal.smplkit.local",
+    "_tcp.config.internal.smplkit.local",
+    "a.b.c.d.internal.smplkit.local",
+    "smplkit.local",
+    "local",
+    "nobody.example",
+    "11.1.10.127.in-addr.arpa",
+]
 TYPES = [1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 39, 43, 46, 47, 48, 64, 65, 99, 251, 252, 255, 257, 65280]
 
 
@@ -77,9 +95,12 @@ def test_every_private_name_gets_the_same_refusal_byte_for_byte(product, tcp, ed
         ident = random.randrange(65536)
         message, question = query(name, rtype, ident=ident, edns=edns)
         reply = ask(product, message, tcp, OUTSIDE)
-        assert reply[:2] == message[:2] and reply[12:12 + question] == message[12:12 + question], (name, rtype)
+        assert reply[:2] == message[:2] and reply[12 : 12 + question] == message[12 : 12 + question], (
+            name,
+            rtype,
+        )
         assert reply[3] & 15 == 5, (name, rtype)
-        seen.add(reply[2:12] + reply[12 + question:])
+        seen.add(reply[2:12] + reply[12 + question :])
     assert len(seen) == 1
 
 
@@ -90,7 +111,7 @@ def test_the_other_opcodes_and_classes_tell_an_outsider_nothing_either(product):
         for name in NAMES:
             message, question = query(name, 6, rclass, flags=opcode << 11, edns=False)
             reply = ask(product, message, False, OUTSIDE)
-            seen.add(reply[2:12] + reply[12 + question:])
+            seen.add(reply[2:12] + reply[12 + question :])
         assert len(seen) == 1, (opcode, rclass, seen)
 
 
@@ -102,13 +123,28 @@ def test_every_internal_path_on_the_public_listener_is_the_same_404(product):
         assert status == 200
         paths = [p for p in json.loads(text)["paths"] if not p.startswith("/api/")]
         assert "/internal/v1/health" in paths
-        paths += ["/", "/docs", "/openapi.json", "/internal", "/internal/v1/nosuch", "/favicon.ico", "/api", "/api/v1", "/API/v1/configs",
-                  "/api/v2/configs", "/x/api/v1/configs", "/metrics", "/docs/swagger-ui.css"]
+        paths += [
+            "/",
+            "/docs",
+            "/openapi.json",
+            "/internal",
+            "/internal/v1/nosuch",
+            "/favicon.ico",
+            "/api",
+            "/api/v1",
+            "/API/v1/configs",
+            "/api/v2/configs",
+            "/x/api/v1/configs",
+            "/metrics",
+            "/docs/swagger-ui.css",
+        ]
         seen = set()
         for path in paths:
             path = path.replace("{id}", "x")
             for method in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"):
-                with socket.create_connection((f"127.20.1.{host}", product.http), timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)) as s:
+                with socket.create_connection(
+                    (f"127.20.1.{host}", product.http), timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+                ) as s:
                     s.sendall(f"{method} {path} HTTP/1.1\r\nHost: {service}.smplkit.com\r\n\r\n".encode())
                     reply = kit.recv_all(s)
                 assert reply.startswith(b"HTTP/1.1 404"), (method, path, reply[:100])
@@ -137,15 +173,21 @@ def test_the_bastion_refuses_shell_and_exec_and_writes_it_down(product):
         kit.wait_until(lambda: "not-offered" in reasons(product, before), "the refusal is audited")
 
 
-@pytest.mark.parametrize("target,reason", [
-    ("flags.internal:{http}", "not-granted"),          # the user has no grant for this service
-    ("config.internal:22", "port-not-granted"),        # another port of a granted host
-    ("127.10.1.12:{http}", "not-granted"),             # the address behind an ungranted name
-    ("127.10.1.11:{http}", "not-granted"),             # the address behind a granted name: names are granted, not addresses
-    ("localhost:{dns}", "not-granted"),                # the bastion's own machine
-    ("127.0.0.1:{dns}", "not-granted"),
-    ("169.254.169.254:80", "not-granted"),             # a cloud's metadata
-])
+@pytest.mark.parametrize(
+    "target,reason",
+    [
+        ("flags.internal:{http}", "not-granted"),  # the user has no grant for this service
+        ("config.internal:22", "port-not-granted"),  # another port of a granted host
+        ("127.10.1.12:{http}", "not-granted"),  # the address behind an ungranted name
+        (
+            "127.10.1.11:{http}",
+            "not-granted",
+        ),  # the address behind a granted name: names are granted, not addresses
+        ("localhost:{dns}", "not-granted"),  # the bastion's own machine
+        ("127.0.0.1:{dns}", "not-granted"),
+        ("169.254.169.254:80", "not-granted"),  # a cloud's metadata
+    ],
+)
 def test_the_bastion_opens_only_what_is_granted_and_tells_smpl_tunnel_why(product, target, reason):
     target = target.format(http=product.http, dns=product.dns)
     before = len(product.audit())
@@ -153,7 +195,10 @@ def test_the_bastion_opens_only_what_is_granted_and_tells_smpl_tunnel_why(produc
     tunnel = product.tunnel(f"{port}:{target}")
     assert tunnel.wait() == 7, tunnel.stderr
     assert target.split(":")[0] in tunnel.stderr
-    kit.wait_until(lambda: "session-end" in [r.get("event") for r in product.audit()[before:]], "the session's end is audited")
+    kit.wait_until(
+        lambda: "session-end" in [r.get("event") for r in product.audit()[before:]],
+        "the session's end is audited",
+    )
     ssh = product.spawn(*product.ssh_args("-W", target))
     assert ssh.wait() != 0
     kit.wait_until(lambda: reason in reasons(product, before), f"{reason} is audited")
@@ -177,7 +222,9 @@ def test_an_unknown_key_and_an_unknown_user_are_refused_alike_and_audited(produc
 def test_remote_forwarding_and_agent_are_refused(product):
     """A remote forward would let a laptop answer for a private address."""
     port = kit.free_port("127.10.0.5")
-    ssh = product.spawn(*product.ssh_args("-N", "-o", "ExitOnForwardFailure=yes", "-R", f"127.10.0.5:{port}:127.0.0.1:1"))
+    ssh = product.spawn(
+        *product.ssh_args("-N", "-o", "ExitOnForwardFailure=yes", "-R", f"127.10.0.5:{port}:127.0.0.1:1")
+    )
     assert ssh.wait() == 255
     assert not kit.port_open("127.10.0.5", port)
 
@@ -189,7 +236,17 @@ def test_terminating_a_session_cuts_its_live_connections(product):
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         s.sendall(b"GET /internal/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert s.recv(12) == b"HTTP/1.1 200"
-        done = kit.run(kit.binary("smpl-bastion"), "terminate", "--user", "dev", "--reason", "lunch", "-c", "bastion.yaml", cwd=product.work)
+        done = kit.run(
+            kit.binary("smpl-bastion"),
+            "terminate",
+            "--user",
+            "dev",
+            "--reason",
+            "lunch",
+            "-c",
+            "bastion.yaml",
+            cwd=product.work,
+        )
         assert done.returncode == 0, done.stderr
         kit.recv_all(s)  # returns: the connection has ended
     assert tunnel.wait() == 9

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""smpl-resolver over real sockets: who is told what, over UDP and TCP. The Resolver here serves the other resolver tests too."""
+"""smpl-resolver over real sockets: who is told what, over UDP and TCP. The Resolver here serves the other
+resolver tests too."""
 
 import socket
 import struct
@@ -56,7 +57,7 @@ def split(reply):
     at = 12
     while reply[at]:
         at += reply[at] + 1
-    return reply[2:12], reply[at + 5:]
+    return reply[2:12], reply[at + 5 :]
 
 
 class Session:
@@ -91,10 +92,20 @@ class Resolver:
     def write_zone(self, name, text):
         (self.work / name).write_text(text)
 
-    def write_config(self, address=None, vpc="[127.10.0.0/16]", world='["0.0.0.0/0", "::/0"]', second_listener=False, more=""):
-        second = f"  - {{address: 127.41.0.2, port: {self.port}, views: [world]}}\n" if second_listener else ""
+    def write_config(
+        self,
+        address=None,
+        vpc="[127.10.0.0/16]",
+        world='["0.0.0.0/0", "::/0"]',
+        second_listener=False,
+        more="",
+    ):
+        second = (
+            f"  - {{address: 127.41.0.2, port: {self.port}, views: [world]}}\n" if second_listener else ""
+        )
         self.config.write_text(
-            f"listeners:\n  - {{address: \"{address or self.server}\", port: {self.port}, views: [vpc, world]}}\n{second}"
+            f'listeners:\n  - {{address: "{address or self.server}", port: {self.port}, views: [vpc, '
+            f"world]}}\n{second}"
             "views:\n"
             f"  - {{name: vpc, clients: {vpc}, zones: [internal.smplkit.local, smplkit.com@vpc]}}\n"
             f"  - {{name: world, clients: {world}, zones: [smplkit.com@world]}}\n"
@@ -102,7 +113,8 @@ class Resolver:
             "  - {name: internal.smplkit.local, file: internal.zone}\n"
             "  - {name: smplkit.com@vpc, file: com.vpc.zone}\n"
             "  - {name: smplkit.com@world, file: com.world.zone}\n"
-            f"control: r.sock\n{more}")
+            f"control: r.sock\n{more}"
+        )
 
     def start(self):
         self.program = self.spawn(kit.binary("smpl-resolver"), "-c", self.config).wait_ready()
@@ -112,7 +124,18 @@ class Resolver:
         return kit.run(kit.binary("smpl-resolver"), *argv)
 
     def dig(self, name, *argv, source=PRIVATE, server=None):
-        done = kit.run(kit.tool("dig"), "-b", source, f"@{server or self.server}", "-p", self.port, name, "+time=5", "+tries=2", *argv)
+        done = kit.run(
+            kit.tool("dig"),
+            "-b",
+            source,
+            f"@{server or self.server}",
+            "-p",
+            self.port,
+            name,
+            "+time=5",
+            "+tries=2",
+            *argv,
+        )
         return done.stdout.strip()
 
     def udp(self, source):
@@ -144,11 +167,25 @@ class Resolver:
         raise AssertionError("no VmRSS")
 
 
-NAMES_INSIDE = ["internal.smplkit.local", "config.internal.smplkit.local", "app.internal.smplkit.local",
-                "_http._tcp.config.internal.smplkit.local", "alias.internal.smplkit.local", "x.wild.internal.smplkit.local",
-                "ns.internal.smplkit.local"]
-NAMES_NOWHERE = ["nope.internal.smplkit.local", "smplkit.local", "local", ".", "example.com", "x.config.internal.smplkit.local",
-                 "11.1.10.127.in-addr.arpa", "version.bind"]
+NAMES_INSIDE = [
+    "internal.smplkit.local",
+    "config.internal.smplkit.local",
+    "app.internal.smplkit.local",
+    "_http._tcp.config.internal.smplkit.local",
+    "alias.internal.smplkit.local",
+    "x.wild.internal.smplkit.local",
+    "ns.internal.smplkit.local",
+]
+NAMES_NOWHERE = [
+    "nope.internal.smplkit.local",
+    "smplkit.local",
+    "local",
+    ".",
+    "example.com",
+    "x.config.internal.smplkit.local",
+    "11.1.10.127.in-addr.arpa",
+    "version.bind",
+]
 
 
 @pytest.fixture
@@ -159,10 +196,16 @@ def resolver(spawn, work):
 @pytest.mark.short
 def test_private_client_gets_addresses_and_ports(resolver):
     assert resolver.dig("config.internal.smplkit.local", "+short") == "127.10.1.11"
-    assert resolver.dig("_http._tcp.config.internal.smplkit.local", "SRV", "+short") == "0 0 8000 config.internal.smplkit.local."
+    assert (
+        resolver.dig("_http._tcp.config.internal.smplkit.local", "SRV", "+short")
+        == "0 0 8000 config.internal.smplkit.local."
+    )
     assert resolver.dig("config.internal.smplkit.local", "+short", "+tcp") == "127.10.1.11"
     assert resolver.dig("x.wild.internal.smplkit.local", "+short") == "127.10.9.9"
-    assert resolver.dig("alias.internal.smplkit.local", "+short").split() == ["config.internal.smplkit.local.", "127.10.1.11"]
+    assert resolver.dig("alias.internal.smplkit.local", "+short").split() == [
+        "config.internal.smplkit.local.",
+        "127.10.1.11",
+    ]
 
 
 @pytest.mark.short
@@ -184,7 +227,8 @@ def test_negative_answers_carry_the_soa(resolver):
 @pytest.mark.short
 @pytest.mark.parametrize("tcp", [False, True])
 def test_refusals_to_outsiders_are_byte_identical(resolver, tcp):
-    """Class: private names through any door. Existing or not, every type, class and opcode, ID and question aside."""
+    """Class: private names through any door. Existing or not, every type, class and opcode, ID and question
+    aside."""
     types = list(range(1, 66)) + [99, 249, 250, 251, 252, 253, 254, 255, 256, 257, 32768, 65280, 65535]
     types.remove(41)
     session = resolver.session(PUBLIC, tcp)
@@ -205,7 +249,11 @@ def test_refusals_to_outsiders_are_byte_identical(resolver, tcp):
 
 def test_refusals_without_edns_are_byte_identical(resolver):
     session = resolver.session(PUBLIC, False)
-    seen = {b"".join(split(session.ask(query(n, t, edns=False)))) for n in NAMES_INSIDE + NAMES_NOWHERE for t in (1, 6, 252, 255)}
+    seen = {
+        b"".join(split(session.ask(query(n, t, edns=False))))
+        for n in NAMES_INSIDE + NAMES_NOWHERE
+        for t in (1, 6, 252, 255)
+    }
     assert seen == {b"\x80\x05\0\x01\0\0\0\0\0\0"}
 
 
@@ -259,7 +307,11 @@ def test_big_answers_are_cut_over_udp_and_whole_over_tcp(resolver):
 
 def test_case_of_the_question_is_kept(resolver):
     reply = resolver.session(PRIVATE, False).ask(query("CoNfIg.InTeRnAl.SmPlKiT.LoCaL", 1))
-    assert name_wire("CoNfIg.InTeRnAl.SmPlKiT.LoCaL") in reply and rcode(reply) == 0 and b"\x7f\x0a\x01\x0b" in reply
+    assert (
+        name_wire("CoNfIg.InTeRnAl.SmPlKiT.LoCaL") in reply
+        and rcode(reply) == 0
+        and b"\x7f\x0a\x01\x0b" in reply
+    )
 
 
 def test_tcp_queries_are_pipelined_and_answered_in_order(resolver):
@@ -312,7 +364,8 @@ def test_idle_tcp_connections_are_ended(resolver):
 
 @pytest.mark.short
 def test_malformed_messages_harm_nobody(resolver):
-    """Pointer loops, 65,535 bytes, cut and empty messages: FORMERR or silence, and the next client is answered."""
+    """Pointer loops, 65,535 bytes, cut and empty messages: FORMERR or silence, and the next client is
+    answered."""
     q = query("config.internal.smplkit.local", 1)
     loop = struct.pack(">HHHHHH", 7, 0, 1, 0, 0, 0) + b"\xc0\x0c\0\x01\0\x01"
     forward = struct.pack(">HHHHHH", 7, 0, 1, 0, 0, 0) + b"\xc0\x12\0\x01\0\x01\xc0\x0c"
@@ -363,7 +416,7 @@ def test_ipv6_clients_have_their_views(spawn, work):
     r.write_config(address="::1", vpc='["::1"]')
     r.start()
     assert r.dig("config.internal.smplkit.local", "+short", source="::1", server="::1") == "127.10.1.11"
-    r.write_config(address="::1", vpc="[\"fc00::/7\"]")
+    r.write_config(address="::1", vpc='["fc00::/7"]')
     r.program.signal(1)
     r.program.wait_line("reloaded")
     assert "REFUSED" in r.dig("config.internal.smplkit.local", source="::1", server="::1")

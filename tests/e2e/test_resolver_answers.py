@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What smpl-resolver answers where a message gets long, leads on or says more than was asked, over real sockets."""
+"""What smpl-resolver answers where a message gets long, leads on or says more than was asked, over real
+sockets."""
 
 import json
 import os
@@ -18,7 +19,9 @@ SOA = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 604800 30\n@ NS ns\nns A 127.41.0
 def make(spawn, work, zones, views, more=""):
     """zones: name to text, or to (text, further keys); views: name to (clients, zones, further keys)."""
     r = Resolver(spawn, work)
-    lines = [f"listeners:\n  - {{address: {r.server}, port: {r.port}, views: [{', '.join(views)}]}}\nviews:\n"]
+    lines = [
+        f"listeners:\n  - {{address: {r.server}, port: {r.port}, views: [{', '.join(views)}]}}\nviews:\n"
+    ]
     for name, (clients, held, keys) in views.items():
         lines.append(f"  - {{name: {name}, clients: [{clients}], zones: [{', '.join(held)}]{keys}}}\n")
     lines.append("zones:\n")
@@ -72,17 +75,28 @@ def test_queries_before_a_bad_one_are_answered(spawn, work):
 
 
 def test_additional_data_is_of_the_clients_view(spawn, work):
-    """A service record says where its target lives, as the asking client sees it, and nothing where it may not."""
+    """A service record says where its target lives, as the asking client sees it, and nothing where it may
+    not."""
     com = SOA + "_http._tcp SRV 0 0 80 app\n@ MX 10 mail.private.test.\n@ HTTPS 1 app alpn=h2\n"
-    r = make(spawn, work,
-             {"com.test@vpc": com + "app A 10.0.0.1\n", "com.test@world": com + "app A 192.0.2.1\n",
-              "private.test": SOA + "mail A 10.0.0.2\n"},
-             {"vpc": ("127.10.0.0/16", ["com.test@vpc", "private.test"], ""), "world": ("0.0.0.0/0", ["com.test@world"], "")})
+    r = make(
+        spawn,
+        work,
+        {
+            "com.test@vpc": com + "app A 10.0.0.1\n",
+            "com.test@world": com + "app A 192.0.2.1\n",
+            "private.test": SOA + "mail A 10.0.0.2\n",
+        },
+        {
+            "vpc": ("127.10.0.0/16", ["com.test@vpc", "private.test"], ""),
+            "world": ("0.0.0.0/0", ["com.test@world"], ""),
+        },
+    )
     r.start()
     for name, kind, target, inside, outside in (
-            ("_http._tcp.com.test", "SRV", "app.com.test.", "10.0.0.1", "192.0.2.1"),
-            ("com.test", "HTTPS", "app.com.test.", "10.0.0.1", "192.0.2.1"),
-            ("com.test", "MX", "mail.private.test.", "10.0.0.2", None)):
+        ("_http._tcp.com.test", "SRV", "app.com.test.", "10.0.0.1", "192.0.2.1"),
+        ("com.test", "HTTPS", "app.com.test.", "10.0.0.1", "192.0.2.1"),
+        ("com.test", "MX", "mail.private.test.", "10.0.0.2", None),
+    ):
         assert f"{target}\t" in r.dig(name, kind) and f"\tA\t{inside}" in r.dig(name, kind)
         out = r.dig(name, kind, source=PUBLIC)
         assert f"\tA\t{outside}" in out if outside else "ADDITIONAL: 1" in out
@@ -90,16 +104,34 @@ def test_additional_data_is_of_the_clients_view(spawn, work):
 
 
 def test_overlay_takes_what_it_lacks_from_its_base(spawn, work):
-    """A private zone over the public one: private names win, the rest is public, and outside nothing of it is seen."""
-    zones = {"com.test@vpc": (SOA + "app A 10.0.0.1\ndb A 10.0.0.2\nshop CNAME www\n", ", on_missing: base, base: com.test@world"),
-             "com.test@world": SOA + "app A 192.0.2.1\napp AAAA 2001:db8::1\nwww A 192.0.2.2\nlogin CNAME app\n@ MX 10 www\n"}
-    r = make(spawn, work, zones, {"vpc": ("127.10.0.0/16", ["com.test@vpc"], ""), "world": ("0.0.0.0/0", ["com.test@world"], "")})
+    """A private zone over the public one: private names win, the rest is public, and outside nothing of it is
+    seen."""
+    zones = {
+        "com.test@vpc": (
+            SOA + "app A 10.0.0.1\ndb A 10.0.0.2\nshop CNAME www\n",
+            ", on_missing: base, base: com.test@world",
+        ),
+        "com.test@world": SOA
+        + "app A 192.0.2.1\napp AAAA 2001:db8::1\nwww A 192.0.2.2\nlogin CNAME app\n@ MX 10 www\n",
+    }
+    r = make(
+        spawn,
+        work,
+        zones,
+        {"vpc": ("127.10.0.0/16", ["com.test@vpc"], ""), "world": ("0.0.0.0/0", ["com.test@world"], "")},
+    )
     done = r.command("check", "-c", r.config)
-    assert done.returncode == 0 and "what it lacks from com.test@world" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "what it lacks from com.test@world" in done.stdout, (
+        done.stdout + done.stderr
+    )
     r.start()
-    for name, inside, outside in (("app", "10.0.0.1", "192.0.2.1"), ("db", "10.0.0.2", ""), ("www", "192.0.2.2", "192.0.2.2"),
-                                  ("login", "app.com.test. 10.0.0.1", "app.com.test. 192.0.2.1"),
-                                  ("shop", "www.com.test. 192.0.2.2", "")):
+    for name, inside, outside in (
+        ("app", "10.0.0.1", "192.0.2.1"),
+        ("db", "10.0.0.2", ""),
+        ("www", "192.0.2.2", "192.0.2.2"),
+        ("login", "app.com.test. 10.0.0.1", "app.com.test. 192.0.2.1"),
+        ("shop", "www.com.test. 192.0.2.2", ""),
+    ):
         assert " ".join(r.dig(f"{name}.com.test", "+short").split()) == inside
         assert " ".join(r.dig(f"{name}.com.test", "+short", source=PUBLIC).split()) == outside
     assert r.dig("app.com.test", "AAAA", "+short") == "", "a private name is private in all its types"
@@ -108,14 +140,24 @@ def test_overlay_takes_what_it_lacks_from_its_base(spawn, work):
     out = r.dig("db.com.test", source=PUBLIC)
     assert "status: NXDOMAIN" in out and "10.0.0" not in out
     explained = r.command("explain", "www.com.test", "--from", PRIVATE, "-c", r.config)
-    assert explained.returncode == 0 and "com.test@world (view vpc)" in explained.stdout, explained.stdout + explained.stderr
+    assert explained.returncode == 0 and "com.test@world (view vpc)" in explained.stdout, (
+        explained.stdout + explained.stderr
+    )
 
 
 def test_overlay_without_its_base_is_refused_with_the_place(spawn, work):
-    r = make(spawn, work, {"com.test@vpc": (SOA, ", on_missing: base, base: com.test@world")},
-             {"vpc": ("127.10.0.0/16", ["com.test@vpc"], "")})
+    r = make(
+        spawn,
+        work,
+        {"com.test@vpc": (SOA, ", on_missing: base, base: com.test@world")},
+        {"vpc": ("127.10.0.0/16", ["com.test@vpc"], "")},
+    )
     done = r.command("check", "-c", r.config)
-    assert done.returncode == 1 and "resolver.yaml:6:" in done.stderr and "no zone 'com.test@world' under zones" in done.stderr
+    assert (
+        done.returncode == 1
+        and "resolver.yaml:6:" in done.stderr
+        and "no zone 'com.test@world' under zones" in done.stderr
+    )
 
 
 def with_cookie(message, cookie):
@@ -157,7 +199,10 @@ def test_cookies_of_one_client_are_those_of_all_workers_and_of_nobody_else(spawn
     r = make(spawn, work, {"z.test": SOA}, {"all": ("0.0.0.0/0", ["z.test"], "")}, more="workers: 4\n")
     r.start()
     for _ in range(5):
-        got = {cookie_of(r.session(PRIVATE, False).ask(with_cookie(query("ns.z.test", 1), b"client01"))) for _ in range(32)}
+        got = {
+            cookie_of(r.session(PRIVATE, False).ask(with_cookie(query("ns.z.test", 1), b"client01")))
+            for _ in range(32)
+        }
         if len(got) == 1:
             break
     assert len(got) == 1, "five times over a second's end?"
@@ -169,7 +214,8 @@ LIMITED = ", public: true, rate_limit: 10"
 
 
 def flood_all(r, source, messages, hold=True):
-    """Sends them all and returns what comes back. The resolver finds them at once, on however slow a machine."""
+    """Sends them all and returns what comes back. The resolver finds them at once, on however slow a
+    machine."""
     replies = []
     with r.udp(source) as s:
         if hold:
@@ -177,7 +223,9 @@ def flood_all(r, source, messages, hold=True):
         for message in messages:
             s.send(message)
         r.program.signal(signal.SIGCONT)
-        r.session(PRIVATE, False).ask(query("ns.private.test", 1))  # its one worker has answered what came before
+        r.session(PRIVATE, False).ask(
+            query("ns.private.test", 1)
+        )  # its one worker has answered what came before
         s.setblocking(False)
         try:
             while True:
@@ -192,8 +240,13 @@ def flood(r, source, message, count, hold=True):
 
 def limited_world(spawn, work):
     zones = {"com.test": SOA + "a A 192.0.2.1\n", "private.test": SOA}
-    r = make(spawn, work, zones, {"vpc": ("127.10.0.0/16", list(zones), ""), "world": ("0.0.0.0/0", ["com.test"], LIMITED)},
-             more="workers: 1\n")
+    r = make(
+        spawn,
+        work,
+        zones,
+        {"vpc": ("127.10.0.0/16", list(zones), ""), "world": ("0.0.0.0/0", ["com.test"], LIMITED)},
+        more="workers: 1\n",
+    )
     return r.start()
 
 
@@ -230,7 +283,9 @@ def test_cookies_exempt_from_the_rate(spawn, work):
 def test_refusals_are_limited_alike_for_every_name(spawn, work):
     """The private zone's names and made-up ones share one count: which ran out tells nothing."""
     r = limited_world(spawn, work)
-    names = ["ns.private.test"] * 100 + [name for name in ("ns.private.test", "nope.private.test", "nowhere.test") for _ in range(20)]
+    names = ["ns.private.test"] * 100 + [
+        name for name in ("ns.private.test", "nope.private.test", "nowhere.test") for _ in range(20)
+    ]
     replies = {}
     for m in flood_all(r, PUBLIC, [query(name, 1, ident=i) for i, name in enumerate(names)]):
         i = struct.unpack(">H", m[:2])[0]
@@ -238,7 +293,9 @@ def test_refusals_are_limited_alike_for_every_name(spawn, work):
     for name in names[100::20]:
         late = replies[name, True]
         assert sum(rcode(m) == 5 for m in late) <= 8 and len(late) >= 10
-        assert {split(m) for m in late if rcode(m) != 5} == {(b"\x82\0\0\x01\0\0\0\0\0\x01", b"\0\0\x29\x04\xd0\0\0\0\0\0\0")}
+        assert {split(m) for m in late if rcode(m) != 5} == {
+            (b"\x82\0\0\x01\0\0\0\0\0\x01", b"\0\0\x29\x04\xd0\0\0\0\0\0\0")
+        }
 
 
 def test_cookies_and_limits_cost_no_system_calls(spawn, work):
@@ -253,8 +310,11 @@ def test_cookies_and_limits_cost_no_system_calls(spawn, work):
     try:
         tracer.wait_line("attached")
         cookie = cookie_of(r.session(PRIVATE, False).ask(with_cookie(query("a.com.test", 1), b"client01")))
-        for message in (query("a.com.test", 1), with_cookie(query("x.private.test", 1), b"client01"),
-                        with_cookie(query("a.com.test", 1), cookie)):
+        for message in (
+            query("a.com.test", 1),
+            with_cookie(query("x.private.test", 1), b"client01"),
+            with_cookie(query("a.com.test", 1), cookie),
+        ):
             flood(r, PUBLIC, message, 50, hold=False)
     finally:
         tracer.signal(signal.SIGINT)
@@ -267,4 +327,10 @@ def test_cookies_and_limits_cost_no_system_calls(spawn, work):
             begun.add(thread)
         if thread in workers & begun and "(" in text and not text.startswith(("<", "---", "+++")):
             calls.add(text.split("(")[0])
-    assert "recvmmsg" in calls and calls <= {"recvmmsg", "sendmmsg", "epoll_wait", "epoll_pwait", "restart_syscall"}, calls
+    assert "recvmmsg" in calls and calls <= {
+        "recvmmsg",
+        "sendmmsg",
+        "epoll_wait",
+        "epoll_pwait",
+        "restart_syscall",
+    }, calls

@@ -11,8 +11,17 @@ import pytest
 import kit
 from test_resolver import PRIVATE, PUBLIC, Resolver
 
-NAMES = ["app.smplkit.com", "metrics.smplkit.com", "nope.smplkit.com", "config.internal.smplkit.local", "alias.internal.smplkit.local",
-         "x.y.wild.internal.smplkit.local", "wild.internal.smplkit.local", "big.internal.smplkit.local", "elsewhere.test"]
+NAMES = [
+    "app.smplkit.com",
+    "metrics.smplkit.com",
+    "nope.smplkit.com",
+    "config.internal.smplkit.local",
+    "alias.internal.smplkit.local",
+    "x.y.wild.internal.smplkit.local",
+    "wild.internal.smplkit.local",
+    "big.internal.smplkit.local",
+    "elsewhere.test",
+]
 
 
 @pytest.fixture
@@ -44,27 +53,46 @@ def test_explain_ends_in_the_answer_that_dig_gets(resolver):
 def test_explain_tells_the_view_at_each_hop_and_what_to_change(resolver):
     done = resolver.command("explain", "metrics.smplkit.com", "--from", PRIVATE, "--socket", resolver.socket)
     assert done.returncode == 0
-    for part in (f"dns listener {resolver.server}:{resolver.port}", "127.10.0.0/16", "smplkit.com@vpc (view vpc)",
-                 "internal.smplkit.local (view vpc)", "NOERROR, authoritative"):
+    for part in (
+        f"dns listener {resolver.server}:{resolver.port}",
+        "127.10.0.0/16",
+        "smplkit.com@vpc (view vpc)",
+        "internal.smplkit.local (view vpc)",
+        "NOERROR, authoritative",
+    ):
         assert part in done.stdout
-    done = resolver.command("explain", "config.internal.smplkit.local", "--from", PUBLIC, "-c", resolver.config)
-    assert "REFUSED" in done.stdout and "view 'vpc' has zone 'internal.smplkit.local' for this name" in done.stdout
+    done = resolver.command(
+        "explain", "config.internal.smplkit.local", "--from", PUBLIC, "-c", resolver.config
+    )
+    assert (
+        "REFUSED" in done.stdout
+        and "view 'vpc' has zone 'internal.smplkit.local' for this name" in done.stdout
+    )
     said = explain(resolver, "big.internal.smplkit.local", "--from", PRIVATE)
     assert said["answer"]["truncated_over_udp"] is True and len(said["answer"]["answer"]) == 200
 
 
 @pytest.mark.short
 def test_explain_takes_its_words_apart_with_clear_errors(resolver):
-    for argv, status, text in ((["explain"], 2, "a name is needed"), (["explain", "a"], 2, "--from ADDR"),
-                               (["explain", "a", "A", "b", "--from", "::1"], 2, "too much: 'b'"),
-                               (["status", "--from", "::1"], 2, "go with explain"),
-                               (["zones", "--expect", "x"], 2, "goes with matrix"),
-                               (["explain", "a", "--from", "::1", "--socket", "s", "-c", "x"], 2, "exclude each other"),
-                               (["explain", "a", "WHAT", "--from", "::1", "-c", resolver.config], 1, "expected a record type"),
-                               (["explain", "a", "--from", "::1", "--listener", "1.2.3.4:53", "--socket", resolver.socket], 1,
-                                "no dns listener 1.2.3.4:53; there is")):
+    for argv, status, text in (
+        (["explain"], 2, "a name is needed"),
+        (["explain", "a"], 2, "--from ADDR"),
+        (["explain", "a", "A", "b", "--from", "::1"], 2, "too much: 'b'"),
+        (["status", "--from", "::1"], 2, "go with explain"),
+        (["zones", "--expect", "x"], 2, "goes with matrix"),
+        (["explain", "a", "--from", "::1", "--socket", "s", "-c", "x"], 2, "exclude each other"),
+        (["explain", "a", "WHAT", "--from", "::1", "-c", resolver.config], 1, "expected a record type"),
+        (
+            ["explain", "a", "--from", "::1", "--listener", "1.2.3.4:53", "--socket", resolver.socket],
+            1,
+            "no dns listener 1.2.3.4:53; there is",
+        ),
+    ):
         done = resolver.command(*argv)
-        assert done.returncode == status and text in done.stderr and done.stderr.count("\n") == 1, (argv, done.stderr)
+        assert done.returncode == status and text in done.stderr and done.stderr.count("\n") == 1, (
+            argv,
+            done.stderr,
+        )
 
 
 @pytest.mark.short
@@ -94,7 +122,9 @@ def test_matrix_is_coloured_on_a_terminal_only(resolver):
     assert "\033" not in plain and plain.startswith("NAME ")
     outer, inner = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
-    process = subprocess.Popen([kit.binary("smpl-resolver"), "matrix", "-c", str(resolver.config)], stdout=inner, env=env)
+    process = subprocess.Popen(
+        [kit.binary("smpl-resolver"), "matrix", "-c", str(resolver.config)], stdout=inner, env=env
+    )
     os.close(inner)
     shown = b""
     try:
@@ -118,8 +148,12 @@ def test_explaining_and_tables_count_as_no_queries(resolver):
 @pytest.mark.short
 def test_zone_that_takes_what_it_lacks_from_another_is_told_so(resolver):
     text = resolver.config.read_text()
-    resolver.config.write_text(text.replace("file: com.vpc.zone}", "file: com.vpc.zone, on_missing: base, base: smplkit.com@world}"))
-    resolver.write_zone("com.world.zone", (resolver.work / "com.world.zone").read_text() + "only A 127.20.1.77\n")
+    resolver.config.write_text(
+        text.replace("file: com.vpc.zone}", "file: com.vpc.zone, on_missing: base, base: smplkit.com@world}")
+    )
+    resolver.write_zone(
+        "com.world.zone", (resolver.work / "com.world.zone").read_text() + "only A 127.20.1.77\n"
+    )
     assert resolver.command("reload", "--socket", resolver.socket).returncode == 0
     said = explain(resolver, "only.smplkit.com", "--from", PRIVATE)
     assert said["view"] == "vpc" and said["steps"][0]["zone"] == "smplkit.com@world"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How smpl-resolver lives under a service manager: told when it is ready, reloading, stopping, alive; files that change; ends."""
+"""How smpl-resolver lives under a service manager: told when it is ready, reloading, stopping, alive; files
+that change; ends."""
 
 import json
 import os
@@ -33,7 +34,9 @@ class Manager:
 
 
 def start(resolver, **env):
-    resolver.program = resolver.spawn(kit.binary("smpl-resolver"), "-c", resolver.config, env=env).wait_ready()
+    resolver.program = resolver.spawn(
+        kit.binary("smpl-resolver"), "-c", resolver.config, env=env
+    ).wait_ready()
     return resolver
 
 
@@ -118,9 +121,13 @@ def test_written_and_replaced_files_are_taken_by_themselves(spawn, work):
     (work / "other").mkdir()
     (work / "other" / "i.zone").write_text(INTERNAL_ZONE + "three A 127.10.5.3\n")
     r.config.write_text(r.config.read_text().replace("internal.zone", "other/i.zone"))
-    kit.wait_until(lambda: r.dig("three.internal.smplkit.local", "+short") == "127.10.5.3", "the new configuration")
+    kit.wait_until(
+        lambda: r.dig("three.internal.smplkit.local", "+short") == "127.10.5.3", "the new configuration"
+    )
     (work / "other" / "i.zone").write_text(INTERNAL_ZONE + "four A 127.10.5.4\n")
-    kit.wait_until(lambda: r.dig("four.internal.smplkit.local", "+short") == "127.10.5.4", "the zone in the other folder")
+    kit.wait_until(
+        lambda: r.dig("four.internal.smplkit.local", "+short") == "127.10.5.4", "the zone in the other folder"
+    )
 
 
 def test_included_files_are_watched_and_a_mend_may_be_in_a_new_one(spawn, work):
@@ -142,7 +149,8 @@ def test_included_files_are_watched_and_a_mend_may_be_in_a_new_one(spawn, work):
 
 
 def test_folder_swapped_by_a_link_is_noticed(spawn, work):
-    """As Kubernetes does it: resolver.zone -> ..data/resolver.zone, ..data -> a folder, replaced by rename."""
+    """As Kubernetes does it: resolver.zone -> ..data/resolver.zone, ..data -> a folder, replaced by
+    rename."""
     r = Resolver(spawn, work)
     for version in ("v1", "v2"):
         (work / version).mkdir()
@@ -223,7 +231,10 @@ def test_stop_answers_what_was_asked_over_tcp(spawn, work):
     framed = struct.pack(">H", len(q)) + q
     idle, asked, half = r.tcp(PRIVATE), r.tcp(PRIVATE), r.tcp(PRIVATE)
     half.sendall(framed[:10])
-    kit.wait_until(lambda: json.loads(r.command("status", "--json", "-c", r.config).stdout)["tcp_connections"] == 3, "connections")
+    kit.wait_until(
+        lambda: json.loads(r.command("status", "--json", "-c", r.config).stdout)["tcp_connections"] == 3,
+        "connections",
+    )
     r.program.signal(signal.SIGSTOP)  # so that the questions and the signal arrive together
     asked.sendall(framed * 100)
     r.program.signal(signal.SIGTERM)
@@ -232,8 +243,8 @@ def test_stop_answers_what_was_asked_over_tcp(spawn, work):
     count = 0
     while data:
         (size,) = struct.unpack(">H", data[:2])
-        assert rcode(data[2:2 + size]) == 0
-        data = data[2 + size:]
+        assert rcode(data[2 : 2 + size]) == 0
+        data = data[2 + size :]
         count += 1
     assert count == 100
     assert kit.recv_all(idle) == b""
@@ -251,7 +262,10 @@ def test_stop_waits_for_unfinished_queries_no_longer_than_its_limit(spawn, work)
         r = Resolver(spawn, work).start()
         half = r.tcp(PRIVATE)
         half.sendall(b"\0\x30ab")
-        kit.wait_until(lambda: json.loads(r.command("status", "--json", "-c", r.config).stdout)["tcp_connections"] == 1, "it")
+        kit.wait_until(
+            lambda: json.loads(r.command("status", "--json", "-c", r.config).stdout)["tcp_connections"] == 1,
+            "it",
+        )
         begun = time.monotonic()
         r.program.signal(signal.SIGTERM)
         r.program.wait_line("stopping")
@@ -259,7 +273,9 @@ def test_stop_waits_for_unfinished_queries_no_longer_than_its_limit(spawn, work)
             r.program.signal(signal.SIGTERM)
         assert r.program.wait() == 0
         assert second_signal or time.monotonic() - begun > 2.5
-        assert ("1 tcp connections with unfinished queries are cut off" in r.program.stderr) is not second_signal
+        assert (
+            "1 tcp connections with unfinished queries are cut off" in r.program.stderr
+        ) is not second_signal
 
 
 @pytest.mark.short

@@ -48,7 +48,9 @@ def test_metrics_count_what_was_asked(spawn, work):
     assert value(again, 'smpl_resolver_reloads_total{result="ok"}') == 1
     assert value(again, 'smpl_resolver_queries_total{view="vpc",transport="udp"}') == 1
     for line in text.splitlines():  # every line is of the format, every series is described
-        assert re.fullmatch(r'# (HELP|TYPE) .+|smpl_resolver_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+', line), line
+        assert re.fullmatch(
+            r'# (HELP|TYPE) .+|smpl_resolver_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+', line
+        ), line
 
 
 @pytest.mark.short
@@ -58,16 +60,30 @@ def test_a_page_whose_name_points_here_reads_no_metrics(spawn, work):
     at = "%s:%d" % r.metrics
     r.write_config(more="metrics: {address: '%s', hosts: [metrics.internal.example]}\n" % at)
     r.start()
+
     def ask(*hosts, version="1.1"):
         with socket.create_connection(r.metrics) as s:
-            s.sendall(("GET /metrics HTTP/%s\r\n%s\r\n" % (version, "".join(f"Host: {h}\r\n" for h in hosts))).encode())
+            s.sendall(
+                (
+                    "GET /metrics HTTP/%s\r\n%s\r\n" % (version, "".join(f"Host: {h}\r\n" for h in hosts))
+                ).encode()
+            )
             return kit.recv_all(s).decode()
+
     for host in (at, r.metrics[0], "localhost", "metrics.internal.example", "METRICS.internal.example:80"):
         assert ask(host).startswith("HTTP/1.1 200 ") and "smpl_resolver_zones 3" in ask(host), host
-    for host in ("rebound.attacker.example:%d" % r.metrics[1], "127.0.0.1", "localhost:1", "internal.example"):
+    for host in (
+        "rebound.attacker.example:%d" % r.metrics[1],
+        "127.0.0.1",
+        "localhost:1",
+        "internal.example",
+    ):
         answer = ask(host)
         assert answer.startswith("HTTP/1.1 421 ") and "smpl_resolver" not in answer, host
-        assert f"Host must be {at}, localhost or a name of the configuration: metrics: {{address: ..., hosts: [NAME]}}" in answer
+        assert (
+            f"Host must be {at}, localhost or a name of the configuration: metrics: {{address: ..., hosts: "
+            f"[NAME]}}" in answer
+        )
     for hosts in ((), (at, at), (at, "rebound.attacker.example")):
         assert ask(*hosts).startswith("HTTP/1.1 400 "), hosts
 

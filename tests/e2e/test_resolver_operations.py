@@ -44,25 +44,48 @@ def test_check_says_what_each_view_sees(spawn, work):
     assert "warning" not in done.stdout, "both views on one listener are fine on loopback"
     r.write_config(address="192.0.2.1")
     done = control(r, "check")
-    assert done.returncode == 0 and "warning" in done.stdout and "private view 'vpc' and public view 'world'" in done.stdout
+    assert (
+        done.returncode == 0
+        and "warning" in done.stdout
+        and "private view 'vpc' and public view 'world'" in done.stdout
+    )
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("change, place, expected", [
-    (("internal.zone", INTERNAL_ZONE + "x A 300.1.1.1\n"), "internal.zone:12: ", "expected an IPv4 address"),
-    (("internal.zone", INTERNAL_ZONE + "x TXT \"open\n"), "internal.zone:12: ", "closing quote"),
-    (("internal.zone", INTERNAL_ZONE + "x A ( 127.0.0.1\n"), "internal.zone:12: ", "'(' is never closed"),
-    (("internal.zone", INTERNAL_ZONE + "config CNAME app\n"), "internal.zone:12: ", "expected a CNAME to stand alone"),
-    (("internal.zone", INTERNAL_ZONE + "@ SOA a b 1 2 3 4 5\n"), "internal.zone:12: ", "a second one"),
-    (("internal.zone", INTERNAL_ZONE + "x.example.org. A 127.0.0.1\n"), "internal.zone:12: ", "outside the zone"),
-    (("internal.zone", INTERNAL_ZONE + "app A 127.10.1.10\n"), "internal.zone:12: ", "the same record twice"),
-    (("internal.zone", "$TTL 60\n@ NS ns\nns A 127.0.0.1\n"), "internal.zone: ", "no SOA record"),
-    (("internal.zone", "$TTL 99999999999\n"), "internal.zone:1: ", "expected a TTL from 0 to 2147483647"),
-    (("internal.zone", None), "internal.zone", "No such file"),
-    (("resolver.yaml", "listener: []\n"), "resolver.yaml:1:1: ", "listener"),
-    (("resolver.yaml", "listeners: [\n"), "resolver.yaml:", ""),
-    (("resolver.yaml", None), "resolver.yaml", "No such file"),
-])
+@pytest.mark.parametrize(
+    "change, place, expected",
+    [
+        (
+            ("internal.zone", INTERNAL_ZONE + "x A 300.1.1.1\n"),
+            "internal.zone:12: ",
+            "expected an IPv4 address",
+        ),
+        (("internal.zone", INTERNAL_ZONE + 'x TXT "open\n'), "internal.zone:12: ", "closing quote"),
+        (("internal.zone", INTERNAL_ZONE + "x A ( 127.0.0.1\n"), "internal.zone:12: ", "'(' is never closed"),
+        (
+            ("internal.zone", INTERNAL_ZONE + "config CNAME app\n"),
+            "internal.zone:12: ",
+            "expected a CNAME to stand alone",
+        ),
+        (("internal.zone", INTERNAL_ZONE + "@ SOA a b 1 2 3 4 5\n"), "internal.zone:12: ", "a second one"),
+        (
+            ("internal.zone", INTERNAL_ZONE + "x.example.org. A 127.0.0.1\n"),
+            "internal.zone:12: ",
+            "outside the zone",
+        ),
+        (
+            ("internal.zone", INTERNAL_ZONE + "app A 127.10.1.10\n"),
+            "internal.zone:12: ",
+            "the same record twice",
+        ),
+        (("internal.zone", "$TTL 60\n@ NS ns\nns A 127.0.0.1\n"), "internal.zone: ", "no SOA record"),
+        (("internal.zone", "$TTL 99999999999\n"), "internal.zone:1: ", "expected a TTL from 0 to 2147483647"),
+        (("internal.zone", None), "internal.zone", "No such file"),
+        (("resolver.yaml", "listener: []\n"), "resolver.yaml:1:1: ", "listener"),
+        (("resolver.yaml", "listeners: [\n"), "resolver.yaml:", ""),
+        (("resolver.yaml", None), "resolver.yaml", "No such file"),
+    ],
+)
 def test_bad_input_is_one_line_with_place_and_expectation(spawn, work, change, place, expected):
     r = Resolver(spawn, work)
     name, text = change
@@ -85,8 +108,12 @@ def test_check_refuses_a_control_socket_that_cannot_be(spawn, work):
     r = Resolver(spawn, work)
     text = r.config.read_text()
     (work / "plain").write_text("")
-    for path, expected in (("/nonexist/x.sock", "folder '/nonexist': No such file"), ("plain/x.sock", "is not a folder"),
-                           ("plain", "exists and is not a socket"), ("x" * 108, "at most 107 bytes")):
+    for path, expected in (
+        ("/nonexist/x.sock", "folder '/nonexist': No such file"),
+        ("plain/x.sock", "is not a folder"),
+        ("plain", "exists and is not a socket"),
+        ("x" * 108, "at most 107 bytes"),
+    ):
         r.config.write_text(text.replace("r.sock", path))
         done = control(r, "check")
         assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
@@ -106,7 +133,15 @@ def test_stop_during_a_reload_is_told_to_who_waits(resolver):
 
 @pytest.mark.short
 def test_usage_errors_are_one_line_and_status_2(work):
-    for argv in ([], ["-x"], ["-c"], ["serve", "-c", "x"], ["check"], ["status", "extra", "words"], ["--nope"]):
+    for argv in (
+        [],
+        ["-x"],
+        ["-c"],
+        ["serve", "-c", "x"],
+        ["check"],
+        ["status", "extra", "words"],
+        ["--nope"],
+    ):
         done = kit.run(kit.binary("smpl-resolver"), *argv, cwd=work)
         assert done.returncode == 2, argv
         assert done.stderr.startswith("smpl-resolver: ") and done.stderr.count("\n") == 1
@@ -166,10 +201,18 @@ def test_bad_reload_is_named_and_changes_nothing(resolver):
     line = reload_by_signal(resolver, "error: reload")
     assert "internal.zone:13: expected an IPv4 address, got 'nonsense'; the old data stays in force" in line
     done = control(resolver, "reload")
-    assert done.returncode == 1 and "internal.zone:13: expected an IPv4 address" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 1
+        and "internal.zone:13: expected an IPv4 address" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     assert resolver.dig("config.internal.smplkit.local", "+short") == "127.10.1.11"
     status = json.loads(control(resolver, "status", "--json").stdout)
-    assert status["failed_reloads"] == 2 and status["reloads"] == 0 and "internal.zone:13" in status["last_error"]
+    assert (
+        status["failed_reloads"] == 2
+        and status["reloads"] == 0
+        and "internal.zone:13" in status["last_error"]
+    )
     resolver.write_zone("internal.zone", INTERNAL_ZONE)
     assert control(resolver, "reload").returncode == 0
     status = json.loads(control(resolver, "status", "--json").stdout)
@@ -178,8 +221,11 @@ def test_bad_reload_is_named_and_changes_nothing(resolver):
 
 def test_reload_that_would_need_a_restart_says_so(resolver):
     text = resolver.config.read_text()
-    for change in (text.replace(f"port: {resolver.port}", f"port: {kit.free_port(resolver.server)}"), text + "workers: 1\n",
-                   text.replace("r.sock", "other.sock")):
+    for change in (
+        text.replace(f"port: {resolver.port}", f"port: {kit.free_port(resolver.server)}"),
+        text + "workers: 1\n",
+        text.replace("r.sock", "other.sock"),
+    ):
         resolver.config.write_text(change)
         done = resolver.command("reload", "--socket", resolver.socket)
         assert done.returncode == 1 and "needs a restart; the old data stays in force" in done.stderr
@@ -195,8 +241,8 @@ def test_reload_moves_a_network_to_another_view(resolver):
 
 
 def reload_under_load(resolver, rounds, zone):
-    """The record of `config` moves back and forth with each reload; every answer is one of the two, none is missing: a
-    lost datagram would be waited for in vain. Returns how many were asked."""
+    """The record of `config` moves back and forth with each reload; every answer is one of the two, none is
+    missing: a lost datagram would be waited for in vain. Returns how many were asked."""
     stop = threading.Event()
     seen, errors, asked = set(), [], []
 
@@ -209,7 +255,7 @@ def reload_under_load(resolver, rounds, zone):
                 i += 1
                 reply = session.ask(query("config.internal.smplkit.local", 1, ident=i % 65536))
                 assert reply[:2] == struct.pack(">H", i % 65536) and rcode(reply) == 0
-                seen.add(reply[12 + 35 + 10:][:6])
+                seen.add(reply[12 + 35 + 10 :][:6])
         except Exception as e:  # noqa: BLE001 - reported by the test's thread
             errors.append(e)
         asked.append(i)
@@ -281,7 +327,10 @@ def test_status_zones_and_stats(resolver):
     assert "smplkit.com@world" in control(resolver, "zones").stdout
     status = json.loads(control(resolver, "status", "--json").stdout)
     assert status["pid"] == resolver.program.pid and status["data"]["zones"] == 3
-    assert f"dns listener   {resolver.server}:{resolver.port}, views vpc, world" in control(resolver, "status").stdout
+    assert (
+        f"dns listener   {resolver.server}:{resolver.port}, views vpc, world"
+        in control(resolver, "status").stdout
+    )
     assert resolver.command("status", "--socket", resolver.socket).returncode == 0
 
 
@@ -319,7 +368,9 @@ def test_kill_9_and_restart_serves_again(spawn, work):
 def test_idle_connections_give_way_when_descriptors_run_out(spawn, work):
     r = Resolver(spawn, work)
     r.write_config(more="workers: 1\n")
-    r.program = spawn(kit.tool("prlimit"), "--nofile=200:200", kit.binary("smpl-resolver"), "-c", r.config).wait_ready()
+    r.program = spawn(
+        kit.tool("prlimit"), "--nofile=200:200", kit.binary("smpl-resolver"), "-c", r.config
+    ).wait_ready()
     held = []
     try:
         for i in range(300):
@@ -340,7 +391,8 @@ def test_idle_connections_give_way_when_descriptors_run_out(spawn, work):
 
 
 def test_unfinished_queries_of_one_network_close_nobody_else(spawn, work):
-    """One /24 fills the 64 MiB of both workers to the last byte; neighbours whose queries come in two segments are answered."""
+    """One /24 fills the 64 MiB of both workers to the last byte; neighbours whose queries come in two
+    segments are answered."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -413,7 +465,8 @@ def test_example_configuration_runs(work):
 
 
 def test_hot_path_makes_no_other_system_calls(resolver):
-    """Under load a worker only waits and moves batches: counted by strace, allocations seen as brk or mmap."""
+    """Under load a worker only waits and moves batches: counted by strace, allocations seen as brk or
+    mmap."""
     strace = shutil.which("strace")
     if strace is None or os.geteuid() != 0:
         pytest.skip("needs strace and root: the program may not be traced by its own user")

@@ -23,7 +23,7 @@ def read_name(msg, at):
             after = after or at + 2
             at = (msg[at] & 0x3F) << 8 | msg[at + 1]
             continue
-        labels.append(msg[at + 1:at + 1 + msg[at]].decode("latin-1").lower())
+        labels.append(msg[at + 1 : at + 1 + msg[at]].decode("latin-1").lower())
         at += 1 + msg[at]
     return ".".join(labels) + ".", after or at + 1
 
@@ -32,12 +32,12 @@ def read_data(msg, kind, at, size):
     if kind in (NS, CNAME, DNAME):
         return read_name(msg, at)[0]
     if kind == MX:
-        return struct.unpack(">H", msg[at:at + 2])[0], read_name(msg, at + 2)[0]
+        return struct.unpack(">H", msg[at : at + 2])[0], read_name(msg, at + 2)[0]
     if kind == SOA:
         mname, at2 = read_name(msg, at)
         rname, at2 = read_name(msg, at2)
-        return mname, rname, msg[at2:at2 + 20].hex()
-    return msg[at:at + size].hex()
+        return mname, rname, msg[at2 : at2 + 20].hex()
+    return msg[at : at + size].hex()
 
 
 def meaning(msg):
@@ -51,7 +51,7 @@ def meaning(msg):
         records = set()
         for _ in range(count):
             owner, at = read_name(msg, at)
-            kind, klass, ttl, size = struct.unpack(">HHIH", msg[at:at + 10])
+            kind, klass, ttl, size = struct.unpack(">HHIH", msg[at : at + 10])
             at += 10
             if kind != 41:
                 records.add((owner, kind, ttl, read_data(msg, kind, at, size)))
@@ -89,19 +89,38 @@ def random_zone(rng):
 
 
 def zone_text(zone):
-    lines = [f"$ORIGIN {ORIGIN}.", "$TTL 60", "@ SOA ns hostmaster 1 3600 600 604800 30", "@ NS ns", "ns A 127.0.0.1"]
+    lines = [
+        f"$ORIGIN {ORIGIN}.",
+        "$TTL 60",
+        "@ SOA ns hostmaster 1 3600 600 604800 30",
+        "@ NS ns",
+        "ns A 127.0.0.1",
+    ]
     for name, data in zone.items():
         for kind, target in data.items():
-            lines.append({A: f"{name} A 127.1.0.{len(name)}", TXT: f"{name} TXT \"{len(name)}\"", MX: f"{name} MX 5 {target}",
-                          CNAME: f"{name} CNAME {target}", NS: f"{name} NS ns.elsewhere.net.",
-                          DNAME: f"{name} DNAME {target}"}[kind])
+            lines.append(
+                {
+                    A: f"{name} A 127.1.0.{len(name)}",
+                    TXT: f'{name} TXT "{len(name)}"',
+                    MX: f"{name} MX 5 {target}",
+                    CNAME: f"{name} CNAME {target}",
+                    NS: f"{name} NS ns.elsewhere.net.",
+                    DNAME: f"{name} DNAME {target}",
+                }[kind]
+            )
     return "\n".join(lines) + "\n"
 
 
 def questions(rng, zone):
     names = {ORIGIN, f"ns.{ORIGIN}", f"nope.{ORIGIN}"}
     for name in zone:
-        for variant in (name, name.replace("*", "q"), "q." + name, "q.b." + name, name.partition(".")[2] or name):
+        for variant in (
+            name,
+            name.replace("*", "q"),
+            "q." + name,
+            "q.b." + name,
+            name.partition(".")[2] or name,
+        ):
             names.add(f"{variant}.{ORIGIN}")
     for _ in range(40):
         names.add(f"{random_names(rng, 4)}.{ORIGIN}")
@@ -110,20 +129,24 @@ def questions(rng, zone):
 
 def start_nsd(spawn, work, port, zone):
     (work / "nsd.conf").write_text(
-        f"server:\n  server-count: 1\n  ip-address: 127.41.0.3@{port}\n  username: \"\"\n  zonesdir: \"{work}\"\n"
-        f"  pidfile: \"{work}/nsd.pid\"\n  xfrdfile: \"{work}/xfrd\"\n  xfrdir: \"{work}\"\n  zonelistfile: \"{work}/list\"\n"
-        "  database: \"\"\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n  minimal-responses: yes\n  round-robin: no\n"
+        f'server:\n  server-count: 1\n  ip-address: 127.41.0.3@{port}\n  username: ""\n  zonesdir: "{work}"\n'
+        f'  pidfile: "{work}/nsd.pid"\n  xfrdfile: "{work}/xfrd"\n  xfrdir: "{work}"\n'
+        f'  zonelistfile: "{work}/list"\n'
+        '  database: ""\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n  minimal-responses: yes\n'
+        "  round-robin: no\n"
         "remote-control:\n  control-enable: no\n"
-        f"zone:\n  name: {ORIGIN}\n  zonefile: \"{zone}\"\n")
+        f'zone:\n  name: {ORIGIN}\n  zonefile: "{zone}"\n'
+    )
     return spawn(kit.tool("nsd"), "-d", "-c", work / "nsd.conf")
 
 
 def start_knot(spawn, work, port, zone):
     (work / "knot.conf").write_text(
-        f"server:\n  rundir: \"{work}\"\n  listen: 127.41.0.4@{port}\n  udp-workers: 1\n  tcp-workers: 1\n"
-        f"  background-workers: 1\ndatabase:\n  storage: \"{work}\"\n"
-        f"zone:\n  - domain: {ORIGIN}\n    file: \"{zone}\"\n    journal-content: none\n    zonefile-sync: -1\n"
-        "    zonefile-load: whole\n    semantic-checks: off\n")
+        f'server:\n  rundir: "{work}"\n  listen: 127.41.0.4@{port}\n  udp-workers: 1\n  tcp-workers: 1\n'
+        f'  background-workers: 1\ndatabase:\n  storage: "{work}"\n'
+        f'zone:\n  - domain: {ORIGIN}\n    file: "{zone}"\n    journal-content: none\n    zonefile-sync: -1\n'
+        "    zonefile-load: whole\n    semantic-checks: off\n"
+    )
     return spawn(kit.tool("knotd"), "-c", work / "knot.conf")
 
 
@@ -158,7 +181,9 @@ def agree(ours, peers):
     return any(ours[:5] == p[:5] for p in peers)
 
 
-@pytest.mark.parametrize("seed", [pytest.param(i, marks=[] if i < 3 else pytest.mark.full) for i in range(ROUNDS)])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(i, marks=[] if i < 3 else pytest.mark.full) for i in range(ROUNDS)]
+)
 def test_random_zones_are_answered_as_nsd_and_knot_do(spawn, work, seed):
     if not (shutil.which("nsd", path="/usr/sbin") and shutil.which("knotd", path="/usr/sbin")):
         pytest.skip("nsd and knot are not installed")
@@ -169,8 +194,10 @@ def test_random_zones_are_answered_as_nsd_and_knot_do(spawn, work, seed):
     r = Resolver(spawn, work, free_on=("127.41.0.1", "127.41.0.3", "127.41.0.4"))
     r.config.write_text(
         f"listeners:\n  - {{address: 127.41.0.1, port: {r.port}, views: [v]}}\nviews:\n"
-        f"  - {{name: v, clients: [127.0.0.0/8], zones: [{ORIGIN}]}}\nzones:\n  - {{name: {ORIGIN}, file: example.zone}}\n"
-        "control: r.sock\n")
+        f"  - {{name: v, clients: [127.0.0.0/8], zones: [{ORIGIN}]}}\nzones:\n"
+        f"  - {{name: {ORIGIN}, file: example.zone}}\n"
+        "control: r.sock\n"
+    )
     r.start()
     sessions = [r.session(PRIVATE, False)]
     for start, address in ((start_nsd, "127.41.0.3"), (start_knot, "127.41.0.4")):
@@ -188,4 +215,5 @@ def test_random_zones_are_answered_as_nsd_and_knot_do(spawn, work, seed):
         if not agree(ours, peers):
             differences.append((name, kind, ours, *peers))
     assert not differences, f"{len(differences)} of {len(asked)}; zone:\n{path.read_text()}\n" + "\n".join(
-        f"{d[0]} {d[1]}\n  ours {d[2]}\n  nsd  {d[3]}\n  knot {d[4]}" for d in differences[:5])
+        f"{d[0]} {d[1]}\n  ours {d[2]}\n  nsd  {d[3]}\n  knot {d[4]}" for d in differences[:5]
+    )

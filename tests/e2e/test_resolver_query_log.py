@@ -31,12 +31,18 @@ def test_each_answer_is_a_line(spawn, work):
     r.dig("nope.internal.smplkit.local", "SRV", "+tcp")
     r.dig("config.internal.smplkit.local", source=PUBLIC)
     kit.wait_until(lambda: len(lines(r)) == 3, "three lines")
-    seen = [(x["listener"], x["client"], x["transport"], x["view"], x["name"], x["type"], x["rcode"]) for x in lines(r)]
+    seen = [
+        (x["listener"], x["client"], x["transport"], x["view"], x["name"], x["type"], x["rcode"])
+        for x in lines(r)
+    ]
     at = f"{r.server}:{r.port}"
-    assert sorted(seen) == sorted([
-        (at, PRIVATE, "udp", "vpc", "config.internal.smplkit.local.", "A", "NOERROR"),
-        (at, PRIVATE, "tcp", "vpc", "nope.internal.smplkit.local.", "SRV", "NXDOMAIN"),
-        (at, PUBLIC, "udp", "world", "config.internal.smplkit.local.", "A", "REFUSED")])
+    assert sorted(seen) == sorted(
+        [
+            (at, PRIVATE, "udp", "vpc", "config.internal.smplkit.local.", "A", "NOERROR"),
+            (at, PRIVATE, "tcp", "vpc", "nope.internal.smplkit.local.", "SRV", "NXDOMAIN"),
+            (at, PUBLIC, "udp", "world", "config.internal.smplkit.local.", "A", "REFUSED"),
+        ]
+    )
     assert status(r)["query_log"] == {"written": 3, "dropped": 0}
     assert "query log      3 lines written, 0 dropped" in r.command("status", "--socket", r.socket).stdout
     assert r.command("reload", "--socket", r.socket).returncode == 0
@@ -68,12 +74,19 @@ def test_a_sample_is_every_nth(spawn, work):
 @pytest.mark.short
 def test_bad_query_logs_are_refused_with_their_place(spawn, work):
     r = with_log(spawn, work)
-    for bad, text in (("{file: /nonexistent/x}", "No such file"), ("{file: /dev/null}", "is not a regular file"), ("{sample: 2}", "file"),
-                      ("{file: q, sample: 0}", "sample"), ("{file: q, sample: 1000001}", "sample")):
+    for bad, text in (
+        ("{file: /nonexistent/x}", "No such file"),
+        ("{file: /dev/null}", "is not a regular file"),
+        ("{sample: 2}", "file"),
+        ("{file: q, sample: 0}", "sample"),
+        ("{file: q, sample: 1000001}", "sample"),
+    ):
         r.write_config(more=f"query_log: {bad}\n")
         for argv in ([], ["check"]):
             done = r.command(*argv, "-c", r.config)
-            assert done.returncode == 1 and "resolver.yaml:11:" in done.stderr and text in done.stderr, done.stderr
+            assert (
+                done.returncode == 1 and "resolver.yaml:11:" in done.stderr and text in done.stderr
+            ), done.stderr
     r.write_config(more="query_log: {file: q}\n")
     r.start()
     r.write_config(more="query_log: {file: q, sample: 2}\n")

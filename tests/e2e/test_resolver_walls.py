@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between a serving smpl-resolver and the system, and that it serves, reloads and watches behind it."""
+"""What stands between a serving smpl-resolver and the system, and that it serves, reloads and watches behind
+it."""
 
 import json
 import os
@@ -19,7 +20,9 @@ def task_fields(pid):
     """/proc's status of every thread."""
     tasks = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        tasks.append(dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line))
+        tasks.append(
+            dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        )
     return tasks
 
 
@@ -51,14 +54,21 @@ def test_a_reload_that_names_a_file_in_another_folder_says_that_it_needs_a_resta
     (work / "elsewhere" / "more.zone").write_text((work / "internal.zone").read_text())
     r.write_config()
     r.config.write_text(r.config.read_text().replace("file: internal.zone", "file: elsewhere/more.zone"))
-    assert r.command("reload", "--socket", r.socket).returncode == 0, "a folder below one of the start's is fine"
+    assert (
+        r.command("reload", "--socket", r.socket).returncode == 0
+    ), "a folder below one of the start's is fine"
     outside = Path(f"/tmp/{work.name}-outside")
     outside.mkdir()
     try:
         (outside / "more.zone").write_text((work / "internal.zone").read_text())
-        r.config.write_text(r.config.read_text().replace("file: elsewhere/more.zone", f"file: {outside}/more.zone"))
+        r.config.write_text(
+            r.config.read_text().replace("file: elsewhere/more.zone", f"file: {outside}/more.zone")
+        )
         done = r.command("reload", "--socket", r.socket)
-        assert done.returncode == 1 and f"{outside}/more.zone: lies outside the folders that were named at the start" in done.stderr
+        assert (
+            done.returncode == 1
+            and f"{outside}/more.zone: lies outside the folders that were named at the start" in done.stderr
+        )
         assert "that needs a restart; the old data stays in force" in done.stderr
         assert r.dig("config.internal.smplkit.local", "+short", source=PRIVATE) == "127.10.1.11"
         r.program.stop()
@@ -71,7 +81,10 @@ def test_a_reload_that_names_a_file_in_another_folder_says_that_it_needs_a_resta
 
 def everything_works(r):
     """A reload asked for, one noticed, with records that ldns reads; TCP; an end with status 0."""
-    text = INTERNAL_ZONE + 'mixed TXT "a" "b"\nmixed CAA 0 issue "ca.example"\nmixed NAPTR 1 2 "u" "x" "!a!b!" .\n'
+    text = (
+        INTERNAL_ZONE
+        + 'mixed TXT "a" "b"\nmixed CAA 0 issue "ca.example"\nmixed NAPTR 1 2 "u" "x" "!a!b!" .\n'
+    )
     r.write_zone("internal.zone", text + "one A 127.10.5.1\n")
     kit.wait_until(lambda: r.dig("one.internal.smplkit.local", "+short") == "127.10.5.1", "the noticed zone")
     r.write_zone("internal.zone", text + "two A 127.10.5.2\n$GENERATE 0-20000 g$ A 127.10.5.3\n")
@@ -104,7 +117,9 @@ def test_root_becomes_the_named_user_for_good(spawn, work):
     r.config.write_text(r.config.read_text().replace("r.sock", "run/r.sock"))
     r.start()
     for task in task_fields(r.program.pid):
-        assert set(task["Uid"].split()) == {str(nobody.pw_uid)} and set(task["Gid"].split()) == {str(nobody.pw_gid)}
+        assert set(task["Uid"].split()) == {str(nobody.pw_uid)} and set(task["Gid"].split()) == {
+            str(nobody.pw_gid)
+        }
         assert int(task["CapEff"], 16) == 0 and int(task["CapPrm"], 16) == 0
         assert set(task["Groups"].split()) <= {str(nobody.pw_gid)}
     assert status(r)["walls"][0] == "user nobody"
@@ -121,7 +136,10 @@ def test_user_that_cannot_read_a_zone_is_refused_at_start(spawn, work):
     for name in ("internal.zone", "resolver.yaml"):
         (work / name).chmod(0o600)
         done = r.command("-c", r.config)
-        assert done.returncode == 1 and f"user 'nobody' cannot read {work / name}: reloads would fail" in done.stderr
+        assert (
+            done.returncode == 1
+            and f"user 'nobody' cannot read {work / name}: reloads would fail" in done.stderr
+        )
         assert done.stderr.strip().count("\n") == 0 or "loaded" in done.stderr
         (work / name).chmod(0o644)
     r.start()
@@ -137,7 +155,10 @@ def test_unknown_user_is_named_by_check_and_start(spawn, work):
     r.write_config(more="user: nobody-knows\n")
     for argv in (["check"], []):
         done = r.command(*argv, "-c", r.config)
-        assert done.returncode == 1 and "resolver.yaml:11:7: user: there is no user 'nobody-knows'" in done.stderr
+        assert (
+            done.returncode == 1
+            and "resolver.yaml:11:7: user: there is no user 'nobody-knows'" in done.stderr
+        )
 
 
 @root_only
@@ -149,7 +170,15 @@ def test_only_root_becomes_somebody_else(spawn, work):
     assert done.returncode == 1 and "user: only root can become 'daemon'" in done.stderr
     assert not r.socket.exists()
     r.write_config(more="user: nobody\n")
-    program = spawn(kit.tool("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", kit.binary("smpl-resolver"), "-c", r.config)
+    program = spawn(
+        kit.tool("setpriv"),
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        kit.binary("smpl-resolver"),
+        "-c",
+        r.config,
+    )
     program.wait_ready()
     assert r.dig("config.internal.smplkit.local", "+short", source=PRIVATE) == "127.10.1.11"
 

@@ -8,7 +8,11 @@ import pytest
 import kit
 
 PAGE = (kit.ROOT / "SECURITY.md").read_text()
-SOURCES = [p for folder in ("app", "bastion", "common", "resolver", "tunnel") for p in (kit.ROOT / folder).rglob("*.[ch]")]
+SOURCES = [
+    p
+    for folder in ("app", "bastion", "common", "resolver", "tunnel")
+    for p in (kit.ROOT / folder).rglob("*.[ch]")
+]
 TESTS = [p for ending in ("*.py", "*.c") for p in (kit.ROOT / "tests").rglob(ending)]
 
 
@@ -46,4 +50,6 @@ def test_each_limit_that_the_page_gives_a_number_has_it():
         value = re.search(r"\b" + name + r"\b\s*=\s*([\d<+\s]+)", text).group(1)
         want = int(number.replace(",", "")) << {"": 0, " KiB": 10, " MiB": 20}[unit]
         shift = [int(n) for n in value.split("<<")]
-        assert (shift[0] << shift[1] if len(shift) == 2 else shift[0]) == want, f"{name} is {value}, not {number}{unit}"
+        assert (
+            shift[0] << shift[1] if len(shift) == 2 else shift[0]
+        ) == want, f"{name} is {value}, not {number}{unit}"

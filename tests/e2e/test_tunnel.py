@@ -14,7 +14,19 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, digest_then_answer, echo, rss_kb, sshd, transfers  # noqa: F401 (sshd is a fixture)
+from tunnel_kit import (
+    ADDRESS,
+    EMPTY_ENV,
+    TARGET,
+    Server,
+    Sshd,
+    Terminal,
+    digest_then_answer,
+    echo,
+    rss_kb,
+    sshd,
+    transfers,
+)  # noqa: F401 (sshd is a fixture)
 
 
 @pytest.fixture
@@ -22,7 +34,9 @@ def tunnel(spawn, sshd):
     """tunnel(target port) -> (program, local port), once it is ready."""
 
     def start(port, *more):
-        program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), *more, f"0:{TARGET}:{port}", env=EMPTY_ENV)
+        program = spawn(
+            kit.binary("smpl-tunnel"), *sshd.arguments(), *more, f"0:{TARGET}:{port}", env=EMPTY_ENV
+        )
         line = program.wait_line(r"^http://", stream="out")
         return program, int(re.search(r"localhost:(\d+)", line)[1])
 
@@ -138,8 +152,9 @@ def test_a_target_that_resets_ends_its_connection_and_no_other(tunnel):
 
     server = Server(rude)
     _, port = tunnel(server.port)
-    with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as polite, \
-            socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+    with socket.create_connection(
+        ("127.0.0.1", port), timeout=kit.PATIENCE
+    ) as polite, socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
         polite.sendall(b"y")
         s.sendall(b"x" + bytes(1000))
         assert kit.recv_all(s) == b""
@@ -160,15 +175,24 @@ def test_a_thousand_short_connections_leave_nothing_behind(tunnel):
 
 def test_too_few_descriptors_let_connections_wait_and_not_the_processor_run(sshd, spawn):
     server = Server(echo)
-    program = spawn(kit.tool("prlimit"), "--nofile=40:40", kit.binary("smpl-tunnel"), *sshd.arguments(),
-                    f"0:{TARGET}:{server.port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.tool("prlimit"),
+        "--nofile=40:40",
+        kit.binary("smpl-tunnel"),
+        *sshd.arguments(),
+        f"0:{TARGET}:{server.port}",
+        env=EMPTY_ENV,
+    )
     port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
     held = [socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) for _ in range(50)]
     held[0].sendall(b"first")
     assert held[0].recv(5) == b"first"
 
     def ticks():
-        return sum(int(x) for x in pathlib.Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+        return sum(
+            int(x)
+            for x in pathlib.Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        )
 
     before = ticks()
     time.sleep(1)
@@ -198,8 +222,15 @@ def test_ctrl_c_ends_at_once_with_status_0_and_frees_the_port(tunnel):
 
 def test_ctrl_c_ends_at_once_while_the_bastion_does_not_answer(spawn, work, sshd):
     with socket.create_server((ADDRESS, 0)) as deaf:
-        program = spawn(kit.binary("smpl-tunnel"), "-v", *sshd.arguments(), "--bastion",
-                        f"x@{ADDRESS}:{deaf.getsockname()[1]}", f"0:{TARGET}:1", env=EMPTY_ENV)
+        program = spawn(
+            kit.binary("smpl-tunnel"),
+            "-v",
+            *sshd.arguments(),
+            "--bastion",
+            f"x@{ADDRESS}:{deaf.getsockname()[1]}",
+            f"0:{TARGET}:1",
+            env=EMPTY_ENV,
+        )
         program.wait_line("connected to")
         program.signal(signal.SIGINT)
         assert program.wait() == 0
@@ -239,37 +270,40 @@ def test_an_idle_tunnel_to_a_living_server_stays(tunnel):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("arguments, words", [
-    ([], "what to forward is missing"),
-    (["8080"], "'8080' is not a forward: its target is missing, as in 8080:config.internal"),
-    (["config.internal"], "its local port is missing, as in 8080:config.internal"),
-    (["config"], "neither a forward"),
-    (["8080:x", "dev@h:2222"], "--bastion dev@h:2222"),
-    (["8080:http://x"], "a name, not a URL"),
-    (["8080:x", "8080:y"], "another forward has port 8080"),
-    (["8080:x", "[::1]:8080:y"], "another forward has port 8080"),
-    (["-p", "22", "8080:x"], "--bastion HOST:PORT"),
-    (["-L", "8080:x:80", "h"], "no option before it"),
-    (["-i"], "option -i needs a value"),
-    (["--bastion"], "option --bastion needs a value"),
-    (["--json=yes", "8080:x"], "option --json takes no value"),
-    (["8080:config.internal"], "no bastion is known"),
-    (["0.0.0.0:8080:config.internal"], "not a loopback address"),
-    (["--bastion", "h:0", "8080:x"], "not a port"),
-    (["-D", "x"], "'x' is not a port"),
-    (["-W", "x"], "--stdio TARGET"),
-    (["up"], "which set"),
-    (["why"], "one target"),
-    (["ls", "x"], "no words behind it"),
-    (["ls", "--", "true"], "forwards nothing"),
-    (["8080:x", "--"], "the command to run is missing"),
-    (["up", "x"], "there is no"),
-    (["--open=docs", "8080:x"], "a path begins with '/'"),
-    (["--stdio", "x", "8080:x"], "'8080:x' is too much"),
-    (["/tmp/x"], "neither a forward"),
-    (["--nonsense"], "option --nonsense is unknown"),
-    (["-z"], "option -z is unknown"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "what to forward is missing"),
+        (["8080"], "'8080' is not a forward: its target is missing, as in 8080:config.internal"),
+        (["config.internal"], "its local port is missing, as in 8080:config.internal"),
+        (["config"], "neither a forward"),
+        (["8080:x", "dev@h:2222"], "--bastion dev@h:2222"),
+        (["8080:http://x"], "a name, not a URL"),
+        (["8080:x", "8080:y"], "another forward has port 8080"),
+        (["8080:x", "[::1]:8080:y"], "another forward has port 8080"),
+        (["-p", "22", "8080:x"], "--bastion HOST:PORT"),
+        (["-L", "8080:x:80", "h"], "no option before it"),
+        (["-i"], "option -i needs a value"),
+        (["--bastion"], "option --bastion needs a value"),
+        (["--json=yes", "8080:x"], "option --json takes no value"),
+        (["8080:config.internal"], "no bastion is known"),
+        (["0.0.0.0:8080:config.internal"], "not a loopback address"),
+        (["--bastion", "h:0", "8080:x"], "not a port"),
+        (["-D", "x"], "'x' is not a port"),
+        (["-W", "x"], "--stdio TARGET"),
+        (["up"], "which set"),
+        (["why"], "one target"),
+        (["ls", "x"], "no words behind it"),
+        (["ls", "--", "true"], "forwards nothing"),
+        (["8080:x", "--"], "the command to run is missing"),
+        (["up", "x"], "there is no"),
+        (["--open=docs", "8080:x"], "a path begins with '/'"),
+        (["--stdio", "x", "8080:x"], "'8080:x' is too much"),
+        (["/tmp/x"], "neither a forward"),
+        (["--nonsense"], "option --nonsense is unknown"),
+        (["-z"], "option -z is unknown"),
+    ],
+)
 def test_status_2_usage(arguments, words):
     done = tunnel_end(*arguments)
     assert done.returncode == 2
@@ -284,7 +318,9 @@ def test_the_source_of_a_bad_setting_is_named():
     assert done.returncode == 1
     assert "$SMPL_TUNNEL_CONFIG names /nonexistent/tunnel.yaml: No such file" in done.stderr
     done = tunnel_end("8080:x")
-    assert done.returncode == 2 and "/nonexistent/smplkit/tunnel.yaml" in done.stderr  # where it was looked for
+    assert (
+        done.returncode == 2 and "/nonexistent/smplkit/tunnel.yaml" in done.stderr
+    )  # where it was looked for
 
 
 @pytest.mark.short
@@ -295,8 +331,15 @@ def test_json_tells_of_a_bad_command_line_too():
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("option, words", [("-h", "Usage: smpl-tunnel"), ("--help", "Exit status"),
-                                           ("-V", "smpl-tunnel "), ("--version", "smpl-tunnel ")])
+@pytest.mark.parametrize(
+    "option, words",
+    [
+        ("-h", "Usage: smpl-tunnel"),
+        ("--help", "Exit status"),
+        ("-V", "smpl-tunnel "),
+        ("--version", "smpl-tunnel "),
+    ],
+)
 def test_help_and_version(option, words):
     done = tunnel_end(option)
     assert done.returncode == 0 and words in done.stdout and done.stderr == ""
@@ -331,14 +374,19 @@ def test_status_4_not_an_ssh_server(sshd):
     assert "it says: HTTP/1.0 400 no" in done.stderr
 
 
-@pytest.mark.parametrize("said, words", [
-    (b"smplkit bastion: too many connections, try again later\r\n",
-     "it says: smplkit bastion: too many connections, try again later\n"),
-    (b"one\r\ntwo\n", "it says: one / two\n"),
-    (b"a\x1b[2J\xe2\x80\xae\r\n", "it says: a\\x1b[2J\\xe2\\x80\\xae\n"),
-    (b"x" * 100 + b"\r\n" + b"y\r\n" * 2000, "x / y / y"),  # bounded
-    (b"", "closes the connection without a word\n"),
-])
+@pytest.mark.parametrize(
+    "said, words",
+    [
+        (
+            b"smplkit bastion: too many connections, try again later\r\n",
+            "it says: smplkit bastion: too many connections, try again later\n",
+        ),
+        (b"one\r\ntwo\n", "it says: one / two\n"),
+        (b"a\x1b[2J\xe2\x80\xae\r\n", "it says: a\\x1b[2J\\xe2\\x80\\xae\n"),
+        (b"x" * 100 + b"\r\n" + b"y\r\n" * 2000, "x / y / y"),  # bounded
+        (b"", "closes the connection without a word\n"),
+    ],
+)
 def test_status_4_what_a_server_says_that_turns_everybody_away_is_shown(sshd, said, words):
     def turn_away(connection):
         connection.sendall(said)
@@ -353,6 +401,7 @@ def test_status_4_what_a_server_says_that_turns_everybody_away_is_shown(sshd, sa
 
 def test_a_server_may_speak_before_its_version(sshd, spawn):
     """RFC 4253, section 4.2: such lines are passed over when a version follows."""
+
     def relay(connection):
         connection.sendall(b"welcome\r\nto this server\r\n")
         with socket.create_connection((ADDRESS, sshd.port)) as far:
@@ -366,8 +415,14 @@ def test_a_server_may_speak_before_its_version(sshd, spawn):
 
     server, target = Server(relay), Server(echo)
     sshd.known_hosts.write_text(f"[{TARGET}]:{server.port} {sshd.host_line}\n")
-    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "--bastion", f"{sshd.arguments()[1].split('@')[0]}@{TARGET}:{server.port}",
-                    f"0:{TARGET}:{target.port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"),
+        *sshd.arguments(),
+        "--bastion",
+        f"{sshd.arguments()[1].split('@')[0]}@{TARGET}:{server.port}",
+        f"0:{TARGET}:{target.port}",
+        env=EMPTY_ENV,
+    )
     program.wait_line(r"^http://", stream="out")
     assert "welcome" not in program.stderr
 
@@ -457,8 +512,13 @@ def test_ctrl_c_at_a_prompt_ends_at_once(sshd):
 
 def test_without_a_terminal_a_locked_key_says_what_to_do(sshd):
     assert kit.run("ssh-keygen", "-q", "-p", "-N", "secret words", "-f", sshd.identity).returncode == 0
-    done = kit.run(kit.binary("smpl-tunnel"), *sshd.arguments(), f"0:{TARGET}:80", env={**os.environ, **EMPTY_ENV},
-                   start_new_session=True)
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *sshd.arguments(),
+        f"0:{TARGET}:80",
+        env={**os.environ, **EMPTY_ENV},
+        start_new_session=True,
+    )
     assert done.returncode == 6 and "ssh-add" in done.stderr
 
 
@@ -470,13 +530,22 @@ def test_status_6_wrong_key(sshd, work):
 
 
 def test_status_6_a_public_key_is_told_from_the_private_one(sshd):
-    done = tunnel_end(*sshd.arguments()[:2], "-i", f"{sshd.identity}.pub", "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80")
+    done = tunnel_end(
+        *sshd.arguments()[:2],
+        "-i",
+        f"{sshd.identity}.pub",
+        "--known-hosts",
+        sshd.known_hosts,
+        f"0:{TARGET}:80",
+    )
     assert done.returncode == 6 and "chmod" not in done.stderr
     assert f"{sshd.identity}.pub is a public key; give the private one, {sshd.identity}\n" in done.stderr
 
 
 def test_status_6_no_key_at_all_says_where_it_looked(sshd, work):
-    done = tunnel_end(*sshd.arguments()[:2], "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80", env={"HOME": str(work)})
+    done = tunnel_end(
+        *sshd.arguments()[:2], "--known-hosts", sshd.known_hosts, f"0:{TARGET}:80", env={"HOME": str(work)}
+    )
     assert done.returncode == 6
     assert f"{work}/.ssh/id_ed25519" in done.stderr and "ssh-keygen" in done.stderr
 
@@ -507,7 +576,9 @@ def test_an_agent_that_hangs_is_passed_over(sshd, spawn, work):
         deaf.listen()
         env = dict(EMPTY_ENV, SSH_AUTH_SOCK=str(work / "agent"), HOME=str(work))
         arguments = [a for a in sshd.arguments() if a not in ("-i", sshd.identity)]
-        done = kit.run(kit.binary("smpl-tunnel"), "-v", *arguments, f"0:{TARGET}:80", env=dict(os.environ, **env))
+        done = kit.run(
+            kit.binary("smpl-tunnel"), "-v", *arguments, f"0:{TARGET}:80", env=dict(os.environ, **env)
+        )
     assert done.returncode == 6 and "does not answer" in done.stderr
 
 
@@ -547,17 +618,25 @@ def test_a_target_that_goes_away_later_resets_connections_and_is_said(tunnel):
 def test_configuration_file_gives_bastion_key_and_known_hosts(sshd, spawn, work):
     user = sshd.arguments()[1].split("@")[0]
     config = work / "tunnel.yaml"
-    config.write_text(f"bastion: {ADDRESS}:{sshd.port}\nuser: {user}\nidentity: [sshd/id]\nknown_hosts: sshd/known_hosts\n")
-    program = spawn(kit.binary("smpl-tunnel"), f"0:{TARGET}:{Server(echo).port}",
-                    env=dict(EMPTY_ENV, SMPL_TUNNEL_CONFIG=str(config)))
+    config.write_text(
+        f"bastion: {ADDRESS}:{sshd.port}\nuser: {user}\nidentity: [sshd/id]\nknown_hosts: sshd/known_hosts\n"
+    )
+    program = spawn(
+        kit.binary("smpl-tunnel"),
+        f"0:{TARGET}:{Server(echo).port}",
+        env=dict(EMPTY_ENV, SMPL_TUNNEL_CONFIG=str(config)),
+    )
     program.wait_line("^http://", stream="out")
 
 
-@pytest.mark.parametrize("text, words", [
-    ("bastion: h\nidentty: x\n", ":2:1: unknown key 'identty'"),
-    ("bastion: h:99999\n", ":1:10: bastion 'h:99999': '99999' is not a port"),
-    ("bastion: [h\n", "tunnel.yaml:"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("bastion: h\nidentty: x\n", ":2:1: unknown key 'identty'"),
+        ("bastion: h:99999\n", ":1:10: bastion 'h:99999': '99999' is not a port"),
+        ("bastion: [h\n", "tunnel.yaml:"),
+    ],
+)
 def test_a_bad_configuration_file_is_named_with_its_line(work, text, words):
     config = work / "tunnel.yaml"
     config.write_text(text)
@@ -568,7 +647,9 @@ def test_a_bad_configuration_file_is_named_with_its_line(work, text, words):
 
 def test_json_prints_events_one_a_line(sshd, spawn):
     server = Server(echo)
-    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "--json", f"0:{TARGET}:{server.port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"), *sshd.arguments(), "--json", f"0:{TARGET}:{server.port}", env=EMPTY_ENV
+    )
     ready = json.loads(program.wait_line("ready", stream="out"))
     assert ready["event"] == "ready" and ready["target"] == TARGET and ready["target_port"] == server.port
     assert ready["url"] == f"http://localhost:{ready['port']}"
@@ -580,7 +661,9 @@ def test_json_prints_events_one_a_line(sshd, spawn):
 def test_quiet_prints_nothing(sshd, spawn):
     server = Server(echo)
     port = kit.free_port("127.0.0.1", "::1")
-    program = spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), "-q", f"{port}:{TARGET}:{server.port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"), *sshd.arguments(), "-q", f"{port}:{TARGET}:{server.port}", env=EMPTY_ENV
+    )
 
     def answers():
         try:

@@ -34,7 +34,9 @@ def test_name_and_port_are_learnt_and_the_ready_line_has_the_url(place):
     program = place.tunnel("0:config.internal")
     port = local_port(program)
     assert program.out[0].startswith(
-        f"http://localhost:{port} -> config.internal.smplkit.local:{place.http} by way of dev@127.0.0.1:{place.ssh}")
+        f"http://localhost:{port} -> config.internal.smplkit.local:{place.http} by way of "
+        f"dev@127.0.0.1:{place.ssh}"
+    )
     for address in ("127.0.0.1", "::1"):
         with socket.create_connection((address, port), timeout=kit.PATIENCE) as s:
             s.sendall(b"hello")
@@ -42,13 +44,20 @@ def test_name_and_port_are_learnt_and_the_ready_line_has_the_url(place):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("forward, status, words", [
-    ("0:flags.internal", 7, "flags.internal: no grant covers this target"),
-    ("0:config.internal:22", 7, "config.internal:22: the grant covers this name, not this port"),
-    ("0:127.10.1.11:80", 7, "127.10.1.11:80: no grant covers this target"),
-    ("0:127.10.1.11", 8, r"127.10.1.11: the name has no SRV record that says its port: say it, as in \d+:127.10.1.11:PORT"),
-    ("0:app.internal", 8, "the target refused the connection"),
-])
+@pytest.mark.parametrize(
+    "forward, status, words",
+    [
+        ("0:flags.internal", 7, "flags.internal: no grant covers this target"),
+        ("0:config.internal:22", 7, "config.internal:22: the grant covers this name, not this port"),
+        ("0:127.10.1.11:80", 7, "127.10.1.11:80: no grant covers this target"),
+        (
+            "0:127.10.1.11",
+            8,
+            r"127.10.1.11: the name has no SRV record that says its port: say it, as in \d+:127.10.1.11:PORT",
+        ),
+        ("0:app.internal", 8, "the target refused the connection"),
+    ],
+)
 def test_a_target_that_is_refused_says_why(place, forward, status, words):
     program = place.tunnel(forward)
     assert program.wait() == status
@@ -56,7 +65,8 @@ def test_a_target_that_is_refused_says_why(place, forward, status, words):
 
 
 def test_a_dead_target_is_called_dead_every_time(place):
-    """The name is learnt while the target is tried: the bastion is asked about the channel, and not about a name."""
+    """The name is learnt while the target is tried: the bastion is asked about the channel, and not about a
+    name."""
     for _ in range(20):
         program = place.tunnel(f"0:app.internal:{place.http}")
         assert program.wait() == 8 and "the target refused the connection" in program.stderr, program.stderr
@@ -64,7 +74,9 @@ def test_a_dead_target_is_called_dead_every_time(place):
 
 def test_several_forwards_at_once(place):
     other = Server(lambda c: c.sendall(b"account service"), "127.10.1.10", place.http)
-    program = place.tunnel("0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}")
+    program = place.tunnel(
+        "0:config.internal", "127.0.0.3:0:app.internal", f"[::1]:0:config.internal:{place.http}"
+    )
     ports = [local_port(program, i) for i in range(3)]
     with socket.create_connection(("127.0.0.3", ports[1]), timeout=kit.PATIENCE) as s:
         assert kit.recv_all(s) == b"account service"
@@ -91,9 +103,10 @@ def test_64_parallel_transfers_keep_their_bytes_and_the_audit_counts_them(place)
 
 
 def ended(ssh):
-    """By SIGTERM, more than one if need be: OpenSSH 9.2 looks whether one has come and then polls, without blocking signals
-    between the two (strace shows no rt_sigprocmask), so one that arrives there while channels are being closed waits for
-    the next event."""
+    """By SIGTERM, more than one if need be: OpenSSH 9.2 looks whether one has come and then polls, without
+    blocking signals between the two (strace shows no rt_sigprocmask), so one that arrives there while
+    channels are being closed waits for the next event."""
+
     def again():
         ssh.terminate()
         try:
@@ -106,8 +119,11 @@ def ended(ssh):
 
 def test_stock_ssh_carries_64_parallel_transfers(place):
     port = kit.free_port("127.0.0.1")
-    process = subprocess.Popen([str(a) for a in place.ssh_args("-N", "-L", f"{port}:config.internal:{place.http}")],
-                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(a) for a in place.ssh_args("-N", "-L", f"{port}:config.internal:{place.http}")],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         kit.wait_until(lambda: kit.port_open("127.0.0.1", port), "ssh listens")
         assert transfers(port, 64) == []
@@ -116,8 +132,12 @@ def test_stock_ssh_carries_64_parallel_transfers(place):
 
 
 def test_stock_ssh_asks_smpl_control(place):
-    done = subprocess.run([str(a) for a in place.ssh_args("-s")] + ["smpl-control"], capture_output=True, timeout=kit.PATIENCE,
-                          input=b'{"cmd":"whoami","id":7}\n{"cmd":"resolve","target":"config.internal"}\n')
+    done = subprocess.run(
+        [str(a) for a in place.ssh_args("-s")] + ["smpl-control"],
+        capture_output=True,
+        timeout=kit.PATIENCE,
+        input=b'{"cmd":"whoami","id":7}\n{"cmd":"resolve","target":"config.internal"}\n',
+    )
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert any(a.get("user") == "dev" and a["id"] == 7 for a in answers)
@@ -177,7 +197,9 @@ def test_connections_above_the_rate_are_refused_in_words_and_the_tunnel_goes_on(
 def test_a_login_that_is_refused_by_a_limit_is_told_at_once_in_the_bastions_words(place):
     place.programs["bastion"].stop()
     config = place.work / "bastion.yaml"
-    config.write_text(config.read_text() + "limits: {connection_rate: {connections: 1, burst: 2}, sessions_per_user: 1}\n")
+    config.write_text(
+        config.read_text() + "limits: {connection_rate: {connections: 1, burst: 2}, sessions_per_user: 1}\n"
+    )
     place.start("bastion")
     first = place.tunnel("0:config.internal")
     local_port(first)
@@ -185,7 +207,10 @@ def test_a_login_that_is_refused_by_a_limit_is_told_at_once_in_the_bastions_word
     place.programs["bastion"].wait_line("login of dev refused")
     second.wait(15)  # not when the patience with a silent server is over: SESSION_STEP_MS are 20 s
     assert second.process.returncode == 6
-    assert re.search("is not let in at 127.0.0.1: the user (has reached the limit of sessions|opens more connections)", second.stderr), second.stderr
+    assert re.search(
+        "is not let in at 127.0.0.1: the user (has reached the limit of sessions|opens more connections)",
+        second.stderr,
+    ), second.stderr
 
 
 def answers(port):
@@ -327,7 +352,9 @@ def test_a_new_connection_a_request_hundreds_of_times(place):
             s.sendall(b"hi")
             assert s.recv(2) == b"hi"
     worker = kit.children(place.programs["bastion"].pid)[-1]
-    kit.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= 5, "the worker gives all descriptors back")
+    kit.wait_until(
+        lambda: len(os.listdir(f"/proc/{worker}/fd")) <= 5, "the worker gives all descriptors back"
+    )
 
 
 def test_thirty_at_once_are_served_while_one_of_them_stalls(place):
@@ -378,12 +405,15 @@ def test_thousands_of_short_connections_are_all_served(place):
         t.join()
     print(f"{len(served) / (time.monotonic() - start):.0f} connections/s")
     assert len(served) == 10_000
-    kit.wait_until(lambda: sum(r["event"] == "channel-end" for r in audit(place)) >= 10_000, "each has its end on record")
+    kit.wait_until(
+        lambda: sum(r["event"] == "channel-end" for r in audit(place)) >= 10_000, "each has its end on record"
+    )
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_a_security_key_signs_through_the_agent(place, token, kind):
-    """A software one behind an agent of ours: libssh passes its flags and counter on, and the bastion checks the touch."""
+    """A software one behind an agent of ours: libssh passes its flags and counter on, and the bastion checks
+    the touch."""
     agent = token(kind)
     (place.work / "dev.pub").write_text(agent.key.line + "\n")
     bastion(place, "reload")
@@ -435,7 +465,10 @@ def test_a_bastion_that_is_full_is_heard(place):
         local_port(place.tunnel("0:config.internal"))
     program = place.tunnel("0:config.internal")
     assert program.wait() == 4
-    assert "it says: smplkit bastion: too many connections, try again later" in program.stderr and len(program.err) == 1
+    assert (
+        "it says: smplkit bastion: too many connections, try again later" in program.stderr
+        and len(program.err) == 1
+    )
 
 
 def test_the_example_configuration_is_read(place, spawn):

@@ -23,9 +23,19 @@ def browser(work):
     def start(proxy):
         options = Options()
         options.binary_location = kit.tool("chromium")
-        for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                     "--disable-background-networking", "--disable-component-update", "--window-size=1200,1000",
-                     f"--user-data-dir={work}/chromium", f"--proxy-server={proxy}"):
+        for flag in (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--window-size=1200,1000",
+            f"--user-data-dir={work}/chromium",
+            f"--proxy-server={proxy}",
+        ):
             options.add_argument(flag)
         driver = webdriver.Chrome(service=Service(kit.tool("chromedriver")), options=options)
         driver.set_page_load_timeout(kit.PATIENCE)
@@ -50,6 +60,7 @@ def test_a_browser_opens_services_by_name_through_the_proxy(work, spawn, browser
     driver.save_screenshot(str(SHOTS / "tunnel-socks-docs.png"))
     # What is not granted: an error page, and the reason on the tunnel's side.
     from selenium.common.exceptions import WebDriverException
+
     with pytest.raises(WebDriverException, match="ERR_SOCKS_CONNECTION_FAILED|ERR_PROXY_CONNECTION_FAILED"):
         driver.get(f"http://flags.internal.smplkit.local:{product.http}/docs")
     program.wait_line("flags.internal.smplkit.local:.*: no grant covers this target")

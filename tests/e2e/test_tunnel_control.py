@@ -14,9 +14,19 @@ from tunnel_kit import local_port, place  # noqa: F401 (place is a fixture)
 
 
 def ask(place, *arguments, **env):
-    return kit.run(kit.binary("smpl-tunnel"), *arguments,
-                   env={**os.environ, "SMPL_TUNNEL_CONFIG": str(place.work / "tunnel.yaml"), "HOME": str(place.work),
-                        "XDG_CACHE_HOME": str(place.work / "cache"), "SMPL_BASTION": "", "SSH_AUTH_SOCK": "", **env})
+    return kit.run(
+        kit.binary("smpl-tunnel"),
+        *arguments,
+        env={
+            **os.environ,
+            "SMPL_TUNNEL_CONFIG": str(place.work / "tunnel.yaml"),
+            "HOME": str(place.work),
+            "XDG_CACHE_HOME": str(place.work / "cache"),
+            "SMPL_BASTION": "",
+            "SSH_AUTH_SOCK": "",
+            **env,
+        },
+    )
 
 
 def limits(place, text):
@@ -62,15 +72,18 @@ def test_whoami_shows_user_groups_key_and_limits(place):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("target, status, words", [
-    ("config.internal", 0, "it leads to config.internal.smplkit.local port"),
-    ("flags.internal", 7, "flags.internal: no grant covers this target"),
-    ("config.internal:22", 7, "the grant covers this name, not this port"),
-    ("confg.internal", 7, "did you mean config.internal.smplkit.local?"),
-    ("config", 7, "did you mean config.internal.smplkit.local?"),
-    ("a:b:c", 2, "expected TARGET[:PORT]"),
-    ("fd00::1:80", 2, "an IPv6 address stands in brackets"),
-])
+@pytest.mark.parametrize(
+    "target, status, words",
+    [
+        ("config.internal", 0, "it leads to config.internal.smplkit.local port"),
+        ("flags.internal", 7, "flags.internal: no grant covers this target"),
+        ("config.internal:22", 7, "the grant covers this name, not this port"),
+        ("confg.internal", 7, "did you mean config.internal.smplkit.local?"),
+        ("config", 7, "did you mean config.internal.smplkit.local?"),
+        ("a:b:c", 2, "expected TARGET[:PORT]"),
+        ("fd00::1:80", 2, "an IPv6 address stands in brackets"),
+    ],
+)
 def test_why_says_why(place, target, status, words):
     done = ask(place, "why", target)
     assert done.returncode == status
@@ -101,11 +114,25 @@ def test_socks_looks_names_up_at_the_bastion(place):
     http = kit.HttpServer("127.10.1.10", place.http, "by name")
     program = place.tunnel("-D", "0")
     port = int(re.search(r":(\d+) ->", program.wait_line("^socks5h://", stream="out"))[1])
-    done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "", "-x", f"socks5h://127.0.0.1:{port}",
-                   f"http://app.internal.smplkit.local:{place.http}/docs")
+    done = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "--noproxy",
+        "",
+        "-x",
+        f"socks5h://127.0.0.1:{port}",
+        f"http://app.internal.smplkit.local:{place.http}/docs",
+    )
     assert done.stdout == "by name", done.stderr
-    done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "", "-x", f"socks5h://127.0.0.1:{port}",
-                   f"http://flags.internal.smplkit.local:{place.http}/")
+    done = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "--noproxy",
+        "",
+        "-x",
+        f"socks5h://127.0.0.1:{port}",
+        f"http://flags.internal.smplkit.local:{place.http}/",
+    )
     assert done.returncode == 97, "answered by SOCKS, not broken off"
     program.wait_line(f"flags.internal.smplkit.local:{place.http}: no grant covers this target")
     http.close()
@@ -127,14 +154,19 @@ def test_events_of_limits_in_json(place):
     events = [json.loads(line) for line in program.out]
     expiring = next(e for e in events if e["event"] == "expiring")
     assert expiring["reason"] == "session-limit" and 0 <= expiring["left_s"] <= 4
-    assert events[-1]["event"] == "end" and events[-1]["code"] == 9 and events[-1]["reason"] == "session-limit"
+    assert (
+        events[-1]["event"] == "end" and events[-1]["code"] == 9 and events[-1]["reason"] == "session-limit"
+    )
 
 
 def test_time_left_shows_on_the_terminal(place):
     from tunnel_kit import Terminal
 
-    terminal = Terminal("0:config.internal", env={"TERM": "xterm", "HOME": str(place.work)},
-                        over={"SMPL_TUNNEL_CONFIG": str(place.work / "tunnel.yaml")})
+    terminal = Terminal(
+        "0:config.internal",
+        env={"TERM": "xterm", "HOME": str(place.work)},
+        over={"SMPL_TUNNEL_CONFIG": str(place.work / "tunnel.yaml")},
+    )
     terminal.until(b"7 h 59 min left")
     terminal.type(b"\x03")
     assert terminal.end() == 0

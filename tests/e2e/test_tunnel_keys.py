@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys as people have them: every kind and format, alone and behind others, in files, sealed, in agents; and servers that end a login."""
+"""Keys as people have them: every kind and format, alone and behind others, in files, sealed, in agents; and
+servers that end a login."""
 
 import base64
 import itertools
@@ -15,8 +16,15 @@ import pytest
 
 from tunnel_kit import ADDRESS, EMPTY_ENV, Server, Sshd, Terminal, echo
 
-KINDS = {"ed25519": ("ed25519", 256), "ecdsa256": ("ecdsa", 256), "ecdsa384": ("ecdsa", 384), "ecdsa521": ("ecdsa", 521),
-         "rsa2048": ("rsa", 2048), "rsa3072": ("rsa", 3072), "rsa4096": ("rsa", 4096)}
+KINDS = {
+    "ed25519": ("ed25519", 256),
+    "ecdsa256": ("ecdsa", 256),
+    "ecdsa384": ("ecdsa", 384),
+    "ecdsa521": ("ecdsa", 521),
+    "rsa2048": ("rsa", 2048),
+    "rsa3072": ("rsa", 3072),
+    "rsa4096": ("rsa", 4096),
+}
 FORMATS = {"openssh": "RFC4716", "pem": "PEM", "pkcs8": "PKCS8"}
 FAMILIES = ["ed25519", "ecdsa256", "rsa2048"]
 SEALS = ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
@@ -56,7 +64,11 @@ class World:
         """A second bastion that does not wait long for a login; its port."""
         port = kit.free_port("127.0.0.1")
         config = (self.work / "bastion.yaml").read_text()
-        config = config.replace(f":{self.product.ssh}", f":{port}").replace("audit.jsonl", "hasty.jsonl").replace("bastion.sock", "hasty.sock")
+        config = (
+            config.replace(f":{self.product.ssh}", f":{port}")
+            .replace("audit.jsonl", "hasty.jsonl")
+            .replace("bastion.sock", "hasty.sock")
+        )
         (self.work / "hasty.yaml").write_text(config + f"limits: {{login_grace: {grace}}}\n")
         host_key = " ".join((self.work / "host_ed25519.pub").read_text().split()[:2])
         with open(self.work / "known_hosts", "a") as f:
@@ -65,7 +77,12 @@ class World:
         return port
 
     def bastion(self, user="dev", port=None):
-        return ["--bastion", f"{user}@127.0.0.1:{port or self.product.ssh}", "--known-hosts", self.work / "known_hosts"]
+        return [
+            "--bastion",
+            f"{user}@127.0.0.1:{port or self.product.ssh}",
+            "--known-hosts",
+            self.work / "known_hosts",
+        ]
 
     def plain(self, *kinds):
         """sshd, which lets in these kinds."""
@@ -79,7 +96,9 @@ class World:
         env = dict(os.environ, **EMPTY_ENV, HOME=str(self.work))
         if agent:
             env["SSH_AUTH_SOCK"] = str(agent)
-        return kit.run(kit.binary("smpl-tunnel"), "-v", "-F", "none", *server, *files, *arguments, "whoami", env=env)
+        return kit.run(
+            kit.binary("smpl-tunnel"), "-v", "-F", "none", *server, *files, *arguments, "whoami", env=env
+        )
 
     def print_of(self, kind):
         return kit.run("ssh-keygen", "-lf", self.work / f"{kind}.pub").stdout.split()[1]
@@ -99,7 +118,13 @@ def world(shared_work, shared_spawn):
 @pytest.fixture
 def agent(spawn, work):
     """agent(arguments of ssh-add...); agent.path. Whoever is asked for consent says no."""
-    process = spawn(kit.tool("ssh-agent"), "-D", "-a", work / "agent", env={"SSH_ASKPASS": "/bin/false", "DISPLAY": ":none"})
+    process = spawn(
+        kit.tool("ssh-agent"),
+        "-D",
+        "-a",
+        work / "agent",
+        env={"SSH_ASKPASS": "/bin/false", "DISPLAY": ":none"},
+    )
     kit.wait_until((work / "agent").exists, "the agent")
 
     def add(*arguments):
@@ -131,7 +156,8 @@ def test_every_kind_of_key_in_every_format_lets_in_alone(world):
 
 
 def test_every_kind_lets_in_behind_others_in_every_order(world):
-    """The server takes the last one alone. Before any answer of the server libssh would sign for RSA with SHA-1, which nobody takes."""
+    """The server takes the last one alone. Before any answer of the server libssh would sign for RSA with
+    SHA-1, which nobody takes."""
     for count in (2, 3):
         for order in itertools.permutations(FAMILIES, count):
             files = [world.keys[kind, "openssh"] for kind in order]
@@ -245,7 +271,10 @@ def fill(agent, work, count):
 
 def test_a_server_that_has_seen_too_many_keys_is_heard(world, work, agent):
     fill(agent, work, 25)
-    for server, words in ((world.plain("ed25519"), "Too many authentication failures"), (world.bastion(), "too many keys offered")):
+    for server, words in (
+        (world.plain("ed25519"), "Too many authentication failures"),
+        (world.bastion(), "too many keys offered"),
+    ):
         done = world.run(server, agent=agent.path)
         assert done.returncode == 6 and f": {words}" in done.stderr, done.stderr
     # and when a locked file would come next
@@ -254,7 +283,9 @@ def test_a_server_that_has_seen_too_many_keys_is_heard(world, work, agent):
     shutil.copy(world.work / "ed25519.pub", work / "locked.pub")
     keygen("-p", "-P", "", "-N", "the words", "-f", locked)
     done = world.run(world.bastion(), locked, agent=agent.path)
-    assert done.returncode == 6 and ": too many keys offered" in done.stderr and "no terminal" not in done.stderr, done.stderr
+    assert (
+        done.returncode == 6 and ": too many keys offered" in done.stderr and "no terminal" not in done.stderr
+    ), done.stderr
 
 
 def test_a_file_behind_the_last_try_of_a_server_is_not_offered_in_silence(world, work):
@@ -279,7 +310,9 @@ def test_a_server_that_ends_the_login_while_somebody_is_waited_for_is_heard(worl
     locked = work / "locked"
     shutil.copy(world.work / "ed25519", locked)
     keygen("-p", "-P", "", "-N", "the words", "-f", locked)
-    terminal = Terminal("-F", "none", *world.bastion("ed25519", port), "-i", locked, "whoami", env={"HOME": str(work)})
+    terminal = Terminal(
+        "-F", "none", *world.bastion("ed25519", port), "-i", locked, "whoami", env={"HOME": str(work)}
+    )
     terminal.until(b"no login within the grace time")  # nobody has typed anything
     assert terminal.end() == 6
 
@@ -295,7 +328,11 @@ def test_a_key_restricted_to_some_hosts_lets_in_there_and_nowhere_else(world, ag
     done = world.run(world.plain("rsa2048"), agent=agent.path)
     assert done.returncode == 6 and "the agent refuses to sign with it" in done.stderr, done.stderr
     agent("-D")
-    agent(*restrict, f"{world.sshd.arguments()[1].split('@')[0]}@[{ADDRESS}]:{world.sshd.port}", world.work / "ed25519")
+    agent(
+        *restrict,
+        f"{world.sshd.arguments()[1].split('@')[0]}@[{ADDRESS}]:{world.sshd.port}",
+        world.work / "ed25519",
+    )
     done = world.run(world.plain("ed25519"), agent=agent.path)
     assert let_in_by(done, "agent key"), done.stderr
 
@@ -315,10 +352,16 @@ def test_a_public_file_names_a_key_of_the_agent(world, work, agent):
     fill(agent, work, 8)
     agent(world.work / "rsa2048")
     done = world.run(world.plain("rsa2048"), world.work / "rsa2048.pub", agent=agent.path)
-    assert let_in_by(done, world.print_of("rsa2048")) and len(offered(done)) == 1, done.stderr  # before the agent's others
+    assert (
+        let_in_by(done, world.print_of("rsa2048")) and len(offered(done)) == 1
+    ), done.stderr  # before the agent's others
     assert "is a public key" not in done.stderr
     shutil.copy(world.work / "rsa2048.pub", work / "elsewhere.pub")
-    done = world.run(world.plain("rsa2048"), work / "elsewhere", agent=agent.path)  # as with a token: only FILE.pub is there
-    assert let_in_by(done, world.print_of("rsa2048")) and str(work) not in done.stderr.split("offering")[0], done.stderr
+    done = world.run(
+        world.plain("rsa2048"), work / "elsewhere", agent=agent.path
+    )  # as with a token: only FILE.pub is there
+    assert (
+        let_in_by(done, world.print_of("rsa2048")) and str(work) not in done.stderr.split("offering")[0]
+    ), done.stderr
     done = world.run(world.plain("ed25519"), world.work / "ed25519.pub", agent=agent.path)
     assert "is a public key; give the private one" in done.stderr

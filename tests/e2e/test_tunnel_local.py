@@ -15,7 +15,16 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Terminal, digest_then_answer, echo, sshd  # noqa: F401 (sshd is a fixture)
+from tunnel_kit import (
+    ADDRESS,
+    EMPTY_ENV,
+    TARGET,
+    Server,
+    Terminal,
+    digest_then_answer,
+    echo,
+    sshd,
+)  # noqa: F401 (sshd is a fixture)
 
 NOBODY = 65534
 
@@ -27,15 +36,22 @@ def run(spawn, sshd, work):
     env = dict(EMPTY_ENV, XDG_RUNTIME_DIR=str(work / "run"), XDG_CACHE_HOME=str(work / "cache"))
 
     def start(*arguments, **kw):
-        return spawn(kit.binary("smpl-tunnel"), *sshd.arguments(), *arguments, env=dict(env, **kw.pop("env", {})), **kw)
+        return spawn(
+            kit.binary("smpl-tunnel"), *sshd.arguments(), *arguments, env=dict(env, **kw.pop("env", {})), **kw
+        )
 
     start.env = env
     return start
 
 
 def end(run, sshd, *arguments, more=True, **kw):
-    return kit.run(kit.binary("smpl-tunnel"), *(sshd.arguments() if more else ()), *arguments,
-                   env={**os.environ, **run.env}, **kw)
+    return kit.run(
+        kit.binary("smpl-tunnel"),
+        *(sshd.arguments() if more else ()),
+        *arguments,
+        env={**os.environ, **run.env},
+        **kw,
+    )
 
 
 def port_of(program, index=0, stream="out"):
@@ -74,7 +90,12 @@ def test_ports_of_both_families_and_a_unix_socket_at_once(run, work):
     ports = [port_of(program, i) for i in range(3)]
     kit.wait_until(lambda: len(program.out) == 4, "four lines")
     assert program.out[3].startswith(f"{work}/x.sock -> {target} by way of")
-    for where, port in (("127.0.0.1", ports[0]), ("::1", ports[0]), ("127.0.0.9", ports[1]), ("::1", ports[2])):
+    for where, port in (
+        ("127.0.0.1", ports[0]),
+        ("::1", ports[0]),
+        ("127.0.0.9", ports[1]),
+        ("::1", ports[2]),
+    ):
         assert says(socket.create_connection((where, port), timeout=kit.PATIENCE))
     assert says(unix(work / "x.sock"))
     assert stat.S_IMODE((work / "x.sock").stat().st_mode) == 0o600
@@ -156,13 +177,17 @@ def test_another_user_who_sends_and_goes_at_once_is_not_served(run):
     got.clear()
     program.signal(signal.SIGSTOP)
     try:
-        done = kit.run("/usr/bin/python3", "-c", f"""
+        done = kit.run(
+            "/usr/bin/python3",
+            "-c",
+            f"""
 import os, socket
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 s = socket.create_connection(("127.0.0.1", {port}))
 s.sendall(b"blind")
 s.close()
-""")
+""",
+        )
         assert done.returncode == 0
     finally:
         program.signal(signal.SIGCONT)
@@ -181,7 +206,9 @@ def test_a_unix_socket_is_its_users_alone(run, work):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
 def test_any_user_lifts_it(run, work):
-    program = run("--any-user", f"0:{TARGET}:{Server(echo).port}", f"{work}/x.sock:{TARGET}:{Server(echo).port}")
+    program = run(
+        "--any-user", f"0:{TARGET}:{Server(echo).port}", f"{work}/x.sock:{TARGET}:{Server(echo).port}"
+    )
     assert as_user(NOBODY, "127.0.0.1", port_of(program)) == "hello"
     kit.wait_until(lambda: len(program.out) == 2, "both lines")
     assert as_user(NOBODY, f"{work}/x.sock") == "hello"
@@ -223,9 +250,16 @@ def test_socks_connects_to_addresses_and_names(run):
 def test_socks_answers_why_not(run):
     program = run("-v", "-D", "0")
     port = socks_port(program)
-    for request, code in ((connect_request(TARGET, kit.free_port(TARGET)), 5), (connect_request(b"no.such.name.invalid", 80), 5),
-                          (b"\5\2\0\1\1\2\3\4\0\x50", 7), (b"\5\1\0\5\1\2\3\4\0\x50", 8), (b"\5\1\0\1\1\2\3\4\0\0", 1),
-                          (b"\5\1\0\3\0\0\x50", 1), (b"\5\1\0\3\3a\0b\0\x50", 1), (b"\5\1\0\3\3a@b\0\x50", 1)):
+    for request, code in (
+        (connect_request(TARGET, kit.free_port(TARGET)), 5),
+        (connect_request(b"no.such.name.invalid", 80), 5),
+        (b"\5\2\0\1\1\2\3\4\0\x50", 7),
+        (b"\5\1\0\5\1\2\3\4\0\x50", 8),
+        (b"\5\1\0\1\1\2\3\4\0\0", 1),
+        (b"\5\1\0\3\0\0\x50", 1),
+        (b"\5\1\0\3\3a\0b\0\x50", 1),
+        (b"\5\1\0\3\3a@b\0\x50", 1),
+    ):
         got, s = socks(port, request)
         assert got == code, request
         assert kit.recv_all(s) == b""
@@ -235,8 +269,12 @@ def test_socks_answers_why_not(run):
 def test_socks_turns_away_what_is_none_and_says_why(run):
     program = run("-v", "-D", "0")
     port = socks_port(program)
-    for hello, answer, words in ((b"\4\1\0\x50\1\2\3\4\0", b"", "SOCKS 4"), (b"GET / HTTP/1.1\r\n\r\n", b"", "no SOCKS 5"),
-                                 (b"\5\1\2", b"\5\xff", "user and a password"), (b"\5\0", b"", "without methods")):
+    for hello, answer, words in (
+        (b"\4\1\0\x50\1\2\3\4\0", b"", "SOCKS 4"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"", "no SOCKS 5"),
+        (b"\5\1\2", b"\5\xff", "user and a password"),
+        (b"\5\0", b"", "without methods"),
+    ):
         with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
             s.sendall(hello)
             assert kit.recv_all(s) == answer
@@ -270,8 +308,15 @@ def test_who_never_says_a_target_is_ended(run):
 def test_curl_goes_through_socks_with_names_looked_up_at_the_other_end(run):
     http = kit.HttpServer(TARGET, kit.free_port(TARGET), "through socks")
     port = socks_port(run("-D", "0"))
-    done = kit.run(kit.tool("curl"), "-sS", "--noproxy", "", "-x", f"socks5h://127.0.0.1:{port}",
-                   f"http://{TARGET}:{http.server.server_address[1]}/docs")
+    done = kit.run(
+        kit.tool("curl"),
+        "-sS",
+        "--noproxy",
+        "",
+        "-x",
+        f"socks5h://127.0.0.1:{port}",
+        f"http://{TARGET}:{http.server.server_address[1]}/docs",
+    )
     assert done.stdout == "through socks", done.stderr
     http.close()
 
@@ -283,16 +328,33 @@ def test_curl_goes_through_socks_with_names_looked_up_at_the_other_end(run):
 def test_a_program_finds_the_tunnel_in_its_environment_and_its_status_is_ours(run, sshd):
     http = kit.HttpServer(TARGET, kit.free_port(TARGET), "for the program")
     target = f"{TARGET}:{http.server.server_address[1]}"
-    done = end(run, sshd, f"0:{target}", f"127.0.0.9:0:{target}", "--", "sh", "-c",
-               'curl -sS --noproxy "*" "$SMPL_TUNNEL_URL/x" && [ "$SMPL_TUNNEL_URL" = "http://$SMPL_TUNNEL_HOST:$SMPL_TUNNEL_PORT" ] '
-               '&& curl -sS --noproxy "*" "$SMPL_TUNNEL_URL_2/y" && exit 42')
+    done = end(
+        run,
+        sshd,
+        f"0:{target}",
+        f"127.0.0.9:0:{target}",
+        "--",
+        "sh",
+        "-c",
+        'curl -sS --noproxy "*" "$SMPL_TUNNEL_URL/x" && [ "$SMPL_TUNNEL_URL" = '
+        '"http://$SMPL_TUNNEL_HOST:$SMPL_TUNNEL_PORT" ] '
+        '&& curl -sS --noproxy "*" "$SMPL_TUNNEL_URL_2/y" && exit 42',
+    )
     assert (done.returncode, done.stdout) == (42, "for the program" * 2), done.stderr
     assert sorted(http.requests) == ["/x", "/y"]
     http.close()
 
 
-@pytest.mark.parametrize("command, status", [(["true"], 0), (["false"], 1), (["sh", "-c", "kill -9 $$"], 137),
-                                             (["/nonexistent"], 127), (["/etc/passwd"], 126)])
+@pytest.mark.parametrize(
+    "command, status",
+    [
+        (["true"], 0),
+        (["false"], 1),
+        (["sh", "-c", "kill -9 $$"], 137),
+        (["/nonexistent"], 127),
+        (["/etc/passwd"], 126),
+    ],
+)
 def test_status_of_a_program(run, sshd, command, status):
     done = end(run, sshd, f"0:{TARGET}:{Server(echo).port}", "--", *command)
     assert done.returncode == status
@@ -300,14 +362,24 @@ def test_status_of_a_program(run, sshd, command, status):
 
 def test_status_125_for_failures_of_the_tunnel(run, sshd, work):
     closed = kit.free_port(TARGET)
-    for arguments in ([f"0:{TARGET}:{closed}"], ["nonsense"], ["--known-hosts", work / "none", f"0:{TARGET}:80"]):
+    for arguments in (
+        [f"0:{TARGET}:{closed}"],
+        ["nonsense"],
+        ["--known-hosts", work / "none", f"0:{TARGET}:80"],
+    ):
         done = end(run, sshd, *arguments, "--", "touch", work / "ran")
         assert done.returncode == 125 and done.stderr, arguments
     assert not (work / "ran").exists()
 
 
 def test_a_program_is_told_of_the_end_and_waited_for(run):
-    program = run(f"0:{TARGET}:{Server(echo).port}", "--", "sh", "-c", "trap 'echo told; exit 5' TERM; echo up; while :; do sleep 0.05; done")
+    program = run(
+        f"0:{TARGET}:{Server(echo).port}",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo told; exit 5' TERM; echo up; while :; do sleep 0.05; done",
+    )
     program.wait_line("^up$", stream="out")
     program.signal(signal.SIGTERM)
     assert program.wait() == 5
@@ -330,8 +402,13 @@ def test_a_program_is_ended_with_a_tunnel_that_is_refused_for_good(run, sshd):
 def test_stdio_connects_standard_input_and_output(run, sshd):
     body = os.urandom(300_001)
     server = Server(digest_then_answer)
-    done = subprocess.run([kit.binary("smpl-tunnel"), *map(str, sshd.arguments()), "--stdio", f"{TARGET}:{server.port}"],
-                          input=body, capture_output=True, timeout=kit.PATIENCE, env={**os.environ, **run.env})
+    done = subprocess.run(
+        [kit.binary("smpl-tunnel"), *map(str, sshd.arguments()), "--stdio", f"{TARGET}:{server.port}"],
+        input=body,
+        capture_output=True,
+        timeout=kit.PATIENCE,
+        env={**os.environ, **run.env},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == str(len(body)).encode() and done.stderr == b""
 
@@ -339,9 +416,24 @@ def test_stdio_connects_standard_input_and_output(run, sshd):
 def test_stdio_serves_as_the_proxy_command_of_ssh(run, sshd, work):
     """Through the tunnel to the very same sshd."""
     command = " ".join(map(str, [kit.binary("smpl-tunnel"), *sshd.arguments(), "--stdio", "%h:%p"]))
-    done = kit.run(kit.tool("ssh"), "-F", "none", "-i", sshd.identity, "-o", f"ProxyCommand={command}", "-o", "BatchMode=yes",
-                   "-o", f"UserKnownHostsFile={sshd.known_hosts}", "-p", sshd.port,
-                   sshd.arguments()[1].rsplit(":", 1)[0], "echo inside", env={**os.environ, **run.env})
+    done = kit.run(
+        kit.tool("ssh"),
+        "-F",
+        "none",
+        "-i",
+        sshd.identity,
+        "-o",
+        f"ProxyCommand={command}",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"UserKnownHostsFile={sshd.known_hosts}",
+        "-p",
+        sshd.port,
+        sshd.arguments()[1].rsplit(":", 1)[0],
+        "echo inside",
+        env={**os.environ, **run.env},
+    )
     assert done.stdout == "inside\n", done.stderr
 
 
@@ -352,7 +444,7 @@ def test_stdio_says_what_failed(run, sshd):
 
 def test_open_starts_the_browser_with_the_url(run, work):
     browser = work / "browser"
-    browser.write_text(f"#!/bin/sh\necho \"$1\" >{work}/opened\n")
+    browser.write_text(f'#!/bin/sh\necho "$1" >{work}/opened\n')
     browser.chmod(0o755)
     program = run("--open=/docs", f"0:{TARGET}:{Server(echo).port}", env={"BROWSER": str(browser)})
     port = port_of(program)
@@ -361,7 +453,9 @@ def test_open_starts_the_browser_with_the_url(run, work):
 
 
 def test_open_without_a_browser_says_the_url(run):
-    program = run("--open", f"0:{TARGET}:{Server(echo).port}", env={"BROWSER": "/nonexistent", "PATH": "/nonexistent"})
+    program = run(
+        "--open", f"0:{TARGET}:{Server(echo).port}", env={"BROWSER": "/nonexistent", "PATH": "/nonexistent"}
+    )
     program.wait_line(rf"open http://localhost:{port_of(program)}/ yourself")
     assert program.running()
 
@@ -416,34 +510,48 @@ def test_a_named_set_brings_its_forwards(run, sshd, spawn, work):
     server = Server(echo)
     user = sshd.arguments()[1].split("@")[0]
     config = work / "tunnel.yaml"
-    config.write_text(f"""\
+    config.write_text(
+        f"""\
 bastion: {user}@{ADDRESS}:{sshd.port}
 identity: sshd/id
 known_hosts: sshd/known_hosts
 sets:
   - {{name: backend, forwards: ["0:{TARGET}:{server.port}", "127.0.0.9:0:{TARGET}:{server.port}"]}}
   - {{name: web, socks: "0"}}
-""")
+"""
+    )
     env = dict(run.env, SMPL_TUNNEL_CONFIG=str(config))
     program = spawn(kit.binary("smpl-tunnel"), "up", "backend", "web", env=env)
     assert says(socket.create_connection(("127.0.0.1", port_of(program)), timeout=kit.PATIENCE))
     socks_port(program)
     done = kit.run(kit.binary("smpl-tunnel"), "up", "backnd", env={**os.environ, **env})
-    assert done.returncode == 2 and "no set is named 'backnd'" in done.stderr and "there are: backend, web" in done.stderr
-    assert kit.run(kit.binary("smpl-tunnel"), "completion", "sets", env={**os.environ, **env}).stdout == "backend\nweb\n"
+    assert (
+        done.returncode == 2
+        and "no set is named 'backnd'" in done.stderr
+        and "there are: backend, web" in done.stderr
+    )
+    assert (
+        kit.run(kit.binary("smpl-tunnel"), "completion", "sets", env={**os.environ, **env}).stdout
+        == "backend\nweb\n"
+    )
 
 
-@pytest.mark.parametrize("sets, words", [
-    ('  - {name: a, forwards: ["80"]}', ":3:27: '80' is not a forward"),
-    ('  - {name: a, forwards: ["80:x", "80:y"]}', ":3:35: '80:y': another forward has port 80"),
-    ('  - {name: a}', "has neither forwards nor socks"),
-    ('  - {name: a, socks: "1"}\n  - {name: a, socks: "2"}', ":4:12: another set is named 'a'"),
-    ('  - {name: a, forward: "1"}', "unknown key 'forward'"),
-])
+@pytest.mark.parametrize(
+    "sets, words",
+    [
+        ('  - {name: a, forwards: ["80"]}', ":3:27: '80' is not a forward"),
+        ('  - {name: a, forwards: ["80:x", "80:y"]}', ":3:35: '80:y': another forward has port 80"),
+        ("  - {name: a}", "has neither forwards nor socks"),
+        ('  - {name: a, socks: "1"}\n  - {name: a, socks: "2"}', ":4:12: another set is named 'a'"),
+        ('  - {name: a, forward: "1"}', "unknown key 'forward'"),
+    ],
+)
 def test_a_bad_set_is_named_with_its_place(run, work, sets, words):
     config = work / "tunnel.yaml"
     config.write_text(f"bastion: h\nsets:\n{sets}\n")
-    done = kit.run(kit.binary("smpl-tunnel"), "up", "a", env={**os.environ, **run.env, "SMPL_TUNNEL_CONFIG": str(config)})
+    done = kit.run(
+        kit.binary("smpl-tunnel"), "up", "a", env={**os.environ, **run.env, "SMPL_TUNNEL_CONFIG": str(config)}
+    )
     assert done.returncode == 1 and words in done.stderr
 
 
@@ -473,6 +581,7 @@ def test_a_live_line_shows_on_a_terminal_and_not_in_a_pipe(run, sshd):
 
 def test_thirty_connections_at_once_of_which_one_stalls(run):
     """As a browser does; a thousand short ones beside a reader that takes nothing."""
+
     def handler(connection):
         if connection.recv(1) == b"f":
             while True:

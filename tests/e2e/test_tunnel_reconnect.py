@@ -14,7 +14,16 @@ import time
 import kit
 import pytest
 
-from tunnel_kit import ADDRESS, EMPTY_ENV, TARGET, Server, Sshd, Terminal, echo, sshd  # noqa: F401 (sshd is a fixture)
+from tunnel_kit import (
+    ADDRESS,
+    EMPTY_ENV,
+    TARGET,
+    Server,
+    Sshd,
+    Terminal,
+    echo,
+    sshd,
+)  # noqa: F401 (sshd is a fixture)
 
 OTHER = "127.43.1.3"
 
@@ -25,7 +34,9 @@ def tunnel(spawn, sshd):
 
     def start(port, *more, bastion=None, argv=()):
         arguments = (bastion or sshd).arguments()
-        program = spawn(*argv, kit.binary("smpl-tunnel"), *arguments, *more, f"0:{TARGET}:{port}", env=EMPTY_ENV)
+        program = spawn(
+            *argv, kit.binary("smpl-tunnel"), *arguments, *more, f"0:{TARGET}:{port}", env=EMPTY_ENV
+        )
         line = program.wait_line(r"^http://|ready", stream="out")
         return program, int(re.search(r"localhost:(\d+)", line)[1])
 
@@ -178,7 +189,9 @@ def two_addresses(work):
     first = Sshd(work)
     config = (first.folder / "config").read_text()
     (first.folder / "config2").write_text(config.replace(f"{ADDRESS}:", f"{OTHER}:").replace("/pid", "/pid2"))
-    second = subprocess.Popen([kit.tool("sshd"), "-D", "-e", "-f", first.folder / "config2"], stderr=subprocess.DEVNULL)
+    second = subprocess.Popen(
+        [kit.tool("sshd"), "-D", "-e", "-f", first.folder / "config2"], stderr=subprocess.DEVNULL
+    )
     kit.wait_until(lambda: kit.port_open(OTHER, first.port), "the second sshd listens")
     first.known_hosts.write_text(f"* {first.host_line}\n")
     return first, second
@@ -188,10 +201,22 @@ def test_an_address_that_ssh_config_changes_is_followed(work, spawn):
     first, second = two_addresses(work)
     try:
         config = work / "ssh_config"
-        config.write_text(f"Host here\n HostName {ADDRESS}\n Port {first.port}\n IdentityFile {first.identity}\n")
+        config.write_text(
+            f"Host here\n HostName {ADDRESS}\n Port {first.port}\n IdentityFile {first.identity}\n"
+        )
         user = first.arguments()[1].split("@")[0]
-        program = spawn(kit.binary("smpl-tunnel"), "-v", "-F", config, "--bastion", f"{user}@here", "--known-hosts",
-                        first.known_hosts, f"0:{TARGET}:{Server(echo).port}", env=EMPTY_ENV)
+        program = spawn(
+            kit.binary("smpl-tunnel"),
+            "-v",
+            "-F",
+            config,
+            "--bastion",
+            f"{user}@here",
+            "--known-hosts",
+            first.known_hosts,
+            f"0:{TARGET}:{Server(echo).port}",
+            env=EMPTY_ENV,
+        )
         port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
         program.wait_line(f"connected to {ADDRESS} port {first.port}")
         config.write_text(config.read_text().replace(ADDRESS, OTHER))
@@ -211,10 +236,24 @@ def test_an_address_that_changes_in_the_name_service_is_followed(work, spawn):
         hosts = work / "hosts"
         hosts.write_text(f"{ADDRESS} moving.test\n")
         user = first.arguments()[1].split("@")[0]
-        program = spawn("unshare", "-m", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh",
-                        kit.binary("smpl-tunnel"), "-v", "--bastion", f"{user}@moving.test:{first.port}", "-i",
-                        first.identity, "--known-hosts", first.known_hosts, f"0:{TARGET}:{Server(echo).port}",
-                        env=EMPTY_ENV)
+        program = spawn(
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            f'mount --bind {hosts} /etc/hosts && exec "$@"',
+            "sh",
+            kit.binary("smpl-tunnel"),
+            "-v",
+            "--bastion",
+            f"{user}@moving.test:{first.port}",
+            "-i",
+            first.identity,
+            "--known-hosts",
+            first.known_hosts,
+            f"0:{TARGET}:{Server(echo).port}",
+            env=EMPTY_ENV,
+        )
         port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
         hosts.write_text(f"{OTHER} moving.test\n")
         first.close()
@@ -228,8 +267,11 @@ def test_an_address_that_changes_in_the_name_service_is_followed(work, spawn):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have an /etc/hosts of its own")
 @pytest.mark.parametrize("speaks", [b"", b"closes"])
-def test_of_two_bastions_behind_one_name_the_one_that_hangs_or_hangs_up_is_passed_over(sshd, work, spawn, speaks):
-    """The kernel of a frozen one still takes connections; one that is full, or just ending, closes them without a word."""
+def test_of_two_bastions_behind_one_name_the_one_that_hangs_or_hangs_up_is_passed_over(
+    sshd, work, spawn, speaks
+):
+    """The kernel of a frozen one still takes connections; one that is full, or just ending, closes them
+    without a word."""
     hosts = work / "hosts"
     hosts.write_text(f"{OTHER} two.test\n{ADDRESS} two.test\n")
     sshd.known_hosts.write_text(f"* {sshd.host_line}\n")
@@ -246,16 +288,32 @@ def test_of_two_bastions_behind_one_name_the_one_that_hangs_or_hangs_up_is_passe
                     held[-1].close()
 
         threading.Thread(target=take, daemon=True).start()
-        program = spawn("unshare", "-m", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh", kit.binary("smpl-tunnel"), "-v",
-                        "--bastion", f"{user}@two.test:{sshd.port}", "-i", sshd.identity, "--known-hosts", sshd.known_hosts,
-                        f"0:{TARGET}:{Server(echo).port}", env=EMPTY_ENV)
+        program = spawn(
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            f'mount --bind {hosts} /etc/hosts && exec "$@"',
+            "sh",
+            kit.binary("smpl-tunnel"),
+            "-v",
+            "--bastion",
+            f"{user}@two.test:{sshd.port}",
+            "-i",
+            sshd.identity,
+            "--known-hosts",
+            sshd.known_hosts,
+            f"0:{TARGET}:{Server(echo).port}",
+            env=EMPTY_ENV,
+        )
         port = int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
         assert answers(port) and held
         dead.shutdown(socket.SHUT_RDWR)
 
 
 class Staller:
-    """A way to a server that carries so many bytes toward it and then goes silent, for the first who comes. The others are carried."""
+    """A way to a server that carries so many bytes toward it and then goes silent, for the first who comes.
+    The others are carried."""
 
     def __init__(self, address, port, to, most=None):
         self.listener = socket.create_server((address, port))
@@ -285,14 +343,27 @@ class Staller:
             sink.shutdown(socket.SHUT_WR)
 
 
-def test_a_bastion_that_falls_silent_while_the_tunnel_is_made_is_replaced_before_it_is_ready(sshd, work, spawn):
-    """Signed in, and no answer to the first question: whoever has just opened it waits seconds, and does not open it again."""
+def test_a_bastion_that_falls_silent_while_the_tunnel_is_made_is_replaced_before_it_is_ready(
+    sshd, work, spawn
+):
+    """Signed in, and no answer to the first question: whoever has just opened it waits seconds, and does not
+    open it again."""
     sshd.known_hosts.write_text(f"* {sshd.host_line}\n")
     user, target = sshd.arguments()[1].split("@")[0], Server(echo)
 
     def opened(way):
-        program = spawn(kit.binary("smpl-tunnel"), "-v", "--bastion", f"{user}@{OTHER}:{way.listener.getsockname()[1]}", "-i", sshd.identity,
-                        "--known-hosts", sshd.known_hosts, f"0:{TARGET}:{target.port}", env=EMPTY_ENV)
+        program = spawn(
+            kit.binary("smpl-tunnel"),
+            "-v",
+            "--bastion",
+            f"{user}@{OTHER}:{way.listener.getsockname()[1]}",
+            "-i",
+            sshd.identity,
+            "--known-hosts",
+            sshd.known_hosts,
+            f"0:{TARGET}:{target.port}",
+            env=EMPTY_ENV,
+        )
         return program, int(re.search(r"localhost:(\d+)", program.wait_line("^http://", stream="out"))[1])
 
     whole = Staller(OTHER, 0, (ADDRESS, sshd.port))
@@ -342,8 +413,14 @@ def test_ctrl_c_ends_at_once_while_it_waits_for_the_bastion(tunnel, sshd):
 
 def test_before_it_was_ever_ready_it_does_not_try_again(sshd, spawn):
     closed = kit.free_port(ADDRESS)
-    done = kit.run(kit.binary("smpl-tunnel"), *sshd.arguments(), "--bastion", f"u@{ADDRESS}:{closed}", f"0:{TARGET}:80",
-                   env={**os.environ, **EMPTY_ENV})
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *sshd.arguments(),
+        "--bastion",
+        f"u@{ADDRESS}:{closed}",
+        f"0:{TARGET}:80",
+        env={**os.environ, **EMPTY_ENV},
+    )
     assert done.returncode == 4 and done.stderr.count("\n") == 1
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""smpl-tunnel obeys a user's ssh_config as ssh does, or says once what it does not heed; known_hosts with and without ports."""
+"""smpl-tunnel obeys a user's ssh_config as ssh does, or says once what it does not heed; known_hosts with and
+without ports."""
 
 import base64
 import os
@@ -32,7 +33,8 @@ class Place:
 
     def config(self, text="", known=None):
         known = known or self.sshd.known_hosts
-        (self.work / "ssh_config").write_text(f"""\
+        (self.work / "ssh_config").write_text(
+            f"""\
 {text}
 Host *
   HostName {ADDRESS}
@@ -41,7 +43,8 @@ Host *
   IdentityFile {self.sshd.identity}
   UserKnownHostsFile {known}
   GlobalKnownHostsFile /dev/null
-""")
+"""
+        )
         return ["-F", self.work / "ssh_config", "--bastion", "bast", f"0:{TARGET}:{self.echo.port}"]
 
     def known(self, text):
@@ -58,7 +61,9 @@ def place(work):
 
 @pytest.fixture
 def tunnel(spawn, work):
-    return lambda *arguments, **env: spawn(kit.binary("smpl-tunnel"), *arguments, env=dict(EMPTY_ENV, HOME=str(work), **env))
+    return lambda *arguments, **env: spawn(
+        kit.binary("smpl-tunnel"), *arguments, env=dict(EMPTY_ENV, HOME=str(work), **env)
+    )
 
 
 def carries(program):
@@ -78,7 +83,8 @@ def refused(program, status, words):
 
 
 def test_a_host_with_capitals_is_found_and_known_in_lower_case(place, tunnel):
-    (place.work / "ssh_config").write_text(f"""\
+    (place.work / "ssh_config").write_text(
+        f"""\
 Host Bast
   HostName {ADDRESS}
   Port {place.sshd.port}
@@ -86,8 +92,11 @@ Host Bast
   User {user()}
   IdentityFile {place.sshd.identity}
   UserKnownHostsFile {place.known('thebastion ' + place.sshd.host_line)}
-""")
-    assert carries(tunnel("-F", place.work / "ssh_config", "--bastion", "Bast", f"0:{TARGET}:{place.echo.port}"))
+"""
+    )
+    assert carries(
+        tunnel("-F", place.work / "ssh_config", "--bastion", "Bast", f"0:{TARGET}:{place.echo.port}")
+    )
     other = tunnel("-F", place.work / "ssh_config", "--bastion", "BAST.invalid", f"0:{TARGET}:80")
     assert refused(other, 4, "bast.invalid cannot be found")
 
@@ -101,14 +110,25 @@ def test_tokens_variables_and_spaces_in_paths(place, tunnel, spawn):
     known.write_text(place.sshd.known_hosts.read_text())
     identity = place.sshd.identity
     config = place.config(f'IdentityFile "${{SMPL_KEYS}}/id_%n_%h"\nUserKnownHostsFile /absent "{known}"')
-    (place.work / "ssh_config").write_text((place.work / "ssh_config").read_text().replace(f"  IdentityFile {identity}\n", ""))
+    (place.work / "ssh_config").write_text(
+        (place.work / "ssh_config").read_text().replace(f"  IdentityFile {identity}\n", "")
+    )
     assert carries(tunnel(*config, SMPL_KEYS=str(folder)))
-    assert refused(tunnel(*config), 1, "IdentityFile")  # the variable is not set: nothing else is taken in its place
+    assert refused(
+        tunnel(*config), 1, "IdentityFile"
+    )  # the variable is not set: nothing else is taken in its place
     agent = spawn(kit.tool("ssh-agent"), "-D", "-a", folder / "agent bast")
     kit.wait_until((folder / "agent bast").exists, "the agent")
-    assert kit.run("ssh-add", identity, env=dict(os.environ, SSH_AUTH_SOCK=str(folder / "agent bast"))).returncode == 0
+    assert (
+        kit.run(
+            "ssh-add", identity, env=dict(os.environ, SSH_AUTH_SOCK=str(folder / "agent bast"))
+        ).returncode
+        == 0
+    )
     config = place.config(f'IdentityFile /absent\nIdentityAgent "{folder}/agent %n"')
-    (place.work / "ssh_config").write_text((place.work / "ssh_config").read_text().replace(f"  IdentityFile {identity}\n", ""))
+    (place.work / "ssh_config").write_text(
+        (place.work / "ssh_config").read_text().replace(f"  IdentityFile {identity}\n", "")
+    )
     assert carries(tunnel(*config))
     agent.stop()
 
@@ -117,10 +137,15 @@ def test_tokens_variables_and_spaces_in_paths(place, tunnel, spawn):
 
 
 def test_algorithms_are_those_of_ssh_config(place, tunnel):
-    program = tunnel("-v", *place.config("KexAlgorithms ecdh-sha2-nistp384\nCiphers aes192-ctr,aes256-ctr\nMACs hmac-sha2-512"))
+    program = tunnel(
+        "-v",
+        *place.config("KexAlgorithms ecdh-sha2-nistp384\nCiphers aes192-ctr,aes256-ctr\nMACs hmac-sha2-512"),
+    )
     assert carries(program)
     assert "key exchange ecdh-sha2-nistp384, cipher aes192-ctr" in program.stderr
-    program = tunnel("-v", *place.config("Ciphers -aes128-ctr"))  # ssh's own list without it: chacha20 is its first
+    program = tunnel(
+        "-v", *place.config("Ciphers -aes128-ctr")
+    )  # ssh's own list without it: chacha20 is its first
     assert carries(program)
     assert "cipher chacha20-poly1305" in program.stderr
     usual = tunnel("-v", *place.config())
@@ -129,7 +154,10 @@ def test_algorithms_are_those_of_ssh_config(place, tunnel):
 
 
 def test_host_key_algorithms_are_kept_to(place, tunnel):
-    known = place.known(f"[{ADDRESS}]:{place.sshd.port} {place.sshd.host_line}\n[{ADDRESS}]:{place.sshd.port} {place.ecdsa_line}\n")
+    known = place.known(
+        f"[{ADDRESS}]:{place.sshd.port} {place.sshd.host_line}\n"
+        f"[{ADDRESS}]:{place.sshd.port} {place.ecdsa_line}\n"
+    )
     program = tunnel("-v", *place.config("HostKeyAlgorithms ecdsa-sha2-nistp256", known))
     assert carries(program)
     assert "host key ecdsa-sha2-nistp256 SHA256:" in program.stderr
@@ -137,7 +165,11 @@ def test_host_key_algorithms_are_kept_to(place, tunnel):
 
 
 def test_algorithms_of_which_none_is_known_are_an_error(place, tunnel):
-    assert refused(tunnel(*place.config("Ciphers aes256-cbc\nMACs umac-64@openssh.com")), 1, "leave nothing that is known here")
+    assert refused(
+        tunnel(*place.config("Ciphers aes256-cbc\nMACs umac-64@openssh.com")),
+        1,
+        "leave nothing that is known here",
+    )
 
 
 def test_the_kind_that_is_on_file_is_asked_for(place, tunnel):
@@ -156,9 +188,17 @@ def test_bind_address_and_address_family(work, tunnel):
         assert refused(tunnel(*p.config()), 6, "not let in")
         assert carries(tunnel(*p.config(f"BindAddress {BOUND}")))
         assert refused(tunnel(*p.config(f"BindAddress {BOUND}\nAddressFamily inet6")), 4, "cannot be found")
-        assert refused(tunnel(*p.config("BindAddress 192.0.2.77")), 4, "from BindAddress 192.0.2.77: Cannot assign requested address")
-        assert refused(tunnel(*p.config("BindAddress nowhere.invalid")), 4, "BindAddress nowhere.invalid cannot be found")
-        assert refused(tunnel(*p.config("BindInterface absent0")), 4, "by BindInterface absent0: No such device")
+        assert refused(
+            tunnel(*p.config("BindAddress 192.0.2.77")),
+            4,
+            "from BindAddress 192.0.2.77: Cannot assign requested address",
+        )
+        assert refused(
+            tunnel(*p.config("BindAddress nowhere.invalid")), 4, "BindAddress nowhere.invalid cannot be found"
+        )
+        assert refused(
+            tunnel(*p.config("BindInterface absent0")), 4, "by BindInterface absent0: No such device"
+        )
     finally:
         p.sshd.close()
 
@@ -169,7 +209,9 @@ def test_bind_address_and_address_family(work, tunnel):
 def test_a_line_without_a_port_counts_for_other_ports(place, tunnel):
     assert carries(tunnel(*place.config(known=place.known(f"{ADDRESS} {place.sshd.host_line}\n"))))
     other, public = kit.keygen(place.work / "other")
-    known = place.known(f"{ADDRESS} {place.sshd.host_line}\n[{ADDRESS}]:{place.sshd.port} {public.read_text()}")
+    known = place.known(
+        f"{ADDRESS} {place.sshd.host_line}\n[{ADDRESS}]:{place.sshd.port} {public.read_text()}"
+    )
     assert refused(tunnel(*place.config(known=known)), 5, "has CHANGED")
 
 
@@ -193,7 +235,9 @@ def test_accept_new_takes_what_is_new_and_refuses_what_changed(place, tunnel):
 
 
 def test_strict_asks_nobody(place):
-    terminal = Terminal(*place.config("StrictHostKeyChecking yes", place.work / "none"), over={"HOME": str(place.work)})
+    terminal = Terminal(
+        *place.config("StrictHostKeyChecking yes", place.work / "none"), over={"HOME": str(place.work)}
+    )
     terminal.until(b"is not known")
     assert terminal.end() == 5
     assert b"yes/no" not in terminal.seen and not (place.work / "none").exists()
@@ -210,14 +254,20 @@ echo "$@" >> "$0.seen"
 
 def test_known_hosts_command_is_asked_with_the_key(place, tunnel):
     script = place.work / "command"
-    write = lambda end: (script.write_text(SCRIPT.format(address=ADDRESS, port=place.sshd.port, line=place.sshd.host_line, end=end)),
-                         script.chmod(0o755))
+    write = lambda end: (
+        script.write_text(
+            SCRIPT.format(address=ADDRESS, port=place.sshd.port, line=place.sshd.host_line, end=end)
+        ),
+        script.chmod(0o755),
+    )
     write("exit 0")
     config = place.config(f'KnownHostsCommand {script} %I %H %t "a b" %K', place.work / "none")
     assert carries(tunnel(*config))
     first, second = (place.work / "command.seen").read_text().splitlines()
     assert first == f"ORDER [{ADDRESS}]:{place.sshd.port} NONE a b NONE"
-    assert second == f"HOSTNAME [{ADDRESS}]:{place.sshd.port} ssh-ed25519 a b {place.sshd.host_line.split()[1]}"
+    assert (
+        second == f"HOSTNAME [{ADDRESS}]:{place.sshd.port} ssh-ed25519 a b {place.sshd.host_line.split()[1]}"
+    )
     write("exit 3")
     assert refused(tunnel(*config), 5, f"KnownHostsCommand {script} failed")
     config = place.config(f"KnownHostsCommand {script} %I elsewhere", place.work / "none")
@@ -253,7 +303,10 @@ def test_what_is_not_heeded_is_said_once(place, tunnel):
     program.wait_line("again|restored|back")
     assert carries(program)
     assert program.stderr.count("not heeded here") == 1
-    assert "not heeded here, though ssh_config says it: VerifyHostKeyDNS, RekeyLimit, Compression" in program.stderr
+    assert (
+        "not heeded here, though ssh_config says it: VerifyHostKeyDNS, RekeyLimit, Compression"
+        in program.stderr
+    )
 
 
 # ---- other forms of keys and files ----
@@ -262,9 +315,24 @@ def test_what_is_not_heeded_is_said_once(place, tunnel):
 @pytest.mark.parametrize("locked", [False, True])
 def test_an_ed25519_key_of_openssl_signs_in(place, tunnel, locked):
     key = place.work / "pkcs8"
-    assert kit.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key, *(["-aes256", "-pass", "pass:secret"] if locked else [])).returncode == 0
+    assert (
+        kit.run(
+            "openssl",
+            "genpkey",
+            "-algorithm",
+            "ed25519",
+            "-out",
+            key,
+            *(["-aes256", "-pass", "pass:secret"] if locked else []),
+        ).returncode
+        == 0
+    )
     key.chmod(0o600)
-    der = subprocess.run(["openssl", "pkey", "-in", key, "-passin", "pass:secret", "-pubout", "-outform", "DER"], check=True, capture_output=True)
+    der = subprocess.run(
+        ["openssl", "pkey", "-in", key, "-passin", "pass:secret", "-pubout", "-outform", "DER"],
+        check=True,
+        capture_output=True,
+    )
     part = lambda b: len(b).to_bytes(4, "big") + b
     blob = base64.b64encode(part(b"ssh-ed25519") + part(der.stdout[-32:])).decode()
     (place.sshd.folder / "authorized").write_text(f"ssh-ed25519 {blob}\n")

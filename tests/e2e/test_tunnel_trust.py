@@ -27,8 +27,12 @@ def tunnel(spawn, sshd, work):
     server = Server(echo)
 
     def start(*arguments, **env):
-        return spawn(kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{server.port}",
-                     env=dict(EMPTY_ENV, HOME=str(work), **env))
+        return spawn(
+            kit.binary("smpl-tunnel"),
+            *arguments,
+            f"0:{TARGET}:{server.port}",
+            env=dict(EMPTY_ENV, HOME=str(work), **env),
+        )
 
     return start
 
@@ -62,14 +66,17 @@ def ssh_config(work, text):
 
 
 def test_ssh_config_gives_host_port_user_key_and_known_hosts(tunnel, sshd, work):
-    config = ssh_config(work, f"""\
+    config = ssh_config(
+        work,
+        f"""\
 Host work
   HostName {ADDRESS}
   Port {sshd.port}
   User {user()}
   IdentityFile {sshd.identity}
   UserKnownHostsFile {sshd.known_hosts}
-""")
+""",
+    )
     program = tunnel(*config, "--bastion", "work")
     assert carries(program)
     assert f"by way of {user()}@work:{sshd.port}" in program.stdout
@@ -78,8 +85,10 @@ Host work
 def test_the_usual_ssh_config_is_heeded_and_none_leaves_it_out(tunnel, sshd, work):
     (work / ".ssh").mkdir(mode=0o700)
     (work / ".ssh" / "config").write_text(
-        f"Match host work\n HostName {ADDRESS}\n Port {sshd.port}\n User {user()}\n IdentityFile {sshd.identity}\n"
-        f" UserKnownHostsFile {sshd.known_hosts}\n")
+        f"Match host work\n HostName {ADDRESS}\n Port {sshd.port}\n User {user()}\n"
+        f" IdentityFile {sshd.identity}\n"
+        f" UserKnownHostsFile {sshd.known_hosts}\n"
+    )
     # ssh takes the home folder from the user database, so the file is named
     assert carries(tunnel("-F", work / ".ssh" / "config", "--bastion", "work"))
     program = tunnel("-F", "none", "--bastion", "work.invalid")
@@ -87,7 +96,9 @@ def test_the_usual_ssh_config_is_heeded_and_none_leaves_it_out(tunnel, sshd, wor
 
 
 def test_the_command_line_stands_above_ssh_config(tunnel, sshd, work):
-    config = ssh_config(work, f"Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n UserKnownHostsFile /dev/null\n")
+    config = ssh_config(
+        work, f"Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n UserKnownHostsFile /dev/null\n"
+    )
     assert carries(tunnel(*config, *sshd.arguments()))
 
 
@@ -105,11 +116,19 @@ def test_a_broken_ssh_config_is_said(tunnel, sshd, work):
 
 
 def test_proxy_command(tunnel, sshd, work):
-    config = ssh_config(work, f"Host far\n HostName nowhere.invalid\n HostKeyAlias far\n ProxyCommand /usr/bin/python3 {work}/relay.py "
-                              f"%h %p {ADDRESS} {sshd.port}\n")
-    (work / "relay.py").write_text('import sys\nassert sys.argv[1:3] == ["nowhere.invalid", "77"], sys.argv\n' + RELAY)
+    config = ssh_config(
+        work,
+        "Host far\n HostName nowhere.invalid\n HostKeyAlias far\n"
+        f" ProxyCommand /usr/bin/python3 {work}/relay.py "
+        f"%h %p {ADDRESS} {sshd.port}\n",
+    )
+    (work / "relay.py").write_text(
+        'import sys\nassert sys.argv[1:3] == ["nowhere.invalid", "77"], sys.argv\n' + RELAY
+    )
     (work / "known").write_text(f"far,[far]:77 {sshd.host_line}\n")
-    program = tunnel(*config, "--bastion", f"{user()}@far:77", "-i", sshd.identity, "--known-hosts", work / "known")
+    program = tunnel(
+        *config, "--bastion", f"{user()}@far:77", "-i", sshd.identity, "--known-hosts", work / "known"
+    )
     assert carries(program)
     children = kit.children(program.pid)
     assert program.stop() == 0
@@ -119,7 +138,9 @@ def test_proxy_command(tunnel, sshd, work):
 def test_proxy_jump(tunnel, sshd, work):
     inner = Sshd(work / "inner", address="127.43.1.4") if (work / "inner").mkdir() is None else None
     try:
-        config = ssh_config(work, f"""\
+        config = ssh_config(
+            work,
+            f"""\
 Host jump
   HostName {ADDRESS}
   Port {sshd.port}
@@ -133,7 +154,8 @@ Host inner
   ProxyJump jump
 Host *
   UserKnownHostsFile {work}/known
-""")
+""",
+        )
         (work / "known").write_text(f"* {sshd.host_line}\n* {inner.host_line}\n")
         program = tunnel("-v", *config, "--bastion", "inner")
         assert carries(program)
@@ -210,7 +232,8 @@ def test_identities_only_leaves_the_agents_other_keys_out(tunnel, sshd, work, ag
 def test_an_agent_that_lists_and_never_signs_is_no_hang_for_ctrl_c(tunnel, sshd, work, spawn):
     """It stands for a token that nobody touches."""
     key = base64.b64decode((sshd.folder / "id.pub").read_text().split()[1])
-    (work / "deaf.py").write_text(f"""\
+    (work / "deaf.py").write_text(
+        f"""\
 import socket, struct, threading, time
 key = {key!r}
 s = socket.socket(socket.AF_UNIX); s.bind({str(work / 'agent')!r}); s.listen()
@@ -224,7 +247,8 @@ def serve(c):
             time.sleep(600)
 while True:
     threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
-""")
+"""
+    )
     spawn("/usr/bin/python3", work / "deaf.py")
     kit.wait_until((work / "agent").exists, "the agent")
     program = tunnel("-v", *without_identity(sshd), SSH_AUTH_SOCK=str(work / "agent"))
@@ -259,8 +283,17 @@ def test_a_certificate_beside_its_key_lets_in(spawn, work, certified, kind):
     key, _ = kit.keygen(work / "mine", kind)
     sign(authority, key)
     target = Server(echo)
-    program = spawn(kit.binary("smpl-tunnel"), "-v", *server.arguments()[:2], "-i", key, "--known-hosts", server.known_hosts,
-                    f"0:{TARGET}:{target.port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"),
+        "-v",
+        *server.arguments()[:2],
+        "-i",
+        key,
+        "--known-hosts",
+        server.known_hosts,
+        f"0:{TARGET}:{target.port}",
+        env=EMPTY_ENV,
+    )
     assert carries(program)
     program.wait_line("with its certificate")
 
@@ -271,8 +304,15 @@ def test_certificate_file_of_ssh_config(spawn, work, certified):
     sign(authority, key)
     shutil.move(f"{key}-cert.pub", work / "elsewhere.pub")
     config = ssh_config(work, f"Host *\n IdentityFile {key}\n CertificateFile {work}/elsewhere.pub\n")
-    program = spawn(kit.binary("smpl-tunnel"), *config, *server.arguments()[:2], "--known-hosts", server.known_hosts,
-                    f"0:{TARGET}:{Server(echo).port}", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"),
+        *config,
+        *server.arguments()[:2],
+        "--known-hosts",
+        server.known_hosts,
+        f"0:{TARGET}:{Server(echo).port}",
+        env=EMPTY_ENV,
+    )
     assert carries(program)
 
 
@@ -281,8 +321,14 @@ def test_a_certificate_in_the_agent_lets_in(spawn, work, certified, agent):
     key, _ = kit.keygen(work / "mine")
     sign(authority, key)
     agent(key)  # ssh-add takes the certificate too
-    program = spawn(kit.binary("smpl-tunnel"), *server.arguments()[:2], "--known-hosts", server.known_hosts,
-                    f"0:{TARGET}:{Server(echo).port}", env=dict(EMPTY_ENV, HOME=str(work), SSH_AUTH_SOCK=str(work / "agent")))
+    program = spawn(
+        kit.binary("smpl-tunnel"),
+        *server.arguments()[:2],
+        "--known-hosts",
+        server.known_hosts,
+        f"0:{TARGET}:{Server(echo).port}",
+        env=dict(EMPTY_ENV, HOME=str(work), SSH_AUTH_SOCK=str(work / "agent")),
+    )
     assert carries(program)
 
 
@@ -291,7 +337,8 @@ def test_a_certificate_in_the_agent_lets_in(spawn, work, certified, agent):
 
 @pytest.fixture
 def vouched(work):
-    """An sshd whose host key can be given a certificate of an authority; known_hosts has that authority alone."""
+    """An sshd whose host key can be given a certificate of an authority; known_hosts has that authority
+    alone."""
     authority, public = kit.keygen(work / "host_ca")
     folder = work / "vouched"
     folder.mkdir()
@@ -310,7 +357,13 @@ def vouched(work):
 
 
 def refused(server, *options):
-    done = kit.run(kit.binary("smpl-tunnel"), *server.arguments(), *options, f"0:{TARGET}:80", env={**os.environ, **EMPTY_ENV})
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *server.arguments(),
+        *options,
+        f"0:{TARGET}:80",
+        env={**os.environ, **EMPTY_ENV},
+    )
     assert done.returncode == 5, (done.returncode, done.stderr)
     return done.stderr
 
@@ -327,11 +380,14 @@ def test_a_host_certificate_of_an_authority_on_file_is_trusted(tunnel, vouched):
     assert server.known_hosts.read_text().count("\n") == 1  # nothing was written to it
 
 
-@pytest.mark.parametrize("options, why", [
-    (("-n", "somebody.else"), "its certificate is for other names"),
-    (("-n", ADDRESS, "-V", "20200101:20200102"), "its certificate has expired"),
-    ((), "its certificate is for other names"),
-])
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (("-n", "somebody.else"), "its certificate is for other names"),
+        (("-n", ADDRESS, "-V", "20200101:20200102"), "its certificate has expired"),
+        ((), "its certificate is for other names"),
+    ],
+)
 def test_a_host_certificate_that_is_not_for_this_says_why(vouched, options, why):
     server, certify = vouched
     certify(*options)
@@ -384,8 +440,12 @@ def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
     scan.parent.mkdir()
     scan.write_text(f"#!/bin/sh\necho {kind} {base64.b64encode(blob).decode()}\n")
     scan.chmod(0o755)
-    done = kit.run(kit.binary("smpl-tunnel"), *server.arguments(), f"0:{TARGET}:80",
-                   env={**os.environ, **EMPTY_ENV, "PATH": f"{scan.parent}:{os.environ['PATH']}"})
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *server.arguments(),
+        f"0:{TARGET}:80",
+        env={**os.environ, **EMPTY_ENV, "PATH": f"{scan.parent}:{os.environ['PATH']}"},
+    )
     assert done.returncode == 5 and "its certificate's signature is wrong" in done.stderr
 
 
@@ -394,14 +454,18 @@ def test_a_cert_authority_makes_no_plain_key_trusted_and_is_told(sshd, work):
     _, authority = kit.keygen(work / "ca")
     for key in (authority.read_text(), sshd.host_line):
         known.write_text(f"@cert-authority * {key}\n")
-        assert "a @cert-authority is on file for it, but it shows no certificate" in refused(sshd, "--known-hosts", known)
+        assert "a @cert-authority is on file for it, but it shows no certificate" in refused(
+            sshd, "--known-hosts", known
+        )
 
 
 def test_behind_a_proxy_a_cert_authority_cannot_be_asked_and_is_told(vouched, work):
     server, certify = vouched
     certify("-n", ADDRESS)
     (work / "relay.py").write_text(RELAY)
-    config = ssh_config(work, f"Host *\n ProxyCommand /usr/bin/python3 {work}/relay.py {ADDRESS} {server.port}\n")
+    config = ssh_config(
+        work, f"Host *\n ProxyCommand /usr/bin/python3 {work}/relay.py {ADDRESS} {server.port}\n"
+    )
     assert "behind a proxy it cannot be asked for its certificate" in refused(server, *config)
 
 
@@ -419,23 +483,53 @@ def dropbear(work):
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     kit.run("dropbearkey", "-t", "ed25519", "-f", folder / "host")
-    host = next(line for line in kit.run("dropbearkey", "-y", "-f", folder / "host").stdout.splitlines() if line.startswith("ssh-"))
+    host = next(
+        line
+        for line in kit.run("dropbearkey", "-y", "-f", folder / "host").stdout.splitlines()
+        if line.startswith("ssh-")
+    )
     identity, public = kit.keygen(folder / "id")
     port = kit.free_port(ADDRESS)
     (folder / "known").write_text(f"[{ADDRESS}]:{port} {' '.join(host.split()[:2])}\n")
     (home / ".ssh" / "authorized_keys").write_text(public.read_text())
     passwd = folder / "passwd"
-    passwd.write_text(re.sub(r"^root:x:0:0:([^:]*):[^:]*:", rf"root:x:0:0:\1:{home}:",
-                             pathlib.Path("/etc/passwd").read_text(), flags=re.M))
+    passwd.write_text(
+        re.sub(
+            r"^root:x:0:0:([^:]*):[^:]*:",
+            rf"root:x:0:0:\1:{home}:",
+            pathlib.Path("/etc/passwd").read_text(),
+            flags=re.M,
+        )
+    )
     for path in (folder, home, home / ".ssh"):
         path.chmod(0o700)
     processes = []
 
     def start(*options):
         process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", f"mount --bind {passwd} /etc/passwd && exec \"$@\"", "sh", program, "-F", "-E", "-s",
-             "-r", str(folder / "host"), "-p", f"{ADDRESS}:{port}", "-P", str(folder / "pid"), *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                f'mount --bind {passwd} /etc/passwd && exec "$@"',
+                "sh",
+                program,
+                "-F",
+                "-E",
+                "-s",
+                "-r",
+                str(folder / "host"),
+                "-p",
+                f"{ADDRESS}:{port}",
+                "-P",
+                str(folder / "pid"),
+                *options,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         processes.append(process)
         kit.wait_until(lambda: kit.port_open(ADDRESS, port), "dropbear listens")
         return ["--bastion", f"root@{ADDRESS}:{port}", "-i", identity, "--known-hosts", folder / "known"]
@@ -450,9 +544,16 @@ def dropbear(work):
 
 def test_dropbear_carries_connections(dropbear, spawn):
     arguments = dropbear()
-    program = spawn(kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{Server(echo).port}", "-D", "0", env=EMPTY_ENV)
+    program = spawn(
+        kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{Server(echo).port}", "-D", "0", env=EMPTY_ENV
+    )
     assert carries(program)
-    done = kit.run(kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{kit.free_port(TARGET)}", env={**os.environ, **EMPTY_ENV})
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *arguments,
+        f"0:{TARGET}:{kit.free_port(TARGET)}",
+        env={**os.environ, **EMPTY_ENV},
+    )
     assert done.returncode == 8
     done = kit.run(kit.binary("smpl-tunnel"), *arguments, "ls", env={**os.environ, **EMPTY_ENV})
     assert done.returncode == 1 and "no smplkit bastion" in done.stderr
@@ -460,5 +561,10 @@ def test_dropbear_carries_connections(dropbear, spawn):
 
 def test_dropbear_that_forbids_forwarding_is_said_so(dropbear):
     arguments = dropbear("-j")
-    done = kit.run(kit.binary("smpl-tunnel"), *arguments, f"0:{TARGET}:{Server(echo).port}", env={**os.environ, **EMPTY_ENV})
+    done = kit.run(
+        kit.binary("smpl-tunnel"),
+        *arguments,
+        f"0:{TARGET}:{Server(echo).port}",
+        env={**os.environ, **EMPTY_ENV},
+    )
     assert done.returncode == 7 and "does not allow" in done.stderr

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bastion's worker with a recording broker at its other end and OpenSSH as its client: the walls, the messages, and
-what is refused. The worker is told things here that the real broker never would."""
+"""The bastion's worker with a recording broker at its other end and OpenSSH as its client: the walls, the
+messages, and what is refused. The worker is told things here that the real broker never would."""
 
 import contextlib
 import hashlib
@@ -33,9 +33,25 @@ def broker(work):
 
 
 def ssh(broker, *arguments, user="dev", identity=None, options=()):
-    argv = [kit.tool("ssh"), "-F", "none", "-o", f"UserKnownHostsFile={broker.folder / 'known_hosts'}",
-            "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
-            "-i", identity or broker.identity, "-p", str(broker.port)]
+    argv = [
+        kit.tool("ssh"),
+        "-F",
+        "none",
+        "-o",
+        f"UserKnownHostsFile={broker.folder / 'known_hosts'}",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "IdentityAgent=none",
+        "-o",
+        "BatchMode=yes",
+        "-i",
+        identity or broker.identity,
+        "-p",
+        str(broker.port),
+    ]
     for option in options:
         argv += ["-o", option]
     return [*map(str, argv), f"{user}@{ADDRESS}", *arguments]
@@ -50,8 +66,12 @@ def target(broker, name, handler):
 def forwarding(broker, name="svc", *options):
     """A running `ssh -N -L`; returns the process and the local port, once it carries."""
     port = kit.free_port("127.0.0.1")
-    process = subprocess.Popen(ssh(broker, "-N", "-L", f"127.0.0.1:{port}:{name}:80", options=options),
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ssh(broker, "-N", "-L", f"127.0.0.1:{port}:{name}:80", options=options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     kit.wait_until(lambda: kit.port_open("127.0.0.1", port), "ssh listens")
     return process, port
 
@@ -70,7 +90,9 @@ def test_refuses_to_run_by_hand():
 @pytest.mark.short
 def test_bytes_go_through_and_are_counted(broker):
     target(broker, "svc", echo)
-    done = subprocess.run(ssh(broker, "-W", "svc:80"), input=b"hello\n", capture_output=True, timeout=kit.PATIENCE)
+    done = subprocess.run(
+        ssh(broker, "-W", "svc:80"), input=b"hello\n", capture_output=True, timeout=kit.PATIENCE
+    )
     assert done.returncode == 0 and done.stdout == b"hello\n" and b"welcome, dev" in done.stderr
     end = broker.last().wait(fb.CHANNEL_END)
     channel, reason, up, down = fb.struct.unpack("=IIQQ", end[:24])
@@ -81,7 +103,9 @@ def test_bytes_go_through_and_are_counted(broker):
 @pytest.mark.short
 def test_both_signatures_are_the_brokers(broker):
     target(broker, "svc", echo)
-    subprocess.run(ssh(broker, "-W", "svc:80"), input=b"x", capture_output=True, timeout=kit.PATIENCE, check=True)
+    subprocess.run(
+        ssh(broker, "-W", "svc:80"), input=b"x", capture_output=True, timeout=kit.PATIENCE, check=True
+    )
     session = broker.last()
     assert session.count(fb.SIGN) == 1 and session.count(fb.VERIFY) == 1 and session.count(fb.LOGIN) == 1
     kinds = [kind for kind, _ in session.messages]
@@ -94,7 +118,13 @@ def test_every_kind_of_user_key_reaches_the_broker(broker, work, kind):
     identity, public = kit.keygen(work / kind, kind)
     broker.add_user_key(public)
     target(broker, "svc", echo)
-    subprocess.run(ssh(broker, "-W", "svc:80", identity=identity), input=b"x", capture_output=True, timeout=kit.PATIENCE, check=True)
+    subprocess.run(
+        ssh(broker, "-W", "svc:80", identity=identity),
+        input=b"x",
+        capture_output=True,
+        timeout=kit.PATIENCE,
+        check=True,
+    )
     assert broker.last().count(fb.VERIFY) == 1
 
 
@@ -109,7 +139,9 @@ def test_a_bad_signature_is_answered_and_hangs_nobody(broker):
 def test_an_unknown_key_and_an_unknown_user_are_denied(broker, work):
     other, _ = kit.keygen(work / "other")
     for options in ({"identity": other}, {"user": "nobody"}, {"user": "x" * 100}, {"user": "aüb"}):
-        done = subprocess.run(ssh(broker, "-W", "svc:80", **options), capture_output=True, timeout=kit.PATIENCE)
+        done = subprocess.run(
+            ssh(broker, "-W", "svc:80", **options), capture_output=True, timeout=kit.PATIENCE
+        )
         assert done.returncode == 255 and b"Permission denied (publickey)" in done.stderr
     assert fb.untext(broker.last().wait(fb.PROBE)[:64]) == "a\\xc3\\xbcb"
 
@@ -119,27 +151,41 @@ def test_too_many_keys_end_the_session_with_words(broker, work):
     for i in range(25):
         private, _ = kit.keygen(work / f"k{i}")
         arguments += ["-i", private]
-    done = subprocess.run(ssh(broker, *map(str, arguments), "-W", "svc:80", identity=arguments[1]), capture_output=True,
-                          timeout=kit.PATIENCE)
+    done = subprocess.run(
+        ssh(broker, *map(str, arguments), "-W", "svc:80", identity=arguments[1]),
+        capture_output=True,
+        timeout=kit.PATIENCE,
+    )
     assert b"too many keys offered" in done.stderr
     assert broker.last().wait(fb.BYE)
 
 
 def test_passwords_are_refused_and_told(broker):
-    done = subprocess.run(ssh(broker, "-W", "svc:80", options=("PubkeyAuthentication=no",)), capture_output=True, timeout=kit.PATIENCE)
+    done = subprocess.run(
+        ssh(broker, "-W", "svc:80", options=("PubkeyAuthentication=no",)),
+        capture_output=True,
+        timeout=kit.PATIENCE,
+    )
     assert b"Permission denied (publickey)" in done.stderr
 
 
-@pytest.mark.parametrize("arguments, note", [
-    (["id"], "exec id"),
-    ([], "shell"),
-    (["-s", "sftp"], "subsystem sftp"),
-    (["-N", "-R", "127.0.0.1:0:127.0.0.1:80"], "remote forwarding"),
-    (["-tt"], "pty"),
-])
+@pytest.mark.parametrize(
+    "arguments, note",
+    [
+        (["id"], "exec id"),
+        ([], "shell"),
+        (["-s", "sftp"], "subsystem sftp"),
+        (["-N", "-R", "127.0.0.1:0:127.0.0.1:80"], "remote forwarding"),
+        (["-tt"], "pty"),
+    ],
+)
 def test_what_is_not_offered_is_refused_and_told(broker, arguments, note):
-    process = subprocess.Popen(ssh(broker, *arguments, options=("ExitOnForwardFailure=yes",)), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ssh(broker, *arguments, options=("ExitOnForwardFailure=yes",)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.wait(kit.PATIENCE) == 255
     kit.wait_until(lambda: any(note in n for n in broker.last().notes()), "the note")
 
@@ -152,20 +198,28 @@ def test_a_refused_target_is_told_the_client(broker):
 @pytest.mark.short
 def test_smpl_control_answers_lines_before_it_ends(broker):
     lines = b"".join(b'{"n":%d}\n' % i for i in range(10))
-    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=lines, capture_output=True, timeout=kit.PATIENCE)
+    done = subprocess.run(
+        ssh(broker, "-s", "smpl-control"), input=lines, capture_output=True, timeout=kit.PATIENCE
+    )
     assert done.returncode == 0
     assert done.stdout == b"".join(b'{"ok":true,"echo":{"n":%d}}\n' % i for i in range(10))
 
 
 def test_a_line_without_end_ends_the_control_channel_alone(broker):
-    done = subprocess.run(ssh(broker, "-s", "smpl-control"), input=b"x" * 100_000, capture_output=True, timeout=kit.PATIENCE)
+    done = subprocess.run(
+        ssh(broker, "-s", "smpl-control"), input=b"x" * 100_000, capture_output=True, timeout=kit.PATIENCE
+    )
     assert done.stdout == b""
     assert broker.last().count(fb.CONTROL) == 0
 
 
 def test_events_reach_every_control_channel(broker):
-    process = subprocess.Popen(ssh(broker, "-s", "smpl-control"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ssh(broker, "-s", "smpl-control"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     process.stdin.write(b"1\n")
     process.stdin.flush()
     assert process.stdout.readline() == b'{"ok":true,"echo":1}\n'
@@ -235,7 +289,10 @@ def test_kill_ends_a_worker_and_tells(broker):
     process, _ = forwarding(broker)
     session = broker.last()
     broker.send(fb.KILL, session.number, b"")
-    kit.wait_until(lambda: (fb.EXITED, session.number, session.pid, signal.SIGKILL) in broker.template_messages, "its end")
+    kit.wait_until(
+        lambda: (fb.EXITED, session.number, session.pid, signal.SIGKILL) in broker.template_messages,
+        "its end",
+    )
     process.wait(kit.PATIENCE)
     stop(process)
 
@@ -254,6 +311,7 @@ def test_bytes_survive_many_new_key_exchanges(broker):
     body = os.urandom(1 << 20) * 12
     got = hashlib.sha256()
     with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+
         def send():
             s.sendall(body)
             s.shutdown(socket.SHUT_WR)
@@ -277,8 +335,11 @@ def test_a_target_that_stalls_costs_bounded_memory_and_holds_up_nobody(broker):
     target(broker, "stall", lambda c: released.wait())
     target(broker, "svc", echo)
     port, good = kit.free_port("127.0.0.1"), kit.free_port("127.0.0.1")
-    process = subprocess.Popen(ssh(broker, "-N", "-L", f"127.0.0.1:{port}:stall:80", "-L", f"127.0.0.1:{good}:svc:80"),
-                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ssh(broker, "-N", "-L", f"127.0.0.1:{port}:stall:80", "-L", f"127.0.0.1:{good}:svc:80"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     kit.wait_until(lambda: kit.port_open("127.0.0.1", good), "ssh listens")
     stalled = []
     for _ in range(4):
@@ -330,8 +391,11 @@ def test_the_limit_of_channels_refuses_one_more_and_no_less(work):
         held.pop().close()
         kit.wait_until(lambda: b.last().count(fb.CHANNEL_END) >= 2, "one ends")
 
-        def echoes():  # the broker hears of the end before the client has closed its side, which gives the place free
-            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+        # the broker hears of the end before the client has closed its side, which gives the place free
+        def echoes():
+            with contextlib.suppress(ConnectionError), socket.create_connection(
+                ("127.0.0.1", port), timeout=kit.PATIENCE
+            ) as s:
                 s.sendall(b"y")
                 return s.recv(1) == b"y"
 
@@ -365,7 +429,12 @@ def test_the_walls_stand_before_the_first_byte_of_the_peer(sealed):
         assert walls & fb.WALLS[name], name
     assert not walls & fb.WALLS["sanitizer"]
     limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-    for name, value in (("Max processes", 0), ("Max file size", 0), ("Max core file size", 0), ("Max open files", 5 + 64)):
+    for name, value in (
+        ("Max processes", 0),
+        ("Max file size", 0),
+        ("Max core file size", 0),
+        ("Max open files", 5 + 64),
+    ):
         assert re.search(rf"^{name}\s+{value}\s+{value}\s", limits, re.M), name
     assert re.search(r"^Max address space\s+\d", limits, re.M)
     assert len(os.listdir(f"/proc/{pid}/fd")) <= 5

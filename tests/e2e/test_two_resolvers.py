@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two resolvers, of which the first is of no use: it is silent, frozen, or nobody listens there. Everything goes on."""
+"""Two resolvers, of which the first is of no use: it is silent, frozen, or nobody listens there. Everything
+goes on."""
 
 import json
 import re
@@ -13,7 +14,8 @@ from app_client import call, made_up_key
 from product import Product
 
 CALLS = 20
-NAMES = 3  # questions that a call with a fresh key takes: the account service's port, and its addresses of both families
+# questions that a call with a fresh key takes: the account service's port, and its addresses of both families
+NAMES = 3
 
 
 class Place:
@@ -32,7 +34,10 @@ class Place:
     def start_first(self):
         text = (self.product.work / "resolver.yaml").read_text()
         (self.product.work / "first.yaml").write_text(
-            text.replace(f"port: {self.product.dns}", f"port: {self.first}").replace("resolver.sock", "first.sock"))
+            text.replace(f"port: {self.product.dns}", f"port: {self.first}").replace(
+                "resolver.sock", "first.sock"
+            )
+        )
         return self.product.spawn(kit.binary("smpl-resolver"), "-c", "first.yaml").wait_ready()
 
     def check_calls(self, count=CALLS):
@@ -47,14 +52,18 @@ class Place:
         return all(line in self.product.programs[name].stderr for name in names)
 
     def wait_told(self, what):
-        kit.wait_until(lambda: self.told(what, "config", "bastion"), f"both say that the first resolver {what}")
+        kit.wait_until(
+            lambda: self.told(what, "config", "bastion"), f"both say that the first resolver {what}"
+        )
 
     def check_tunnel(self, count=CALLS):
         port = kit.free_port("127.0.0.1")
         tunnel = self.product.tunnel(f"{port}:config.internal")
         tunnel.wait_line("http://localhost", stream="out")
         for _ in range(count):
-            assert self.product.curl("127.0.0.1", "/internal/v1/health", source="127.0.0.1", port=port)[0] == 200
+            assert (
+                self.product.curl("127.0.0.1", "/internal/v1/health", source="127.0.0.1", port=port)[0] == 200
+            )
         tunnel.signal(signal.SIGINT)
         assert tunnel.wait(kit.PATIENCE) == 0
 
@@ -103,20 +112,32 @@ def test_a_first_resolver_that_freezes_costs_no_answer_and_serves_when_it_is_bac
         place.wait_told("does not answer")
     finally:
         first.signal(signal.SIGCONT)
-    kit.wait_until(lambda: place.check_calls(1) or place.told("answers again", "config"), "it is asked now and then", step=0.5)
+    kit.wait_until(
+        lambda: place.check_calls(1) or place.told("answers again", "config"),
+        "it is asked now and then",
+        step=0.5,
+    )
     place.product.programs["resolver"].kill9()
     place.check_calls()
     place.check_tunnel()
 
 
-BAD = [["10.0.0.1:53", "10.0.0.2:53", "10.0.0.3:53", "10.0.0.4:53", "10.0.0.5:53"], ["10.0.0.1:0"], ["10.0.0.1:53", "10.0.0.1:53"]]
+BAD = [
+    ["10.0.0.1:53", "10.0.0.2:53", "10.0.0.3:53", "10.0.0.4:53", "10.0.0.5:53"],
+    ["10.0.0.1:0"],
+    ["10.0.0.1:53", "10.0.0.1:53"],
+]
 
 
 @pytest.mark.parametrize("servers", BAD, ids=["five", "port 0", "twice"])
 def test_checking_and_starting_either_program_says_the_same_of_bad_servers(place, servers):
     said = set()
     for program, name in [("smpl-app", "config"), ("smpl-bastion", "bastion")]:
-        text = (place.product.work / f"{name}.yaml").read_text().replace(place.product.servers, json.dumps(servers))
+        text = (
+            (place.product.work / f"{name}.yaml")
+            .read_text()
+            .replace(place.product.servers, json.dumps(servers))
+        )
         (place.product.work / "bad.yaml").write_text(text)
         for command in [], ["check"]:
             done = kit.run(kit.binary(program), *command, "-c", "bad.yaml", cwd=place.product.work)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each process may do, tried from inside it: SECURITY.md's table is what is expected. The acts are those of
-tests/rogue/acts.c, each in a child that has the process's own walls (tests/rogue/preload.c, worker_acts.c)."""
+"""What each process may do, tried from inside it: SECURITY.md's table is what is expected. The acts are those
+of tests/rogue/acts.c, each in a child that has the process's own walls (tests/rogue/preload.c,
+worker_acts.c)."""
 
 import os
 import re
@@ -38,10 +39,15 @@ def reported(program, process):
 def table():
     """{process: {act: result}}"""
     text = (kit.ROOT / "SECURITY.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split(BEGIN)[1].split(END)[0].strip().splitlines()]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.split(BEGIN)[1].split(END)[0].strip().splitlines()
+    ]
     head, body = rows[0], rows[2:]
     assert all(len(row) == len(head) for row in body)
-    return {process: {row[0]: row[column] for row in body} for column, process in enumerate(head) if column > 0}
+    return {
+        process: {row[0]: row[column] for row in body} for column, process in enumerate(head) if column > 0
+    }
 
 
 def resolver(work, spawn, process="smpl-resolver"):
@@ -84,20 +90,37 @@ def worker(work, spawn):
 
 
 def app(work, spawn):
-    (work / "app.yaml").write_text(f"""\
+    (work / "app.yaml").write_text(
+        f"""\
 service: config
 listeners:
-  - {{name: internal, address: "127.42.1.21:{kit.free_port("127.42.1.21")}", rules: ["/*"], clients: [127.42.0.0/16], hosts: [config]}}
+  - {{name: internal, address: "127.42.1.21:{kit.free_port("127.42.1.21")}", rules: ["/*"],
+     clients: [127.42.0.0/16], hosts: [config]}}
 database: config.db
 accounts: {{url: "http://127.42.1.22:8000"}}
 resolver: {{servers: ["127.42.0.53:5300"]}}
-""")
+"""
+    )
     return spawn(kit.binary("smpl-app"), "-c", "app.yaml", env=acts_in("smpl-app"))
 
 
 def tunnel(work, spawn):
-    env = dict(acts_in("smpl-tunnel"), SMPL_BASTION="", SMPL_TUNNEL_CONFIG="", SSH_AUTH_SOCK="", XDG_CONFIG_HOME="/nonexistent")
-    return spawn(kit.binary("smpl-tunnel"), "--bastion", f"dev@127.42.0.1:{kit.free_port('127.42.0.1')}", "-F", "none", "0:config.internal:80", env=env)
+    env = dict(
+        acts_in("smpl-tunnel"),
+        SMPL_BASTION="",
+        SMPL_TUNNEL_CONFIG="",
+        SSH_AUTH_SOCK="",
+        XDG_CONFIG_HOME="/nonexistent",
+    )
+    return spawn(
+        kit.binary("smpl-tunnel"),
+        "--bastion",
+        f"dev@127.42.0.1:{kit.free_port('127.42.0.1')}",
+        "-F",
+        "none",
+        "0:config.internal:80",
+        env=env,
+    )
 
 
 PROCESSES = {
@@ -118,7 +141,11 @@ def test_each_process_may_do_what_the_table_says_and_nothing_more(work, spawn, p
     program = start(work, spawn)
     found, expected = reported(program, name), table()[process]
     program.rogue = True
-    wrong = {act: (found.get(act), "expected", result) for act, result in expected.items() if found.get(act) != result}
+    wrong = {
+        act: (found.get(act), "expected", result)
+        for act, result in expected.items()
+        if found.get(act) != result
+    }
     assert not wrong and found.keys() == expected.keys()
 
 
@@ -129,7 +156,12 @@ def test_every_process_of_the_table_is_tried():
 def test_without_walls_the_acts_can_be_done():
     """An act that fails everywhere would say nothing of any wall."""
     done = kit.run("/bin/true", env=dict(os.environ, **acts_in("nobody")))
-    results = dict(entry.split("=") for line in re.findall(r"acts nobody: (.*=.*; )", done.stderr) for entry in line.split("; ") if entry)
+    results = dict(
+        entry.split("=")
+        for line in re.findall(r"acts nobody: (.*=.*; )", done.stderr)
+        for entry in line.split("; ")
+        if entry
+    )
     assert results.keys() == table()["resolver"].keys()
     assert {act for act, result in results.items() if result != "yes"} <= NOT_IN_EVERY_KERNEL
 
@@ -144,7 +176,10 @@ def test_the_program_behind_a_tunnel_has_none_of_its_walls(work):
         done = kit.run(*argv, "--", *status, env=env)
         assert done.stdout.split() == ["NoNewPrivs:", "0", "Seccomp:", "0"], done.stderr
         config = work / "ssh_config"
-        config.write_text(f"Host *\n  ProxyCommand {' '.join(status[:2])} '{status[2]}' {status[3]} >{work}/proxy; exec nc %h %p\n")
+        config.write_text(
+            f"Host *\n  ProxyCommand {' '.join(status[:2])} '{status[2]}' {status[3]} >{work}/proxy; exec nc "
+            "%h %p\n"
+        )
         done = kit.run(*argv, "-F", config, "--", "true", env=env)
         assert (work / "proxy").read_text().split() == ["NoNewPrivs:", "1", "Seccomp:", "2"], done.stderr
     finally:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds no test: a target that takes or gives so many mebibytes and says their SHA-256, and the other end of it."""
+"""Holds no test: a target that takes or gives so many mebibytes and says their SHA-256, and the other end of
+it."""
 
 import hashlib
 import socket
@@ -22,7 +23,8 @@ def digest(mebibytes):
 
 
 def serve(connection):
-    """A target's handler. "u\\n": takes all until the end and answers with the digest; "d N\\n": gives N mebibytes."""
+    """A target's handler. "u\\n": takes all until the end and answers with the digest; "d N\\n": gives N
+    mebibytes."""
     with connection:
         line = b""
         while not line.endswith(b"\n"):
@@ -66,7 +68,8 @@ def read(sock):
 
 
 def both_ways(connect, mebibytes):
-    """Up and down at the same time on connections of their own; asserts that every byte arrived as it was sent."""
+    """Up and down at the same time on connections of their own; asserts that every byte arrived as it was
+    sent."""
     got = {}
 
     def one(name, move):

@@ -18,7 +18,12 @@ import pytest
 
 ADDRESS = "127.43.1.1"
 TARGET = "127.43.1.2"
-EMPTY_ENV = {"SMPL_BASTION": "", "SMPL_TUNNEL_CONFIG": "", "SSH_AUTH_SOCK": "", "XDG_CONFIG_HOME": "/nonexistent"}
+EMPTY_ENV = {
+    "SMPL_BASTION": "",
+    "SMPL_TUNNEL_CONFIG": "",
+    "SSH_AUTH_SOCK": "",
+    "XDG_CONFIG_HOME": "/nonexistent",
+}
 
 
 class Sshd:
@@ -35,22 +40,39 @@ class Sshd:
         self.known_hosts = self.folder / "known_hosts"
         self.host_line = host_public.read_text().rsplit(" ", 1)[0]
         self.known_hosts.write_text(f"[{self.address}]:{self.port} {self.host_line}\n")
-        lines = [f"ListenAddress {self.address}:{self.port}", f"HostKey {self.host_key}", "StrictModes no", "UsePAM no",
-                 f"AuthorizedKeysFile {self.folder / 'authorized'}", f"PidFile {self.folder / 'pid'}",
-                 "PermitRootLogin yes", "MaxStartups 100", "MaxSessions 100", *options]
+        lines = [
+            f"ListenAddress {self.address}:{self.port}",
+            f"HostKey {self.host_key}",
+            "StrictModes no",
+            "UsePAM no",
+            f"AuthorizedKeysFile {self.folder / 'authorized'}",
+            f"PidFile {self.folder / 'pid'}",
+            "PermitRootLogin yes",
+            "MaxStartups 100",
+            "MaxSessions 100",
+            *options,
+        ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         if os.geteuid() == 0:
             pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([kit.tool("sshd"), "-D", "-e", "-f", self.folder / "config"],
-                                        stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [kit.tool("sshd"), "-D", "-e", "-f", self.folder / "config"], stderr=subprocess.DEVNULL
+        )
         kit.wait_until(lambda: kit.port_open(self.address, self.port), "sshd listens")
 
     def arguments(self):
         user = pathlib.Path.home().owner() if os.geteuid() else "root"
-        return ["--bastion", f"{user}@{self.address}:{self.port}", "-i", self.identity, "--known-hosts", self.known_hosts]
+        return [
+            "--bastion",
+            f"{user}@{self.address}:{self.port}",
+            "-i",
+            self.identity,
+            "--known-hosts",
+            self.known_hosts,
+        ]
 
     def sessions(self):
         return [pid for pid in kit.children(self.process.pid)]
@@ -109,13 +131,15 @@ def digest_then_answer(connection):
 
 
 def transfers(port, count, blocks=16):
-    """So many connections to an echo server at once, each with bytes of its own: those whose bytes did not come back."""
+    """So many connections to an echo server at once, each with bytes of its own: those whose bytes did not
+    come back."""
     failures = []
 
     def one(number):
         block = hashlib.sha256(str(number).encode()).digest() * 4096  # 128 KiB
         got = hashlib.sha256()
         with socket.create_connection(("127.0.0.1", port), timeout=kit.PATIENCE) as s:
+
             def send():
                 for _ in range(blocks):
                     s.sendall(block)
@@ -174,11 +198,15 @@ class Terminal:
         self.seen, self.at = b"", 0
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.execvpe(kit.binary("smpl-tunnel"), ["smpl-tunnel", *map(str, argv)], {**os.environ, **EMPTY_ENV, **(env or {}), **(over or {})})
+            os.execvpe(
+                kit.binary("smpl-tunnel"),
+                ["smpl-tunnel", *map(str, argv)],
+                {**os.environ, **EMPTY_ENV, **(env or {}), **(over or {})},
+            )
 
     def until(self, words):
         """Reads until these words come after those waited for last."""
-        while words not in self.seen[self.at:]:
+        while words not in self.seen[self.at :]:
             assert select.select([self.master], [], [], kit.PATIENCE)[0], (words, self.seen)
             self.seen += os.read(self.master, 4096)
         self.at = self.seen.index(words, self.at) + len(words)

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("SMPL_LAB", "lab-test")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e"), str(Path(__file__).parents[1] / "coverage")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "e2e"),
+    str(Path(__file__).parents[1] / "coverage"),
+]
 import lab as the_lab  # noqa: E402
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -21,7 +25,9 @@ CLONE_NEWNET = 0x40000000
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "short: run by ./dev test too")
-    config.addinivalue_line("markers", "full: takes long; run by ./dev lab test full and ./dev test full only")
+    config.addinivalue_line(
+        "markers", "full: takes long; run by ./dev lab test full and ./dev test full only"
+    )
 
 
 def not_here():
@@ -30,13 +36,19 @@ def not_here():
         return "network namespaces need root"
     if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
         return "network namespaces need root with CAP_SYS_ADMIN (a container without it?)"
-    return None if os.path.exists("/dev/net/tun") else "network namespaces need root and /dev/net/tun for the link between them"
+    return (
+        None
+        if os.path.exists("/dev/net/tun")
+        else "network namespaces need root and /dev/net/tun for the link between them"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
     if os.environ.get("SMPL_TEST_FULL") != "1":
         short = os.environ.get("SMPL_LAB_SHORT") == "1"
-        left_out = [i for i in items if i.get_closest_marker("full") or (short and not i.get_closest_marker("short"))]
+        left_out = [
+            i for i in items if i.get_closest_marker("full") or (short and not i.get_closest_marker("short"))
+        ]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [i for i in items if i not in left_out]
     missing = not_here()
@@ -52,7 +64,8 @@ def set_namespace(path):
 
 @contextlib.contextmanager
 def inside(host):
-    """Sockets made and programs started here by this thread belong to that host. Names are looked up outside: give addresses."""
+    """Sockets made and programs started here by this thread belong to that host. Names are looked up outside:
+    give addresses."""
     home = f"/proc/{os.getpid()}/task/{libc.gettid()}/ns/net"
     back = os.open(home, os.O_RDONLY)
     try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lab of network namespaces: two networks, vpc and inet, two of each program, and a host of its own for each (see README.md)."""
+"""A lab of network namespaces: two networks, vpc and inet, two of each program, and a host of its own for
+each (see README.md)."""
 
 import fcntl
 import functools
@@ -20,42 +21,72 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
 KIND = os.environ.get("SMPL_LAB", "lab")  # the tests have a lab of their own beside the one of ./dev lab up
 WORK = ROOT / "build" / KIND
-TAG = f"smpl-{KIND}-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # other checkouts have other namespaces
+TAG = (
+    f"smpl-{KIND}-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+)  # other checkouts have other namespaces
 
-PATIENCE = 150 * float(os.environ.get("SMPL_PATIENCE", "1"))  # seconds that anything may take before it counts as hanging
+PATIENCE = 150 * float(
+    os.environ.get("SMPL_PATIENCE", "1")
+)  # seconds that anything may take before it counts as hanging
 
 VPC, INET = "vpc", "inet"
 NETWORKS = {VPC: ("10.20.0.0/16", "fd20::/64"), INET: ("203.0.113.0/24", "2001:db8:113::/64")}
 # host: its own addresses in each network it has a leg in; the IPv6 ones follow from these
 HOSTS = {
-    "resolver": {VPC: ["10.20.0.2"], INET: ["203.0.113.2"]}, "resolver-2": {VPC: ["10.20.0.3"], INET: ["203.0.113.3"]},
-    "accounts-1": {VPC: ["10.20.2.10"]}, "accounts-2": {VPC: ["10.20.3.10"]},
-    "config-1": {VPC: ["10.20.2.11"]}, "config-2": {VPC: ["10.20.3.11"]},
-    "flags": {VPC: ["10.20.2.12"], INET: []}, "flags-2": {VPC: ["10.20.3.12"], INET: []},  # with a public listener of their own
-    "public": {VPC: ["10.20.0.7"], INET: []}, "public-2": {VPC: ["10.20.0.17"], INET: []},
-    "internal": {VPC: ["10.20.0.8"]}, "internal-2": {VPC: ["10.20.0.18"]},
-    "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]}, "bastion-2": {VPC: ["10.20.0.6"], INET: ["203.0.113.7"]},
+    "resolver": {VPC: ["10.20.0.2"], INET: ["203.0.113.2"]},
+    "resolver-2": {VPC: ["10.20.0.3"], INET: ["203.0.113.3"]},
+    "accounts-1": {VPC: ["10.20.2.10"]},
+    "accounts-2": {VPC: ["10.20.3.10"]},
+    "config-1": {VPC: ["10.20.2.11"]},
+    "config-2": {VPC: ["10.20.3.11"]},
+    "flags": {VPC: ["10.20.2.12"], INET: []},
+    "flags-2": {VPC: ["10.20.3.12"], INET: []},  # with a public listener of their own
+    "public": {VPC: ["10.20.0.7"], INET: []},
+    "public-2": {VPC: ["10.20.0.17"], INET: []},
+    "internal": {VPC: ["10.20.0.8"]},
+    "internal-2": {VPC: ["10.20.0.18"]},
+    "bastion": {VPC: ["10.20.0.5"], INET: ["203.0.113.5"]},
+    "bastion-2": {VPC: ["10.20.0.6"], INET: ["203.0.113.7"]},
     "insider": {VPC: ["10.20.0.9"]},
     "laptop": {INET: ["203.0.113.50"]},
-    "far": {INET: ["203.0.113.51"]},                                     # a laptop behind a link that delays, loses and breaks
+    "far": {INET: ["203.0.113.51"]},  # a laptop behind a link that delays, loses and breaks
     "attacker": {INET: ["203.0.113.66"]},
 }
 # What keepalived moves between two hosts: the first has it until it fails.
-MOVING = {"public": {INET: ["203.0.113.10", "203.0.113.11"]}, "internal": {VPC: ["10.20.0.10", "10.20.0.11"]},
-          "flags": {VPC: ["10.20.1.12"], INET: ["203.0.113.12"]}}
+MOVING = {
+    "public": {INET: ["203.0.113.10", "203.0.113.11"]},
+    "internal": {VPC: ["10.20.0.10", "10.20.0.11"]},
+    "flags": {VPC: ["10.20.1.12"], INET: ["203.0.113.12"]},
+}
 LINKED = "far"
 SERVICES = {"accounts": "app", "config": "config", "flags": "flags"}
-INSTANCES = {"accounts-1": "accounts", "accounts-2": "accounts", "config-1": "config", "config-2": "config", "flags": "flags", "flags-2": "flags"}
+INSTANCES = {
+    "accounts-1": "accounts",
+    "accounts-2": "accounts",
+    "config-1": "config",
+    "config-2": "config",
+    "flags": "flags",
+    "flags-2": "flags",
+}
 BALANCERS = ["public", "public-2", "internal", "internal-2"]
 PROGRAMS = ["resolver", "resolver-2", *INSTANCES, *BALANCERS, "bastion", "bastion-2"]
 INTERNAL_NAMES = {"app": "10.20.0.10", "config": "10.20.0.11", "flags": "10.20.1.12", "bastion": "10.20.0.5"}
-PUBLIC_NAMES = {"app": "203.0.113.10", "config": "203.0.113.11", "flags": "203.0.113.12", "bastion": "203.0.113.5"}
-# Two bastions behind one name; the names above have one address each, for whoever wants to know which one it is.
+PUBLIC_NAMES = {
+    "app": "203.0.113.10",
+    "config": "203.0.113.11",
+    "flags": "203.0.113.12",
+    "bastion": "203.0.113.5",
+}
+# Two bastions behind one name; the names above have one address each, for whoever wants to know which one it
+# is.
 BASTIONS = {"bastions": ["203.0.113.5", "203.0.113.7"]}
 RESOLVERS = ["10.20.0.2:53", "10.20.0.3:53"]
-# Tests may run on a slow and busy machine, where what is only late must not count as dead. What is measured has the real times.
+# Tests may run on a slow and busy machine, where what is only late must not count as dead. What is measured
+# has the real times.
 LATE_IS_DEAD = KIND in ("lab", "lab-outages")
-WATCHDOG_S, ALIVE_S = (2, 0.5) if LATE_IS_DEAD else (20, 10)  # without a sign of life a service, without an answer what has moving addresses
+WATCHDOG_S, ALIVE_S = (
+    (2, 0.5) if LATE_IS_DEAD else (20, 10)
+)  # without a sign of life a service, without an answer what has moving addresses
 
 
 def v6(address):
@@ -95,12 +126,25 @@ def run(*argv, check=True, **kw):
 
 
 def enter(host, *argv):
-    """The command line that runs argv on a host: its network, and the resolver that it would have in /etc/resolv.conf."""
+    """The command line that runs argv on a host: its network, and the resolver that it would have in
+    /etc/resolv.conf."""
     if not Path(f"/run/netns/{netns(host)}").exists():
-        raise LabError(f"there is no host {host}; ./dev lab up makes: {' '.join(HOSTS)}" if host not in HOSTS
-                       else "the lab is not up; first: ./dev lab up")
-    return ["nsenter", f"--net=/run/netns/{netns(host)}", "unshare", "--mount", "sh", "-c",
-            'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolv_conf(host)), *map(str, argv)]
+        raise LabError(
+            f"there is no host {host}; ./dev lab up makes: {' '.join(HOSTS)}"
+            if host not in HOSTS
+            else "the lab is not up; first: ./dev lab up"
+        )
+    return [
+        "nsenter",
+        f"--net=/run/netns/{netns(host)}",
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+        str(resolv_conf(host)),
+        *map(str, argv),
+    ]
 
 
 def on(host, *argv, **kw):
@@ -115,6 +159,7 @@ def resolv_conf(host):
 
 
 # --- networks ---
+
 
 def existing():
     names = [line.split()[0] for line in run("ip", "netns", "list").stdout.splitlines() if line.strip()]
@@ -132,7 +177,21 @@ def connect(host, network, number):
     if host == LINKED:
         start_link(network, number)
     else:
-        run("ip", "link", "add", network, "netns", ns, "type", "veth", "peer", "name", f"p{number}", "netns", bridge)
+        run(
+            "ip",
+            "link",
+            "add",
+            network,
+            "netns",
+            ns,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"p{number}",
+            "netns",
+            bridge,
+        )
     run("ip", "-n", bridge, "link", "set", f"p{number}", "master", "bridge", "up")
     prefixes = [ipaddress.ip_network(n).prefixlen for n in NETWORKS[network]]
     for address in HOSTS[host][network]:
@@ -144,15 +203,31 @@ def connect(host, network, number):
 def pull(host, networks=None, back=False):
     """Pulls a host's cables, of these networks or of all, or puts them back."""
     for network in networks or HOSTS[host]:
-        run("ip", "-n", netns(network), "link", "set", f"p{list(HOSTS).index(host)}", "up" if back else "down")
+        run(
+            "ip", "-n", netns(network), "link", "set", f"p{list(HOSTS).index(host)}", "up" if back else "down"
+        )
 
 
 def start_link(network, number):
-    """The linked host's leg: two TAP interfaces and a program between them, which lives on that host's side."""
+    """The linked host's leg: two TAP interfaces and a program between them, which lives on that host's
+    side."""
     with open(WORK / LINKED / "link.log", "wb") as log:
-        process = subprocess.Popen(enter(LINKED, BIN.parent / "tests" / "smpl-lab-link", f"/run/netns/{netns(LINKED)}", network,
-                                         f"/run/netns/{netns(network)}", f"p{number}", "link.sock"),
-                                   cwd=WORK / LINKED, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            enter(
+                LINKED,
+                BIN.parent / "tests" / "smpl-lab-link",
+                f"/run/netns/{netns(LINKED)}",
+                network,
+                f"/run/netns/{netns(network)}",
+                f"p{number}",
+                "link.sock",
+            ),
+            cwd=WORK / LINKED,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     end = time.monotonic() + PATIENCE
     while "ready" not in (WORK / LINKED / "link.log").read_text():
         if process.poll() is not None or time.monotonic() > end:
@@ -191,6 +266,7 @@ def make_networks():
 
 # --- configuration ---
 
+
 def write(path, text, mode=0o644):
     path = WORK / path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,17 +284,33 @@ def records(names):
 
 
 def write_resolver():
-    services = "".join(f"_http._tcp PTR _http._tcp.{n}\n_http._tcp.{n} SRV 0 0 80 {n}\n" for n in SERVICES.values())
+    services = "".join(
+        f"_http._tcp PTR _http._tcp.{n}\n_http._tcp.{n} SRV 0 0 80 {n}\n" for n in SERVICES.values()
+    )
     head = "$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\n"
-    write("resolver/internal.zone", head + records({"ns": "10.20.0.2", **INTERNAL_NAMES}) + services
-          + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n"
-          + f"other A {INTERNAL_NAMES['config']}\nother AAAA {v6(INTERNAL_NAMES['config'])}\n")
-    write("resolver/world.zone", head + records({"ns": "203.0.113.2", **PUBLIC_NAMES})
-          + "".join(records({name: a}) for name, both_of_it in BASTIONS.items() for a in both_of_it))
+    write(
+        "resolver/internal.zone",
+        head
+        + records({"ns": "10.20.0.2", **INTERNAL_NAMES})
+        + services
+        + "bulk A 10.20.0.9\nsecret A 10.20.9.9\n*.wild A 10.20.9.8\nalias CNAME config\n"
+        + f"other A {INTERNAL_NAMES['config']}\nother AAAA {v6(INTERNAL_NAMES['config'])}\n",
+    )
+    write(
+        "resolver/world.zone",
+        head
+        + records({"ns": "203.0.113.2", **PUBLIC_NAMES})
+        + "".join(records({name: a}) for name, both_of_it in BASTIONS.items() for a in both_of_it),
+    )
     for host in ("resolver", "resolver-2"):
-        listeners = "".join(f'  - {{address: "{a}", port: 53, views: [{view}]}}\n' for view, network in (("vpc", VPC), ("world", INET))
-                            for a in (HOSTS[host][network][0], v6(HOSTS[host][network][0])))
-        write(f"{host}/resolver.yaml", f"""\
+        listeners = "".join(
+            f'  - {{address: "{a}", port: 53, views: [{view}]}}\n'
+            for view, network in (("vpc", VPC), ("world", INET))
+            for a in (HOSTS[host][network][0], v6(HOSTS[host][network][0]))
+        )
+        write(
+            f"{host}/resolver.yaml",
+            f"""\
 listeners:
 {listeners}views:
   - {{name: vpc, clients: {json.dumps(NETWORKS[VPC])}, zones: [internal.smplkit.local, smplkit.com]}}
@@ -227,15 +319,22 @@ zones:
   - {{name: internal.smplkit.local, file: ../resolver/internal.zone}}
   - {{name: smplkit.com, file: ../resolver/world.zone}}
 control: resolver.sock
-""")
+""",
+        )
 
 
 def write_service(host):
     service = INSTANCES[host]
     name, own = SERVICES[service], HOSTS[host][VPC][0]
     moving = MOVING.get(service, {})
-    hosts = [f"{name}.internal.smplkit.local", f"{name}.smplkit.com", INTERNAL_NAMES[name], PUBLIC_NAMES[name],
-             v6(INTERNAL_NAMES[name]), v6(PUBLIC_NAMES[name])]
+    hosts = [
+        f"{name}.internal.smplkit.local",
+        f"{name}.smplkit.com",
+        INTERNAL_NAMES[name],
+        PUBLIC_NAMES[name],
+        v6(INTERNAL_NAMES[name]),
+        v6(PUBLIC_NAMES[name]),
+    ]
     listeners = [("internal", own, "/*", VPC)]  # where balancers and keepalived ask
     for a in moving.get(VPC, []):
         listeners += [("moving", a, "/*", VPC), ("moving6", v6(a), "/*", VPC)]
@@ -244,13 +343,21 @@ def write_service(host):
     text = f"service: {service}\nlisteners:\n"
     for listener, address, rule, network in listeners:
         at = f"[{address}]:80" if ":" in address else f"{address}:80"
-        inside = f", clients: {json.dumps(NETWORKS[VPC])}, hosts: {json.dumps(hosts[:1] if moving else hosts[:4])}"
-        text += f'  - {{name: {listener}, address: "{at}", rules: ["{rule}"]{inside if network == VPC else ""}}}\n'
-    text += f"database: ../{service}.db\ndrain: {{lag: 2s}}\nresolver: {{servers: {json.dumps(RESOLVERS)}, source: {own}}}\n"
+        inside = (
+            f", clients: {json.dumps(NETWORKS[VPC])}, hosts: {json.dumps(hosts[:1] if moving else hosts[:4])}"
+        )
+        text += (
+            f'  - {{name: {listener}, address: "{at}", rules: '
+            f'["{rule}"]{inside if network == VPC else ""}}}\n'
+        )
+    text += (
+        f"database: ../{service}.db\ndrain: {{lag: 2s}}\n"
+        f"resolver: {{servers: {json.dumps(RESOLVERS)}, source: {own}}}\n"
+    )
     if service == "accounts":
-        text += "sisters: [\"http://config.internal.smplkit.local\", \"http://flags.internal.smplkit.local\"]\n"
+        text += 'sisters: ["http://config.internal.smplkit.local", "http://flags.internal.smplkit.local"]\n'
     else:
-        text += "accounts: {url: \"http://app.internal.smplkit.local\"}\n"
+        text += 'accounts: {url: "http://app.internal.smplkit.local"}\n'
     write(f"{host}/internal.key", internal_key(service), 0o600)
     write(f"{host}/service.yaml", text + internal_callers(service) + "internal_key_file: internal.key\n")
 
@@ -262,10 +369,16 @@ def internal_key(caller):
 
 
 def internal_callers(service):
-    callers = {"config": "introspect", "flags": "introspect"} if service == "accounts" else {"accounts": "provision"}
+    callers = (
+        {"config": "introspect", "flags": "introspect"}
+        if service == "accounts"
+        else {"accounts": "provision"}
+    )
     return "internal_keys:\n" + "".join(
-        f"  - {{name: {name}, sha256: {hashlib.sha256(internal_key(name).strip().encode()).hexdigest()}, operations: [{operation}]}}\n"
-        for name, operation in {**callers, "operator": "provision"}.items())
+        f"  - {{name: {name}, sha256: {hashlib.sha256(internal_key(name).strip().encode()).hexdigest()}, "
+        f"operations: [{operation}]}}\n"
+        for name, operation in {**callers, "operator": "provision"}.items()
+    )
 
 
 def write_balancers():
@@ -273,18 +386,42 @@ def write_balancers():
     for service in ("accounts", "config"):
         name = SERVICES[service]
         at = json.dumps([f"{HOSTS[h][VPC][0]}:80" for h, s in INSTANCES.items() if s == service])
-        sides = [f"{{names: [{name}.{tail}], address: {json.dumps([a, v6(a)])}}}" for tail, a in
-                 (("smplkit.com", PUBLIC_NAMES[name]), ("internal.smplkit.local", INTERNAL_NAMES[name]))]
+        sides = [
+            f"{{names: [{name}.{tail}], address: {json.dumps([a, v6(a)])}}}"
+            for tail, a in (
+                ("smplkit.com", PUBLIC_NAMES[name]),
+                ("internal.smplkit.local", INTERNAL_NAMES[name]),
+            )
+        ]
         services += f"  - {{name: {service}, public: {sides[0]}, internal: {sides[1]}, instances: {at}}}\n"
     for number in ("", "-2"):  # the two of a kind differ in the address they come from alone
-        write(f"balancers{number}.yaml",
-              f"public: {{listen: {both(*MOVING['public'][INET])}, from: {HOSTS['public' + number][VPC][0]}}}\n"
-              f"internal: {{listen: {both(*MOVING['internal'][VPC])}, clients: {json.dumps(NETWORKS[VPC])}, from: {HOSTS['internal' + number][VPC][0]}}}\n"
-              f"services:\n{services}")
+        write(
+            f"balancers{number}.yaml",
+            f"public: {{listen: {both(*MOVING['public'][INET])}, from: {HOSTS['public' + number][VPC][0]}}}\n"
+            f"internal: {{listen: {both(*MOVING['internal'][VPC])}, clients: {json.dumps(NETWORKS[VPC])}, "
+            f"from: {HOSTS['internal' + number][VPC][0]}}}\n"
+            f"services:\n{services}",
+        )
         made = WORK / f"balancers{number}"
-        run("/usr/bin/python3", ROOT / "app" / "haproxy" / "render", "-c", WORK / f"balancers{number}.yaml", "-o", made, "--run-as", "haproxy")
-        for side, other in (("public", "internal"), ("internal", "public")):  # a host of its own each, with nothing of the other's
-            shutil.copytree(made, WORK / f"{side}{number}", ignore=lambda _, names, other=other: [n for n in names if n.startswith(other + ".")])
+        run(
+            "/usr/bin/python3",
+            ROOT / "app" / "haproxy" / "render",
+            "-c",
+            WORK / f"balancers{number}.yaml",
+            "-o",
+            made,
+            "--run-as",
+            "haproxy",
+        )
+        for side, other in (
+            ("public", "internal"),
+            ("internal", "public"),
+        ):  # a host of its own each, with nothing of the other's
+            shutil.copytree(
+                made,
+                WORK / f"{side}{number}",
+                ignore=lambda _, names, other=other: [n for n in names if n.startswith(other + ".")],
+            )
         shutil.rmtree(made)
 
 
@@ -293,7 +430,11 @@ def keepalived_example(host):
     example = {"flags": "service"}.get(role(host), role(host))
     text = (ROOT / "app" / "haproxy" / "keepalived" / f"{example}.conf").read_text()
     first, second = (HOSTS[h][VPC][0] for h in (role(host), role(host) + "-2"))
-    return text if host == role(host) else text.replace(first, "OWN").replace(second, first).replace("OWN", second)
+    return (
+        text
+        if host == role(host)
+        else text.replace(first, "OWN").replace(second, first).replace("OWN", second)
+    )
 
 
 def write_keepalived():
@@ -301,15 +442,26 @@ def write_keepalived():
         if role(host) in MOVING:
             write(f"{host}/keepalived.conf", here(host, keepalived_example(host)))
             # the program and its children, at once
-            write(f"{host}/kill", f"#!/bin/sh\np=$(cat {WORK / host / 'pid'})\nkill -9 $p $(cat /proc/$p/task/$p/children)\n", 0o755)
+            write(
+                f"{host}/kill",
+                f"#!/bin/sh\np=$(cat {WORK / host / 'pid'})\nkill -9 $p $(cat /proc/$p/task/$p/children)\n",
+                0o755,
+            )
 
 
 def here(host, text):
-    """An example with the lab's paths. Without systemd its kill is a file, and a checkout may belong to others than root."""
-    text = text.replace("/etc/smpl-balancer/", f"{WORK / host}/").replace("/usr/share/smpl-balancer/", f"{ROOT / 'app' / 'haproxy' / 'keepalived'}/")
+    """An example with the lab's paths. Without systemd its kill is a file, and a checkout may belong to
+    others than root."""
+    text = text.replace("/etc/smpl-balancer/", f"{WORK / host}/").replace(
+        "/usr/share/smpl-balancer/", f"{ROOT / 'app' / 'haproxy' / 'keepalived'}/"
+    )
     if not LATE_IS_DEAD:
-        text = text.replace("advert_int 0.25", "advert_int 0.5").replace("  timeout 2\n", f"  timeout {ALIVE_S + 5}\n")
-    return re.sub("'systemctl kill [^']*'", str(WORK / host / "kill"), text).replace("  enable_script_security\n", "")
+        text = text.replace("advert_int 0.25", "advert_int 0.5").replace(
+            "  timeout 2\n", f"  timeout {ALIVE_S + 5}\n"
+        )
+    return re.sub("'systemctl kill [^']*'", str(WORK / host / "kill"), text).replace(
+        "  enable_script_security\n", ""
+    )
 
 
 def key(name, folder):
@@ -319,14 +471,21 @@ def key(name, folder):
 def write_bastion():
     for folder in ("bastion", "bastion-2", "laptop", "attacker", "far"):
         (WORK / folder).mkdir(exist_ok=True)
-    for name, folder in (("dev", "laptop"), ("night", "laptop"), ("late", "laptop"), ("stranger", "attacker")):
+    for name, folder in (
+        ("dev", "laptop"),
+        ("night", "laptop"),
+        ("late", "laptop"),
+        ("stranger", "attacker"),
+    ):
         key(name, folder)
     known = ""
     for host in ("bastion", "bastion-2"):
         key("host_ed25519", host)  # each has its own: who takes one over is not the other
         known += write_one_bastion(host)
     write("laptop/known_hosts", known)
-    write("laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n")
+    write(
+        "laptop/tunnel.yaml", "bastion: dev@bastion.smplkit.com\nidentity: [dev]\nknown_hosts: known_hosts\n"
+    )
     for name in ("dev", "dev.pub", "known_hosts", "tunnel.yaml"):
         shutil.copy(WORK / "laptop" / name, WORK / "far" / name)
 
@@ -337,7 +496,9 @@ def write_one_bastion(host):
         write(f"{host}/{name}.pub", options + (WORK / "laptop" / f"{name}.pub").read_text())
     networks = json.dumps(NETWORKS[VPC])
     (inner,), (outer,) = HOSTS[host][VPC], HOSTS[host][INET]
-    write(f"{host}/bastion.yaml", f"""\
+    write(
+        f"{host}/bastion.yaml",
+        f"""\
 listen: ["{outer}:22", "[{v6(outer)}]:22"]
 host_keys: [host_ed25519]
 resolver: {{servers: {json.dumps(RESOLVERS)}, source: {inner}}}
@@ -348,11 +509,15 @@ users:
   - {{name: night, keys: night.pub, groups: [night]}}
   - {{name: late, keys: late.pub, groups: [developers]}}
 grants:
-  - {{groups: [developers], targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80", "moving.internal.smplkit.local:80", "bulk.internal.smplkit.local:80"], networks: {networks}}}
-  - {{groups: [night], targets: ["config.internal.smplkit.local:80"], networks: {networks}, hours: [{closed_hours()}]}}
+  - {{groups: [developers], networks: {networks},
+     targets: ["config.internal.smplkit.local:80", "app.internal.smplkit.local:80",
+               "moving.internal.smplkit.local:80", "bulk.internal.smplkit.local:80"]}}
+  - {{groups: [night], targets: ["config.internal.smplkit.local:80"], networks: {networks},
+     hours: [{closed_hours()}]}}
 audit: audit.jsonl
 control: bastion.sock
-""")
+""",
+    )
     host_key = " ".join((WORK / host / "host_ed25519.pub").read_text().split()[:2])
     names = ",".join(f"{n}.smplkit.com" for n in (host, *BASTIONS))
     return f"{names},{outer},{v6(outer)} {host_key}\n"
@@ -360,11 +525,15 @@ control: bastion.sock
 
 def closed_hours():
     """Hours of a day that is not today, so that a key has no hours now."""
-    return ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][(time.localtime().tm_wday + 3) % 7] + " 03:00-04:00"
+    return ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][
+        (time.localtime().tm_wday + 3) % 7
+    ] + " 03:00-04:00"
 
 
 def write_all():
-    for network in NETWORKS:  # the system's own lookups wait 5 s for a server that is silent, unless told otherwise
+    for (
+        network
+    ) in NETWORKS:  # the system's own lookups wait 5 s for a server that is silent, unless told otherwise
         servers = "".join(f"nameserver {HOSTS[h][network][0]}\n" for h in ("resolver", "resolver-2"))
         write(f"resolv.conf.{network}", servers + "options timeout:1 attempts:3\n")
     write_resolver()
@@ -385,24 +554,42 @@ def command(host):
     if host in INSTANCES:
         return [BIN / "smpl-app", "-c", "service.yaml"]
     if host in BALANCERS:
-        return [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-W", "-f", f"{role(host)}.cfg"]
+        return [
+            shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy",
+            "-W",
+            "-f",
+            f"{role(host)}.cfg",
+        ]
     return [BIN / f"smpl-{role(host)}", "-c", f"{role(host)}.yaml"]
 
 
 def spawn(host, argv, environment=None):
     with open(WORK / host / "log", "ab") as log:
-        return subprocess.Popen(enter(host, *argv), cwd=WORK / host, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True, env=environment)
+        return subprocess.Popen(
+            enter(host, *argv),
+            cwd=WORK / host,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+        )
 
 
 def start(host, addresses_too=True):
     """Starts a host's program, and keepalived where addresses move; the log is build/lab/HOST/log."""
     environment = None
     if host in INSTANCES:
-        environment = dict(os.environ, NOTIFY_SOCKET=str(WORK / MANAGER / "socket"), WATCHDOG_USEC=str(int(WATCHDOG_S * 1e6)))
+        environment = dict(
+            os.environ, NOTIFY_SOCKET=str(WORK / MANAGER / "socket"), WATCHDOG_USEC=str(int(WATCHDOG_S * 1e6))
+        )
     process = spawn(host, command(host), environment)
     (WORK / host / "pid").write_text(str(process.pid))
-    if addresses_too and role(host) in MOVING and not [p for p in pids(host) if executable(p) == "keepalived"]:
+    if (
+        addresses_too
+        and role(host) in MOVING
+        and not [p for p in pids(host) if executable(p) == "keepalived"]
+    ):
         start_keepalived(host)
     return process
 
@@ -411,8 +598,22 @@ def start_keepalived(host):
     program = shutil.which("keepalived", path="/usr/sbin:/usr/bin")
     if program is None:
         raise LabError("keepalived is not installed")
-    spawn(host, [program, "--dont-fork", "--log-console", "--vrrp", "-f", "keepalived.conf", "-p", "keepalived.pid", "-r", "vrrp.pid"],
-          dict(os.environ, ALIVE_SECONDS=str(ALIVE_S)))
+    spawn(
+        host,
+        [
+            program,
+            "--dont-fork",
+            "--log-console",
+            "--vrrp",
+            "-f",
+            "keepalived.conf",
+            "-p",
+            "keepalived.pid",
+            "-r",
+            "vrrp.pid",
+        ],
+        dict(os.environ, ALIVE_SECONDS=str(ALIVE_S)),
+    )
 
 
 def executable(pid):
@@ -423,11 +624,25 @@ def executable(pid):
 
 
 def start_manager():
-    """What systemd does on real hosts: kills a service that gives no sign of life (WatchdogSec=2, WatchdogSignal=SIGKILL)."""
+    """What systemd does on real hosts: kills a service that gives no sign of life (WatchdogSec=2,
+    WatchdogSignal=SIGKILL)."""
     (WORK / MANAGER).mkdir()
     log = open(WORK / MANAGER / "log", "wb")
-    process = subprocess.Popen(["nsenter", f"--net=/run/netns/{netns(MANAGER)}", "/usr/bin/python3", str(Path(__file__).with_name("manager.py")),
-                                "socket", str(WATCHDOG_S)], cwd=WORK / MANAGER, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        [
+            "nsenter",
+            f"--net=/run/netns/{netns(MANAGER)}",
+            "/usr/bin/python3",
+            str(Path(__file__).with_name("manager.py")),
+            "socket",
+            str(WATCHDOG_S),
+        ],
+        cwd=WORK / MANAGER,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     log.close()
     end = time.monotonic() + PATIENCE
     while not (WORK / MANAGER / "socket").exists():
@@ -457,7 +672,9 @@ def ready(host):
 
 
 def balancer_up(host):
-    rows = [line.split(",") for line in ask_balancer(host, "show stat").splitlines() if line and line[0] != "#"]
+    rows = [
+        line.split(",") for line in ask_balancer(host, "show stat").splitlines() if line and line[0] != "#"
+    ]
     seen = [r[17] for r in rows if r[1] not in ("FRONTEND", "BACKEND")]
     return bool(seen) and all(s == "UP" for s in seen)
 
@@ -478,7 +695,11 @@ def wait_ready(host, process=None, seconds=PATIENCE):
     while not ready(host):
         if (process and process.poll() is not None) or time.monotonic() > end:
             tail = (WORK / host / "log").read_text(errors="replace").splitlines()[-3:]
-            raise LabError(f"{host} did not start:\n  " + "\n  ".join(tail or ["it said nothing"]) + f"\n  its log: build/{KIND}/{host}/log")
+            raise LabError(
+                f"{host} did not start:\n  "
+                + "\n  ".join(tail or ["it said nothing"])
+                + f"\n  its log: build/{KIND}/{host}/log"
+            )
         time.sleep(0.05)
 
 
@@ -495,6 +716,7 @@ def end_processes(host, number=signal.SIGTERM):
 
 
 # --- verbs ---
+
 
 def up():
     down()
@@ -521,19 +743,34 @@ def up():
 def customer():
     """An account with a key, made as a sister would."""
     write("insider/authorization", f"Authorization: Bearer {internal_key('operator')}", 0o600)
-    done = on("insider", "curl", "-sS", "--max-time", str(PATIENCE), "-H", "Content-Type: application/json",
-              "-H", f"@{WORK / 'insider' / 'authorization'}", "-d",
-              '{"data":{"type":"account","attributes":{"name":"Lab"}}}', "http://app.internal.smplkit.local/internal/v1/accounts")
+    done = on(
+        "insider",
+        "curl",
+        "-sS",
+        "--max-time",
+        str(PATIENCE),
+        "-H",
+        "Content-Type: application/json",
+        "-H",
+        f"@{WORK / 'insider' / 'authorization'}",
+        "-d",
+        '{"data":{"type":"account","attributes":{"name":"Lab"}}}',
+        "http://app.internal.smplkit.local/internal/v1/accounts",
+    )
     if '"sk_api_' not in done.stdout:
         raise LabError(f"the account service did not make an account: {done.stdout}{done.stderr}")
     write("laptop/api_key", "sk_api_" + done.stdout.split('"sk_api_')[1].split('"')[0] + "\n", 0o600)
 
 
 def down():
-    """Ends what runs in our namespaces, removes them and all that was written. Fine when nothing or only half of it is there."""
+    """Ends what runs in our namespaces, removes them and all that was written. Fine when nothing or only half
+    of it is there."""
     names = existing()
-    hosts = [n[len(TAG) + 1:] for n in names]
-    for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, PATIENCE)):  # nobody is left for whom a service would linger
+    hosts = [n[len(TAG) + 1 :] for n in names]
+    for number, patience in (
+        (signal.SIGTERM, 0.5),
+        (signal.SIGKILL, PATIENCE),
+    ):  # nobody is left for whom a service would linger
         for host in hosts:
             end_processes(host, number)
         end = time.monotonic() + patience
@@ -557,18 +794,37 @@ def describe():
 def show():
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     bold, dim, end = ("\033[1m", "\033[2m", "\033[0m") if colour else ("", "", "")
-    print(f"\n{bold}the lab is up{end}  {dim}vpc {' '.join(NETWORKS[VPC])}, inet {' '.join(NETWORKS[INET])}; no forwarding between them{end}\n")
+    print(
+        f"\n{bold}the lab is up{end}  {dim}vpc {' '.join(NETWORKS[VPC])}, inet {' '.join(NETWORKS[INET])}; "
+        f"no forwarding between them{end}\n"
+    )
     for host, where, running in describe():
-        note = {"laptop": "a developer's", "far": "the same far away: ./dev lab link", "attacker": "anybody's", "insider": "a bare host inside"}.get(host, f"build/{KIND}/{host}/log" if running == "up" else "DOWN")
+        note = {
+            "laptop": "a developer's",
+            "far": "the same far away: ./dev lab link",
+            "attacker": "anybody's",
+            "insider": "a bare host inside",
+        }.get(host, f"build/{KIND}/{host}/log" if running == "up" else "DOWN")
         print(f"  {host:<11} {where:<52} {dim}{note}{end}")
-    print(f"""
-{bold}Try{end}
-  ./dev lab shell laptop       {dim}# smpl-tunnel 8080:config.internal &   curl http://localhost:8080/internal/v1/health{end}
-  ./dev lab shell attacker     {dim}# dig config.internal.smplkit.local    curl http://config.smplkit.com/internal/v1/health{end}
-  ./dev lab shell insider      {dim}# dig config.internal.smplkit.local    curl http://config.internal.smplkit.local/docs{end}
-  ./dev lab test               {dim}# every attack, and what it would have gained{end}
-  ./dev lab down
-""")
+    tries = (
+        (
+            "shell laptop",
+            "smpl-tunnel 8080:config.internal &   curl http://localhost:8080/internal/v1/health",
+        ),
+        (
+            "shell attacker",
+            "dig config.internal.smplkit.local    curl http://config.smplkit.com/internal/v1/health",
+        ),
+        (
+            "shell insider",
+            "dig config.internal.smplkit.local    curl http://config.internal.smplkit.local/docs",
+        ),
+        ("test", "every attack, and what it would have gained"),
+    )
+    print(f"\n{bold}Try{end}")
+    for command, what in tries:
+        print(f"  ./dev lab {command:<18} {dim}# {what}{end}")
+    print("  ./dev lab down\n")
 
 
 def status():
@@ -587,15 +843,22 @@ def shell(host, argv):
         raise LabError(f"there is no host '{host}'; there are: {' '.join(HOSTS)}")
     line = enter(host, *(argv or ["bash", "--norc", "-i"]))
     folder = WORK / host
-    environment = dict(os.environ, PATH=f"{BIN}:{os.environ.get('PATH', '')}", PS1=f"{host} $ ", debian_chroot=host)
+    environment = dict(
+        os.environ, PATH=f"{BIN}:{os.environ.get('PATH', '')}", PS1=f"{host} $ ", debian_chroot=host
+    )
     if host in ("laptop", "far"):
-        environment |= {"SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"),
-                        "SMPLKIT_API_KEY": (WORK / "laptop" / "api_key").read_text().strip()}
+        environment |= {
+            "SMPL_TUNNEL_CONFIG": str(folder / "tunnel.yaml"),
+            "SMPLKIT_API_KEY": (WORK / "laptop" / "api_key").read_text().strip(),
+        }
     os.chdir(folder)
     os.execvpe(line[0], line, environment)
 
 
-USAGE = "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|loss PERMILLE|cut none|ab|ba|both | test [full] | outages [HOST...] | soak [SECONDS] | down"
+USAGE = (
+    "Usage: ./dev lab up | status | shell HOST [COMMAND...] | link delay MS|loss PERMILLE|cut "
+    "none|ab|ba|both | test [full] | outages [HOST...] | soak [SECONDS] | down"
+)
 VERBS = {"up": (0, 0), "status": (0, 0), "down": (0, 0), "link": (2, 2), "shell": (1, 1000)}
 
 
@@ -625,7 +888,11 @@ def main(argv):
     verb = argv[0] if argv else ""
     least, most = VERBS.get(verb, (1, 0))
     if not least <= len(argv) - 1 <= most:
-        print(f"lab: {'what shall be done?' if not argv else 'not understood: ' + ' '.join(argv)}\n     {USAGE}", file=sys.stderr)
+        print(
+            f"lab: {'what shall be done?' if not argv else 'not understood: ' + ' '.join(argv)}\n"
+            f"     {USAGE}",
+            file=sys.stderr,
+        )
         return 2
     if os.geteuid() != 0:
         print(f"lab: network namespaces need root\n     sudo ./dev lab {' '.join(argv)}", file=sys.stderr)
@@ -648,7 +915,11 @@ def main(argv):
                     up()
                 except BaseException:
                     if "SMPL_LAB_KEEP" not in os.environ:
-                        keep = {h: (WORK / h / "log").read_text(errors="replace") for h in PROGRAMS if (WORK / h / "log").exists()}
+                        keep = {
+                            h: (WORK / h / "log").read_text(errors="replace")
+                            for h in PROGRAMS
+                            if (WORK / h / "log").exists()
+                        }
                         down()
                         for host, text in keep.items():  # what a failed start said
                             write(f"{host}/log", text)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load on a host, for outages.py: starts requests by the clock, whatever became of those before, and writes what became of each.
-Usage: load.py STREAMS OUT   both files; ends on SIGTERM. A line of OUT is [stream, began, ended, outcome, detail], in monotonic seconds."""
+"""Load on a host, for outages.py: starts requests by the clock, whatever became of those before, and writes
+what became of each.
+Usage: load.py STREAMS OUT   both files; ends on SIGTERM. A line of OUT is [stream, began, ended, outcome,
+detail], in monotonic seconds."""
 
 import asyncio
 import json
@@ -12,8 +14,8 @@ import struct
 import sys
 import time
 
-GIVE_UP = 30         # seconds after which a request counts as without an answer
-ASK_NEXT = 0.2       # seconds before the next resolver is asked too
+GIVE_UP = 30  # seconds after which a request counts as without an answer
+ASK_NEXT = 0.2  # seconds before the next resolver is asked too
 now = time.monotonic
 
 
@@ -44,8 +46,12 @@ async def by_the_clock(rate, start):
 
 # --- HTTP ---
 
+
 def message(s, method, path, body=None, kept=False, key=None):
-    head = f"{method} {path} HTTP/1.1\r\nHost: {s['host']}\r\nConnection: {'keep-alive' if kept else 'close'}\r\n"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {s['host']}\r\n"
+        f"Connection: {'keep-alive' if kept else 'close'}\r\n"
+    )
     if key:
         head += f"Authorization: Bearer {key}\r\n"
     if body is not None:
@@ -58,7 +64,8 @@ class Connection:
         self.s, self.reader, self.writer = s, None, None
 
     async def ask(self, request):
-        """(status, body); OSError or EOFError when there is no answer. A kept connection that has gone is replaced once."""
+        """(status, body); OSError or EOFError when there is no answer. A kept connection that has gone is
+        replaced once."""
         used = self.writer is not None
         try:
             return await asyncio.wait_for(self.once(request), GIVE_UP)
@@ -70,7 +77,9 @@ class Connection:
 
     async def once(self, request):
         if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(self.s["address"], self.s.get("port", 80))
+            self.reader, self.writer = await asyncio.open_connection(
+                self.s["address"], self.s.get("port", 80)
+            )
         self.writer.write(request)
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length:" in head else 0
@@ -99,7 +108,9 @@ async def one_http(s, out, connection=None, key=None):
     connection = connection or Connection(s)
     began = now()
     try:
-        status, body = await connection.ask(message(s, "GET", s["path"], kept=not own, key=key or s.get("key")))
+        status, body = await connection.ask(
+            message(s, "GET", s["path"], kept=not own, key=key or s.get("key"))
+        )
         out.say(s["name"], began, *judge(s, status, body))
     except (OSError, EOFError, asyncio.TimeoutError) as e:
         out.say(s["name"], began, "failed", repr(e))
@@ -136,19 +147,27 @@ async def fresh_keys(s, out):
 
 
 async def writes(s, out):
-    """Each worker counts up in a document of its own, and reads back: never less than what was acknowledged."""
+    """Each worker counts up in a document of its own, and reads back: never less than what was
+    acknowledged."""
+
     async def worker(i):
         name, acknowledged, n, connection = f"w{i}", 0, 0, Connection(s)
         while True:
             n += 1
             began = now()
-            body = json.dumps({"data": {"type": "config", "id": name, "attributes": {"name": name, "description": str(n)}}})
+            body = json.dumps(
+                {"data": {"type": "config", "id": name, "attributes": {"name": name, "description": str(n)}}}
+            )
             try:
-                status, text = await connection.ask(message(s, "PUT", f"/api/v1/configs/{name}", body, True, s["key"]))
+                status, text = await connection.ask(
+                    message(s, "PUT", f"/api/v1/configs/{name}", body, True, s["key"])
+                )
                 out.say(s["name"], began, *judge(s, status, text))
                 acknowledged = n if status == 200 else acknowledged
                 began = now()
-                status, text = await connection.ask(message(s, "GET", f"/api/v1/configs/{name}", None, True, s["key"]))
+                status, text = await connection.ask(
+                    message(s, "GET", f"/api/v1/configs/{name}", None, True, s["key"])
+                )
                 outcome, detail = judge(s, status, text)
                 if outcome == "ok":
                     there = int(json.loads(text)["data"]["attributes"]["description"] or 0)
@@ -163,6 +182,7 @@ async def writes(s, out):
 
 
 # --- names ---
+
 
 class Asker(asyncio.DatagramProtocol):
     def __init__(self, reply):
@@ -196,7 +216,11 @@ async def one_name(s, out):
         rcode = data[3] & 15
         if rcode == 2:
             out.say(s["name"], began, "failed", "SERVFAIL")
-        elif (rcode == 5 and data[6:12] == bytes(6)) if address is None else (rcode == 0 and data.endswith(socket.inet_aton(address))):
+        elif (
+            (rcode == 5 and data[6:12] == bytes(6))
+            if address is None
+            else (rcode == 0 and data.endswith(socket.inet_aton(address)))
+        ):
             out.say(s["name"], began, "ok")
         else:
             out.say(s["name"], began, "wrong", f"{name}: {data.hex()}")
@@ -213,11 +237,14 @@ async def names(s, out):
 
 async def system_names(s, out):
     """As the system does it, with what is in resolv.conf."""
+
     async def one():
         began = now()
         name, address = random.choice(s["names"])
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(name, 80, family=socket.AF_INET, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().getaddrinfo(
+                name, 80, family=socket.AF_INET, type=socket.SOCK_STREAM
+            )
             right = [f[4][0] for f in found] == [address]
             out.say(s["name"], began, "ok" if right else "wrong", "" if right else f"{name}: {found}")
         except socket.gaierror as e:  # EAI_NONAME would be somebody's word that the name is not there
@@ -233,15 +260,26 @@ running = set()
 
 async def tunnels(s, out):
     """One after another: opened until it is ready, and ended. As many side by side as there are ports."""
+
     async def worker(port):
         while True:
             began = now()
-            p = await asyncio.create_subprocess_exec(*s["argv"], f"{port}:config.internal", stdin=asyncio.subprocess.DEVNULL,
-                                                     stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+            p = await asyncio.create_subprocess_exec(
+                *s["argv"],
+                f"{port}:config.internal",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
             running.add(p)
             try:
                 line = await asyncio.wait_for(p.stdout.readline(), GIVE_UP)
-                out.say(s["name"], began, "ok" if b"http://" in line else "failed", b"" if line else (await p.stderr.read()).decode())
+                out.say(
+                    s["name"],
+                    began,
+                    "ok" if b"http://" in line else "failed",
+                    b"" if line else (await p.stderr.read()).decode(),
+                )
             except asyncio.TimeoutError:
                 out.say(s["name"], began, "failed", "not ready")
             if p.returncode is None:
@@ -253,15 +291,24 @@ async def tunnels(s, out):
     await asyncio.gather(*(worker(port) for port in s["ports"]))
 
 
-KINDS = {"new": new_connections, "kept": kept_connections, "fresh": fresh_keys, "writes": writes, "names": names, "system names": system_names,
-         "tunnels": tunnels}
+KINDS = {
+    "new": new_connections,
+    "kept": kept_connections,
+    "fresh": fresh_keys,
+    "writes": writes,
+    "names": names,
+    "system names": system_names,
+    "tunnels": tunnels,
+}
 
 
 async def main(streams, path):
     out = Out(path)
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
-    tasks = [asyncio.ensure_future(KINDS[s["kind"]](s, out)) for s in json.load(open(streams))] + [asyncio.ensure_future(out.flush())]
+    tasks = [asyncio.ensure_future(KINDS[s["kind"]](s, out)) for s in json.load(open(streams))] + [
+        asyncio.ensure_future(out.flush())
+    ]
     stopped = asyncio.ensure_future(ending.wait())
     done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
     for task in done - {stopped}:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the service manager: kills a service that promised signs of life and gives none. Usage: manager.py SOCKET SECONDS
+"""Plays the service manager: kills a service that promised signs of life and gives none. Usage: manager.py
+SOCKET SECONDS
 
-A service says READY=1 and then WATCHDOG=1 now and then, to $NOTIFY_SOCKET (sd_notify(3)). systemd does the same with WatchdogSec=2 and
-WatchdogSignal=SIGKILL; no other signal ends a process that is stopped."""
+A service says READY=1 and then WATCHDOG=1 now and then, to $NOTIFY_SOCKET (sd_notify(3)). systemd does the
+same with WatchdogSec=2 and WatchdogSignal=SIGKILL; no other signal ends a process that is stopped."""
 
 import os
 import signal

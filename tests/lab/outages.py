@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is noticed when one of two hosts is switched off, frozen or killed, and when it comes back: ./dev lab outages [HOST...].
-Prints a table, in milliseconds, and writes build/report/lab-outages.json."""
+"""What is noticed when one of two hosts is switched off, frozen or killed, and when it comes back: ./dev lab
+outages [HOST...]. Prints a table, in milliseconds, and writes build/report/lab-outages.json."""
 
 import fcntl
 import http.client
@@ -22,16 +22,23 @@ from conftest import inside  # noqa: E402
 HOSTS = ("resolver", "bastion", "accounts", "config", "flags", "public", "internal")
 FAULTS = {"link": "link down", "freeze": "SIGSTOP", "kill": "kill -9"}
 # What is asked of a host: what each of these streams notices is what its outage is.
-NOTICED = {"resolver": ["names inside", "names outside", "fresh keys", "new tunnels"], "bastion": ["new tunnels", "tunnel"],
-           "accounts": ["fresh keys"], "config": ["public, new", "public, kept", "writes", "internal, new"], "flags": ["flags, new", "flags, kept"],
-           "public": ["public, new", "public, kept", "writes"], "internal": ["internal, new", "fresh keys"]}
+NOTICED = {
+    "resolver": ["names inside", "names outside", "fresh keys", "new tunnels"],
+    "bastion": ["new tunnels", "tunnel"],
+    "accounts": ["fresh keys"],
+    "config": ["public, new", "public, kept", "writes", "internal, new"],
+    "flags": ["flags, new", "flags, kept"],
+    "public": ["public, new", "public, kept", "writes"],
+    "internal": ["internal, new", "fresh keys"],
+}
 GOALS = {"new": 1000, "new at a balancer": 2000, "at a frozen host": 5000, "tunnel": 10000}
-WINDOW, BACK, CALM = 6, 4, 2       # seconds of load that are judged after a fault, after a repair, and left before
+WINDOW, BACK, CALM = 6, 4, 2  # seconds of load that are judged after a fault, after a repair, and left before
 WINDOW_TUNNEL = 14
-FRESH = 2                          # keys a second that nobody has heard of
+FRESH = 2  # keys a second that nobody has heard of
 
 
 # --- faults ---
+
 
 def holder(host):
     """Which of the two is at work."""
@@ -41,7 +48,8 @@ def holder(host):
 
 
 def programs(host):
-    """Our program on a host and its children, some of which have networks of their own; keepalived and what it asks stay."""
+    """Our program on a host and its children, some of which have networks of their own; keepalived and what
+    it asks stay."""
     found = [p for p in lab.pids(host) if lab.executable(p).startswith(("smpl-", "haproxy"))]
     for pid in found:
         found += [c for c in kit.children(pid) if c not in found]
@@ -77,15 +85,23 @@ def mend(host, fault):
 
 # --- load ---
 
+
 def accounts(count):
     """Keys of accounts that nobody has used."""
     keys = []
     with inside("insider"):
         c = http.client.HTTPConnection("10.20.0.10", 80, timeout=lab.PATIENCE)
         for i in range(count):
-            c.request("POST", "/internal/v1/accounts", json.dumps({"data": {"type": "account", "attributes": {"name": f"Load {i}"}}}),
-                      {"Host": "app.internal.smplkit.local", "Content-Type": "application/json",
-                       "Authorization": f"Bearer {lab.internal_key('operator').strip()}"})
+            c.request(
+                "POST",
+                "/internal/v1/accounts",
+                json.dumps({"data": {"type": "account", "attributes": {"name": f"Load {i}"}}}),
+                {
+                    "Host": "app.internal.smplkit.local",
+                    "Content-Type": "application/json",
+                    "Authorization": f"Bearer {lab.internal_key('operator').strip()}",
+                },
+            )
             text = c.getresponse().read().decode()
             keys.append("sk_api_" + text.split('"sk_api_')[1].split('"')[0])
         c.close()
@@ -94,10 +110,16 @@ def accounts(count):
 
 def document(key, name, text):
     """A configuration of that account, made or replaced."""
-    body = lambda: json.dumps({"data": {"type": "config", "id": name, "attributes": {"name": name, "description": text}}})
+    body = lambda: json.dumps(
+        {"data": {"type": "config", "id": name, "attributes": {"name": name, "description": text}}}
+    )
     with inside("laptop"):
         c = http.client.HTTPConnection("203.0.113.11", 80, timeout=lab.PATIENCE)
-        headers = {"Host": "config.smplkit.com", "Authorization": f"Bearer {key}", "Content-Type": "application/vnd.api+json"}
+        headers = {
+            "Host": "config.smplkit.com",
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/vnd.api+json",
+        }
 
         def post():
             c.request("POST", "/api/v1/configs", body(), headers)
@@ -127,8 +149,14 @@ class Load:
 
     def start_tunnel(self):
         argv = self.tunnel_argv()
-        return subprocess.Popen(lab.enter("laptop", *argv, "--json", "8080:config.internal"), env=self.environment(), cwd=lab.WORK / "laptop",
-                                stdin=subprocess.DEVNULL, stdout=open(self.folder / "tunnel.out", "w"), stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            lab.enter("laptop", *argv, "--json", "8080:config.internal"),
+            env=self.environment(),
+            cwd=lab.WORK / "laptop",
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.folder / "tunnel.out", "w"),
+            stderr=subprocess.STDOUT,
+        )
 
     def environment(self):
         return dict(os.environ, SMPL_TUNNEL_CONFIG=str(lab.WORK / "laptop" / "tunnel.yaml"))
@@ -139,54 +167,153 @@ class Load:
     def start(self, host, streams):
         path = self.folder / f"{host}.json"
         path.write_text(json.dumps(streams))
-        self.programs[host] = subprocess.Popen(lab.enter(host, "/usr/bin/python3", Path(__file__).with_name("load.py"), path, self.folder / f"{host}.out"),
-                                               cwd=lab.WORK / host, env=self.environment(), stdin=subprocess.DEVNULL,
-                                               stderr=open(self.folder / f"{host}.err", "w"))
+        self.programs[host] = subprocess.Popen(
+            lab.enter(
+                host,
+                "/usr/bin/python3",
+                Path(__file__).with_name("load.py"),
+                path,
+                self.folder / f"{host}.out",
+            ),
+            cwd=lab.WORK / host,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=open(self.folder / f"{host}.err", "w"),
+        )
 
     @staticmethod
     def inside_streams():
         there = [(f"{n}.internal.smplkit.local", a) for n, a in lab.INTERNAL_NAMES.items()]
-        health = {"host": "config.internal.smplkit.local", "path": "/internal/v1/health", "expect": 200, "text": '"config"', "address": "10.20.0.11"}
-        return [{"name": "internal, new", "kind": "new", "rate": 30, **health},
-                {"name": "names inside", "kind": "names", "rate": 30, "names": there, "servers": ["10.20.0.2", "10.20.0.3"]},
-                {"name": "names by the system", "kind": "system names", "rate": 5, "names": there}]
+        health = {
+            "host": "config.internal.smplkit.local",
+            "path": "/internal/v1/health",
+            "expect": 200,
+            "text": '"config"',
+            "address": "10.20.0.11",
+        }
+        return [
+            {"name": "internal, new", "kind": "new", "rate": 30, **health},
+            {
+                "name": "names inside",
+                "kind": "names",
+                "rate": 30,
+                "names": there,
+                "servers": ["10.20.0.2", "10.20.0.3"],
+            },
+            {"name": "names by the system", "kind": "system names", "rate": 5, "names": there},
+        ]
 
     def outside_streams(self, one, other, fresh):
         there = [(f"{n}.smplkit.com", a) for n, a in lab.PUBLIC_NAMES.items()]
         absent = [(f"{n}.internal.smplkit.local", None) for n in (*lab.INTERNAL_NAMES, "nosuch")]
-        seed = {"host": "config.smplkit.com", "path": "/api/v1/configs/seed", "expect": 200, "address": "203.0.113.11"}
-        flags = {"host": "flags.smplkit.com", "path": "/api/v1/flags", "expect": 200, "address": "203.0.113.12", "key": one}
+        seed = {
+            "host": "config.smplkit.com",
+            "path": "/api/v1/configs/seed",
+            "expect": 200,
+            "address": "203.0.113.11",
+        }
+        flags = {
+            "host": "flags.smplkit.com",
+            "path": "/api/v1/flags",
+            "expect": 200,
+            "address": "203.0.113.12",
+            "key": one,
+        }
         inner = {"path": "/internal/v1/health", "expect": 404}
-        health = {"address": "127.0.0.1", "port": 8080, "host": "localhost:8080", "path": "/internal/v1/health", "expect": 200, "text": '"config"'}
-        return [{"name": "public, new", "kind": "new", "rate": 40, "key": one, "text": '"mine"', **seed},
-                {"name": "public, kept", "kind": "kept", "rate": 40, "workers": 4, "key": other, "text": '"theirs"', **seed},
-                {"name": "writes", "kind": "writes", "rate": 30, "workers": 4, **seed, "key": one},
-                {"name": "fresh keys", "kind": "fresh", "rate": FRESH, "keys": fresh, **seed, "path": "/api/v1/configs"},
-                {"name": "flags, new", "kind": "new", "rate": 20, **flags}, {"name": "flags, kept", "kind": "kept", "rate": 20, "workers": 2, **flags},
-                {"name": "attack, balancer", "kind": "new", "rate": 10, "host": "config.smplkit.com", "address": "203.0.113.11", **inner},
-                {"name": "attack, listener", "kind": "new", "rate": 10, "host": "flags.smplkit.com", "address": "203.0.113.12", **inner},
-                {"name": "names outside", "kind": "names", "rate": 20, "names": there + absent, "servers": ["203.0.113.2", "203.0.113.3"]},
-                {"name": "tunnel", "kind": "new", "rate": 20, **health}, {"name": "tunnel, kept", "kind": "kept", "rate": 10, "workers": 1, **health},
-                {"name": "new tunnels", "kind": "tunnels", "ports": [8081, 8082], "argv": [str(a) for a in self.tunnel_argv()]}]
+        health = {
+            "address": "127.0.0.1",
+            "port": 8080,
+            "host": "localhost:8080",
+            "path": "/internal/v1/health",
+            "expect": 200,
+            "text": '"config"',
+        }
+        return [
+            {"name": "public, new", "kind": "new", "rate": 40, "key": one, "text": '"mine"', **seed},
+            {
+                "name": "public, kept",
+                "kind": "kept",
+                "rate": 40,
+                "workers": 4,
+                "key": other,
+                "text": '"theirs"',
+                **seed,
+            },
+            {"name": "writes", "kind": "writes", "rate": 30, "workers": 4, **seed, "key": one},
+            {
+                "name": "fresh keys",
+                "kind": "fresh",
+                "rate": FRESH,
+                "keys": fresh,
+                **seed,
+                "path": "/api/v1/configs",
+            },
+            {"name": "flags, new", "kind": "new", "rate": 20, **flags},
+            {"name": "flags, kept", "kind": "kept", "rate": 20, "workers": 2, **flags},
+            {
+                "name": "attack, balancer",
+                "kind": "new",
+                "rate": 10,
+                "host": "config.smplkit.com",
+                "address": "203.0.113.11",
+                **inner,
+            },
+            {
+                "name": "attack, listener",
+                "kind": "new",
+                "rate": 10,
+                "host": "flags.smplkit.com",
+                "address": "203.0.113.12",
+                **inner,
+            },
+            {
+                "name": "names outside",
+                "kind": "names",
+                "rate": 20,
+                "names": there + absent,
+                "servers": ["203.0.113.2", "203.0.113.3"],
+            },
+            {"name": "tunnel", "kind": "new", "rate": 20, **health},
+            {"name": "tunnel, kept", "kind": "kept", "rate": 10, "workers": 1, **health},
+            {
+                "name": "new tunnels",
+                "kind": "tunnels",
+                "ports": [8081, 8082],
+                "argv": [str(a) for a in self.tunnel_argv()],
+            },
+        ]
 
     def bastion(self):
         """The one that the tunnel goes through."""
         shown = lab.on("laptop", "ss", "-Htnp", "state", "established", "dport", "=", ":22").stdout
         mine = [line for line in shown.splitlines() if f"pid={self.tunnel.pid}," in line]
-        return next((h for h in ("bastion", "bastion-2") if any(f"{a}]:22" in m or f"{a}:22" in m for m in mine
-                                                                  for a in (*lab.HOSTS[h][lab.INET], lab.v6(lab.HOSTS[h][lab.INET][0])))), "bastion")
+        return next(
+            (
+                h
+                for h in ("bastion", "bastion-2")
+                if any(
+                    f"{a}]:22" in m or f"{a}:22" in m
+                    for m in mine
+                    for a in (*lab.HOSTS[h][lab.INET], lab.v6(lab.HOSTS[h][lab.INET][0]))
+                )
+            ),
+            "bastion",
+        )
 
     def records(self):
         """[(stream, began, ended, outcome, detail)] of all that has ended so far."""
         for host, program in self.programs.items():
             if program.poll() is not None:
-                raise lab.LabError(f"the load on {host} has ended: " + (self.folder / f"{host}.err").read_text()[-500:])
+                raise lab.LabError(
+                    f"the load on {host} has ended: " + (self.folder / f"{host}.err").read_text()[-500:]
+                )
         if self.tunnel.poll() is not None:
             raise lab.LabError("the tunnel has ended: " + (self.folder / "tunnel.out").read_text()[-500:])
         return [tuple(r) for host in self.programs for r in kit.json_lines(self.folder / f"{host}.out")]
 
     def wait_for(self, streams, since, count=3):
         """Until each of the streams has had so many right answers to what began after that."""
+
         def all_answered():
             good = [s for s, began, _, outcome, _ in self.records() if began >= since and outcome == "ok"]
             return all(good.count(s) >= count for s in streams)
@@ -203,16 +330,35 @@ class Load:
 
 # --- judging ---
 
+
 def of_stream(records, stream, start, end):
-    """What this stream noticed between two moments: the longest time without a right answer, the longest wait for one, how many failed."""
-    ends = sorted(e for s, _, e, outcome, _ in records if s == stream and outcome == "ok" and start <= e <= end)
+    """What this stream noticed between two moments: the longest time without a right answer, the longest wait
+    for one, how many failed."""
+    ends = sorted(
+        e for s, _, e, outcome, _ in records if s == stream and outcome == "ok" and start <= e <= end
+    )
     marks = [start, *ends, end]
-    waits = [e - b for s, b, e, outcome, _ in records if s == stream and outcome == "ok" and start <= e <= end + WINDOW_TUNNEL]
-    failed = [d for s, b, e, outcome, d in records if s == stream and outcome == "failed" and start <= e <= end]
-    in_vain = [e - b for s, b, e, outcome, _ in records if s == stream and outcome == "failed" and start <= b <= end]
-    gap = max(b - a for a, b in zip(marks, marks[1:])) - (1 / FRESH if stream == "fresh keys" else 0)  # which are far apart anyway
-    return {"gap_ms": round(max(gap, 0) * 1000), "wait_ms": round(max(waits, default=end - start) * 1000),
-            "failed": len(failed), "vain_ms": round(max(in_vain, default=0) * 1000), "why": sorted(set(failed))[:5]}
+    waits = [
+        e - b
+        for s, b, e, outcome, _ in records
+        if s == stream and outcome == "ok" and start <= e <= end + WINDOW_TUNNEL
+    ]
+    failed = [
+        d for s, b, e, outcome, d in records if s == stream and outcome == "failed" and start <= e <= end
+    ]
+    in_vain = [
+        e - b for s, b, e, outcome, _ in records if s == stream and outcome == "failed" and start <= b <= end
+    ]
+    gap = max(b - a for a, b in zip(marks, marks[1:])) - (
+        1 / FRESH if stream == "fresh keys" else 0
+    )  # which are far apart anyway
+    return {
+        "gap_ms": round(max(gap, 0) * 1000),
+        "wait_ms": round(max(waits, default=end - start) * 1000),
+        "failed": len(failed),
+        "vain_ms": round(max(in_vain, default=0) * 1000),
+        "why": sorted(set(failed))[:5],
+    }
 
 
 def wrong(records, start=0.0):
@@ -246,8 +392,9 @@ NOT_NEW = ("public, kept", "writes", "flags, kept", "tunnel", "new tunnels")
 
 
 def worst(row, when, of):
-    """Over the streams that notice this host. A few connections that all wait at one host answer nothing meanwhile, and a tunnel is
-    opened after the one before: of these the longest wait is said, not the time without an answer."""
+    """Over the streams that notice this host. A few connections that all wait at one host answer nothing
+    meanwhile, and a tunnel is opened after the one before: of these the longest wait is said, not the time
+    without an answer."""
     noticed = [s for s in NOTICED[row["host"]] if s != "tunnel"]
     if of == "gap_ms":
         noticed = [s for s in noticed if s not in NOT_NEW] or noticed
@@ -260,30 +407,48 @@ def missed(row):
     most = GOALS["new at a balancer" if host in lab.MOVING else "new"]
     for when in ("gone", "back"):
         for stream in NOTICED[host]:
-            goal = GOALS["tunnel"] if stream == "tunnel" else GOALS["at a frozen host"] if stream in NOT_NEW else most
+            goal = (
+                GOALS["tunnel"]
+                if stream == "tunnel"
+                else GOALS["at a frozen host"]
+                if stream in NOT_NEW
+                else most
+            )
             got = row[when][stream]["wait_ms" if stream in NOT_NEW and stream != "tunnel" else "gap_ms"]
             if got > goal:
                 out.append(f"{host}, {FAULTS[row['fault']]}, {when}: {stream} {got} ms, goal {goal}")
             for of, text in (("wait_ms", "one waited"), ("vain_ms", "one failed after")):
                 if row[when][stream][of] > max(goal, GOALS["at a frozen host"]):
-                    out.append(f"{host}, {FAULTS[row['fault']]}, {when}: {stream}, {text} {row[when][stream][of]} ms")
+                    out.append(
+                        f"{host}, {FAULTS[row['fault']]}, {when}: {stream}, {text} {row[when][stream][of]} ms"
+                    )
     return out + [f"{host}, {FAULTS[row['fault']]}: wrong {w}" for w in row["wrong"][:5]]
 
 
 def table(rows):
-    lines = ["| one of two | what happens | without an answer | longest wait | failed | tunnel | back: without an answer | failed |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| one of two | what happens | without an answer | longest wait | failed | tunnel | back: without an "
+        "answer | failed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for r in rows:
         failed = [sum(r[w][s]["failed"] for s in NOTICED[r["host"]]) for w in ("gone", "back")]
-        lines.append(f"| {r['host']} | {FAULTS[r['fault']]} | {worst(r, 'gone', 'gap_ms')} | {worst(r, 'gone', 'wait_ms')} | {failed[0]} "
-                     f"| {r['gone']['tunnel']['gap_ms']} | {worst(r, 'back', 'gap_ms')} | {failed[1]} |")
+        lines.append(
+            f"| {r['host']} | {FAULTS[r['fault']]} | {worst(r, 'gone', 'gap_ms')} | "
+            f"{worst(r, 'gone', 'wait_ms')} | {failed[0]} "
+            f"| {r['gone']['tunnel']['gap_ms']} | {worst(r, 'back', 'gap_ms')} | {failed[1]} |"
+        )
     return "\n".join(lines)
 
 
 def main(argv):
     hosts = [a for a in argv if a in HOSTS] or HOSTS
     if [a for a in argv if a not in HOSTS]:
-        print(f"outages: expected of {' '.join(HOSTS)}, got {' '.join(argv)}\n     Usage: ./dev lab outages [HOST...]", file=sys.stderr)
+        print(
+            f"outages: expected of {' '.join(HOSTS)}, got {' '.join(argv)}\n"
+            "     Usage: ./dev lab outages [HOST...]",
+            file=sys.stderr,
+        )
         return 2
     if os.geteuid() != 0:
         print("outages: network namespaces need root\n     sudo ./dev lab outages", file=sys.stderr)
@@ -312,7 +477,11 @@ def main(argv):
     (folder / "lab-outages.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows))
     misses = [m for r in rows for m in missed(r)]
-    print("\n".join(["", "Missed:", *misses] if misses else ["", "Every goal was reached, and no answer was wrong."]))
+    print(
+        "\n".join(
+            ["", "Missed:", *misses] if misses else ["", "Every goal was reached, and no answer was wrong."]
+        )
+    )
     return int(bool(misses))
 
 

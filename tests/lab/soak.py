@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed load for minutes in a lab of its own, with reloads going on: ./dev lab soak [SECONDS]. Ends with a verdict and a page,
-build/report/soak.html: rates, latencies, memory and descriptors over time."""
+"""Mixed load for minutes in a lab of its own, with reloads going on: ./dev lab soak [SECONDS]. Ends with a
+verdict and a page, build/report/soak.html: rates, latencies, memory and descriptors over time."""
 
 import fcntl
 import html
@@ -20,18 +20,22 @@ from pathlib import Path
 
 if __name__ == "__main__":
     os.environ["SMPL_LAB"] = "lab-soak"
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e"), str(Path(__file__).parents[1] / "coverage")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "e2e"),
+    str(Path(__file__).parents[1] / "coverage"),
+]
 import index  # noqa: E402
 import kit  # noqa: E402
 import lab  # noqa: E402
 from conftest import set_namespace  # noqa: E402
 
-CONFIGS = 40           # that the customers write to
+CONFIGS = 40  # that the customers write to
 CUSTOMERS = 4
-GROWTH = 0.10          # of memory between the second and the last quarter, beyond which it is not flat
-GROWTH_KB = 4096       # and what is never counted as growth
+GROWTH = 0.10  # of memory between the second and the last quarter, beyond which it is not flat
+GROWTH_KB = 4096  # and what is never counted as growth
 MORE_FILES = 8
-FLAT_FROM = 60         # seconds of soak from which memory and descriptors are judged
+FLAT_FROM = 60  # seconds of soak from which memory and descriptors are judged
 LIMIT = 24 * 3600
 
 
@@ -41,12 +45,12 @@ class Soak:
         self.start = time.monotonic()
         self.ending = threading.Event()
         self.lock = threading.Lock()
-        self.calls = {}         # kind -> [(second, latency in ms)]
-        self.wrong = []         # answers that were not right, calls that failed
+        self.calls = {}  # kind -> [(second, latency in ms)]
+        self.wrong = []  # answers that were not right, calls that failed
         self.acknowledged = {}  # config -> the last number that was acknowledged
-        self.serial = 1         # of the zone, as the last acknowledged reload left it
+        self.serial = 1  # of the zone, as the last acknowledged reload left it
         self.reloads = {"zone": 0, "policy": 0}
-        self.samples = []       # (second, {host: (rss KiB, descriptors)})
+        self.samples = []  # (second, {host: (rss KiB, descriptors)})
         self.threads = []
 
     def now(self):
@@ -95,17 +99,36 @@ class Soak:
         fixed = {f"{n}.internal.smplkit.local": socket.inet_aton(a) for n, a in lab.INTERNAL_NAMES.items()}
         while not self.ending.is_set():
             for name, address in fixed.items():
-                self.ask("dns inside", "10.20.0.2", name, lambda r: r[3] & 15 == 0 and r.endswith(address), tcp=random.random() < 0.05)
+                self.ask(
+                    "dns inside",
+                    "10.20.0.2",
+                    name,
+                    lambda r: r[3] & 15 == 0 and r.endswith(address),
+                    tcp=random.random() < 0.05,
+                )
             least = self.serial
-            self.ask("dns inside", "10.20.0.2", "turn.internal.smplkit.local",
-                     lambda r: r[3] & 15 == 0 and int.from_bytes(r[-2:], "big") >= least)  # never older than what was acknowledged
+            self.ask(
+                "dns inside",
+                "10.20.0.2",
+                "turn.internal.smplkit.local",
+                lambda r: r[3] & 15 == 0 and int.from_bytes(r[-2:], "big") >= least,
+            )  # never older than what was acknowledged
             time.sleep(0.01)
 
     def outside_dns(self):
         while not self.ending.is_set():
-            for name in ("config.internal.smplkit.local", "turn.internal.smplkit.local", "nosuch.internal.smplkit.local"):
+            for name in (
+                "config.internal.smplkit.local",
+                "turn.internal.smplkit.local",
+                "nosuch.internal.smplkit.local",
+            ):
                 self.ask("dns outside", "203.0.113.2", name, lambda r: r[3] & 15 == 5 and r[6:12] == bytes(6))
-            self.ask("dns outside", "203.0.113.2", "config.smplkit.com", lambda r: r.endswith(socket.inet_aton("203.0.113.11")))
+            self.ask(
+                "dns outside",
+                "203.0.113.2",
+                "config.smplkit.com",
+                lambda r: r.endswith(socket.inet_aton("203.0.113.11")),
+            )
             time.sleep(0.01)
 
     def customer(self, own, address, name):
@@ -117,12 +140,28 @@ class Soak:
             n += 1
             config = own[n % len(own)]
             last = self.acknowledged.get(config)
-            method = "GET" if last is not None and random.random() < 0.7 else "POST" if last is None else "PUT"
-            body = None if method == "GET" else json.dumps({"data": {"type": "config", "id": config, "attributes": {"name": config, "description": str(n)}}})
+            method = (
+                "GET" if last is not None and random.random() < 0.7 else "POST" if last is None else "PUT"
+            )
+            body = (
+                None
+                if method == "GET"
+                else json.dumps(
+                    {
+                        "data": {
+                            "type": "config",
+                            "id": config,
+                            "attributes": {"name": config, "description": str(n)},
+                        }
+                    }
+                )
+            )
             began = time.monotonic()
             try:
                 connection = connection or http.client.HTTPConnection(address, 80, timeout=lab.PATIENCE)
-                connection.request(method, "/api/v1/configs" + ("" if method == "POST" else f"/{config}"), body, headers)
+                connection.request(
+                    method, "/api/v1/configs" + ("" if method == "POST" else f"/{config}"), body, headers
+                )
                 reply = connection.getresponse()
                 text = reply.read()
             except (OSError, http.client.HTTPException) as e:
@@ -141,9 +180,14 @@ class Soak:
     def tunnels(self):
         """A tunnel that lives for a while, with short and big calls through it, then another one."""
         while not self.ending.is_set():
-            program = subprocess.Popen([str(lab.BIN / "smpl-tunnel"), "--bastion", "dev@203.0.113.5", "8080:config.internal"], cwd=lab.WORK / "laptop",
-                                       env=dict(os.environ, SMPL_TUNNEL_CONFIG=str(lab.WORK / "laptop" / "tunnel.yaml")),
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            program = subprocess.Popen(
+                [str(lab.BIN / "smpl-tunnel"), "--bastion", "dev@203.0.113.5", "8080:config.internal"],
+                cwd=lab.WORK / "laptop",
+                env=dict(os.environ, SMPL_TUNNEL_CONFIG=str(lab.WORK / "laptop" / "tunnel.yaml")),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             try:
                 if "http://" not in program.stdout.readline():
                     self.fault("tunnel", program.stderr.readline())
@@ -178,15 +222,25 @@ class Soak:
         n = 1
         while not self.ending.is_set():
             n += 1
-            zone.write_text(text.replace("hostmaster 1 ", f"hostmaster {n} ").replace("turn A 10.20.0.1\n", f"turn A 10.20.{n >> 8}.{n & 255}\n"))
-            done = subprocess.run([lab.BIN / "smpl-resolver", "reload", "-c", lab.WORK / "resolver" / "resolver.yaml"], capture_output=True, text=True)
+            zone.write_text(
+                text.replace("hostmaster 1 ", f"hostmaster {n} ").replace(
+                    "turn A 10.20.0.1\n", f"turn A 10.20.{n >> 8}.{n & 255}\n"
+                )
+            )
+            done = subprocess.run(
+                [lab.BIN / "smpl-resolver", "reload", "-c", lab.WORK / "resolver" / "resolver.yaml"],
+                capture_output=True,
+                text=True,
+            )
             if done.returncode == 0:
                 self.serial = n
                 self.reloads["zone"] += 1
             else:
                 self.fault("zone reload", done.stderr)
             policy.write_text(grants.replace("{groups: [night]", f"{{groups: [night], idle: {60 + n % 60}s"))
-            done = subprocess.run([lab.BIN / "smpl-bastion", "reload", "-c", policy], capture_output=True, text=True)
+            done = subprocess.run(
+                [lab.BIN / "smpl-bastion", "reload", "-c", policy], capture_output=True, text=True
+            )
             if done.returncode == 0:
                 self.reloads["policy"] += 1
             else:
@@ -198,7 +252,10 @@ class Soak:
         for host in lab.PROGRAMS:
             rss = files = 0
             own = lab.pids(host)
-            for pid in {*own, *(child for p in own for child in kit.children(p))}:  # a bastion's workers have networks of their own
+            for pid in {
+                *own,
+                *(child for p in own for child in kit.children(p)),
+            }:  # a bastion's workers have networks of their own
                 try:
                     status = Path(f"/proc/{pid}/status").read_text()
                     rss += int(status.split("VmRSS:")[1].split()[0]) if "VmRSS:" in status else 0
@@ -238,7 +295,14 @@ class Soak:
             time.sleep(0.1)
         key = (lab.WORK / "laptop" / "api_key").read_text().strip()
         for config, n in sorted(self.acknowledged.items()):
-            done = lab.on("laptop", "curl", "-s", "-H", f"Authorization: Bearer {key}", f"http://config.smplkit.com/api/v1/configs/{config}")
+            done = lab.on(
+                "laptop",
+                "curl",
+                "-s",
+                "-H",
+                f"Authorization: Bearer {key}",
+                f"http://config.smplkit.com/api/v1/configs/{config}",
+            )
             if f'"description":"{n}"' not in done.stdout:
                 self.fault("lost write", f"{config}: acknowledged {n}, there is {done.stdout[:200]}")
 
@@ -246,7 +310,7 @@ class Soak:
         """(median of the second quarter, of the last quarter)"""
         rows = [row[host][what] for _, row in self.samples]
         n = len(rows)
-        return statistics.median(rows[n // 4:n // 2]), statistics.median(rows[-(n // 4):])
+        return statistics.median(rows[n // 4 : n // 2]), statistics.median(rows[-(n // 4) :])
 
     def not_flat(self):
         if self.seconds < FLAT_FROM:
@@ -264,6 +328,7 @@ class Soak:
 
 # --- the page ---
 
+
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else 0
 
@@ -272,16 +337,39 @@ def plot(title, unit, lines, width=640, height=160):
     """Lines of (x, y) as SVG."""
     top = max((y for points in lines.values() for _, y in points), default=0) or 1
     right = max((x for points in lines.values() for x, _ in points), default=0) or 1
-    colours = ["#1f5fa8", "#c0392b", "#2d8a4e", "#8e44ad", "#b9770e", "#16a085", "#7f8c8d", "#d35400", "#2c3e50", "#a93226"]
-    out = [f'<h3>{html.escape(title)} <small>{html.escape(unit)}, top {top:.1f}</small></h3><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-           f'<rect width="{width}" height="{height}" fill="#f7f7f7"/>']
+    colours = [
+        "#1f5fa8",
+        "#c0392b",
+        "#2d8a4e",
+        "#8e44ad",
+        "#b9770e",
+        "#16a085",
+        "#7f8c8d",
+        "#d35400",
+        "#2c3e50",
+        "#a93226",
+    ]
+    out = [
+        f'<h3>{html.escape(title)} <small>{html.escape(unit)}, top {top:.1f}</small></h3><svg viewBox="0 0 '
+        f'{width} {height}" width="{width}" height="{height}">'
+        f'<rect width="{width}" height="{height}" fill="#f7f7f7"/>'
+    ]
     legend = []
     for (name, points), colour in zip(lines.items(), colours * 3):
         path = " ".join(f"{x / right * width:.1f},{height - y / top * (height - 6):.1f}" for x, y in points)
         out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.4" points="{path}"/>')
         legend.append(f'<span style="color:{colour}">&#9632; {html.escape(name)}</span>')
-    marks = "".join(f'<span style="display:inline-block;width:{width // 5}px;text-align:left">{right * i / 5:.0f} s</span>' for i in range(5))
-    return "".join(out) + f'</svg><div style="width:{width}px;color:#777;font-size:12px">{marks}</div><p>' + " ".join(legend) + "</p>"
+    marks = "".join(
+        f'<span style="display:inline-block;width:{width // 5}px;text-align:left">{right * i / 5:.0f} '
+        "s</span>"
+        for i in range(5)
+    )
+    return (
+        "".join(out)
+        + f'</svg><div style="width:{width}px;color:#777;font-size:12px">{marks}</div><p>'
+        + " ".join(legend)
+        + "</p>"
+    )
 
 
 def page(soak, verdict):
@@ -296,13 +384,18 @@ def page(soak, verdict):
         p99[kind] = [(s, percentile(v, 0.99)) for s, v in sorted(by_second.items())]
     memory = {h: [(t, row[h][0] / 1024) for t, row in soak.samples] for h in lab.PROGRAMS}
     files = {h: [(t, row[h][1]) for t, row in soak.samples] for h in lab.PROGRAMS}
-    rows = "".join(f"<tr><td>{k}<td>{len(c)}<td>{len(c) / soak.seconds:.0f}<td>{percentile([m for _, m in c], 0.5):.1f}<td>{percentile([m for _, m in c], 0.99):.1f}"
-                   for k, c in sorted(soak.calls.items()))
+    rows = "".join(
+        f"<tr><td>{k}<td>{len(c)}<td>{len(c) / soak.seconds:.0f}"
+        f"<td>{percentile([m for _, m in c], 0.5):.1f}<td>{percentile([m for _, m in c], 0.99):.1f}"
+        for k, c in sorted(soak.calls.items())
+    )
     faults = "".join(f"<li>{html.escape(w)}" for w in verdict["faults"][:200]) or "<li>none"
     return f"""<!doctype html><meta charset="utf-8"><title>Soak</title>
-<style>body{{font:14px system-ui;margin:2em;max-width:700px}}table{{border-collapse:collapse}}td,th{{padding:2px 12px;text-align:right}}small{{color:#777}}</style>
+<style>body{{font:14px system-ui;margin:2em;max-width:700px}}table{{border-collapse:collapse}}
+td,th{{padding:2px 12px;text-align:right}}small{{color:#777}}</style>
 <h1>Soak of {soak.seconds} s: {'passed' if verdict['passed'] else 'FAILED'}</h1>
-<p>{soak.reloads['zone']} zone reloads, {soak.reloads['policy']} policy reloads, {len(soak.acknowledged)} configs written, all read back after kill -9 of both instances.</p>
+<p>{soak.reloads['zone']} zone reloads, {soak.reloads['policy']} policy reloads,
+{len(soak.acknowledged)} configs written, all read back after kill -9 of both instances.</p>
 <table><tr><th>load<th>calls<th>a second<th>p50 ms<th>p99 ms{rows}</table>
 <h2>Wrong answers, failures, growth</h2><ul>{faults}</ul>
 {plot("Rates", "calls a second", rates)}{plot("Latency, median", "ms", p50)}{plot("Latency, p99", "ms", p99)}
@@ -313,7 +406,11 @@ def page(soak, verdict):
 def main(argv):
     seconds = int(argv[0]) if argv and argv[0].isdigit() else 300 if not argv else 0
     if not 5 <= seconds <= LIMIT or len(argv) > 1:
-        print(f"soak: expected 5 to {LIMIT} seconds, got {' '.join(argv)}\n     Usage: ./dev lab soak [SECONDS]", file=sys.stderr)
+        print(
+            f"soak: expected 5 to {LIMIT} seconds, got {' '.join(argv)}\n"
+            "     Usage: ./dev lab soak [SECONDS]",
+            file=sys.stderr,
+        )
         return 2
     if os.geteuid() != 0:
         print("soak: network namespaces need root\n     sudo ./dev lab soak", file=sys.stderr)
@@ -339,17 +436,28 @@ def main(argv):
     finally:
         lab.down()
     faults = soak.wrong + soak.not_flat()
-    idle = [k for k in ("dns inside", "dns outside", "http read", "http write", "tunnel") if not soak.calls.get(k)]
+    idle = [
+        k for k in ("dns inside", "dns outside", "http read", "http write", "tunnel") if not soak.calls.get(k)
+    ]
     faults += [f"no call of {k} succeeded" for k in idle]
-    verdict = {"passed": not faults, "seconds": seconds, "faults": faults, "reloads": soak.reloads, "calls": {k: len(v) for k, v in soak.calls.items()},
-               "memory_kib": {h: soak.growth(h, 0) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {},
-               "descriptors": {h: soak.growth(h, 1) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {}}
+    verdict = {
+        "passed": not faults,
+        "seconds": seconds,
+        "faults": faults,
+        "reloads": soak.reloads,
+        "calls": {k: len(v) for k, v in soak.calls.items()},
+        "memory_kib": {h: soak.growth(h, 0) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {},
+        "descriptors": {h: soak.growth(h, 1) for h in lab.PROGRAMS} if len(soak.samples) >= 8 else {},
+    }
     folder = Path(os.environ.get("SMPL_REPORT", lab.ROOT / "build" / "report"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.html").write_text(page(soak, verdict))
     (folder / "soak.json").write_text(json.dumps(verdict, indent=1) + "\n")
     index.write(folder)
-    print(f"soak: {'passed' if not faults else 'FAILED'}; calls {verdict['calls']}, reloads {soak.reloads}, faults {len(faults)}")
+    print(
+        f"soak: {'passed' if not faults else 'FAILED'}; calls {verdict['calls']}, reloads {soak.reloads}, "
+        f"faults {len(faults)}"
+    )
     for line in faults[:20]:
         print("  " + line)
     return 0 if not faults else 1

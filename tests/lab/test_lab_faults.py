@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults across the network: a slow and lossy link, a bastion out of reach, a resolver restarted, a service killed, a link
-cut one way, and limits of a day shortened to seconds."""
+"""Faults across the network: a slow and lossy link, a bastion out of reach, a resolver restarted, a service
+killed, a link cut one way, and limits of a day shortened to seconds."""
 
 import json
 import os
@@ -29,7 +29,9 @@ class Tunnel:
     def __init__(self, lab, host, *targets, port=8080, options=()):
         self.lab, self.host, self.port = lab, host, port
         environment = dict(os.environ, SMPL_TUNNEL_CONFIG=str(lab.WORK / host / "tunnel.yaml"))
-        self.program = kit.Program(lab.enter(host, lab.BIN / "smpl-tunnel", *options, *targets), env=environment, cwd=lab.WORK / host)
+        self.program = kit.Program(
+            lab.enter(host, lab.BIN / "smpl-tunnel", *options, *targets), env=environment, cwd=lab.WORK / host
+        )
 
     def ready(self, timeout=kit.PATIENCE):
         self.program.wait_line("http://localhost", stream="out", timeout=timeout)
@@ -37,8 +39,19 @@ class Tunnel:
 
     def get(self, path="/internal/v1/health", seconds=kit.PATIENCE, port=None):
         """(status, seconds it took)"""
-        done = self.lab.on(self.host, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{time_total} %{size_download}", "--max-time", seconds,
-                           f"http://localhost:{port or self.port}{path}", timeout=seconds + 20)
+        done = self.lab.on(
+            self.host,
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{time_total} %{size_download}",
+            "--max-time",
+            seconds,
+            f"http://localhost:{port or self.port}{path}",
+            timeout=seconds + 20,
+        )
         status, took, size = done.stdout.split()
         return int(status), float(took), int(size)
 
@@ -47,7 +60,11 @@ class Tunnel:
         return [json.loads(line)["event"] for line in self.program.out if line.startswith("{")]
 
     def wait_event(self, event, timeout=kit.PATIENCE, since=0):
-        kit.wait_until(lambda: event in self.events()[since:], f"the tunnel tells '{event}'; it told {self.events()[since:]}", timeout=timeout)
+        kit.wait_until(
+            lambda: event in self.events()[since:],
+            f"the tunnel tells '{event}'; it told {self.events()[since:]}",
+            timeout=timeout,
+        )
 
     def call(self, seconds=90):
         """A call in a thread, for times when nothing answers at once; calling it gives the answer."""
@@ -111,8 +128,27 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     link("delay", 50)
     link("loss", 20)
     ours = tunnel("far", "8080:bulk.internal:80").ready()
-    ssh = kit.Program(lab.enter("far", "ssh", "-F", "none", "-i", "dev", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=known_hosts",
-                                "-o", "BatchMode=yes", "-N", "-L", "8081:bulk.internal:80", "dev@bastion.smplkit.com"), cwd=lab.WORK / "far")
+    ssh = kit.Program(
+        lab.enter(
+            "far",
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            "dev",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "UserKnownHostsFile=known_hosts",
+            "-o",
+            "BatchMode=yes",
+            "-N",
+            "-L",
+            "8081:bulk.internal:80",
+            "dev@bastion.smplkit.com",
+        ),
+        cwd=lab.WORK / "far",
+    )
     taken = {"smpl-tunnel": [], "ssh -L": []}
     try:
         kit.wait_until(lambda: ours.get(seconds=60, port=8081)[0] == 200, "ssh -L forwards", step=1)
@@ -127,15 +163,19 @@ def test_throughput_on_that_link_beside_openssh(lab, link, tunnel, bulk):
     print("KiB/s:", report)
     folder = lab.ROOT / "build" / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "lab-throughput.json").write_text(json.dumps({"rtt_ms": 100, "loss": 0.02, "KiB_per_s": report, "runs": taken}) + "\n")
+    (folder / "lab-throughput.json").write_text(
+        json.dumps({"rtt_ms": 100, "loss": 0.02, "KiB_per_s": report, "runs": taken}) + "\n"
+    )
     index.write(folder)
 
 
-QUICK = f"Host *\n  ServerAliveInterval {kit.ample(1)}\n  ServerAliveCountMax 2\n"  # instead of 7 s until a path counts as dead
+# instead of 7 s until a path counts as dead
+QUICK = f"Host *\n  ServerAliveInterval {kit.ample(1)}\n  ServerAliveCountMax 2\n"
 
 
 def replaced(lab, link, t, cut, dead):
-    """Cuts the link until the tunnel gives its session up, heals it; a call that came meanwhile is held and answered."""
+    """Cuts the link until the tunnel gives its session up, heals it; a call that came meanwhile is held and
+    answered."""
     assert t.works()
     link("cut", cut)
     t.wait_event("lost", timeout=dead)
@@ -150,7 +190,9 @@ def replaced(lab, link, t, cut, dead):
     assert t.end() == 0
 
 
-@pytest.mark.parametrize("cut", ["ab", pytest.param("ba", marks=pytest.mark.full), pytest.param("both", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "cut", ["ab", pytest.param("ba", marks=pytest.mark.full), pytest.param("both", marks=pytest.mark.full)]
+)
 def test_a_path_that_carries_one_way_only_is_noticed_and_replaced_on_the_same_port(lab, link, tunnel, cut):
     """One end goes on hearing the other, and must not believe that all is well for ever."""
     (lab.WORK / "far" / "ssh_config").write_text(QUICK)
@@ -205,7 +247,17 @@ def test_a_bastion_that_moves_to_another_address(lab, tunnel):
         for a, prefix in ((old, 24), (lab.v6(old), 64)):
             lab.run("ip", "-n", lab.netns("bastion"), "addr", "del", f"{a}/{prefix}", "dev", "inet")
         for a, prefix in ((new, 24), (lab.v6(new), 64)):
-            lab.run("ip", "-n", lab.netns("bastion"), "addr", "add", f"{a}/{prefix}", "dev", "inet", *(["nodad"] if ":" in a else []))
+            lab.run(
+                "ip",
+                "-n",
+                lab.netns("bastion"),
+                "addr",
+                "add",
+                f"{a}/{prefix}",
+                "dev",
+                "inet",
+                *(["nodad"] if ":" in a else []),
+            )
         policy.write_text(policy_text)
         zone.write_text(zone_text.replace("SOA ns hostmaster 1 ", f"SOA ns hostmaster {serial} "))
         lab.reload_resolvers()
@@ -214,7 +266,12 @@ def test_a_bastion_that_moves_to_another_address(lab, tunnel):
     t = tunnel("laptop", "8080:config.internal", options=("--json",)).ready()
     assert t.works()
     try:
-        move(here, there, *(text.replace(here, there).replace(lab.v6(here), lab.v6(there)) for text in before), serial=2)
+        move(
+            here,
+            there,
+            *(text.replace(here, there).replace(lab.v6(here), lab.v6(there)) for text in before),
+            serial=2,
+        )
         t.wait_event("restored")
         assert t.works()
     finally:
@@ -256,8 +313,18 @@ def test_a_service_killed_behind_the_balancers(lab, tunnel):
 
     def customers():
         while not ending.is_set():
-            done = lab.on("laptop", "curl", "-s", "-w", "%{http_code}\n", "--max-time", str(kit.PATIENCE), "-H", f"Authorization: Bearer {key}",
-                          *["-o", "/dev/null", "http://config.smplkit.com/api/v1/configs"] * 20)
+            done = lab.on(
+                "laptop",
+                "curl",
+                "-s",
+                "-w",
+                "%{http_code}\n",
+                "--max-time",
+                str(kit.PATIENCE),
+                "-H",
+                f"Authorization: Bearer {key}",
+                *["-o", "/dev/null", "http://config.smplkit.com/api/v1/configs"] * 20,
+            )
             answers.extend(done.stdout.split())
             answers.append(str(t.get()[0]))
 
@@ -278,7 +345,8 @@ def test_a_service_killed_behind_the_balancers(lab, tunnel):
 
 
 def test_limits_of_a_day_shortened_to_seconds(lab, tunnel):
-    """A session that has used up its time, and one that nobody uses, end by themselves; the user is told which it was."""
+    """A session that has used up its time, and one that nobody uses, end by themselves; the user is told
+    which it was."""
     policy = lab.WORK / "bastion" / "bastion.yaml"
     text = policy.read_text()
     reload = [lab.BIN / "smpl-bastion", "reload", "-c", policy]
@@ -292,7 +360,9 @@ def test_limits_of_a_day_shortened_to_seconds(lab, tunnel):
             assert lab.on("bastion", *reload).returncode == 0
             t = tunnel("laptop", "8080:config.internal").ready()
             assert t.works()
-            kit.wait_until(lambda: reason in ends(), f"the bastion ends the session: {reason}; there is {ends()}")
+            kit.wait_until(
+                lambda: reason in ends(), f"the bastion ends the session: {reason}; there is {ends()}"
+            )
             t.end()
     finally:
         policy.write_text(text)

@@ -11,8 +11,14 @@ import kit
 
 
 def soak(seconds, folder):
-    done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", str(seconds)], cwd=kit.ROOT, capture_output=True, text=True, timeout=seconds + 4 * kit.PATIENCE,
-                          env=dict(os.environ, SMPL_REPORT=str(folder)))
+    done = subprocess.run(
+        ["/usr/bin/python3", "tests/lab/soak.py", str(seconds)],
+        cwd=kit.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 4 * kit.PATIENCE,
+        env=dict(os.environ, SMPL_REPORT=str(folder)),
+    )
     verdict = json.loads((folder / "soak.json").read_text())
     assert done.returncode == 0 and verdict["passed"] and verdict["faults"] == [], done.stdout + done.stderr
     assert all(n > 0 for n in verdict["calls"].values()) and min(verdict["reloads"].values()) > 2
@@ -35,7 +41,16 @@ def test_what_is_wrong_fails_the_soak():
     import soak as judge
 
     s = judge.Soak(100)
-    s.samples = [(t, {h: (10000 + (200 * t if h == "flags" else 0), 10 + (t if h == "bastion" else 0)) for h in judge.lab.PROGRAMS}) for t in range(100)]
+    s.samples = [
+        (
+            t,
+            {
+                h: (10000 + (200 * t if h == "flags" else 0), 10 + (t if h == "bastion" else 0))
+                for h in judge.lab.PROGRAMS
+            },
+        )
+        for t in range(100)
+    ]
     assert [line.split(":")[0] for line in s.not_flat()] == ["flags", "bastion"]
     s.seconds = 20
     assert s.not_flat() == []
@@ -44,5 +59,11 @@ def test_what_is_wrong_fails_the_soak():
 @pytest.mark.short
 def test_bad_arguments_are_refused():
     for argv in (["x"], ["4"], ["90000"], ["5", "6"]):
-        done = subprocess.run(["/usr/bin/python3", "tests/lab/soak.py", *argv], cwd=kit.ROOT, capture_output=True, text=True, timeout=kit.PATIENCE)
+        done = subprocess.run(
+            ["/usr/bin/python3", "tests/lab/soak.py", *argv],
+            cwd=kit.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=kit.PATIENCE,
+        )
         assert done.returncode == 2 and "Usage" in done.stderr
