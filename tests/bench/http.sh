@@ -1,9 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Measures smpl-app beside nginx and FastAPI: one machine, one run, interleaved, medians; prints the table of app/README.md.
-# usage: tests/bench/http.sh [SECONDS=2] [RUNS=3] [ROW...]   rows: health get tls put made (default: all). For the README: 4 5.
-# Servers run on processor 0 with all their threads, wrk on processor 1 with 32 kept connections unless it says so. CPU is user and
-# system time of the server's process, to the nanosecond. Both nginx and smpl-app write an access log to a file.
+# Measures smpl-app beside nginx and FastAPI: one machine, one run, interleaved, medians; prints the table of
+# app/README.md.
+# usage: tests/bench/http.sh [SECONDS=2] [RUNS=3] [ROW...]
+#   rows: health get tls put made (default: all). For the README: 4 5.
+# Servers run on processor 0 with all their threads, wrk on processor 1 with 32 kept connections unless it
+# says so. CPU is user and system time of the server's process, to the nanosecond. Both nginx and smpl-app
+# write an access log to a file.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-2} runs=${2:-3}
@@ -11,14 +14,21 @@ shift $(($# < 2 ? $# : 2))
 rows=${*:-health get tls put made}
 app=$PWD/build/release/bin/smpl-app
 PATH=$PATH:/usr/sbin:/sbin
-[ -x "$app" ] || { echo "http.sh: $app is not built; try: ./dev build" >&2; exit 1; }
+[ -x "$app" ] || {
+  echo "http.sh: $app is not built; try: ./dev build" >&2
+  exit 1
+}
 mkdir -p build/bench
 T=$(mktemp -d "$PWD/build/bench/http.XXXXXX") # on a disk that really syncs
 chmod 755 "$T"
 pids=()
 ulimit -n "$(ulimit -Hn)"
 
-start() { "$@" </dev/null >"$T/log.${#pids[@]}" 2>&1 & pid=$!; pids+=($!); }
+start() {
+  "$@" </dev/null >"$T/log.${#pids[@]}" 2>&1 &
+  pid=$!
+  pids+=($!)
+}
 cleanup() {
   local p
   trap - EXIT INT TERM
@@ -31,7 +41,10 @@ trap 'exit 130' INT TERM
 
 wait_port() { # ADDRESS PORT
   local i
-  for i in $(seq 200); do (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null && return 0; sleep 0.05; done
+  for i in $(seq 200); do
+    (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null && return 0
+    sleep 0.05
+  done
   echo "http.sh: nothing listens on $1:$2" >&2
   tail -n 3 "$T"/log.* >&2
   exit 1
@@ -132,7 +145,10 @@ one() { # NAME PID CONNECTIONS WRK-ARGUMENT...: one line "name rate cpu p99" int
   before=$(cpu_ns "$server")
   out=$(taskset -c 1 wrk -t1 -c"$connections" -d"${seconds}s" --latency "$@" 2>&1)
   after=$(cpu_ns "$server")
-  grep -q 'Non-2xx\|Socket errors' <<<"$out" && { echo "http.sh: $name: $out" >&2; exit 1; }
+  grep -q 'Non-2xx\|Socket errors' <<<"$out" && {
+    echo "http.sh: $name: $out" >&2
+    exit 1
+  }
   awk -v name="$name" -v ns=$((after - before)) '/requests in/ {n = $1} /Requests\/sec/ {q = $2} $1 == "99%" {p = $2}
     END {printf "%s %.0f %.2f %s\n", name, q, n ? ns / n / 1000 : 0, p}' <<<"$out" >>"$T/results"
 }
@@ -158,7 +174,10 @@ for run in $(seq "$runs"); do
       one put-32 "$ours" 32 -s "$T/put.lua" http://127.48.0.2:8001
       ;;
     made) one made "$ours" 32 -s "$T/made.lua" http://127.48.0.2:8001 ;;
-    *) echo "http.sh: no row '$row'; there is: health get tls put made" >&2; exit 2 ;;
+    *)
+      echo "http.sh: no row '$row'; there is: health get tls put made" >&2
+      exit 2
+      ;;
     esac
   done
 done
@@ -166,7 +185,7 @@ done
 # --- the table ---
 
 of() { awk -v name="$1" -v k="$2" '$1 == name {print $k}' "$T/results" | median; } # NAME COLUMN
-show() { # TEXT NAME
+show() {                                                                           # TEXT NAME
   [ "$(of "$2" 2)" = - ] || printf '%-44s %9.0f/s %8.2f us\n' "$1" "$(of "$2" 2)" "$(of "$2" 3)"
 }
 goal() { # TEXT VALUE OP LIMIT
@@ -186,9 +205,11 @@ show 'GET of one config, made anew each time' made
 case " $rows " in *" health "*) goal "health: CPU / nginx's" "$(ratio "$(of health 3) / $(of nginx 3)")" '<=' 1.15 ;; esac
 case " $rows " in *" get "*)
   goal 'get: CPU, us' "$(of get 3)" '<=' 12
-  goal "get: rate / FastAPI's" "$(ratio "$(of get 2) / $(of fastapi 2)")" '>=' 5 ;;
+  goal "get: rate / FastAPI's" "$(ratio "$(of get 2) / $(of fastapi 2)")" '>=' 5
+  ;;
 esac
 case " $rows " in *" health get tls "*)
-  goal 'tls: CPU, us; 1.2 of nginx-tls and the handler (get - health)' "$(of get-tls 3)" '<=' "$(ratio "1.2 * $(of nginx-tls 3) + $(of get 3) - $(of health 3)")" ;;
+  goal 'tls: CPU, us; 1.2 of nginx-tls and the handler (get - health)' "$(of get-tls 3)" '<=' "$(ratio "1.2 * $(of nginx-tls 3) + $(of get 3) - $(of health 3)")"
+  ;;
 esac
 case " $rows " in *" put "*) goal 'put: commits of 32 writers / of one' "$(ratio "$(of put-32 2) / $(of put-1 2)")" '>=' 4 ;; esac

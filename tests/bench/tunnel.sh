@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Measures smpl-bastion and smpl-tunnel beside OpenSSH and dropbear: one machine, one run, interleaved, medians; prints the two tables
-# of their READMEs. usage: tests/bench/tunnel.sh [SECONDS=1] [RUNS=3] [SESSIONS=200] [PART...]
+# Measures smpl-bastion and smpl-tunnel beside OpenSSH and dropbear: one machine, one run, interleaved,
+# medians; prints the two tables of their READMEs.
+# usage: tests/bench/tunnel.sh [SECONDS=1] [RUNS=3] [SESSIONS=200] [PART...]
 #   parts: bulk requests first stalled sessions memory (default: all). For the tables in the READMEs: 3 5 1000.
-# Nothing is pinned: load, client, server and target share the processors, as they do for their users. CPU is user and system time of
-# the server's processes (of the client's where it says so). GB = 10^9 bytes. Up is from the client to the server.
+# Nothing is pinned: load, client, server and target share the processors, as they do for their users. CPU is
+# user and system time of the server's processes (of the client's where it says so). GB = 10^9 bytes. Up is
+# from the client to the server.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-1} runs=${2:-3} sessions=${3:-200}
@@ -13,7 +15,10 @@ parts=${*:-bulk requests first stalled sessions memory}
 bin=$PWD/build/release/bin tools=$PWD/build/bench
 PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$tools"
-[ -x "$bin/smpl-bastion" ] || { echo "tunnel.sh: $bin/smpl-bastion is not built; try: ./dev build" >&2; exit 1; }
+[ -x "$bin/smpl-bastion" ] || {
+  echo "tunnel.sh: $bin/smpl-bastion is not built; try: ./dev build" >&2
+  exit 1
+}
 blast=$tools/tunnelblast
 [ "$blast" -nt tests/bench/tunnelblast.c ] || cc -std=gnu17 -O2 -D_GNU_SOURCE -o "$blast" tests/bench/tunnelblast.c
 T=$(mktemp -d /tmp/smpl-bench.XXXXXX)
@@ -52,7 +57,11 @@ pss_kb() {
   for p in $(tree "$@"); do files+=("/proc/$p/smaps_rollup"); done
   cat "${files[@]}" 2>/dev/null | awk '/^Pss:/ {s += $2} END {print s + 0}'
 }
-start() { "$@" </dev/null >"$T/log.$((${#pids[@]} + 1))" 2>&1 & pid=$!; pids+=($!); }
+start() {
+  "$@" </dev/null >"$T/log.$((${#pids[@]} + 1))" 2>&1 &
+  pid=$!
+  pids+=($!)
+}
 living() { # of the pids given, those that run and are no zombies
   local p files=()
   for p in "$@"; do files+=("/proc/$p/stat"); done
@@ -78,7 +87,10 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 wait_port() {
-  for _ in $(seq 400); do (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0; sleep 0.025; done
+  for _ in $(seq 400); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
+    sleep 0.025
+  done
   echo "tunnel.sh: port $1 never opened" >&2
   cat "$T"/log.* >&2
   exit 1
@@ -158,14 +170,19 @@ client() { # VARIANT PORT: forwards PORT to the target
   tunnel-bastion) echo "$bin/smpl-tunnel -q -i $T/id --known-hosts $T/known_hosts --bastion dev@127.0.0.1:$bastion_port 127.0.0.1:$2:127.0.0.1:$target" ;;
   esac
 }
-server_of() { case $1 in *bastion*) echo bastion ;; *dropbear) echo dropbear ;; *) echo sshd ;; esac; }
+server_of() { case $1 in *bastion*) echo bastion ;; *dropbear) echo dropbear ;; *) echo sshd ;; esac }
 
 variants="ssh-sshd ssh-sshd-gcm ssh-bastion-gcm tunnel-bastion"
 start_sshd
 start_bastion bastion $bastion_port "$T"
-if ! command -v dropbear >/dev/null; then echo "# SKIP dropbear: not installed"
-elif [ "$(id -u)" != 0 ]; then echo "# SKIP dropbear: needs root"
-else start_dropbear; variants+=" dbclient-dropbear"; fi
+if ! command -v dropbear >/dev/null; then
+  echo "# SKIP dropbear: not installed"
+elif [ "$(id -u)" != 0 ]; then
+  echo "# SKIP dropbear: needs root"
+else
+  start_dropbear
+  variants+=" dbclient-dropbear"
+fi
 
 declare -A port running
 next_port=21710
@@ -251,7 +268,8 @@ measure_stalled() { # 64 connections, one of them stalled, beside the 63 alone
   done
 }
 
-# Sessions that are opened 8 at a time by stock ssh, which says by going to the background that it is in; then what they hold.
+# Sessions that are opened 8 at a time by stock ssh, which says by going to the background that it is in; then
+# what they hold.
 measure_sessions_of() { # NAME PORT USER
   local before after began ended a b p
   p=${server[$1]}
@@ -259,7 +277,10 @@ measure_sessions_of() { # NAME PORT USER
   a=$(cpu_ms "$p")
   began=$(date +%s%N)
   seq "$sessions" | xargs -P 8 -I {} ssh $ssh_options $gcm -o KexAlgorithms=curve25519-sha256 -f -N -p "$2" "$3@127.0.0.1" >"$T/opening" 2>&1 ||
-    { echo "# $1: not all sessions opened"; tail -n 1 "$T/opening"; }
+    {
+      echo "# $1: not all sessions opened"
+      tail -n 1 "$T/opening"
+    }
   ended=$(date +%s%N)
   b=$(cpu_ms "$p")
   sleep 1
@@ -299,7 +320,10 @@ measure_memory() { # of clients of their own: idle, then with 1,000 connections 
     mkfifo "$T/go"
     "$blast" hold 21791 1000 <"$T/go" >"$T/held" &
     exec 4>"$T/go"
-    for _ in $(seq 400); do [ -s "$T/held" ] && break; sleep 0.05; done
+    for _ in $(seq 400); do
+      [ -s "$T/held" ] && break
+      sleep 0.05
+    done
     held=$(cat "$T/held")
     [ "$held" = 1000 ] || echo "# $v holds ${held:-none} of 1,000 connections"
     result "$v" memory.held "$(div "$(pss_kb "$p")" 1024 %.1f)"
@@ -311,9 +335,15 @@ measure_memory() { # of clients of their own: idle, then with 1,000 connections 
 
 for part in $parts; do
   case $part in
-  bulk | requests | stalled) open_forwards; measure_$part ;;
+  bulk | requests | stalled)
+    open_forwards
+    measure_$part
+    ;;
   first | sessions | memory) measure_$part ;;
-  *) echo "tunnel.sh: unknown part '$part'; parts: bulk requests first stalled sessions memory" >&2; exit 2 ;;
+  *)
+    echo "tunnel.sh: unknown part '$part'; parts: bulk requests first stalled sessions memory" >&2
+    exit 2
+    ;;
   esac
 done
 

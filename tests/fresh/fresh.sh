@@ -3,7 +3,8 @@
 # This project in a Debian that has nothing but git: ./dev test fresh and ./dev test arm64. By root.
 #   fresh.sh bookworm|trixie         both commands of the README
 #   fresh.sh bookworm|trixie arm64   the build for arm64, and its unit tests on an emulated processor
-# All that runs there has mounts, processes and a network of its own, and ends with this script, however that ends.
+# All that runs there has mounts, processes and a network of its own, and ends with this script, however that
+# ends.
 set -uo pipefail
 umask 022
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
@@ -14,7 +15,11 @@ ROOT=$TOP/build/fresh/$SUITE-$TASK
 LOGS=$TOP/build/log
 PIDS=()
 
-die() { printf 'fresh: %s\n' "$1" >&2; [ $# -lt 2 ] || printf '     %s\n' "${@:2}" >&2; exit 1; }
+die() {
+  printf 'fresh: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf '     %s\n' "${@:2}" >&2
+  exit 1
+}
 step() { printf '%s\n' "$*"; }
 
 # --- the end ---
@@ -36,7 +41,10 @@ keep_logs() {
 # Nothing is ever mounted there but in namespaces that have ended; should something be all the same, it stays.
 remove_root() {
   ! grep -qF " $ROOT" /proc/self/mountinfo || die "$ROOT still has something mounted, and stays"
-  for _ in $(seq 50); do rm -rf --one-file-system "$ROOT" 2>/dev/null && return; sleep 0.1; done # those that end still write
+  for _ in $(seq 50); do
+    rm -rf --one-file-system "$ROOT" 2>/dev/null && return
+    sleep 0.1
+  done # those that end still write
   die "$ROOT cannot be removed"
 }
 
@@ -55,12 +63,16 @@ make_root() {
   step "debootstrap of $SUITE"
   alone --mount -- debootstrap --variant=minbase --include=git,ca-certificates "$SUITE" "$ROOT" ${mirror:+"$mirror"} \
     >"$LOGS/debootstrap-$SUITE.log" 2>&1 ||
-    { tail -n 3 "$LOGS/debootstrap-$SUITE.log" >&2; die "debootstrap failed; its output: build/log/debootstrap-$SUITE.log"; }
+    {
+      tail -n 3 "$LOGS/debootstrap-$SUITE.log" >&2
+      die "debootstrap failed; its output: build/log/debootstrap-$SUITE.log"
+    }
   sources
   git -c safe.directory="$TOP" clone -q "$TOP" "$ROOT/srv/smplkit" || die "the clone failed; is everything committed?"
 }
 
-# Debian's own sources, as this machine has them, and what reaches them: proxies, certificates, npm's settings.
+# Debian's own sources, as this machine has them, and what reaches them: proxies, certificates, npm's
+# settings.
 sources() {
   local base security f
   base=$(awk '{print $2; exit}' "$ROOT/etc/apt/sources.list") # written by debootstrap
@@ -119,7 +131,10 @@ there() { # there NAME SCRIPT
   status=$?
   kill "$network" 2>/dev/null
   wait "$network" 2>/dev/null
-  [ $status = 0 ] || { tail -n 15 "$log" >&2; die "$1 failed in a bare Debian ($SUITE); its output: build/log/fresh-$SUITE-$1.log"; }
+  [ $status = 0 ] || {
+    tail -n 15 "$log" >&2
+    die "$1 failed in a bare Debian ($SUITE); its output: build/log/fresh-$SUITE-$1.log"
+  }
 }
 
 UP='./dev up -d && eval "$(./dev env)" && ./dev status &&

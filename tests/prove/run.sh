@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Discharges the contracts of the functions in `targets` with Frama-C's WP and RTE, then shows that each of `mutants`
-# makes a proof fail. Usage: run.sh WORK-FOLDER, from the top of the tree. Exit status 0 if all holds.
+# Discharges the contracts of the functions in `targets` with Frama-C's WP and RTE, then shows that each of
+# `mutants` makes a proof fail. Usage: run.sh WORK-FOLDER, from the top of the tree. Exit status 0 if all
+# holds.
 set -u
 work=$1
 mkdir -p "$work"
