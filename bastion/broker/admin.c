@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "bastion/broker/admin.h"
-#include "bastion/broker/broker_state.h"
+#include "bastion/broker/reload.h"
 #include "bastion/policy/explain.h"
+#include "bastion/session/record.h"
+#include "bastion/session/space.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -19,7 +21,7 @@ static json_t *channels_json(const session_t *s)
 {
   json_t *list = json_array();
   char address[ENDPOINT_TEXT_MAX];
-  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next) {
     if (c->state != CHANNEL_LIVE)
       continue;
     json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "target", c->host, "port",
@@ -33,14 +35,15 @@ static json_t *channels_json(const session_t *s)
 static json_t *session_json(const session_t *s, uint64_t now)
 {
   char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
-  uint64_t age = now - s->opened_at;
+  uint64_t age = now - s->times.opened_at;
   return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o}", "id", s->id,
-                   "user", s->user, "source", endpoint_format(&s->source, source), "key", s->fingerprint,
-                   "client", s->client_version, "started", clock_format_iso(started, clock_wall_ms() - age),
-                   "age_ms", (json_int_t)age, "idle_ms", (json_int_t)(now - s->active_at), "idle_limit_ms",
-                   (json_int_t)s->idle_ms, "session_limit_ms", (json_int_t)s->session_ms, "bytes_up",
-                   (json_int_t)s->bytes_up, "bytes_down", (json_int_t)s->bytes_down, "pid", s->pid, "ending",
-                   s->state == STATE_ENDING, "channels", channels_json(s));
+                   "user", s->who.user, "source", endpoint_format(&s->source, source), "key",
+                   s->who.fingerprint, "client", s->login.client, "started",
+                   clock_format_iso(started, clock_wall_ms() - age), "age_ms", (json_int_t)age, "idle_ms",
+                   (json_int_t)(now - s->times.active_at), "idle_limit_ms", (json_int_t)s->limits.idle_ms,
+                   "session_limit_ms", (json_int_t)s->limits.session_ms, "bytes_up",
+                   (json_int_t)s->traffic.bytes_up, "bytes_down", (json_int_t)s->traffic.bytes_down, "pid",
+                   s->worker.pid, "ending", s->state == STATE_ENDING, "channels", channels_json(s));
 }
 
 static void cmd_sessions(broker_t *b, control_request_t *request, const control_peer_t *peer,
@@ -50,7 +53,7 @@ static void cmd_sessions(broker_t *b, control_request_t *request, const control_
   (void)body;
   json_t *list = json_array();
   uint64_t now = clock_mono_ms();
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
     if (s->started)
       json_array_insert_new(list, 0, session_json(s, now)); /* the list has the newest first */
   control_reply(request, json_pack("{s:b, s:o}", "ok", 1, "sessions", list));
@@ -69,7 +72,7 @@ typedef struct choice {
 static bool has_target(const session_t *s, const choice_t *by)
 {
   char address[IP_TEXT_MAX];
-  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->state == CHANNEL_LIVE && (by->port == 0 || by->port == c->port) &&
         (text_equal_nocase(c->name, by->host) || text_equal_nocase(c->host, by->host) ||
          strcmp(ip_format(&c->address.ip, address), by->host) == 0))
@@ -83,18 +86,18 @@ static bool chosen(const session_t *s, const choice_t *by)
     return false;
   if (by->target != NULL)
     return has_target(s, by);
-  return by->id != NULL ? strncmp(s->id, by->id, strlen(by->id)) == 0 : strcmp(s->user, by->user) == 0;
+  return by->id != NULL ? strncmp(s->id, by->id, strlen(by->id)) == 0 : strcmp(s->who.user, by->user) == 0;
 }
 
 static void terminate_one(session_t *s, const control_peer_t *peer, const char *reason)
 {
   char text[MSG_TEXT_MAX / 2], words[MSG_TEXT_MAX];
   text_printable(text, sizeof text, reason, strlen(reason));
-  json_t *r = session_record(s, "terminate");
+  json_t *r = record_of(s, "terminate");
   json_object_set_new(r, "by_uid", json_integer((json_int_t)peer->uid));
   json_object_set_new(r, "text", json_string(text));
-  session_append(s, r);
-  log_info("session %s of %s is ended by uid %u: %s", s->id, s->user, (unsigned)peer->uid,
+  record_append(s, r);
+  log_info("session %s of %s is ended by uid %u: %s", s->id, s->who.user, (unsigned)peer->uid,
            text[0] != '\0' ? text : "no reason given");
   snprintf(words, sizeof words, "%s%s%s", reason_text(REASON_TERMINATED), text[0] != '\0' ? ": " : "", text);
   if (s->state == STATE_ENDING)
@@ -129,7 +132,7 @@ static void cmd_terminate(broker_t *b, control_request_t *request, const control
   if (!take_choice(request, body, &by))
     return;
   size_t found = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
     found += chosen(s, &by);
   if (found == 0 || (by.id != NULL && found > 1)) {
     control_reply_error(request,
@@ -143,11 +146,11 @@ static void cmd_terminate(broker_t *b, control_request_t *request, const control
     return;
   }
   json_t *ended = json_array(), *users = json_object();
-  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+  for (session_t *s = b->sessions.first; s != NULL; s = s->next) {
     if (!chosen(s, &by))
       continue;
     json_array_append_new(ended, json_string(s->id));
-    json_object_set_new(users, s->user, json_true());
+    json_object_set_new(users, s->who.user, json_true());
     terminate_one(s, peer, reason != NULL ? reason : "");
   }
   json_t *names = json_array();
@@ -199,10 +202,10 @@ static json_t *broker_walls_json(const walls_t *walls)
 static json_t *audit_json(broker_t *b)
 {
   audit_status_t a;
-  audit_status(b->audit, &a);
+  audit_status(b->host.audit, &a);
   return json_pack("{s:b, s:b, s:I, s:I, s:s, s:s, s:o}", "lost", a.lost, "writable", !a.failing, "records",
                    (json_int_t)a.written, "waiting", (json_int_t)a.waiting, "head", a.head, "file",
-                   b->config->audit, "space", space_json(b, &a));
+                   b->config->audit, "space", space_json(&b->sessions, &a));
 }
 
 /* By the rule, as the configuration calls it. */
@@ -226,10 +229,12 @@ static json_t *counts_json(const broker_t *b)
 {
   return json_pack("{s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)b->accepted,
                    "dropped", sum(b->dropped), "dropped_by", by_rule(b->dropped), "gave_way",
-                   sum(b->gave_way), "gave_way_by", by_rule(b->gave_way), "logins", (json_int_t)b->logins,
-                   "login_failures", (json_int_t)b->login_failures, "channels", (json_int_t)b->channels,
-                   "channels_refused", (json_int_t)b->channel_refusals, "other_refused",
-                   (json_int_t)b->refused);
+                   sum(b->sessions.counts.gave_way), "gave_way_by", by_rule(b->sessions.counts.gave_way),
+                   "logins", (json_int_t)b->sessions.counts.logins, "login_failures",
+                   (json_int_t)b->sessions.counts.login_failures, "channels",
+                   (json_int_t)b->sessions.counts.channels, "channels_refused",
+                   (json_int_t)b->sessions.counts.channel_refusals, "other_refused",
+                   (json_int_t)b->sessions.counts.refused);
 }
 
 static json_t *listen_json(const broker_t *b)
@@ -252,8 +257,8 @@ static json_t *configuration_json(const broker_t *b)
 
 static json_t *blocks_json(const broker_t *b)
 {
-  return json_pack("{s:I, s:b, s:s?}", "count", (json_int_t)blocks_count(b->blocks), "kept",
-                   blocks_saved(b->blocks), "state", b->config->state);
+  return json_pack("{s:I, s:b, s:s?}", "count", (json_int_t)blocks_count(b->host.blocks), "kept",
+                   blocks_saved(b->host.blocks), "state", b->config->state);
 }
 
 /* Each as "ssh-ed25519 SHA256:...". */
@@ -273,9 +278,9 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
   (void)peer;
   (void)body;
   spawner_status_t t;
-  spawner_status(b->spawner, &t);
+  spawner_status(b->host.spawner, &t);
   size_t sessions = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
     sessions += s->started;
   json_t *tmpl =
       json_pack("{s:b, s:i, s:i, s:I, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,
@@ -286,10 +291,10 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
                 "ok", 1, "version", SMPL_VERSION, "pid", (int)getpid(), "uid", (json_int_t)geteuid(),
                 "uptime_ms", (json_int_t)(clock_mono_ms() - b->started_at), "listen", listen_json(b),
                 "host_keys", host_keys_json(b->config), "algorithms", config_algorithms(b->config),
-                "sessions", (json_int_t)sessions, "connections", (json_int_t)b->connections, "template", tmpl,
-                "broker_walls", broker_walls_json(&b->walls), "template_walls", walls_json(t.walls),
-                "worker_walls", walls_json(b->worker_walls), "audit", audit_json(b), "counts", counts_json(b),
-                "configuration", configuration_json(b), "blocks", blocks_json(b)));
+                "sessions", (json_int_t)sessions, "connections", (json_int_t)b->sessions.count, "template",
+                tmpl, "broker_walls", broker_walls_json(&b->walls), "template_walls", walls_json(t.walls),
+                "worker_walls", walls_json(b->sessions.worker_walls), "audit", audit_json(b), "counts",
+                counts_json(b), "configuration", configuration_json(b), "blocks", blocks_json(b)));
 }
 
 /* ---- the rest ---- */
@@ -301,9 +306,9 @@ static void cmd_reload(broker_t *b, control_request_t *request, const control_pe
   size_t ended;
   (void)body;
   log_info("reload asked for by uid %u", (unsigned)peer->uid);
-  if (broker_reload(b, &ended, &diag))
+  if (reload_now(b, &ended, &diag))
     control_reply_error(request, "%s%s", diag.text,
-                        b->stopping ? "" : "; the configuration before stays in force");
+                        b->sessions.stopping ? "" : "; the configuration before stays in force");
   else
     control_reply(request, json_pack("{s:b, s:I, s:o}", "ok", 1, "ended", (json_int_t)ended, "configuration",
                                      faults_json(&b->config->faults)));
@@ -313,7 +318,7 @@ static json_t *explained(const broker_t *b, const char *user, const char *host, 
 {
   char text[MSG_TEXT_MAX];
   json_t *reply = explain_decision(b->config, user, host, port);
-  if (!blocks_hold(b->blocks, user, "") || !json_is_true(json_object_get(reply, "ok")))
+  if (!blocks_hold(b->host.blocks, user, "") || !json_is_true(json_object_get(reply, "ok")))
     return reply;
   snprintf(text, sizeof text, "%s may reach nothing: %s", user, reason_text(REASON_BLOCKED));
   json_object_set_new(reply, "allowed", json_false());

@@ -36,7 +36,7 @@ static void free_pending(pending_t *p)
 static const char *take_who(const broker_t *b, control_request_t *request, const json_t *body, bool *is_key)
 {
   const char *who = json_string_value(json_object_get(body, "who"));
-  if (b->blocks == NULL)
+  if (b->host.blocks == NULL)
     control_reply_error(
         request,
         "there is no place to keep a block in: put `state: FOLDER` into %s (a folder of its own, "
@@ -68,9 +68,9 @@ static bool is_known(const config_t *c, const char *who, bool is_key)
 static json_t *end_sessions(broker_t *b, const char *who)
 {
   json_t *ended = json_array();
-  for (session_t *s = b->sessions; s != NULL; s = s->next) {
+  for (session_t *s = b->sessions.first; s != NULL; s = s->next) {
     if (!s->signed_in || s->state == STATE_ENDING ||
-        (strcmp(s->user, who) != 0 && strcmp(s->fingerprint, who) != 0))
+        (strcmp(s->who.user, who) != 0 && strcmp(s->who.fingerprint, who) != 0))
       continue;
     json_array_append_new(ended, json_string(s->id));
     session_end(s, REASON_BLOCKED, NULL);
@@ -84,7 +84,8 @@ static void on_block_recorded(void *ctx, int err)
 {
   pending_t *p = ctx;
   if (err)
-    audit_append(p->broker->audit, json_incref(p->record), NULL, NULL); /* kept until the disk takes it */
+    audit_append(p->broker->host.audit, json_incref(p->record), NULL,
+                 NULL); /* kept until the disk takes it */
   if (p->trouble[0] != '\0')
     control_reply_error(p->request, "%s", p->trouble);
   else if (err)
@@ -117,7 +118,7 @@ static void record_block(broker_t *b, control_request_t *request, const block_t 
   *p = (pending_t){.broker = b, .request = request, .record = json_deep_copy(record), .reply = reply};
   memcpy(p->who, block->who, sizeof p->who);
   text_copy(p->trouble, sizeof p->trouble, trouble);
-  if (audit_append(b->audit, record, on_block_recorded, p))
+  if (audit_append(b->host.audit, record, on_block_recorded, p))
     on_block_recorded(p, SMPL_ELIMIT);
 }
 
@@ -138,8 +139,8 @@ void admin_block(broker_t *b, control_request_t *request, const control_peer_t *
   text_copy(block.who, sizeof block.who, who);
   text_printable(block.reason, sizeof block.reason, reason, strlen(reason));
   clock_wall_iso(block.since);
-  block_t *there = blocks_find(b->blocks, who);
-  int err = there == NULL ? blocks_add(b->blocks, &block) : SMPL_OK;
+  block_t *there = blocks_find(b->host.blocks, who);
+  int err = there == NULL ? blocks_add(b->host.blocks, &block) : SMPL_OK;
   if (err) {
     control_reply_error(request,
                         err == SMPL_ELIMIT ? "%d are blocked, and no more can be: unblock some, or take them "
@@ -153,7 +154,7 @@ void admin_block(broker_t *b, control_request_t *request, const control_peer_t *
   json_t *ended = end_sessions(b, who);
   log_warn("%s is blocked by uid %u; %zu sessions are ended: %s", who, (unsigned)peer->uid,
            json_array_size(ended), block.reason);
-  if (!blocks_saved(b->blocks) && blocks_save(b->blocks, &diag))
+  if (!blocks_saved(b->host.blocks) && blocks_save(b->host.blocks, &diag))
     snprintf(trouble, sizeof trouble,
              "'%s' is blocked only until the bastion ends, and it is tried again: %s", who, diag.text);
   record_block(b, request, &block, is_key, there != NULL, ended, trouble);
@@ -166,7 +167,7 @@ static void on_unblock_recorded(void *ctx, int err)
   pending_t *p = ctx;
   broker_t *b = p->broker;
   diag_t diag = {""};
-  block_t *there = blocks_find(b->blocks, p->who);
+  block_t *there = blocks_find(b->host.blocks, p->who);
   block_t before;
   if (err) {
     if (there != NULL)
@@ -179,10 +180,10 @@ static void on_unblock_recorded(void *ctx, int err)
   } else {
     before = *there;
     before.leaving = false;
-    blocks_remove(b->blocks, p->who);
-    if (blocks_save(b->blocks, &diag)) {
-      blocks_add(b->blocks, &before); /* there is room: it was here a moment ago */
-      audit_append(b->audit, json_incref(p->record), NULL, NULL);
+    blocks_remove(b->host.blocks, p->who);
+    if (blocks_save(b->host.blocks, &diag)) {
+      blocks_add(b->host.blocks, &before); /* there is room: it was here a moment ago */
+      audit_append(b->host.audit, json_incref(p->record), NULL, NULL);
       control_reply_error(p->request, "'%s' stays blocked: %s", p->who, diag.text);
     } else {
       log_warn("%s is not blocked any more", p->who);
@@ -200,7 +201,7 @@ void admin_unblock(broker_t *b, control_request_t *request, const control_peer_t
   char text[BLOCKS_TEXT_MAX] = "";
   if (who == NULL)
     return;
-  block_t *there = blocks_find(b->blocks, who);
+  block_t *there = blocks_find(b->host.blocks, who);
   if (there == NULL) {
     control_reply_error(request, "'%s' is not blocked", who);
     return;
@@ -221,7 +222,7 @@ void admin_unblock(broker_t *b, control_request_t *request, const control_peer_t
   log_info("uid %u unblocks %s: %s", (unsigned)peer->uid, who, text[0] != '\0' ? text : "no reason given");
   json_t *record = json_pack("{s:s, s:s, s:I, s:s}", "event", "unblock", is_key ? "key" : "user", who,
                              "by_uid", (json_int_t)peer->uid, "text", text);
-  if (audit_append(b->audit, record, on_unblock_recorded, p))
+  if (audit_append(b->host.audit, record, on_unblock_recorded, p))
     on_unblock_recorded(p, SMPL_ELIMIT);
 }
 
@@ -232,8 +233,8 @@ void admin_blocks(broker_t *b, control_request_t *request, const control_peer_t 
   json_t *list = json_array();
   (void)peer;
   (void)body;
-  for (size_t i = 0; i < blocks_count(b->blocks); i++) {
-    const block_t *block = blocks_at(b->blocks, i);
+  for (size_t i = 0; i < blocks_count(b->host.blocks); i++) {
+    const block_t *block = blocks_at(b->host.blocks, i);
     bool is_key;
     blocks_can_be(block->who, &is_key);
     json_array_append_new(list,
@@ -241,6 +242,6 @@ void admin_blocks(broker_t *b, control_request_t *request, const control_peer_t 
                                     "known", is_known(b->config, block->who, is_key), "since", block->since,
                                     "by_uid", (json_int_t)block->by_uid, "reason", block->reason));
   }
-  control_reply(request, json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "state", b->blocks != NULL, "kept",
-                                   blocks_saved(b->blocks), "blocks", list));
+  control_reply(request, json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "state", b->host.blocks != NULL, "kept",
+                                   blocks_saved(b->host.blocks), "blocks", list));
 }

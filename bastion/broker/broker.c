@@ -10,14 +10,19 @@
 #include <unistd.h>
 
 #include "bastion/broker/account.h"
-#include "bastion/audit/audit_file.h"
+#include "bastion/broker/admin.h"
 #include "bastion/audit/audit_kept.h"
 #include "bastion/broker/broker_state.h"
-#include "bastion/worker/worker_seal.h"
 #include "bastion/spawn/launcher.h"
 #include "bastion/broker/library.h"
 #include "bastion/broker/listener.h"
 #include "bastion/broker/metrics.h"
+#include "bastion/broker/reload.h"
+#include "bastion/session/events.h"
+#include "bastion/session/life.h"
+#include "bastion/session/record.h"
+#include "bastion/session/space.h"
+#include "bastion/session/sweep.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/process/harden.h"
@@ -26,8 +31,7 @@
 #include "common/base/text.h"
 
 enum {
-  READY_MS = 15000,   /* for the first template to be ready */
-  RETIRED_MS = 60000, /* how long lookups of the configuration before may still be answered */
+  READY_MS = 15000, /* for the first template to be ready */
   PATH_CAP = 4096,
 };
 
@@ -52,7 +56,7 @@ static void say_ready(broker_t *b)
 static void on_template(void *ctx, bool ready)
 {
   broker_t *b = ctx;
-  if (b->stopping)
+  if (b->sessions.stopping)
     return;
   listener_accept(b, ready);
   if (ready && !b->ready_said)
@@ -61,18 +65,18 @@ static void on_template(void *ctx, bool ready)
 
 static void on_spawned(void *ctx, uint64_t session, int pid)
 {
-  session_spawned(ctx, session, pid);
+  life_spawned(&((broker_t *)ctx)->sessions, session, pid);
 }
 
 static void on_exited(void *ctx, uint64_t session, int status)
 {
-  session_exited(ctx, session, status);
+  life_exited(&((broker_t *)ctx)->sessions, session, status);
 }
 
 static void on_died(void *ctx, int pid, int status, int signal)
 {
   broker_t *b = ctx;
-  audit_append(b->audit,
+  audit_append(b->host.audit,
                json_pack("{s:s, s:i, s:i, s:i}", "event", "template-died", "pid", pid, "status", status,
                          "signal", signal),
                NULL, NULL);
@@ -108,7 +112,7 @@ int broker_find_worker(char *path, size_t cap, diag_t *diag)
 
 static void stop_now(broker_t *b)
 {
-  b->stopping = true;
+  b->sessions.stopping = true;
   uv_stop(b->loop);
 }
 
@@ -120,23 +124,23 @@ static void on_stop_timeout(uv_timer_t *timer)
 /* drain_ms: what open connections are left to finish. */
 static void begin_stop(broker_t *b, const char *why, uint64_t drain_ms)
 {
-  if (b->stopping) { /* asked twice: no more patience */
-    b->drained_by = 0;
+  if (b->sessions.stopping) { /* asked twice: no more patience */
+    b->sessions.drained_by = 0;
     stop_now(b);
     return;
   }
-  b->stopping = true;
-  b->drained_by = clock_mono_ms() + drain_ms;
-  log_info("%s: ending %zu connections", why, b->connections);
+  b->sessions.stopping = true;
+  b->sessions.drained_by = clock_mono_ms() + drain_ms;
+  log_info("%s: ending %zu connections", why, b->sessions.count);
   notify_stopping(b->notify);
   listener_accept(b, false);
   listener_close_others(b, NULL);
-  for (session_t *s = b->sessions; s != NULL; s = s->next)
-    if (s->state == STATE_OPEN && s->channel_count > 0 && drain_ms > 0)
+  for (session_t *s = b->sessions.first; s != NULL; s = s->next)
+    if (s->state == STATE_OPEN && s->traffic.count > 0 && drain_ms > 0)
       events_stopping(s, drain_ms); /* the sweep ends it when its connections have, or the time is over */
     else
       session_end(s, REASON_SHUTDOWN, NULL);
-  if (b->sessions == NULL)
+  if (b->sessions.first == NULL)
     stop_now(b);
 }
 
@@ -153,7 +157,7 @@ static void on_signal(uv_signal_t *handle, int signum)
   diag_t diag = {""};
   size_t ended;
   log_info("reload asked for by SIGHUP");
-  broker_reload(b, &ended, &diag);
+  reload_now(b, &ended, &diag);
 }
 
 /* ---- time ---- */
@@ -172,10 +176,10 @@ static void keep_head(broker_t *b, bool sync)
 {
   audit_status_t a;
   uint64_t now = clock_mono_ms();
-  if (b->config == NULL || b->config->state == NULL || b->blocks == NULL || b->audit == NULL ||
+  if (b->config == NULL || b->config->state == NULL || b->host.blocks == NULL || b->host.audit == NULL ||
       (!sync && now - b->kept_at < AUDIT_KEPT_MS))
     return;
-  audit_status(b->audit, &a);
+  audit_status(b->host.audit, &a);
   if (a.written == b->kept.seq)
     return;
   b->kept_at = now;
@@ -190,218 +194,40 @@ static void keep_head(broker_t *b, bool sync)
 static void on_sweep(uv_timer_t *timer)
 {
   broker_t *b = timer->data;
-  session_sweep(b);
+  sweep_all(&b->sessions);
   keep_head(b, false);
-  headsink_tell(b->sink, b->audit, false);
-  blocks_retry(b->blocks, clock_mono_ms());
+  headsink_tell(b->sink, b->host.audit, false);
+  blocks_retry(b->host.blocks, clock_mono_ms());
   tell_alive(b);
   uint64_t age = clock_mono_ms() - b->started_at;
-  if (!b->ready_said && age > READY_MS && !b->stopping) {
+  if (!b->ready_said && age > READY_MS && !b->sessions.stopping) {
     log_error("%s does not get ready; see its messages above", worker_name);
     b->exit_status = 1;
     stop_now(b);
     return;
   }
   spawner_status_t status;
-  spawner_status(b->spawner, &status);
-  if (!b->stopping)
+  spawner_status(b->host.spawner, &status);
+  if (!b->sessions.stopping)
     listener_accept(b, status.ready);
-  else if (b->sessions == NULL)
+  else if (b->sessions.first == NULL)
     stop_now(b);
 }
 
 static void on_soon(uv_timer_t *timer)
 {
-  session_sweep(timer->data);
+  sweep_all(&((broker_t *)timer->data)->sessions);
 }
 
-void broker_sweep_soon(broker_t *b)
+static void sweep_soon(void *ctx)
 {
+  broker_t *b = ctx;
   uv_timer_start(&b->soon, on_soon, 0, 0);
 }
 
-/* ---- lookups ---- */
-
-static int new_lookup(broker_t *b, const config_t *c, lookup_t **out, diag_t *diag)
+static void on_gave_way(void *ctx, const endpoint_t *newcomer, door_rule_t rule, const char *text)
 {
-  lookup_conf_t conf = resolver_conf_lookup(&c->resolver);
-  return lookup_new(b->loop, &conf, out, diag);
-}
-
-typedef struct retired {
-  uv_timer_t timer;
-  lookup_t *lookup;
-} retired_t;
-
-static void on_retired_closed(uv_handle_t *handle)
-{
-  free(handle->data);
-}
-
-static void on_retired(uv_timer_t *timer)
-{
-  retired_t *r = timer->data;
-  lookup_free(r->lookup);
-  uv_close((uv_handle_t *)timer, on_retired_closed);
-}
-
-/* Questions under way get their answers from the servers they were asked of. */
-static void retire_lookup(broker_t *b, lookup_t *old)
-{
-  retired_t *r = calloc(1, sizeof *r);
-  if (r == NULL)
-    return; /* kept for good rather than pulled from under its questions */
-  r->lookup = old;
-  r->timer.data = r;
-  uv_timer_init(b->loop, &r->timer);
-  uv_timer_start(&r->timer, on_retired, RETIRED_MS, 0);
-  uv_unref((uv_handle_t *)&r->timer);
-}
-
-/* ---- reload ---- */
-
-static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
-{
-  if (strcmp(now->audit, next->audit) != 0)
-    return conf_fail(next->conf, diag, &next->audit, "audit: another file needs a restart");
-  if (strcmp(now->control, next->control) != 0)
-    return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
-  if (memcmp(&now->audit_sink, &next->audit_sink, sizeof now->audit_sink) != 0)
-    return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
-  if ((now->state == NULL) != (next->state == NULL) ||
-      (now->state != NULL && strcmp(now->state, next->state) != 0))
-    return conf_fail(next->conf, diag, &next->state, "state: another folder needs a restart");
-  if ((now->user == NULL) != (next->user == NULL) ||
-      (now->user != NULL && strcmp(now->user, next->user) != 0))
-    return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
-  if (now->core_dumps != next->core_dumps)
-    return conf_fail(next->conf, diag, &next->core_dumps, "core_dumps: a change needs a restart");
-  if (!metrics_conf_same(&now->metrics, &next->metrics))
-    return conf_fail(next->conf, diag, &next->metrics,
-                     "metrics: another address or other hosts need a restart");
-  return SMPL_OK;
-}
-
-static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
-{
-  config_t *old = b->config;
-  b->config = next;
-  b->world.config = next;
-  if (lookup != NULL) {
-    retire_lookup(b, b->lookup);
-    b->lookup = lookup;
-    b->world.lookup = lookup;
-    catalog_forget(b->catalog);
-  }
-  listener_close_others(b, next);
-  spawner_renew(b->spawner, next, !hostkeys_same(old->keys, next->keys));
-  config_free(old);
-}
-
-/* A file that was renamed away is left, whatever the configuration says. The new one names the sessions that
- * are open, so that each has a start and an end in it. */
-static void rotate_audit(broker_t *b)
-{
-  diag_t diag = {""};
-  bool reopened;
-  if (audit_reopen(b->audit, &reopened, &diag))
-    log_error("the audit is not reopened: %s", diag.text);
-  if (!reopened)
-    return;
-  log_info("audit: goes on in a new file, %s", b->config->audit);
-  for (session_t *s = b->sessions; s != NULL; s = s->next) {
-    if (!s->started)
-      continue;
-    json_t *r = session_record(s, AUDIT_SESSION_CONTINUED);
-    json_object_set_new(r, "key", json_string(s->fingerprint));
-    session_append(s, r);
-  }
-}
-
-static uint64_t hard_limit(__rlimit_resource_t what)
-{
-  struct rlimit limit;
-  return getrlimit(what, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : limit.rlim_max;
-}
-
-/* What the system does not let this process or its workers have would otherwise end one session after the
- * other. */
-static int check_limits_hold(const broker_t *b, const config_t *c, diag_t *diag)
-{
-  uint64_t channels = c->limits.channels;
-  uint64_t worker_files = WORKER_OWN_FDS + channels, files = session_descriptors_needed(c);
-  uint64_t memory = WORKER_MEMORY_BASE + WORKER_MEMORY_CHANNEL * channels;
-  if (worker_files > files)
-    files = worker_files;
-  if (b->descriptors < files)
-    return diag_fail(diag, SMPL_ELIMIT,
-                     "%s: limits: %llu connections and %llu channels need %llu open files, and this process "
-                     "may have %llu: "
-                     "raise its limit (LimitNOFILE=, ulimit -Hn) or lower these",
-                     b->config_path, (unsigned long long)c->limits.connections, (unsigned long long)channels,
-                     (unsigned long long)files, (unsigned long long)b->descriptors);
-  if (hard_limit(RLIMIT_AS) < memory)
-    return diag_fail(diag, SMPL_ELIMIT,
-                     "%s: limits: a session of %llu channels needs %llu MiB of address space, and a process "
-                     "may have %llu: "
-                     "raise its limit (LimitAS=, ulimit -Hv) or lower channels",
-                     b->config_path, (unsigned long long)channels, (unsigned long long)(memory >> 20),
-                     (unsigned long long)(hard_limit(RLIMIT_AS) >> 20));
-  return SMPL_OK;
-}
-
-static int reload(broker_t *b, size_t *ended, diag_t *diag)
-{
-  config_t *next;
-  lookup_t *lookup = NULL;
-  *ended = 0;
-  rotate_audit(b);
-  int err = config_load(b->config_path, &next, diag);
-  if (err)
-    return err;
-  err = check_fixed(b->config, next, diag);
-  if (!err)
-    err = check_limits_hold(b, next, diag);
-  if (!err && !resolver_conf_same(&b->config->resolver, &next->resolver))
-    err = new_lookup(b, next, &lookup, diag);
-  if (!err)
-    err = listener_open_all(b, next, diag);
-  if (err) {
-    lookup_free(lookup);
-    config_free(next);
-    return err;
-  }
-  put_in_force(b, next, lookup);
-  *ended = session_judge_all(b);
-  log_info("reloaded %s: %zu users, %zu grants; %zu sessions ended by it", b->config_path, next->users.count,
-           config_grant_count(next), *ended);
-  faults_log(&next->faults);
-  audit_append(b->audit,
-               json_pack("{s:s, s:I, s:I}", "event", "reload", "ended", (json_int_t)*ended, "absent",
-                         (json_int_t)next->faults.errors),
-               NULL, NULL);
-  return SMPL_OK;
-}
-
-int broker_reload(broker_t *b, size_t *ended, diag_t *diag)
-{
-  *ended = 0;
-  if (b->stopping) {
-    log_warn("not reloaded: the bastion is stopping");
-    return diag_fail(diag, SMPL_ECLOSED, "the bastion is stopping");
-  }
-  notify_reloading(b->notify);
-  int err = reload(b, ended, diag);
-  notify_ready(b->notify, err ? "the configuration before is in force: the new one has an error"
-                          : b->config->faults.errors > 0 ? "reloaded; what could not be read counts as absent"
-                                                         : "reloaded");
-  b->reload_error[0] = '\0';
-  if (err) {
-    text_copy(b->reload_error, sizeof b->reload_error, diag->text);
-    log_error("not reloaded, the configuration before stays in force: %s", diag->text);
-  }
-  prom_reloaded(&b->about, err == SMPL_OK, clock_wall_ms());
-  return err;
+  listener_log_door(ctx, newcomer, rule, text);
 }
 
 /* ---- start and end ---- */
@@ -467,7 +293,7 @@ static int load_as_user(broker_t *b, diag_t *diag)
 static int open_audit(broker_t *b, diag_t *diag)
 {
   audit_kept_read(b->config->state, &b->kept);
-  return audit_open(b->loop, b->config->audit, &b->kept, &b->audit, diag);
+  return audit_open(b->loop, b->config->audit, &b->kept, &b->host.audit, diag);
 }
 
 static int start(broker_t *b, diag_t *diag)
@@ -484,36 +310,36 @@ static int start(broker_t *b, diag_t *diag)
     err = launcher_fork(worker, &launcher, diag);
   if (!err)
     err = load_as_user(b, diag);
+  b->host.world = (finder_world_t){.loop = b->loop, .config = b->config};
   if (!err)
     err = library_check(library, &b->config->libssh, b->config_path, diag);
   if (!err)
-    err = check_limits_hold(b, b->config, diag);
+    err = reload_check_limits(b, b->config, diag);
   if (!err) /* the audit makes a thread */
     walls_fence(b->config, b->config_path, &b->walls);
   if (!err)
     err = open_audit(b, diag);
   if (!err)
-    audit_watch_space(b->audit, space_judge, b);
+    audit_watch_space(b->host.audit, space_judge, &b->sessions);
   if (!err && b->config->state != NULL)
-    err = blocks_open(b->config->state, &b->blocks, diag);
+    err = blocks_open(b->config->state, &b->host.blocks, diag);
   if (!err)
-    err = new_lookup(b, b->config, &b->lookup, diag);
+    err = reload_lookup(b, b->config, &b->host.world.lookup, diag);
   if (!err)
     err = control_server_open(b->loop, b->config->control, admin_handle, b, &b->control, diag);
   if (!err && b->config->metrics.address.port != 0)
     err = metrics_server_open(b->loop, &b->config->metrics, on_metrics, b, &b->metrics, diag);
   if (!err)
-    err = spawner_new(b->loop, worker, launcher, b->config, &events, &b->spawner, diag);
+    err = spawner_new(b->loop, worker, launcher, b->config, &events, &b->host.spawner, diag);
   else if (launcher >= 0)
     close(launcher);
   if (err)
     return err;
   faults_log(&b->config->faults);
-  if (b->blocks != NULL)
-    log_info("%zu users and keys are blocked (%s)", blocks_count(b->blocks), b->config->state);
+  if (b->host.blocks != NULL)
+    log_info("%zu users and keys are blocked (%s)", blocks_count(b->host.blocks), b->config->state);
   b->sink = headsink_new(&b->config->audit_sink, b->config->audit);
-  b->world = (finder_world_t){b->loop, b->config, b->lookup};
-  if (catalog_new(&b->world, &b->catalog))
+  if (catalog_new(&b->host.world, &b->host.catalog))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   watch_signals(b);
   walls_seal(b->config, &b->walls);
@@ -527,21 +353,21 @@ static void stop(broker_t *b)
   listener_close_others(b, NULL);
   control_server_close(b->control);
   metrics_server_close(b->metrics);
-  session_force_all(b);
-  if (b->audit != NULL)
-    session_tell_repeats(b, true);
-  spawner_close(b->spawner);
-  if (b->audit != NULL) {
-    audit_finish(b->audit);
+  life_force_all(&b->sessions);
+  if (b->host.audit != NULL)
+    record_tell_repeats(&b->sessions, true);
+  spawner_close(b->host.spawner);
+  if (b->host.audit != NULL) {
+    audit_finish(b->host.audit);
     keep_head(b, true);
-    headsink_tell(b->sink, b->audit, true);
+    headsink_tell(b->sink, b->host.audit, true);
   }
-  audit_close(b->audit);
-  blocks_close(b->blocks);
+  audit_close(b->host.audit);
+  blocks_close(b->host.blocks);
   headsink_free(b->sink);
   notify_close(b->notify);
-  catalog_free(b->catalog);
-  lookup_free(b->lookup);
+  catalog_free(b->host.catalog);
+  lookup_free(b->host.world.lookup);
   if (b->watching) {
     for (size_t i = 0; i < sizeof b->signals / sizeof *b->signals; i++)
       uv_close((uv_handle_t *)&b->signals[i], NULL);
@@ -553,10 +379,10 @@ static void stop(broker_t *b)
   uv_timer_start(&patience, on_stop_timeout, 500, 0);
   uv_unref((uv_handle_t *)&patience);
   uv_run(b->loop, UV_RUN_DEFAULT);
-  penalty_free(b->penalties);
-  usage_free(b->usage);
-  known_free(b->known);
-  door_free(b->door);
+  penalty_free(b->host.penalties);
+  usage_free(b->host.usage);
+  known_free(b->host.known);
+  door_free(b->host.door);
   config_free(b->config);
 }
 
@@ -570,17 +396,22 @@ int broker_run(const char *config_path)
     log_error("out of memory");
     return 1;
   }
-  b->descriptors = raise_descriptors();
+  b->host.descriptors = raise_descriptors();
   signal(SIGXFSZ, SIG_IGN); /* a full audit file is an error to handle, not an end */
   b->loop = &loop;
   b->config_path = config_path;
   b->started_at = clock_mono_ms();
   b->about = (prom_program_t){.prefix = "smpl_bastion", .started_ms = clock_wall_ms()};
-  b->penalties = penalty_new();
-  b->usage = usage_new();
-  b->known = known_new();
-  b->door = door_new();
-  bool memory = b->penalties != NULL && b->usage != NULL && b->known != NULL && b->door != NULL;
+  b->host.ctx = b;
+  b->host.sweep_soon = sweep_soon;
+  b->host.on_gave_way = on_gave_way;
+  life_init(&b->sessions, &b->host);
+  b->host.penalties = penalty_new();
+  b->host.usage = usage_new();
+  b->host.known = known_new();
+  b->host.door = door_new();
+  bool memory =
+      b->host.penalties != NULL && b->host.usage != NULL && b->host.known != NULL && b->host.door != NULL;
   if (!memory)
     diag_fail(&diag, SMPL_ENOMEM, "out of memory");
   if (!memory || start(b, &diag)) {

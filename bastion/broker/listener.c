@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bastion/session/life.h"
 #include "common/net/bind.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -37,7 +38,7 @@ void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule
   *last = now;
   log_warn("connection from %s: %s (%s; %llu newcomers closed and %llu that gave way by this rule so far)",
            endpoint_format(newcomer, text), what, door_rule_name(rule), (unsigned long long)b->dropped[rule],
-           (unsigned long long)b->gave_way[rule]);
+           (unsigned long long)b->sessions.counts.gave_way[rule]);
 }
 
 /* A line before the version string is allowed (RFC 4253 §4.2); ssh -v shows it. */
@@ -72,7 +73,7 @@ static door_rule_t penalised(broker_t *b, const ip_t *source, ip_net_t *network)
   uint64_t now = clock_mono_ms();
   if (config_is_exempt(b->config, source))
     return DOOR_OPEN;
-  return rules[penalty_judge(b->penalties, source, known_is(b->known, source, now),
+  return rules[penalty_judge(b->host.penalties, source, known_is(b->host.known, source, now),
                              &b->config->penalties.silent, now, network)];
 }
 
@@ -85,7 +86,7 @@ static void let_in(broker_t *b, int fd, const endpoint_t *from)
     drop_penalised(b, fd, from, closed_by, &network);
     return;
   }
-  closed_by = session_start(b, fd, from);
+  closed_by = life_start(&b->sessions, fd, from);
   if (closed_by != DOOR_OPEN)
     drop(b, fd, from, closed_by, "too many connections", "too many connections");
 }

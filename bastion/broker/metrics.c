@@ -27,27 +27,28 @@ static void put_door(FILE *f, const broker_t *b)
   put_by_rule(f, "smpl_bastion_connections_dropped_total",
               "Connections that were closed before a worker had them.", b->dropped);
   put_by_rule(f, "smpl_bastion_connections_gave_way_total",
-              "Connections that were closed before their login, for another one's sake.", b->gave_way);
+              "Connections that were closed before their login, for another one's sake.",
+              b->sessions.counts.gave_way);
 }
 
 static void put_bytes(FILE *f, const broker_t *b)
 {
   static const char name[] = "smpl_bastion_forwarded_bytes_total";
   prom_head(f, name, "counter", "Bytes forwarded; up is from the client to the target.");
-  fprintf(f, "%s{direction=\"up\"} %llu\n", name, (unsigned long long)b->bytes_up);
-  fprintf(f, "%s{direction=\"down\"} %llu\n", name, (unsigned long long)b->bytes_down);
+  fprintf(f, "%s{direction=\"up\"} %llu\n", name, (unsigned long long)b->sessions.counts.bytes_up);
+  fprintf(f, "%s{direction=\"down\"} %llu\n", name, (unsigned long long)b->sessions.counts.bytes_down);
 }
 
 static void put_sessions(FILE *f, const broker_t *b)
 {
   uint64_t sessions = 0, channels = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next) {
+  for (const session_t *s = b->sessions.first; s != NULL; s = s->next) {
     sessions += s->started;
-    for (const channel_t *c = s->channels; c != NULL; c = c->next)
+    for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
       channels += c->state == CHANNEL_LIVE;
   }
   put(f, "sessions", "gauge", "Sessions that are signed in.", sessions);
-  put(f, "connections", "gauge", "Connections, those included that have not signed in.", b->connections);
+  put(f, "connections", "gauge", "Connections, those included that have not signed in.", b->sessions.count);
   put(f, "channels", "gauge", "Forwarded connections that are open.", channels);
 }
 
@@ -55,7 +56,7 @@ static void put_audit(FILE *f, broker_t *b)
 {
   static const char head[] = "smpl_bastion_audit_head";
   audit_status_t a;
-  audit_status(b->audit, &a);
+  audit_status(b->host.audit, &a);
   put(f, "audit_writable", "gauge", "1 while records can be written; at 0 nobody gets in.", !a.failing);
   put(f, "audit_lost", "gauge", "1 when at the start records were missing that had been written.", a.lost);
   put(f, "audit_waiting", "gauge", "Records that wait for the disk.", a.waiting);
@@ -67,7 +68,7 @@ static void put_audit(FILE *f, broker_t *b)
     put(f, "audit_free_bytes", "gauge", "Free on the audit's disk.", a.free_bytes);
   put(f, "audit_reserve_bytes", "gauge", "Below so much free the greediest user gives way.",
       b->config->audit_reserve);
-  put(f, "audit_low", "gauge", "1 while the reserve is in use.", usage_is_low(b->usage));
+  put(f, "audit_low", "gauge", "1 while the reserve is in use.", usage_is_low(b->host.usage));
   if (b->sink != NULL)
     put(f, "audit_sink_works", "gauge", "1 while the second sink takes the audit's head.",
         headsink_works(b->sink));
@@ -76,29 +77,33 @@ static void put_audit(FILE *f, broker_t *b)
 static void put_all(FILE *f, broker_t *b)
 {
   spawner_status_t t;
-  spawner_status(b->spawner, &t);
+  spawner_status(b->host.spawner, &t);
   prom_program(f, &b->about);
   put_sessions(f, b);
   put(f, "connections_accepted_total", "counter", "Connections that were accepted.", b->accepted);
   put_door(f, b);
-  put(f, "logins_total", "counter", "Sessions that started.", b->logins);
-  put(f, "login_failures_total", "counter", "Keys and signatures that were refused.", b->login_failures);
-  put(f, "channels_opened_total", "counter", "Forwarded connections that were opened.", b->channels);
+  put(f, "logins_total", "counter", "Sessions that started.", b->sessions.counts.logins);
+  put(f, "login_failures_total", "counter", "Keys and signatures that were refused.",
+      b->sessions.counts.login_failures);
+  put(f, "channels_opened_total", "counter", "Forwarded connections that were opened.",
+      b->sessions.counts.channels);
   put(f, "channels_refused_total", "counter", "Forwarded connections that were refused.",
-      b->channel_refusals);
+      b->sessions.counts.channel_refusals);
   put(f, "connection_rate_refused_total", "counter",
-      "Forwarded connections and logins above a user's connection_rate.", b->rate_limited);
-  put(f, "requests_refused_total", "counter", "Shells, commands and the like that were refused.", b->refused);
+      "Forwarded connections and logins above a user's connection_rate.", b->sessions.counts.rate_limited);
+  put(f, "requests_refused_total", "counter", "Shells, commands and the like that were refused.",
+      b->sessions.counts.refused);
   put(f, "workers_misbehaved_total", "counter", "Workers that broke their contract, and were killed.",
-      b->misbehaved);
-  put(f, "workers_died_total", "counter", "Workers that died by themselves.", b->workers_died);
+      b->sessions.counts.misbehaved);
+  put(f, "workers_died_total", "counter", "Workers that died by themselves.",
+      b->sessions.counts.workers_died);
   put_bytes(f, b);
   put(f, "template_ready", "gauge", "1 while connections can be taken.", t.ready);
   put(f, "templates_started_total", "counter", "Template processes that were started.", t.started);
   put(f, "templates_renewed_total", "counter",
       "Template processes that were given up because a worker crashed or misbehaved.", t.renewed);
-  put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->penalties));
-  put(f, "blocks", "gauge", "Users and keys that are blocked.", blocks_count(b->blocks));
+  put(f, "penalised_sources", "gauge", "Sources with a penalty.", penalty_count(b->host.penalties));
+  put(f, "blocks", "gauge", "Users and keys that are blocked.", blocks_count(b->host.blocks));
   put(f, "config_absent", "gauge", "Lines, files and accounts that cannot be read and count as absent.",
       b->config->faults.errors);
   put(f, "config_warnings", "gauge", "What may be meant: empty groups, grants for nobody.",

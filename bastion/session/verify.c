@@ -42,7 +42,7 @@ static verify_result_t verify_plain(const config_t *config, wire_slice_t session
                                     const uint8_t *signature, size_t signature_len, const uint8_t *data,
                                     size_t data_len)
 {
-  verify_result_t r = {.reason = REASON_BAD_SIGNATURE};
+  verify_result_t r = {.reason = REASON_BAD_SIGNATURE, .how = VERIFY_KEY};
   signedreq_t req;
   if (signedreq_parse(data, data_len, &req))
     return r;
@@ -106,10 +106,21 @@ static const authkey_t *find_sk_key(const config_t *config, wire_slice_t session
   return NULL;
 }
 
+static unsigned strength_of(uint8_t flags)
+{
+  return ((flags & USERKEY_SK_TOUCHED) != 0 ? VERIFY_TOUCHED : 0) |
+         ((flags & USERKEY_SK_VERIFIED) != 0 ? VERIFY_CHECKED : 0);
+}
+
+static unsigned strength_needed(const authkey_t *key)
+{
+  return (key->no_touch_required ? 0 : VERIFY_TOUCHED) | (key->verify_required ? VERIFY_CHECKED : 0);
+}
+
 static verify_result_t verify_sk(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
                                  size_t signature_len, const uint8_t *data, size_t data_len)
 {
-  verify_result_t r = {.reason = REASON_BAD_SIGNATURE};
+  verify_result_t r = {.reason = REASON_BAD_SIGNATURE, .how = VERIFY_SECURITY_KEY};
   const user_conf_t *owner;
   sk_signed_t sk = {data, data[SHA256_DIGEST_LENGTH], data + SHA256_DIGEST_LENGTH + 1 + 4};
   const authkey_t *key = find_sk_key(config, session_hash, &sk, &owner);
@@ -118,9 +129,8 @@ static verify_result_t verify_sk(const config_t *config, wire_slice_t session_ha
   memcpy(r.user, owner->name, strlen(owner->name) + 1);
   r.key = key;
   r.blob.data = userkey_blob(key->key, &r.blob.len);
-  if (!key->no_touch_required && (sk.flags & USERKEY_SK_TOUCHED) == 0)
-    return r;
-  if (key->verify_required && (sk.flags & USERKEY_SK_VERIFIED) == 0)
+  r.strength = strength_of(sk.flags);
+  if ((strength_needed(key) & ~r.strength) != 0)
     return r;
   const char *kind = userkey_kind(key->key);
   if (userkey_verify(key->key, kind, strlen(kind), signature, signature_len, data, data_len) == SMPL_OK)

@@ -7,11 +7,21 @@
 #include "bastion/contract/msg.h"
 #include "bastion/contract/wire.h"
 
+/* By what. */
+typedef enum verify_how { VERIFY_NONE, VERIFY_KEY, VERIFY_SECURITY_KEY } verify_how_t;
+
+enum { /* bits of strength: what the security key says that it asked of its user */
+       VERIFY_TOUCHED = 1,
+       VERIFY_CHECKED = 2, /* a PIN, a finger */
+};
+
 typedef struct verify_result {
   reason_t reason;         /* REASON_NONE: the signature holds */
   char user[MSG_USER_MAX]; /* as claimed; "" if it cannot be read */
   const authkey_t *key;    /* NULL unless on file */
   wire_slice_t blob;       /* of the key as claimed, points into data; may be empty */
+  verify_how_t how;
+  unsigned strength; /* 0 for what is no security key */
 } verify_result_t;
 
 /* signature as EVP_DigestVerify takes it. data is session id and request (RFC 4252 §7), or what a security

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "bastion/broker/broker_state.h"
+#include "bastion/session/targets.h"
 
 static void edits_are_counted(void **state)
 {

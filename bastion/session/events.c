@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client is told without asking: that an end comes near, and that it has come. To every smpl-control
- * channel of the session as an event, and to stock ssh in words where the protocol has a place for them. */
+#include "bastion/session/events.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/broker/broker_state.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -15,15 +14,15 @@ enum {
 
 uint64_t events_idle_left(const session_t *s, uint64_t now)
 {
-  uint64_t idle = now - s->active_at;
-  return idle < s->idle_ms ? s->idle_ms - idle : 0;
+  uint64_t idle = now - s->times.active_at;
+  return idle < s->limits.idle_ms ? s->limits.idle_ms - idle : 0;
 }
 
 uint64_t events_session_left(const session_t *s, uint64_t now)
 {
-  uint64_t age = now - s->opened_at;
-  uint64_t left = age < s->session_ms ? s->session_ms - age : 0;
-  uint64_t hours = s->hours_end > now ? s->hours_end - now : 0;
+  uint64_t age = now - s->times.opened_at;
+  uint64_t left = age < s->limits.session_ms ? s->limits.session_ms - age : 0;
+  uint64_t hours = s->limits.hours_end > now ? s->limits.hours_end - now : 0;
   return hours < left ? hours : left;
 }
 
@@ -74,10 +73,10 @@ void events_warn(session_t *s, uint64_t now)
   uint64_t idle = events_idle_left(s, now), session = events_session_left(s, now);
   reason_t reason = idle < session ? REASON_IDLE : REASON_SESSION_LIMIT;
   uint64_t left = idle < session ? idle : session;
-  uint64_t limit = idle < session ? s->idle_ms : s->session_ms;
-  warning_t *w = &s->warning;
+  uint64_t limit = idle < session ? s->limits.idle_ms : s->limits.session_ms;
+  session_warning_t *w = &s->limits.warning;
   if (w->given && left > w->lowest + AVERTED_MS)
-    *w = (warning_t){.again = true};
+    *w = (session_warning_t){.again = true};
   if (w->given && left < w->lowest)
     w->lowest = left;
   /* The first time at once where the limit is short; after that only when half of it is over, lest each byte
@@ -85,7 +84,7 @@ void events_warn(session_t *s, uint64_t now)
   uint64_t near = w->again && limit / 2 < WARN_MS ? limit / 2 : WARN_MS;
   if (w->given || left > near)
     return;
-  *w = (warning_t){true, w->again, left};
+  *w = (session_warning_t){true, w->again, left};
   warn(s, reason, left);
 }
 
@@ -93,6 +92,6 @@ void events_ending(session_t *s)
 {
   if (!s->started)
     return;
-  send_event(s, json_pack("{s:s, s:s, s:s}", "event", "ending", "reason", reason_name(s->reason), "text",
-                          s->reason_text));
+  send_event(s, json_pack("{s:s, s:s, s:s}", "event", "ending", "reason", reason_name(s->ending.reason),
+                          "text", s->ending.text));
 }

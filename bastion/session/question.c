@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* smpl-control: what a client may ask inside its session. One JSON object a line; composed here, carried by
- * the worker. */
+#include "bastion/session/question.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/broker/broker_state.h"
+#include "bastion/session/channel.h"
+#include "bastion/session/events.h"
+#include "bastion/session/targets.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+
+/* One that waits for DNS. */
+typedef struct question {
+  struct question *next;
+  session_t *session;
+  finder_t *finder;
+  catalog_gather_t *gather;
+  json_t *id;                /* echoed; NULL if none was sent */
+  json_t *reply;             /* an answer that waits for the nearest name; NULL for `targets` */
+  char name[GRANT_NAME_MAX]; /* the final name that was meant */
+  uint32_t request;
+  uint32_t control;
+  char target[MSG_HOST_MAX];
+} question_t;
 
 enum { TEXT_MAX = 512 };
 
@@ -66,10 +82,11 @@ static json_t *whoami(const session_t *s)
 {
   char source[ENDPOINT_TEXT_MAX];
   json_t *groups = json_array();
-  const user_conf_t *user = config_user(s->broker->config, s->user);
-  for (size_t i = 0; user != NULL && i < user->groups.count; i++)
-    json_array_append_new(groups, json_string(((const char *const *)user->groups.items)[i]));
-  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:s}", "ok", 1, "user", s->user, "key", s->fingerprint,
+  grant_subject_t subject;
+  bool there = identity_subject(&s->who, session_config(s), &subject);
+  for (size_t i = 0; there && i < subject.group_count; i++)
+    json_array_append_new(groups, json_string(subject.groups[i]));
+  return json_pack("{s:b, s:s, s:s, s:s, s:o, s:s}", "ok", 1, "user", s->who.user, "key", s->who.fingerprint,
                    "session", s->id, "groups", groups, "source", endpoint_format(&s->source, source));
 }
 
@@ -79,20 +96,21 @@ static json_t *limits(const session_t *s)
 {
   char started[CLOCK_ISO_MAX];
   uint64_t now = clock_mono_ms();
-  const broker_t *b = s->broker;
+  const sessions_t *all = s->all;
   size_t open = 0, sessions = 0;
-  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     open += c->state == CHANNEL_LIVE;
-  for (const session_t *o = b->sessions; o != NULL; o = o->next)
-    sessions += o->signed_in && strcmp(o->user, s->user) == 0;
+  for (const session_t *o = all->first; o != NULL; o = o->next)
+    sessions += o->signed_in && strcmp(o->who.user, s->who.user) == 0;
   return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:n}", "ok", 1, "session", s->id,
-                   "started", clock_format_iso(started, clock_wall_ms() - (now - s->opened_at)), "idle_s",
-                   (json_int_t)(s->idle_ms / 1000), "session_s", (json_int_t)(s->session_ms / 1000),
-                   "idle_left_s", (json_int_t)(events_idle_left(s, now) / 1000), "session_left_s",
+                   "started", clock_format_iso(started, clock_wall_ms() - (now - s->times.opened_at)),
+                   "idle_s", (json_int_t)(s->limits.idle_ms / 1000), "session_s",
+                   (json_int_t)(s->limits.session_ms / 1000), "idle_left_s",
+                   (json_int_t)(events_idle_left(s, now) / 1000), "session_left_s",
                    (json_int_t)(events_session_left(s, now) / 1000), "channels_open", (json_int_t)open,
-                   "channels_max", (json_int_t)b->config->limits.channels, "sessions_open",
-                   (json_int_t)sessions, "sessions_max", (json_int_t)b->config->limits.sessions_per_user,
-                   "keepalive_s");
+                   "channels_max", (json_int_t)all->host->world.config->limits.channels, "sessions_open",
+                   (json_int_t)sessions, "sessions_max",
+                   (json_int_t)all->host->world.config->limits.sessions_per_user, "keepalive_s");
 }
 
 /* ---- sessions ---- */
@@ -107,7 +125,7 @@ static json_t *channels_of(const session_t *s, size_t *left, bool *truncated)
 {
   char address[ENDPOINT_TEXT_MAX], opened[CLOCK_ISO_MAX];
   json_t *list = json_array();
-  for (const channel_t *c = s->channels; c != NULL; c = c->next) {
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next) {
     size_t cost = CHANNEL_COST + strlen(c->host) + strlen(c->name);
     if (c->state != CHANNEL_LIVE)
       continue;
@@ -133,22 +151,23 @@ static json_t *sessions(const session_t *mine)
   size_t left = SESSIONS_BUDGET;
   bool truncated = false;
   json_t *list = json_array();
-  for (const session_t *s = mine->broker->sessions; s != NULL; s = s->next) {
-    if (s->state != STATE_OPEN || strcmp(s->user, mine->user) != 0)
+  for (const session_t *s = mine->all->first; s != NULL; s = s->next) {
+    if (s->state != STATE_OPEN || strcmp(s->who.user, mine->who.user) != 0)
       continue;
     if (left < SESSION_COST) {
       truncated = true;
       break;
     }
     left -= SESSION_COST;
-    uint64_t age = clock_mono_ms() - s->opened_at;
+    uint64_t age = clock_mono_ms() - s->times.opened_at;
     json_array_insert_new(list, 0,
                           json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "session", s->id,
                                     "current", s == mine, "source", endpoint_format(&s->source, source),
-                                    "client", s->client_version, "key", s->fingerprint, "started",
+                                    "client", s->login.client, "key", s->who.fingerprint, "started",
                                     clock_format_iso(started, clock_wall_ms() - age), "bytes_up",
-                                    (json_int_t)s->bytes_up, "bytes_down", (json_int_t)s->bytes_down,
-                                    "channels", channels_of(s, &left, &truncated)));
+                                    (json_int_t)s->traffic.bytes_up, "bytes_down",
+                                    (json_int_t)s->traffic.bytes_down, "channels",
+                                    channels_of(s, &left, &truncated)));
   }
   json_t *reply = json_pack("{s:b, s:o}", "ok", 1, "sessions", list);
   if (truncated)
@@ -161,11 +180,11 @@ static json_t *sessions(const session_t *mine)
 static void unlink_question(question_t *q)
 {
   session_t *s = q->session;
-  for (question_t **at = &s->questions; *at != NULL; at = &(*at)->next) {
+  for (question_t **at = &s->questions.first; *at != NULL; at = &(*at)->next) {
     if (*at != q)
       continue;
     *at = q->next;
-    s->question_count--;
+    s->questions.count--;
     return;
   }
 }
@@ -182,7 +201,7 @@ static void free_question(question_t *q)
 /* NULL, and the client is told so, if too many wait. */
 static question_t *new_question(session_t *s, const msg_t *m, json_t *id)
 {
-  question_t *q = s->question_count < SESSION_CONTROLS_MAX ? calloc(1, sizeof *q) : NULL;
+  question_t *q = s->questions.count < SESSION_CONTROLS_MAX ? calloc(1, sizeof *q) : NULL;
   if (q == NULL) {
     answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
     return NULL;
@@ -191,9 +210,9 @@ static question_t *new_question(session_t *s, const msg_t *m, json_t *id)
   q->request = m->h.request;
   q->control = m->json.control;
   q->id = json_incref(id);
-  q->next = s->questions;
-  s->questions = q;
-  s->question_count++;
+  q->next = s->questions.first;
+  s->questions.first = q;
+  s->questions.count++;
   return q;
 }
 
@@ -254,7 +273,7 @@ static json_t *why_reply(const session_t *s, const about_t *about, const grant_d
                          const char *name)
 {
   char shown[MSG_HOST_MAX], text[TEXT_MAX * 2];
-  const config_t *c = s->broker->config;
+  const config_t *c = session_config(s);
   bool allowed = d->reason == REASON_NONE;
   text_escape(shown, sizeof shown, about->target, strlen(about->target));
   if (allowed)
@@ -275,7 +294,7 @@ static void why(session_t *s, const msg_t *m, json_t *id, const about_t *about)
   question_t *q = new_question(s, m, id);
   if (q == NULL)
     return;
-  grant_decision_t d = finder_judge(s->broker->config, s->user, about->target, about->port, name);
+  grant_decision_t d = finder_judge(session_config(s), s->who.user, about->target, about->port, name);
   answer_with_nearest(q, d.reason, name, why_reply(s, about, &d, name));
 }
 
@@ -307,7 +326,7 @@ static void resolve(session_t *s, const msg_t *m, json_t *id, const about_t *abo
   if (q == NULL)
     return;
   text_escape(q->target, sizeof q->target, about->target, strlen(about->target));
-  finder_start(&s->broker->world, s->user, about->target, about->port, on_found, q, &q->finder);
+  finder_start(&s->host->world, s->who.user, about->target, about->port, on_found, q, &q->finder);
 }
 
 /* ---- targets ---- */
@@ -328,12 +347,12 @@ static void targets(session_t *s, const msg_t *m, json_t *id)
 
 void question_drop_all(session_t *s)
 {
-  for (question_t *q = s->questions, *next; q != NULL; q = next) {
+  for (question_t *q = s->questions.first, *next; q != NULL; q = next) {
     next = q->next;
     free_question(q);
   }
-  s->questions = NULL;
-  s->question_count = 0;
+  s->questions.first = NULL;
+  s->questions.count = 0;
 }
 
 /* ---- a line ---- */
@@ -383,7 +402,7 @@ void question_ask(session_t *s, const msg_t *m)
   json_t *body = json_loadb(m->json.json, m->json.len, JSON_REJECT_DUPLICATES, NULL);
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   json_t *id = json_object_get(body, "id");
-  if (!rate_take(&s->question_rate, SESSION_QUESTION_BURST, SESSION_QUESTION_PER_SECOND, clock_mono_ms()))
+  if (!rate_take(&s->questions.rate, SESSION_QUESTION_BURST, SESSION_QUESTION_PER_SECOND, clock_mono_ms()))
     answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
   else if (!json_is_object(body))
     answer(s, m->h.request, m->json.control, NULL, failure("none", "expected a JSON object on one line"));

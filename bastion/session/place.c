@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session's place before the login. */
+#include "bastion/session/place.h"
+
 #include <openssl/rand.h>
 #include <stdio.h>
 
-#include "bastion/broker/broker_state.h"
-#include "bastion/broker/listener.h"
 #include "common/base/clock.h"
 
 static session_t *session_of(door_place_t *place)
 {
-  return (session_t *)((char *)place - offsetof(session_t, place));
+  return (session_t *)((char *)place - offsetof(session_t, login.place));
 }
 
-static size_t signed_in(const broker_t *b)
+static size_t signed_in(const sessions_t *all)
 {
   size_t n = 0;
-  for (const session_t *s = b->sessions; s != NULL; s = s->next)
+  for (const session_t *s = all->first; s != NULL; s = s->next)
     n += s->signed_in;
   return n;
 }
@@ -25,9 +24,9 @@ static size_t signed_in(const broker_t *b)
 static void give_way(session_t *s, const char *text)
 {
   size_t leaving = 0;
-  for (const session_t *o = s->broker->sessions; o != NULL; o = o->next)
+  for (const session_t *o = s->all->first; o != NULL; o = o->next)
     leaving += o->state == STATE_ENDING && !o->signed_in;
-  bool hears = s->state == STATE_LOGIN && leaving < s->broker->config->limits.startups.full;
+  bool hears = s->state == STATE_LOGIN && leaving < session_config(s)->limits.startups.full;
   session_end(s, REASON_TOO_MANY_CONNECTIONS, text);
   if (!hears)
     session_cut(s);
@@ -35,28 +34,28 @@ static void give_way(session_t *s, const char *text)
 
 static void make_room(session_t *newcomer, const door_verdict_t *v)
 {
-  broker_t *b = newcomer->broker;
+  sessions_t *all = newcomer->all;
   char network[SOURCE_TEXT_MAX], text[MSG_TEXT_MAX];
   snprintf(text, sizeof text,
            "too many connections wait for their login, %zu of them from %s: the oldest of these gives way",
            v->together, door_network(v, network));
-  b->gave_way[v->rule]++;
+  all->counts.gave_way[v->rule]++;
   give_way(session_of(v->victim), text);
-  listener_log_door(b, &newcomer->source, v->rule, text);
+  all->host->on_gave_way(all->host->ctx, &newcomer->source, v->rule, text);
 }
 
-door_rule_t session_take_place(session_t *s)
+door_rule_t place_take(session_t *s)
 {
-  broker_t *b = s->broker;
+  sessions_t *all = s->all;
   uint16_t random = 0;
   door_verdict_t v;
-  bool known = known_is(b->known, &s->source.ip, clock_mono_ms());
+  bool known = known_is(all->host->known, &s->source.ip, clock_mono_ms());
   RAND_bytes((unsigned char *)&random, sizeof random);
-  if (door_enter(b->door, &s->place, &s->source.ip, known, &b->config->limits, signed_in(b), random % 100u,
-                 &v))
+  if (door_enter(all->host->door, &s->login.place, &s->source.ip, known, &all->host->world.config->limits,
+                 signed_in(all), random % 100u, &v))
     return DOOR_CONNECTIONS;
-  if (v.victim == &s->place) {
-    door_leave(b->door, &s->place);
+  if (v.victim == &s->login.place) {
+    door_leave(all->host->door, &s->login.place);
     return v.rule;
   }
   if (v.victim != NULL)
@@ -64,10 +63,10 @@ door_rule_t session_take_place(session_t *s)
   return DOOR_OPEN;
 }
 
-void session_leave_place(session_t *s)
+void place_leave(session_t *s)
 {
-  broker_t *b = s->broker;
-  door_leave(b->door, &s->place);
-  known_mark(b->known, &s->source.ip, s->user, clock_mono_ms());
-  door_keep(b->door, &s->source.ip);
+  sessions_t *all = s->all;
+  door_leave(all->host->door, &s->login.place);
+  known_mark(all->host->known, &s->source.ip, s->who.user, clock_mono_ms());
+  door_keep(all->host->door, &s->source.ip);
 }

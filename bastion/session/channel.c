@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bastion/session/channel.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bastion/broker/broker_state.h"
+#include "bastion/session/record.h"
+#include "bastion/session/shares.h"
+#include "bastion/session/terms.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -14,7 +18,7 @@
 
 static channel_t *by_number(session_t *s, uint32_t number)
 {
-  for (channel_t *c = s->channels; c != NULL; c = c->next)
+  for (channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->number == number)
       return c;
   return NULL;
@@ -23,12 +27,12 @@ static channel_t *by_number(session_t *s, uint32_t number)
 static void unlink_channel(channel_t *c)
 {
   session_t *s = c->session;
-  for (channel_t **at = &s->channels; *at != NULL; at = &(*at)->next) {
+  for (channel_t **at = &s->traffic.channels; *at != NULL; at = &(*at)->next) {
     if (*at != c)
       continue;
     *at = c->next;
-    s->channel_count--;
-    s->broker->channels_held--;
+    s->traffic.count--;
+    s->all->channels_held--;
     return;
   }
 }
@@ -55,7 +59,7 @@ static void free_channel(channel_t *c)
 
 static json_t *channel_record(const channel_t *c, const char *event)
 {
-  json_t *r = session_record(c->session, event);
+  json_t *r = record_of(c->session, event);
   json_object_set_new(r, "target", json_string(c->host));
   json_object_set_new(r, "port", json_integer(c->port));
   if (c->name[0] != '\0')
@@ -66,7 +70,7 @@ static json_t *channel_record(const channel_t *c, const char *event)
 /* host: escaped. */
 static void remember_refusal(session_t *s, uint32_t nth, const char *host, uint16_t port, reason_t reason)
 {
-  refusal_t *r = &s->refusals[s->refusal_count++ % SESSION_REFUSALS_MAX];
+  refusal_t *r = &s->traffic.refusals[s->traffic.refusal_count++ % SESSION_REFUSALS_MAX];
   r->nth = nth;
   text_copy(r->host, sizeof r->host, host);
   r->port = port;
@@ -76,9 +80,10 @@ static void remember_refusal(session_t *s, uint32_t nth, const char *host, uint1
 
 const refusal_t *channel_last_refusal(const session_t *s, uint32_t nth, const char *host, uint16_t port)
 {
-  size_t kept = s->refusal_count < SESSION_REFUSALS_MAX ? s->refusal_count : SESSION_REFUSALS_MAX;
+  size_t kept =
+      s->traffic.refusal_count < SESSION_REFUSALS_MAX ? s->traffic.refusal_count : SESSION_REFUSALS_MAX;
   for (size_t i = 1; i <= kept; i++) {
-    const refusal_t *r = &s->refusals[(s->refusal_count - i) % SESSION_REFUSALS_MAX];
+    const refusal_t *r = &s->traffic.refusals[(s->traffic.refusal_count - i) % SESSION_REFUSALS_MAX];
     if ((nth == 0 || r->nth == nth) && text_equal_nocase(r->host, host) && (port == 0 || r->port == port))
       return r;
   }
@@ -104,9 +109,9 @@ static void refuse(channel_t *c, reason_t reason)
     json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
   json_object_set_new(r, "reason", json_string(reason_name(reason)));
   remember_refusal(s, c->nth, c->host, c->port, reason);
-  s->broker->channel_refusals++;
-  if (session_append_refusal(s, r, "channel-refused", c->host, c->port, reason))
-    log_info("session %s: %s refused %s:%u: %s", s->id, s->user, c->host, c->port, reason_name(reason));
+  s->all->counts.channel_refusals++;
+  if (record_refusal(s, r, "channel-refused", c->host, c->port, reason))
+    log_info("session %s: %s refused %s:%u: %s", s->id, s->who.user, c->host, c->port, reason_name(reason));
   unlink_channel(c);
   free_channel(c);
   if (s->state != STATE_ENDING) /* else the worker has its end to think of */
@@ -121,7 +126,7 @@ static void record_end(channel_t *c, reason_t reason)
   json_object_set_new(r, "bytes_up", json_integer((json_int_t)c->bytes_up));
   json_object_set_new(r, "bytes_down", json_integer((json_int_t)c->bytes_down));
   json_object_set_new(r, "duration_ms", json_integer((json_int_t)(clock_mono_ms() - c->opened_at)));
-  if (session_write(c->session, r, true, NULL, NULL))
+  if (record_write(c->session, r, true, NULL, NULL))
     log_error("session %s: an audit record is lost", c->session->id);
 }
 
@@ -163,9 +168,9 @@ static void on_recorded(void *ctx, int err)
     return;
   }
   c->state = CHANNEL_LIVE;
-  s->channels_opened++;
-  s->broker->channels++;
-  session_set_limits(s);
+  s->traffic.opened++;
+  s->all->counts.channels++;
+  terms_set(s);
   msg_t m;
   msg_init(&m, MSG_OPENED, c->request, s->number);
   m.opened.channel = c->number;
@@ -180,16 +185,16 @@ static void on_recorded(void *ctx, int err)
 static reason_t judge(channel_t *c)
 {
   const session_t *s = c->session;
-  const config_t *config = s->broker->config;
-  grant_decision_t d = finder_judge_address(config, s->user, c->is_ip, c->name, &c->address);
+  const config_t *config = session_config(s);
+  grant_decision_t d = finder_judge_address(config, s->who.user, c->is_ip, c->name, &c->address);
   c->grant = d.grant;
-  c->hours_end = finder_granted_until(config, s->user, c->is_ip, c->name, &c->address);
+  c->hours_end = finder_granted_until(config, s->who.user, c->is_ip, c->name, &c->address);
   return d.reason;
 }
 
 static bool uses_grant(const session_t *s, size_t grant)
 {
-  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->state != CHANNEL_OPENING && c->grant == grant)
       return true;
   return false;
@@ -199,16 +204,17 @@ static bool uses_grant(const session_t *s, size_t grant)
  * allows. */
 static bool grant_is_full(const session_t *s, size_t grant, const session_t *first)
 {
-  uint64_t most = s->broker->config->grants[grant].max_sessions;
+  uint64_t most = session_config(s)->grants[grant].max_sessions;
   uint64_t others = 0;
   for (const session_t *o = first; most > 0 && o != NULL; o = o->next)
-    others += o != s && o->state == STATE_OPEN && strcmp(o->user, s->user) == 0 && uses_grant(o, grant);
+    others +=
+        o != s && o->state == STATE_OPEN && strcmp(o->who.user, s->who.user) == 0 && uses_grant(o, grant);
   return most > 0 && others >= most;
 }
 
 bool channel_over_limit(const session_t *s)
 {
-  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->state != CHANNEL_OPENING &&
         grant_is_full(s, c->grant, s->next)) /* the list has the newest first */
       return true;
@@ -218,8 +224,8 @@ bool channel_over_limit(const session_t *s)
 static json_t *open_record(const channel_t *c)
 {
   char address[ENDPOINT_TEXT_MAX];
-  const config_t *config = c->session->broker->config;
-  grant_decision_t d = finder_judge_address(config, c->session->user, c->is_ip, c->name, &c->address);
+  const config_t *config = session_config(c->session);
+  grant_decision_t d = finder_judge_address(config, c->session->who.user, c->is_ip, c->name, &c->address);
   json_t *r = channel_record(c, "channel-open");
   json_object_set_new(r, "channel", json_integer(c->number));
   json_object_set_new(r, "address", json_string(endpoint_format(&c->address, address)));
@@ -243,7 +249,7 @@ static void on_opening(void *ctx, const opening_result_t *result)
     return;
   }
   reason_t judged = judge(c);
-  if (judged == REASON_NONE && grant_is_full(s, c->grant, s->broker->sessions))
+  if (judged == REASON_NONE && grant_is_full(s, c->grant, s->all->first))
     judged = REASON_TOO_MANY_SESSIONS;
   if (judged != REASON_NONE) {
     refuse(c, judged);
@@ -252,7 +258,7 @@ static void on_opening(void *ctx, const opening_result_t *result)
   c->opened_at = clock_mono_ms();
   c->state = CHANNEL_RECORDING;
   s->holds++;
-  if (session_write(s, open_record(c), false, on_recorded, c)) {
+  if (record_write(s, open_record(c), false, on_recorded, c)) {
     s->holds--;
     refuse(c, REASON_AUDIT_FAILED);
     session_end(s, REASON_AUDIT_FAILED, NULL);
@@ -266,16 +272,16 @@ static channel_t *new_channel(session_t *s, const msg_t *m)
     return NULL;
   c->session = s;
   c->fd = -1;
-  c->number = ++s->channel_number;
+  c->number = ++s->traffic.number;
   c->request = m->h.request;
   c->nth = m->open.nth;
   c->port = (uint16_t)m->open.port;
   text_escape(c->host, sizeof c->host, m->open.host, strlen(m->open.host));
   text_printable(c->originator, sizeof c->originator, m->open.originator, strlen(m->open.originator));
-  c->next = s->channels;
-  s->channels = c;
-  s->channel_count++;
-  s->broker->channels_held++;
+  c->next = s->traffic.channels;
+  s->traffic.channels = c;
+  s->traffic.count++;
+  s->all->channels_held++;
   return c;
 }
 
@@ -294,30 +300,30 @@ void channel_open(session_t *s, const msg_t *m, bool refused)
     turned_away(s, &m->open);
     return;
   }
-  bool may_open = session_may_open(s);
+  bool may_open = shares_may_open(s);
   channel_t *c = refused ? NULL : new_channel(s, m);
   if (c == NULL) {
     send_refused(s, m->h.request, REASON_SESSION_ENDED);
     return;
   }
-  if (s->broker->stopping) {
+  if (s->all->stopping) {
     refuse(c, REASON_SHUTDOWN);
     return;
   }
-  if (s->channel_count > s->broker->config->limits.channels || !may_open) {
+  if (s->traffic.count > session_config(s)->limits.channels || !may_open) {
     refuse(c, REASON_TOO_MANY_CHANNELS);
     return;
   }
-  const connection_rate_t *rate = &s->broker->config->limits.connection_rate;
-  if (!usage_take(s->broker->usage, s->user, rate->connections, rate->burst, clock_mono_ms())) {
-    s->broker->rate_limited++;
+  const connection_rate_t *rate = &session_config(s)->limits.connection_rate;
+  if (!usage_take(s->host->usage, s->who.user, rate->connections, rate->burst, clock_mono_ms())) {
+    s->all->counts.rate_limited++;
     refuse(c, REASON_CONNECTION_RATE);
     return;
   }
   opening_t *opening = NULL;
   /* The callback may run, and free c, before this returns: then opening is NULL or no longer ours. */
   uint32_t number = c->number;
-  opening_start(&s->broker->world, s->user, m->open.host, c->port, on_opening, c, &opening);
+  opening_start(&s->host->world, s->who.user, m->open.host, c->port, on_opening, c, &opening);
   channel_t *still = by_number(s, number);
   if (still != NULL && still->state == CHANNEL_OPENING)
     still->opening = opening;
@@ -334,18 +340,18 @@ static bool take_bytes(session_t *s, channel_t *c, const msg_traffic_t *t)
   }
   uint64_t up = t->bytes_up - c->bytes_up;
   uint64_t down = t->bytes_down - c->bytes_down;
-  if (up > SESSION_BYTES_MAX - s->bytes_up || down > SESSION_BYTES_MAX - s->bytes_down) {
+  if (up > SESSION_BYTES_MAX - s->traffic.bytes_up || down > SESSION_BYTES_MAX - s->traffic.bytes_down) {
     session_misbehaved(s, "counts more bytes than there can be");
     return false;
   }
   c->bytes_up = t->bytes_up;
   c->bytes_down = t->bytes_down;
-  s->bytes_up += up;
-  s->bytes_down += down;
-  s->broker->bytes_up += up;
-  s->broker->bytes_down += down;
+  s->traffic.bytes_up += up;
+  s->traffic.bytes_down += down;
+  s->all->counts.bytes_up += up;
+  s->all->counts.bytes_down += down;
   if (up > 0 || down > 0)
-    s->active_at = clock_mono_ms();
+    s->times.active_at = clock_mono_ms();
   return true;
 }
 
@@ -389,19 +395,19 @@ void channel_end(session_t *s, const msg_t *m)
   record_end(c, reason_of_end(s, m->traffic.reason));
   unlink_channel(c);
   free_channel(c);
-  session_set_limits(s);
+  terms_set(s);
 }
 
 void channel_shut_all(session_t *s)
 {
-  for (const channel_t *c = s->channels; c != NULL; c = c->next)
+  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->fd >= 0)
       shutdown(c->fd, SHUT_RDWR);
 }
 
 void channel_give_up_all(session_t *s)
 {
-  for (channel_t *c = s->channels, *next; c != NULL; c = next) {
+  for (channel_t *c = s->traffic.channels, *next; c != NULL; c = next) {
     next = c->next;
     if (c->state == CHANNEL_OPENING)
       refuse(c, REASON_SESSION_ENDED);
@@ -410,10 +416,10 @@ void channel_give_up_all(session_t *s)
 
 void channel_finish_all(session_t *s)
 {
-  channel_t *all = s->channels;
-  s->channels = NULL;
-  s->broker->channels_held -= s->channel_count;
-  s->channel_count = 0;
+  channel_t *all = s->traffic.channels;
+  s->traffic.channels = NULL;
+  s->all->channels_held -= s->traffic.count;
+  s->traffic.count = 0;
   for (channel_t *c = all, *next; c != NULL; c = next) {
     next = c->next;
     if (c->state == CHANNEL_RECORDING) { /* its callback frees it */
@@ -430,7 +436,7 @@ void channel_finish_all(session_t *s)
 bool channel_all_granted(session_t *s)
 {
   bool all = true;
-  for (channel_t *c = s->channels; c != NULL; c = c->next)
+  for (channel_t *c = s->traffic.channels; c != NULL; c = c->next)
     if (c->state != CHANNEL_OPENING) /* judged when it is connected */
       all = judge(c) == REASON_NONE && all;
   return all;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* smpl-control's `targets`: what a user's grants name, and below each wildcard the services that DNS lists
- * there and the grants cover. And the nearest of these names to one that was mistyped. */
+#include "bastion/session/targets.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/broker/broker_state.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -26,11 +25,10 @@ typedef bool (*row_cb)(void *ctx, size_t grant, const target_conf_t *target);
 
 static bool each_row(const session_t *s, row_cb cb, void *ctx)
 {
-  const config_t *c = s->broker->config;
-  const user_conf_t *user = config_user(c, s->user);
-  if (user == NULL)
+  const config_t *c = session_config(s);
+  grant_subject_t subject;
+  if (!identity_subject(&s->who, c, &subject))
     return true;
-  grant_subject_t subject = config_subject(user);
   const grant_conf_t *confs = c->grant_confs.items;
   size_t rows = 0;
   for (size_t g = 0; g < config_grant_count(c); g++) {
@@ -71,7 +69,7 @@ void targets_gather(session_t *s, catalog_cb cb, void *ctx, catalog_gather_t **o
 {
   domains_t d = {.count = 0};
   each_row(s, add_domain, &d);
-  catalog_gather(s->broker->catalog, d.list, d.count, cb, ctx, out);
+  catalog_gather(s->host->catalog, d.list, d.count, cb, ctx, out);
 }
 
 /* ---- the names of a row ---- */
@@ -93,7 +91,7 @@ static bool is_granted(const session_t *s, const char *name, uint16_t port)
 {
   char final[GRANT_NAME_MAX + 1], unused[GRANT_NAME_MAX];
   snprintf(final, sizeof final, "%s.", name);
-  reason_t reason = finder_judge(s->broker->config, s->user, final, port, unused).reason;
+  reason_t reason = finder_judge(session_config(s), s->who.user, final, port, unused).reason;
   return reason == REASON_NONE || reason == REASON_OUTSIDE_HOURS;
 }
 
@@ -112,7 +110,7 @@ static void each_name(const session_t *s, const target_conf_t *row,
     return;
   }
   size_t count;
-  const catalog_name_t *names = catalog_names(s->broker->catalog, p->suffix, &count);
+  const catalog_name_t *names = catalog_names(s->host->catalog, p->suffix, &count);
   for (size_t i = 0; i < count; i++) {
     const catalog_name_t *n = &names[i];
     if ((maybe == NULL || maybe(ctx, n->name)) && in_row(p, n->name, n->port) &&
@@ -159,7 +157,7 @@ static json_t *text_or_null(const char *text)
 static bool list_row(void *ctx, size_t grant, const target_conf_t *row)
 {
   listing_t *l = ctx;
-  const config_t *c = l->session->broker->config;
+  const config_t *c = session_config(l->session);
   const grant_t *g = &c->grants[grant];
   char hours[CONFIG_HOURS_TEXT_MAX], pattern[GRANT_NAME_MAX + IP_NET_TEXT_MAX];
   const char *description = config_grant_description(c, grant);
@@ -240,7 +238,7 @@ bool targets_is_short_for(const char *asked, const char *domain, const char *nam
 
 static bool is_short_for(const search_t *search, const char *name)
 {
-  const config_t *c = search->session->broker->config;
+  const config_t *c = session_config(search->session);
   const char *const *domains = c->search.items;
   for (size_t i = 0; i < c->search.count; i++)
     if (targets_is_short_for(search->asked, domains[i], name))
