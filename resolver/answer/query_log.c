@@ -17,7 +17,7 @@
 #include "resolver/limits.h"
 #include "resolver/zone/name_hash.h"
 #include "resolver/answer/probe.h"
-#include "resolver/answer/stats.h"
+#include "resolver/view/stats.h"
 
 enum {
   NETWORKS = 1024, /* buckets in which networks are counted */

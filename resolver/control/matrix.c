@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "common/base/error.h"
-#include "resolver/limits.h"
 #include "resolver/answer/probe.h"
+#include "resolver/limits.h"
+#include "resolver/zone/name_hash.h"
 
 enum {
   LABELS_MAX = 128,
@@ -22,30 +23,54 @@ typedef struct entry {
   uint16_t type;
 } entry_t;
 
+/* Each once, found by an open-addressed table. */
 typedef struct entries {
   entry_t *items;
   size_t count, cap;
+  uint32_t *table; /* a position in items plus one; 0: free */
 } entries_t;
+
+enum { TABLE_SIZE = 1 << 19 };
+_Static_assert(TABLE_SIZE >= 2 * MATRIX_QUESTIONS_MAX, "the table is at most half full");
+
+static int grow(entries_t *e)
+{
+  size_t cap = e->cap == 0 ? 256 : e->cap * 2;
+  entry_t *items = reallocarray(e->items, cap, sizeof *items);
+  if (items == NULL)
+    return SMPL_ENOMEM;
+  e->items = items;
+  e->cap = cap;
+  return SMPL_OK;
+}
+
+/* An overlay and its base, and zones of one origin in several views, have names in common: each counts once.
+ */
+static int add(entries_t *e, const dns_name_t *name, uint16_t type)
+{
+  size_t at = (name_hash(name->wire, name->len) + type) % TABLE_SIZE;
+  for (; e->table[at] != 0; at = (at + 1) % TABLE_SIZE) {
+    const entry_t *there = &e->items[e->table[at] - 1];
+    if (there->type == type && dns_name_equal(&there->name, name))
+      return SMPL_OK;
+  }
+  if (e->count >= MATRIX_QUESTIONS_MAX)
+    return SMPL_ELIMIT;
+  if (e->count == e->cap && grow(e))
+    return SMPL_ENOMEM;
+  e->items[e->count++] = (entry_t){*name, type};
+  e->table[at] = (uint32_t)e->count;
+  return SMPL_OK;
+}
 
 static int add_owner(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count)
 {
-  entries_t *e = ctx;
-  for (size_t i = 0; i < count; i++) {
-    if (types[i] == DNS_TYPE_SOA)
-      continue; /* its serial changes with every edit: a table to compare with would never agree */
-    if (e->count >= MATRIX_QUESTIONS_MAX)
-      return SMPL_ELIMIT;
-    if (e->count == e->cap) {
-      size_t cap = e->cap == 0 ? 256 : e->cap * 2;
-      entry_t *items = reallocarray(e->items, cap, sizeof *items);
-      if (items == NULL)
-        return SMPL_ENOMEM;
-      e->items = items;
-      e->cap = cap;
-    }
-    e->items[e->count++] = (entry_t){*name, types[i]};
-  }
-  return SMPL_OK;
+  int err = SMPL_OK;
+  for (size_t i = 0; !err && i < count; i++)
+    if (types[i] !=
+        DNS_TYPE_SOA) /* its serial changes with every edit: no table to compare with would agree */
+      err = add(ctx, name, types[i]);
+  return err;
 }
 
 static unsigned label_offsets(const dns_name_t *n, uint8_t *at)
@@ -83,40 +108,40 @@ static int entry_order(const void *left, const void *right)
   return c != 0 ? c : (int)a->type - (int)b->type;
 }
 
-/* All owners and types of the zones that some view has, sorted, each once. */
+/* What the zone has, unless it was seen. */
+static int add_zone(zone_in_view_t z, bool *seen, entries_t *e)
+{
+  if (z.zone == NULL || seen[zone_number(z.zone)])
+    return SMPL_OK;
+  seen[zone_number(z.zone)] = true;
+  return zone_each_owner(z, add_owner, e);
+}
+
+/* All owners and types of the zones that some view has, itself or below an overlay, sorted, each once. */
 static int collect(const snapshot_t *s, entries_t *e)
 {
   const settings_t *settings = snapshot_settings(s);
   bool *seen = calloc(snapshot_zone_count(s) + 1, sizeof *seen);
-  int err = seen == NULL ? SMPL_ENOMEM : SMPL_OK;
+  e->table = calloc(TABLE_SIZE, sizeof *e->table);
+  int err = seen == NULL || e->table == NULL ? SMPL_ENOMEM : SMPL_OK;
   for (size_t i = 0; !err && i < snapshot_view_count(s); i++) {
     const view_conf_t *v = settings_view_at(settings, i);
     for (size_t j = 0; !err && j < v->zones.count; j++) {
       size_t number = settings_zone(settings, settings_name_at(&v->zones, j));
       zone_in_view_t z;
-      if (seen[number] || !view_zone_for(snapshot_view(s, i), zone_origin(snapshot_zone(s, number)), 0, &z))
+      if (!view_zone_for(snapshot_view(s, i), zone_origin(snapshot_zone(s, number)), 0, &z))
         continue;
-      seen[number] = true;
-      err = zone_each_owner(z, add_owner, e);
-      zone_in_view_t base = zone_base(z);
-      if (!err && base.zone != NULL)
-        err = zone_each_owner(base, add_owner, e);
-      z = zone_base(z);
-      if (!err && z.zone != NULL)
-        err = zone_each_owner(z, add_owner, e);
+      err = add_zone(z, seen, e);
+      if (!err)
+        err = add_zone(zone_base(z), seen, e);
     }
   }
   free(seen);
-  if (err)
-    return err;
-  if (e->count > 0)
+  free(e->table);
+  e->table = NULL;
+  if (!err && e->count > 0)
     qsort(e->items, e->count, sizeof *e->items, entry_order);
-  size_t kept = 0;
-  for (size_t i = 0; i < e->count; i++)
-    if (kept == 0 || entry_order(&e->items[kept - 1], &e->items[i]) != 0)
-      e->items[kept++] = e->items[i];
-  e->count = kept;
-  return SMPL_OK;
+  return err;
 }
 
 /* --- cells --- */

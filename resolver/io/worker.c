@@ -17,7 +17,7 @@
 #include "common/process/crash.h"
 #include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/view/rcu.h"
+#include "resolver/zone/rcu.h"
 #include "resolver/io/sockets.h"
 #include "resolver/io/tcp.h"
 #include "resolver/io/udp.h"

@@ -8,7 +8,7 @@
 
 #include "common/base/error.h"
 #include "resolver/limits.h"
-#include "resolver/zone/names.h"
+#include "resolver/view/names.h"
 
 enum { WARNING_MAX = 1024, PLACE_MAX = 600 };
 

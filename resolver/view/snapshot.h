@@ -9,7 +9,7 @@
 #include "common/base/diag.h"
 #include "common/base/ip.h"
 #include "resolver/view/settings.h"
-#include "resolver/answer/stats.h"
+#include "resolver/view/stats.h"
 #include "resolver/view/view.h"
 #include "resolver/zone/zone_copy.h"
 

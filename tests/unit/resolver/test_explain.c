@@ -9,8 +9,8 @@
 
 #include "common/base/error.h"
 #include "resolver/control/explain.h"
-#include "resolver/limits.h"
 #include "resolver/control/matrix.h"
+#include "resolver/limits.h"
 #include "resolver/view/snapshot.h"
 
 #define CONF                                                                                                 \
@@ -277,6 +277,33 @@ static void matrix_is_bounded(void **state)
   assert_non_null(strstr(diag.text, "at most 200000"));
 }
 
+/* Half of the table's questions and some more, in an overlay and in its base alike: each is one question. */
+static void names_that_an_overlay_shares_with_its_base_count_once(void **state)
+{
+  (void)state;
+  enum { NAMES = MATRIX_QUESTIONS_MAX / 2 + 1000 };
+  char text[256];
+  diag_t diag = {""};
+  snapshot_t *s;
+  write_file("test_explain_over.yaml",
+             "listeners:\n  - {address: 127.0.0.1, port: 5300, views: [in]}\n"
+             "views:\n  - {name: in, clients: [10.0.0.0/8], zones: [org@over]}\n"
+             "zones:\n  - {name: org@base, file: test_explain_over.zone}\n"
+             "  - {name: org@over, file: test_explain_over.zone, on_missing: base, base: org@base}\n");
+  snprintf(text, sizeof text, HEAD "$GENERATE 1-%u h$ A 10.0.0.1\n", (unsigned)NAMES);
+  write_file("test_explain_over.zone", text);
+  if (snapshot_load("test_explain_over.yaml", 1, &s, &diag))
+    fail_msg("%s", diag.text);
+  json_t *t = matrix(s, &diag);
+  if (t == NULL)
+    fail_msg("%s", diag.text);
+  assert_int_equal(json_object_size(json_object_get(t, "names")), NAMES + 2);
+  json_decref(t);
+  snapshot_free(s);
+  unlink("test_explain_over.yaml");
+  unlink("test_explain_over.zone");
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -289,6 +316,7 @@ int main(void)
       cmocka_unit_test(matrix_tells_names_by_views),
       cmocka_unit_test(matrix_differences_name_the_cell),
       cmocka_unit_test(matrix_is_bounded),
+      cmocka_unit_test(names_that_an_overlay_shares_with_its_base_count_once),
   };
   return cmocka_run_group_tests(tests, up, down);
 }

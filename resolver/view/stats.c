@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "resolver/answer/stats.h"
+#include "resolver/view/stats.h"
 
 #include <stdio.h>
 

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "resolver/answer/answer.h"
+#include "common/dns/dns_wire.h"
 
 enum {
   STATS_RCODES = 18, /* 0 to 15, BADVERS, BADCOOKIE */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "resolver/zone/names.h"
+#include "resolver/view/names.h"
 
 #include <stdint.h>
 #include <stdlib.h>
