@@ -3,57 +3,15 @@
 a reload ends."""
 
 import json
-import mmap
-import struct
 import time
 
-import kit
 import pytest
 
+import kit
+from clock import Clock
 from test_bastion import held_connection
 from test_bastion_control import grants
 from test_bastion_world import WEB, world  # noqa: F401 (a fixture)
-
-SHIM = r"""
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-static volatile long *ahead;
-__attribute__((constructor)) static void start(void)
-{
-  int fd = open(getenv("CLOCK_AHEAD"), O_RDONLY);
-  ahead = mmap(NULL, sizeof *ahead, PROT_READ, MAP_SHARED, fd, 0);
-}
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-  int rc = (int)syscall(SYS_clock_gettime, id, ts);
-  if (id == CLOCK_REALTIME && ahead != NULL)
-    ts->tv_sec += *ahead;
-  return rc;
-}
-"""
-
-
-class Clock:
-    """Seconds that the bastion's wall clock is ahead of ours."""
-
-    def __init__(self, work):
-        if kit.SANITIZED:
-            pytest.skip("no library goes before a sanitizer's")
-        (work / "clock.c").write_text(SHIM)
-        done = kit.run(kit.tool("cc"), "-shared", "-fPIC", "-o", work / "clock.so", work / "clock.c")
-        assert done.returncode == 0, done.stderr
-        (work / "ahead").write_bytes(bytes(8))
-        with (work / "ahead").open("r+b") as f:
-            self.page = mmap.mmap(f.fileno(), 8)
-        self.env = {"LD_PRELOAD": str(work / "clock.so"), "CLOCK_AHEAD": str(work / "ahead")}
-
-    def set(self, seconds):
-        self.page[:] = struct.pack("l", seconds)
 
 
 @pytest.fixture

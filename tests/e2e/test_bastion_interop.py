@@ -102,7 +102,7 @@ def test_openssh_multiplexing_shares_one_session_and_survives_its_users(world):
 
 
 def test_openssh_keepalives_are_answered_and_keep_nothing_from_being_idle(world):
-    w, interval = world, kit.ample(1)
+    w, interval = world, kit.ample(1) + 1
     w.write(
         grants=f"  - {{groups: [developers], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16], idle: "
         f"{4 * interval}s}}\n"

@@ -215,10 +215,10 @@ def test_watch_can_be_switched_by_a_reload(spawn, work):
     assert r.command("reload", "--socket", r.socket).returncode == 0
     r.write_zone("internal.zone", INTERNAL_ZONE + "y A 127.10.5.1\n")
     kit.wait_until(lambda: r.dig("y.internal.smplkit.local", "+short") == "127.10.5.1", "the watched zone")
-    before = reloads(r)
+    before = kit.wait_still(lambda: reloads(r), "all that was written is read")
     r.write_config(more="watch: false\n")  # the change of the configuration is the last one noticed
     kit.wait_until(lambda: reloads(r) > before, "the configuration that switches it off")
-    before = reloads(r)
+    before = kit.wait_still(lambda: reloads(r), "it is read once or twice")
     r.write_zone("internal.zone", INTERNAL_ZONE)
     time.sleep(0.6)
     assert reloads(r) == before

