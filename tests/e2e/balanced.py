@@ -59,15 +59,22 @@ def wait_up(folder, sides=("public", "internal")):
         )
 
 
+# A fast machine has more connections and requests than a source may have, and tests of other things count on
+# neither.
+NO_RATES = "{%s}" % ", ".join(
+    f"{level}: {{connection_rate: 0, request_rate: 0}}" for level in ("source", "network", "provider")
+)
+
+
 class BalancedProduct(Product):
     """The product with two instances of each service on one database, and balancers where their listeners
     were."""
 
     NETS = (2, 3)  # 127.10.2.x has the first instances, 127.10.3.x the second
 
-    def __init__(self, work, spawn, drain="drain: {lag: 3s}\n", limits="", **kw):
+    def __init__(self, work, spawn, drain="drain: {lag: 3s}\n", limits=NO_RATES, **kw):
         self.drain = drain
-        self.limits = f", limits: {limits}" if limits else ""
+        self.limits = f", limits: {limits}"
         super().__init__(work, spawn, **kw)
 
     def instance(self, service, i):

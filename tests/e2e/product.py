@@ -23,6 +23,8 @@ def public_name(service):
 
 
 class Product:
+    RATE_LIMIT = "rate_limit: 0\n"  # a fast machine has more requests than a key may have a second
+
     def __init__(
         self, work, spawn, services=("accounts", "config", "flags"), bastion=True, resolvers_before=()
     ):
@@ -126,7 +128,7 @@ listeners:
      hosts: [{name}.internal.smplkit.local]}}
 database: {service}.db
 resolver: {{servers: {self.servers}, source: 127.10.1.{host}}}
-{tail}{self.callers(service)}"""
+{tail}{self.RATE_LIMIT}{self.callers(service)}"""
         )
 
     def write_bastion(self):

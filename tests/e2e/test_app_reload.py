@@ -440,7 +440,8 @@ def test_resolver_account_service_key_and_rate_follow_a_reload(product, work):
     assert customer("GET", "config", "/configs").status == 503  # nobody answers there
     reload_service(file, lambda t: t.replace("127.0.0.3:", "127.0.0.1:"))
     kit.wait_until(lambda: customer("GET", "config", "/configs").status == 200, "by the other resolver")
-    reload_service(file, lambda t: t + "rate_limit: {requests: 1, burst: 7}\n")
+    assert "ratelimit-limit" not in customer("GET", "config", "/configs").headers
+    reload_service(file, lambda t: t.replace("rate_limit: 0", "rate_limit: {requests: 1, burst: 7}"))
     assert customer("GET", "config", "/configs").headers["ratelimit-limit"] == "7"
     (work / "config.key").write_text(
         internal_keys.make() + "\n"

@@ -29,10 +29,7 @@ BURST = 60
 class Limited(Product):
     """With a rate limit that a test can reach however slow the machine is."""
 
-    def write_service(self, service):
-        super().write_service(service)
-        for file in self.work.glob(f"{service}*.yaml"):
-            file.write_text(file.read_text() + f"rate_limit: {{requests: 1, burst: {BURST}}}\n")
+    RATE_LIMIT = f"rate_limit: {{requests: 1, burst: {BURST}}}\n"
 
 
 class LimitedBehindBalancers(Limited, BalancedProduct):

@@ -26,22 +26,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-NO_RATES = "{%s}" % ", ".join(
-    f"{level}: {{connection_rate: 0, request_rate: 0}}" for level in ("source", "network", "provider")
-)
-
-
 @pytest.fixture
 def product(work, spawn):
-    # The loads below send as fast as they can with one key from one address.
-    made = BalancedProduct(
-        work,
-        spawn,
-        drain="drain: {lag: 3s}\nrate_limit: 0\n",
-        limits=NO_RATES,
-        services=("accounts", "config"),
-        bastion=False,
-    )
+    made = BalancedProduct(work, spawn, services=("accounts", "config"), bastion=False)
     yield made
     for program in made.programs.values():
         program.kill9()  # nobody waits for their lag
