@@ -384,7 +384,6 @@ echo "|---|---|---|---|---|---|"
 for n in 1 4; do
   for d in down up; do
     g=0.95 c=1.1
-    [ $d = down ] || g=0.8 c=1.3
     w="$n stream$([ $n = 1 ] || echo s) $d"
     ratio_row "$w, Mbit/s" "$(m ssh-bastion-gcm bulk.$d.$n)" "$(m ssh-sshd-gcm bulk.$d.$n)" "" at-least $g
     ratio_row "$w, server CPU s/GB" "$(m ssh-bastion-gcm bulk.$d.$n.cpu)" "$(m ssh-sshd-gcm bulk.$d.$n.cpu)" "" at-most $c
