@@ -5,7 +5,7 @@
 #pragma once
 
 #include "tunnel/cli/options.h"
-#include "tunnel/session/say.h"
+#include "tunnel/base/say.h"
 
 /* Returns the exit status. */
 int completion_print(const options_t *options, say_t *say);

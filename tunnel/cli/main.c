@@ -23,7 +23,7 @@ static int run(const options_t *options, say_t *say)
   case COMMAND_COMPLETION:
     return completion_print(options, say);
   default:
-    return tunnel_run(options, say);
+    return tunnel_run(&options->task, say);
   }
 }
 
@@ -51,7 +51,7 @@ int main(int argc, char **argv)
   if (!fine) {
     status = in_file ? EXIT_OTHER : EXIT_USAGE;
     say_end(&say, (exit_code_t)status, NULL, diag.text);
-    if (options.exec && options.command == COMMAND_FORWARD)
+    if (options.task.exec && options.command == COMMAND_FORWARD)
       status = EXIT_FOR_COMMAND;
   } else if (options.help) {
     fputs(options_usage(), stdout);

@@ -11,6 +11,9 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/base/ip.h"
+#include "tunnel/cli/config.h"
+#include "tunnel/run/job.h"
 
 enum { SSH_PORT = 22 };
 
@@ -23,7 +26,6 @@ static const struct habit {
     {'L', "is unknown: a forward needs no option before it, as in smpl-tunnel 8080:config.internal"},
     {'N', "is unknown, and not needed: nothing but forwarding is done"},
     {'J', "is unknown: the bastion is given as --bastion [USER@]HOST[:PORT]"},
-    {'c', "is unknown: a configuration file is named by $SMPL_TUNNEL_CONFIG"},
     {'W', "is unknown: standard input and output are connected by --stdio TARGET[:PORT]"},
     {'R', "is unknown: nothing is forwarded from the bastion to here"},
     {'f', "is unknown: end the line with & to have it in the background"},
@@ -33,96 +35,12 @@ enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON, OPT_OPEN, OPT_STDIO, OPT_AN
 
 static const char *const commands[] = {"", "up", "ls", "whoami", "why", "status", "stop", "completion", NULL};
 
-typedef struct set_conf {
-  const char *name;
-  conf_list_t forwards; /* const char * */
-  conf_list_t socks;    /* const char * */
-} set_conf_t;
-
-typedef struct file_conf {
-  const char *bastion;
-  const char *user;
-  conf_list_t identities;
-  const char *known_hosts;
-  const char *ssh_config;
-  bool read_ahead;
-  bool core_dumps;
-  libssh_conf_t libssh;
-  conf_list_t sets;
-} file_conf_t;
-
 const char *const *options_commands(void)
 {
   return commands + 1;
 }
 
-/* ---- [ssh://][USER@]HOST[:PORT] ---- */
-
-static int parse_host_port(const char *whole, const char *text, char *host, uint16_t *port, diag_t *diag)
-{
-  const char *end;
-  size_t len;
-  if (*text == '[') {
-    len = strcspn(++text, "]");
-    if (text[len] != ']')
-      return diag_fail(diag, SMPL_EINVAL, "bastion '%s': ']' is missing", whole);
-    end = text + len + 1;
-  } else {
-    len = strcspn(text, ":/");
-    end = text + len;
-  }
-  ip_t ip;
-  if (*text != '[' && strchr(text, ':') && ip_parse(text, &ip) == SMPL_OK)
-    return diag_fail(diag, SMPL_EINVAL, "bastion '%s': an IPv6 address stands in brackets, as in [%s]", whole,
-                     text);
-  if (len == 0 || len >= OPTIONS_HOST_MAX)
-    return diag_fail(diag, SMPL_EINVAL, "bastion '%s': expected [USER@]HOST[:PORT]", whole);
-  for (size_t i = 0; i < len; i++) {
-    if (text[i] <= ' ' || text[i] > '~' || text[i] == '@' || text[i] == ',')
-      return diag_fail(diag, SMPL_EINVAL, "bastion '%s': not a host's name or address", whole);
-    host[i] = text[i];
-  }
-  host[len] = '\0';
-  *port = 0;
-  if (*end == '/' && end[1] == '\0')
-    end++;
-  if (*end == '\0')
-    return SMPL_OK;
-  uint64_t value;
-  size_t digits = strcspn(++end, "/");
-  if (end[-1] != ':' || (end[digits] != '\0' && end[digits + 1] != '\0') ||
-      text_parse_u64(end, digits, UINT16_MAX, &value) != SMPL_OK || value == 0)
-    return diag_fail(diag, SMPL_EINVAL, "bastion '%s': '%s' is not a port (1 to 65535)", whole, end);
-  *port = (uint16_t)value;
-  return SMPL_OK;
-}
-
-int options_parse_bastion(const char *text, char *user, char *host, uint16_t *port, diag_t *diag)
-{
-  const char *rest = strncmp(text, "ssh://", 6) == 0 ? text + 6 : text;
-  const char *at = strrchr(rest, '@');
-  user[0] = '\0';
-  if (at) {
-    size_t len = (size_t)(at - rest);
-    if (len == 0 || len >= OPTIONS_USER_MAX)
-      return diag_fail(diag, SMPL_EINVAL, "bastion '%s': expected [USER@]HOST[:PORT]", text);
-    memcpy(user, rest, len);
-    user[len] = '\0';
-    rest = at + 1;
-  }
-  return parse_host_port(text, rest, host, port, diag);
-}
-
 /* ---- paths ---- */
-
-static const char *home(void)
-{
-  const char *h = getenv("HOME");
-  if (h && h[0])
-    return h;
-  const struct passwd *pw = getpwuid(getuid());
-  return pw ? pw->pw_dir : NULL;
-}
 
 /* Folder and name joined, owned by o; NULL when there is no room or no memory. */
 static const char *keep_path(options_t *o, const char *folder, const char *name)
@@ -136,97 +54,30 @@ static const char *keep_path(options_t *o, const char *folder, const char *name)
   return path;
 }
 
-/* A path of tunnel.yaml: below the file's folder, or with ~/ below the home directory. */
-static int parse_path(conf_t *conf, const char *text, size_t len, void *out)
-{
-  if (len < 2 || text[0] != '~' || text[1] != '/')
-    return conf_path.parse(conf, text, len, out);
-  const char *h = home();
-  if (!h)
-    return SMPL_EINVAL;
-  size_t cap = strlen(h) + len;
-  char *path = conf_alloc(conf, cap);
-  if (!path)
-    return SMPL_ENOMEM;
-  snprintf(path, cap, "%s%s", h, text + 1);
-  *(const char **)out = path;
-  return SMPL_OK;
-}
-
-static const conf_scalar_t path_scalar = {"a path", sizeof(const char *), parse_path};
-
-static const conf_field_t set_fields[] = {
-    {"name", CONF_ONE, offsetof(set_conf_t, name), .scalar = &conf_string, .required = true},
-    {"forwards", CONF_ONE_OR_MANY, offsetof(set_conf_t, forwards), .scalar = &conf_string,
-     .max = FORWARDS_MAX},
-    {"socks", CONF_ONE_OR_MANY, offsetof(set_conf_t, socks), .scalar = &conf_string, .max = FORWARDS_MAX},
-};
-static const conf_map_t set_map = {"set", sizeof(set_conf_t), set_fields, CONF_COUNT(set_fields), NULL};
-
-static const conf_field_t file_fields[] = {
-    {"bastion", CONF_ONE, offsetof(file_conf_t, bastion), .scalar = &conf_string},
-    {"user", CONF_ONE, offsetof(file_conf_t, user), .scalar = &conf_string},
-    {"identity", CONF_ONE_OR_MANY, offsetof(file_conf_t, identities), .scalar = &path_scalar,
-     .max = OPTIONS_IDENTITIES_MAX},
-    {"known_hosts", CONF_ONE, offsetof(file_conf_t, known_hosts), .scalar = &path_scalar},
-    {"ssh_config", CONF_ONE, offsetof(file_conf_t, ssh_config), .scalar = &path_scalar},
-    {"core_dumps", CONF_ONE, offsetof(file_conf_t, core_dumps), .scalar = &conf_bool},
-    {"read_ahead", CONF_ONE, offsetof(file_conf_t, read_ahead), .scalar = &conf_bool},
-    {"libssh", CONF_MAP, offsetof(file_conf_t, libssh), .map = &libssh_conf_map},
-    {"sets", CONF_MAPS, offsetof(file_conf_t, sets), .map = &set_map, .allow_empty = true,
-     .max = OPTIONS_SETS_MAX},
-};
-
-static void file_defaults(void *out)
-{
-  file_conf_t *file = out;
-  file->read_ahead = true;
-}
-
-static const conf_map_t file_map = {"tunnel.yaml", sizeof(file_conf_t), file_fields, CONF_COUNT(file_fields),
-                                    file_defaults};
-
-/* tunnel.yaml's path. A file that was named must exist; the usual one need not. */
-static int config_path(char *path, size_t cap, bool *named)
-{
-  const char *given = getenv("SMPL_TUNNEL_CONFIG");
-  const char *xdg = getenv("XDG_CONFIG_HOME");
-  *named = given && given[0];
-  if (*named)
-    return text_copy(path, cap, given);
-  int n;
-  if (xdg && xdg[0] == '/')
-    n = snprintf(path, cap, "%s/smplkit/tunnel.yaml", xdg);
-  else
-    n = home() ? snprintf(path, cap, "%s/.config/smplkit/tunnel.yaml", home()) : -1;
-  return n > 0 && (size_t)n < cap ? SMPL_OK : SMPL_ENOENT;
-}
-
 /* ---- the sources, strongest first: what stands already is kept ---- */
 
 static int take_bastion(options_t *o, const char *text, diag_t *diag)
 {
-  char user[OPTIONS_USER_MAX];
-  int err = options_parse_bastion(text, user, o->host, &o->port, diag);
-  if (!err && !o->user[0])
-    err = text_copy(o->user, sizeof o->user, user);
+  char user[USER_MAX];
+  int err = destination_parse(text, user, o->task.to.host, &o->task.to.port, diag);
+  if (!err && !o->task.to.user[0])
+    err = text_copy(o->task.to.user, sizeof o->task.to.user, user);
   return err;
 }
 
 static int take_user(options_t *o, const char *user, diag_t *diag)
 {
-  if (!user[0] || text_copy(o->user, sizeof o->user, user) != SMPL_OK)
-    return diag_fail(diag, SMPL_EINVAL, "user '%s': empty or longer than %d bytes", user,
-                     OPTIONS_USER_MAX - 1);
+  if (!user[0] || text_copy(o->task.to.user, sizeof o->task.to.user, user) != SMPL_OK)
+    return diag_fail(diag, SMPL_EINVAL, "user '%s': empty or longer than %d bytes", user, USER_MAX - 1);
   return SMPL_OK;
 }
 
 static int take_identity(options_t *o, const char *path, diag_t *diag)
 {
-  if (o->identity_count == OPTIONS_IDENTITIES_MAX)
-    return diag_fail(diag, SMPL_ELIMIT, "more than %d identity files", OPTIONS_IDENTITIES_MAX);
-  o->identities[o->identity_count++] = path;
-  o->identities_given = true;
+  if (o->task.to.identity_count == IDENTITIES_MAX)
+    return diag_fail(diag, SMPL_ELIMIT, "more than %d identity files", IDENTITIES_MAX);
+  o->task.to.identities[o->task.to.identity_count++] = path;
+  o->task.to.identities_given = true;
   return SMPL_OK;
 }
 
@@ -240,9 +91,9 @@ static bool is_forward(const char *format, const char *word)
 
 static bool is_bastion(const char *word)
 {
-  char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+  char user[USER_MAX], host[HOST_MAX];
   uint16_t port;
-  return options_parse_bastion(word, user, host, &port, NULL) == SMPL_OK;
+  return destination_parse(word, user, host, &port, NULL) == SMPL_OK;
 }
 
 static bool is_local_port(const char *word)
@@ -294,17 +145,17 @@ static bool clash(const forward_t *a, const forward_t *b)
 
 static int add_forward(options_t *o, const char *word, const forward_t *f, diag_t *diag)
 {
-  if (o->forward_count == FORWARDS_MAX)
+  if (o->task.forward_count == FORWARDS_MAX)
     return diag_fail(diag, SMPL_ELIMIT, "more than %d forwards", FORWARDS_MAX);
-  for (size_t i = 0; i < o->forward_count; i++) {
-    if (clash(f, &o->forwards[i]) && f->kind == FORWARD_SOCKET)
+  for (size_t i = 0; i < o->task.forward_count; i++) {
+    if (clash(f, &o->task.forwards[i]) && f->kind == FORWARD_SOCKET)
       return diag_fail(diag, SMPL_EINVAL, "'%s': another forward has this socket already", word);
-    if (clash(f, &o->forwards[i]))
+    if (clash(f, &o->task.forwards[i]))
       return diag_fail(diag, SMPL_EINVAL,
                        "'%s': another forward has port %u already; choose another one, or 0 for any free one",
                        word, f->port);
   }
-  o->forwards[o->forward_count++] = *f;
+  o->task.forwards[o->task.forward_count++] = *f;
   return SMPL_OK;
 }
 
@@ -327,17 +178,17 @@ static int take_socks(options_t *o, const char *word, diag_t *diag)
 
 static int take_stdio(options_t *o, const char *word, diag_t *diag)
 {
-  if (o->stdio)
+  if (o->task.stdio)
     return diag_fail(diag, SMPL_EINVAL, "--stdio connects one target");
-  o->stdio = true;
-  int err = forward_parse_target(word, &o->forwards[0], diag);
-  o->forward_count = 1;
+  o->task.stdio = true;
+  int err = forward_parse_target(word, &o->task.forwards[0], diag);
+  o->task.forward_count = 1;
   return err;
 }
 
 /* ---- the sets of tunnel.yaml ---- */
 
-static int take_set(options_t *o, const set_conf_t *set, diag_t *diag)
+static int take_set(options_t *o, const config_set_t *set, diag_t *diag)
 {
   const char *const *forwards = set->forwards.items;
   const char *const *socks = set->socks.items;
@@ -356,9 +207,9 @@ static int take_set(options_t *o, const set_conf_t *set, diag_t *diag)
 }
 
 /* The names of all sets, for a message. */
-static char *name_sets(const file_conf_t *file, char *buf, size_t cap)
+static char *name_sets(const config_t *file, char *buf, size_t cap)
 {
-  const set_conf_t *sets = file->sets.items;
+  const config_set_t *sets = file->sets.items;
   size_t used = 0;
   buf[0] = '\0';
   for (size_t i = 0; i < file->sets.count && used < cap; i++) {
@@ -368,9 +219,9 @@ static char *name_sets(const file_conf_t *file, char *buf, size_t cap)
   return buf;
 }
 
-static int take_sets(options_t *o, const file_conf_t *file, bool *in_file, diag_t *diag)
+static int take_sets(options_t *o, const config_t *file, bool *in_file, diag_t *diag)
 {
-  const set_conf_t *sets = file->sets.items;
+  const config_set_t *sets = file->sets.items;
   for (size_t i = 0; i < file->sets.count; i++) {
     for (size_t k = 0; k < i; k++) {
       if (strcmp(sets[i].name, sets[k].name) == 0)
@@ -408,36 +259,37 @@ static int no_file(const options_t *o, const char *path, diag_t *diag)
 
 static int from_file(options_t *o, bool *in_file, diag_t *diag)
 {
-  char path[OPTIONS_PATH_MAX] = "";
+  char path[PATH_TEXT_MAX] = "";
   bool named;
-  if (config_path(path, sizeof path, &named) != SMPL_OK || (!named && access(path, F_OK) != 0))
+  if (config_path(o->config, path, sizeof path, &named) != SMPL_OK || (!named && access(path, F_OK) != 0))
     return no_file(o, path[0] ? path : "tunnel.yaml", diag);
-  file_conf_t file;
+  config_t file;
   *in_file = true;
   if (access(path, F_OK) != 0)
-    return diag_fail_errno(diag, "$SMPL_TUNNEL_CONFIG names %s", path);
-  int err = conf_load(path, &file_map, &file, &o->conf, diag);
+    return diag_fail_errno(diag, "%s names %s", o->config ? "--config" : "$SMPL_TUNNEL_CONFIG", path);
+  int err = config_load(path, &file, &o->conf, diag);
   if (err)
     return err;
-  if (!o->host[0] && file.bastion) {
+  if (!o->task.to.host[0] && file.bastion) {
     diag_t inner = {0};
     if (take_bastion(o, file.bastion, &inner) != SMPL_OK)
       return conf_fail(o->conf, diag, &file.bastion, "%s", inner.text);
   }
-  if (!o->user[0] && file.user && text_copy(o->user, sizeof o->user, file.user) != SMPL_OK)
-    return conf_fail(o->conf, diag, &file.user, "a user's name has at most %d bytes", OPTIONS_USER_MAX - 1);
+  if (!o->task.to.user[0] && file.user &&
+      text_copy(o->task.to.user, sizeof o->task.to.user, file.user) != SMPL_OK)
+    return conf_fail(o->conf, diag, &file.user, "a user's name has at most %d bytes", USER_MAX - 1);
   const char *const *identities = file.identities.items;
-  for (size_t i = 0; !o->identities_given && i < file.identities.count; i++)
-    o->identities[o->identity_count++] = identities[i];
-  o->identities_given = o->identity_count > 0;
-  if (o->known_hosts_count == 0 && file.known_hosts)
-    o->known_hosts[o->known_hosts_count++] = file.known_hosts;
-  o->known_hosts_given = o->known_hosts_count > 0;
-  if (!o->ssh_config)
-    o->ssh_config = file.ssh_config;
-  o->read_ahead = file.read_ahead;
+  for (size_t i = 0; !o->task.to.identities_given && i < file.identities.count; i++)
+    o->task.to.identities[o->task.to.identity_count++] = identities[i];
+  o->task.to.identities_given = o->task.to.identity_count > 0;
+  if (o->task.to.known_hosts_count == 0 && file.known_hosts)
+    o->task.to.known_hosts[o->task.to.known_hosts_count++] = file.known_hosts;
+  o->task.to.known_hosts_given = o->task.to.known_hosts_count > 0;
+  if (!o->task.to.ssh_config)
+    o->task.to.ssh_config = file.ssh_config;
+  o->task.read_ahead = file.read_ahead;
   o->core_dumps = file.core_dumps;
-  o->libssh = file.libssh;
+  o->task.libssh = file.libssh;
   err = take_sets(o, &file, in_file, diag);
   if (!err)
     *in_file = false;
@@ -453,29 +305,30 @@ static void add_path(options_t *o, const char **list, size_t *count, const char 
 
 static int defaults(options_t *o, diag_t *diag)
 {
-  const char *h = home();
+  const char *h = config_home();
   const struct passwd *pw = getpwuid(getuid());
-  char path[OPTIONS_PATH_MAX];
+  char path[PATH_TEXT_MAX];
   bool named;
-  if (!o->host[0])
+  if (!o->task.to.host[0])
     return diag_fail(diag, SMPL_EINVAL,
                      "no bastion is known: give --bastion [USER@]HOST[:PORT], set SMPL_BASTION, or write "
                      "'bastion: HOST' to %s",
-                     config_path(path, sizeof path, &named) == SMPL_OK ? path : "tunnel.yaml");
-  o->port_given = o->port != 0;
-  o->user_given = o->user[0] != '\0';
-  if (o->port == 0)
-    o->port = SSH_PORT;
-  if (!o->user[0] && (!pw || text_copy(o->user, sizeof o->user, pw->pw_name) != SMPL_OK))
+                     config_path(o->config, path, sizeof path, &named) == SMPL_OK ? path : "tunnel.yaml");
+  o->task.to.port_given = o->task.to.port != 0;
+  o->task.to.user_given = o->task.to.user[0] != '\0';
+  if (o->task.to.port == 0)
+    o->task.to.port = SSH_PORT;
+  if (!o->task.to.user[0] &&
+      (!pw || text_copy(o->task.to.user, sizeof o->task.to.user, pw->pw_name) != SMPL_OK))
     return diag_fail(diag, SMPL_EINVAL, "no user is known: give -l USER");
-  if (!o->identities_given) {
-    add_path(o, o->identities, &o->identity_count, h, ".ssh/id_ed25519");
-    add_path(o, o->identities, &o->identity_count, h, ".ssh/id_ecdsa");
-    add_path(o, o->identities, &o->identity_count, h, ".ssh/id_rsa");
+  if (!o->task.to.identities_given) {
+    add_path(o, o->task.to.identities, &o->task.to.identity_count, h, ".ssh/id_ed25519");
+    add_path(o, o->task.to.identities, &o->task.to.identity_count, h, ".ssh/id_ecdsa");
+    add_path(o, o->task.to.identities, &o->task.to.identity_count, h, ".ssh/id_rsa");
   }
-  if (o->known_hosts_count == 0) {
-    add_path(o, o->known_hosts, &o->known_hosts_count, h, ".ssh/known_hosts");
-    add_path(o, o->known_hosts, &o->known_hosts_count, "/etc/ssh", "ssh_known_hosts");
+  if (o->task.to.known_hosts_count == 0) {
+    add_path(o, o->task.to.known_hosts, &o->task.to.known_hosts_count, h, ".ssh/known_hosts");
+    add_path(o, o->task.to.known_hosts, &o->task.to.known_hosts_count, "/etc/ssh", "ssh_known_hosts");
   }
   return SMPL_OK;
 }
@@ -513,25 +366,29 @@ static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
   case 'i':
     return take_identity(o, optarg, diag);
   case OPT_KNOWN_HOSTS:
-    o->known_hosts[0] = optarg;
-    o->known_hosts_count = 1;
-    o->known_hosts_given = true;
+    o->task.to.known_hosts[0] = optarg;
+    o->task.to.known_hosts_count = 1;
+    o->task.to.known_hosts_given = true;
     return SMPL_OK;
   case 'D':
     return take_socks(o, optarg, diag);
+  case 'c':
+    o->config = optarg;
+    return SMPL_OK;
   case 'F':
-    o->ssh_config = optarg;
+    o->task.to.ssh_config = optarg;
     return SMPL_OK;
   case 'g':
     o->gateway = true;
     return SMPL_OK;
   case OPT_ANY_USER:
-    o->any_user = true;
+    o->task.any_user = true;
     return SMPL_OK;
   case OPT_OPEN:
-    o->open = optarg ? optarg : "/";
-    if (o->open[0] != '/')
-      return diag_fail(diag, SMPL_EINVAL, "--open=%s: a path begins with '/', as in --open=/docs", o->open);
+    o->task.open = optarg ? optarg : "/";
+    if (o->task.open[0] != '/')
+      return diag_fail(diag, SMPL_EINVAL, "--open=%s: a path begins with '/', as in --open=/docs",
+                       o->task.open);
     return SMPL_OK;
   case OPT_STDIO:
     return take_stdio(o, optarg, diag);
@@ -562,6 +419,7 @@ static const struct option longs[] = {
     {"stdio", required_argument, NULL, OPT_STDIO},
     {"user", required_argument, NULL, 'l'},
     {"identity", required_argument, NULL, 'i'},
+    {"config", required_argument, NULL, 'c'},
     {"ssh-config", required_argument, NULL, 'F'},
     {"known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS},
     {"any-user", no_argument, NULL, OPT_ANY_USER},
@@ -573,6 +431,20 @@ static const struct option longs[] = {
     {"version", no_argument, NULL, 'V'},
     {0},
 };
+
+static const struct job *job_for(command_t command)
+{
+  switch (command) {
+  case COMMAND_LS:
+    return &job_ls;
+  case COMMAND_WHOAMI:
+    return &job_whoami;
+  case COMMAND_WHY:
+    return &job_why;
+  default:
+    return NULL;
+  }
+}
 
 static command_t command_of(const char *word)
 {
@@ -590,7 +462,7 @@ static int check_words(const options_t *o, diag_t *diag)
     size_t min, max;
     const char *what;
   } wants[] = {
-      [COMMAND_UP] = {1, OPTIONS_WORDS_MAX, "which set, as in: smpl-tunnel up backend"},
+      [COMMAND_UP] = {1, WORDS_MAX, "which set, as in: smpl-tunnel up backend"},
       [COMMAND_LS] = {0, 0, "no words behind it"},
       [COMMAND_WHOAMI] = {0, 0, "no words behind it"},
       [COMMAND_WHY] = {1, 1, "one target, as in: smpl-tunnel why config.internal:8000"},
@@ -612,11 +484,11 @@ static int check_target(const options_t *o, diag_t *diag)
 
 static int take_words(options_t *o, int argc, char **argv, diag_t *diag)
 {
-  if (optind < argc && !o->stdio)
+  if (optind < argc && !o->task.stdio)
     o->command = command_of(argv[optind]);
   if (o->command == COMMAND_FORWARD) {
     for (int i = optind; i < argc; i++) {
-      if (o->stdio)
+      if (o->task.stdio)
         return diag_fail(diag, SMPL_EINVAL,
                          "--stdio connects one target and forwards no port: '%s' is too much", argv[i]);
       int err = take_forward(o, argv[i], diag);
@@ -626,11 +498,13 @@ static int take_words(options_t *o, int argc, char **argv, diag_t *diag)
     return SMPL_OK;
   }
   for (int i = optind + 1; i < argc; i++) {
-    if (o->word_count == OPTIONS_WORDS_MAX)
-      return diag_fail(diag, SMPL_ELIMIT, "more than %d words", OPTIONS_WORDS_MAX);
+    if (o->word_count == WORDS_MAX)
+      return diag_fail(diag, SMPL_ELIMIT, "more than %d words", WORDS_MAX);
     o->words[o->word_count++] = argv[i];
   }
   int err = check_words(o, diag);
+  o->task.job = job_for(o->command);
+  o->task.target = o->command == COMMAND_WHY ? o->words[0] : NULL;
   return err ? err : check_target(o, diag);
 }
 
@@ -638,23 +512,23 @@ static int take_words(options_t *o, int argc, char **argv, diag_t *diag)
 static int check_together(const options_t *o, diag_t *diag)
 {
   bool forwards = o->command == COMMAND_FORWARD || o->command == COMMAND_UP;
-  if (forwards && o->forward_count == 0)
+  if (forwards && o->task.forward_count == 0)
     return diag_fail(diag, SMPL_EINVAL,
                      "what to forward is missing, as in: smpl-tunnel 8080:config.internal (see --help)");
-  if (!forwards && (o->forward_count > 0 || o->exec || o->open))
+  if (!forwards && (o->task.forward_count > 0 || o->task.exec || o->task.open))
     return diag_fail(diag, SMPL_EINVAL, "%s forwards nothing: leave out -D, --open, --stdio and --",
                      commands[o->command]);
-  if (o->exec && (o->stdio || o->json))
+  if (o->task.exec && (o->task.stdio || o->json))
     return diag_fail(diag, SMPL_EINVAL, "%s and a command to run do not go together",
-                     o->stdio ? "--stdio" : "--json");
-  for (size_t i = 0; i < o->forward_count; i++) {
+                     o->task.stdio ? "--stdio" : "--json");
+  for (size_t i = 0; i < o->task.forward_count; i++) {
     char text[IP_TEXT_MAX];
-    if (o->forwards[i].wide && !o->gateway)
+    if (o->task.forwards[i].wide && !o->gateway)
       return diag_fail(
           diag, SMPL_EDENIED,
           "%s is not a loopback address; the grant is to you, not to your network (-g lets other "
           "machines use it in your name)",
-          ip_format(&o->forwards[i].bind, text));
+          ip_format(&o->task.forwards[i].bind, text));
   }
   return SMPL_OK;
 }
@@ -668,12 +542,12 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
       continue;
     if (!argv[i + 1])
       return diag_fail(diag, SMPL_EINVAL, "the command to run is missing behind --");
-    o->exec = argv + i + 1;
+    o->task.exec = argv + i + 1;
     argc = i;
   }
   opterr = 0;
   optind = 0; /* GNU: start afresh, for tests that parse more than once */
-  while ((c = getopt_long(argc, argv, ":l:i:D:F:gqvhV", longs, NULL)) != -1) {
+  while ((c = getopt_long(argc, argv, ":c:l:i:D:F:gqvhV", longs, NULL)) != -1) {
     int err = take_option(o, c, argc, argv, diag);
     if (err || o->help || o->version)
       return err;
@@ -694,7 +568,7 @@ static bool needs_bastion(const options_t *o)
 
 int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *diag)
 {
-  *out = (options_t){.read_ahead = true};
+  *out = (options_t){.task.read_ahead = true};
   *in_file = false;
   int err = from_arguments(argc, argv, out, diag);
   if (!err && out->command == COMMAND_COMPLETION && from_file(out, in_file, NULL) != SMPL_OK)
@@ -702,7 +576,7 @@ int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *d
   if (err || out->help || out->version || !needs_bastion(out))
     return err;
   const char *env = getenv("SMPL_BASTION");
-  if (!out->host[0] && env && env[0]) {
+  if (!out->task.to.host[0] && env && env[0]) {
     diag_t inner = {0};
     err = take_bastion(out, env, &inner);
     if (err)

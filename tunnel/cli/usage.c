@@ -18,6 +18,7 @@ static const char usage[] =
     "it finds SMPL_TUNNEL_URL, SMPL_TUNNEL_HOST and SMPL_TUNNEL_PORT in its environment.\n"
     "\n"
     "      --bastion [ssh://][USER@]HOST[:PORT]   default: $SMPL_BASTION, then tunnel.yaml\n"
+    "  -c, --config FILE          instead of the usual tunnel.yaml\n"
     "  -D, --socks [BIND:]PORT    SOCKS5 proxy; names are looked up at the bastion; several allowed\n"
     "      --open[=PATH]          open the first forward in the browser when it is ready\n"
     "      --stdio TARGET[:PORT]  connect standard input and output, for ssh's ProxyCommand\n"

@@ -8,10 +8,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tunnel/limits.h"
 #include "common/base/diag.h"
-#include "tunnel/session/forward.h"
-
-enum { LISTEN_SOCKETS_MAX = 2, LISTEN_BACKLOG = 256 };
+#include "tunnel/local/forward.h"
 
 typedef struct listen_sockets {
   int fds[LISTEN_SOCKETS_MAX];

@@ -17,7 +17,7 @@ static void on_listener(uv_poll_t *poll, int status, int events);
 
 bool local_bind(tunnel_t *t)
 {
-  const options_t *o = t->options;
+  const task_t *o = t->task;
   for (size_t i = 0; i < o->forward_count; i++) {
     route_t *r = &t->routes[t->route_count++];
     r->tunnel = t;
@@ -84,7 +84,7 @@ static bool is_allowed(tunnel_t *t, route_t *r, int fd)
 {
   uid_t uid = 0;
   char user[128];
-  if (t->options->any_user || r->forward->wide)
+  if (t->task->any_user || r->forward->wide)
     return true;
   int err = system_peer_user(&t->peers, fd, &uid);
   if (err == SMPL_OK && uid == geteuid())
@@ -213,7 +213,7 @@ static void on_listener(uv_poll_t *poll, int status, int events)
   while (carry_count(t) < TUNNEL_CONNECTIONS_MAX) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
-      uv_timer_start(&t->accept, on_accept_again, STEP_MS, 0); /* it would be readable for ever */
+      uv_timer_start(&t->accept, on_accept_again, TUNNEL_STEP_MS, 0); /* it would be readable for ever */
     if (fd < 0)
       return;
     if (!is_allowed(t, r, fd)) {

@@ -7,13 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tunnel/session/forward.h"
-
-enum {
-  SOCKS_WANT_MAX = 257,       /* bytes asked for at once: a name of 255 and its port */
-  SOCKS_REPLY_SIZE = 10,      /* bytes of any answer at most */
-  SOCKS_HANDSHAKE_MS = 10000, /* for all of it */
-};
+#include "tunnel/limits.h"
+#include "tunnel/local/forward.h"
 
 /* RFC 1928 §6 */
 typedef enum socks_code {

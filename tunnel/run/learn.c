@@ -35,7 +35,7 @@ void learn_refused(tunnel_t *t, route_t *route, const char *target, uint16_t por
 {
   uint64_t now = clock_mono_ms();
   char line[DIAG_TEXT_MAX];
-  if (!t->ready || t->options->stdio) {
+  if (!t->ready || t->task->stdio) {
     if (strstr(text, route->forward->target)) /* the bastion's own words name the target */
       snprintf(line, sizeof line, "%s", text);
     else if (port)
@@ -112,7 +112,7 @@ static const char *with_port(const route_t *r, char *buf, size_t cap)
   const forward_t *f = r->forward;
   bool v6 = strchr(f->target, ':') != NULL; /* written in brackets */
   const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
-  if (t->options->stdio)
+  if (t->task->stdio)
     snprintf(buf, cap, "say it, as in --stdio %s%s%s:PORT", open, f->target, close);
   else if (f->kind == FORWARD_SOCKET)
     snprintf(buf, cap, "say it, as in %s:%s%s%s:PORT", f->path, open, f->target, close);
@@ -284,7 +284,7 @@ static void judge_denied(tunnel_t *t)
   size_t denied = 0;
   for (size_t i = 0; i < t->route_count; i++)
     denied += t->routes[i].denied;
-  if (denied == t->route_count && !t->options->stdio)
+  if (denied == t->route_count && !t->task->stdio)
     tunnel_fail(t, EXIT_REFUSED, reason_name(REASON_NOT_GRANTED), "none of the targets is granted any more");
 }
 
@@ -330,7 +330,7 @@ void learn_resolve(tunnel_t *t)
     if (r->forward->kind == FORWARD_SOCKS)
       continue;
     resolve(t, r, t->ready);
-    if (r->forward->target_port && !t->ready && !t->options->stdio)
+    if (r->forward->target_port && !t->ready && !t->task->stdio)
       carry_check(t, r); /* all that is needed is known */
   }
 }
@@ -358,7 +358,7 @@ void learn_step(tunnel_t *t)
       continue;
     if (!r->port)
       fail_without_port(t, r);
-    else if (!t->options->stdio) /* there the first connection is the check */
+    else if (!t->task->stdio) /* there the first connection is the check */
       carry_check(t, r);
   }
 }

@@ -124,7 +124,7 @@ void live_update(tunnel_t *t)
 
 void live_start(tunnel_t *t)
 {
-  if (!t->say->live || t->options->stdio || t->options->exec)
+  if (!t->say->live || t->task->stdio || t->task->exec)
     return;
   if (!t->live)
     t->live = calloc(1, sizeof *t->live);

@@ -2,9 +2,8 @@
 /* The line at the bottom of the terminal: state, connections, rates, time left. */
 #pragma once
 
+#include "tunnel/limits.h"
 #include "tunnel/run/tunnel_state.h"
-
-enum { LIVE_ASK_S = 30 }; /* how often the bastion is asked for the time left */
 
 /* The tunnel is up. Nothing happens where there is no terminal. */
 void live_start(tunnel_t *t);

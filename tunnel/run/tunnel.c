@@ -15,13 +15,14 @@
 #include "common/net/loop.h"
 #include "common/ssh/reason.h"
 #include "common/base/text.h"
-#include "tunnel/local/child.h"
-#include "tunnel/cli/job.h"
+#include "tunnel/run/child.h"
+#include "tunnel/run/job.h"
 #include "tunnel/run/live.h"
-#include "tunnel/cli/manage.h"
+#include "tunnel/run/control.h"
 #include "tunnel/local/system.h"
 #include "tunnel/run/tunnel_state.h"
 #include "tunnel/run/walls.h"
+#include "tunnel/session/server.h"
 
 static void start_opener(tunnel_t *t);
 
@@ -128,13 +129,13 @@ static bool is_final_end(const tunnel_t *t, const char *words)
 static void session_over(tunnel_t *t)
 {
   char text[DIAG_TEXT_MAX * 2];
-  const char *words = session_last_words(t->session.ssh);
+  const char *words = server_last_words(t->session.ssh);
   bool said = words[0] || t->last_event[0];
   if (said)
     snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->last_event);
   else
     snprintf(text, sizeof text, "the connection to the bastion broke: %s", ssh_get_error(t->session.ssh));
-  if (t->ready && !t->options->stdio && !is_final_end(t, words))
+  if (t->ready && !t->task->stdio && !is_final_end(t, words))
     lose(t, text);
   else
     tunnel_fail(t, said ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION,
@@ -154,7 +155,7 @@ static void seek_second(tunnel_t *t)
 static void path_dead(tunnel_t *t)
 {
   static const char text[] = "the path to the bastion is dead: no sign of life";
-  if (t->ready && !t->options->stdio)
+  if (t->ready && !t->task->stdio)
     lose(t, text);
   else if (!t->ready && !t->sought)
     seek_second(t);
@@ -166,8 +167,8 @@ static void path_dead(tunnel_t *t)
 
 static void name_bastion(tunnel_t *t)
 {
-  const settings_t *s = &t->session.settings;
-  const char *host = t->options->host;
+  const ssh_config_t *s = &t->session.config;
+  const char *host = t->task->to.host;
   bool v6 = strchr(host, ':') != NULL;
   snprintf(t->bastion, sizeof t->bastion, "%s@%s%s%s:%u", s->user, v6 ? "[" : "", host, v6 ? "]" : "",
            s->port);
@@ -188,7 +189,7 @@ static void become_up(tunnel_t *t);
 
 static void watch_path(tunnel_t *t)
 {
-  const settings_t *s = &t->session.settings;
+  const ssh_config_t *s = &t->session.config;
   uint64_t ask = s->alive_interval_s * 1000ULL;
   bool first = !ask && !t->ready && !t->sought;
   alive_start(&t->alive, first ? ALIVE_FIRST_ASK_MS : ask,
@@ -200,7 +201,7 @@ static void session_stands(tunnel_t *t)
   static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   uint64_t now = clock_mono_ms();
   if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
-    if (t->options->read_ahead)
+    if (t->task->read_ahead)
       ssh_pump_read_ahead(t->pump, ahead);
     t->ask = ask_new(t->session.ssh, t->pump, learn_event, t);
   }
@@ -255,7 +256,7 @@ static void start_opener(tunnel_t *t)
   t->state = TUNNEL_CONNECTING;
   t->tried_at = clock_mono_ms();
   uv_timer_stop(&t->retry);
-  t->memory_taken = opener_start(&t->loop, t->options, t->say, &t->memory, on_opened, t) != NULL;
+  t->memory_taken = opener_start(&t->loop, &t->task->to, t->say, &t->memory, on_opened, t) != NULL;
   if (!t->memory_taken)
     tunnel_fail(t, EXIT_OTHER, NULL, "out of memory or threads");
 }
@@ -290,19 +291,19 @@ static void first_up(tunnel_t *t)
 {
   t->ready = true;
   watch_path(t);
-  if (t->options->stdio) {
+  if (t->task->stdio) {
     int fd = child_start_stdio(t);
     if (fd >= 0)
       local_adopt(t, &t->routes[0], fd);
     return;
   }
-  manage_start(t);
+  control_start(t);
   for (size_t i = 0; i < t->route_count; i++)
     say_route(t, &t->routes[i]);
   job_refresh_targets(t);
-  if (t->options->open)
+  if (t->task->open)
     child_open_browser(t);
-  if (t->options->exec)
+  if (t->task->exec)
     child_start(t);
 }
 
@@ -349,8 +350,8 @@ static int next_wait(tunnel_t *t)
   int timer = uv_backend_timeout(&t->loop);
   if (timer >= 0 && (uint64_t)timer < wait)
     wait = (uint64_t)timer;
-  if (wait > STEP_MS && (t->lists[CONNECTION_OPENING].count > 0 || ask_busy(t->ask)))
-    wait = STEP_MS;
+  if (wait > TUNNEL_STEP_MS && (t->lists[CONNECTION_OPENING].count > 0 || ask_busy(t->ask)))
+    wait = TUNNEL_STEP_MS;
   return wait > INT32_MAX ? INT32_MAX : (int)wait;
 }
 
@@ -450,14 +451,12 @@ static void catch_signals(tunnel_t *t)
 
 /* ---- from start to end ---- */
 
-enum { STOP_MS = 20 }; /* for the answer to `stop` to be written */
-
 static void on_stop(uv_timer_t *timer)
 {
   tunnel_stop(timer->data);
 }
 
-static tunnel_t *new_tunnel(const options_t *options, say_t *say)
+static tunnel_t *new_tunnel(const task_t *task, say_t *say)
 {
   tunnel_t *t = calloc(1, sizeof *t);
   if (!t)
@@ -466,13 +465,13 @@ static tunnel_t *new_tunnel(const options_t *options, say_t *say)
     free(t);
     return NULL;
   }
-  t->options = options;
+  t->task = task;
   t->say = say;
   t->session.fd = -1;
   t->status = -1;
-  t->job = job_of(options->command);
-  say->ready_to_error = options->stdio || options->exec;
-  session_memory_init(&t->memory);
+  t->job = task->job;
+  say->ready_to_error = task->stdio || task->exec;
+  memory_init(&t->memory);
   uv_timer_t *timers[] = {&t->retry, &t->second, &t->accept, &t->stopping};
   for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
     uv_timer_init(&t->loop, timers[i]);
@@ -495,10 +494,10 @@ static void close_all(tunnel_t *t)
 {
   local_close(t);
   live_free(t);
-  manage_stop(t);
+  control_stop(t);
   carry_lost(t);
   if (t->pump && ssh_is_connected(t->session.ssh))
-    ssh_pump_flush(t->pump, STEP_MS);
+    ssh_pump_flush(t->pump, TUNNEL_STEP_MS);
   ssh_pump_free(t->pump);
   t->pump = NULL;
   ask_free(t->ask);
@@ -510,7 +509,7 @@ static void close_all(tunnel_t *t)
 
 static void free_tunnel(tunnel_t *t)
 {
-  session_memory_clear(&t->memory);
+  memory_clear(&t->memory);
   uv_walk(&t->loop, close_handle, NULL);
   while (uv_run(&t->loop, UV_RUN_DEFAULT) != 0)
     ;
@@ -523,20 +522,20 @@ static void free_tunnel(tunnel_t *t)
 
 static int status_of(const tunnel_t *t, exit_code_t code)
 {
-  if (!t->options->exec)
+  if (!t->task->exec)
     return (int)code;
   return t->status >= 0 ? t->status : code == EXIT_ENDED ? EXIT_ENDED : EXIT_FOR_COMMAND;
 }
 
 /* False: it is not to be used, and that was said. */
-static bool library_is_fine(const options_t *options, say_t *say)
+static bool library_is_fine(const task_t *task, say_t *say)
 {
   char loaded[LIBSSH_VERSION_MAX], warning[LIBSSH_WARNING_MAX];
   diag_t diag = {0};
   if (text_copy(loaded, sizeof loaded, ssh_version(0)) != SMPL_OK)
     loaded[0] = '\0';
   loaded[strcspn(loaded, "/")] = '\0'; /* behind it: what it was built with */
-  if (libssh_check(loaded[0] ? loaded : NULL, &options->libssh, "tunnel.yaml", warning, &diag) != SMPL_OK) {
+  if (libssh_check(loaded[0] ? loaded : NULL, &task->libssh, "tunnel.yaml", warning, &diag) != SMPL_OK) {
     say_end(say, EXIT_OTHER, NULL, diag.text);
     return false;
   }
@@ -545,11 +544,11 @@ static bool library_is_fine(const options_t *options, say_t *say)
   return true;
 }
 
-int tunnel_run(const options_t *options, say_t *say)
+int tunnel_run(const task_t *task, say_t *say)
 {
-  if (!library_is_fine(options, say))
-    return options->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
-  tunnel_t *t = new_tunnel(options, say);
+  if (!library_is_fine(task, say))
+    return task->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
+  tunnel_t *t = new_tunnel(task, say);
   if (!t)
     return EXIT_OTHER;
   catch_signals(t);
@@ -562,7 +561,7 @@ int tunnel_run(const options_t *options, say_t *say)
   while (t->state != TUNNEL_OVER) {
     turn(t);
     if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->stopping))
-      uv_timer_start(&t->stopping, on_stop, STOP_MS, 0);
+      uv_timer_start(&t->stopping, on_stop, TUNNEL_STOP_MS, 0);
   }
   bool opening = t->memory_taken;
   exit_code_t code = t->code;

@@ -19,18 +19,17 @@
 #include <libssh/libssh.h>
 #include <uv.h>
 
+#include "tunnel/limits.h"
 #include "common/base/diag.h"
 #include "common/ssh/ssh_pump.h"
 #include "tunnel/session/alive.h"
 #include "tunnel/session/ask.h"
 #include "tunnel/session/backoff.h"
 #include "tunnel/local/listen.h"
-#include "tunnel/local/opener.h"
+#include "tunnel/session/opener.h"
 #include "tunnel/local/socks.h"
 #include "tunnel/local/system.h"
 #include "tunnel/run/tunnel.h"
-
-enum { STEP_MS = 100 }; /* how often time limits are looked at while something is waited for */
 
 typedef struct tunnel tunnel_t;
 typedef struct connection connection_t;
@@ -98,7 +97,7 @@ typedef enum tunnel_state {
 } tunnel_state_t;
 
 struct tunnel {
-  const options_t *options;
+  const task_t *task;
   say_t *say;
   uv_loop_t loop;
   uv_signal_t signals[6];
@@ -113,7 +112,7 @@ struct tunnel {
   connection_list_t lists[CONNECTION_STATES];
 
   /* the session */
-  session_memory_t memory;
+  memory_t memory;
   bool memory_taken; /* an opener is at work, and the memory is its */
   session_t session;
   ssh_pump_t *pump;
@@ -132,13 +131,13 @@ struct tunnel {
   char last_event[DIAG_TEXT_MAX / 2]; /* the bastion's announcement of the end */
   char last_reason[64];
   char last_failure[DIAG_TEXT_MAX]; /* of the last try to connect */
-  char bastion[OPTIONS_USER_MAX + OPTIONS_HOST_MAX + 16];
+  char bastion[USER_MAX + HOST_MAX + 16];
 
   /* what is told of it */
   uint64_t connections;          /* all that were carried */
   uint64_t bytes_up, bytes_down; /* of those that have ended */
   struct live *live;
-  struct manage *manage;
+  struct control *control;
   bool stop_soon; /* told so over the control socket */
   struct child *child;
   uint64_t descriptors; /* the limit as it was */

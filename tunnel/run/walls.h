@@ -3,7 +3,7 @@
  * stranger sends. */
 #pragma once
 
-#include "tunnel/session/say.h"
+#include "tunnel/base/say.h"
 
 /* System calls, for every thread and every program that is started from then on (ssh -G, ssh-keygen,
  * ProxyCommand); what was made before (later.h) has none of it. A kernel without seccomp is a note. */

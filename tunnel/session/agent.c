@@ -17,8 +17,8 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-#include "tunnel/session/fields.h"
-#include "tunnel/session/trust.h"
+#include "tunnel/base/fields.h"
+#include "tunnel/trust/trust.h"
 
 /* draft-miller-ssh-agent, section 5.1 */
 enum {

@@ -10,16 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tunnel/session/fields.h"
+#include "tunnel/limits.h"
+#include "tunnel/base/fields.h"
 #include "tunnel/session/proof.h"
-
-enum {
-  AGENT_LIST_MS = 2000,          /* to say which keys it has */
-  AGENT_SIGN_MS = 60000,         /* for a signature: somebody may have to touch a token */
-  AGENT_MESSAGE_MAX = 256 << 10, /* bytes of a message, as OpenSSH's own */
-  AGENT_KEYS_MAX = 256,
-  AGENT_NAME_MAX = 256,
-};
 
 typedef struct agent agent_t;
 

@@ -6,13 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-  ALIVE_ASK_MS = 3000,        /* without a byte before a sign of life is asked for */
-  ALIVE_DEAD_MS = 7000,       /* without a byte before the path counts as dead */
-  ALIVE_FIRST_ASK_MS = 1000,  /* the same two of a session that nobody has used yet, */
-  ALIVE_FIRST_DEAD_MS = 3000, /* in whose place another is sought */
-  ALIVE_WOKE_MS = 2000,       /* for an answer after this machine or process has slept */
-};
+#include "tunnel/limits.h"
 
 typedef struct alive {
   uint64_t ask_ms;

@@ -8,13 +8,8 @@
 #include <libssh/libssh.h>
 #include <stdbool.h>
 
+#include "tunnel/limits.h"
 #include "common/ssh/ssh_pump.h"
-
-enum {
-  ASK_WAITING_MAX = 128,
-  ASK_SENT_MAX = 8, /* under way at once; the bastion takes 16 */
-  ASK_ANSWER_MS = 15000,
-};
 
 typedef struct ask ask_t;
 

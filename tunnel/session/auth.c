@@ -2,6 +2,8 @@
 /* Signing in: first the identity files that need no passphrase, then the agent, then the files that need
  * one. The service is asked for before anything is offered: with its answer it is known which signatures the
  * server takes (RFC 8308), and libssh chooses an RSA key's by that. */
+#include "tunnel/session/auth.h"
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,23 +16,23 @@
 #include "tunnel/session/agent.h"
 #include "tunnel/session/certificate.h"
 #include "tunnel/session/identity.h"
-#include "tunnel/session/session.h"
-#include "tunnel/session/trust.h"
+#include "tunnel/session/server.h"
+#include "tunnel/trust/trust.h"
 
-enum { PASSPHRASE_MAX = 1024, TRIED_MAX = 800, PASSPHRASE_TRIES = 3 };
+enum { TRIED_MAX = 800 };
 
 typedef struct attempt {
   ssh_session session;
-  const settings_t *options;
+  const ssh_config_t *config;
   const proof_t *server;
-  session_memory_t *memory;
+  memory_t *memory;
   say_t *say;
   bool late; /* the server has not answered in time */
   bool agent_failed;
-  char refused[AGENT_NAME_MAX];            /* the agent's key with which it did not want to sign; "": none */
-  char tried[TRIED_MAX];                   /* what was offered, for the message when nothing was accepted */
-  bool locked[OPTIONS_IDENTITIES_MAX];     /* needs a passphrase */
-  char *complaint[OPTIONS_IDENTITIES_MAX]; /* why the file is of no use, unless the agent has its key */
+  char refused[AGENT_NAME_MAX];    /* the agent's key with which it did not want to sign; "": none */
+  char tried[TRIED_MAX];           /* what was offered, for the message when nothing was accepted */
+  bool locked[IDENTITIES_MAX];     /* needs a passphrase */
+  char *complaint[IDENTITIES_MAX]; /* why the file is of no use, unless the agent has its key */
 } attempt_t;
 
 typedef enum outcome { ACCEPTED, DENIED, LOST } outcome_t;
@@ -47,7 +49,7 @@ static void add_tried(attempt_t *a, const char *what, const char *more)
 static void add_tried_key(attempt_t *a, const char *path, ssh_key key)
 {
   char print[TRUST_FINGERPRINT_MAX];
-  char what[OPTIONS_PATH_MAX + TRUST_FINGERPRINT_MAX + 8];
+  char what[PATH_TEXT_MAX + TRUST_FINGERPRINT_MAX + 8];
   snprintf(what, sizeof what, "%s (%s)", path, trust_fingerprint(key, print));
   add_tried(a, what, "");
 }
@@ -57,7 +59,7 @@ static void add_tried_key(attempt_t *a, const char *path, ssh_key key)
 /* Whether libssh is to be called again: the server has not answered yet. */
 static bool wait_more(attempt_t *a, uint64_t until)
 {
-  int waited = session_wait(a->session, until);
+  int waited = server_wait(a->session, until);
   a->late = waited == SMPL_ETIMEOUT;
   return waited == SMPL_OK;
 }
@@ -75,8 +77,8 @@ static outcome_t outcome_of(attempt_t *a, int rc)
  * libssh reads it only if it is not made to write first. */
 static bool is_over(attempt_t *a)
 {
-  if (session_hung_up(a->session))
-    session_hear(a->session);
+  if (server_hung_up(a->session))
+    server_hear(a->session);
   return !ssh_is_connected(a->session);
 }
 
@@ -113,7 +115,7 @@ static outcome_t offer_key(attempt_t *a, ssh_key key)
 static outcome_t offer_file(attempt_t *a, const char *path, ssh_key key)
 {
   outcome_t outcome = DENIED;
-  ssh_key cert = certificate_find(a->options, path, key);
+  ssh_key cert = certificate_find(a->config, path, key);
   ssh_key both = cert ? ssh_key_dup(key) : NULL;
   if (both && ssh_pki_copy_cert_to_privkey(cert, both) == SSH_OK) {
     say_step(a->say, "offering %s with its certificate", path);
@@ -151,8 +153,8 @@ static void complain(attempt_t *a, size_t i, const char *text)
  * is no agent. */
 static void say_complaints(attempt_t *a, const agent_t *agent)
 {
-  for (size_t i = 0; i < a->options->identity_count; i++) {
-    ssh_key key = a->complaint[i] && agent ? identity_public_half(a->options->identities[i]) : NULL;
+  for (size_t i = 0; i < a->config->identity_count; i++) {
+    ssh_key key = a->complaint[i] && agent ? identity_public_half(a->config->identities[i]) : NULL;
     if (a->complaint[i] && !(key && agent_has(agent, key)))
       say_note(a->say, "%s", a->complaint[i]);
     ssh_key_free(key);
@@ -163,9 +165,9 @@ static void say_complaints(attempt_t *a, const agent_t *agent)
 
 static outcome_t try_file(attempt_t *a, size_t i)
 {
-  const char *path = a->options->identities[i];
+  const char *path = a->config->identities[i];
   char text[DIAG_TEXT_MAX];
-  if (!a->options->identities_given && access(path, F_OK) != 0)
+  if (!a->config->identities_given && access(path, F_OK) != 0)
     return DENIED;
   if (identity_is_public(path)) {
     snprintf(text, sizeof text, "%s is a public key; give the private one, %.*s", path,
@@ -186,9 +188,9 @@ static outcome_t try_file(attempt_t *a, size_t i)
 
 static agent_t *open_agent(attempt_t *a)
 {
-  ssh_key mine[OPTIONS_IDENTITIES_MAX];
+  ssh_key mine[IDENTITIES_MAX];
   size_t count = 0;
-  const settings_t *o = a->options;
+  const ssh_config_t *o = a->config;
   const char *why = NULL;
   for (size_t i = 0; i < o->identity_count; i++) {
     ssh_key key = identity_public_half(o->identities[i]);
@@ -224,7 +226,7 @@ static outcome_t judge_agent(attempt_t *a, const agent_t *agent, size_t i, outco
     a->agent_failed = true;
     break;
   case AGENT_SESSION_ENDED:
-    session_hear(a->session);
+    server_hear(a->session);
     return LOST;
   case AGENT_NOTHING:
   case AGENT_SIGNED:
@@ -270,7 +272,7 @@ static outcome_t try_agent(attempt_t *a)
  * ACCEPTED: it would, or nobody knows. */
 static outcome_t ask_for(attempt_t *a, const char *path)
 {
-  char pub[OPTIONS_PATH_MAX];
+  char pub[PATH_TEXT_MAX];
   ssh_key key = NULL;
   int n = snprintf(pub, sizeof pub, "%s.pub", path);
   if (is_over(a))
@@ -292,7 +294,7 @@ static outcome_t ask_for(attempt_t *a, const char *path)
 /* NULL: nobody knows the passphrase, the file cannot be read, or the session has ended meanwhile. */
 static ssh_key unlock(attempt_t *a, const char *path)
 {
-  char question[OPTIONS_PATH_MAX + 32];
+  char question[PATH_TEXT_MAX + 32];
   char passphrase[PASSPHRASE_MAX];
   ssh_key key = NULL;
   snprintf(question, sizeof question, "Passphrase for %s: ", path);
@@ -334,7 +336,7 @@ static outcome_t try_locked(attempt_t *a, const char *path)
 
 static outcome_t try_all(attempt_t *a)
 {
-  const settings_t *o = a->options;
+  const ssh_config_t *o = a->config;
   outcome_t outcome = DENIED;
   if (!request_service(a))
     return LOST;
@@ -354,7 +356,7 @@ static outcome_t try_all(attempt_t *a)
 }
 
 /* Nothing was offered: what was looked for, and what to do. */
-static void explain_no_key(const settings_t *o, diag_t *diag)
+static void explain_no_key(const ssh_config_t *o, diag_t *diag)
 {
   char files[TRIED_MAX] = "";
   size_t used = 0;
@@ -372,8 +374,8 @@ static void explain_no_key(const settings_t *o, diag_t *diag)
 /* Nobody is let in: by whom, and why. */
 static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
 {
-  const settings_t *o = a->options;
-  const char *words = session_last_words(a->session);
+  const ssh_config_t *o = a->config;
+  const char *words = server_last_words(a->session);
   const char *tried = a->tried[0] ? a->tried : "nothing yet";
   if (outcome == LOST && words[0])
     diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", o->user, o->host, words, tried);
@@ -402,20 +404,19 @@ static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
               o->user, o->host, tried);
 }
 
-exit_code_t session_sign_in(session_t *s, session_memory_t *memory, say_t *say, diag_t *diag)
+exit_code_t auth_sign_in(ssh_session session, const ssh_config_t *config, const proof_t *server,
+                         memory_t *memory, say_t *say, bool *may_pass, diag_t *diag)
 {
-  ssh_session session = s->ssh;
-  attempt_t a = {
-      .session = session, .options = &s->settings, .server = s->proof, .memory = memory, .say = say};
+  attempt_t a = {.session = session, .config = config, .server = server, .memory = memory, .say = say};
   outcome_t outcome = try_all(&a);
-  for (size_t i = 0; i < OPTIONS_IDENTITIES_MAX; i++)
+  for (size_t i = 0; i < IDENTITIES_MAX; i++)
     free(a.complaint[i]);
-  s->may_pass = outcome == LOST || a.agent_failed || a.refused[0];
+  *may_pass = outcome == LOST || a.agent_failed || a.refused[0];
   if (outcome != ACCEPTED) {
     explain(&a, outcome, diag);
     return EXIT_NOT_SIGNED_IN;
   }
-  say_step(say, "signed in as %s", s->settings.user);
+  say_step(say, "signed in as %s", config->user);
   char *banner = ssh_get_issue_banner(session);
   if (banner)
     banner[strcspn(banner, "\r\n")] = '\0';

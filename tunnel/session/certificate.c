@@ -9,7 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/process/file.h"
-#include "tunnel/session/fields.h"
+#include "tunnel/base/fields.h"
 
 bool certificate_is_for(const char *certificate, size_t len, const char *public_key)
 {
@@ -49,15 +49,15 @@ static ssh_key load(const char *path, const char *public_key)
   return cert;
 }
 
-ssh_key certificate_find(const settings_t *settings, const char *path, ssh_key key)
+ssh_key certificate_find(const ssh_config_t *config, const char *path, ssh_key key)
 {
-  char beside[OPTIONS_PATH_MAX];
+  char beside[PATH_TEXT_MAX];
   char *public_key = NULL;
   ssh_key cert = NULL;
   if (ssh_pki_export_pubkey_base64(key, &public_key) != SSH_OK)
     return NULL;
-  for (size_t i = 0; i < settings->certificate_count && !cert; i++)
-    cert = load(settings->certificates[i], public_key);
+  for (size_t i = 0; i < config->certificate_count && !cert; i++)
+    cert = load(config->certificates[i], public_key);
   int n = snprintf(beside, sizeof beside, "%s-cert.pub", path);
   if (!cert && n > 0 && (size_t)n < sizeof beside && access(beside, F_OK) == 0)
     cert = load(beside, public_key);

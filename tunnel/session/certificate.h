@@ -7,12 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "tunnel/session/settings.h"
-
-enum { CERTIFICATE_FILE_MAX = 64 << 10 };
+#include "tunnel/limits.h"
+#include "tunnel/session/ssh_config.h"
 
 /* The caller's to free; NULL: there is none. path is the key's. */
-ssh_key certificate_find(const settings_t *settings, const char *path, ssh_key key);
+ssh_key certificate_find(const ssh_config_t *config, const char *path, ssh_key key);
 
 /* Whether a certificate, "TYPE BASE64 COMMENT", is for the public key "BASE64". Pure; the bounded reader. */
 bool certificate_is_for(const char *certificate, size_t len, const char *public_key);

@@ -7,15 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tunnel/limits.h"
 #include "common/base/diag.h"
-
-enum {
-  DIAL_ADDRESSES_MAX = 16,
-  DIAL_NEXT_MS = 250,    /* before the next address is tried beside the last */
-  DIAL_SPEAK_MS = 500,   /* the same once one is connected, which then speaks in time or has company */
-  DIAL_SILENT_MS = 3000, /* after the last try: then one that is connected is taken although it is silent */
-  DIAL_TIMEOUT_MS = 15000,
-};
 
 /* How ssh_config wants it. All zero: as the system chooses. */
 typedef struct dial_from {

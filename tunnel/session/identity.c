@@ -11,9 +11,8 @@
 
 #include "common/base/error.h"
 #include "common/process/file.h"
-#include "tunnel/session/capture.h"
-#include "tunnel/session/fields.h"
-#include "tunnel/cli/options.h"
+#include "tunnel/base/capture.h"
+#include "tunnel/base/fields.h"
 #include "tunnel/session/pkcs8.h"
 
 /* libssh asks for a passphrase: the file is locked. Told by the flag; none is given here. */
@@ -227,7 +226,7 @@ bool identity_is_public(const char *path)
 
 ssh_key identity_public_half(const char *path)
 {
-  char pub[OPTIONS_PATH_MAX];
+  char pub[PATH_TEXT_MAX];
   ssh_key key = NULL;
   int n = snprintf(pub, sizeof pub, "%s.pub", path);
   if (n > 0 && (size_t)n < sizeof pub && (key = identity_read_public(pub)))

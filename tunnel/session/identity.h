@@ -5,13 +5,8 @@
 #include <libssh/libssh.h>
 #include <stdbool.h>
 
+#include "tunnel/limits.h"
 #include "common/base/diag.h"
-
-enum {
-  IDENTITY_FILE_MAX = 64 << 10, /* bytes of an identity file */
-  IDENTITY_SAID_MAX = 4096,     /* bytes that ssh-keygen may print */
-  IDENTITY_UNSEAL_MS = 60000,   /* for ssh-keygen: a passphrase may be stretched by many rounds */
-};
 
 /* The private key in a file that nobody else can read. passphrase NULL: none is known yet. NULL when there is
  * none to be had: *locked when only the passphrase is missing or wrong, else *diag says why. */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "tunnel/session/fields.h"
+#include "tunnel/base/fields.h"
 
 enum {
   PROOF_BYTES_MAX =

@@ -15,11 +15,11 @@
 #include "common/ssh/ssh_pump.h"
 #include "common/ssh/ssh_wire.h"
 #include "common/base/text.h"
-#include "tunnel/session/authority.h"
+#include "tunnel/session/auth.h"
 #include "tunnel/session/dial.h"
-#include "tunnel/session/known_command.h"
-#include "tunnel/session/revoked.h"
-#include "tunnel/session/trust.h"
+#include "tunnel/session/host_key.h"
+#include "tunnel/session/server.h"
+#include "tunnel/trust/trust.h"
 
 /* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
  * several times as fast as the usual default. libssh has the first row from 0.12 on, and passes over names
@@ -33,78 +33,21 @@
   "aes128-ctr"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
 
-int session_wait(ssh_session session, uint64_t until)
-{
-  int flags = ssh_get_poll_flags(session);
-  struct pollfd p = {ssh_get_fd(session), POLLIN, 0};
-  if (p.fd < 0) /* the other side has said goodbye: nothing more comes, whatever libssh waits for */
-    return SMPL_ECLOSED;
-  if (flags & SSH_WRITE_PENDING)
-    p.events |= POLLOUT;
-  uint64_t now = clock_mono_ms();
-  if (now >= until)
-    return SMPL_ETIMEOUT;
-  poll(&p, 1, (int)(until - now));
-  return SMPL_OK;
-}
-
-bool session_hung_up(ssh_session session)
-{
-  struct pollfd p = {ssh_get_fd(session), POLLRDHUP, 0};
-  return p.fd >= 0 && poll(&p, 1, 0) > 0;
-}
-
-void session_hear(ssh_session session)
-{
-  enum { READS_MAX = 64 }; /* of 4 KiB: a few packets stand there */
-  ssh_event event = ssh_event_new();
-  if (!event || ssh_event_add_session(event, session) != SSH_OK) {
-    ssh_event_free(event);
-    return;
-  }
-  for (int i = 0; i < READS_MAX && ssh_is_connected(session); i++)
-    ssh_event_dopoll(event, 0);
-  ssh_event_remove_session(event, session);
-  ssh_event_free(event);
-}
-
-const char *session_last_words(ssh_session session)
-{
-  const char *error = ssh_get_error(session);
-  const char *words = strstr(error, "SSH_MSG_DISCONNECT: ");
-  words = words ? strchr(words + strlen("SSH_MSG_DISCONNECT: "), ':') : NULL;
-  return words ? words + 1 : "";
-}
-
-void session_memory_init(session_memory_t *memory)
-{
-  *memory = (session_memory_t){0};
-  prompt_init(&memory->prompt);
-}
-
-void session_memory_clear(session_memory_t *memory)
-{
-  ssh_key_free(memory->key);
-  ssh_key_free(memory->host_key);
-  memory->key = NULL;
-  memory->host_key = NULL;
-}
-
 static const char *or_ours(const char *theirs, const char *ours)
 {
   return theirs ? theirs : ours;
 }
 
 /* Names that libssh does not know are passed over; it fails where none is left. */
-static bool set_algorithms(ssh_session session, const settings_t *o, const trust_t *trust)
+static bool set_algorithms(ssh_session session, const ssh_config_t *o, const trust_t *trust)
 {
   char kinds[1024];
-  const char *ciphers = or_ours(o->compared[SETTINGS_CIPHERS], CIPHERS);
-  const char *macs = or_ours(o->compared[SETTINGS_MACS], MACS);
-  const char *wanted = o->compared[SETTINGS_HOST_KEYS], *size = o->compared[SETTINGS_RSA_SIZE];
+  const char *ciphers = or_ours(o->compared[SSH_CONFIG_CIPHERS], CIPHERS);
+  const char *macs = or_ours(o->compared[SSH_CONFIG_MACS], MACS);
+  const char *wanted = o->compared[SSH_CONFIG_HOST_KEYS], *size = o->compared[SSH_CONFIG_RSA_SIZE];
   uint64_t most = 0;
   int bits = size && text_parse_u64(size, strlen(size), 65536, &most) == SMPL_OK ? (int)most : 0;
-  return ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, or_ours(o->compared[SETTINGS_KEX], KEX)) ==
+  return ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, or_ours(o->compared[SSH_CONFIG_KEX], KEX)) ==
              SSH_OK &&
          ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, ciphers) == SSH_OK &&
          ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, ciphers) == SSH_OK &&
@@ -117,7 +60,7 @@ static bool set_algorithms(ssh_session session, const settings_t *o, const trust
 }
 
 /* libssh would put the kinds first that are on file in the usual known_hosts, whichever files count here. */
-static bool set_options(ssh_session session, const settings_t *o, int fd)
+static bool set_options(ssh_session session, const ssh_config_t *o, int fd)
 {
   bool no = false;
   unsigned port = o->port;
@@ -157,7 +100,7 @@ static void listen_to_preface(preface_t *p)
 }
 
 /* Why there is no session. Before its version the server has only its preface to say it with. */
-static int no_session(ssh_session session, const settings_t *o, const preface_t *preface, diag_t *diag)
+static int no_session(ssh_session session, const ssh_config_t *o, const preface_t *preface, diag_t *diag)
 {
   if (ssh_get_serverbanner(session))
     return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
@@ -173,13 +116,13 @@ static int no_session(ssh_session session, const settings_t *o, const preface_t 
                    ssh_get_error(session));
 }
 
-static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const preface_t *preface,
+static exit_code_t exchange_keys(ssh_session session, const ssh_config_t *o, const preface_t *preface,
                                  diag_t *diag)
 {
   uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
   int rc;
   while ((rc = ssh_pump_connect(session)) == SSH_AGAIN) {
-    int waited = session_wait(session, until);
+    int waited = server_wait(session, until);
     if (waited == SMPL_ECLOSED) {
       rc = SSH_ERROR;
       break;
@@ -193,7 +136,7 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
   /* libssh has made the socket a blocking one: a stalled bastion would hold up everything. */
   if (rc == SSH_OK && ssh_pump_prepare_socket(ssh_get_fd(session), 0) == SMPL_OK)
     return EXIT_ENDED;
-  const char *words = session_last_words(session);
+  const char *words = server_last_words(session);
   if (words[0])
     diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port,
               words);
@@ -202,150 +145,23 @@ static exit_code_t exchange_keys(ssh_session session, const settings_t *o, const
   return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
 }
 
-typedef enum consent { CONSENT_YES, CONSENT_NO, CONSENT_NOBODY_THERE } consent_t;
-
-/* authority: as for untrusted(). Somebody at the terminal reads the fingerprint and says yes. */
-static consent_t ask(session_memory_t *memory, settings_strict_t strict, const trust_t *trust,
-                     const char *authority, const char *kind, const char *print)
-{
-  char question[1024];
-  char answer[TRUST_FINGERPRINT_MAX + 8];
-  if (strict == SETTINGS_ACCEPT_NEW)
-    return CONSENT_YES;
-  if (memory->again || strict == SETTINGS_STRICT)
-    return CONSENT_NOBODY_THERE;
-  snprintf(question, sizeof question,
-           "The bastion %s is not known here yet%s%s.\nIts %s key has the fingerprint %s.\n"
-           "Compare it with the one you were given. Trust it from now on (yes/no/fingerprint)? ",
-           trust_host(trust), authority ? "; a @cert-authority is on file for it, but " : "",
-           authority ? authority : "", kind, print);
-  if (prompt_ask(&memory->prompt, question, answer, sizeof answer, false, -1) < 0)
-    return CONSENT_NOBODY_THERE;
-  return strcmp(answer, "yes") == 0 || strcmp(answer, print) == 0 ? CONSENT_YES : CONSENT_NO;
-}
-
-/* authority: why the host's @cert-authority does not vouch for the key; NULL: it has none. */
-static exit_code_t untrusted(const settings_t *o, const trust_t *trust, trust_verdict_t verdict,
-                             const char *authority, const char *kind, const char *print, diag_t *diag)
-{
-  char known[DIAG_TEXT_MAX / 2];
-  const char *but = authority ? "; a @cert-authority is on file for it, but " : "";
-  trust_describe_known(trust, known, sizeof known);
-  const char *file = o->known_hosts_count ? o->known_hosts[0] : "~/.ssh/known_hosts";
-  if (verdict == TRUST_REVOKED)
-    diag_fail(diag, SMPL_EDENIED, "the %s key of %s, %s, is marked @revoked: not connecting", kind,
-              trust_host(trust), print);
-  else if (verdict == TRUST_CHANGED)
-    diag_fail(
-        diag, SMPL_EDENIED,
-        "the host key of %s has CHANGED: it now shows %s %s, on file is %s. Either it was replaced (ask its "
-        "administrator, then remove the old line) or somebody is in between",
-        trust_host(trust), kind, print, known);
-  else if (verdict == TRUST_OTHER_KIND)
-    diag_fail(diag, SMPL_EDENIED, "%s shows a key of a kind that is not on file: %s %s; on file is %s%s%s",
-              trust_host(trust), kind, print, known, but, authority ? authority : "");
-  else
-    diag_fail(diag, SMPL_EDENIED,
-              "the bastion %s is not known: its %s key is %s. Compare it, then run this on a terminal or add "
-              "the key to %s "
-              "(ssh-keyscan -p %u %s)%s%s",
-              trust_host(trust), kind, print, file, o->port, o->host, but, authority ? authority : "");
-  return EXIT_NOT_TRUSTED;
-}
-
-static exit_code_t check_key(const settings_t *o, say_t *say, session_memory_t *memory, const trust_t *trust,
-                             ssh_key key, diag_t *diag)
-{
-  char print[TRUST_FINGERPRINT_MAX];
-  const char *kind = ssh_key_type_to_char(ssh_key_type(key));
-  trust_fingerprint(key, print);
-  trust_verdict_t verdict = trust_judge(trust, key);
-  if (o->revoked_host_keys && revoked_judge(o->revoked_host_keys, key, diag) != SMPL_OK)
-    return EXIT_NOT_TRUSTED;
-  if (verdict == TRUST_UNKNOWN && memory->host_key &&
-      ssh_key_cmp(memory->host_key, key, SSH_KEY_CMP_PUBLIC) == 0)
-    verdict = TRUST_KNOWN;
-  if (verdict == TRUST_KNOWN) {
-    say_step(say, "host key %s %s is known", kind, print);
-    return EXIT_ENDED;
-  }
-  const char *authority = NULL;
-  if ((verdict == TRUST_UNKNOWN || verdict == TRUST_OTHER_KIND) && trust_has_authority(trust)) {
-    authority = o->proxy_command
-                    ? "behind a proxy it cannot be asked for its certificate"
-                    : authority_ask(trust, o->revoked_host_keys, o->host, o->port, o->key_name, key);
-    if (!authority) {
-      say_step(say, "host key %s %s is vouched for by a @cert-authority", kind, print);
-      return EXIT_ENDED;
-    }
-  }
-  consent_t consent =
-      verdict == TRUST_UNKNOWN ? ask(memory, o->strict, trust, authority, kind, print) : CONSENT_NOBODY_THERE;
-  if (consent == CONSENT_NO) {
-    diag_fail(diag, SMPL_EDENIED,
-              "the key of %s was not confirmed with 'yes' or its fingerprint: not connecting",
-              trust_host(trust));
-    return EXIT_NOT_TRUSTED;
-  }
-  if (consent == CONSENT_NOBODY_THERE)
-    return untrusted(o, trust, verdict, authority, kind, print, diag);
-  diag_t inner = {0};
-  ssh_key_free(memory->host_key);
-  memory->host_key = ssh_key_dup(key);
-  if (o->known_hosts_count && trust_remember(trust, o->known_hosts[0], key, &inner) == SMPL_OK)
-    say_note(say, "the key of %s is written to %s", trust_host(trust), o->known_hosts[0]);
-  else
-    say_note(say, "the key of %s could not be remembered: %s", trust_host(trust), inner.text);
-  return EXIT_ENDED;
-}
-
 static void on_received(void *proof, const void *data, size_t len)
 {
   proof_feed(proof, data, len);
 }
 
-/* What the files say of the host, and KnownHostsCommand where there is one; key as there. Port 22: an alias
- * goes without. */
-static int load_trust(settings_t *o, const options_t *options, ssh_key key, trust_t **trust, diag_t *diag)
-{
-  uint16_t port = o->key_alias ? 22 : o->port;
-  int err = trust_load(o->known_hosts, o->known_hosts_count, o->key_name, port, trust, diag);
-  return err ? err : known_command_ask(o, options, key, *trust, diag);
-}
-
 typedef struct opening {
-  const options_t *options;
+  const destination_t *to;
   say_t *say;
-  session_memory_t *memory;
+  memory_t *memory;
   session_t *session;
   trust_t *trust;
 } opening_t;
 
-/* KnownHostsCommand may say more once it sees the key. */
-static exit_code_t check_host(opening_t *op, diag_t *diag)
-{
-  settings_t *o = &op->session->settings;
-  ssh_key key = NULL;
-  exit_code_t code = EXIT_NOT_TRUSTED;
-  if (ssh_get_server_publickey(op->session->ssh, &key) != SSH_OK) {
-    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(op->session->ssh));
-    return code;
-  }
-  int err = SMPL_OK;
-  if (o->known_hosts_command) {
-    trust_free(op->trust);
-    err = load_trust(o, op->options, key, &op->trust, diag);
-  }
-  if (!err)
-    code = check_key(o, op->say, op->memory, op->trust, key, diag);
-  ssh_key_free(key);
-  return code;
-}
-
 static exit_code_t establish(opening_t *op, diag_t *diag)
 {
   session_t *s = op->session;
-  const settings_t *o = &s->settings;
+  const ssh_config_t *o = &s->config;
   if (!set_options(s->ssh, o, s->fd) || !set_algorithms(s->ssh, o, op->trust)) {
     diag_fail(diag, SMPL_EINVAL,
               "KexAlgorithms, HostKeyAlgorithms, Ciphers or MACs of ssh_config leave nothing that is known "
@@ -367,14 +183,16 @@ static exit_code_t establish(opening_t *op, diag_t *diag)
   if (code)
     return code;
   say_step(op->say, "key exchange %s, cipher %s", ssh_get_kex_algo(s->ssh), ssh_get_cipher_out(s->ssh));
-  code = check_host(op, diag);
-  return code ? code : session_sign_in(s, op->memory, op->say, diag);
+  code = host_key_check(s->ssh, &s->config, op->to, op->memory, op->say, &op->trust, diag);
+  if (code)
+    return code;
+  return auth_sign_in(s->ssh, o, s->proof, op->memory, op->say, &s->may_pass, diag);
 }
 
 static exit_code_t connect_and_sign_in(opening_t *op, diag_t *diag)
 {
   session_t *s = op->session;
-  const settings_t *o = &s->settings;
+  const ssh_config_t *o = &s->config;
   int err = o->proxy_command ? dial_proxy(o->proxy_command, &s->proxy, &s->fd, diag)
                              : dial(o->host, o->port, &o->dial, &s->fd, diag);
   s->may_pass = true;
@@ -393,18 +211,17 @@ static exit_code_t connect_and_sign_in(opening_t *op, diag_t *diag)
   return establish(op, diag);
 }
 
-exit_code_t session_open(const options_t *options, say_t *say, session_memory_t *memory, session_t *out,
-                         diag_t *diag)
+exit_code_t session_open(const destination_t *to, say_t *say, memory_t *memory, session_t *out, diag_t *diag)
 {
-  opening_t op = {options, say, memory, out, NULL};
+  opening_t op = {to, say, memory, out, NULL};
   *out = (session_t){.fd = -1};
-  if (settings_load(options, &out->settings, diag) != SMPL_OK)
+  if (ssh_config_load(to, &out->config, diag) != SMPL_OK)
     return EXIT_OTHER;
-  if (out->settings.ignored[0] && !memory->told)
-    say_note(say, "not heeded here, though ssh_config says it: %s", out->settings.ignored);
+  if (out->config.ignored[0] && !memory->told)
+    say_note(say, "not heeded here, though ssh_config says it: %s", out->config.ignored);
   memory->told = true;
   exit_code_t code = EXIT_NOT_TRUSTED;
-  if (load_trust(&out->settings, options, NULL, &op.trust, diag) == SMPL_OK)
+  if (host_key_load(&out->config, to, NULL, &op.trust, diag) == SMPL_OK)
     code = connect_and_sign_in(&op, diag);
   trust_free(op.trust);
   if (code == EXIT_ENDED)
@@ -439,6 +256,6 @@ void session_close(session_t *s)
   if (s->proxy)
     end_proxy(s->proxy);
   proof_free(s->proof);
-  settings_free(&s->settings);
+  ssh_config_free(&s->config);
   *s = (session_t){.fd = -1};
 }

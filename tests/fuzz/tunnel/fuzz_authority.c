@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/session/authority.h"
+#include "tunnel/trust/authority.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

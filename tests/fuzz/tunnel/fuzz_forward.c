@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tunnel/session/forward.h"
+#include "tunnel/local/forward.h"
 #include "tunnel/cli/options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     abort();
   if (forward_parse_socks(text, &forward, &diag) == 0 && !is_told_wide(&forward))
     abort();
-  char user[OPTIONS_USER_MAX];
-  char host[OPTIONS_HOST_MAX];
+  char user[USER_MAX];
+  char host[HOST_MAX];
   uint16_t port;
   if (options_parse_bastion(text, user, host, &port, &diag) == 0 && host[0] == '\0')
     abort();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of a known_hosts file. The module is included whole: its reader of one line takes no file. */
-#include "tunnel/session/trust.c"
+#include "tunnel/trust/trust.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

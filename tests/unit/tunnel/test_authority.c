@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a host certificate says, once its signature is known to be right. */
-#include "tunnel/session/authority.h"
+#include "tunnel/trust/authority.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

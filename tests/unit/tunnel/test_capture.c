@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/session/capture.h"
+#include "tunnel/base/capture.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 200 };
 

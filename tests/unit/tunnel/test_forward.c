@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
-#include "tunnel/session/forward.h"
+#include "tunnel/local/forward.h"
 
 static void expect(const char *text, const char *bind, unsigned port, const char *target,
                    unsigned target_port)

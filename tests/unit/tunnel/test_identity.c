@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "tunnel/session/capture.h"
+#include "tunnel/base/capture.h"
 
 static char folder[64];
 static char path[96];

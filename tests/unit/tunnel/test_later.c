@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tunnel/session/later.h"
+#include "tunnel/run/later.h"
 
 static int say(void *ctx)
 {

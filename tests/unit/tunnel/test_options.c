@@ -82,10 +82,10 @@ static void test_bastion_in_every_form(void **state)
       {"[fe80::1%eth0]", "", "fe80::1%eth0", 0},
   };
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-    char user[OPTIONS_USER_MAX];
-    char host[OPTIONS_HOST_MAX];
+    char user[USER_MAX];
+    char host[HOST_MAX];
     uint16_t port;
-    assert_int_equal(options_parse_bastion(good[i].text, user, host, &port, NULL), SMPL_OK);
+    assert_int_equal(destination_parse(good[i].text, user, host, &port, NULL), SMPL_OK);
     assert_string_equal(user, good[i].user);
     assert_string_equal(host, good[i].host);
     assert_int_equal(port, good[i].port);
@@ -99,11 +99,11 @@ static void test_bastion_in_no_form(void **state)
                                     "host:65536", "host:x",       "ssh://", "[::1",    "[]",
                                     "host/path",  "host:22/path", "a b",    "[::1]22", "a,b"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    char user[OPTIONS_USER_MAX];
-    char host[OPTIONS_HOST_MAX];
+    char user[USER_MAX];
+    char host[HOST_MAX];
     uint16_t port;
     diag_t diag = {0};
-    if (options_parse_bastion(bad[i], user, host, &port, &diag) != SMPL_EINVAL)
+    if (destination_parse(bad[i], user, host, &port, &diag) != SMPL_EINVAL)
       fail_msg("'%s' is taken", bad[i]);
     assert_non_null(strstr(diag.text, "bastion '"));
   }
@@ -120,12 +120,12 @@ static void test_the_command_line_stands_above_environment_and_file(void **state
   assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "arghost", "-l", "arguser", "-i", "argkey",
                             "--known-hosts", "argkh", "80:x", NULL),
                    SMPL_OK);
-  assert_string_equal(o.host, "arghost");
-  assert_int_equal(o.port, 22);
-  assert_string_equal(o.user, "arguser");
-  assert_int_equal(o.identity_count, 1);
-  assert_string_equal(o.identities[0], "argkey");
-  assert_string_equal(o.known_hosts[0], "argkh");
+  assert_string_equal(o.task.to.host, "arghost");
+  assert_int_equal(o.task.to.port, 22);
+  assert_string_equal(o.task.to.user, "arguser");
+  assert_int_equal(o.task.to.identity_count, 1);
+  assert_string_equal(o.task.to.identities[0], "argkey");
+  assert_string_equal(o.task.to.known_hosts[0], "argkh");
   options_free(&o);
 }
 
@@ -138,14 +138,14 @@ static void test_the_environment_stands_above_the_file(void **state)
   write_file("bastion: filehost:1\nuser: fileuser\nidentity: [a, b]\nknown_hosts: ~/kh\n");
   setenv("SMPL_BASTION", "envhost:2", 1);
   assert_int_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
-  assert_string_equal(o.host, "envhost");
-  assert_int_equal(o.port, 2);
-  assert_string_equal(o.user, "fileuser");
-  assert_int_equal(o.identity_count, 2);
+  assert_string_equal(o.task.to.host, "envhost");
+  assert_int_equal(o.task.to.port, 2);
+  assert_string_equal(o.task.to.user, "fileuser");
+  assert_int_equal(o.task.to.identity_count, 2);
   char want[64];
   snprintf(want, sizeof want, "%s/b", folder);
-  assert_string_equal(o.identities[1], want);
-  assert_string_equal(o.known_hosts[0], "/home/nobody/kh");
+  assert_string_equal(o.task.to.identities[1], want);
+  assert_string_equal(o.task.to.known_hosts[0], "/home/nobody/kh");
   options_free(&o);
 }
 
@@ -156,10 +156,10 @@ static void test_l_stands_above_the_user_in_the_bastions_name(void **state)
   bool in_file;
   diag_t diag = {0};
   assert_int_equal(read_all(&o, &in_file, &diag, "-l", "x", "--bastion", "dev@h", "80:x", NULL), SMPL_OK);
-  assert_string_equal(o.user, "x");
+  assert_string_equal(o.task.to.user, "x");
   options_free(&o);
   assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "dev@h", "80:x", NULL), SMPL_OK);
-  assert_string_equal(o.user, "dev");
+  assert_string_equal(o.task.to.user, "dev");
   options_free(&o);
 }
 
@@ -170,9 +170,9 @@ static void test_the_usual_files_are_the_default(void **state)
   bool in_file;
   diag_t diag = {0};
   assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "h", "80:x", NULL), SMPL_OK);
-  assert_false(o.identities_given);
-  assert_string_equal(o.identities[0], "/home/nobody/.ssh/id_ed25519");
-  assert_string_equal(o.known_hosts[0], "/home/nobody/.ssh/known_hosts");
+  assert_false(o.task.to.identities_given);
+  assert_string_equal(o.task.to.identities[0], "/home/nobody/.ssh/id_ed25519");
+  assert_string_equal(o.task.to.known_hosts[0], "/home/nobody/.ssh/known_hosts");
   options_free(&o);
 }
 
@@ -189,7 +189,7 @@ static void test_reading_ahead_can_be_turned_off(void **state)
   for (size_t i = 0; i < 2; i++) {
     write_file(cases[i].text);
     assert_int_equal(read_all(&o, &in_file, &diag, "80:x", NULL), SMPL_OK);
-    assert_int_equal(o.read_ahead, cases[i].on);
+    assert_int_equal(o.task.read_ahead, cases[i].on);
     options_free(&o);
   }
   write_file("bastion: h\nread_ahead: maybe\n");
@@ -198,7 +198,7 @@ static void test_reading_ahead_can_be_turned_off(void **state)
   options_free(&o);
   unsetenv("SMPL_TUNNEL_CONFIG");
   assert_int_equal(read_all(&o, &in_file, &diag, "--bastion", "h", "80:x", NULL), SMPL_OK);
-  assert_true(o.read_ahead);
+  assert_true(o.task.read_ahead);
   options_free(&o);
 }
 
@@ -236,8 +236,8 @@ static void test_an_empty_file_says_nothing(void **state)
     write_file(texts[i]);
     if (read_all(&o, &in_file, &diag, "--bastion", "me@host", "8080:a.b", NULL) != SMPL_OK)
       fail_msg("%s", diag.text);
-    assert_string_equal(o.host, "host");
-    assert_true(o.read_ahead); /* the defaults */
+    assert_string_equal(o.task.to.host, "host");
+    assert_true(o.task.read_ahead); /* the defaults */
     options_free(&o);
   }
 }
@@ -281,19 +281,19 @@ static void test_advice_is_accepted_itself(void **state)
     at += strlen(cases[i].before);
     snprintf(advice, sizeof advice, "%.*s", (int)strcspn(at, " ;,"), at);
     diag_t why = {0};
-    char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+    char user[USER_MAX], host[HOST_MAX];
     uint16_t port;
     forward_t f;
-    int err = cases[i].before[0] == '-'   ? options_parse_bastion(advice, user, host, &port, &why)
+    int err = cases[i].before[0] == '-'   ? destination_parse(advice, user, host, &port, &why)
               : cases[i].before[0] == 'b' ? forward_parse_target(advice, &f, &why)
                                           : forward_parse(advice, &f, &why);
     if (err)
       fail_msg("%s: %s: %s", cases[i].word, advice, why.text);
   }
   diag_t diag = {0};
-  char user[OPTIONS_USER_MAX], host[OPTIONS_HOST_MAX];
+  char user[USER_MAX], host[HOST_MAX];
   uint16_t port;
-  assert_int_equal(options_parse_bastion("dev@fd00::1", user, host, &port, &diag), SMPL_EINVAL);
+  assert_int_equal(destination_parse("dev@fd00::1", user, host, &port, &diag), SMPL_EINVAL);
   assert_non_null(strstr(diag.text, "brackets, as in [fd00::1]"));
 }
 
@@ -307,7 +307,7 @@ static void test_so_many_forwards_and_no_more(void **state)
   bool in_file;
   diag_t diag = {0};
   assert_int_equal(options_read(2 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_OK);
-  assert_int_equal(o.forward_count, FORWARDS_MAX);
+  assert_int_equal(o.task.forward_count, FORWARDS_MAX);
   options_free(&o);
   assert_int_equal(options_read(3 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
   options_free(&o);
@@ -316,17 +316,37 @@ static void test_so_many_forwards_and_no_more(void **state)
 static void test_so_many_identities_and_no_more(void **state)
 {
   (void)state;
-  char *argv[OPTIONS_IDENTITIES_MAX + 4] = {"smpl-tunnel", "80:x"};
-  for (int i = 0; i <= OPTIONS_IDENTITIES_MAX; i++)
+  char *argv[IDENTITIES_MAX + 4] = {"smpl-tunnel", "80:x"};
+  for (int i = 0; i <= IDENTITIES_MAX; i++)
     argv[2 + i] = "-ik";
   options_t o;
   bool in_file;
   diag_t diag = {0};
   setenv("SMPL_BASTION", "h", 1);
-  assert_int_equal(options_read(2 + OPTIONS_IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_OK);
+  assert_int_equal(options_read(2 + IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_OK);
   options_free(&o);
-  assert_int_equal(options_read(3 + OPTIONS_IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
+  assert_int_equal(options_read(3 + IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
   options_free(&o);
+}
+
+static void test_a_named_file_stands_above_the_environments(void **state)
+{
+  (void)state;
+  static const char *const ways[] = {"-c", "--config"};
+  write_file("bastion: here\n");
+  setenv("SMPL_TUNNEL_CONFIG", "/nonexistent/tunnel.yaml", 1);
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    options_t o;
+    bool in_file;
+    diag_t diag = {0};
+    assert_int_equal(read_all(&o, &in_file, &diag, ways[i], file, "1:x", NULL), SMPL_OK);
+    assert_string_equal(o.task.to.host, "here");
+    options_free(&o);
+    assert_int_not_equal(read_all(&o, &in_file, &diag, ways[i], "/nonexistent/x.yaml", "1:x", NULL), SMPL_OK);
+    assert_true(in_file);
+    assert_non_null(strstr(diag.text, "--config names /nonexistent/x.yaml"));
+    options_free(&o);
+  }
 }
 
 int main(void)
@@ -344,6 +364,7 @@ int main(void)
       cmocka_unit_test_setup(test_faults_in_the_file_are_told_from_faults_of_the_command_line, setup),
       cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
       cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
+      cmocka_unit_test_setup(test_a_named_file_stands_above_the_environments, setup),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

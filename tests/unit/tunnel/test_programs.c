@@ -15,10 +15,10 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
-#include "tunnel/session/capture.h"
+#include "tunnel/base/capture.h"
+#include "tunnel/session/host_key.h"
 #include "tunnel/session/identity.h"
-#include "tunnel/session/known_command.h"
-#include "tunnel/session/revoked.h"
+#include "tunnel/trust/revoked.h"
 
 static struct {
   int count; /* of the programs run */
@@ -61,20 +61,19 @@ int capture_run(const capture_t *c, char **text, bool *fine)
 /* A command of so many words, of which the first is given. */
 static int ask(const char *first, size_t words, diag_t *diag)
 {
-  static const options_t options = {.host = "bastion"};
-  static const char *const none[] = {NULL};
+  static const destination_t to = {.host = "bastion"};
   char command[512];
-  settings_t s = {.port = 22};
+  ssh_config_t s = {.port = 22, .key_name = "bastion"};
   trust_t *trust = NULL;
   size_t used = (size_t)snprintf(command, sizeof command, "%s", first);
   for (size_t i = 1; i < words; i++)
     used += (size_t)snprintf(command + used, sizeof command - used, " w");
   s.known_hosts_command = command;
-  assert_int_equal(trust_load(none, 0, "bastion", 22, &trust, diag), SMPL_OK);
   ran.count = 0;
-  int err = known_command_ask(&s, &options, NULL, trust, diag);
+  int err = host_key_load(&s, &to, NULL, &trust, diag);
+  assert_non_null(trust); /* the files have said what they say */
   trust_free(trust);
-  settings_free(&s);
+  ssh_config_free(&s);
   return err;
 }
 

@@ -155,7 +155,7 @@ void tunnel_hurry(tunnel_t *t)
 #define ask_is_bastion           fake_is_bastion
 #define tunnel_fail              fake_fail
 #define say_event                fake_event
-#include "tunnel/local/carry.c"
+#include "tunnel/run/carry.c"
 #include "tunnel/run/learn.c"
 
 #include <cmocka.h>
@@ -230,11 +230,11 @@ static void refuse_together(const char *const *targets, size_t count, int each)
 {
   static tunnel_t t;
   static forward_t forward[2];
-  static options_t options = {.stdio = true}; /* each refusal is told */
+  static task_t task = {.stdio = true}; /* each refusal is told */
   question.there = false;
   server.asked = server.freed = failed.count = 0;
   server.by_target = true;
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = count};
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = count};
   for (size_t i = 0; i < count; i++) {
     forward[i] = (forward_t){.target_port = 80};
     text_copy(forward[i].target, sizeof forward[i].target, targets[i]);
@@ -281,11 +281,11 @@ static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **s
   (void)state;
   static tunnel_t t;
   static forward_t forward = {.target = "dead", .target_port = 80};
-  static options_t options = {.stdio = true};
+  static task_t task = {.stdio = true};
   question.there = false;
   server.asked = server.freed = failed.count = 0;
   server.by_target = true;
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = 1};
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = 1};
   t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "dead", .name = "dead"};
   connection_t *c = carry_new(&t, &t.routes[0], -1, CONNECTION_HELD);
   ask_for(c);
@@ -327,8 +327,8 @@ static tunnel_t *at_a_bastion(void)
 {
   static tunnel_t t; /* too large for the stack */
   static forward_t forward = {.target = "svc", .target_port = 80};
-  static options_t options = {.stdio = true}; /* each refusal is told */
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .options = &options, .route_count = 1};
+  static task_t task = {.stdio = true}; /* each refusal is told */
+  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = 1};
   t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "svc", .name = "svc"};
   for (size_t i = 0; i < sizeof server.errors / sizeof *server.errors; i++)
     server.errors[i] = REFUSED; /* all that libssh lets a bastion say */

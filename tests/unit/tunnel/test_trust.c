@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
-#include "tunnel/session/trust.h"
+#include "tunnel/trust/trust.h"
 
 typedef struct fixture {
   char folder[32];

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunnel/cli/config.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "tunnel/limits.h"
+
+const char *config_home(void)
+{
+  const char *h = getenv("HOME");
+  if (h && h[0])
+    return h;
+  const struct passwd *pw = getpwuid(getuid());
+  return pw ? pw->pw_dir : NULL;
+}
+
+/* A path of tunnel.yaml: below the file's folder, or with ~/ below the home directory. */
+static int parse_path(conf_t *conf, const char *text, size_t len, void *out)
+{
+  if (len < 2 || text[0] != '~' || text[1] != '/')
+    return conf_path.parse(conf, text, len, out);
+  const char *h = config_home();
+  if (!h)
+    return SMPL_EINVAL;
+  size_t cap = strlen(h) + len;
+  char *path = conf_alloc(conf, cap);
+  if (!path)
+    return SMPL_ENOMEM;
+  snprintf(path, cap, "%s%s", h, text + 1);
+  *(const char **)out = path;
+  return SMPL_OK;
+}
+
+static const conf_scalar_t path_scalar = {"a path", sizeof(const char *), parse_path};
+
+static const conf_field_t set_fields[] = {
+    {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true},
+    {"forwards", CONF_ONE_OR_MANY, offsetof(config_set_t, forwards), .scalar = &conf_string,
+     .max = FORWARDS_MAX},
+    {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .max = FORWARDS_MAX},
+};
+static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, CONF_COUNT(set_fields), NULL};
+
+static const conf_field_t file_fields[] = {
+    {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string},
+    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string},
+    {"identity", CONF_ONE_OR_MANY, offsetof(config_t, identities), .scalar = &path_scalar,
+     .max = IDENTITIES_MAX},
+    {"known_hosts", CONF_ONE, offsetof(config_t, known_hosts), .scalar = &path_scalar},
+    {"ssh_config", CONF_ONE, offsetof(config_t, ssh_config), .scalar = &path_scalar},
+    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
+    {"read_ahead", CONF_ONE, offsetof(config_t, read_ahead), .scalar = &conf_bool},
+    {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
+    {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .max = SETS_MAX},
+};
+
+static void file_defaults(void *out)
+{
+  config_t *file = out;
+  file->read_ahead = true;
+}
+
+static const conf_map_t file_map = {"tunnel.yaml", sizeof(config_t), file_fields, CONF_COUNT(file_fields),
+                                    file_defaults};
+
+int config_path(const char *given, char *path, size_t cap, bool *named)
+{
+  const char *variable = getenv("SMPL_TUNNEL_CONFIG");
+  const char *xdg = getenv("XDG_CONFIG_HOME");
+  if (!given && variable && variable[0])
+    given = variable;
+  *named = given != NULL;
+  if (*named)
+    return text_copy(path, cap, given);
+  int n;
+  if (xdg && xdg[0] == '/')
+    n = snprintf(path, cap, "%s/smplkit/tunnel.yaml", xdg);
+  else
+    n = config_home() ? snprintf(path, cap, "%s/.config/smplkit/tunnel.yaml", config_home()) : -1;
+  return n > 0 && (size_t)n < cap ? SMPL_OK : SMPL_ENOENT;
+}
+
+int config_load(const char *path, config_t *out, conf_t **conf, diag_t *diag)
+{
+  return conf_load(path, &file_map, out, conf, diag);
+}

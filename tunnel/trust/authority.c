@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunnel/trust/authority.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+#include "tunnel/base/capture.h"
+#include "tunnel/base/fields.h"
+#include "tunnel/trust/revoked.h"
+
+enum { HOST_CERTIFICATE = 2 };
+
+/* ---- what it says ---- */
+
+/* "ssh-ed25519" has the certificates "ssh-ed25519-cert-v01@openssh.com". */
+static bool is_certificate_of(fields_t type, fields_t plain)
+{
+  static const char suffix[] = "-cert-v01@openssh.com";
+  size_t len = sizeof suffix - 1;
+  return type.left == plain.left + len && memcmp(type.at, plain.at, plain.left) == 0 &&
+         memcmp(type.at + plain.left, suffix, len) == 0;
+}
+
+/* The names as they are written, host names in whatever case. */
+static bool has_principal(fields_t names, const char *name)
+{
+  fields_t one;
+  size_t len = strlen(name);
+  for (int i = 0; i < AUTHORITY_PRINCIPALS_MAX && fields_string(&names, &one); i++) {
+    if (one.left == len && len > 0 && strncasecmp((const char *)one.at, name, len) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* As OpenSSH's CASignatureAlgorithms: no SHA-1. */
+static bool is_sound(fields_t signature)
+{
+  static const char *const sound[] = {"ssh-ed25519",
+                                      "ecdsa-sha2-nistp256",
+                                      "ecdsa-sha2-nistp384",
+                                      "ecdsa-sha2-nistp521",
+                                      "rsa-sha2-512",
+                                      "rsa-sha2-256",
+                                      "sk-ssh-ed25519@openssh.com",
+                                      "sk-ecdsa-sha2-nistp256@openssh.com"};
+  fields_t algorithm;
+  if (!fields_string(&signature, &algorithm))
+    return false;
+  for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
+    if (fields_is(algorithm, sound[i]))
+      return true;
+  }
+  return false;
+}
+
+const char *authority_read(const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len,
+                           const char *name, uint64_t now_s, const uint8_t **signer, size_t *signer_len)
+{
+  static const char malformed[] = "its certificate is malformed";
+  fields_t c = {cert, cert_len};
+  fields_t k = {key, key_len};
+  fields_t type, plain, nonce, id, names, critical, extensions, reserved, by, signature;
+  uint64_t serial, kind, after, before;
+  *signer = NULL;
+  *signer_len = 0;
+  if (!fields_string(&c, &type) || !fields_string(&k, &plain) || !fields_string(&c, &nonce) || k.left == 0)
+    return malformed;
+  /* Behind the nonce the key's own fields stand as in its plain form. */
+  if (!is_certificate_of(type, plain) || c.left < k.left || memcmp(c.at, k.at, k.left) != 0)
+    return "its certificate is for another key";
+  c.at += k.left;
+  c.left -= k.left;
+  if (!fields_number(&c, 8, &serial) || !fields_number(&c, 4, &kind) || !fields_string(&c, &id) ||
+      !fields_string(&c, &names) || !fields_number(&c, 8, &after) || !fields_number(&c, 8, &before) ||
+      !fields_string(&c, &critical) || !fields_string(&c, &extensions) || !fields_string(&c, &reserved) ||
+      !fields_string(&c, &by) || !fields_string(&c, &signature) || c.left != 0)
+    return malformed;
+  if (kind != HOST_CERTIFICATE)
+    return "its certificate is no host's";
+  if (!is_sound(signature))
+    return "its certificate is signed in a way that is not trusted any more";
+  if (critical.left != 0)
+    return "its certificate has conditions that are not known here";
+  if (now_s < after)
+    return "its certificate is not valid yet";
+  if (now_s >= before)
+    return "its certificate has expired";
+  if (!has_principal(names, name))
+    return "its certificate is for other names";
+  *signer = by.at;
+  *signer_len = by.left;
+  return NULL;
+}
+
+/* ---- asking for it ---- */
+
+/* What ssh-keyscan calls the key's kind. */
+static const char *scan_type(ssh_key key)
+{
+  switch (ssh_key_type(key)) {
+  case SSH_KEYTYPE_ED25519:
+    return "ed25519";
+  case SSH_KEYTYPE_RSA:
+    return "rsa";
+  case SSH_KEYTYPE_ECDSA_P256:
+  case SSH_KEYTYPE_ECDSA_P384:
+  case SSH_KEYTYPE_ECDSA_P521:
+    return "ecdsa";
+  default:
+    return NULL;
+  }
+}
+
+/* The line's two words from the type on, ended behind the second; NULL when there is no certificate. */
+static char *find_certificate(char *text)
+{
+  char *mark = strstr(text, "-cert-v01@openssh.com ");
+  if (!mark)
+    return NULL;
+  char *start = mark;
+  while (start > text && start[-1] != ' ' && start[-1] != '\n')
+    start--;
+  char *blob = strchr(mark, ' ') + 1;
+  blob[strcspn(blob, " \r\n")] = '\0';
+  return start;
+}
+
+/* ssh-keygen reads no certificate whose signature is wrong. The line lies in the pipe, which takes it whole,
+ * before anybody reads it. */
+static bool is_signed(const char *line)
+{
+  static const char *const argv[] = {"ssh-keygen", "-L", "-f", "-", NULL};
+  int ends[2];
+  char *text = NULL;
+  bool fine = false;
+  size_t len = strlen(line);
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+    return false;
+  bool whole = write(ends[1], line, len) == (ssize_t)len && write(ends[1], "\n", 1) == 1 &&
+               fcntl(ends[0], F_SETFL, 0) == 0;
+  close(ends[1]);
+  if (whole)
+    capture_run(&(capture_t){.argv = argv,
+                             .in = ends[0],
+                             .quiet = true,
+                             .most = AUTHORITY_MOST,
+                             .ms = AUTHORITY_ASK_MS},
+                &text, &fine);
+  close(ends[0]);
+  fine = fine && text;
+  free(text);
+  return fine;
+}
+
+static const char *judge(const trust_t *trust, const char *revoked, const char *line, const char *name,
+                         ssh_key key)
+{
+  char *plain = NULL;
+  size_t cert_len = 0, key_len = 0, signer_len = 0;
+  const uint8_t *signer;
+  const char *text = strchr(line, ' ') + 1;
+  if (ssh_pki_export_pubkey_base64(key, &plain) != SSH_OK)
+    return "out of memory";
+  uint8_t *cert = fields_decode(text, strlen(text), AUTHORITY_MOST, &cert_len);
+  uint8_t *blob = fields_decode(plain, strlen(plain), AUTHORITY_MOST, &key_len);
+  ssh_string_free_char(plain);
+  const char *why = cert && blob ? authority_read(cert, cert_len, blob, key_len, name, (uint64_t)time(NULL),
+                                                  &signer, &signer_len)
+                                 : "its certificate is malformed";
+  if (!why && !trust_is_authority(trust, signer, signer_len))
+    why = "its certificate is signed by another authority";
+  if (!why && !is_signed(line))
+    why = "its certificate's signature is wrong, or ssh-keygen is not there to check it";
+  diag_t diag = {0};
+  if (!why && revoked && revoked_judge_certificate(revoked, line, signer, signer_len, &diag) != SMPL_OK)
+    why = "its certificate, or the authority that signed it, is in RevokedHostKeys";
+  free(cert);
+  free(blob);
+  return why;
+}
+
+const char *authority_ask(const trust_t *trust, const char *revoked, const char *host, uint16_t port,
+                          const char *name, ssh_key key)
+{
+  char number[8];
+  char *text;
+  bool fine;
+  const char *type = scan_type(key);
+  if (!type)
+    return "its key is of a kind that has no certificates";
+  snprintf(number, sizeof number, "%u", port);
+  const char *const argv[] = {"ssh-keyscan", "-c", "-T", "5", "-t", type, "-p", number, "--", host, NULL};
+  int error = capture_run(
+      &(capture_t){.argv = argv, .in = -1, .quiet = true, .most = AUTHORITY_MOST, .ms = AUTHORITY_ASK_MS},
+      &text, &fine);
+  if (error)
+    return error == ENOENT ? "ssh-keyscan, which asks for certificates, is not installed"
+                           : "ssh-keyscan, which asks for certificates, cannot be run";
+  char *line = text ? find_certificate(text) : NULL;
+  const char *why = line ? judge(trust, revoked, line, name, key) : "it shows no certificate";
+  free(text);
+  return why;
+}
