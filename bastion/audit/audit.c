@@ -79,6 +79,8 @@ struct audit {
   size_t used, cap;
 };
 
+/* ---- records that wait ---- */
+
 static void queue_init(queue_t *q)
 {
   q->head = NULL;
@@ -107,21 +109,6 @@ static void entry_free(entry_t *e)
 {
   free(e->body);
   free(e);
-}
-
-/* ---- the writer ---- */
-
-static int reserve(audit_t *a, size_t more)
-{
-  if (a->cap - a->used >= more)
-    return SMPL_OK;
-  size_t cap = (a->used + more) * 2;
-  char *grown = realloc(a->buf, cap);
-  if (grown == NULL)
-    return SMPL_ENOMEM;
-  a->buf = grown;
-  a->cap = cap;
-  return SMPL_OK;
 }
 
 /* ---- the file ---- */
@@ -171,6 +158,21 @@ static void cut_back(audit_t *a)
   a->torn = fstat(a->fd, &st) < 0 || ((uint64_t)st.st_size > a->size && ftruncate(a->fd, (off_t)a->size) < 0);
   if (a->torn)
     log_error("audit: a partly written record cannot be cut off: %s", strerror(errno));
+}
+
+/* ---- the writer ---- */
+
+static int reserve(audit_t *a, size_t more)
+{
+  if (a->cap - a->used >= more)
+    return SMPL_OK;
+  size_t cap = (a->used + more) * 2;
+  char *grown = realloc(a->buf, cap);
+  if (grown == NULL)
+    return SMPL_ENOMEM;
+  a->buf = grown;
+  a->cap = cap;
+  return SMPL_OK;
 }
 
 /* Adds one record to the buffer. seq and head are the writer's running copies. */
@@ -668,7 +670,7 @@ static int recover(audit_t *a, const char *path, const audit_kept_t *kept, diag_
   return err;
 }
 
-static int start_thread(audit_t *a)
+static void init_queues(audit_t *a)
 {
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
@@ -679,7 +681,6 @@ static int start_thread(audit_t *a)
   pthread_mutex_init(&a->file, NULL);
   queue_init(&a->todo);
   queue_init(&a->done);
-  return SMPL_OK;
 }
 
 int audit_open(uv_loop_t *loop, const char *path, const audit_kept_t *kept, audit_t **out, diag_t *diag)
@@ -689,7 +690,7 @@ int audit_open(uv_loop_t *loop, const char *path, const audit_kept_t *kept, audi
   audit_t *a = calloc(1, sizeof *a);
   if (a == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  start_thread(a);
+  init_queues(a);
   a->fd = -1;
   a->path = strdup(path);
   int err = a->path != NULL ? open_file(path, &a->fd, diag) : diag_fail(diag, SMPL_ENOMEM, "out of memory");

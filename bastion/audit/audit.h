@@ -16,20 +16,11 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "bastion/limits.h"
 #include "common/base/diag.h"
 
-enum {
-  AUDIT_QUEUE_MAX = 16384,   /* records that wait for the disk; more are SMPL_ELIMIT */
-  AUDIT_RETRY_MS = 1000,     /* between attempts while the disk refuses */
-  AUDIT_CHECK_MS = 2000,     /* between looks at the file while nothing is written */
-  AUDIT_LAZY_MS = 50,        /* that a record nobody needs at once waits for others to be synced with */
-  AUDIT_GATHER_US = 300,     /* that the writer waits for more of a group while several wait for each sync */
-  AUDIT_MOVED_MS = 5000,     /* that a file renamed away is still written to, for audit_reopen to come */
-  AUDIT_LINE_MAX = 64 << 10, /* bytes of a record that the reader takes */
-  AUDIT_HASH_TEXT = 64 + 1,  /* SHA-256 in hex, with NUL */
-};
-
 typedef struct audit audit_t;
+struct audit_kept;
 
 /* err: SMPL_OK when the record is on the disk, SMPL_ESYS when it could not be written. On the loop's thread,
  * never from inside audit_append. */
@@ -50,7 +41,6 @@ typedef void (*audit_space_cb)(void *ctx, uint64_t free_bytes);
 /* Opens the file (made with mode 0600), takes its lock, checks its end: a last line that was only partly
  * written is cut off and told in a record of its own, sessions without an end get one. SMPL_EBUSY if another
  * process holds the file, SMPL_EINVAL if it is not an audit file. */
-struct audit_kept;
 /* kept: the head that a run before left (audit_kept.h), NULL or seq 0 for none. An empty file where there
  * were records goes on with their number and hash: they were moved to a rotated file, or are lost. A file
  * without the record that was kept, or with another one there, gets a record that says so (AUDIT_LOST). Both

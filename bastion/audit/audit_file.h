@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bastion/audit/audit.h"
+#include "bastion/limits.h"
 #include "common/base/diag.h"
 
 /* The event of a first record whose number is not 1: the file follows another, which was moved away. */

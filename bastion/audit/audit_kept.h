@@ -6,9 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bastion/audit/audit.h"
-
-enum { AUDIT_KEPT_MS = 1000 }; /* between two times that it is written */
+#include "bastion/limits.h"
 
 typedef struct audit_kept {
   uint64_t seq; /* 0: nothing is kept */

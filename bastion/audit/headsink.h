@@ -6,10 +6,9 @@
 
 #include <stdbool.h>
 
+#include "bastion/limits.h"
 #include "bastion/audit/audit.h"
 #include "common/conf/conf.h"
-
-enum { HEADSINK_MS = 1000, HEADSINK_PATH_MAX = 108 };
 
 typedef enum headsink_kind { HEADSINK_NONE, HEADSINK_SYSLOG, HEADSINK_JOURNALD } headsink_kind_t;
 

@@ -5,9 +5,8 @@
 
 #include <stddef.h>
 
+#include "bastion/limits.h"
 #include "common/base/diag.h"
-
-enum { ROTATED_MAX = 4096 }; /* files of one audit */
 
 typedef struct rotated {
   char **paths; /* by their first records' numbers; the audit itself, if it is there, stands among them */

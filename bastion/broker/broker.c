@@ -30,10 +30,7 @@
 #include "common/net/loop.h"
 #include "common/base/text.h"
 
-enum {
-  READY_MS = 15000, /* for the first template to be ready */
-  PATH_CAP = 4096,
-};
+enum { PATH_CAP = 4096 };
 
 static const char worker_name[] = "smpl-bastion-worker";
 
@@ -200,7 +197,7 @@ static void on_sweep(uv_timer_t *timer)
   blocks_retry(b->host.blocks, clock_mono_ms());
   tell_alive(b);
   uint64_t age = clock_mono_ms() - b->started_at;
-  if (!b->ready_said && age > READY_MS && !b->sessions.stopping) {
+  if (!b->ready_said && age > BROKER_READY_MS && !b->sessions.stopping) {
     log_error("%s does not get ready; see its messages above", worker_name);
     b->exit_status = 1;
     stop_now(b);

@@ -15,8 +15,6 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 
-enum { DOOR_LOG_MS = 10000 };
-
 struct listener {
   struct listener *next;
   broker_t *broker;
@@ -28,12 +26,12 @@ struct listener {
 
 /* ---- who may come in ---- */
 
-/* A line of each rule in DOOR_LOG_MS: a flood does not fill the log, and hides no other rule. */
+/* A line of each rule in LISTENER_LOG_MS: a flood does not fill the log, and hides no other rule. */
 void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule, const char *what)
 {
   char text[ENDPOINT_TEXT_MAX];
   uint64_t now = clock_mono_ms(), *last = &b->door_logged_at[rule];
-  if (*last != 0 && now - *last < DOOR_LOG_MS)
+  if (*last != 0 && now - *last < LISTENER_LOG_MS)
     return;
   *last = now;
   log_warn("connection from %s: %s (%s; %llu newcomers closed and %llu that gave way by this rule so far)",

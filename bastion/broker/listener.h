@@ -3,12 +3,8 @@
  * many have not signed in, door.h says. */
 #pragma once
 
+#include "bastion/limits.h"
 #include "bastion/broker/broker_state.h"
-
-enum {
-  LISTENER_BACKLOG = 1024, /* connections that the kernel keeps while a template is started */
-  LISTENER_BATCH = 16,     /* connections accepted before others have their turn */
-};
 
 typedef struct listener listener_t;
 
@@ -18,7 +14,7 @@ int listener_open_all(broker_t *b, const config_t *config, diag_t *diag);
 /* Closes those that config (NULL: none) does not list. */
 void listener_close_others(broker_t *b, const config_t *config);
 /* Tells the log that a rule closed a newcomer, or another connection for its sake; not more often than every
- * DOOR_LOG_MS. */
+ * LISTENER_LOG_MS. */
 void listener_log_door(broker_t *b, const endpoint_t *newcomer, door_rule_t rule, const char *what);
 /* Starts or stops accepting on all. */
 void listener_accept(broker_t *b, bool on);

@@ -10,13 +10,10 @@
 #include "bastion/session/record.h"
 #include "bastion/session/shares.h"
 #include "bastion/session/sweep.h"
-#include "bastion/worker/worker_seal.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
-
-enum { RETIRED_MS = 60000 }; /* how long lookups of the configuration before may still be answered */
 
 /* ---- lookups ---- */
 
@@ -52,7 +49,7 @@ static void retire_lookup(broker_t *b, lookup_t *old)
   r->lookup = old;
   r->timer.data = r;
   uv_timer_init(b->loop, &r->timer);
-  uv_timer_start(&r->timer, on_retired, RETIRED_MS, 0);
+  uv_timer_start(&r->timer, on_retired, RELOAD_RETIRED_MS, 0);
   uv_unref((uv_handle_t *)&r->timer);
 }
 

@@ -6,10 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/contract/msg.h"
 #include "bastion/contract/wire.h"
-
-enum { SESSION_HASH_MAX = 64 }; /* bytes of an exchange hash: SHA-256, -384 or -512 */
 
 typedef struct signedreq {
   wire_slice_t session_hash;

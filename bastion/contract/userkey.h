@@ -8,20 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "common/base/diag.h"
 
 enum {
-  USERKEY_BLOB_MAX = 2048, /* bytes of the wire form */
-  USERKEY_RSA_BITS_MIN = 2048,
-  USERKEY_RSA_BITS_MAX = 8192,
-  USERKEY_APPLICATION_MAX = 256, /* bytes of a security key's application, with NUL */
   USERKEY_FINGERPRINT_MAX = sizeof "SHA256:" + 44,
   USERKEY_SK_SIGNED_LEN = 32 + 1 + 4 + 32, /* what a security key signs: SHA-256, flags, counter, SHA-256 */
 };
 
-enum { /* bits of a security key's flags */
-       USERKEY_SK_TOUCHED = 0x01,
-       USERKEY_SK_VERIFIED = 0x04,
+enum {
+  /* bits of a security key's flags */
+  USERKEY_SK_TOUCHED = 0x01,
+  USERKEY_SK_VERIFIED = 0x04,
 };
 
 typedef struct userkey userkey_t;

@@ -7,17 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/faults.h"
 #include "bastion/contract/userkey.h"
 #include "common/base/ip.h"
-
-enum {
-  AUTHKEYS_FILE_MAX = 1 << 20, /* bytes */
-  AUTHKEYS_KEYS_MAX = 256,     /* keys of one user */
-  AUTHKEYS_LINE_MAX = 16 << 10,
-  AUTHKEYS_FROM_MAX = 64,     /* networks of one key */
-  AUTHKEYS_COMMENT_MAX = 128, /* bytes kept of a comment, escaped, with NUL */
-};
 
 typedef struct authkey_from {
   ip_net_t net;

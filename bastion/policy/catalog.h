@@ -7,17 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/finder.h"
-
-enum {
-  CATALOG_DOMAINS_MAX = 256,  /* remembered at once */
-  CATALOG_GATHER_MAX = 64,    /* domains of one question */
-  CATALOG_NAMES_MAX = 256,    /* services of one domain */
-  CATALOG_PARALLEL = 16,      /* SRV questions of one domain under way */
-  CATALOG_MS = 4000,          /* for one domain; what is known by then is the answer */
-  CATALOG_KEEP_MIN_MS = 5000, /* however short the TTL: protects the resolver */
-  CATALOG_KEEP_MAX_MS = 60000,
-};
 
 typedef struct catalog_name {
   char name[GRANT_NAME_MAX];   /* what the service is known by: its SRV record's owner without _http._tcp. */

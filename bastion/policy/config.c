@@ -653,15 +653,12 @@ int config_load_paths(const char *path, config_t **out, diag_t *diag)
 
 int config_load(const char *path, config_t **out, diag_t *diag)
 {
+  config_t *c;
   *out = NULL;
-  config_t *c = calloc(1, sizeof *c);
-  if (c == NULL)
-    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int err = conf_load(path, &config_map, c, &c->conf, diag);
-  if (!err)
-    err = check_endpoints(c, diag);
-  if (!err)
-    err = resolver_conf_check(c->conf, &c->resolver, diag);
+  int err = config_load_paths(path, &c, diag);
+  if (err)
+    return err;
+  err = resolver_conf_check(c->conf, &c->resolver, diag);
   if (!err)
     err = check_paths(c, diag);
   if (!err)

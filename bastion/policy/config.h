@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/authkeys.h"
 #include "bastion/policy/faults.h"
 #include "bastion/policy/grant.h"
@@ -18,27 +19,6 @@
 #include "common/base/ip.h"
 #include "common/net/metrics_conf.h"
 #include "common/dns/resolver_conf.h"
-
-enum {
-  CONFIG_LISTEN_MAX = 16,
-  CONFIG_SEARCH_MAX = 8,
-  CONFIG_USERS_MAX = 10000,
-  CONFIG_GRANTS_MAX = 10000,
-  CONFIG_NAME_MAX = 64, /* bytes of a user's or group's name, with NUL */
-  CONFIG_CONNECTIONS_MAX = 16384,
-  CONFIG_CHANNELS_MAX = 1024,
-  CONFIG_SILENT_MAX = 100000,      /* silent connections of one source, a second and at once */
-  CONFIG_STARTUPS_PER_SOURCE = 10, /* unless the configuration says otherwise */
-  CONFIG_HOURS_LEN_MAX = 64,       /* bytes of one window as written */
-  CONFIG_HOURS_TEXT_MAX = HOURS_WINDOWS_MAX * (CONFIG_HOURS_LEN_MAX + 2),
-  CONFIG_DESCRIPTION_MAX = 200, /* bytes */
-  CONFIG_DRAIN_MS = 5000,
-  CONFIG_RATE_PER_SECOND = 100, /* connections of one user */
-  CONFIG_RATE_BURST = 1000,
-  CONFIG_RATE_MAX = 1000000,
-  CONFIG_AUDIT_RESERVE = 16 << 20, /* bytes: about 40,000 records */
-  CONFIG_OWN_MAX = 1024,           /* endpoints that the ssh listeners stand at */
-};
 
 /* MaxStartups of sshd: from `begin` connections that have not signed in yet, a new one strikes with `rate`
  * percent, rising linearly to all of them at `full`. Who has to go then, door.h says. */

@@ -7,10 +7,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-enum {
-  FAULTS_MAX = 10000,    /* whose text is kept; what is more is only counted */
-  FAULTS_SHOWN_MAX = 50, /* told in the log and over the control socket; `check` tells all that are kept */
-};
+#include "bastion/limits.h"
 
 typedef enum fault_level {
   FAULT_WARNING, /* may well be meant: nobody is left in a group */

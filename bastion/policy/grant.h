@@ -8,14 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/hours.h"
 #include "common/base/ip.h"
 #include "common/ssh/reason.h"
-
-enum {
-  GRANT_NAME_MAX = 254, /* bytes of a name without its final dot, with NUL */
-  GRANT_PORTS_MAX = 64, /* ports in one pattern */
-};
 
 typedef enum grant_wild {
   GRANT_WILD_NONE,

@@ -8,15 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/contract/msg.h"
 #include "common/base/diag.h"
-
-enum {
-  HOSTKEY_FILE_MAX = 16 << 10, /* bytes */
-  HOSTKEY_RSA_BITS_MIN = 2048,
-  HOSTKEY_RSA_BITS_MAX = 4096, /* a signature with more takes the broker's loop more than 4 ms */
-  HOSTKEY_TEXT_MAX = 512,      /* bytes of hostkeys_describe */
-};
 
 /* What SSH offers one key of. */
 typedef enum hostkey_family {

@@ -6,10 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
+
 enum {
   HOURS_DAY = 24 * 60, /* minutes */
   HOURS_WEEK = 7 * HOURS_DAY,
-  HOURS_WINDOWS_MAX = 16, /* in one grant */
 };
 
 /* Minutes of a day, on the days of the mask (bit 0: Monday). A window whose end is not after its start goes

@@ -5,14 +5,8 @@
  * a moment; the first that stands is taken. */
 #pragma once
 
+#include "bastion/limits.h"
 #include "bastion/policy/finder.h"
-
-enum {
-  OPENING_STAGGER_MS = 250,  /* between the start of one address and of the next */
-  OPENING_ATTEMPTS_MAX = 4,  /* connects of one opening at once */
-  OPENING_ADDRESS_MS = 5000, /* for one address while there is one that was not tried */
-  OPENING_TOTAL_MS = 15000,  /* for all, lookups not counted */
-};
 
 typedef struct opening_result {
   reason_t reason; /* REASON_NONE: connected */

@@ -15,21 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "common/base/ip.h"
-
-enum {
-  PENALTY_ENTRIES_MAX = 65536, /* sources, networks and users; above it one that is over soon is forgotten */
-  PENALTY_MIN_MS = 15000,      /* below that nothing is refused: a mistyped name costs nothing */
-  PENALTY_MAX_MS = 600000,     /* that come together at most */
-  PENALTY_CRASH_MS = 90000,    /* the worker died or broke its contract: somebody tries to take it over */
-  PENALTY_AUTH_MS = 5000,      /* a login that failed */
-  PENALTY_GRACE_MS = 10000,    /* keys exchanged, and no login within the grace time */
-  PENALTY_USER_CRASH_MS = 10000, /* of a user: a worker that crashed or broke its contract after the login */
-  PENALTY_NARROW_SHARE = 8,      /* a /56's part of a deed is one of so many */
-  PENALTY_WIDE_SHARE = 16,       /* a /48's, an IPv4 /24's */
-  PENALTY_SILENT_RATE = 5, /* connections without a try, a second, unless the configuration says otherwise */
-  PENALTY_SILENT_BURST = 100, /* and at once */
-};
 
 typedef struct penalty penalty_t;
 

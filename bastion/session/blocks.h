@@ -8,18 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/config.h"
 #include "bastion/contract/userkey.h"
 #include "common/base/clock.h"
 #include "common/base/diag.h"
-
-enum {
-  BLOCKS_MAX = 4096,         /* users and keys; more are SMPL_ELIMIT */
-  BLOCKS_WHO_MAX = 64,       /* bytes of a user's name or a fingerprint, with NUL */
-  BLOCKS_TEXT_MAX = 256,     /* bytes of a reason, escaped, with NUL */
-  BLOCKS_FILE_MAX = 8 << 20, /* bytes that are read */
-  BLOCKS_RETRY_MS = 10000,   /* between attempts to write what could not be written */
-};
 
 typedef struct blocks blocks_t;
 

@@ -7,11 +7,6 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 
-enum {
-  WARN_MS = 60000,
-  AVERTED_MS = 1000, /* that the time left has grown by */
-};
-
 uint64_t events_idle_left(const session_t *s, uint64_t now)
 {
   uint64_t idle = now - s->times.active_at;
@@ -75,13 +70,13 @@ void events_warn(session_t *s, uint64_t now)
   uint64_t left = idle < session ? idle : session;
   uint64_t limit = idle < session ? s->limits.idle_ms : s->limits.session_ms;
   session_warning_t *w = &s->limits.warning;
-  if (w->given && left > w->lowest + AVERTED_MS)
+  if (w->given && left > w->lowest + EVENTS_AVERTED_MS)
     *w = (session_warning_t){.again = true};
   if (w->given && left < w->lowest)
     w->lowest = left;
   /* The first time at once where the limit is short; after that only when half of it is over, lest each byte
    * be followed by a warning. */
-  uint64_t near = w->again && limit / 2 < WARN_MS ? limit / 2 : WARN_MS;
+  uint64_t near = w->again && limit / 2 < EVENTS_WARN_MS ? limit / 2 : EVENTS_WARN_MS;
   if (w->given || left > near)
     return;
   *w = (session_warning_t){true, w->again, left};

@@ -7,14 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "common/base/ip.h"
-
-enum {
-  KNOWN_MS = 600000, /* after a login, and after the end of a session */
-  KNOWN_OF_USER_MAX =
-      8, /* sources of one user; with one more the one of that user that is over soonest is forgotten */
-  KNOWN_MAX = 4096, /* of all users; with one more the one that is over soonest is forgotten */
-};
 
 typedef struct known known_t;
 

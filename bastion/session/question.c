@@ -116,7 +116,6 @@ static json_t *limits(const session_t *s)
 /* ---- sessions ---- */
 
 enum {
-  SESSIONS_BUDGET = 12000, /* bytes of an answer, as for `targets` */
   SESSION_COST = 500,
   CHANNEL_COST = 250,
 };
@@ -148,7 +147,7 @@ static json_t *channels_of(const session_t *s, size_t *left, bool *truncated)
 static json_t *sessions(const session_t *mine)
 {
   char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
-  size_t left = SESSIONS_BUDGET;
+  size_t left = QUESTION_BUDGET;
   bool truncated = false;
   json_t *list = json_array();
   for (const session_t *s = mine->all->first; s != NULL; s = s->next) {

@@ -8,19 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/contract/msg.h"
 #include "bastion/session/source.h"
 #include "common/ssh/reason.h"
-
-enum {
-  REPEATS_BURST = 50,     /* records written singly at once */
-  REPEATS_PER_SECOND = 1, /* and as they come back */
-  REPEATS_KINDS = 8,      /* kinds told apart; what exceeds them is told as one */
-  REPEATS_MS = 30000,     /* between the first that is counted and its record */
-  REPEATS_SOURCES = 128,  /* sources told apart; what exceeds them shares one budget */
-  REPEATS_OF_NETWORK =
-      8, /* of one network (an IPv6 /48, an IPv4 /24); what exceeds them shares one budget of the network's */
-};
 
 /* A bucket of tokens that refills with time; starts full. */
 typedef struct rate {

@@ -5,15 +5,6 @@
 
 #include "common/base/share.h"
 
-enum {
-  FEW_SESSIONS = 4, /* a user with fewer may have the last place; of more, so many count as one */
-  CHANNEL_PART =
-      2, /* a user holds at most half of the forwarded connections that are left: a third while he is alone */
-  DESCRIPTORS_OWN = 200, /* listeners, files, control socket, templates, questions to DNS */
-  DESCRIPTORS_SESSION = 4,
-  CHANNELS_MIN = 16, /* of all users, however few descriptors there are */
-};
-
 static bool is_of(const session_t *s, const char *user)
 {
   return s->signed_in && strcmp(s->who.user, user) == 0;
@@ -30,23 +21,25 @@ reason_t shares_judge(const session_t *s)
   }
   if (own >= limits->sessions_per_user)
     return REASON_TOO_MANY_SESSIONS;
-  return share_allows(own / FEW_SESSIONS, everybody, limits->connections, 1) ? REASON_NONE
-                                                                             : REASON_TOO_MANY_CONNECTIONS;
+  return share_allows(own / SHARES_FEW_SESSIONS, everybody, limits->connections, 1)
+             ? REASON_NONE
+             : REASON_TOO_MANY_CONNECTIONS;
 }
 
 /* While one is opened it may have as many as OPENING_ATTEMPTS_MAX descriptors. */
 size_t shares_channels_max(const sessions_t *all)
 {
-  uint64_t others = DESCRIPTORS_OWN + DESCRIPTORS_SESSION * all->host->world.config->limits.connections;
+  uint64_t others =
+      SHARES_DESCRIPTORS_OWN + SHARES_DESCRIPTORS_SESSION * all->host->world.config->limits.connections;
   uint64_t left =
       all->host->descriptors > others ? (all->host->descriptors - others) / OPENING_ATTEMPTS_MAX : 0;
-  return left > CHANNELS_MIN ? (size_t)left : CHANNELS_MIN;
+  return left > SHARES_CHANNELS_MIN ? (size_t)left : SHARES_CHANNELS_MIN;
 }
 
 uint64_t shares_descriptors_needed(const config_t *c)
 {
-  return DESCRIPTORS_OWN + DESCRIPTORS_SESSION * (uint64_t)c->limits.connections +
-         (uint64_t)CHANNELS_MIN * OPENING_ATTEMPTS_MAX;
+  return SHARES_DESCRIPTORS_OWN + SHARES_DESCRIPTORS_SESSION * (uint64_t)c->limits.connections +
+         (uint64_t)SHARES_CHANNELS_MIN * OPENING_ATTEMPTS_MAX;
 }
 
 bool shares_may_open(const session_t *s)
@@ -57,5 +50,5 @@ bool shares_may_open(const session_t *s)
     return true;
   for (const session_t *o = all->first; o != NULL; o = o->next)
     own += is_of(o, s->who.user) ? o->traffic.count : 0;
-  return share_allows(own, all->channels_held, most, CHANNEL_PART);
+  return share_allows(own, all->channels_held, most, SHARES_CHANNEL_PART);
 }

@@ -9,8 +9,6 @@
 #include "common/base/text.h"
 
 enum {
-  ROWS_MAX = 64,
-  BUDGET = 12000, /* bytes of an answer: a line has 16,383, the id and quotes included */
   NAME_COST = 40, /* bytes around a name */
   ROW_COST = 220, /* bytes around a row's texts */
   PORT_COST = 6,
@@ -20,7 +18,7 @@ enum {
 /* ---- the user's grants ---- */
 
 /* Calls with each target pattern of a grant of the user's, in order, until it returns false. False if there
- * are more than ROWS_MAX. */
+ * are more than TARGETS_ROWS_MAX. */
 typedef bool (*row_cb)(void *ctx, size_t grant, const target_conf_t *target);
 
 static bool each_row(const session_t *s, row_cb cb, void *ctx)
@@ -34,8 +32,8 @@ static bool each_row(const session_t *s, row_cb cb, void *ctx)
   for (size_t g = 0; g < config_grant_count(c); g++) {
     const target_conf_t *targets = confs[g].targets.items;
     for (size_t t = 0; grant_covers_subject(&c->grants[g], &subject) && t < confs[g].targets.count; t++)
-      if (rows++ == ROWS_MAX || !cb(ctx, g, &targets[t]))
-        return rows <= ROWS_MAX;
+      if (rows++ == TARGETS_ROWS_MAX || !cb(ctx, g, &targets[t]))
+        return rows <= TARGETS_ROWS_MAX;
   }
   return true;
 }
@@ -185,7 +183,7 @@ static bool list_row(void *ctx, size_t grant, const target_conf_t *row)
 
 json_t *targets_list(const session_t *s)
 {
-  listing_t l = {.session = s, .rows = json_array(), .left = BUDGET};
+  listing_t l = {.session = s, .rows = json_array(), .left = QUESTION_BUDGET};
   if (!each_row(s, list_row, &l))
     l.truncated = true;
   json_t *reply = json_pack("{s:b, s:o}", "ok", 1, "targets", l.rows);

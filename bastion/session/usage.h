@@ -8,14 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-  USAGE_USERS_MAX = 16384,   /* users told apart: as many as there can be sessions */
-  USAGE_NAME_MAX = 64,       /* bytes of a name, with NUL */
-  USAGE_WINDOW_MS = 3600000, /* who wrote most is asked of this hour and the one before */
-  USAGE_SHARE_DIVISOR = 16,  /* whoever wrote less than this part of what was used up never has to give way */
-  USAGE_RELIEF_DIVISOR =
-      8, /* as much more than the reserve must be free before those who gave way may come back */
-};
+#include "bastion/limits.h"
 
 typedef struct usage usage_t;
 

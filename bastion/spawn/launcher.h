@@ -7,11 +7,11 @@
 
 #include <uv.h>
 
+#include "bastion/limits.h"
 #include "common/base/diag.h"
 
 enum {
-  LAUNCHER_SOCK_FD = 3,     /* where a template finds its socket to the broker */
-  LAUNCHER_WAIT_MS = 10000, /* for an answer of the launcher */
+  LAUNCHER_SOCK_FD = 3, /* where a template finds its socket to the broker */
 };
 
 typedef struct launcher launcher_t;

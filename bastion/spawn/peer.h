@@ -5,13 +5,8 @@
 
 #include <uv.h>
 
+#include "bastion/limits.h"
 #include "bastion/contract/msg.h"
-
-enum {
-  PEER_BATCH = 32,                  /* messages taken from one peer before the others have their turn */
-  PEER_QUEUE_MAX = 1024,            /* messages that wait for room */
-  PEER_QUEUE_BYTES_MAX = 256 << 10, /* and their bytes */
-};
 
 typedef struct peer peer_t;
 

@@ -8,17 +8,9 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "bastion/limits.h"
 #include "bastion/policy/config.h"
 #include "bastion/contract/msg.h"
-
-enum {
-  SPAWNER_WORKERS = 1000,     /* workers from one template */
-  SPAWNER_RETRY_MIN_MS = 100, /* before a template that died is started again; doubles */
-  SPAWNER_RETRY_MAX_MS = 5000,
-  SPAWNER_FRESH_MS = 100, /* at least, between two templates that are started because of crashes; connections
-                             wait meanwhile */
-  SPAWNER_LOG_LINES_MAX = 50, /* lines a second of the templates' and workers' that are logged */
-};
 
 typedef struct spawner spawner_t;
 

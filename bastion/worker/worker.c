@@ -5,22 +5,14 @@
 #include <unistd.h>
 
 #include "bastion/worker/worker_seal.h"
-#include "bastion/worker/worker_state.h"
+#include "bastion/worker/worker_auth.h"
+#include "bastion/worker/worker_control.h"
+#include "bastion/worker/worker_open.h"
+#include "bastion/worker/worker_say.h"
 #include "common/base/clock.h"
 #include "common/process/crash.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-
-enum { TRAFFIC_MS = 1000 };
-
-static void send_text(worker_t *w, msg_type_t type, reason_t reason, const char *text)
-{
-  msg_t m;
-  msg_init(&m, type, 0, worker_pair_session(w->pair));
-  m.text.reason = reason;
-  text_escape(m.text.text, sizeof m.text.text, text, strnlen(text, sizeof m.text.text));
-  worker_pair_send(w->pair, &m);
-}
 
 /* In a signal's handler, on its small stack. */
 static void tell_crash(void *ctx, const char *line)
@@ -30,28 +22,6 @@ static void tell_crash(void *ctx, const char *line)
   msg_init(&m, MSG_CRASHED, 0, worker_pair_session(w->pair));
   text_escape(m.text.text, sizeof m.text.text, line, strnlen(line, sizeof m.text.text));
   msg_send(WORKER_PAIR_FD, &m, -1);
-}
-
-noreturn void worker_end(worker_t *w, reason_t reason, const char *text)
-{
-  const char *words = text && text[0] ? text : reason_text(reason);
-  if (w->pump && ssh_is_connected(w->session)) {
-    ssh_session_set_disconnect_message(w->session, words);
-    ssh_pump_flush(w->pump, WORKER_LAST_WORDS_MS);
-  }
-  ssh_pump_free(w->pump); /* the channels' last counts go to the broker before the end does */
-  w->pump = NULL;
-  send_text(w, MSG_BYE, reason, words);
-  if (ssh_is_connected(w->session))
-    ssh_disconnect(w->session);
-  _exit(WORKER_EXIT_OK);
-}
-
-void worker_note(worker_t *w, reason_t reason, const char *what)
-{
-  if (++w->notes > WORKER_NOTES_MAX)
-    worker_end(w, REASON_PROTOCOL_ERROR, "too many requests for what this bastion does not offer");
-  send_text(w, MSG_NOTE, reason, what);
 }
 
 /* ---- from the broker ---- */
@@ -133,7 +103,7 @@ static void on_global(worker_t *w, ssh_message message)
 }
 
 /* Every message is taken out, so that none is left that points to a channel about to be freed. */
-void worker_drain_peer(worker_t *w)
+static void drain_peer(worker_t *w)
 {
   ssh_message message;
   while ((message = ssh_message_get(w->session))) {
@@ -162,7 +132,7 @@ void worker_drain_peer(worker_t *w)
 
 static void before_sweep(void *ctx)
 {
-  worker_drain_peer(ctx);
+  drain_peer(ctx);
 }
 
 /* The session is over and was not ended here: by whom. */
@@ -188,7 +158,7 @@ static noreturn void serve(worker_t *w)
 {
   struct pollfd broker = {worker_pair_fd(w->pair), POLLIN, 0};
   for (;;) {
-    int timeout = w->pump && ssh_pump_live(w->pump) > 0 ? TRAFFIC_MS : -1;
+    int timeout = w->pump && ssh_pump_live(w->pump) > 0 ? WORKER_TRAFFIC_MS : -1;
     int err = ssh_pump_turn(w->pump, &broker, 1, timeout);
     if (err == SMPL_EPROTO)
       worker_end(w, REASON_PROTOCOL_ERROR,
@@ -200,7 +170,7 @@ static noreturn void serve(worker_t *w)
     uint64_t now = clock_mono_ms();
     if (now >= w->traffic_at) {
       worker_tell_traffic(w);
-      w->traffic_at = now + TRAFFIC_MS;
+      w->traffic_at = now + WORKER_TRAFFIC_MS;
     }
   }
 }
@@ -232,6 +202,7 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
   static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* the same; an idle session's stays untouched but for its first
                                                 page, and costs nothing */
   worker_t *w = &state;
+  w->drain = drain_peer;
   w->pair = worker_pair_new(WORKER_PAIR_FD, session);
   if (!w->pair)
     _exit(WORKER_EXIT_BROKEN);
@@ -242,7 +213,7 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
     _exit(WORKER_EXIT_BROKEN);
   diag_t diag = {0};
   if (worker_seal(w->limits.channels_max, &walls, &diag) != SMPL_OK) {
-    send_text(w, MSG_BYE, REASON_WORKER_DIED, diag.text);
+    worker_send_text(w, MSG_BYE, REASON_WORKER_DIED, diag.text);
     _exit(WORKER_EXIT_UNSEALED);
   }
   worker_sign_start(w->pair, worker_ssh_keys(ssh));

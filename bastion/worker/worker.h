@@ -6,12 +6,8 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
+#include "bastion/worker/worker_seal.h"
 #include "bastion/worker/worker_ssh.h"
-
-enum {
-  WORKER_PAIR_FD = 3,
-  WORKER_CLIENT_FD = 4,
-};
 
 /* Serves the client on WORKER_CLIENT_FD with the broker on WORKER_PAIR_FD; walls are those that the template
  * put up. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signing in: public keys alone. Every request that carries one is the broker's to answer; they are answered
- * in the order they came, one at a time. */
+#define SSH_SUPPRESS_DEPRECATED
+#include "bastion/worker/worker_auth.h"
+
 #include <openssl/evp.h>
 #include <string.h>
 
-#define SSH_SUPPRESS_DEPRECATED
 #include "bastion/worker/worker_sign.h"
-#include "bastion/worker/worker_ssh.h"
-#include "bastion/worker/worker_state.h"
+#include "bastion/worker/worker_say.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 

@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Channels: direct-tcpip is the broker's to answer, a session channel speaks smpl-control and nothing else,
- * and everything beside these two is refused and told. */
-#include <stdio.h>
+#define SSH_SUPPRESS_DEPRECATED
+#include "bastion/worker/worker_open.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SSH_SUPPRESS_DEPRECATED
-#include "bastion/worker/worker_state.h"
+#include "bastion/worker/worker_control.h"
+#include "bastion/worker/worker_say.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-
-static void refuse(ssh_message message)
-{
-  ssh_message_reply_default(message);
-  ssh_message_free(message);
-}
-
-static bool full(const worker_t *w)
-{
-  return ssh_pump_count(w->pump) + w->open_count >= w->limits.channels_max;
-}
-
-/* A busy client is no enemy: its next connection may be let in again. */
-static void note_full(worker_t *w, const char *what)
-{
-  if (w->full_notes++ < WORKER_FULL_NOTES_MAX)
-    worker_note(w, REASON_TOO_MANY_CHANNELS, what);
-}
 
 /* ---- forwarded connections ---- */
 
@@ -112,7 +94,7 @@ static void turn_away(worker_t *w, ssh_message message, uint32_t nth, reason_t r
   else
     text_escape(m.open.host, sizeof m.open.host, host, MSG_HOST_MAX - 1);
   worker_pair_send(w->pair, &m);
-  refuse(message);
+  worker_refuse(message);
 }
 
 static void open_direct(worker_t *w, ssh_message message)
@@ -120,8 +102,8 @@ static void open_direct(worker_t *w, ssh_message message)
   const char *host = ssh_message_channel_request_open_destination(message);
   size_t len = host ? strlen(host) : 0;
   uint32_t nth = ++w->asked;
-  if (full(w)) {
-    note_full(w, host ? host : "");
+  if (worker_full(w)) {
+    worker_note_full(w, host ? host : "");
     turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
     return;
   }
@@ -193,7 +175,7 @@ void worker_open_answer(worker_t *w, const msg_t *m, int fd)
   ssh_message message = take_open(w, m->h.request, &nth);
   if (m->h.type == MSG_REFUSED || !message) {
     if (message)
-      refuse(message);
+      worker_refuse(message);
     if (fd >= 0)
       close(fd);
     return;
@@ -208,103 +190,6 @@ void worker_open_answer(worker_t *w, const msg_t *m, int fd)
   ssh_message_free(message);
 }
 
-/* ---- smpl-control ---- */
-
-static void finish_if_answered(worker_control_t *c)
-{
-  if (!c->peer_ended || c->pending > 0)
-    return;
-  if (c->speaks)                                     /* a shell that was refused has no good end to report */
-    ssh_channel_request_send_exit_status(c->ssh, 0); /* for `ssh -s`, which hands it on */
-  ssh_pump_finish_lines(c->channel);
-}
-
-static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
-{
-  worker_control_t *c = ctx;
-  if (!c->speaks)
-    worker_drain_peer(
-        c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
-  if (!line) {
-    c->peer_ended = true;
-    finish_if_answered(c);
-    return;
-  }
-  if (!c->speaks || len >= MSG_JSON_MAX || c->pending == WORKER_CONTROL_PENDING_MAX) {
-    ssh_pump_drop(ch);
-    return;
-  }
-  worker_t *w = c->worker;
-  msg_t m;
-  msg_init(&m, MSG_CONTROL, worker_pair_number(w->pair), worker_pair_session(w->pair));
-  m.json.control = c->number;
-  /* A NUL inside the line ends it: the rest is nothing that JSON could hold. */
-  m.json.len = (uint32_t)strnlen(line, len);
-  memcpy(m.json.json, line, m.json.len);
-  m.json.json[m.json.len] = '\0';
-  c->pending++;
-  worker_pair_send(w->pair, &m);
-}
-
-static void on_control_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end,
-                           const ssh_pump_bytes_t *bytes)
-{
-  (void)ch;
-  (void)end;
-  (void)bytes;
-  worker_control_t *c = ctx;
-  for (worker_control_t **at = &c->worker->controls; *at; at = &(*at)->next) {
-    if (*at == c) {
-      *at = c->next;
-      break;
-    }
-  }
-  c->worker->control_count--;
-  free(c);
-}
-
-void worker_control_answer(worker_t *w, const msg_t *m)
-{
-  for (worker_control_t *c = w->controls; c; c = c->next) {
-    if (c->number != m->json.control)
-      continue;
-    if (c->pending > 0)
-      c->pending--;
-    if (ssh_pump_send_line(c->channel, m->json.json, m->json.len) == SMPL_ELIMIT)
-      ssh_pump_drop(c->channel); /* asks, and does not read the answers */
-    finish_if_answered(c);
-    return;
-  }
-}
-
-static void open_session(worker_t *w, ssh_message message)
-{
-  worker_control_t *c = NULL;
-  if (!full(w) && w->control_count < WORKER_CONTROLS_MAX)
-    c = calloc(1, sizeof *c);
-  if (!c) {
-    note_full(w, "session");
-    refuse(message);
-    return;
-  }
-  c->worker = w;
-  c->number = ++w->control_number;
-  c->ssh = ssh_message_channel_request_open_reply_accept(message);
-  ssh_message_free(message);
-  if (!c->ssh) {
-    free(c);
-    return;
-  }
-  if (ssh_pump_add_lines(w->pump, c->ssh, on_control_line, on_control_end, c, &c->channel) != SMPL_OK) {
-    ssh_channel_free(c->ssh);
-    free(c);
-    return;
-  }
-  c->next = w->controls;
-  w->controls = c;
-  w->control_count++;
-}
-
 /* ---- what the peer asks for ---- */
 
 void worker_open_channel(worker_t *w, ssh_message message)
@@ -314,7 +199,7 @@ void worker_open_channel(worker_t *w, ssh_message message)
     open_direct(w, message);
     return;
   case SSH_CHANNEL_SESSION:
-    open_session(w, message);
+    worker_control_open(w, message);
     return;
   case SSH_CHANNEL_X11:
     worker_note(w, REASON_NOT_OFFERED, "x11 channel");
@@ -328,61 +213,5 @@ void worker_open_channel(worker_t *w, ssh_message message)
   default:
     worker_note(w, REASON_NOT_OFFERED, "channel of an unknown type");
   }
-  refuse(message);
-}
-
-static worker_control_t *control_of(worker_t *w, ssh_channel channel)
-{
-  for (worker_control_t *c = w->controls; c; c = c->next) {
-    if (c->ssh == channel)
-      return c;
-  }
-  return NULL;
-}
-
-static void describe(ssh_message message, char *what, size_t cap)
-{
-  switch (ssh_message_subtype(message)) {
-  case SSH_CHANNEL_REQUEST_SHELL:
-    snprintf(what, cap, "shell");
-    return;
-  case SSH_CHANNEL_REQUEST_PTY:
-    snprintf(what, cap, "pty");
-    return;
-  case SSH_CHANNEL_REQUEST_EXEC:
-    snprintf(what, cap, "exec %.200s", ssh_message_channel_request_command(message));
-    return;
-  case SSH_CHANNEL_REQUEST_ENV:
-    snprintf(what, cap, "env %.100s", ssh_message_channel_request_env_name(message));
-    return;
-  case SSH_CHANNEL_REQUEST_SUBSYSTEM:
-    snprintf(what, cap, "subsystem %.100s", ssh_message_channel_request_subsystem(message));
-    return;
-  case SSH_CHANNEL_REQUEST_X11:
-    snprintf(what, cap, "x11 forwarding");
-    return;
-  case SSH_CHANNEL_REQUEST_WINDOW_CHANGE:
-    what[0] = '\0'; /* follows a pty that was refused: not worth a record */
-    return;
-  default: /* PuTTY measures its window with such, for as long as it downloads */
-    what[0] = '\0';
-  }
-}
-
-void worker_channel_request(worker_t *w, ssh_message message)
-{
-  worker_control_t *c = control_of(w, ssh_message_channel_request_channel(message));
-  bool subsystem = ssh_message_subtype(message) == SSH_CHANNEL_REQUEST_SUBSYSTEM;
-  if (c && !c->speaks && subsystem &&
-      strcmp(ssh_message_channel_request_subsystem(message), "smpl-control") == 0) {
-    c->speaks = true;
-    ssh_message_channel_request_reply_success(message);
-    ssh_message_free(message);
-    return;
-  }
-  char what[256];
-  describe(message, what, sizeof what);
-  refuse(message);
-  if (what[0])
-    worker_note(w, REASON_NOT_OFFERED, what);
+  worker_refuse(message);
 }

@@ -6,12 +6,10 @@
 
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "bastion/contract/msg.h"
 
 enum {
-  WORKER_PAIR_QUEUE_MAX =
-      600, /* messages kept: every open channel may be answered while a signature is waited for */
-  WORKER_PAIR_WAIT_MS = 15000, /* for one answer, or for room in the broker's queue */
   WORKER_EXIT_OK = 0,
   WORKER_EXIT_BROKEN = 3,   /* the broker is gone or does not answer, or could not be understood */
   WORKER_EXIT_UNSEALED = 4, /* a wall could not be put up */

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "bastion/contract/msg.h"
-#include "bastion/worker/worker.h"
 #include "common/base/error.h"
 #include "common/process/landlock.h"
 #include "common/process/seal.h"

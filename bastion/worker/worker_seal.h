@@ -6,14 +6,11 @@
 
 #include <stdint.h>
 
+#include "bastion/limits.h"
 #include "common/base/diag.h"
 
-enum {
-  WORKER_OWN_FDS = 5, /* before any channel: standard ones, the pair, the client */
-  /* Bytes of address space: libraries and libssh's buffers, then what a stalled channel may hold. */
-  WORKER_MEMORY_BASE = 192 << 20,
-  WORKER_MEMORY_CHANNEL = 3 << 20,
-};
+/* A worker's descriptors, beside the standard ones. */
+enum { WORKER_PAIR_FD = 3, WORKER_CLIENT_FD = 4 };
 
 /* Template, after its libraries are warm: nothing can be opened or connected afterwards. Best effort; *walls
  * gets the MSG_WALL_ bits that stand. As root a missing empty root is an error (SMPL_ESYS). */
