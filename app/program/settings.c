@@ -38,8 +38,11 @@ static int parse_rule(conf_t *conf, const char *text, size_t len, void *out)
   return err ? err : rule_parse(copy, out);
 }
 
-static const conf_scalar_t scalar_rule = {"a path like /api/v1/health, or /api/v1/* for all below",
-                                          sizeof(rule_t), parse_rule};
+static const conf_scalar_t scalar_rule = {
+    .expected = "a path like /api/v1/health, or /api/v1/* for all below",
+    .size = sizeof(rule_t),
+    .parse = parse_rule,
+};
 
 /* A host name without port; what stands in Host before the colon. */
 static int parse_host(conf_t *conf, const char *text, size_t len, void *out)
@@ -49,7 +52,12 @@ static int parse_host(conf_t *conf, const char *text, size_t len, void *out)
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_host = {"a host name without port", sizeof(const char *), parse_host};
+static const conf_scalar_t scalar_host = {
+    .expected = "a host name without port",
+    .size = sizeof(const char *),
+    .parse = parse_host,
+    .same = conf_same_text,
+};
 
 /* "http://name[:port]", nothing after it. */
 static int parse_base_url(conf_t *conf, const char *text, size_t len, void *out)
@@ -62,8 +70,12 @@ static int parse_base_url(conf_t *conf, const char *text, size_t len, void *out)
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_base_url = {"a URL like http://config.internal.smplkit.local",
-                                              sizeof(const char *), parse_base_url};
+static const conf_scalar_t scalar_base_url = {
+    .expected = "a URL like http://config.internal.smplkit.local",
+    .size = sizeof(const char *),
+    .parse = parse_base_url,
+    .same = conf_same_text,
+};
 
 static int parse_listener_name(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -77,8 +89,12 @@ static int parse_listener_name(conf_t *conf, const char *text, size_t len, void 
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_listener_name = {"a name of up to 32 letters, digits, - and _",
-                                                   sizeof(const char *), parse_listener_name};
+static const conf_scalar_t scalar_listener_name = {
+    .expected = "a name of up to 32 letters, digits, - and _",
+    .size = sizeof(const char *),
+    .parse = parse_listener_name,
+    .same = conf_same_text,
+};
 
 static int parse_sha256(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -97,9 +113,13 @@ static int parse_sha256(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
-static const conf_scalar_t scalar_sha256 = {"the SHA-256 of a key, 64 hexadecimal digits, as smpl-app "
-                                            "internal-key prints it",
-                                            KEY_HASH_LEN, parse_sha256};
+static const conf_scalar_t scalar_sha256 = {
+    .expected = "the SHA-256 of a key, 64 hexadecimal digits, as smpl-app "
+                "internal-key prints it",
+    .size = KEY_HASH_LEN,
+    .parse = parse_sha256,
+    .same = conf_same_bytes,
+};
 
 static int parse_operation(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -111,8 +131,12 @@ static int parse_operation(conf_t *conf, const char *text, size_t len, void *out
 }
 
 #define OPERATION_WORD(id, name, what) " " name
-static const conf_scalar_t scalar_operation = {"an operation of:" OPERATION_LIST(OPERATION_WORD),
-                                               sizeof(operation_t), parse_operation};
+static const conf_scalar_t scalar_operation = {
+    .expected = "an operation of:" OPERATION_LIST(OPERATION_WORD),
+    .size = sizeof(operation_t),
+    .parse = parse_operation,
+    .same = conf_same_bytes,
+};
 
 /* Tables */
 

@@ -46,8 +46,12 @@ static int parse_name(conf_t *conf, const char *text, size_t len, void *out)
   return config_is_name(text) ? keep_text(conf, text, len, out) : SMPL_EINVAL;
 }
 
-static const conf_scalar_t scalar_name = {"a name of up to 63 letters, digits and . _ - @ +",
-                                          sizeof(const char *), parse_name};
+static const conf_scalar_t scalar_name = {
+    .expected = "a name of up to 63 letters, digits and . _ - @ +",
+    .size = sizeof(const char *),
+    .parse = parse_name,
+    .same = conf_same_text,
+};
 
 /* A pattern without wildcard and port is a name. */
 static int parse_domain(conf_t *conf, const char *text, size_t len, void *out)
@@ -64,7 +68,12 @@ static int parse_domain(conf_t *conf, const char *text, size_t len, void *out)
   return keep_text(conf, p.suffix, strlen(p.suffix), out);
 }
 
-static const conf_scalar_t scalar_domain = {"a domain (smplkit.local)", sizeof(const char *), parse_domain};
+static const conf_scalar_t scalar_domain = {
+    .expected = "a domain (smplkit.local)",
+    .size = sizeof(const char *),
+    .parse = parse_domain,
+    .same = conf_same_text,
+};
 
 static int parse_target(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -77,9 +86,12 @@ static int parse_target(conf_t *conf, const char *text, size_t len, void *out)
   return err;
 }
 
-static const conf_scalar_t scalar_target = {"NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or "
-                                            "network or [IPv6], PORT a number, several (80,443) or *",
-                                            sizeof(target_conf_t), parse_target};
+static const conf_scalar_t scalar_target = {
+    .expected = "NAME:PORT with NAME a name, *.name, **.name, an IPv4 address or "
+                "network or [IPv6], PORT a number, several (80,443) or *",
+    .size = sizeof(target_conf_t),
+    .parse = parse_target,
+};
 
 static int parse_hours(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -95,8 +107,10 @@ static int parse_hours(conf_t *conf, const char *text, size_t len, void *out)
 }
 
 static const conf_scalar_t scalar_hours = {
-    "DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00 or Sat,Sun 10:00-12:00", sizeof(hours_conf_t),
-    parse_hours};
+    .expected = "DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00 or Sat,Sun 10:00-12:00",
+    .size = sizeof(hours_conf_t),
+    .parse = parse_hours,
+};
 
 static int parse_description(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -107,8 +121,12 @@ static int parse_description(conf_t *conf, const char *text, size_t len, void *o
   return keep_text(conf, text, len, out);
 }
 
-static const conf_scalar_t scalar_description = {"one line of up to 200 bytes", sizeof(const char *),
-                                                 parse_description};
+static const conf_scalar_t scalar_description = {
+    .expected = "one line of up to 200 bytes",
+    .size = sizeof(const char *),
+    .parse = parse_description,
+    .same = conf_same_text,
+};
 
 static int parse_sink(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -116,8 +134,12 @@ static int parse_sink(conf_t *conf, const char *text, size_t len, void *out)
   return headsink_parse(text, len, out);
 }
 
-static const conf_scalar_t scalar_sink = {"syslog, journald, or one of them with :PATH of its socket",
-                                          sizeof(headsink_conf_t), parse_sink};
+static const conf_scalar_t scalar_sink = {
+    .expected = "syslog, journald, or one of them with :PATH of its socket",
+    .size = sizeof(headsink_conf_t),
+    .parse = parse_sink,
+    .same = conf_same_bytes,
+};
 
 /* "16MiB", or a bare 0. */
 static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
@@ -144,8 +166,12 @@ static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_EINVAL;
 }
 
-static const conf_scalar_t scalar_size = {"a size with KiB, MiB or GiB (16MiB), or 0", sizeof(uint64_t),
-                                          parse_size};
+static const conf_scalar_t scalar_size = {
+    .expected = "a size with KiB, MiB or GiB (16MiB), or 0",
+    .size = sizeof(uint64_t),
+    .parse = parse_size,
+    .same = conf_same_bytes,
+};
 
 static const char *const algorithms_names[MSG_ALGORITHMS_COUNT] = {
     [MSG_ALGORITHMS_MODERN] = "modern", [MSG_ALGORITHMS_COMPATIBLE] = "compatible"};
@@ -162,8 +188,12 @@ static int parse_algorithms(conf_t *conf, const char *text, size_t len, void *ou
   return SMPL_EINVAL;
 }
 
-static const conf_scalar_t scalar_algorithms = {"modern or compatible", sizeof(msg_algorithms_t),
-                                                parse_algorithms};
+static const conf_scalar_t scalar_algorithms = {
+    .expected = "modern or compatible",
+    .size = sizeof(msg_algorithms_t),
+    .parse = parse_algorithms,
+    .same = conf_same_bytes,
+};
 
 const char *config_algorithms(const config_t *c)
 {
@@ -188,9 +218,13 @@ static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
-static const conf_scalar_t scalar_startups = {"BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections "
-                                              "that have not signed in 30 % make one give way, at 100 all)",
-                                              sizeof(startups_t), parse_startups};
+static const conf_scalar_t scalar_startups = {
+    .expected = "BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections "
+                "that have not signed in 30 % make one give way, at 100 all)",
+    .size = sizeof(startups_t),
+    .parse = parse_startups,
+    .same = conf_same_bytes,
+};
 
 /* ---- the tables ---- */
 

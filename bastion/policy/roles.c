@@ -38,8 +38,11 @@ static int parse_member(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
-const conf_scalar_t roles_scalar = {"an account of this system, its number, or @GROUP", sizeof(role_member_t),
-                                    parse_member};
+const conf_scalar_t roles_scalar = {
+    .expected = "an account of this system, its number, or @GROUP",
+    .size = sizeof(role_member_t),
+    .parse = parse_member,
+};
 
 static bool member_of(const conf_list_t *list, unsigned uid, const unsigned *groups, size_t group_count)
 {

@@ -191,3 +191,26 @@ int text_copy(char *dst, size_t cap, const char *src)
   memcpy(dst, src, len + 1);
   return SMPL_OK;
 }
+
+static unsigned least(unsigned a, unsigned b)
+{
+  return a < b ? a : b;
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+  unsigned rows[3][TEXT_DISTANCE_MAX + 1];
+  size_t la = strnlen(a, TEXT_DISTANCE_MAX), lb = strnlen(b, TEXT_DISTANCE_MAX);
+  for (size_t j = 0; j <= lb; j++)
+    rows[0][j] = (unsigned)j;
+  for (size_t i = 1; i <= la; i++) {
+    unsigned *now = rows[i % 3], *before = rows[(i + 2) % 3], *two_before = rows[(i + 1) % 3];
+    now[0] = (unsigned)i;
+    for (size_t j = 1; j <= lb; j++) {
+      now[j] = least(least(before[j] + 1, now[j - 1] + 1), before[j - 1] + (a[i - 1] != b[j - 1]));
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        now[j] = least(now[j], two_before[j - 2] + 1);
+    }
+  }
+  return rows[la % 3][lb];
+}

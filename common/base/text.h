@@ -38,7 +38,17 @@ static inline char text_lower(char c)
   return (c >= 'A' && c <= 'Z') ? (char)(c + ('a' - 'A')) : c;
 }
 
+static inline char text_upper(char c)
+{
+  return (c >= 'a' && c <= 'z') ? (char)(c - ('a' - 'A')) : c;
+}
+
 bool text_equal_nocase(const char *a, const char *b);
 
 /* Copies src with its NUL if it fits in cap; SMPL_ELIMIT and an empty dst if not. */
 int text_copy(char *dst, size_t cap, const char *src);
+
+enum { TEXT_DISTANCE_MAX = 254 }; /* bytes of each text that text_distance looks at */
+
+/* How many edits are between two texts: a byte more, less or changed, or two neighbours exchanged. */
+unsigned text_distance(const char *a, const char *b);

@@ -2,6 +2,7 @@
 #include "common/conf/conf.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,17 +217,99 @@ static int parse_endpoint(conf_t *conf, const char *text, size_t len, void *out)
   return endpoint_parse(text, out);
 }
 
-const conf_scalar_t conf_string = {"text", sizeof(const char *), parse_string};
-const conf_scalar_t conf_path = {"a file's path", sizeof(const char *), parse_path};
-const conf_scalar_t conf_bool = {"true or false", sizeof(bool), parse_bool};
-const conf_scalar_t conf_uint = {"a whole number", sizeof(uint64_t), parse_uint};
-const conf_scalar_t conf_duration = {"a duration such as 500ms, 30s, 20m or 8h", sizeof(uint64_t),
-                                     parse_duration};
-const conf_scalar_t conf_ip = {"an IP address", sizeof(ip_t), parse_ip};
-const conf_scalar_t conf_ip_net = {"a network such as 10.0.0.0/8 or fd00::/8, without host bits",
-                                   sizeof(ip_net_t), parse_ip_net};
-const conf_scalar_t conf_endpoint = {"an address with port such as 127.0.0.1:53 or [::1]:53",
-                                     sizeof(endpoint_t), parse_endpoint};
+bool conf_same_text(const void *a, const void *b, size_t size)
+{
+  const char *const *x = a, *const *y = b;
+  (void)size;
+  return *x == NULL || *y == NULL ? *x == *y : strcmp(*x, *y) == 0;
+}
+
+bool conf_same_bytes(const void *a, const void *b, size_t size)
+{
+  return memcmp(a, b, size) == 0;
+}
+
+static char *format_text(const void *value, char *buf, size_t cap)
+{
+  const char *text = *(const char *const *)value;
+  snprintf(buf, cap, "%s", text != NULL ? text : "");
+  return buf;
+}
+
+static char *format_bool(const void *value, char *buf, size_t cap)
+{
+  snprintf(buf, cap, "%s", *(const bool *)value ? "true" : "false");
+  return buf;
+}
+
+static char *format_uint(const void *value, char *buf, size_t cap)
+{
+  snprintf(buf, cap, "%" PRIu64, *(const uint64_t *)value);
+  return buf;
+}
+
+static char *format_duration(const void *value, char *buf, size_t cap)
+{
+  return text_format_duration(buf, cap, *(const uint64_t *)value);
+}
+
+const conf_scalar_t conf_string = {
+    .expected = "text",
+    .size = sizeof(const char *),
+    .parse = parse_string,
+    .same = conf_same_text,
+    .format = format_text,
+};
+const conf_scalar_t conf_path = {
+    .expected = "a file's path",
+    .size = sizeof(const char *),
+    .parse = parse_path,
+    .same = conf_same_text,
+    .format = format_text,
+};
+const conf_scalar_t conf_bool = {
+    .expected = "true or false",
+    .size = sizeof(bool),
+    .parse = parse_bool,
+    .same = conf_same_bytes,
+    .format = format_bool,
+};
+const conf_scalar_t conf_uint = {
+    .expected = "a whole number",
+    .size = sizeof(uint64_t),
+    .parse = parse_uint,
+    .same = conf_same_bytes,
+    .format = format_uint,
+    .is_number = true,
+};
+const conf_scalar_t conf_duration = {
+    .expected = "a duration such as 500ms, 30s, 20m or 8h",
+    .size = sizeof(uint64_t),
+    .parse = parse_duration,
+    .same = conf_same_bytes,
+    .format = format_duration,
+    .is_number = true,
+};
+const conf_scalar_t conf_ip = {
+    .expected = "an IP address",
+    .size = sizeof(ip_t),
+    .parse = parse_ip,
+    .same = conf_same_bytes,
+};
+const conf_scalar_t conf_ip_net = {
+    .expected = "a network such as 10.0.0.0/8 or fd00::/8, without host bits",
+    .size = sizeof(ip_net_t),
+    .parse = parse_ip_net,
+    .same = conf_same_bytes,
+};
+const conf_scalar_t conf_endpoint = {
+    .expected = "an address with port such as 127.0.0.1:53 or [::1]:53",
+    .size = sizeof(endpoint_t),
+    .parse = parse_endpoint,
+    .same = conf_same_bytes,
+};
+
+_Static_assert(sizeof(ip_net_t) == 17 && sizeof(endpoint_t) == 18, "compared as bytes: no padding");
 
 /* --- decoding --- */
 
@@ -301,18 +384,10 @@ static int check_plain(decoder_t *d, struct fy_node *node, mark_t at)
 static int check_range(decoder_t *d, const conf_field_t *f, mark_t at, uint64_t v)
 {
   char lo[32], hi[32];
-  bool duration = f->scalar == &conf_duration;
-  if (f->scalar != &conf_uint && !duration)
-    return SMPL_OK;
   if (v >= f->min && (f->max == 0 || v <= f->max))
     return SMPL_OK;
-  if (duration) {
-    text_format_duration(lo, sizeof lo, f->min);
-    text_format_duration(hi, sizeof hi, f->max);
-  } else {
-    snprintf(lo, sizeof lo, "%llu", (unsigned long long)f->min);
-    snprintf(hi, sizeof hi, "%llu", (unsigned long long)f->max);
-  }
+  f->scalar->format(&f->min, lo, sizeof lo);
+  f->scalar->format(&f->max, hi, sizeof hi);
   if (f->max == 0)
     return fail_at(d, at, "%s: must be at least %s", f->key, lo);
   return fail_at(d, at, "%s: must be from %s to %s", f->key, lo, hi);
@@ -354,7 +429,7 @@ static int decode_scalar(decoder_t *d, struct fy_node *node, mark_t at, const co
   if (err)
     return fail_at(d, at, "%s: expected %s, got %s", f->key, f->scalar->expected,
                    tell ? quoted : "something else");
-  if (f->scalar == &conf_uint || f->scalar == &conf_duration)
+  if (f->scalar->is_number)
     err = check_range(d, f, at, *(uint64_t *)out);
   return err ? err : remember(d->conf, out, false, at);
 }

@@ -36,14 +36,25 @@ typedef struct conf_list {
   size_t count;
 } conf_list_t;
 
-/* How a scalar is read. parse gets the text with a NUL after len (no NUL inside), writes *out, returns 0 or
- * negative; the message is then "expected <expected>, got '<text>'". Memory it needs to keep comes from
- * conf_alloc. */
+/* How a scalar is read. */
 typedef struct conf_scalar {
-  const char *expected;
+  const char *expected; /* "a duration such as 30s": for messages and references */
   size_t size;
+  /* Gets the text with a NUL after len (no NUL inside), writes *out, returns 0 or negative. The message is
+   * then "expected <expected>, got '<text>'". Memory it needs to keep comes from conf_alloc. */
   int (*parse)(conf_t *conf, const char *text, size_t len, void *out);
+  /* Whether two values of size bytes are the same: conf_same_text, conf_same_bytes or another. NULL: they
+   * cannot be compared, and a fixed field counts as changed. */
+  bool (*same)(const void *a, const void *b, size_t size);
+  /* The value as a file would have it, cut to cap; returns buf. NULL: defaults are not shown. */
+  char *(*format)(const void *value, char *buf, size_t cap);
+  bool is_number; /* a uint64_t: min and max of the field apply */
 } conf_scalar_t;
+
+/* Of const char *; NULL is the same as NULL. */
+bool conf_same_text(const void *a, const void *b, size_t size);
+/* Of what has neither pointers nor padding. */
+bool conf_same_bytes(const void *a, const void *b, size_t size);
 
 extern const conf_scalar_t conf_string;   /* const char *, not empty */
 extern const conf_scalar_t conf_path;     /* const char *, relative to the file's folder */
@@ -77,6 +88,8 @@ typedef struct conf_field {
   bool is_private;  /* messages do not tell the value: a secret may have been put there by mistake */
   uint64_t min;     /* conf_uint, conf_duration */
   uint64_t max;     /* the same; 0 means no limit. For lists: most items, 0 means CONF_LIST_MAX */
+  bool fixed;       /* a reload cannot change it, nor anything inside it (conf/fixed.h) */
+  const char *doc;  /* one line for the manual page, without a full stop at its end (conf/reference.h) */
 } conf_field_t;
 
 typedef struct conf_map {

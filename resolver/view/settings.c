@@ -55,7 +55,12 @@ static int parse_on_missing(conf_t *conf, const char *text, size_t len, void *ou
   return *how == ON_MISSING_BASE || strcmp(text, "nxdomain") == 0 ? SMPL_OK : SMPL_EINVAL;
 }
 
-static const conf_scalar_t on_missing_scalar = {"nxdomain or base", sizeof(on_missing_t), parse_on_missing};
+static const conf_scalar_t on_missing_scalar = {
+    .expected = "nxdomain or base",
+    .size = sizeof(on_missing_t),
+    .parse = parse_on_missing,
+    .same = conf_same_bytes,
+};
 
 static const conf_field_t zone_fields[] = {
     {"name", CONF_ONE, offsetof(zone_conf_t, name), .scalar = &conf_string, .required = true},

@@ -37,7 +37,12 @@ static int parse_path(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
-static const conf_scalar_t path_scalar = {"a path", sizeof(const char *), parse_path};
+static const conf_scalar_t path_scalar = {
+    .expected = "a path",
+    .size = sizeof(const char *),
+    .parse = parse_path,
+    .same = conf_same_text,
+};
 
 static const conf_field_t set_fields[] = {
     {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true},

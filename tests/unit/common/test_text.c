@@ -144,9 +144,28 @@ static void time_is_written_as_rfc3339(void **state)
   assert_true(clock_mono_us() >= a);
 }
 
+static void distance_counts_edits(void **state)
+{
+  (void)state;
+  assert_int_equal(text_distance("status", "status"), 0);
+  assert_int_equal(text_distance("stauts", "status"), 1);
+  assert_int_equal(text_distance("statu", "status"), 1);
+  assert_int_equal(text_distance("", "abc"), 3);
+  assert_int_equal(text_distance("kitten", "sitting"), 3);
+  char a[TEXT_DISTANCE_MAX + 2], b[TEXT_DISTANCE_MAX + 2];
+  memset(a, 'a', sizeof a);
+  memset(b, 'a', sizeof b);
+  a[TEXT_DISTANCE_MAX + 1] = b[TEXT_DISTANCE_MAX + 1] = '\0';
+  b[TEXT_DISTANCE_MAX] = 'b'; /* beyond what is looked at */
+  assert_int_equal(text_distance(a, b), 0);
+  b[TEXT_DISTANCE_MAX - 1] = 'b';
+  assert_int_equal(text_distance(a, b), 1);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(distance_counts_edits),
       cmocka_unit_test(numbers_are_digits_only_and_bounded),
       cmocka_unit_test(durations_need_a_unit_and_format_back),
       cmocka_unit_test(hostile_bytes_are_escaped_and_cut_at_whole_escapes),
