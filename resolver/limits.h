@@ -50,6 +50,9 @@ enum {
   TCP_TURN_BYTES = 8192,      /* read from one connection before the others have their turn */
   TCP_TURNS_MAX = 16,         /* turns of connections before waiting datagrams are looked at */
   TCP_BACKLOG = 1024,
+  LATER_PLACES_MAX =
+      4096,             /* questions that wait for an answer from elsewhere, of all workers, each its part */
+  LATER_WAIT_MS = 5000, /* that they wait; then SERVFAIL */
 
   /* the main thread */
   DRAIN_MAX_MS = 3000,      /* that unfinished TCP queries get at an end */

@@ -229,7 +229,7 @@ static bool answer_hop(reply_t *r, walk_t *w, uint16_t type)
 
 /* A question, from its view's zones alone. An alias that leads out of them, round in a circle or on for
  * too long ends the answer there. */
-static void answer_question(reply_t *r, const view_t *view, const query_t *q, answer_note_t *note,
+static void answer_question(reply_t *r, const view_t *view, const query_t *q, exchange_note_t *note,
                             answer_trace_t *trace)
 {
   walk_t w;
@@ -240,6 +240,7 @@ static void answer_question(reply_t *r, const view_t *view, const query_t *q, an
   w.hops = 0;
   if (!enter_zone(r, &w, q->type)) {
     refuse(r);
+    note->missing = (q->flags & DNS_FLAG_RD) != 0 && q->type != DNS_TYPE_ANY; /* RFC 8482: not for ANY */
     return;
   }
   note->zone = w.zone.zone;
@@ -254,75 +255,81 @@ static bool is_question(const query_t *q)
          q->type != DNS_TYPE_IXFR;
 }
 
-static size_t reply_cap(const query_t *q, answer_transport_t transport, size_t cap)
+static size_t reply_cap(const query_t *q, const exchange_t *x)
 {
-  size_t limit = transport == ANSWER_TCP       ? MESSAGE_MAX
+  size_t limit = x->transport == EXCHANGE_TCP  ? MESSAGE_MAX
                  : q->udp_size < UDP_REPLY_MAX ? q->udp_size
                                                : UDP_REPLY_MAX;
-  return cap < limit ? cap : limit;
+  return x->cap < limit ? x->cap : limit;
 }
 
-/* Reads the message and begins the answer; false when *len is all there is to send, 0 for nothing. */
-static bool begin(const uint8_t *msg, size_t *len, answer_transport_t transport, uint8_t *out, size_t cap,
-                  query_t *q, reply_t *r, answer_note_t *note)
+/* Reads the message and begins the answer; false when out_len is all there is to send, 0 for nothing. */
+static bool begin(exchange_t *x, query_t *q, reply_t *r)
 {
-  query_result_t result = query_read(msg, *len, q);
-  *note = (answer_note_t){0};
+  query_result_t result = query_read(x->msg, x->len, q);
+  x->note = (exchange_note_t){0};
   if (result == QUERY_READ) {
-    reply_begin(r, q, out, reply_cap(q, transport, cap));
+    reply_begin(r, q, x->out, reply_cap(q, x));
     return true;
   }
-  note->rcode = result == QUERY_NOTIMP ? DNS_RCODE_NOTIMP : DNS_RCODE_FORMERR;
-  *len = result == QUERY_DROP ? 0 : reply_bare(q, note->rcode, out);
+  x->note.rcode = result == QUERY_NOTIMP ? DNS_RCODE_NOTIMP : DNS_RCODE_FORMERR;
+  x->out_len = result == QUERY_DROP ? 0 : reply_bare(q, x->note.rcode, x->out);
   return false;
 }
 
-static size_t finish(reply_t *r, const query_t *q, answer_note_t *note)
+static void finish(exchange_t *x, const query_t *q, reply_t *r)
 {
-  size_t len = reply_end(r, q);
-  note->rcode = r->rcode;
-  note->truncated = (r->flags & DNS_FLAG_TC) != 0;
+  x->out_len = reply_end(r, q);
+  x->note.rcode = r->rcode;
+  x->note.truncated = (r->flags & DNS_FLAG_TC) != 0;
   if (q->cookie_len > 0) {
-    note->cookie_at = (uint16_t)r->cookie_at;
-    note->cookie = q->cookie;
-    note->server_cookie_len = (uint8_t)(q->cookie_len - COOKIE_CLIENT_LEN);
+    x->note.cookie_at = (uint16_t)r->cookie_at;
+    x->note.cookie = q->cookie;
+    x->note.server_cookie_len = (uint8_t)(q->cookie_len - COOKIE_CLIENT_LEN);
   }
-  return len;
 }
 
-size_t answer_traced(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len,
-                     uint8_t *out, size_t cap, answer_note_t *note, answer_trace_t *trace)
+void answer_traced(exchange_t *x, answer_trace_t *trace)
 {
   query_t q;
   reply_t r;
-  if (!begin(msg, &len, transport, out, cap, &q, &r, note))
-    return len;
+  if (!begin(x, &q, &r))
+    return;
   if (q.edns_version > 0)
     r.rcode = DNS_RCODE_BADVERS;
   else if (q.question_end == DNS_HEADER_LEN)
     r.rcode = DNS_RCODE_NOERROR; /* a cookie is asked for, nothing else */
-  else if (view == NULL || !is_question(&q))
+  else if (x->chosen.view == NULL || !is_question(&q))
     refuse(&r);
   else
-    answer_question(&r, view, &q, note, trace);
-  return finish(&r, &q, note);
+    answer_question(&r, x->chosen.view, &q, &x->note, trace);
+  finish(x, &q, &r);
 }
 
-size_t answer_short(const uint8_t *msg, size_t len, uint8_t *out, answer_note_t *note)
+void answer_short(exchange_t *x)
 {
   query_t q;
   reply_t r;
-  if (!begin(msg, &len, ANSWER_UDP, out, UDP_REPLY_MAX, &q, &r, note))
-    return len;
+  if (!begin(x, &q, &r))
+    return;
   if (q.cookie_len > 0)
     r.rcode = DNS_RCODE_BADCOOKIE;
   else
     r.flags |= DNS_FLAG_TC;
-  return finish(&r, &q, note);
+  finish(x, &q, &r);
 }
 
-size_t answer(const view_t *view, answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out,
-              size_t cap, answer_note_t *note)
+void answer_filled(exchange_t *x, answer_fill_t fill, void *ctx)
 {
-  return answer_traced(view, transport, msg, len, out, cap, note, NULL);
+  query_t q;
+  reply_t r;
+  if (!begin(x, &q, &r))
+    return;
+  fill(ctx, &q, &r);
+  finish(x, &q, &r);
+}
+
+void answer(exchange_t *x)
+{
+  answer_traced(x, NULL);
 }

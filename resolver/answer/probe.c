@@ -28,15 +28,21 @@ static size_t make_query(const dns_name_t *name, uint16_t type, uint8_t *out)
   return put(out, at, opt, sizeof opt);
 }
 
-void probe_ask(const view_t *view, answer_transport_t transport, const dns_name_t *name, uint16_t type,
+void probe_ask(const view_t *view, exchange_transport_t transport, const dns_name_t *name, uint16_t type,
                probe_t *out)
 {
   uint8_t query[QUERY_MAX];
   size_t len = make_query(name, type, query);
+  exchange_t x = {.transport = transport,
+                  .chosen = {.view = view},
+                  .msg = query,
+                  .len = len,
+                  .out = out->wire,
+                  .cap = transport == EXCHANGE_UDP ? UDP_REPLY_MAX : MESSAGE_MAX};
   out->trace.count = 0;
-  out->note = (answer_note_t){0};
-  out->len = answer_traced(view, transport, query, len, out->wire,
-                           transport == ANSWER_UDP ? UDP_REPLY_MAX : MESSAGE_MAX, &out->note, &out->trace);
+  answer_traced(&x, &out->trace);
+  out->len = x.out_len;
+  out->note = x.note;
 }
 
 uint16_t probe_flags(const probe_t *p)

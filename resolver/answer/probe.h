@@ -9,14 +9,14 @@
 #include "resolver/answer/answer.h"
 
 typedef struct probe {
-  answer_note_t note;
+  exchange_note_t note;
   answer_trace_t trace;
   size_t len;
   uint8_t wire[MESSAGE_MAX];
 } probe_t;
 
 /* Asks as a client of view (NULL: of none) with EDNS would. Big: not for the stack. */
-void probe_ask(const view_t *view, answer_transport_t transport, const dns_name_t *name, uint16_t type,
+void probe_ask(const view_t *view, exchange_transport_t transport, const dns_name_t *name, uint16_t type,
                probe_t *out);
 
 /* Flags of the answer's header. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/answer/query.h"
 
+#include <string.h>
+
 #include "common/base/error.h"
 #include "resolver/answer/cookies.h"
 #include "resolver/limits.h"
@@ -92,4 +94,33 @@ query_result_t query_read(const uint8_t *msg, size_t len, query_t *out)
     return QUERY_FORMERR;
   dns_name_lower(&out->name);
   return QUERY_READ;
+}
+
+size_t query_pack(const query_t *q, uint8_t *out)
+{
+  size_t at = q->question_end;
+  memcpy(out, q->msg, at);
+  memset(out + 6, 0, DNS_HEADER_LEN - 6);
+  out[11] = q->has_edns;
+  if (!q->has_edns)
+    return at;
+  const uint8_t opt[] = {0,
+                         0,
+                         DNS_TYPE_OPT,
+                         (uint8_t)(q->udp_size >> 8),
+                         (uint8_t)q->udp_size,
+                         0,
+                         q->edns_version,
+                         q->dnssec_ok ? 0x80 : 0,
+                         0,
+                         0,
+                         q->cookie_len > 0 ? (uint8_t)(4 + q->cookie_len) : 0};
+  memcpy(out + at, opt, sizeof opt);
+  at += sizeof opt;
+  if (q->cookie_len == 0)
+    return at;
+  const uint8_t option[] = {0, OPTION_COOKIE, 0, q->cookie_len};
+  memcpy(out + at, option, sizeof option);
+  memcpy(out + at + sizeof option, q->cookie, q->cookie_len);
+  return at + sizeof option + q->cookie_len;
 }

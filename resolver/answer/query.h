@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/dns/dns_wire.h"
+#include "resolver/answer/cookies.h"
 
 enum {
   OPCODE_QUERY = 0,
@@ -39,3 +40,11 @@ typedef enum query_result {
  * (IXFR aside) no authority; records well formed to the last byte; at most one OPT, in the additional
  * section, at the root; a COOKIE of the lengths that there are. */
 query_result_t query_read(const uint8_t *msg, size_t len, query_t *out);
+
+enum {
+  QUERY_PACKED_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11 + 4 + COOKIE_CLIENT_LEN + COOKIE_SERVER_MAX
+};
+
+/* What an answer needs of a query, as a query of bounded size: reading it gives the same *q, whatever else
+ * the client sent. Returns its length. out has QUERY_PACKED_MAX bytes. */
+size_t query_pack(const query_t *q, uint8_t *out);

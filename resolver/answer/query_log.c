@@ -186,7 +186,7 @@ void query_ring_note(query_ring_t *ring, const query_event_t *e)
   at->size = (uint32_t)e->size;
   at->listener = (uint16_t)e->listener;
   at->rcode = e->rcode;
-  at->tcp = e->transport == ANSWER_TCP;
+  at->tcp = e->transport == EXCHANGE_TCP;
   at->truncated = e->truncated;
   at->has_view = e->view != NULL;
   if (e->view != NULL)

@@ -9,7 +9,7 @@
 
 #include "common/base/diag.h"
 #include "common/base/ip.h"
-#include "resolver/answer/answer.h"
+#include "resolver/answer/exchange.h"
 #include "resolver/view/settings.h"
 
 typedef struct query_log query_log_t;
@@ -28,7 +28,7 @@ typedef struct query_event {
   const char *view; /* NULL: none */
   size_t listener;
   const ip_t *peer;
-  answer_transport_t transport;
+  exchange_transport_t transport;
   const uint8_t *msg; /* the query */
   size_t len;
   uint16_t rcode;

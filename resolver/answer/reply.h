@@ -29,7 +29,7 @@ typedef struct reply {
 
 enum { REPLY_CAP_MIN = 512 };
 
-enum { EDE_NOT_READY = 14, EDE_NOT_AUTHORITATIVE = 20 };
+enum { EDE_NOT_READY = 14, EDE_NOT_AUTHORITATIVE = 20, EDE_NO_REACHABLE_AUTHORITY = 22 };
 
 /* Starts with header and question. cap is at least REPLY_CAP_MIN. */
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap);

@@ -10,7 +10,8 @@
 
 struct responder {
   unsigned worker;
-  query_ring_t *ring; /* NULL: no query log */
+  query_ring_t *ring;           /* NULL: no query log */
+  const elsewhere_t *elsewhere; /* NULL: zones alone answer */
   cookies_t *cookies;
   limiter_t *limiter;
 };
@@ -56,88 +57,112 @@ void responder_log(responder_t *responder, query_ring_t *ring)
   responder->ring = ring;
 }
 
-static cookie_client_t client_of(const ip_t *peer, const answer_note_t *note)
+void responder_elsewhere(responder_t *responder, const elsewhere_t *elsewhere)
 {
-  return (cookie_client_t){note->cookie, peer, (uint32_t)(clock_wall_ms() / 1000), clock_mono_ms()};
+  responder->elsewhere = elsewhere;
+}
+
+static cookie_client_t client_of(const exchange_t *x)
+{
+  return (cookie_client_t){x->note.cookie, x->peer, (uint32_t)(clock_wall_ms() / 1000), clock_mono_ms()};
 }
 
 /* RFC 7873 section 5.2: whoever sends a cookie gets ours, whatever the one it sent is worth. */
-static void put_cookie(responder_t *r, const ip_t *peer, const answer_note_t *note, uint8_t *out)
+static void put_cookie(responder_t *r, exchange_t *x)
 {
-  cookie_client_t client = client_of(peer, note);
-  cookies_make(r->cookies, &client, out + note->cookie_at);
+  cookie_client_t client = client_of(x);
+  cookies_make(r->cookies, &client, x->out + x->note.cookie_at);
 }
 
-static bool has_valid_cookie(responder_t *r, const ip_t *peer, const answer_note_t *note)
+static bool has_valid_cookie(responder_t *r, const exchange_t *x)
 {
-  if (note->server_cookie_len == 0)
+  if (x->note.server_cookie_len == 0)
     return false;
-  cookie_client_t client = client_of(peer, note);
-  return cookies_valid(r->cookies, &client, note->cookie + COOKIE_CLIENT_LEN, note->server_cookie_len);
+  cookie_client_t client = client_of(x);
+  return cookies_valid(r->cookies, &client, x->note.cookie + COOKIE_CLIENT_LEN, x->note.server_cookie_len);
 }
 
-/* What a public view sends instead of an answer above its rate. Only its rcode counts for that, so that a
- * refusal is limited alike for every name. */
-static size_t limit(responder_t *r, uint32_t rate, uint32_t view, const ip_t *peer, const uint8_t *msg,
-                    size_t len, uint8_t *out, size_t n, answer_note_t *note, stats_t *counters)
+/* What a public view sends instead of an answer above its rate. Only the answer's rcode counts for that, so
+ * that a refusal is limited alike for every name. */
+static void limit(responder_t *r, uint32_t rate, exchange_t *x, stats_t *counters)
 {
-  limiter_kind_t kind = note->rcode == DNS_RCODE_NOERROR    ? LIMITER_DATA
-                        : note->rcode == DNS_RCODE_NXDOMAIN ? LIMITER_NXDOMAIN
-                                                            : LIMITER_ERROR;
-  if (has_valid_cookie(r, peer, note))
-    return n;
-  limiter_verdict_t verdict = limiter_take(r->limiter, peer, view, kind, rate, clock_mono_ms());
+  limiter_kind_t kind = x->note.rcode == DNS_RCODE_NOERROR    ? LIMITER_DATA
+                        : x->note.rcode == DNS_RCODE_NXDOMAIN ? LIMITER_NXDOMAIN
+                                                              : LIMITER_ERROR;
+  if (has_valid_cookie(r, x))
+    return;
+  limiter_verdict_t verdict =
+      limiter_take(r->limiter, x->peer, (uint32_t)x->chosen.number, kind, rate, clock_mono_ms());
   if (verdict == LIMITER_PASS)
-    return n;
+    return;
   stats_add(counters, STATS_LIMITED);
-  return verdict == LIMITER_SLIP ? answer_short(msg, len, out, note) : 0;
+  if (verdict == LIMITER_SLIP)
+    answer_short(x);
+  else
+    x->out_len = 0;
 }
 
-size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
-               answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap)
+static void log_answer(responder_t *r, const exchange_t *x)
 {
-  snapshot_view_t chosen;
-  snapshot_choose(s, listener, peer, 1, &chosen);
-  return respond_chosen(responder, s, chosen, listener, peer, transport, msg, len, out, cap);
+  const view_t *view = x->chosen.view;
+  query_event_t e = {view != NULL ? view_name(view) : NULL,
+                     x->listener,
+                     x->peer,
+                     x->transport,
+                     x->msg,
+                     x->len,
+                     x->note.rcode,
+                     x->note.truncated,
+                     x->out_len};
+  query_ring_note(r->ring, &e);
 }
 
-size_t respond_chosen(responder_t *responder, const snapshot_t *s, snapshot_view_t chosen, size_t listener,
-                      const ip_t *peer, answer_transport_t transport, const uint8_t *msg, size_t len,
-                      uint8_t *out, size_t cap)
+/* What every answer gets, whoever wrote it. */
+static exchange_verdict_t conclude(responder_t *r, const snapshot_t *s, exchange_t *x)
 {
-  answer_note_t note;
-  const view_t *view = chosen.view;
-  size_t number = chosen.number;
-  size_t n = answer(view, transport, msg, len, out, cap, &note);
-  stats_t *counters = snapshot_stats(s, responder->worker, number);
-  if (n == 0) {
+  stats_t *counters = snapshot_stats(s, r->worker, x->chosen.number);
+  if (x->out_len == 0) {
     stats_add(counters, STATS_DROPPED);
-    return 0;
+    return EXCHANGE_DROP;
   }
-  uint32_t rate = transport == ANSWER_UDP ? snapshot_rate_limit(s, number) : 0;
+  uint32_t rate = x->transport == EXCHANGE_UDP ? snapshot_rate_limit(s, x->chosen.number) : 0;
   if (rate > 0)
-    n = limit(responder, rate, (uint32_t)number, peer, msg, len, out, n, &note, counters);
-  if (n == 0)
-    return 0;
-  if (note.cookie_at > 0)
-    put_cookie(responder, peer, &note, out);
-  stats_add(counters, transport == ANSWER_UDP ? STATS_UDP : STATS_TCP);
-  stats_add(counters, stats_rcode(note.rcode));
-  if (note.zone != NULL)
-    zone_stats_add(snapshot_zone_stats(s, responder->worker, note.zone));
-  if (note.truncated)
+    limit(r, rate, x, counters);
+  if (x->out_len == 0)
+    return EXCHANGE_DROP;
+  if (x->note.cookie_at > 0)
+    put_cookie(r, x);
+  stats_add(counters, x->transport == EXCHANGE_UDP ? STATS_UDP : STATS_TCP);
+  stats_add(counters, stats_rcode(x->note.rcode));
+  if (x->note.zone != NULL)
+    zone_stats_add(snapshot_zone_stats(s, r->worker, x->note.zone));
+  if (x->note.truncated)
     stats_add(counters, STATS_TRUNCATED);
-  if (responder->ring != NULL) {
-    query_event_t e = {view != NULL ? view_name(view) : NULL,
-                       listener,
-                       peer,
-                       transport,
-                       msg,
-                       len,
-                       note.rcode,
-                       note.truncated,
-                       n};
-    query_ring_note(responder->ring, &e);
-  }
-  return n;
+  if (r->ring != NULL)
+    log_answer(r, x);
+  return EXCHANGE_SEND;
+}
+
+/* Invariant 3: a public view, which is one with a rate, never gets anything from elsewhere. */
+static bool is_elsewhere(const responder_t *r, const snapshot_t *s, const exchange_t *x)
+{
+  query_t q;
+  return r->elsewhere != NULL && snapshot_rate_limit(s, x->chosen.number) == 0 &&
+         query_read(x->msg, x->len, &q) == QUERY_READ &&
+         r->elsewhere->has(r->elsewhere->ctx, x->chosen.view, &q);
+}
+
+exchange_verdict_t respond(responder_t *responder, const snapshot_t *s, exchange_t *x)
+{
+  answer(x);
+  if (x->note.missing && is_elsewhere(responder, s, x))
+    return EXCHANGE_LATER;
+  return conclude(responder, s, x);
+}
+
+void respond_filled(responder_t *responder, const snapshot_t *s, exchange_t *x, answer_fill_t fill,
+                    void *fill_ctx)
+{
+  answer_filled(x, fill, fill_ctx);
+  conclude(responder, s, x);
 }

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/base/ip.h"
 #include "resolver/answer/answer.h"
 #include "resolver/answer/cookies.h"
+#include "resolver/answer/elsewhere.h"
 #include "resolver/answer/query_log.h"
 #include "resolver/view/snapshot.h"
 
@@ -24,12 +24,13 @@ unsigned responder_worker(const responder_t *responder);
 /* Where answers are noted; NULL: nowhere. Before the worker starts. */
 void responder_log(responder_t *responder, query_ring_t *ring);
 
-/* Answers a message of the client that the view was chosen for. out has room for cap bytes as answer() wants
- * them. Returns the answer's length, 0: send nothing. */
-size_t respond_chosen(responder_t *responder, const snapshot_t *s, snapshot_view_t chosen, size_t listener,
-                      const ip_t *peer, answer_transport_t transport, const uint8_t *msg, size_t len,
-                      uint8_t *out, size_t cap);
+/* Where answers may come from that the zones do not have; NULL: nowhere. Before the worker starts. */
+void responder_elsewhere(responder_t *responder, const elsewhere_t *elsewhere);
 
-/* The same, chosen here. */
-size_t respond(responder_t *responder, const snapshot_t *s, size_t listener, const ip_t *peer,
-               answer_transport_t transport, const uint8_t *msg, size_t len, uint8_t *out, size_t cap);
+/* Judges the exchange, whose view was chosen from this snapshot. EXCHANGE_LATER comes only where there is an
+ * elsewhere, and then nothing was counted yet. */
+exchange_verdict_t respond(responder_t *responder, const snapshot_t *s, exchange_t *x);
+
+/* The end of an exchange that was EXCHANGE_LATER: fill writes the answer between the question and the OPT. */
+void respond_filled(responder_t *responder, const snapshot_t *s, exchange_t *x, answer_fill_t fill,
+                    void *fill_ctx);

@@ -266,10 +266,10 @@ static json_t *explain_at(const snapshot_t *s, size_t listener, const explain_qu
   snapshot_view_t chosen;
   snapshot_choose(s, listener, &q->from, 1, &chosen);
   const view_t *view = chosen.view;
-  probe_ask(view, ANSWER_UDP, &q->name, q->type, p);
+  probe_ask(view, EXCHANGE_UDP, &q->name, q->type, p);
   bool truncated = p->note.truncated;
   if (truncated)
-    probe_ask(view, ANSWER_TCP, &q->name, q->type, p);
+    probe_ask(view, EXCHANGE_TCP, &q->name, q->type, p);
   json_t *change = json_array();
   const char *reason = why(s, listener, view, q, p, change);
   return json_pack("{s:s, s:o, s:s?, s:o, s:o, s:s, s:o}", "listener", endpoint_format(&at, text), "network",

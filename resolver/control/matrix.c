@@ -186,7 +186,7 @@ static json_t *cell_json(const view_t *view, const entry_t *entries, size_t coun
   cell_t c = {.name = &entries[0].name, .records = json_array()};
   const char *empty = "no data";
   for (size_t i = 0; i < count; i++) {
-    probe_ask(view, ANSWER_TCP, c.name, entries[i].type, p);
+    probe_ask(view, EXCHANGE_TCP, c.name, entries[i].type, p);
     if (p->note.rcode == DNS_RCODE_REFUSED)
       empty = "refused";
     else if (p->note.rcode == DNS_RCODE_NXDOMAIN)

@@ -387,7 +387,8 @@ static void on_drain(uv_timer_t *timer)
   server_t *s = timer->data;
   size_t left = 0;
   for (unsigned i = 0; i < s->worker_count; i++)
-    left += worker_draining(s->workers[i]) ? worker_tcp_count(s->workers[i]) : 1;
+    left +=
+        worker_draining(s->workers[i]) ? worker_tcp_count(s->workers[i]) + worker_waiting(s->workers[i]) : 1;
   if (left > 0 && clock_mono_ms() < s->drain_until_ms)
     return;
   if (left > 0)
@@ -509,7 +510,8 @@ static int limits_for(const server_t *s, worker_limits_t *out, diag_t *diag)
       conns = left;
   }
   conns /= s->worker_count;
-  *out = (worker_limits_t){conns < CONNS_MIN ? CONNS_MIN : conns, TCP_BUFFERS_MAX / s->worker_count};
+  *out = (worker_limits_t){conns < CONNS_MIN ? CONNS_MIN : conns, TCP_BUFFERS_MAX / s->worker_count,
+                           LATER_PLACES_MAX / s->worker_count};
   return SMPL_OK;
 }
 
@@ -524,7 +526,7 @@ static int open_workers(server_t *s, diag_t *diag)
     endpoint_t at = snapshot_listener(s->shared.snapshot, i);
     err = sockets_probe(&at, snapshot_settings(s->shared.snapshot)->free_bind, diag);
   }
-  worker_limits_t limits = {0, 0};
+  worker_limits_t limits = {0};
   if (!err)
     err = limits_for(s, &limits, diag);
   if (!err && cookie_secret_make(&s->shared.secret))

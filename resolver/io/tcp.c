@@ -46,6 +46,7 @@ struct tcp_conn {
   crowd_member_t memory;   /* in the crowd while it keeps bytes */
   kept_t in;               /* what came and was not answered yet */
   kept_t out;              /* answers not taken yet */
+  later_owner_t asked;     /* questions whose answers come from elsewhere */
   turns_item_t turn;
   bool waiting; /* for its turn */
   bool more;    /* in holds questions that wait for the next turn */
@@ -57,6 +58,7 @@ struct tcp {
   int epoll_fd;
   int spare_fd; /* given up when descriptors run out, to take a connection and end it */
   responder_t *responder;
+  later_t *later; /* NULL: nothing waits */
   size_t conns_max, buffers_max;
   atomic_size_t count;
   tcp_conn_t *first, *last, *closed;
@@ -67,6 +69,7 @@ struct tcp {
   turns_t *turns; /* connections that wait for one */
   uint8_t in[IN_SIZE];
   uint8_t out[OUT_SIZE];
+  uint8_t late[FRAME + MESSAGE_MAX]; /* an answer that comes by itself, perhaps within a turn */
 };
 
 tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t buffers_max)
@@ -112,6 +115,7 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
   c->fd = -1;
   crowd_leave(t->places, &c->place);
   crowd_leave(t->memory, &c->memory);
+  later_leave(t->later, &c->asked);
   if (c->waiting)
     turns_leave(t->turns, &c->turn);
   c->waiting = false;
@@ -337,6 +341,44 @@ static size_t message_size(const uint8_t *frame)
   return FRAME + ((size_t)frame[0] << 8 | frame[1]);
 }
 
+/* Whole answers: behind those that were not taken yet, or else at once. False when the connection was closed.
+ */
+static bool emit(tcp_t *t, tcp_conn_t *c, const uint8_t *data, size_t len)
+{
+  return c->out.len > 0 ? keep(t, c, &c->out, data, len) : flush(t, c, data, len);
+}
+
+static void put_length(uint8_t *frame, size_t len)
+{
+  frame[0] = (uint8_t)(len >> 8);
+  frame[1] = (uint8_t)len;
+}
+
+/* Answers one message into frame, as the bytes that go out: their number in *out, 0 when it waits for its
+ * answer. False when it is no query, or when its place was taken by closing the connection. */
+static bool answer_one(tcp_t *t, tcp_conn_t *c, const uint8_t *msg, size_t len, const snapshot_t *s,
+                       uint8_t *frame, size_t *out)
+{
+  exchange_t x = {.transport = EXCHANGE_TCP,
+                  .listener = c->listener,
+                  .peer = &c->peer,
+                  .msg = msg,
+                  .len = len,
+                  .out = frame + FRAME,
+                  .cap = MESSAGE_MAX};
+  snapshot_choose(s, c->listener, &c->peer, 1, &x.chosen);
+  exchange_verdict_t verdict = respond(t->responder, s, &x);
+  *out = 0;
+  if (verdict == EXCHANGE_LATER &&
+      later_take(t->later, s, &x, &(later_way_t){.fd = -1, .owner = &c->asked})) {
+    touch(t, c);
+    return true;
+  }
+  put_length(frame, x.out_len);
+  *out = FRAME + x.out_len;
+  return verdict != EXCHANGE_DROP && c->fd >= 0;
+}
+
 /* Answers the whole messages at the beginning of t->in[0, len), as many as one turn has room for. Returns how
  * many bytes were used (all, with c->ending, behind what is no query), SIZE_MAX when the connection was
  * closed. */
@@ -346,26 +388,55 @@ static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t 
   size_t out = 0;
   while (len - used >= FRAME && OUT_SIZE - out >= FRAME + MESSAGE_MAX) {
     size_t size = message_size(t->in + used);
+    size_t n;
     if (len - used < size)
       break;
-    size_t n = respond(t->responder, s, c->listener, &c->peer, ANSWER_TCP, t->in + used + FRAME, size - FRAME,
-                       t->out + out + FRAME, MESSAGE_MAX);
+    bool more = answer_one(t, c, t->in + used + FRAME, size - FRAME, s, t->out + out, &n);
+    if (c->fd < 0)
+      return SIZE_MAX;
     used += size;
-    if (n == 0) { /* not a query: nothing good will follow, but what came before gets its answers */
+    if (!more) { /* not a query: nothing good will follow, but what came before gets its answers */
       c->ending = true;
       used = len;
       break;
     }
-    t->out[out] = (uint8_t)(n >> 8);
-    t->out[out + 1] = (uint8_t)n;
-    out += FRAME + n;
+    out += n;
   }
   if (out > 0) {
     touch(t, c);
-    if (!flush(t, c, t->out, out))
+    if (!emit(t, c, t->out, out))
       return SIZE_MAX;
   }
   return used;
+}
+
+/* Everything that was asked is answered, and nothing more will be. */
+static bool is_over(const tcp_conn_t *c)
+{
+  return c->ending && c->out.len == 0 && !c->more && c->asked.first == NULL;
+}
+
+static void deliver(void *ctx, later_owner_t *owner, const uint8_t *msg, size_t len)
+{
+  tcp_t *t = ctx;
+  tcp_conn_t *c = (tcp_conn_t *)((char *)owner - offsetof(tcp_conn_t, asked));
+  uint8_t *frame = t->late;
+  put_length(frame, len);
+  memcpy(frame + FRAME, msg, len);
+  t->now_ms = clock_mono_ms();
+  bool begun = c->out.len > 0;
+  if (!emit(t, c, frame, FRAME + len))
+    return;
+  if (is_over(c))
+    close_conn(t, c);
+  else if (c->out.len > 0 && !begun)
+    watch(t, c, EPOLL_CTL_MOD);
+}
+
+void tcp_later(tcp_t *tcp, later_t *later)
+{
+  tcp->later = later;
+  later_tcp(later, deliver, tcp);
 }
 
 /* Everything that lies in t->in[0, len) came from the connection. What is not answered in this turn is kept.
@@ -378,7 +449,7 @@ static void take(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t *s)
   size_t rest = len - used;
   const uint8_t *left = t->in + used;
   c->more = rest >= FRAME && rest >= message_size(left);
-  if (c->ending && c->out.len == 0 && !c->more) {
+  if (is_over(c)) {
     close_conn(t, c);
     return;
   }
@@ -488,7 +559,7 @@ static void close_finished(tcp_t *t)
 {
   for (tcp_conn_t *c = t->first; c != NULL;) {
     tcp_conn_t *next = c->next;
-    if (c->in.len == 0 && c->out.len == 0 && !c->waiting)
+    if (c->in.len == 0 && c->out.len == 0 && !c->waiting && c->asked.first == NULL)
       close_conn(t, c);
     c = next;
   }

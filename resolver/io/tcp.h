@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "resolver/answer/respond.h"
+#include "resolver/io/later.h"
 #include "resolver/view/snapshot.h"
 
 typedef struct tcp tcp_t;
@@ -17,6 +18,8 @@ typedef struct tcp_conn tcp_conn_t;
  * buffers_max bytes of buffers. NULL when out of memory. */
 tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t buffers_max);
 void tcp_free(tcp_t *tcp);
+/* Where questions wait for answers from elsewhere. Before the worker starts. */
+void tcp_later(tcp_t *tcp, later_t *later);
 
 /* Takes waiting connections from the listening socket. */
 void tcp_accept(tcp_t *tcp, int fd, size_t listener);

@@ -19,6 +19,7 @@ _Static_assert((int)TX_SIZE >= (int)UDP_REPLY_MAX, "an answer fits its buffer");
 _Static_assert(CONTROL_SIZE >= CMSG_SPACE(sizeof(struct in6_pktinfo)), "the address asked fits its buffer");
 
 struct udp_batch {
+  later_t *later; /* NULL: nothing waits */
   struct mmsghdr rx[UDP_BATCH];
   struct mmsghdr tx[UDP_BATCH];
   struct iovec rx_iov[UDP_BATCH];
@@ -49,6 +50,11 @@ udp_batch_t *udp_batch_new(void)
     b->tx[i].msg_hdr = (struct msghdr){.msg_iov = &b->tx_iov[i], .msg_iovlen = 1};
   }
   return b;
+}
+
+void udp_batch_later(udp_batch_t *batch, later_t *later)
+{
+  batch->later = later;
 }
 
 void udp_batch_free(udp_batch_t *batch)
@@ -90,18 +96,32 @@ static void choose_views(udp_batch_t *b, size_t n, const snapshot_t *s, const re
     __builtin_prefetch(snapshot_stats(s, responder_worker(responder), b->chosen[i].number), 1);
 }
 
-/* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
- * malformed. */
-static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, const snapshot_t *s, responder_t *responder,
-                          size_t listener)
+/* What is to be sent of this datagram: the answer's length, in tx_data[tx]; 0: nothing now. */
+static size_t respond_one(udp_batch_t *b, size_t i, size_t tx, int fd, const snapshot_t *s,
+                          responder_t *responder, size_t listener)
 {
+  struct msghdr *h = &b->rx[i].msg_hdr;
   if (!b->known[i])
     return 0;
-  size_t len = b->rx[i].msg_len;
-  if ((b->rx[i].msg_hdr.msg_flags & MSG_TRUNC) && len > DNS_HEADER_LEN)
-    len = DNS_HEADER_LEN;
-  return respond_chosen(responder, s, b->chosen[i], listener, &b->peers[i], ANSWER_UDP, b->rx_data[i], len,
-                        b->tx_data[tx], UDP_REPLY_MAX);
+  exchange_t x = {.transport = EXCHANGE_UDP,
+                  .listener = listener,
+                  .peer = &b->peers[i],
+                  .chosen = b->chosen[i],
+                  .msg = b->rx_data[i],
+                  .len = b->rx[i].msg_len,
+                  .out = b->tx_data[tx],
+                  .cap = UDP_REPLY_MAX};
+  /* A datagram longer than UDP_QUERY_MAX came cut: its length is no message's, so it is answered as
+   * malformed. */
+  if ((h->msg_flags & MSG_TRUNC) && x.len > DNS_HEADER_LEN)
+    x.len = DNS_HEADER_LEN;
+  exchange_verdict_t verdict = respond(responder, s, &x);
+  if (verdict == EXCHANGE_LATER) {
+    answer_from(h);
+    if (later_take(b->later, s, &x, &(later_way_t){.from = h, .fd = fd}))
+      return 0;
+  }
+  return verdict == EXCHANGE_DROP ? 0 : x.out_len;
 }
 
 /* Answers that the kernel has no room for are lost, as datagrams may be; waiting would hold up everybody. */
@@ -125,7 +145,7 @@ size_t udp_serve(udp_batch_t *batch, int fd, const snapshot_t *snapshot, respond
   size_t replies = 0;
   for (size_t i = 0; i < (size_t)n; i++) {
     struct msghdr *h = &b->rx[i].msg_hdr;
-    size_t len = respond_one(b, i, replies, snapshot, responder, listener);
+    size_t len = respond_one(b, i, replies, fd, snapshot, responder, listener);
     if (len > 0) {
       struct msghdr *t = &b->tx[replies].msg_hdr;
       b->tx_iov[replies] = (struct iovec){b->tx_data[replies], len};

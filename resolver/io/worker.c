@@ -18,6 +18,7 @@
 #include "common/base/error.h"
 #include "resolver/limits.h"
 #include "resolver/zone/rcu.h"
+#include "resolver/io/later.h"
 #include "resolver/io/sockets.h"
 #include "resolver/io/tcp.h"
 #include "resolver/io/udp.h"
@@ -48,6 +49,9 @@ struct worker {
   tcp_t *tcp;
   responder_t *responder;
   udp_batch_t *batch;
+  const elsewhere_t *elsewhere; /* NULL: none; its descriptor is watched as &elsewhere->fd */
+  later_t *later;
+  size_t later_max;
   pthread_t thread;
   bool started;
   latency_t latency;
@@ -89,6 +93,7 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
   memset(w, 0, sizeof *w);
   w->number = number;
   w->shared = shared;
+  w->later_max = limits->later_max;
   w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   int err;
@@ -195,8 +200,17 @@ static bool serve_event(worker_t *w, const struct epoll_event *ev)
       tcp_accept(w->tcp, *fd, listener);
     return true;
   }
-  tcp_event(w->tcp, ev->data.ptr, ev->events);
+  if (w->elsewhere != NULL && ev->data.ptr == (const void *)&w->elsewhere->fd)
+    w->elsewhere->ready(w->elsewhere->ctx, w->later, rcu_get(&w->shared->snapshot));
+  else
+    tcp_event(w->tcp, ev->data.ptr, ev->events);
   return true;
+}
+
+/* Of two waits, -1 being none. */
+static int sooner(int a, int b)
+{
+  return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 /* Each round: datagrams and new connections as they are reported, then some turns of connections. */
@@ -215,10 +229,12 @@ static void *run(void *arg)
     for (int i = 0; i < n; i++)
       on = serve_event(w, &events[i]) && on;
     size_t left = tcp_serve(w->tcp, rcu_get(&w->shared->snapshot), on ? TCP_TURNS_MAX : tcp_count(w->tcp));
-    timeout = tcp_sweep(w->tcp);
+    int wait = later_sweep(w->later, rcu_get(&w->shared->snapshot));
+    timeout = sooner(tcp_sweep(w->tcp), wait);
     if (left > 0)
       timeout = 0;
   }
+  later_end(w->later, rcu_get(&w->shared->snapshot));
   urcu_qsbr_unregister_thread();
   return NULL;
 }
@@ -226,6 +242,21 @@ static void *run(void *arg)
 void worker_log(worker_t *w, query_ring_t *ring)
 {
   responder_log(w->responder, ring);
+}
+
+int worker_elsewhere(worker_t *w, const elsewhere_t *elsewhere, diag_t *diag)
+{
+  struct epoll_event ev = {.events = EPOLLIN, .data.ptr = (void *)(uintptr_t)&elsewhere->fd};
+  int err = later_new(w->responder, elsewhere, w->later_max, &w->later);
+  if (err)
+    return diag_fail(diag, err, "worker: %s", smpl_strerror(err));
+  if (elsewhere->fd >= 0 && epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, elsewhere->fd, &ev))
+    return diag_fail_errno(diag, "epoll_ctl");
+  w->elsewhere = elsewhere;
+  responder_elsewhere(w->responder, elsewhere);
+  udp_batch_later(w->batch, w->later);
+  tcp_later(w->tcp, w->later);
+  return SMPL_OK;
 }
 
 /* The worker's CPU: the number-th that the process may use, round and round. */
@@ -306,6 +337,7 @@ void worker_stop(worker_t *w)
     pthread_join(w->thread, NULL);
   }
   tcp_free(w->tcp);
+  later_free(w->later);
   responder_free(w->responder);
   udp_batch_free(w->batch);
   for (size_t i = 0; w->pairs != NULL && i < w->count; i++) {
@@ -323,6 +355,11 @@ void worker_latency_add(const worker_t *w, latency_sum_t *sum)
   latency_sum_add(sum, &w->latency);
 }
 
+size_t worker_waiting(const worker_t *w)
+{
+  return later_count(w->later);
+}
+
 size_t worker_tcp_count(const worker_t *w)
 {
   return tcp_count(w->tcp);
@@ -331,6 +368,7 @@ size_t worker_tcp_count(const worker_t *w)
 snapshot_t *worker_swap(worker_shared_t *shared, snapshot_t *fresh)
 {
   snapshot_t *old = shared->snapshot;
+  snapshot_follow(fresh, old);
   RCU_RELEASE(&shared->snapshot);
   rcu_assign_pointer(shared->snapshot, fresh);
   urcu_qsbr_synchronize_rcu();

@@ -8,6 +8,7 @@
 
 #include "common/base/diag.h"
 #include "resolver/answer/cookies.h"
+#include "resolver/answer/elsewhere.h"
 #include "resolver/answer/query_log.h"
 #include "resolver/view/snapshot.h"
 
@@ -23,6 +24,7 @@ typedef struct worker_shared {
 typedef struct worker_limits {
   size_t conns_max;   /* TCP connections of this worker */
   size_t buffers_max; /* bytes of their buffers */
+  size_t later_max;   /* questions that wait for answers from elsewhere */
 } worker_limits_t;
 
 /* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
@@ -30,6 +32,9 @@ int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *
                diag_t *diag);
 /* Where this worker notes its answers. Before it starts. */
 void worker_log(worker_t *w, query_ring_t *ring);
+
+/* Where answers come from that the zones do not have; borrowed until worker_stop. Before it starts. */
+int worker_elsewhere(worker_t *w, const elsewhere_t *elsewhere, diag_t *diag);
 
 /* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by
  * worker. */
@@ -51,6 +56,9 @@ void worker_stop(worker_t *w);
 
 /* Adds how long this worker's datagrams took. Any thread. */
 void worker_latency_add(const worker_t *w, latency_sum_t *sum);
+
+/* Questions that wait for answers from elsewhere. Any thread. */
+size_t worker_waiting(const worker_t *w);
 
 /* Open TCP connections. Any thread. */
 size_t worker_tcp_count(const worker_t *w);

@@ -27,6 +27,7 @@ typedef struct chosen {
 } chosen_t;
 
 struct snapshot {
+  uint64_t generation;
   settings_t settings;
   unsigned workers;
   listener_t *listeners;
@@ -531,6 +532,16 @@ void snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peers, si
     out[i].view = s->chosen[out[i].number].view;
     __builtin_prefetch(out[i].view);
   }
+}
+
+uint64_t snapshot_generation(const snapshot_t *s)
+{
+  return s->generation;
+}
+
+void snapshot_follow(snapshot_t *s, const snapshot_t *old)
+{
+  s->generation = old->generation + 1;
 }
 
 uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view)

@@ -78,6 +78,11 @@ typedef struct snapshot_view {
 void snapshot_choose(const snapshot_t *s, size_t listener, const ip_t *peers, size_t count,
                      snapshot_view_t *out);
 
+/* Which of the snapshots that were in force one after another this one is; 0: the first. */
+uint64_t snapshot_generation(const snapshot_t *s);
+/* Before it replaces old, in whose place nobody else will stand. */
+void snapshot_follow(snapshot_t *s, const snapshot_t *old);
+
 /* Answers a second that the view gives to one network over UDP; 0: as many as are asked for, as does no view
  * (snapshot_view_count). */
 uint32_t snapshot_rate_limit(const snapshot_t *s, size_t view);

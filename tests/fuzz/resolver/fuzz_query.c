@@ -61,7 +61,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
   return 0;
 }
 
-static void check(const uint8_t *data, size_t size, const uint8_t *out, size_t len, const answer_note_t *note)
+static void check(const uint8_t *data, size_t size, const uint8_t *out, size_t len,
+                  const exchange_note_t *note)
 {
   dns_wire_t w = dns_wire_of(out, len);
   dns_header_t h;
@@ -84,25 +85,64 @@ static void check(const uint8_t *data, size_t size, const uint8_t *out, size_t l
     require(h.ancount == 0 && h.nscount == 0 && h.arcount <= 1, "a refusal says nothing");
 }
 
+/* The answer that somebody else writes: a failure is enough. */
+static void fill(void *ctx, const query_t *q, reply_t *r)
+{
+  (void)ctx;
+  (void)q;
+  r->rcode = DNS_RCODE_SERVFAIL;
+  r->ede = EDE_NO_REACHABLE_AUTHORITY;
+}
+
+/* A query that waits is kept in a bounded form: it must read as the one that came. */
+static void check_packed(const uint8_t *data, size_t size)
+{
+  query_t q, again;
+  uint8_t packed[QUERY_PACKED_MAX];
+  if (query_read(data, size, &q) != QUERY_READ || dns_opcode(q.flags) != OPCODE_QUERY)
+    return;
+  size_t len = query_pack(&q, packed);
+  require(len <= sizeof packed && query_read(packed, len, &again) == QUERY_READ, "packed");
+  require(again.flags == q.flags && again.type == q.type && again.klass == q.klass &&
+              again.udp_size == q.udp_size && again.has_edns == q.has_edns &&
+              again.dnssec_ok == q.dnssec_ok && again.cookie_len == q.cookie_len &&
+              again.question_end == q.question_end && dns_name_equal(&again.name, &q.name),
+          "the same query");
+  require(memcmp(packed + DNS_HEADER_LEN, data + DNS_HEADER_LEN, q.question_end - DNS_HEADER_LEN) == 0,
+          "question");
+  require(q.cookie_len == 0 || memcmp(again.cookie, q.cookie, q.cookie_len) == 0, "cookie");
+  uint8_t out[UDP_REPLY_MAX];
+  exchange_t x = {.transport = EXCHANGE_UDP, .msg = packed, .len = len, .out = out, .cap = sizeof out};
+  answer_filled(&x, fill, NULL);
+  check(packed, len, out, x.out_len, &x.note);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   const view_t *views[] = {all, one, overlaid, NULL};
   uint8_t brief[UDP_REPLY_MAX];
-  answer_note_t brief_note;
-  size_t brief_len = answer_short(data, size, brief, &brief_note);
-  require(brief_len <= size + 28, "a short answer is not much more than the question");
-  if (brief_len > 0)
-    check(data, size, brief, brief_len, &brief_note);
+  exchange_t shorter = {
+      .transport = EXCHANGE_UDP, .msg = data, .len = size, .out = brief, .cap = sizeof brief};
+  answer_short(&shorter);
+  require(shorter.out_len <= size + 28, "a short answer is not much more than the question");
+  if (shorter.out_len > 0)
+    check(data, size, brief, shorter.out_len, &shorter.note);
+  check_packed(data, size);
   for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
     for (int tcp = 0; tcp < 2; tcp++) {
       size_t cap = tcp ? MESSAGE_MAX : UDP_REPLY_MAX;
       uint8_t *out = malloc(cap);
-      answer_note_t note;
       require(out != NULL, "memory");
-      size_t len = answer(views[v], tcp ? ANSWER_TCP : ANSWER_UDP, data, size, out, cap, &note);
-      require(len <= cap, "size");
-      if (len > 0)
-        check(data, size, out, len, &note);
+      exchange_t x = {.transport = tcp ? EXCHANGE_TCP : EXCHANGE_UDP,
+                      .chosen = {.view = views[v]},
+                      .msg = data,
+                      .len = size,
+                      .out = out,
+                      .cap = cap};
+      answer(&x);
+      require(x.out_len <= cap, "size");
+      if (x.out_len > 0)
+        check(data, size, out, x.out_len, &x.note);
       free(out);
     }
   }

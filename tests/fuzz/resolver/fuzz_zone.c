@@ -35,10 +35,15 @@ static void ask(zone_t *zone, const char *name)
     size_t at = DNS_HEADER_LEN + n.len;
     msg[at + 1] = types[i];
     msg[at + 3] = DNS_CLASS_IN;
-    answer_note_t note;
-    size_t len = answer(view, ANSWER_TCP, msg, at + 4, out, sizeof out, &note);
-    require(len >= at + 4, "an answer");
-    dns_wire_t w = dns_wire_of(out, len);
+    exchange_t x = {.transport = EXCHANGE_TCP,
+                    .chosen = {.view = view},
+                    .msg = msg,
+                    .len = at + 4,
+                    .out = out,
+                    .cap = sizeof out};
+    answer(&x);
+    require(x.out_len >= at + 4, "an answer");
+    dns_wire_t w = dns_wire_of(out, x.out_len);
     dns_header_t h;
     uint16_t type;
     uint16_t klass;

@@ -79,6 +79,24 @@ size_t harness_query(const ask_t *ask, uint8_t *buf)
   return at;
 }
 
+size_t harness_answer(const view_t *view, exchange_transport_t transport, const uint8_t *msg, size_t len,
+                      uint8_t *out, size_t cap, exchange_note_t *note)
+{
+  exchange_t x = {
+      .transport = transport, .chosen = {.view = view}, .msg = msg, .len = len, .out = out, .cap = cap};
+  answer(&x);
+  *note = x.note;
+  return x.out_len;
+}
+
+size_t harness_short(const uint8_t *msg, size_t len, uint8_t *out, exchange_note_t *note)
+{
+  exchange_t x = {.transport = EXCHANGE_UDP, .msg = msg, .len = len, .out = out, .cap = UDP_REPLY_MAX};
+  answer_short(&x);
+  *note = x.note;
+  return x.out_len;
+}
+
 size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out)
 {
   uint8_t buf[512];
@@ -89,8 +107,8 @@ size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out)
   assert_non_null(msg);
   assert_non_null(reply);
   memcpy(msg, buf, len);
-  answer_note_t note;
-  size_t n = answer(view, ask->tcp ? ANSWER_TCP : ANSWER_UDP, msg, len, reply, cap, &note);
+  exchange_note_t note;
+  size_t n = harness_answer(view, ask->tcp ? EXCHANGE_TCP : EXCHANGE_UDP, msg, len, reply, cap, &note);
   assert_true(n <= cap);
   memcpy(out, reply, n);
   free(msg);

@@ -42,3 +42,8 @@ size_t harness_ask(const view_t *view, const ask_t *ask, uint8_t *out);
 /* "NOERROR aa | answer records, one a line, blanks for tabs | authority: ... | additional: ..." valid
  * until the next call. */
 const char *harness_text(const view_t *view, const ask_t *ask);
+
+/* answer() and answer_short() over UDP, of one message. Return the answer's length. */
+size_t harness_answer(const view_t *view, exchange_transport_t transport, const uint8_t *msg, size_t len,
+                      uint8_t *out, size_t cap, exchange_note_t *note);
+size_t harness_short(const uint8_t *msg, size_t len, uint8_t *out, exchange_note_t *note);

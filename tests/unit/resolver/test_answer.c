@@ -532,8 +532,8 @@ static size_t raw(const view_t *view, const void *msg, size_t len, uint8_t *out)
   uint8_t *copy = malloc(len > 0 ? len : 1);
   assert_non_null(copy);
   memcpy(copy, msg, len);
-  answer_note_t note;
-  size_t n = answer(view, ANSWER_UDP, copy, len, out, UDP_REPLY_MAX, &note);
+  exchange_note_t note;
+  size_t n = harness_answer(view, EXCHANGE_UDP, copy, len, out, UDP_REPLY_MAX, &note);
   free(copy);
   return n;
 }

@@ -184,14 +184,14 @@ static size_t query_with(const ask_t *ask, const uint8_t *cookie, size_t len, ui
   return n + 4 + len;
 }
 
-static size_t ask_raw(const view_t *v, const uint8_t *msg, size_t len, uint8_t *out, answer_note_t *note)
+static size_t ask_raw(const view_t *v, const uint8_t *msg, size_t len, uint8_t *out, exchange_note_t *note)
 {
   uint8_t *copy = malloc(len);
   uint8_t *reply = malloc(UDP_REPLY_MAX);
   assert_non_null(copy);
   assert_non_null(reply);
   memcpy(copy, msg, len);
-  size_t n = answer(v, ANSWER_UDP, copy, len, reply, UDP_REPLY_MAX, note);
+  size_t n = harness_answer(v, EXCHANGE_UDP, copy, len, reply, UDP_REPLY_MAX, note);
   memcpy(out, reply, n);
   free(copy);
   free(reply);
@@ -208,7 +208,7 @@ static void cookie_option_comes_back_with_room_for_ours(void **state)
   uint8_t msg[600];
   uint8_t out[UDP_REPLY_MAX];
   uint8_t sent[41] = "clientC1server";
-  answer_note_t note;
+  exchange_note_t note;
   ask_t ask = {.name = "a.org", .type = DNS_TYPE_TXT, .edns = true};
   for (size_t len = 0; len <= 41; len++) {
     size_t n = query_with(&ask, sent, len, msg);
@@ -242,7 +242,7 @@ static void cookie_alone_may_be_asked_for(void **state)
 {
   (void)state;
   uint8_t out[UDP_REPLY_MAX];
-  answer_note_t note;
+  exchange_note_t note;
   static const uint8_t msg[] = {1, 2, 0, 0, 0,  0, 0,  0, 0, 0,   0,   1,   0,   0,   41,  4,   208, 0,
                                 0, 0, 0, 0, 12, 0, 10, 0, 8, 'c', 'o', 'o', 'k', 'i', 'e', '0', '1'};
   size_t n = ask_raw(NULL, msg, sizeof msg, out, &note);
@@ -273,7 +273,7 @@ static void refusals_with_cookies_do_not_depend_on_the_name(void **state)
   for (size_t i = 0; i < 4; i++) {
     uint8_t msg[600];
     uint8_t out[UDP_REPLY_MAX];
-    answer_note_t note;
+    exchange_note_t note;
     ask_t ask = {.name = names[i], .type = DNS_TYPE_A, .edns = true};
     size_t len = query_with(&ask, rfc_client, 8, msg);
     size_t question = len - 11 - 12;

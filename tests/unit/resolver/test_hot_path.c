@@ -186,8 +186,14 @@ static void answering_allocates_nothing(void **state)
         size_t size = harness_query(&ask, msg);
         assert_true(send(r->client, msg, size, 0) > 0);
         assert_true(send(r->client, msg, size / 2, 0) > 0); /* malformed */
-        assert_true(respond(r->responder, r->snapshot, 0, &peer.ip, ANSWER_TCP, msg, size, stream,
-                            sizeof stream) > 0);
+        exchange_t x = {.transport = EXCHANGE_TCP,
+                        .peer = &peer.ip,
+                        .msg = msg,
+                        .len = size,
+                        .out = stream,
+                        .cap = sizeof stream};
+        snapshot_choose(r->snapshot, 0, &peer.ip, 1, &x.chosen);
+        assert_int_equal(respond(r->responder, r->snapshot, &x), EXCHANGE_SEND);
       }
     }
     size_t before = allocations;

@@ -116,10 +116,10 @@ static void short_answer_says_nothing_of_any_zone(void **state)
   (void)state;
   uint8_t msg[512];
   uint8_t out[UDP_REPLY_MAX];
-  answer_note_t note;
+  exchange_note_t note;
   ask_t ask = {.name = "a.Example.org", .type = DNS_TYPE_A, .edns = true, .flags = DNS_FLAG_RD};
   size_t len = harness_query(&ask, msg);
-  size_t n = answer_short(msg, len, out, &note);
+  size_t n = harness_short(msg, len, out, &note);
   assert_int_equal(n, len);
   assert_int_equal((out[2] << 8) | out[3], DNS_FLAG_QR | DNS_FLAG_TC | DNS_FLAG_RD);
   assert_memory_equal(out + 4, msg + 4, len - 4);
@@ -128,16 +128,16 @@ static void short_answer_says_nothing_of_any_zone(void **state)
   static const uint8_t cookie[] = {0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8};
   memcpy(msg + len - 2, cookie, sizeof cookie);
   len += sizeof cookie - 2;
-  n = answer_short(msg, len, out, &note);
+  n = harness_short(msg, len, out, &note);
   assert_int_equal(n, len + 16);
   assert_int_equal((out[2] << 8) | out[3], DNS_FLAG_QR | DNS_FLAG_RD | (DNS_RCODE_BADCOOKIE & 15));
   assert_int_equal(out[len - 12 - 6], DNS_RCODE_BADCOOKIE >> 4);
   assert_int_equal(note.rcode, DNS_RCODE_BADCOOKIE);
   assert_int_equal(note.cookie_at, n - 16);
   /* never more than was asked, malformed */
-  n = answer_short(msg, 14, out, &note);
+  n = harness_short(msg, 14, out, &note);
   assert_int_equal(n, DNS_HEADER_LEN);
-  assert_int_equal(answer_short(msg, 11, out, &note), 0);
+  assert_int_equal(harness_short(msg, 11, out, &note), 0);
 }
 
 int main(void)

@@ -35,7 +35,7 @@ static void note_from(query_log_t *log, unsigned worker, const char *address, co
 {
   ip_t peer;
   assert_int_equal(ip_parse(address, &peer), 0);
-  query_event_t e = {"a \"view\"", 0, &peer, ANSWER_UDP, msg, len, DNS_RCODE_NXDOMAIN, true, 99};
+  query_event_t e = {"a \"view\"", 0, &peer, EXCHANGE_UDP, msg, len, DNS_RCODE_NXDOMAIN, true, 99};
   query_ring_note(query_log_ring(log, worker), &e);
 }
 

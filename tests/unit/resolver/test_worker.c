@@ -32,7 +32,7 @@ static void a_stuck_worker_gives_no_sign_of_life(void **state)
 {
   (void)state;
   worker_shared_t shared = {0};
-  worker_limits_t limits = {16, 1 << 20};
+  worker_limits_t limits = {16, 1 << 20, 0};
   worker_t *w;
   diag_t diag = {""};
   write_file("test_worker.yaml", "listeners:\n  - {address: 127.41.9.3, port: 5300, views: [v]}\n"
