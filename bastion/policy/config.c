@@ -235,26 +235,26 @@ static const conf_field_t user_fields[] = {
     {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true},
     {"keys", CONF_ONE, offsetof(user_conf_t, keys_path), .scalar = &conf_path, .required = true},
     {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
-     .max = 64},
+     .most = 64},
 };
 static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields),
                                     NULL};
 
 static const conf_field_t grant_fields[] = {
     {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
-     .max = 1000},
+     .most = 1000},
     {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .allow_empty = true,
-     .max = CONFIG_USERS_MAX},
+     .most = CONFIG_USERS_MAX},
     {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true,
-     .max = 1000},
+     .most = 1000},
     {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true,
-     .max = 256},
+     .most = 256},
     {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000,
      .max = 7ull * DAY_MS},
     {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
      .max = 30ull * DAY_MS},
     {"hours", CONF_ONE_OR_MANY, offsetof(grant_conf_t, hours), .scalar = &scalar_hours,
-     .max = HOURS_WINDOWS_MAX},
+     .most = HOURS_WINDOWS_MAX},
     {"max_sessions", CONF_ONE, offsetof(grant_conf_t, max_sessions), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_CONNECTIONS_MAX},
     {"description", CONF_ONE, offsetof(grant_conf_t, description), .scalar = &scalar_description},
@@ -333,7 +333,7 @@ static const conf_map_t silent_map = {"silent", sizeof(penalty_silent_t), silent
 static const conf_field_t penalties_fields[] = {
     {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool},
     {"exempt", CONF_MANY, offsetof(penalties_conf_t, exempt), .scalar = &conf_ip_net, .allow_empty = true,
-     .max = 256},
+     .most = 256},
     {"silent", CONF_MAP, offsetof(penalties_conf_t, silent), .map = &silent_map},
 };
 static void penalties_defaults(void *out)
@@ -347,26 +347,26 @@ static const conf_map_t penalties_map = {"penalties", sizeof(penalties_conf_t), 
                                          CONF_COUNT(penalties_fields), penalties_defaults};
 
 static const conf_field_t roles_fields[] = {
-    {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .max = 256},
+    {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .most = 256},
     {"terminate", CONF_MANY, offsetof(roles_t, terminate), .scalar = &roles_scalar, .allow_empty = true,
-     .max = 256},
+     .most = 256},
 };
 static const conf_map_t roles_map = {"roles", sizeof(roles_t), roles_fields, CONF_COUNT(roles_fields), NULL};
 
 static const conf_field_t config_fields[] = {
     {"listen", CONF_MANY, offsetof(config_t, listen), .scalar = &conf_endpoint, .required = true,
-     .max = CONFIG_LISTEN_MAX},
+     .most = CONFIG_LISTEN_MAX},
     {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
-     .max = MSG_HOST_KEYS_MAX},
+     .most = MSG_HOST_KEYS_MAX},
     {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms},
     {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_conf_map, .required = true},
-    {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .max = 8},
+    {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .most = 8},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
-     .max = CONFIG_SEARCH_MAX},
+     .most = CONFIG_SEARCH_MAX},
     {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true, .allow_empty = true,
-     .max = CONFIG_USERS_MAX},
+     .most = CONFIG_USERS_MAX},
     {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
-     .allow_empty = true, .max = CONFIG_GRANTS_MAX},
+     .allow_empty = true, .most = CONFIG_GRANTS_MAX},
     {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
     {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},

@@ -447,7 +447,7 @@ static int decode_list(decoder_t *d, struct fy_node *node, mark_t at, const conf
     return fail_at(d, at, "%s: expected a list of %s, got %s", f->key,
                    maps ? "mappings" : f->scalar->expected, kind_of(node));
   size_t count = lone ? 1 : none ? 0 : (size_t)fy_node_sequence_item_count(node);
-  size_t most = f->max != 0 && (maps || f->scalar != &conf_uint) ? (size_t)f->max : CONF_LIST_MAX;
+  size_t most = f->most != 0 ? f->most : CONF_LIST_MAX;
   if (count == 0 && !f->allow_empty)
     return fail_at(d, at, "%s: the list is empty", f->key);
   if (count > most)
@@ -528,7 +528,9 @@ static int fail_unknown_key(decoder_t *d, mark_t at, const conf_map_t *map, cons
   return fail_at(d, at, "unknown key '%s' in %s; known keys: %s", quoted, map->what, known);
 }
 
-static int decode_pair(decoder_t *d, struct fy_node_pair *pair, mark_t at, const conf_map_t *map, void *out)
+/* *found: the field of the pair's key. */
+static int decode_pair(decoder_t *d, struct fy_node_pair *pair, mark_t at, const conf_map_t *map, void *out,
+                       const conf_field_t **found)
 {
   struct fy_node *key = fy_node_pair_key(pair);
   mark_t key_at = mark_of(key, at);
@@ -542,7 +544,21 @@ static int decode_pair(decoder_t *d, struct fy_node_pair *pair, mark_t at, const
   const conf_field_t *f = find_field(map, text, len);
   if (f == NULL)
     return fail_unknown_key(d, key_at, map, text, len);
+  *found = f;
   return decode_field(d, fy_node_pair_value(pair), key_at, f, (char *)out + f->offset);
+}
+
+/* A bit for each field of a table. */
+enum { SEEN_WORDS = (CONF_MAP_KEYS_MAX + 63) / 64 };
+
+static void mark_seen(uint64_t *seen, size_t i)
+{
+  seen[i / 64] |= 1ULL << (i % 64);
+}
+
+static bool was_seen(const uint64_t *seen, size_t i)
+{
+  return (seen[i / 64] >> (i % 64) & 1) != 0;
 }
 
 static int decode_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_map_t *map, void *out)
@@ -556,20 +572,17 @@ static int decode_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_
     return fail_at(d, at, "%s: more than %d keys", map->what, CONF_MAP_KEYS_MAX);
   clear_map(map, out);
   err = remember(d->conf, out, true, at);
-  uint64_t seen[(CONF_MAP_KEYS_MAX + 63) / 64] = {0};
+  uint64_t seen[SEEN_WORDS] = {0};
   void *iter = NULL;
   struct fy_node_pair *pair;
   while (!err && (pair = fy_node_mapping_iterate(node, &iter)) != NULL) {
-    err = decode_pair(d, pair, at, map, out);
-    if (err)
-      break;
-    size_t len;
-    const char *text = fy_node_get_scalar(fy_node_pair_key(pair), &len);
-    size_t index = (size_t)(find_field(map, text, len) - map->fields);
-    seen[index / 64] |= 1ULL << (index % 64);
+    const conf_field_t *found = NULL;
+    err = decode_pair(d, pair, at, map, out, &found);
+    if (!err)
+      mark_seen(seen, (size_t)(found - map->fields));
   }
   for (size_t i = 0; i < map->count && !err; i++)
-    if (map->fields[i].required && !(seen[i / 64] >> (i % 64) & 1))
+    if (map->fields[i].required && !was_seen(seen, i))
       err = fail_at(d, at, "%s: the key '%s' is missing", map->what, map->fields[i].key);
   return err;
 }

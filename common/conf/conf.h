@@ -84,12 +84,12 @@ typedef struct conf_field {
   const conf_scalar_t *scalar;
   const struct conf_map *map;
   bool required;
-  bool allow_empty; /* lists only: [] or nothing behind the key */
-  bool is_private;  /* messages do not tell the value: a secret may have been put there by mistake */
-  uint64_t min;     /* conf_uint, conf_duration */
-  uint64_t max;     /* the same; 0 means no limit. For lists: most items, 0 means CONF_LIST_MAX */
-  bool fixed;       /* a reload cannot change it, nor anything inside it (conf/fixed.h) */
-  const char *doc;  /* one line for the manual page, without a full stop at its end (conf/reference.h) */
+  bool allow_empty;  /* lists only: [] or nothing behind the key */
+  bool is_private;   /* messages do not tell the value: a secret may have been put there by mistake */
+  uint64_t min, max; /* of a number, in lists too; max 0: no limit */
+  size_t most;       /* lists: most items; 0: CONF_LIST_MAX */
+  bool fixed;        /* a reload cannot change it, nor anything inside it (conf/fixed.h) */
+  const char *doc;   /* one line for the manual page, without a full stop at its end (conf/reference.h) */
 } conf_field_t;
 
 typedef struct conf_map {

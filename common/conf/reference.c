@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/conf/reference.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/text.h"
 
 enum { VALUE_MAX = 128, PREFIX_MAX = 128 };
-
-static bool is_list(const conf_field_t *f)
-{
-  return f->shape == CONF_MANY || f->shape == CONF_ONE_OR_MANY || f->shape == CONF_MAPS;
-}
 
 /* What scdoc would take for markup is escaped. */
 static void print_text(const char *text, FILE *to)
@@ -47,8 +41,8 @@ static void print_bounds(const conf_field_t *f, FILE *to)
 {
   char lo[VALUE_MAX], hi[VALUE_MAX];
   bool number = f->scalar != NULL && f->scalar->is_number;
-  if (is_list(f) && f->max != 0 && !number)
-    fprintf(to, "; at most %" PRIu64 " items", f->max);
+  if (f->most != 0)
+    fprintf(to, "; at most %zu items", f->most);
   if (!number || (f->min == 0 && f->max == 0))
     return;
   f->scalar->format(&f->min, lo, sizeof lo);
@@ -152,8 +146,10 @@ const char *conf_reference_flaw(const conf_map_t *map, char *buf, size_t cap)
     const conf_field_t *f = &map->fields[i];
     bool said =
         f->doc != NULL && f->doc[0] != '\0' && strlen(f->doc) <= CONF_DOC_MAX && strchr(f->doc, '\n') == NULL;
+    bool bounded = f->min != 0 || f->max != 0, number = f->scalar != NULL && f->scalar->is_number;
     const char *flaw = is_twice(map, i)              ? "the key is there twice"
                        : !said                       ? "doc is not one line"
+                       : bounded && !number          ? "min or max of what is no number"
                        : f->fixed && !can_compare(f) ? "fixed, and the values cannot be compared"
                                                      : NULL;
     if (flaw != NULL) {

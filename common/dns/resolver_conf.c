@@ -5,7 +5,7 @@
 
 static const conf_field_t fields[] = {
     {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true,
-     .max = LOOKUP_SERVERS_MAX},
+     .most = LOOKUP_SERVERS_MAX},
     {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip},
 };
 const conf_map_t resolver_conf_map = {"resolver", sizeof(resolver_conf_t), fields, CONF_COUNT(fields), NULL};

@@ -8,7 +8,7 @@
 
 static const conf_field_t fields[] = {
     {"address", CONF_ONE, offsetof(metrics_conf_t, address), .scalar = &conf_endpoint, .required = true},
-    {"hosts", CONF_MANY, offsetof(metrics_conf_t, hosts), .scalar = &conf_string, .max = METRICS_HOSTS_MAX},
+    {"hosts", CONF_MANY, offsetof(metrics_conf_t, hosts), .scalar = &conf_string, .most = METRICS_HOSTS_MAX},
 };
 const conf_map_t metrics_conf_map = {"metrics", sizeof(metrics_conf_t), fields, CONF_COUNT(fields), NULL};
 

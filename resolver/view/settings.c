@@ -16,7 +16,7 @@ static const conf_field_t listener_fields[] = {
     {"address", CONF_ONE, offsetof(listener_conf_t, address), .scalar = &conf_ip, .required = true},
     {"port", CONF_ONE, offsetof(listener_conf_t, port), .scalar = &conf_uint, .min = 1, .max = UINT16_MAX},
     {"views", CONF_MANY, offsetof(listener_conf_t, views), .scalar = &conf_string, .required = true,
-     .max = VIEWS_MAX},
+     .most = VIEWS_MAX},
 };
 
 static void listener_defaults(void *out)
@@ -88,10 +88,10 @@ static const conf_map_t query_log_map = {"query_log", sizeof(query_log_conf_t), 
 
 static const conf_field_t settings_fields[] = {
     {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
-     .max = LISTENERS_MAX},
-    {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .max = VIEWS_MAX},
+     .most = LISTENERS_MAX},
+    {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .most = VIEWS_MAX},
     {"zones", CONF_MAPS, offsetof(settings_t, zones), .map = &zone_map, .allow_empty = true,
-     .max = ZONES_MAX},
+     .most = ZONES_MAX},
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
     {"metrics", CONF_ONE_OR_MAP, offsetof(settings_t, metrics), .map = &metrics_conf_map},

@@ -47,8 +47,8 @@ static const conf_scalar_t path_scalar = {
 static const conf_field_t set_fields[] = {
     {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true},
     {"forwards", CONF_ONE_OR_MANY, offsetof(config_set_t, forwards), .scalar = &conf_string,
-     .max = FORWARDS_MAX},
-    {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .max = FORWARDS_MAX},
+     .most = FORWARDS_MAX},
+    {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .most = FORWARDS_MAX},
 };
 static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, CONF_COUNT(set_fields), NULL};
 
@@ -56,13 +56,13 @@ static const conf_field_t file_fields[] = {
     {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string},
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string},
     {"identity", CONF_ONE_OR_MANY, offsetof(config_t, identities), .scalar = &path_scalar,
-     .max = IDENTITIES_MAX},
+     .most = IDENTITIES_MAX},
     {"known_hosts", CONF_ONE, offsetof(config_t, known_hosts), .scalar = &path_scalar},
     {"ssh_config", CONF_ONE, offsetof(config_t, ssh_config), .scalar = &path_scalar},
     {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
     {"read_ahead", CONF_ONE, offsetof(config_t, read_ahead), .scalar = &conf_bool},
     {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
-    {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .max = SETS_MAX},
+    {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .most = SETS_MAX},
 };
 
 static void file_defaults(void *out)

@@ -60,7 +60,7 @@ static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields,
                                       limits_defaults};
 
 static const conf_field_t example_fields[] = {
-    {"views", CONF_MAPS, offsetof(example_t, views), .map = &view_map, .required = true, .max = 3},
+    {"views", CONF_MAPS, offsetof(example_t, views), .map = &view_map, .required = true, .most = 3},
     {"limits", CONF_MAP, offsetof(example_t, limits), .map = &limits_map},
     {"control", CONF_ONE, offsetof(example_t, control), .scalar = &conf_path},
     {"loud", CONF_ONE, offsetof(example_t, loud), .scalar = &conf_bool},

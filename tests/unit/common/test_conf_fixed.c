@@ -38,7 +38,7 @@ typedef struct example {
 static const conf_field_t listener_fields[] = {
     {"address", CONF_ONE, offsetof(listener_t, address), .scalar = &conf_endpoint, .required = true,
      .fixed = true, .doc = "where it listens"},
-    {"views", CONF_MANY, offsetof(listener_t, views), .scalar = &conf_string, .max = 8,
+    {"views", CONF_MANY, offsetof(listener_t, views), .scalar = &conf_string, .most = 8,
      .doc = "what is seen"},
 };
 static const conf_map_t listener_map = {"a listener", sizeof(listener_t), listener_fields,
@@ -72,8 +72,8 @@ static const conf_scalar_t odd_scalar = {.expected = "an odd_thing",
                                          .parse = parse_odd};
 
 static const conf_field_t example_fields[] = {
-    {"listeners", CONF_MAPS, offsetof(example_t, listeners), .map = &listener_map, .required = true, .max = 4,
-     .doc = "who is served"},
+    {"listeners", CONF_MAPS, offsetof(example_t, listeners), .map = &listener_map, .required = true,
+     .most = 4, .doc = "who is served"},
     {"limits", CONF_MAP, offsetof(example_t, limits), .map = &limits_map, .doc = "how much"},
     {"frozen", CONF_MAP, offsetof(example_t, frozen), .map = &limits_map, .fixed = true, .doc = "as it was"},
     {"control", CONF_ONE, offsetof(example_t, control), .scalar = &conf_string, .fixed = true,
@@ -251,6 +251,9 @@ static void a_table_without_documentation_is_found(void **state)
   assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: b: doc is not one line");
   fields[1].doc = "two\nlines";
   assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: b: doc is not one line");
+  fields[1].doc = "does";
+  fields[1].max = 2;
+  assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: b: min or max of what is no number");
   fields[1] = fields[0];
   assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: a: the key is there twice");
 }
