@@ -2,6 +2,7 @@
 """The boundary suite of test_app_front.py against real HAProxies: the echo service, whose handlers dawdle and
 leak, has one internal listener and no public one."""
 
+import concurrent.futures
 import json
 import random
 import re
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.skipif(
 PUBLIC, INTERNAL = direct.PUBLIC, direct.INTERNAL  # the balancers' addresses here
 INSTANCE = "127.44.4.1"
 SERVICES = """\
-public: {{listen: ["{public}:{port}"], from: 127.44.0.7}}
+public: {{listen: ["{public}:{port}"], from: 127.44.0.7, limits: {{exempt: [127.44.9.0/24]}}}}
 internal: {{listen: ["{internal}:{port}"], clients: [127.44.0.0/16], from: 127.44.0.8}}
 services:
   - name: echo
@@ -60,6 +61,15 @@ def is_whole(data):
             return False
         data = rest[int(length[1]) :]
     return True
+
+
+# Asked after everything else on a connection that is kept: what came before its answer is all there was.
+GOODBYE = get(b"/api/v1/echo/goodbye", b"Connection: close\r\n")
+
+
+def without_goodbye(data):
+    before, _, last = data.rpartition(b"HTTP/1.1 200 OK\r\n")
+    return before if b'"goodbye"' in last else data
 
 
 class Balanced(direct.Front):
@@ -85,26 +95,32 @@ class Balanced(direct.Front):
         wait_up(self.folder)
 
     def raw(self, data, address=PUBLIC, half_close=False):
-        """As on the front itself; a connection that HAProxy keeps open after an answer is left after a
-        moment."""
+        """As on the front itself, though HAProxy keeps a connection after an answer, and from 3.0 on waits for
+        the rest of a request that it has refused. Who has a last answer whole sends nothing more; who has
+        another one whole says goodbye."""
         with self.connect(address) as s:
-            try:
-                s.sendall(data)
-                if half_close:
-                    s.shutdown(socket.SHUT_WR)
-            except OSError:  # it may have closed by now
-                pass
-            answer = b""
+            self.say(s, data, half_close)
+            answer, told = b"", half_close
             while True:
-                if answer and b"connection: close" not in answer.lower():
-                    s.settimeout((0.1 if is_whole(answer) else 0.5) * kit.slowness())
+                if not told and answer and is_whole(answer):
+                    told, last = True, b"connection: close" in answer.lower()
+                    self.say(s, b"" if last else GOODBYE, last)
                 try:
                     part = s.recv(65536)
-                except (ConnectionResetError, TimeoutError):
-                    return answer
+                except ConnectionResetError:
+                    part = b""
                 if not part:
-                    return answer
+                    return without_goodbye(answer)
                 answer += part
+
+    @staticmethod
+    def say(s, data, then_no_more):
+        try:
+            s.sendall(data)
+            if then_no_more:
+                s.shutdown(socket.SHUT_WR)
+        except OSError:  # it may have closed by now
+            pass
 
     def ask_log(self, side="public"):
         return [json.loads(line) for line in self.balancers[side].out if line.startswith("{")]
@@ -149,6 +165,14 @@ REPAIRED = [
 ]
 
 
+# From 3.0 on it repairs these too: it takes the upgrade out, writes the length anew, adds the path that lacks.
+REPAIRED_FROM_3 = [
+    get(b"/api/v1/echo/x", b"Upgrade: h2c\r\nConnection: Upgrade\r\n"),
+    post(b"Content-Length: 02\r\n", b"{}" + HIDDEN),
+    get(b"http://h"),
+]
+
+
 def test_what_is_outside_the_rules_gets_the_same_404_and_is_closed(front):
     direct.check_refusals(front, OUTSIDE, 404)
     for request in UNROUTED:
@@ -159,8 +183,8 @@ def test_what_is_outside_the_rules_gets_the_same_404_and_is_closed(front):
 def test_what_could_be_read_in_two_ways_gets_the_same_400_and_is_closed(front):
     """Or no byte at all, where HAProxy's parser makes nothing of it: its own 400 would be a second one."""
     answers = {}
-    malformed = [r for r in MALFORMED if r not in REPAIRED]
-    assert len(MALFORMED) - len(malformed) == len(REPAIRED)
+    malformed = [r for r in MALFORMED if r not in REPAIRED + REPAIRED_FROM_3]
+    assert len(MALFORMED) - len(malformed) == len(REPAIRED + REPAIRED_FROM_3)
     for request in malformed:
         answers.setdefault(front.raw(request), []).append(request[:100])
     assert len(answers) == 2 and b"" in answers, answers
@@ -306,14 +330,23 @@ def heads_that_no_rule_admits():
     return heads
 
 
+def at_once(front, requests):
+    """Their answers. A head that is cut short is one for HAProxy when its sender says no more, and from 3.0 on
+    for some seconds after that: so others are asked meanwhile."""
+
+    def ask(request):
+        return front.raw(request, half_close=re.search(rb"\n\r?\n", request) is None)
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        return list(pool.map(ask, requests))
+
+
 def test_whatever_no_rule_admits_gets_one_400_or_one_404_and_nothing_else(front):
     """HAProxy has pages of its own for 400, 408, 413, 422, 501 and more. None of them leaves: where its
     parser would speak before any rule, it closes without a byte."""
     answers, silent = {}, []
-    for request in heads_that_no_rule_admits():
-        answer = front.raw(
-            request, half_close=re.search(rb"\n\r?\n", request) is None
-        )  # a head that is cut short
+    heads = heads_that_no_rule_admits()
+    for request, answer in zip(heads, at_once(front, heads)):
         assert answer.count(b"HTTP/1.") <= 2 and SECRET not in answer, request
         if not answer:
             silent.append(request)
@@ -334,32 +367,74 @@ def test_whatever_no_rule_admits_gets_one_400_or_one_404_and_nothing_else(front)
     assert silent
 
 
-def test_a_head_that_does_not_end_is_closed_on_without_a_byte(work, spawn):
+def impatient_balancer(work, spawn, *words):
+    """A public balancer whose timeouts of these names are a moment; asks it something: bytes, and those that
+    follow its answer."""
     port = kit.free_port(PUBLIC, INTERNAL, INSTANCE)
     (work / "balancers.yaml").write_text(
         SERVICES.format(port=port, public=PUBLIC, internal=INTERNAL, instance=INSTANCE)
     )
     assert render(work / "balancers.yaml", work / "haproxy").returncode == 0
     path = work / "haproxy" / "public.cfg"
-    path.write_text(path.read_text().replace("timeout http-request 10s", "timeout http-request 200ms"))
+    text = path.read_text()
+    for word in words:
+        text, found = re.subn(rf"timeout {word} \d+s", f"timeout {word} 200ms", text)
+        assert found == 1, word
+    path.write_text(text)
     start_balancers(spawn, work / "haproxy", ["public"])
-    for start in (b"", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"):
+
+    def ask(request, rest=b"", half_close=False):
         with socket.create_connection(
             (PUBLIC, port), timeout=kit.PATIENCE, source_address=(direct.CLIENT, 0)
         ) as s:
-            s.sendall(start)
-            assert kit.recv_all(s) == b"", start
+            Balanced.say(s, request, half_close)
+            answer = b""
+            while rest and not is_whole(answer := answer + s.recv(65536)):
+                pass
+            Balanced.say(s, rest, False)
+            return answer + kit.recv_all(s)
+
+    return ask
+
+
+def test_a_head_that_does_not_end_is_closed_on_without_a_byte(work, spawn):
+    ask = impatient_balancer(work, spawn, "http-request")
+    for start in (b"", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"):
+        assert ask(start) == b"", start
+
+
+def test_a_head_that_its_sender_cuts_short_is_closed_on_without_a_byte(work, spawn):
+    """HAProxy 3.0 holds such a connection for as long as one that is closed on one side may be silent."""
+    ask = impatient_balancer(work, spawn, "client-fin")
+    for start in (b"", b"GET /api", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"):
+        assert ask(start, half_close=True) == b"", start
+
+
+def test_a_refused_request_that_does_not_end_gets_one_answer_and_its_end(work, spawn):
+    """HAProxy 2.6 closes at once. 3.0 waits for the rest, throws it away, and closes then, or when its sender
+    has been silent for too long."""
+    ask = impatient_balancer(work, spawn, "client")
+    for request in (
+        get(b"/internal/v1/secret", b"Transfer-Encoding: chunked\r\n"),
+        get(b"/internal/v1/secret", b"Content-Length: 50\r\n"),
+        b"POST /internal/v1/secret HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\n",
+    ):
+        answer = ask(request)
+        assert answer.count(b"HTTP/1.1 ") == 1 and b"Connection: close\r\n" in answer, (request, answer)
+        for rest in (
+            b"0\r\n\r\n" + get(b"/api/v1/echo/x") * 3,
+            b"x" * 50 + get(b"/api/v1/echo/x"),
+            HIDDEN * 3,
+            b"\r\n",
+        ):
+            assert ask(request, rest) == answer, (request, rest)
 
 
 def test_a_request_cut_short_by_its_sender_reaches_nobody(front):
     before = len(front.log())
-    for part in (
-        b"GET /api/v1/ec",
-        b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n",
-        post(b"Content-Length: 10\r\n", b"{}"),
-    ):
-        answer = front.raw(part, half_close=True)
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 Bad request"), part
+    heads = [b"GET /api/v1/ec", b"GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"]
+    answers = at_once(front, heads) + [front.raw(post(b"Content-Length: 10\r\n", b"{}"), half_close=True)]
+    assert all(a == b"" or a.startswith(b"HTTP/1.1 400 Bad request") for a in answers), answers
     assert not [line for line in front.log()[before:] if line.get("target", "").startswith("/api/")]
 
 
@@ -367,10 +442,14 @@ def test_what_the_parser_repairs_arrives_clean_and_hides_no_second_request(front
     """A bare LF, a folded line or a doubled length that went on as sent could be read otherwise by the
     service."""
     before = len(front.log())
-    for request in REPAIRED:
+    for request in REPAIRED + REPAIRED_FROM_3:
         answer = front.raw(request)
         assert SECRET not in answer and answer.count(b"HTTP/1.1") <= 2, (request, answer)
-        assert answer[9:12] in (b"200", b"400", b""), (request, answer)
+        status = answer[9:12]
+        assert status in ((b"200", b"400", b"") if b"/api/v1/" in request else (b"400", b"404")), (
+            request,
+            answer,
+        )
     reached = [line for line in front.log()[before:] if "/internal/v1/secret" in line.get("target", "")]
     assert not reached, reached
 
@@ -615,7 +694,9 @@ backend echo
 
 
 def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_sent(front):
-    answer = direct.Answer(front.raw(direct.put("hello", 1 << 20, b"Expect: 100-continue\r\n")))
+    answer = direct.Answer(
+        front.raw(direct.put("hello", 1 << 20, b"Expect: 100-continue\r\nConnection: close\r\n"))
+    )
     assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
 
 
