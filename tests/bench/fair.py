@@ -307,7 +307,7 @@ class World:
     """What the rows attack: the product of the tree that is measured, by that tree's own helpers."""
 
     def __init__(self, work, tree):
-        sys.path.insert(0, str(tree / "tests" / "e2e"))
+        sys.path[:0] = [str(tree / "tests" / "e2e"), str(tree / "tests" / "e2e" / "worlds")]
         os.environ.setdefault("SMPL_BIN", str(tree / "build" / "release" / "bin"))
         import app_client
         import balanced

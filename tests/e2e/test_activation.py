@@ -8,7 +8,7 @@ import socket
 import pytest
 
 import kit
-from test_crash import PROGRAMS
+from four_programs import PROGRAMS
 
 HERE = {"smpl-bastion": "127.42.0.1", "smpl-app": "127.42.1.21"}
 # Descriptor 3 is the listener; the process that execs is the one that LISTEN_PID names.

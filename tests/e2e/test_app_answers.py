@@ -11,10 +11,10 @@ import socket
 import sqlite3
 import threading
 
-import kit
 import pytest
-from app_client import Customer, call, config, flag, services
-from app_client import resource as document
+
+import kit
+from app_client import Customer, big, call, config, flag, number, resource as document, services
 
 FULL = os.environ.get("SMPL_TEST_FULL") == "1"
 SECOND = {"config": (".1.11:", ".1.14:"), "flags": (".1.12:", ".1.15:")}
@@ -37,13 +37,6 @@ def fetch(product, address, path, key, *argv):
     assert status != 0, text
     assert "X-Request-Id: " in text
     return status, re.sub(r"(Date|X-Request-Id): [^\r\n]*", r"\1: ?", text)
-
-
-def number(product, service, name):
-    """One of the numbers in the metrics."""
-    host = {"config": 11, "flags": 12}[service]
-    _, text = product.curl(f"127.10.1.{host}", "/internal/v1/metrics")
-    return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
 
 
 def test_a_kept_answer_is_byte_for_byte_what_was_made_of_the_database(work, spawn):
@@ -254,15 +247,6 @@ def test_a_read_that_begins_after_a_write_was_acknowledged_finds_it(work, spawn)
         for t in threads:
             t.join(kit.PATIENCE)
     assert not failures, failures[:5]
-
-
-def big(customer, id="big", size=900000):
-    """A config that takes too long to read for the loop; what POST said of it."""
-    reply = customer(
-        "POST", "config", "/configs", config(id, items={"a": {"value": "x" * size, "type": "STRING"}})
-    )
-    assert reply.status == 201
-    return reply
 
 
 def test_a_long_read_is_answered_as_a_short_one_is(work, spawn):

@@ -12,8 +12,7 @@ import subprocess
 import pytest
 
 import kit
-from app_client import Customer, call, config, services
-from test_app_services_failures import Writer
+from app_client import Customer, Writer, call, config, services
 
 
 @pytest.fixture

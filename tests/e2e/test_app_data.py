@@ -6,20 +6,8 @@ import shutil
 import sqlite3
 import uuid
 
-import pytest
-
 import kit
-from app_client import Customer, call, config, flag, services
-
-
-@pytest.fixture
-def product(work, spawn):
-    return services(work, spawn)
-
-
-def lose(work, service):
-    for tail in ("", "-wal", "-shm"):
-        (work / f"{service}.db{tail}").unlink(missing_ok=True)
+from app_client import Customer, call, config, flag, lose, product
 
 
 def copy_of(work, service, to):

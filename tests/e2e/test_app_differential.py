@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 import kit
-from test_app_front import ABSENT, CLIENT, MALFORMED, PUBLIC, Front, get, post
+from boundary import ABSENT, MALFORMED, get, post
+from echo_front import CLIENT, Front, PUBLIC
 
 FULL = os.environ.get("SMPL_TEST_FULL") == "1"
 COUNT = 6000 if FULL else 600  # made-up requests, besides the list

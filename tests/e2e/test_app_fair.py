@@ -6,21 +6,18 @@ import contextlib
 import json
 import re
 import resource
-import shutil
 import signal
 import socket
 import sqlite3
-import tempfile
 import threading
 import time
-from pathlib import Path
+
+import pytest
 
 import kit
-import pytest
-from app_client import MEDIA, Customer, config
+from app_client import Customer, MEDIA, big, config, number
 from balanced import BalancedProduct, ask as ask_balancer
-from product import Product, public_name
-from test_app_answers import big, number
+from product import Product, alone, public_name
 
 PUBLIC = "127.20.1.11"
 PLACES = 1024  # STORAGE_QUEUE_MAX, PRODUCT_READS_MAX
@@ -131,20 +128,9 @@ class Balanced(Direct, BalancedProduct):
 
 @pytest.fixture(scope="module", params=["direct", "balanced"])
 def product(request, many_files):
-    work = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
-    programs = []
-
-    def spawn(*argv, **kw):
-        kw.setdefault("cwd", work)
-        programs.append(kit.Program(argv, **kw))
-        return programs[-1]
-
-    try:
-        yield {"direct": Direct, "balanced": Balanced}[request.param](work, spawn, bastion=False)
-    finally:
-        for program in reversed(programs):
-            program.kill9()
-        shutil.rmtree(work, ignore_errors=True)
+    make = {"direct": Direct, "balanced": Balanced}[request.param]
+    with alone(make, ends=kit.Program.kill9, bastion=False) as made:
+        yield made
 
 
 def answered(product, method):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 import kit
-from test_app_front import ECHO, INTERNAL
+from echo_front import ECHO, INTERNAL
 
 SHOTS = kit.ROOT / "build" / "screenshots"
 

@@ -12,17 +12,12 @@ import pytest
 
 import internal_keys
 import kit
-from app_client import Customer, call, resource, services
+from app_client import Customer, call, product, resource
 from product import INSIDE, SERVICES
 
 KEY_FORM = re.compile(r"sk_int_[0-9A-Za-z]{36}")
 NOTICE = {"data": {"type": "account", "attributes": {"name": "A", "key": "a"}}}
 NEW_KEY = resource("api_key", None, {"name": "minted"})
-
-
-@pytest.fixture
-def product(work, spawn):
-    return services(work, spawn)
 
 
 def guarded(product, service):

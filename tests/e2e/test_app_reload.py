@@ -13,9 +13,10 @@ import pytest
 
 import internal_keys
 import kit
-import test_app_tls as tls
-from app_client import Customer, services
-from test_app_front import CLIENT, ECHO, INTERNAL, PUBLIC, STRANGER, Front
+import tls_front as tls
+from app_client import Customer, product
+from boundary import get, post
+from echo_front import CLIENT, ECHO, Front, INTERNAL, PUBLIC, STRANGER
 
 APP = kit.binary("smpl-app")
 
@@ -132,7 +133,7 @@ def test_who_is_a_balancer_changes_and_no_request_is_believed_by_half(front, wor
 
 def test_a_request_of_a_peer_that_becomes_a_balancer_is_answered_and_ends_its_connection(front):
     c = front.connect(PUBLIC, CLIENT)
-    c.sendall(tls.post(b"Content-Length: 2\r\nExpect: 100-continue\r\n", b""))
+    c.sendall(post(b"Content-Length: 2\r\nExpect: 100-continue\r\n", b""))
     assert c.recv(65536).startswith(b"HTTP/1.1 100 ")  # it is under way, and waits for its body
     assert reload(front, ("access_log:", f"balancers: [{CLIENT}]\naccess_log:"))["ended"] == 0
     c.sendall(b"{}")
@@ -392,11 +393,6 @@ def test_those_who_ask_at_once_are_all_answered(front):
 # Calls between services
 
 
-@pytest.fixture
-def product(work, spawn):
-    return services(work, spawn)
-
-
 def with_control(product, service, change=lambda text: text):
     """Starts the service anew with a control socket."""
     product.programs[service].stop()
@@ -490,9 +486,9 @@ def test_a_reload_serves_another_certificate_and_open_connections_stay(work, spa
     rewrite(front, ("server.pem, key: server.key", "second.pem, key: second.key"))
     assert ask("reload", front.file).returncode == 0
     with front.connect(ca=work / "second.pem") as fresh:
-        fresh.sendall(tls.get(b"/api/v1/echo/1", tls.LAST))
+        fresh.sendall(get(b"/api/v1/echo/1", tls.LAST))
         assert b"200 OK" in tls.recv_all(fresh)
-    kept.sendall(tls.get(b"/api/v1/echo/2", tls.LAST))
+    kept.sendall(get(b"/api/v1/echo/2", tls.LAST))
     assert b"200 OK" in tls.recv_all(kept)
     # a pair that does not fit changes nothing, and neither does a listener that is to be without TLS
     good = front.file.read_text()
@@ -507,7 +503,7 @@ def test_a_reload_serves_another_certificate_and_open_connections_stay(work, spa
         assert ask("reload", front.file).returncode == 0
     front.connect(ca=work / "second.pem").close()
     with front.connect(INTERNAL, ca=work / "second.pem") as s:
-        s.sendall(tls.get(b"/internal/v1/metrics", tls.LAST).replace(b"Host: h", b"Host: localhost"))
+        s.sendall(get(b"/internal/v1/metrics", tls.LAST).replace(b"Host: h", b"Host: localhost"))
         text = tls.recv_all(s).decode()
     expiry = float(
         re.search(

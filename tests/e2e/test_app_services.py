@@ -8,7 +8,7 @@ import re
 import pytest
 
 import kit
-from app_client import Customer, call, config, flag, resource, services
+from app_client import Customer, call, config, flag, product, resource
 from app_schema import Document
 
 DOCUMENTS = {"accounts": Document("app"), "config": Document("config"), "flags": Document("flags")}
@@ -38,11 +38,6 @@ CALLS = {
         ("DELETE", "/api/v1/flags/{id}"),
     },
 }
-
-
-@pytest.fixture
-def product(work, spawn):
-    return services(work, spawn)
 
 
 class Checked:

@@ -12,47 +12,11 @@ import time
 import pytest
 
 import kit
-from app_client import MEDIA, Customer, call, config, flag, made_up_key, resource, services
+from app_client import Customer, MEDIA, Writer, call, config, flag, made_up_key, product, resource, services
 from product import OUTSIDE, SERVICES
 
 ROUNDS = 30 if os.environ.get("SMPL_TEST_FULL") == "1" else 4
 WRITERS = 8
-
-
-@pytest.fixture
-def product(work, spawn):
-    return services(work, spawn)
-
-
-class Writer(threading.Thread):
-    """Writes configs one after the other until its connection dies; remembers each acknowledgement."""
-
-    def __init__(self, product, key, name):
-        super().__init__(daemon=True)
-        self.product, self.key, self.name_ = product, key, name
-        self.acknowledged = {}
-
-    def run(self):
-        connection = http.client.HTTPConnection(
-            "127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
-        )
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": MEDIA}
-        try:
-            for n in range(100000):
-                id, value = f"{self.name_}-{n // 2}", f"{self.name_} {n}"
-                document = json.dumps(config(id, items={"v": {"value": value}}))
-                if n % 2 == 0:
-                    connection.request("POST", "/api/v1/configs", document, headers)
-                else:
-                    connection.request("PUT", f"/api/v1/configs/{id}", document, headers)
-                response = connection.getresponse()
-                response.read()
-                if response.status in (200, 201):
-                    self.acknowledged[id] = value
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
 
 
 def test_acknowledged_writes_survive_kill_9_at_any_instant(product):

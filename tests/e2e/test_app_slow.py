@@ -14,8 +14,9 @@ import pytest
 import kit
 from app_client import Customer, config
 from balanced import BalancedProduct, render, start_balancers, wait_up
+from boundary import get
+from echo_front import CLIENT, ECHO, Front, PUBLIC
 from product import Product
-from test_app_front import CLIENT, ECHO, PUBLIC, Front, get
 
 IDLE = 10000
 

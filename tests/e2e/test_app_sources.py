@@ -7,7 +7,7 @@ import http.client
 import pytest
 
 import kit
-from test_app_front import ECHO, INTERNAL, PUBLIC, Front
+from echo_front import ECHO, Front, INTERNAL, PUBLIC
 
 BALANCER, OTHER = "127.44.0.7", "127.44.0.9"
 

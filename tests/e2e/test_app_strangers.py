@@ -5,17 +5,14 @@ balancers: no other customer is refused."""
 
 import http.client
 import json
-import shutil
 import socket
-import tempfile
-from pathlib import Path
 
 import pytest
 
 import kit
 from app_client import Customer, made_up_key
 from balanced import BalancedProduct
-from product import OUTSIDE, Product, public_name
+from product import OUTSIDE, Product, alone, public_name
 
 pytestmark = pytest.mark.skipif(kit.SANITIZED, reason="counts what the release build does")
 
@@ -38,21 +35,9 @@ class LimitedBehindBalancers(Limited, BalancedProduct):
 
 @pytest.fixture(scope="module", params=["direct", "balanced"])
 def product(request):
-    work = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
-    programs = []
-
-    def spawn(*argv, **kw):
-        kw.setdefault("cwd", work)
-        programs.append(kit.Program(argv, **kw))
-        return programs[-1]
-
-    try:
-        made = {"direct": Limited, "balanced": LimitedBehindBalancers}[request.param]
-        yield made(work, spawn, services=("accounts", "config"), bastion=False)
-    finally:
-        for program in reversed(programs):
-            program.kill9()
-        shutil.rmtree(work, ignore_errors=True)
+    make = {"direct": Limited, "balanced": LimitedBehindBalancers}[request.param]
+    with alone(make, ends=kit.Program.kill9, services=("accounts", "config"), bastion=False) as made:
+        yield made
 
 
 def get(key):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import kit
-from test_bastion_world import BASTION, DNS, SOURCE, WEB, world  # noqa: F401 (a fixture)
+from bastion_world import BASTION, DNS, SOURCE, WEB, held_connection, world
 
 
 # --- forwarding ---
@@ -279,14 +279,6 @@ def reload_error(w):
     done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
     assert done.returncode == 1
     return done.stderr
-
-
-def held_connection(w, local):
-    """A connection through the tunnel that stays open and is answered once."""
-    s = socket.create_connection(("127.42.9.9", local), timeout=kit.PATIENCE)
-    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert s.recv(100).startswith(b"HTTP/1.1 200")
-    return s
 
 
 @pytest.mark.short

@@ -9,11 +9,10 @@ import shutil
 import signal
 from pathlib import Path
 
-import kit
 import pytest
 
-from test_bastion import held_connection
-from test_bastion_world import BASTION, world  # noqa: F401 (a fixture)
+import kit
+from bastion_world import BASTION, held_connection, world
 
 USER = "nobody"
 NET_BIND_SERVICE, CHOWN, DAC_OVERRIDE, NET_ADMIN, SYS_PTRACE, SYS_MODULE = 10, 0, 1, 12, 19, 16

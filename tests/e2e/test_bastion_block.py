@@ -7,12 +7,11 @@ import os
 import re
 import shutil
 
-import kit
 import pytest
 
-from test_bastion_leaving import Company
-from test_bastion_operations import as_user
-from test_bastion_world import BASTION, world  # noqa: F401 (a fixture)
+import kit
+from bastion_world import as_user, world
+from company import Company
 
 STATE = "state: state\n"
 

@@ -8,10 +8,8 @@ import time
 import pytest
 
 import kit
+from bastion_world import WEB, grants, held_connection, world
 from clock import Clock
-from test_bastion import held_connection
-from test_bastion_control import grants
-from test_bastion_world import WEB, world  # noqa: F401 (a fixture)
 
 
 @pytest.fixture

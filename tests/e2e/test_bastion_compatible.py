@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kit
-from test_bastion_world import BASTION, WEB, World, world  # noqa: F401 (world is a fixture)
+from bastion_world import BASTION, WEB, world
 
 LOCAL = "127.42.9.9"
 KINDS = {"host": "ssh-ed25519", "host_ecdsa": "ecdsa-sha2-nistp256", "host_rsa": "ssh-rsa"}

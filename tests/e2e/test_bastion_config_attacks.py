@@ -7,9 +7,7 @@ absent."""
 import re
 
 import kit
-import pytest
-
-from test_bastion_world import BASTION, WEB, world  # noqa: F401 (a fixture)
+from bastion_world import BASTION, world
 
 BASE = {
     "listen": '["{bastion}:{ssh}"]',

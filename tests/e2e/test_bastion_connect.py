@@ -8,11 +8,11 @@ import time
 import pytest
 
 import kit
-from test_bastion_world import SOURCE, WEB, world  # noqa: F401
+from bastion_world import SOURCE, WEB, world
 
 paramiko = pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 from ssh_client import Client, Target, echo  # noqa: E402
-from test_bastion_faults import Unanswering, ping  # noqa: E402
+from bastion_targets import Unanswering, ping  # noqa: F401 (a fixture)
 
 SECOND = "127.42.1.12"
 GRANT = """\

@@ -5,22 +5,19 @@ the client and stands in the audit; nothing that was not proven is believed."""
 import base64
 import concurrent.futures
 import json
-import os
 import shutil
 import signal
 import socket
-import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 import kit
+from bastion_world import BASTION, WEB, World
 from clock import Clock
-from test_bastion_world import BASTION, WEB, World
 
-E2E = Path(__file__).parent
+WORLDS = Path(__file__).parent / "worlds"
 
 
 class Fake:
@@ -31,8 +28,8 @@ class Fake:
         self.bin = work / "bin"
         (self.bin / "lib").mkdir(parents=True)
         shutil.copy(kit.binary("smpl-bastion"), self.bin / "smpl-bastion")
-        shutil.copy(E2E / "fake_worker.py", self.bin / "smpl-bastion-worker")
-        shutil.copy(E2E / "fake_broker.py", self.bin / "lib" / "fake_broker.py")
+        shutil.copy(WORLDS / "fake_worker.py", self.bin / "smpl-bastion-worker")
+        shutil.copy(WORLDS / "fake_broker.py", self.bin / "lib" / "fake_broker.py")
         (self.bin / "smpl-bastion-worker").chmod(0o755)
         self.plays, self.env = 0, {}  # each play is one session
         self.use_pem_key()

@@ -5,20 +5,10 @@ description."""
 
 import time
 
-import kit
 import pytest
 
-from test_bastion_world import BASTION, SOURCE, WEB, world  # noqa: F401 (a fixture)
-
-
-def grants(w, *more, **keys):
-    """One grant for config and its like with these keys, then others as they stand."""
-    text = "".join(f"    {k}: {v}\n" for k, v in keys.items())
-    return (
-        f"  - groups: [developers]\n    targets: ['*.internal.smplkit.local:{w.port},{w.ssh_port}', "
-        f"'{WEB}:{w.port}']\n"
-        f"    networks: [127.42.0.0/16]\n{text}"
-    ) + "".join(more)
+import kit
+from bastion_world import BASTION, WEB, grants, held_connection, world
 
 
 @pytest.mark.short
@@ -148,9 +138,7 @@ def test_limits_and_sessions_say_how_things_stand(world):
     ssh, local = w.forward(extra=("-M", "-S", shared))
     alone = w.control()
     assert alone.ask(cmd="whoami")["ok"]
-    import test_bastion
-
-    with test_bastion.held_connection(w, local):
+    with held_connection(w, local):
         mine = w.control("-S", shared)
         limits = mine.ask(cmd="limits")
         assert limits["session"] == mine.ask(cmd="whoami")["session"]
@@ -263,9 +251,7 @@ def test_a_grant_holds_in_its_hours_only(world):
     w.write(grants=grants(w, hours="00:00-24:00"))
     w.command("reload")
     ssh, local = w.forward()
-    import test_bastion
-
-    held = test_bastion.held_connection(w, local)
+    held = held_connection(w, local)
     w.write(grants=grants(w, hours=hours_that_exclude_now()))
     w.command("reload")
     kit.recv_all(held)  # cut
@@ -299,9 +285,7 @@ def test_the_end_of_a_grants_hours_ends_what_it_let_in(world):
     assert control.ask(cmd="limits")["session_left_s"] > 80
     w.write(grants=grants(w, hours=f"['00:00-{end.tm_hour:02}:{end.tm_min:02}']"))
     w.command("reload")
-    import test_bastion
-
-    held = test_bastion.held_connection(w, local)
+    held = held_connection(w, local)
     held.settimeout(kit.PATIENCE)
     assert control.ask(cmd="limits")["session_left_s"] <= 120
     kit.recv_all(held)  # cut
@@ -314,21 +298,19 @@ def test_a_grant_takes_so_many_sessions_of_a_user(world):
     w = world()
     w.write(grants=grants(w, max_sessions=1))
     w.command("reload")
-    import test_bastion
-
     ssh, local = w.forward()
-    held = test_bastion.held_connection(w, local)
+    held = held_connection(w, local)
     other, other_local = w.forward()
     assert w.get(other_local).returncode != 0
     assert w.wait_record("channel-refused", reason="too-many-sessions")
     assert w.get(local).returncode == 0  # the first may have more connections
     held.close()
     kit.wait_until(lambda: not w.sessions()[0]["channels"], "its connection is closed")
-    held = test_bastion.held_connection(w, other_local)
+    held = held_connection(w, other_local)
     assert w.get(local).returncode != 0
     w.write(grants=grants(w, max_sessions=2))
     w.command("reload")
-    second = test_bastion.held_connection(w, local)
+    second = held_connection(w, local)
     w.write(grants=grants(w, max_sessions=1))
     w.command("reload")  # the older session stays
     kit.recv_all(held)  # cut
@@ -347,12 +329,10 @@ def test_a_reload_that_renumbers_grants_ends_nobody(world):
     two = f"  - {{users: [dev], targets: ['{WEB}:{w.port}'], networks: [127.42.0.0/16]}}\n"
     w.write(grants=one + two)
     w.command("reload")
-    import test_bastion
-
     _, first = w.forward(WEB)
-    held = test_bastion.held_connection(w, first)
+    held = held_connection(w, first)
     _, second = w.forward("127.42.1.12")
-    other_held = test_bastion.held_connection(w, second)
+    other_held = held_connection(w, second)
     w.write(grants="  - {users: [dev], targets: ['10.0.0.1:1'], networks: [10.0.0.0/8]}\n" + one + two)
     assert "0 sessions are no longer granted" in w.command("reload").stdout
     held.close()

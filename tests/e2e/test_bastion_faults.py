@@ -19,10 +19,11 @@ from pathlib import Path
 import pytest
 
 import kit
-from test_bastion_world import BASTION, DNS, WEB, World
+from bastion_world import BASTION, DNS, WEB, World
 
 paramiko = pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 from ssh_client import Client, Target, echo, stall  # noqa: E402
+from bastion_targets import Unanswering, ping
 
 FULL = os.environ.get("SMPL_TEST_FULL") == "1"
 GRANT = f"""\
@@ -77,18 +78,6 @@ def memory_kb(pid):
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def ping(channel, word=b"ping"):
-    """One round through an echo target."""
-    channel.settimeout(kit.PATIENCE)
-    channel.sendall(word)
-    got = b""
-    while len(got) < len(word):
-        part = channel.recv(len(word) - len(got))
-        assert part, "the channel ended"
-        got += part
-    assert got == word
 
 
 def read_all(channel):
@@ -238,27 +227,6 @@ def test_a_slow_target_loses_no_byte(place):
     assert read_all(channel) == b"0123456789" * 2 + b"end"
     sender.join(kit.PATIENCE)
     assert done.wait(kit.PATIENCE) and got.digest() == whole.digest()
-
-
-class Unanswering:
-    """An address and port where no connection is ever completed: the backlog is full."""
-
-    def __init__(self, address):
-        self.listener = socket.socket()
-        self.listener.bind((address, 0))
-        self.listener.listen(0)
-        self.port = self.listener.getsockname()[1]
-        self.fillers = []
-        for _ in range(4):
-            s = socket.socket()
-            s.setblocking(False)
-            s.connect_ex((address, self.port))
-            self.fillers.append(s)
-        time.sleep(0.1)
-
-    def close(self):
-        for s in [self.listener, *self.fillers]:
-            s.close()
 
 
 @pytest.mark.short

@@ -6,14 +6,13 @@ record."""
 import os
 import re
 import socket
-import subprocess
 import time
 
-import kit
 import pytest
 
-from test_bastion_leaving import ANN, EVE, GRANTS, Company
-from test_bastion_world import BASTION, world  # noqa: F401 (a fixture)
+import kit
+from bastion_world import BASTION, world
+from company import ANN, Company, EVE, GRANTS
 
 HERE = "127.42.9.9"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import kit
-from test_bastion_world import BASTION, WEB, World
+from bastion_world import BASTION, WEB, World
 
 paramiko = pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 from paramiko import common  # noqa: E402

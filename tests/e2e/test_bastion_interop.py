@@ -13,7 +13,7 @@ import pytest
 
 import kit
 import transfer
-from test_bastion_world import BASTION, WEB, World
+from bastion_world import BASTION, WEB, World
 
 LOCAL = "127.42.9.9"
 

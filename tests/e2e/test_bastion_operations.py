@@ -8,16 +8,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
 
-import kit
 import pytest
 
-from test_bastion import held_connection
-from test_bastion_world import BASTION, WEB, world  # noqa: F401 (a fixture)
+import kit
+from bastion_world import BASTION, as_user, held_connection, world
 
 
 def metrics(address):
@@ -190,18 +188,6 @@ def test_the_audits_head_goes_to_a_second_place(world, kind):
 
 
 # --- control socket ---
-
-
-def as_user(w, uid, gid, **request):
-    """The answer to a request of somebody else's."""
-    script = (
-        f"import os,socket,sys; os.setgroups([]); os.setgid({gid}); os.setuid({uid}); "
-        "s=socket.socket(socket.AF_UNIX); "
-        "s.connect(sys.argv[1]); s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())"
-    )
-    done = kit.run("/usr/bin/python3", "-c", script, w.work / "bastion.sock", json.dumps(request))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to play others")

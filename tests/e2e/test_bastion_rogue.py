@@ -22,7 +22,7 @@ import paramiko  # noqa: E402
 from fake_worker import opening  # noqa: E402
 from rogue import GONE, Key, Rogue, RogueWorld, executable  # noqa: E402
 from ssh_client import Client, Target, Wire, echo  # noqa: E402
-from test_bastion_world import BASTION, WEB, World  # noqa: E402
+from bastion_world import BASTION, WEB, World  # noqa: E402
 
 STAGES = {"before the login": False, "after the login": True}
 USERS = (

@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
 import kit
-from test_bastion_world import World
-from test_crash import PROGRAMS
+from bastion_world import World
+from four_programs import PROGRAMS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do that")
 

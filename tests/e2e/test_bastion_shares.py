@@ -14,7 +14,7 @@ import kit
 pytest.importorskip("paramiko", reason="python3-paramiko is not installed")
 import paramiko  # noqa: E402
 from ssh_client import Client, Target, stall  # noqa: E402
-from test_bastion_world import BASTION, DNS, WEB, World  # noqa: E402
+from bastion_world import BASTION, DNS, WEB, World  # noqa: E402
 
 USERS = (
     "  - {name: dev, keys: dev.pub, groups: [developers]}\n"

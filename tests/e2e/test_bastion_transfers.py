@@ -12,7 +12,7 @@ import pytest
 
 import kit
 import transfer
-from test_bastion_world import WEB, World
+from bastion_world import WEB, World
 
 FULL = os.environ.get("SMPL_TEST_FULL") == "1" and not kit.SANITIZED
 MEBIBYTES = 1024 if FULL else 24

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import kit
-from test_crash import PROGRAMS
+from four_programs import PROGRAMS
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or kit.run("unshare", "--net", "true").returncode != 0,

@@ -7,15 +7,14 @@ import json
 import random
 import re
 import socket
-import time
 
 import pytest
 
+import echo_front as direct
 import kit
-import test_app_front as direct
 from balanced import instances, render, start_balancers, wait_up
 from boundary import ABSENT, HIDDEN, MALFORMED, OUTSIDE, SECRET, UNROUTED, get, post
-from test_app_front import (  # noqa: F401: tests that hold for any front
+from front_cases import (  # noqa: F401: tests that hold for any front
     test_a_head_request_gets_the_refusal_without_its_body,
     test_a_request_may_come_byte_by_byte,
     test_a_slow_reader_gets_a_big_answer_whole,

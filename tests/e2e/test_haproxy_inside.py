@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import echo_front as direct
 import kit
-import test_app_front as direct
 from balanced import render, start_balancers, wait_up
 
 pytestmark = pytest.mark.skipif(

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attacks of test_outside.py against the balanced product: no service has a public listener, HAProxy is
+"""The attacks of worlds/outside_cases.py against the balanced product: no service has a public listener, HAProxy is
 the boundary."""
-
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
 import kit
 from balanced import BalancedProduct
-from test_outside import *  # noqa: F401,F403: the tests themselves
+from outside_cases import *  # noqa: F401,F403: the tests themselves
+from product import alone
 
 pytestmark = pytest.mark.skipif(
     kit.SANITIZED, reason="the programs behind it are tested on the sanitizer build without it"
@@ -19,18 +16,5 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def product():
-    work = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp"))
-    programs = []
-
-    def spawn(*argv, **kw):
-        kw.setdefault("cwd", work)
-        programs.append(kit.Program(argv, **kw))
-        return programs[-1]
-
-    try:
-        yield BalancedProduct(work, spawn, drain="")
-    finally:
-        for program in reversed(programs):
-            if program.running():
-                program.stop()
-        shutil.rmtree(work, ignore_errors=True)
+    with alone(BalancedProduct, drain="") as made:
+        yield made

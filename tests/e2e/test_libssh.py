@@ -7,7 +7,7 @@ import os
 import pytest
 
 import kit
-from test_bastion_world import BASTION, World
+from bastion_world import BASTION, World
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="another file in the place of dpkg's records needs root"

@@ -7,10 +7,11 @@ import pytest
 
 import kit
 import metric_rules
-import test_app_tls as tls
+import tls_front as tls
 from app_client import Customer
+from boundary import get
+from echo_front import INTERNAL
 from product import Product
-from test_app_front import INTERNAL
 
 
 def page(address):
@@ -99,7 +100,7 @@ def test_reloads_are_counted_by_result_in_every_program(product, work):
 def test_a_certificates_metric_keeps_them_too(work, spawn):
     front = tls.Front(work, spawn, extra="balancers: [127.44.8.8]\n")
     answer = front.raw(
-        tls.get(b"/internal/v1/metrics", tls.LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL
+        get(b"/internal/v1/metrics", tls.LAST).replace(b"Host: h", b"Host: localhost"), INTERNAL
     ).decode()
     families = metric_rules.check(answer.partition("\r\n\r\n")[2], "smpl_app")
     assert len(families["smpl_app_certificate_expiry_timestamp_seconds"][2]) == 2

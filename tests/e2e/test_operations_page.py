@@ -10,10 +10,9 @@ import pytest
 
 import internal_keys
 import kit
-from app_client import Customer, call, config
-from test_app_data import lose
-from test_app_tls import certificate
+from app_client import Customer, call, config, lose
 from product import Product
+from tls_front import certificate
 
 PAGE = os.path.join(kit.ROOT, "docs", "operations.md")
 PART = re.compile(r"^<!-- run: (?P<order>.*?) -->$|^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$", re.M | re.S)

@@ -6,14 +6,12 @@ import json
 import os
 import re
 import signal
-import socket
-import time
 from pathlib import Path
 
 import pytest
 
 import kit
-from test_resolver import COM_ZONE, INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode, split
+from resolver_world import COM_ZONE, INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode, split
 
 NAMES = [
     "internal.smplkit.local",

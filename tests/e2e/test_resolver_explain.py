@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import kit
-from test_resolver import PRIVATE, PUBLIC, Resolver
+from resolver_world import PRIVATE, PUBLIC, Resolver
 
 NAMES = [
     "app.smplkit.com",

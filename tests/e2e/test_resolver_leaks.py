@@ -12,8 +12,8 @@ import time
 import pytest
 
 import kit
-from test_resolver import PRIVATE, PUBLIC, name_wire, query, rcode, split
-from test_resolver_answers import SOA, make
+from resolver_world import PRIVATE, PUBLIC, name_wire, query, rcode, split
+from zones import SOA, make
 
 A, NS, CNAME, TXT, MX, AAAA, SRV, DNAME, HTTPS, AXFR, IXFR, ANY, PTR = (
     1,

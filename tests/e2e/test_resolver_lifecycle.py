@@ -13,7 +13,7 @@ import time
 import pytest
 
 import kit
-from test_resolver import INTERNAL_ZONE, PRIVATE, Resolver, query, rcode
+from resolver_world import INTERNAL_ZONE, PRIVATE, Resolver, query, rcode
 
 
 class Manager:

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 import kit
-from test_resolver import PRIVATE, PUBLIC, Resolver
+from resolver_world import PRIVATE, PUBLIC, Resolver
 
 
 def with_metrics(spawn, work):

@@ -8,12 +8,11 @@ import signal
 import socket
 import struct
 import threading
-import time
 
 import pytest
 
 import kit
-from test_resolver import INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode
+from resolver_world import INTERNAL_ZONE, PRIVATE, PUBLIC, Resolver, query, rcode
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 import kit
-from test_resolver import PRIVATE, Resolver, query, rcode
+from resolver_world import PRIVATE, Resolver, query, rcode
 
 A, NS, CNAME, SOA, MX, TXT, DS, DNAME, ANY = 1, 2, 5, 6, 15, 16, 43, 39, 255
 ORIGIN = "example.org"

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import kit
-from test_resolver import PRIVATE, PUBLIC, Resolver, query
+from resolver_world import PRIVATE, PUBLIC, Resolver, query
 
 
 def with_log(spawn, work, sample=""):

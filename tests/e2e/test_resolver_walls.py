@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import kit
-from test_resolver import INTERNAL_ZONE, PRIVATE, Resolver
+from resolver_world import INTERNAL_ZONE, PRIVATE, Resolver
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -11,18 +11,13 @@ import subprocess
 import threading
 import time
 
-import kit
-import product
 import pytest
 
-from test_bastion_identity import token  # noqa: F401 (a fixture)
-from tunnel_kit import Server, echo, local_port, place, rss_kb, transfers  # noqa: F401 (place is a fixture)
-
-
-def bastion(place, *arguments):
-    done = kit.run(kit.binary("smpl-bastion"), *arguments, "-c", "bastion.yaml", cwd=place.work)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+import kit
+import product
+from product import bastion
+from security_key import token
+from tunnel_kit import Server, echo, local_port, place, rss_kb, transfers
 
 
 def audit(place):

@@ -6,11 +6,11 @@ import os
 import re
 import socket
 
-import kit
 import pytest
 
-from test_tunnel_bastion import bastion
-from tunnel_kit import local_port, place  # noqa: F401 (place is a fixture)
+import kit
+from product import bastion
+from tunnel_kit import local_port, place
 
 
 def ask(place, *arguments, **env):

@@ -10,9 +10,9 @@ import shutil
 import pytest
 
 import kit
-from test_bastion_world import World
-from test_resolver import Resolver
-from tunnel_kit import EMPTY_ENV, TARGET, Server, Sshd
+from bastion_world import World
+from resolver_world import Resolver
+from tunnel_kit import EMPTY_ENV, Server, Sshd, TARGET
 
 pytestmark = [
     pytest.mark.walls,

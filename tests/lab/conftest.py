@@ -15,6 +15,7 @@ os.environ.setdefault("SMPL_LAB", "lab-test")
 sys.path[:0] = [
     str(Path(__file__).parent),
     str(Path(__file__).parents[1] / "e2e"),
+    str(Path(__file__).parents[1] / "e2e" / "worlds"),
     str(Path(__file__).parents[1] / "coverage"),
 ]
 import lab as the_lab  # noqa: E402

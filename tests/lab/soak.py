@@ -23,6 +23,7 @@ if __name__ == "__main__":
 sys.path[:0] = [
     str(Path(__file__).parent),
     str(Path(__file__).parents[1] / "e2e"),
+    str(Path(__file__).parents[1] / "e2e" / "worlds"),
     str(Path(__file__).parents[1] / "coverage"),
 ]
 import index  # noqa: E402

@@ -19,7 +19,7 @@ import pytest
 import boundary
 import kit
 from conftest import inside
-from test_outside import TYPES, query
+from dns_query import TYPES, query
 
 INNER_DNS, OUTER_DNS = "10.20.0.2", "203.0.113.2"
 SECRETS = [

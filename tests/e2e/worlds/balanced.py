@@ -6,7 +6,7 @@ import json
 import socket
 
 import kit
-from product import SERVICES, Product, internal_name, public_name
+from product import Product, SERVICES, internal_name, public_name
 
 RENDER = kit.ROOT / "app" / "haproxy" / "render"
 

@@ -2,8 +2,12 @@
 """The whole product on loopback, on free ports: what `./dev up` runs, for tests that need more than one
 program."""
 
+import contextlib
 import json
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import internal_keys
 import kit
@@ -272,3 +276,31 @@ def build_folder():
     path = os.path.join(kit.ROOT, "build", "screenshots")
     os.makedirs(path, exist_ok=True)
     return path
+
+
+def bastion(place, *arguments):
+    done = kit.run(kit.binary("smpl-bastion"), *arguments, "-c", "bastion.yaml", cwd=place.work)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def alone(make, ends=kit.Program.stop, **kw):
+    """A product for all tests of a file, in a folder of its own: make(folder, spawn, ...). Its programs are
+    ended so."""
+    work, programs = Path(tempfile.mkdtemp(prefix="smpl-", dir="/tmp")), []
+
+    def spawn(*argv, **options):
+        options.setdefault("cwd", work)
+        programs.append(kit.Program(argv, **options))
+        return programs[-1]
+
+    try:
+        yield make(work, spawn, **kw)
+    finally:
+        for program in reversed(programs):
+            if program.running():
+                ends(program)
+        shutil.rmtree(work, ignore_errors=True)
+    for program in programs:
+        assert "Sanitizer" not in program.stderr and "runtime error:" not in program.stderr, program.stderr

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import threading
 
+import pytest
+
 import kit
 import product
-import pytest
 
 ADDRESS = "127.43.1.1"
 TARGET = "127.43.1.2"

@@ -4,12 +4,16 @@
 import http.client
 import json
 import random
+import re
 import string
+import threading
 import zlib
 from urllib.parse import quote
 
+import pytest
+
 import kit
-from product import INSIDE, OUTSIDE, SERVICES, Product
+from product import INSIDE, OUTSIDE, Product, SERVICES
 
 MEDIA = "application/vnd.api+json"
 
@@ -140,3 +144,60 @@ def resource(kind, id, attributes):
 
 def services(work, spawn, **kw):
     return Product(work, spawn, bastion=False, **kw)
+
+
+@pytest.fixture
+def product(work, spawn):
+    return services(work, spawn)
+
+
+class Writer(threading.Thread):
+    """Writes configs one after the other until its connection dies; remembers each acknowledgement."""
+
+    def __init__(self, product, key, name):
+        super().__init__(daemon=True)
+        self.product, self.key, self.name_ = product, key, name
+        self.acknowledged = {}
+
+    def run(self):
+        connection = http.client.HTTPConnection(
+            "127.20.1.11", self.product.http, timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+        )
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": MEDIA}
+        try:
+            for n in range(100000):
+                id, value = f"{self.name_}-{n // 2}", f"{self.name_} {n}"
+                document = json.dumps(config(id, items={"v": {"value": value}}))
+                if n % 2 == 0:
+                    connection.request("POST", "/api/v1/configs", document, headers)
+                else:
+                    connection.request("PUT", f"/api/v1/configs/{id}", document, headers)
+                response = connection.getresponse()
+                response.read()
+                if response.status in (200, 201):
+                    self.acknowledged[id] = value
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+
+
+def number(product, service, name):
+    """One of the numbers in the metrics."""
+    host = {"config": 11, "flags": 12}[service]
+    _, text = product.curl(f"127.10.1.{host}", "/internal/v1/metrics")
+    return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
+
+
+def big(customer, id="big", size=900000):
+    """A config that takes too long to read for the loop; what POST said of it."""
+    reply = customer(
+        "POST", "config", "/configs", config(id, items={"a": {"value": "x" * size, "type": "STRING"}})
+    )
+    assert reply.status == 201
+    return reply
+
+
+def lose(work, service):
+    for tail in ("", "-wal", "-shm"):
+        (work / f"{service}.db{tail}").unlink(missing_ok=True)

@@ -13,9 +13,9 @@ import paramiko
 
 import fake_broker as fb
 import kit
+from bastion_world import World
 from fake_worker import Contract
 from ssh_client import Wire
-from test_bastion_world import World
 
 GONE = None  # what a worker answers that is no more
 

@@ -11,7 +11,7 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_DATA, cMSG_CHANNEL_OPEN
 
 import kit
-from test_bastion_world import BASTION
+from bastion_world import BASTION
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 

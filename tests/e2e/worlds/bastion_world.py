@@ -3,8 +3,7 @@
 the private network."""
 
 import json
-import re
-import signal
+import socket
 import subprocess
 import threading
 
@@ -340,3 +339,33 @@ def world(work, spawn):
     yield make
     for w in made:
         w.close()
+
+
+def held_connection(w, local):
+    """A connection through the tunnel that stays open and is answered once."""
+    s = socket.create_connection(("127.42.9.9", local), timeout=kit.PATIENCE)
+    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert s.recv(100).startswith(b"HTTP/1.1 200")
+    return s
+
+
+def grants(w, *more, **keys):
+    """One grant for config and its like with these keys, then others as they stand."""
+    text = "".join(f"    {k}: {v}\n" for k, v in keys.items())
+    return (
+        f"  - groups: [developers]\n    targets: ['*.internal.smplkit.local:{w.port},{w.ssh_port}', "
+        f"'{WEB}:{w.port}']\n"
+        f"    networks: [127.42.0.0/16]\n{text}"
+    ) + "".join(more)
+
+
+def as_user(w, uid, gid, **request):
+    """The answer to a request of somebody else's."""
+    script = (
+        f"import os,socket,sys; os.setgroups([]); os.setgid({gid}); os.setuid({uid}); "
+        "s=socket.socket(socket.AF_UNIX); "
+        "s.connect(sys.argv[1]); s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())"
+    )
+    done = kit.run("/usr/bin/python3", "-c", script, w.work / "bastion.sock", json.dumps(request))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
