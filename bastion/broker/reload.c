@@ -55,28 +55,6 @@ static void retire_lookup(broker_t *b, lookup_t *old)
 
 /* ---- reload ---- */
 
-static int check_fixed(const config_t *now, const config_t *next, diag_t *diag)
-{
-  if (strcmp(now->audit, next->audit) != 0)
-    return conf_fail(next->conf, diag, &next->audit, "audit: another file needs a restart");
-  if (strcmp(now->control, next->control) != 0)
-    return conf_fail(next->conf, diag, &next->control, "control: another socket needs a restart");
-  if (memcmp(&now->audit_sink, &next->audit_sink, sizeof now->audit_sink) != 0)
-    return conf_fail(next->conf, diag, &next->audit_sink, "audit_sink: another sink needs a restart");
-  if ((now->state == NULL) != (next->state == NULL) ||
-      (now->state != NULL && strcmp(now->state, next->state) != 0))
-    return conf_fail(next->conf, diag, &next->state, "state: another folder needs a restart");
-  if ((now->user == NULL) != (next->user == NULL) ||
-      (now->user != NULL && strcmp(now->user, next->user) != 0))
-    return conf_fail(next->conf, diag, &next->user, "user: another account needs a restart");
-  if (now->core_dumps != next->core_dumps)
-    return conf_fail(next->conf, diag, &next->core_dumps, "core_dumps: a change needs a restart");
-  if (!metrics_conf_same(&now->metrics, &next->metrics))
-    return conf_fail(next->conf, diag, &next->metrics,
-                     "metrics: another address or other hosts need a restart");
-  return SMPL_OK;
-}
-
 static void put_in_force(broker_t *b, config_t *next, lookup_t *lookup)
 {
   config_t *old = b->config;
@@ -153,7 +131,7 @@ static int reload(broker_t *b, size_t *ended, diag_t *diag)
   int err = config_load(b->config_path, &next, diag);
   if (err)
     return err;
-  err = check_fixed(b->config, next, diag);
+  err = config_check_fixed(b->config, next, diag);
   if (!err)
     err = reload_check_limits(b, next, diag);
   if (!err && !resolver_conf_same(&b->config->resolver, &next->resolver))

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "common/base/error.h"
+#include "common/conf/fixed.h"
 #include "common/process/file.h"
 #include "common/dns/lookup.h"
 #include "common/base/text.h"
@@ -232,32 +233,36 @@ enum { MINUTE_MS = 60 * 1000, DAY_MS = 86400 * 1000 };
 enum { KEYS_TRIES = 3 }; /* to read a keys file that is being replaced */
 
 static const conf_field_t user_fields[] = {
-    {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true},
-    {"keys", CONF_ONE, offsetof(user_conf_t, keys_path), .scalar = &conf_path, .required = true},
+    {"name", CONF_ONE, offsetof(user_conf_t, name), .scalar = &scalar_name, .required = true,
+     .doc = "the name that the user signs in with"},
+    {"keys", CONF_ONE, offsetof(user_conf_t, keys_path), .scalar = &conf_path, .required = true,
+     .doc = "a file in authorized_keys format; one that cannot be read has no key"},
     {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
-     .most = 64},
+     .most = 64, .doc = "groups that the user is in; grants name them"},
 };
 static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields),
                                     NULL};
 
 static const conf_field_t grant_fields[] = {
     {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
-     .most = 1000},
+     .most = 1000, .doc = "who has the grant: all users of these groups"},
     {"users", CONF_MANY, offsetof(grant_conf_t, users), .scalar = &scalar_name, .allow_empty = true,
-     .most = CONFIG_USERS_MAX},
+     .most = CONFIG_USERS_MAX, .doc = "who has the grant: these users"},
     {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true,
-     .most = 1000},
+     .most = 1000, .doc = "what may be reached: NAME:PORT; *.NAME is one label more, **.NAME any number"},
     {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true,
-     .most = 256},
+     .most = 256, .doc = "where the addresses of these targets may lie"},
     {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000,
-     .max = 7ull * DAY_MS},
+     .max = 7ull * DAY_MS, .doc = "a session ends after so long without a forwarded byte"},
     {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
-     .max = 30ull * DAY_MS},
+     .max = 30ull * DAY_MS, .doc = "a session ends after so long"},
     {"hours", CONF_ONE_OR_MANY, offsetof(grant_conf_t, hours), .scalar = &scalar_hours,
-     .most = HOURS_WINDOWS_MAX},
+     .most = HOURS_WINDOWS_MAX,
+     .doc = "when the grant is in force, on this machine's clock; without it always"},
     {"max_sessions", CONF_ONE, offsetof(grant_conf_t, max_sessions), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CONNECTIONS_MAX},
-    {"description", CONF_ONE, offsetof(grant_conf_t, description), .scalar = &scalar_description},
+     .max = CONFIG_CONNECTIONS_MAX, .doc = "how many sessions of one user may use the grant at once"},
+    {"description", CONF_ONE, offsetof(grant_conf_t, description), .scalar = &scalar_description,
+     .doc = "what it is for; explain and smpl-control targets show it"},
 };
 
 static void grant_defaults(void *out)
@@ -272,9 +277,9 @@ static const conf_map_t grant_map = {"a grant", sizeof(grant_conf_t), grant_fiel
 
 static const conf_field_t rate_fields[] = {
     {"connections", CONF_ONE, offsetof(connection_rate_t, connections), .scalar = &conf_uint,
-     .max = CONFIG_RATE_MAX},
+     .max = CONFIG_RATE_MAX, .doc = "new connections and logins of one user a second; 0 is no limit"},
     {"burst", CONF_ONE, offsetof(connection_rate_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_RATE_MAX},
+     .max = CONFIG_RATE_MAX, .doc = "and so many at once"},
 };
 
 static void rate_defaults(void *out)
@@ -287,18 +292,21 @@ static const conf_map_t rate_map = {"connection_rate", sizeof(connection_rate_t)
 
 static const conf_field_t limits_fields[] = {
     {"login_grace", CONF_ONE, offsetof(limits_conf_t, login_grace_ms), .scalar = &conf_duration, .min = 1000,
-     .max = 10 * MINUTE_MS},
-    {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups},
+     .max = 10 * MINUTE_MS, .doc = "how long a client has to sign in"},
+    {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups,
+     .doc = "from how many connections that have not signed in some give way, and from how many all"},
     {"startups_per_source", CONF_ONE, offsetof(limits_conf_t, startups_per_source), .scalar = &conf_uint,
-     .min = 1, .max = CONFIG_CONNECTIONS_MAX},
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX, .doc = "connections that have not signed in, of one source"},
     {"connections", CONF_ONE, offsetof(limits_conf_t, connections), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CONNECTIONS_MAX},
+     .max = CONFIG_CONNECTIONS_MAX, .doc = "connections in all"},
     {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint,
-     .min = 1, .max = CONFIG_CONNECTIONS_MAX},
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX, .doc = "sessions of one user"},
     {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CHANNELS_MAX},
-    {"drain", CONF_ONE, offsetof(limits_conf_t, drain_ms), .scalar = &conf_duration, .max = 60 * MINUTE_MS},
-    {"connection_rate", CONF_MAP, offsetof(limits_conf_t, connection_rate), .map = &rate_map},
+     .max = CONFIG_CHANNELS_MAX, .doc = "forwarded connections of one session"},
+    {"drain", CONF_ONE, offsetof(limits_conf_t, drain_ms), .scalar = &conf_duration, .max = 60 * MINUTE_MS,
+     .doc = "how long open connections have to finish after SIGTERM"},
+    {"connection_rate", CONF_MAP, offsetof(limits_conf_t, connection_rate), .map = &rate_map,
+     .doc = "how fast one user may open connections"},
 };
 
 static void limits_defaults(void *out)
@@ -318,9 +326,9 @@ static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fi
 
 static const conf_field_t silent_fields[] = {
     {"rate", CONF_ONE, offsetof(penalty_silent_t, rate), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_SILENT_MAX},
+     .max = CONFIG_SILENT_MAX, .doc = "connections of one source a second that go without trying to sign in"},
     {"burst", CONF_ONE, offsetof(penalty_silent_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_SILENT_MAX},
+     .max = CONFIG_SILENT_MAX, .doc = "and so many at once"},
 };
 static void silent_defaults(void *out)
 {
@@ -331,10 +339,12 @@ static const conf_map_t silent_map = {"silent", sizeof(penalty_silent_t), silent
                                       CONF_COUNT(silent_fields), silent_defaults};
 
 static const conf_field_t penalties_fields[] = {
-    {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool},
+    {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool,
+     .doc = "whether sources that fail to sign in are closed out for a while"},
     {"exempt", CONF_MANY, offsetof(penalties_conf_t, exempt), .scalar = &conf_ip_net, .allow_empty = true,
-     .most = 256},
-    {"silent", CONF_MAP, offsetof(penalties_conf_t, silent), .map = &silent_map},
+     .most = 256, .doc = "networks that are never closed out; without it loopback"},
+    {"silent", CONF_MAP, offsetof(penalties_conf_t, silent), .map = &silent_map,
+     .doc = "connections that go without trying to sign in"},
 };
 static void penalties_defaults(void *out)
 {
@@ -347,39 +357,56 @@ static const conf_map_t penalties_map = {"penalties", sizeof(penalties_conf_t), 
                                          CONF_COUNT(penalties_fields), penalties_defaults};
 
 static const conf_field_t roles_fields[] = {
-    {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .most = 256},
+    {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .most = 256,
+     .doc = "accounts and @groups that may look: status, sessions, explain, blocks"},
     {"terminate", CONF_MANY, offsetof(roles_t, terminate), .scalar = &roles_scalar, .allow_empty = true,
-     .most = 256},
+     .most = 256, .doc = "accounts and @groups that may also end sessions, reload, block and unblock"},
 };
 static const conf_map_t roles_map = {"roles", sizeof(roles_t), roles_fields, CONF_COUNT(roles_fields), NULL};
 
 static const conf_field_t config_fields[] = {
     {"listen", CONF_MANY, offsetof(config_t, listen), .scalar = &conf_endpoint, .required = true,
-     .most = CONFIG_LISTEN_MAX},
+     .most = CONFIG_LISTEN_MAX, .doc = "addresses and ports of the SSH server"},
     {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
-     .most = MSG_HOST_KEYS_MAX},
-    {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms},
-    {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_conf_map, .required = true},
-    {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .most = 8},
+     .most = MSG_HOST_KEYS_MAX, .doc = "files of host keys, at most one of each kind: ed25519, ecdsa, rsa"},
+    {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms,
+     .doc = "modern, or compatible for clients that know no new key exchange"},
+    {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_conf_map, .required = true,
+     .doc = "who looks up the names of targets"},
+    {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .most = 8,
+     .doc = "addresses that connections to targets come from; without it the system chooses"},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
-     .most = CONFIG_SEARCH_MAX},
+     .most = CONFIG_SEARCH_MAX, .doc = "domains that names without a final dot are looked up in"},
     {"users", CONF_MAPS, offsetof(config_t, users), .map = &user_map, .required = true, .allow_empty = true,
-     .most = CONFIG_USERS_MAX},
+     .most = CONFIG_USERS_MAX, .doc = "who may sign in"},
     {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
-     .allow_empty = true, .most = CONFIG_GRANTS_MAX},
-    {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map},
-    {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map},
-    {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map},
-    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name},
-    {"free_bind", CONF_ONE, offsetof(config_t, free_bind), .scalar = &conf_bool},
-    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
-    {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
-    {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true},
-    {"audit_reserve", CONF_ONE, offsetof(config_t, audit_reserve), .scalar = &scalar_size},
-    {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink},
-    {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map},
-    {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true},
-    {"state", CONF_ONE, offsetof(config_t, state), .scalar = &conf_path},
+     .allow_empty = true, .most = CONFIG_GRANTS_MAX, .doc = "who may reach what"},
+    {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map,
+     .doc = "how much there may be of everything"},
+    {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map,
+     .doc = "what becomes of sources that fail to sign in"},
+    {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map,
+     .doc = "who may do what over the control socket; without it everybody whom its mode lets in"},
+    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name, .fixed = true,
+     .doc = "the account that the broker becomes when it is started as root"},
+    {"free_bind", CONF_ONE, offsetof(config_t, free_bind), .scalar = &conf_bool,
+     .doc = "whether addresses that this machine does not have yet are bound"},
+    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool, .fixed = true,
+     .doc = "whether the broker may leave core dumps"},
+    {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map,
+     .doc = "which versions of libssh are accepted"},
+    {"audit", CONF_ONE, offsetof(config_t, audit), .scalar = &conf_path, .required = true, .fixed = true,
+     .doc = "the file of the audit"},
+    {"audit_reserve", CONF_ONE, offsetof(config_t, audit_reserve), .scalar = &scalar_size,
+     .doc = "how much of the audit's disk stays free for those who wrote little"},
+    {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink, .fixed = true,
+     .doc = "a second place that is told the audit's head"},
+    {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map, .fixed = true,
+     .doc = "the address of the metrics"},
+    {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true, .fixed = true,
+     .doc = "the control socket"},
+    {"state", CONF_ONE, offsetof(config_t, state), .scalar = &conf_path, .fixed = true,
+     .doc = "a folder for what outlives the process: blocks and the audit's head"},
 };
 
 static void config_defaults(void *out)
@@ -390,8 +417,8 @@ static void config_defaults(void *out)
   ((config_t *)out)->audit_reserve = CONFIG_AUDIT_RESERVE;
 }
 
-static const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,
-                                      CONF_COUNT(config_fields), config_defaults};
+const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,
+                               CONF_COUNT(config_fields), config_defaults};
 
 /* ---- what tables cannot say ---- */
 
@@ -713,6 +740,11 @@ int config_load(const char *path, config_t **out, diag_t *diag)
   }
   *out = c;
   return SMPL_OK;
+}
+
+int config_check_fixed(const config_t *now, const config_t *next, diag_t *diag)
+{
+  return conf_fixed_check(next->conf, &config_map, now, next, diag);
 }
 
 void config_free(config_t *c)

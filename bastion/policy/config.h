@@ -117,6 +117,11 @@ typedef struct config {
 int config_load(const char *path, config_t **out, diag_t *diag);
 /* The file alone, without the keys that it names: enough to find control socket and audit. */
 int config_load_paths(const char *path, config_t **out, diag_t *diag);
+/* The table that decodes it, for the reference. */
+extern const conf_map_t config_map;
+/* Whether a reload may take over next. diag says file:line:column of the first key that needs a restart:
+ * SMPL_EINVAL. */
+int config_check_fixed(const config_t *now, const config_t *next, diag_t *diag);
 /* Wipes the host keys. NULL allowed. */
 void config_free(config_t *config);
 

@@ -103,7 +103,7 @@ def test_after_giving_up_root_it_still_reloads_binds_low_ports_and_replaces_temp
     path.write_text(text.replace(f"user: {USER}", "user: daemon"))
     done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "run" / "bastion.sock")
     assert done.returncode == 1 and re.search(
-        r"bastion\.yaml:\d+:\d+: .*user: another account needs a restart", done.stderr
+        r"bastion\.yaml:\d+:\d+: .*user: a change needs a restart", done.stderr
     )
     path.write_text(text)
     os.rename(w.work / "run" / "audit.jsonl", w.work / "run" / "audit.1")

@@ -212,7 +212,7 @@ def test_who_may_block_and_what_it_needs(world, work):
     (work / "state").mkdir(mode=0o700)
     c.extra += STATE + "roles: {read: ['61001'], terminate: ['61002']}\n"
     c.users("  - {name: eve, keys: eve.pub, groups: [developers, visitors]}\n")
-    assert "state: another folder needs a restart" in c.w.command("reload", status=1).stderr
+    assert "state: a change needs a restart" in c.w.command("reload", status=1).stderr
     restart(c)
     for argv in (
         ("block", "eve"),

@@ -364,11 +364,66 @@ static void targets_on_the_command_line_are_split_at_the_port(void **state)
       fail_msg("accepted: %s", bad[i]);
 }
 
+/* good, with one of its lines or the end replaced. */
+static config_t *load_with(const char *line, const char *other)
+{
+  char text[4096];
+  config_t *c;
+  diag_t diag = {""};
+  const char *at = line != NULL ? strstr(good, line) : good + strlen(good);
+  assert_non_null(at);
+  snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, other,
+           at + (line != NULL ? strlen(line) : 0));
+  kit_write("other.yaml", text, 0644);
+  if (config_load(kit_path("other.yaml"), &c, &diag))
+    fail_msg("%s", diag.text);
+  return c;
+}
+
+static void a_reload_changes_what_its_row_lets_it_change(void **state)
+{
+  static const struct {
+    const char *line, *other;
+    const char *says; /* NULL: it may change */
+  } cases[] = {
+      {"audit: audit.jsonl\n", "audit: other.jsonl\n", ":16:8: audit: a change needs a restart"},
+      {"control: bastion.sock\n", "control: other.sock\n", ":17:10: control: a change needs a restart"},
+      {NULL, "audit_sink: syslog\n", ":18:13: audit_sink: a change needs a restart"},
+      {NULL, "state: kept\n", ":18:8: state: a change needs a restart"},
+      {NULL, "user: bastion\n", ":18:7: user: a change needs a restart"},
+      {NULL, "core_dumps: true\n", ":18:13: core_dumps: a change needs a restart"},
+      {NULL, "metrics: 127.0.0.1:9100\n", ": metrics: a change needs a restart"},
+      {NULL, "metrics: {address: 127.0.0.1:9100, hosts: [a.example]}\n",
+       ": metrics: a change needs a restart"},
+      {"search: [smplkit.local]\n", "search: [other.local]\n", NULL},
+      {"limits: {startups: \"5:50:20\", channels: 7}\n", "limits: {channels: 8}\n", NULL},
+      {"listen: [\"127.0.0.1:2222\", \"[::1]:2222\"]\n", "listen: [\"127.0.0.1:2223\"]\n", NULL},
+      {NULL, "free_bind: false\naudit_reserve: 32MiB\nroles: {read: [root]}\n", NULL},
+  };
+  (void)state;
+  config_t *now = load_good();
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    config_t *next = load_with(cases[i].line, cases[i].other);
+    diag_t diag = {""};
+    int err = config_check_fixed(now, next, &diag);
+    assert_int_equal(err, cases[i].says != NULL ? SMPL_EINVAL : SMPL_OK);
+    if (cases[i].says != NULL && strstr(diag.text, cases[i].says) == NULL)
+      fail_msg("%s is not in: %s", cases[i].says, diag.text);
+    config_t *same = load_with(cases[i].line, cases[i].other);
+    if (config_check_fixed(next, same, &diag))
+      fail_msg("the same file needs a restart: %s", diag.text);
+    config_free(same);
+    config_free(next);
+  }
+  config_free(now);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_whole_configuration_is_read),
       cmocka_unit_test(every_mistake_is_named_with_its_place),
+      cmocka_unit_test(a_reload_changes_what_its_row_lets_it_change),
       cmocka_unit_test(so_many_grants_and_no_more),
       cmocka_unit_test(a_keys_file_that_is_gone_empty_or_not_to_be_trusted_has_nobodys_keys),
       cmocka_unit_test(who_has_left_a_group_the_users_or_the_system_is_nobody),
