@@ -8,13 +8,13 @@
 
 #include "bastion/limits.h"
 #include "bastion/contract/msg.h"
-#include "bastion/contract/wire.h"
+#include "common/ssh/cursor.h"
 
 typedef struct signedreq {
-  wire_slice_t session_hash;
+  cursor_t session_hash;
   char user[MSG_USER_MAX];
-  wire_slice_t algorithm;
-  wire_slice_t key; /* public key blob */
+  cursor_t algorithm;
+  cursor_t key; /* public key blob */
 } signedreq_t;
 
 /* Slices point into data. SMPL_EPROTO unless it is exactly such a request, for service ssh-connection, method
@@ -22,5 +22,5 @@ typedef struct signedreq {
 int signedreq_parse(const uint8_t *data, size_t len, signedreq_t *out);
 
 /* Writes the same bytes for a user and key on file. SMPL_ELIMIT if they do not fit in cap. */
-int signedreq_build(wire_slice_t session_hash, const char *user, const char *algorithm, wire_slice_t key,
+int signedreq_build(cursor_t session_hash, const char *user, const char *algorithm, cursor_t key,
                     uint8_t *out, size_t cap, size_t *len);

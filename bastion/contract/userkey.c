@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/contract/base64.h"
-#include "bastion/contract/wire.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 #include "common/base/error.h"
 
 enum { ED25519_PUBLIC_LEN = 32 };
@@ -80,19 +80,19 @@ static bool public_ok(EVP_PKEY *pkey)
   return ok;
 }
 
-static int read_ed25519(userkey_t *key, wire_t *w, diag_t *diag)
+static int read_ed25519(userkey_t *key, cursor_t *w, diag_t *diag)
 {
-  wire_slice_t pub;
-  if (wire_string(w, &pub) || pub.len != ED25519_PUBLIC_LEN)
+  cursor_t pub;
+  if (cursor_string(w, &pub) || pub.len != ED25519_PUBLIC_LEN)
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   key->pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, pub.data, pub.len);
   return key->pkey != NULL ? SMPL_OK : diag_fail(diag, SMPL_EINVAL, "the key is malformed");
 }
 
-static int read_ecdsa(userkey_t *key, wire_t *w, diag_t *diag)
+static int read_ecdsa(userkey_t *key, cursor_t *w, diag_t *diag)
 {
-  wire_slice_t curve, point;
-  if (wire_string(w, &curve) || !wire_is(curve, key->kind->curve) || wire_string(w, &point) ||
+  cursor_t curve, point;
+  if (cursor_string(w, &curve) || !cursor_is(curve, key->kind->curve) || cursor_string(w, &point) ||
       point.len == 0 || point.data[0] != 4 /* uncompressed, RFC 5656 §3.1 */)
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
@@ -118,10 +118,10 @@ static int check_rsa(const EVP_PKEY *pkey, diag_t *diag)
   return SMPL_OK;
 }
 
-static int read_rsa(userkey_t *key, wire_t *w, diag_t *diag)
+static int read_rsa(userkey_t *key, cursor_t *w, diag_t *diag)
 {
-  wire_slice_t e, n;
-  if (wire_string(w, &e) || wire_string(w, &n) || e.len == 0 || e.len > 8 || n.len == 0 ||
+  cursor_t e, n;
+  if (cursor_string(w, &e) || cursor_string(w, &n) || e.len == 0 || e.len > 8 || n.len == 0 ||
       (e.data[0] & 0x80) != 0 || (n.data[0] & 0x80) != 0)
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   BIGNUM *be = BN_bin2bn(e.data, (int)e.len, NULL);
@@ -139,22 +139,22 @@ static int read_rsa(userkey_t *key, wire_t *w, diag_t *diag)
   return check_rsa(key->pkey, diag);
 }
 
-static int read_application(userkey_t *key, wire_t *w, diag_t *diag)
+static int read_application(userkey_t *key, cursor_t *w, diag_t *diag)
 {
-  wire_slice_t application;
-  if (wire_string(w, &application) || wire_text(application, key->application, sizeof key->application))
+  cursor_t application;
+  if (cursor_string(w, &application) || cursor_text(application, key->application, sizeof key->application))
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   return SMPL_OK;
 }
 
 static int read_key(userkey_t *key, const uint8_t *blob, size_t len, diag_t *diag)
 {
-  wire_t w = wire_of(blob, len);
-  wire_slice_t name;
+  cursor_t w = {blob, len};
+  cursor_t name;
   if (len > USERKEY_BLOB_MAX)
     return diag_fail(diag, SMPL_ELIMIT, "the key has %zu bytes, more than the limit of %d", len,
                      USERKEY_BLOB_MAX);
-  if (wire_string(&w, &name))
+  if (cursor_string(&w, &name))
     return diag_fail(diag, SMPL_EINVAL, "the key is malformed");
   key->kind = find_kind((const char *)name.data, name.len);
   if (key->kind == NULL)
@@ -164,7 +164,7 @@ static int read_key(userkey_t *key, const uint8_t *blob, size_t len, diag_t *dia
                                                 : read_rsa(key, &w, diag);
   if (!err && key->kind->security_key)
     err = read_application(key, &w, diag);
-  if (!err && wire_left(&w) > 0)
+  if (!err && w.len > 0)
     err = diag_fail(diag, SMPL_EINVAL, "the key has bytes after its end");
   return err;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "bastion/contract/base64.h"
+#include "common/ssh/base64.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 

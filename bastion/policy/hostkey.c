@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/contract/base64.h"
+#include "common/ssh/base64.h"
 #include "bastion/contract/userkey.h"
-#include "bastion/contract/wire.h"
+#include "common/ssh/cursor.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 
@@ -86,19 +86,20 @@ static int unarmour(const char *text, size_t len, char *out, size_t *out_len)
 }
 
 typedef struct fields {
-  wire_slice_t cipher, public_blob, secret;
+  cursor_t cipher, public_blob, secret;
 } fields_t;
 
-static int read_outer(wire_t *w, fields_t *f)
+static int read_outer(cursor_t *w, fields_t *f)
 {
-  wire_slice_t head, kdf, kdf_options;
+  cursor_t head, kdf, kdf_options;
   uint32_t count;
-  if (wire_bytes(w, sizeof magic, &head) || memcmp(head.data, magic, sizeof magic) != 0 ||
-      wire_string(w, &f->cipher) || wire_string(w, &kdf) || wire_string(w, &kdf_options) ||
-      wire_u32(w, &count) || count != 1 || wire_string(w, &f->public_blob) || wire_string(w, &f->secret))
+  if (cursor_bytes(w, sizeof magic, &head) || memcmp(head.data, magic, sizeof magic) != 0 ||
+      cursor_string(w, &f->cipher) || cursor_string(w, &kdf) || cursor_string(w, &kdf_options) ||
+      cursor_u32(w, &count) || count != 1 || cursor_string(w, &f->public_blob) ||
+      cursor_string(w, &f->secret))
     return SMPL_EINVAL;
   /* behind what some ciphers have sealed stands their tag */
-  return wire_left(w) > 0 && wire_is(f->cipher, "none") ? SMPL_EINVAL : SMPL_OK;
+  return w->len > 0 && cursor_is(f->cipher, "none") ? SMPL_EINVAL : SMPL_OK;
 }
 
 /* ---- the halves of each kind ---- */
@@ -118,23 +119,23 @@ static EVP_PKEY *from_params(const char *algorithm, OSSL_PARAM_BLD *bld)
   return pkey;
 }
 
-static int take_ed25519(hostkey_t *key, wire_t *w, wire_out_t *blob)
+static int take_ed25519(hostkey_t *key, cursor_t *w, cursor_out_t *blob)
 {
-  wire_slice_t public_half, private_half;
-  if (wire_string(w, &public_half) || public_half.len != PUBLIC_LEN || wire_string(w, &private_half) ||
+  cursor_t public_half, private_half;
+  if (cursor_string(w, &public_half) || public_half.len != PUBLIC_LEN || cursor_string(w, &private_half) ||
       private_half.len != SEED_LEN + PUBLIC_LEN ||
       memcmp(private_half.data + SEED_LEN, public_half.data, PUBLIC_LEN) != 0)
     return SMPL_EINVAL;
   key->pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private_half.data, SEED_LEN);
-  wire_put_string(blob, public_half.data, public_half.len);
+  cursor_put_string(blob, public_half.data, public_half.len);
   return key->pkey != NULL ? SMPL_OK : SMPL_EINVAL;
 }
 
-static int take_ecdsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
+static int take_ecdsa(hostkey_t *key, cursor_t *w, cursor_out_t *blob)
 {
-  wire_slice_t curve, point, scalar;
-  if (wire_string(w, &curve) || !wire_is(curve, key->kind->curve) || wire_string(w, &point) ||
-      point.len == 0 || point.data[0] != 4 /* uncompressed, RFC 5656 §3.1 */ || wire_string(w, &scalar) ||
+  cursor_t curve, point, scalar;
+  if (cursor_string(w, &curve) || !cursor_is(curve, key->kind->curve) || cursor_string(w, &point) ||
+      point.len == 0 || point.data[0] != 4 /* uncompressed, RFC 5656 §3.1 */ || cursor_string(w, &scalar) ||
       scalar.len == 0 || (scalar.data[0] & 0x80) != 0)
     return SMPL_EINVAL;
   BIGNUM *d = BN_bin2bn(scalar.data, (int)scalar.len, NULL);
@@ -146,8 +147,8 @@ static int take_ecdsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
     key->pkey = from_params("EC", bld);
   OSSL_PARAM_BLD_free(bld);
   BN_clear_free(d);
-  wire_put_string(blob, curve.data, curve.len);
-  wire_put_string(blob, point.data, point.len);
+  cursor_put_string(blob, curve.data, curve.len);
+  cursor_put_string(blob, point.data, point.len);
   return key->pkey != NULL ? SMPL_OK : SMPL_EINVAL;
 }
 
@@ -200,13 +201,13 @@ static EVP_PKEY *from_numbers(BIGNUM *const *numbers)
   return pkey;
 }
 
-static int take_rsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
+static int take_rsa(hostkey_t *key, cursor_t *w, cursor_out_t *blob)
 {
   BIGNUM *numbers[RSA_NUMBERS] = {NULL};
-  wire_slice_t slices[RSA_DMP1];
+  cursor_t slices[RSA_DMP1];
   bool ok = true;
   for (int i = 0; i < RSA_DMP1 && ok; i++)
-    ok = wire_string(w, &slices[i]) == SMPL_OK && slices[i].len > 0 && (slices[i].data[0] & 0x80) == 0 &&
+    ok = cursor_string(w, &slices[i]) == SMPL_OK && slices[i].len > 0 && (slices[i].data[0] & 0x80) == 0 &&
          (numbers[i] = BN_bin2bn(slices[i].data, (int)slices[i].len, NULL)) != NULL;
   ok = ok && (numbers[RSA_DMP1] = BN_new()) != NULL && (numbers[RSA_DMQ1] = BN_new()) != NULL &&
        exponent(numbers[RSA_DMP1], numbers[RSA_D], numbers[RSA_P]) &&
@@ -220,8 +221,8 @@ static int take_rsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
     err = SMPL_EINVAL;
   if (!err) {
     key->pkey = from_numbers(numbers);
-    wire_put_string(blob, slices[RSA_E].data, slices[RSA_E].len);
-    wire_put_string(blob, slices[RSA_N].data, slices[RSA_N].len);
+    cursor_put_string(blob, slices[RSA_E].data, slices[RSA_E].len);
+    cursor_put_string(blob, slices[RSA_N].data, slices[RSA_N].len);
     err = key->pkey != NULL ? SMPL_OK : SMPL_EINVAL;
   }
   for (int i = 0; i < RSA_NUMBERS; i++)
@@ -229,10 +230,10 @@ static int take_rsa(hostkey_t *key, wire_t *w, wire_out_t *blob)
   return err;
 }
 
-static int take_halves(hostkey_t *key, wire_t *w)
+static int take_halves(hostkey_t *key, cursor_t *w)
 {
-  wire_out_t blob = wire_into(key->blob, sizeof key->blob);
-  wire_put_text(&blob, key->kind->name);
+  cursor_out_t blob = cursor_into(key->blob, sizeof key->blob);
+  cursor_put_text(&blob, key->kind->name);
   int err = key->kind->family == HOSTKEY_ED25519 ? take_ed25519(key, w, &blob)
             : key->kind->family == HOSTKEY_ECDSA ? take_ecdsa(key, w, &blob)
                                                  : take_rsa(key, w, &blob);
@@ -263,33 +264,33 @@ static int try_halves(const hostkey_t *key)
 
 /* ---- the file ---- */
 
-static const kind_t *find_kind(wire_slice_t name)
+static const kind_t *find_kind(cursor_t name)
 {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (wire_is(name, kinds[i].name))
+    if (cursor_is(name, kinds[i].name))
       return &kinds[i];
   return NULL;
 }
 
-static int read_padding(wire_t *w)
+static int read_padding(cursor_t *w)
 {
-  wire_slice_t comment;
+  cursor_t comment;
   uint8_t padding;
-  if (wire_string(w, &comment) || comment.len > COMMENT_MAX || wire_left(w) >= 256)
+  if (cursor_string(w, &comment) || comment.len > COMMENT_MAX || w->len >= 256)
     return SMPL_EINVAL;
-  for (uint8_t i = 1; wire_left(w) > 0; i++)
-    if (wire_u8(w, &padding) || padding != i)
+  for (uint8_t i = 1; w->len > 0; i++)
+    if (cursor_u8(w, &padding) || padding != i)
       return SMPL_EINVAL;
   return SMPL_OK;
 }
 
 /* The part that would be encrypted. *kind is filled even when it is not ours. */
-static int read_secret(hostkey_t *key, wire_slice_t secret, wire_slice_t *kind)
+static int read_secret(hostkey_t *key, cursor_t secret, cursor_t *kind)
 {
-  wire_t w = wire_of(secret.data, secret.len);
+  cursor_t w = {secret.data, secret.len};
   uint32_t check1, check2;
-  *kind = (wire_slice_t){NULL, 0};
-  if (wire_u32(&w, &check1) || wire_u32(&w, &check2) || check1 != check2 || wire_string(&w, kind))
+  *kind = (cursor_t){NULL, 0};
+  if (cursor_u32(&w, &check1) || cursor_u32(&w, &check2) || check1 != check2 || cursor_string(&w, kind))
     return SMPL_EINVAL;
   key->kind = find_kind(*kind);
   if (key->kind == NULL)
@@ -308,16 +309,16 @@ static void describe(hostkey_t *key)
 
 static int read_binary(hostkey_t *key, const char *where, const uint8_t *data, size_t len, diag_t *diag)
 {
-  wire_t w = wire_of(data, len);
+  cursor_t w = {data, len};
   fields_t f;
   if (read_outer(&w, &f))
     return diag_fail(diag, SMPL_EINVAL, "%s: not a whole OpenSSH private key", where);
-  if (!wire_is(f.cipher, "none"))
+  if (!cursor_is(f.cipher, "none"))
     return diag_fail(
         diag, SMPL_EDENIED,
         "%s: the host key has a passphrase; the bastion must start without one (ssh-keygen -p -f %s)", where,
         where);
-  wire_slice_t kind;
+  cursor_t kind;
   int err = read_secret(key, f.secret, &kind);
   if (err == SMPL_EDENIED)
     return diag_fail(diag, err,
@@ -412,63 +413,63 @@ unsigned hostkey_cost(const hostkey_t *key)
 
 /* A private number that is none. libssh takes the remainders of the exponent by the primes less one: no zero
  * there. */
-static void put_number(wire_out_t *w, uint8_t number)
+static void put_number(cursor_out_t *w, uint8_t number)
 {
-  wire_put_string(w, &number, 1);
+  cursor_put_string(w, &number, 1);
 }
 
-static void put_hollow_halves(wire_out_t *w, const hostkey_t *key)
+static void put_hollow_halves(cursor_out_t *w, const hostkey_t *key)
 {
-  wire_t blob = wire_of(key->blob, key->blob_len);
-  wire_slice_t kind, first, second;
+  cursor_t blob = {key->blob, key->blob_len};
+  cursor_t kind, first, second;
   uint8_t halves[SEED_LEN + PUBLIC_LEN] = {0};
-  wire_string(&blob, &kind);
-  wire_string(&blob, &first);
+  cursor_string(&blob, &kind);
+  cursor_string(&blob, &first);
   if (key->kind->family == HOSTKEY_ED25519) {
     memcpy(halves + SEED_LEN, first.data, PUBLIC_LEN);
-    wire_put_string(w, first.data, first.len);
-    wire_put_string(w, halves, sizeof halves);
+    cursor_put_string(w, first.data, first.len);
+    cursor_put_string(w, halves, sizeof halves);
     return;
   }
-  wire_string(&blob, &second);
+  cursor_string(&blob, &second);
   if (key->kind->family == HOSTKEY_ECDSA) {
-    wire_put_string(w, first.data, first.len);
-    wire_put_string(w, second.data, second.len);
+    cursor_put_string(w, first.data, first.len);
+    cursor_put_string(w, second.data, second.len);
     put_number(w, 1);
     return;
   }
-  wire_put_string(w, second.data, second.len); /* n, e: the other way round than in the public half */
-  wire_put_string(w, first.data, first.len);
+  cursor_put_string(w, second.data, second.len); /* n, e: the other way round than in the public half */
+  cursor_put_string(w, first.data, first.len);
   put_number(w, 1); /* d */
   put_number(w, 1); /* iqmp */
   put_number(w, 3); /* p, q */
   put_number(w, 3);
 }
 
-static void put_hollow_secret(wire_out_t *w, const hostkey_t *key)
+static void put_hollow_secret(cursor_out_t *w, const hostkey_t *key)
 {
-  wire_put_u32(w, 0); /* the two check numbers are equal in a key that was not decrypted wrongly */
-  wire_put_u32(w, 0);
-  wire_put_text(w, key->kind->name);
+  cursor_put_u32(w, 0); /* the two check numbers are equal in a key that was not decrypted wrongly */
+  cursor_put_u32(w, 0);
+  cursor_put_text(w, key->kind->name);
   put_hollow_halves(w, key);
-  wire_put_text(w, "");
+  cursor_put_text(w, "");
   for (uint8_t i = 1; w->len % BLOCK_LEN != 0; i++)
-    wire_put_u8(w, i);
+    cursor_put_u8(w, i);
 }
 
 int hostkey_hollow(const hostkey_t *key, char *out)
 {
   uint8_t secret[SECRET_MAX], binary[BINARY_MAX];
-  wire_out_t s = wire_into(secret, sizeof secret);
+  cursor_out_t s = cursor_into(secret, sizeof secret);
   put_hollow_secret(&s, key);
-  wire_out_t w = wire_into(binary, sizeof binary);
-  wire_put_bytes(&w, magic, sizeof magic);
-  wire_put_text(&w, "none");
-  wire_put_text(&w, "none");
-  wire_put_text(&w, "");
-  wire_put_u32(&w, 1);
-  wire_put_string(&w, key->blob, key->blob_len);
-  wire_put_string(&w, secret, s.len);
+  cursor_out_t w = cursor_into(binary, sizeof binary);
+  cursor_put_bytes(&w, magic, sizeof magic);
+  cursor_put_text(&w, "none");
+  cursor_put_text(&w, "none");
+  cursor_put_text(&w, "");
+  cursor_put_u32(&w, 1);
+  cursor_put_string(&w, key->blob, key->blob_len);
+  cursor_put_string(&w, secret, s.len);
   if (s.full || w.full)
     return SMPL_ELIMIT;
   char body[BASE64_TEXT(sizeof binary)];

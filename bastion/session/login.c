@@ -100,7 +100,7 @@ void login_verify(session_t *s, const msg_t *m, bool late)
     refuse(s, "a signature after the login");
   } else {
     verify_result_t r =
-        verify_login(session_config(s), (wire_slice_t){s->login.hash, s->login.hash_len}, m->verify.signature,
+        verify_login(session_config(s), (cursor_t){s->login.hash, s->login.hash_len}, m->verify.signature,
                      m->verify.signature_len, m->verify.data, m->verify.data_len);
     if (r.reason == REASON_NONE)
       r.reason = verify_usable(r.key, &s->source.ip, clock_wall_ms() / 1000);

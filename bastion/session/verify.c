@@ -12,9 +12,9 @@ reason_t verify_known(const config_t *config, const char *name, const uint8_t *b
                       const authkey_t **key)
 {
   *key = NULL;
-  wire_t w = wire_of(blob, len);
-  wire_slice_t kind;
-  if (wire_string(&w, &kind) || !userkey_kind_known((const char *)kind.data, kind.len))
+  cursor_t w = {blob, len};
+  cursor_t kind;
+  if (cursor_string(&w, &kind) || !userkey_kind_known((const char *)kind.data, kind.len))
     return REASON_KEY_NOT_ACCEPTED;
   const user_conf_t *user = config_user(config, name);
   if (user == NULL)
@@ -33,14 +33,13 @@ reason_t verify_usable(const authkey_t *key, const ip_t *source, uint64_t now_s)
   return authkeys_from(key, source) ? REASON_NONE : REASON_SOURCE_NOT_ALLOWED;
 }
 
-static bool same_session(wire_slice_t a, wire_slice_t b)
+static bool same_session(cursor_t a, cursor_t b)
 {
   return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-static verify_result_t verify_plain(const config_t *config, wire_slice_t session_hash,
-                                    const uint8_t *signature, size_t signature_len, const uint8_t *data,
-                                    size_t data_len)
+static verify_result_t verify_plain(const config_t *config, cursor_t session_hash, const uint8_t *signature,
+                                    size_t signature_len, const uint8_t *data, size_t data_len)
 {
   verify_result_t r = {.reason = REASON_BAD_SIGNATURE, .how = VERIFY_KEY};
   signedreq_t req;
@@ -73,7 +72,7 @@ typedef struct sk_signed {
 } sk_signed_t;
 
 /* What a security key signs names its request only by hash: rebuild the request for each such key on file. */
-static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_slice_t session_hash,
+static bool is_sk_request(const user_conf_t *user, const authkey_t *key, cursor_t session_hash,
                           const sk_signed_t *sk)
 {
   uint8_t digest[SHA256_DIGEST_LENGTH], request[MSG_SIGNED_MAX];
@@ -82,7 +81,7 @@ static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_sl
   if (memcmp(digest, sk->application_hash, sizeof digest) != 0)
     return false;
   size_t len;
-  wire_slice_t blob;
+  cursor_t blob;
   blob.data = userkey_blob(key->key, &blob.len);
   if (signedreq_build(session_hash, user->name, userkey_kind(key->key), blob, request, sizeof request, &len))
     return false;
@@ -90,7 +89,7 @@ static bool is_sk_request(const user_conf_t *user, const authkey_t *key, wire_sl
   return CRYPTO_memcmp(digest, sk->request_hash, sizeof digest) == 0;
 }
 
-static const authkey_t *find_sk_key(const config_t *config, wire_slice_t session_hash, const sk_signed_t *sk,
+static const authkey_t *find_sk_key(const config_t *config, cursor_t session_hash, const sk_signed_t *sk,
                                     const user_conf_t **owner)
 {
   const user_conf_t *users = config->users.items;
@@ -117,7 +116,7 @@ static unsigned strength_needed(const authkey_t *key)
   return (key->no_touch_required ? 0 : VERIFY_TOUCHED) | (key->verify_required ? VERIFY_CHECKED : 0);
 }
 
-static verify_result_t verify_sk(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
+static verify_result_t verify_sk(const config_t *config, cursor_t session_hash, const uint8_t *signature,
                                  size_t signature_len, const uint8_t *data, size_t data_len)
 {
   verify_result_t r = {.reason = REASON_BAD_SIGNATURE, .how = VERIFY_SECURITY_KEY};
@@ -138,7 +137,7 @@ static verify_result_t verify_sk(const config_t *config, wire_slice_t session_ha
   return r;
 }
 
-verify_result_t verify_login(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
+verify_result_t verify_login(const config_t *config, cursor_t session_hash, const uint8_t *signature,
                              size_t signature_len, const uint8_t *data, size_t data_len)
 {
   /* A request is always longer than this: session id and names alone are. */

@@ -5,7 +5,7 @@
 
 #include "bastion/policy/config.h"
 #include "bastion/contract/msg.h"
-#include "bastion/contract/wire.h"
+#include "common/ssh/cursor.h"
 
 /* By what. */
 typedef enum verify_how { VERIFY_NONE, VERIFY_KEY, VERIFY_SECURITY_KEY } verify_how_t;
@@ -19,14 +19,14 @@ typedef struct verify_result {
   reason_t reason;         /* REASON_NONE: the signature holds */
   char user[MSG_USER_MAX]; /* as claimed; "" if it cannot be read */
   const authkey_t *key;    /* NULL unless on file */
-  wire_slice_t blob;       /* of the key as claimed, points into data; may be empty */
+  cursor_t blob;           /* of the key as claimed, points into data; may be empty */
   verify_how_t how;
   unsigned strength; /* 0 for what is no security key */
 } verify_result_t;
 
 /* signature as EVP_DigestVerify takes it. data is session id and request (RFC 4252 §7), or what a security
  * key signs. Pure but for OpenSSL. */
-verify_result_t verify_login(const config_t *config, wire_slice_t session_hash, const uint8_t *signature,
+verify_result_t verify_login(const config_t *config, cursor_t session_hash, const uint8_t *signature,
                              size_t signature_len, const uint8_t *data, size_t data_len);
 
 /* Whether a key is on file for a user: REASON_NONE, REASON_UNKNOWN_USER, REASON_UNKNOWN_KEY,

@@ -2,13 +2,13 @@
 #define SSH_SUPPRESS_DEPRECATED
 #include "bastion/worker/worker_auth.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "bastion/worker/worker_sign.h"
 #include "bastion/worker/worker_say.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/ssh/base64.h"
 
 static void answer_first(worker_t *w)
 {
@@ -54,20 +54,16 @@ static int key_blob(ssh_key key, uint8_t *blob, uint32_t *len)
   char *base64 = NULL;
   if (ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
     return SMPL_EINVAL;
-  size_t chars = strlen(base64);
-  int err = SMPL_ELIMIT;
   uint8_t raw[MSG_KEY_MAX + 3];
-  if (chars / 4 * 3 <= sizeof raw) {
-    int n = EVP_DecodeBlock(raw, (const unsigned char *)base64, (int)chars);
-    for (size_t i = chars; n > 0 && i > 0 && base64[i - 1] == '='; i--)
-      n--;
-    err = n > 0 && n <= MSG_KEY_MAX ? SMPL_OK : SMPL_EINVAL;
-    if (!err) {
-      memcpy(blob, raw, (size_t)n);
-      *len = (uint32_t)n;
-    }
-  }
+  size_t n = 0;
+  int err = base64_decode(base64, strlen(base64), raw, sizeof raw, &n);
   ssh_string_free_char(base64);
+  if (!err && n > MSG_KEY_MAX)
+    err = SMPL_EINVAL;
+  if (err)
+    return err;
+  memcpy(blob, raw, n);
+  *len = (uint32_t)n;
   return err;
 }
 

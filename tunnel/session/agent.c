@@ -2,7 +2,6 @@
 #include "tunnel/session/agent.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,7 +16,8 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 #include "tunnel/trust/trust.h"
 
 /* draft-miller-ssh-agent, section 5.1 */
@@ -56,52 +56,53 @@ static void put_u32(uint8_t *out, uint32_t value)
 }
 
 /* NULL for a kind that libssh does not know. */
-static ssh_key import(fields_t blob)
+static ssh_key import(cursor_t blob)
 {
-  fields_t rest = blob;
-  fields_t type;
+  cursor_t rest = blob;
+  cursor_t type;
   char name[64];
   ssh_key key = NULL;
-  if (!fields_string(&rest, &type) || type.left >= sizeof name)
+  if (cursor_string(&rest, &type) || type.len >= sizeof name)
     return NULL;
-  memcpy(name, type.at, type.left);
-  name[type.left] = '\0';
-  char *text = malloc(blob.left / 3 * 4 + 8);
-  if (text && EVP_EncodeBlock((unsigned char *)text, blob.at, (int)blob.left) > 0 &&
-      ssh_pki_import_pubkey_base64(text, ssh_key_type_from_name(name), &key) != SSH_OK)
+  memcpy(name, type.data, type.len);
+  name[type.len] = '\0';
+  char *text = malloc(BASE64_TEXT(blob.len));
+  if (text)
+    base64_encode(blob.data, blob.len, text);
+  if (text && ssh_pki_import_pubkey_base64(text, ssh_key_type_from_name(name), &key) != SSH_OK)
     key = NULL;
   free(text);
   return key;
 }
 
-static void put_name(agent_key_t *k, fields_t comment)
+static void put_name(agent_key_t *k, cursor_t comment)
 {
   char print[TRUST_FINGERPRINT_MAX] = "";
   char shown[COMMENT_MAX];
   const char *kind = k->key ? ssh_key_type_to_char(ssh_key_type(k->key)) : NULL;
   if (k->key)
     trust_fingerprint(k->key, print);
-  text_escape(shown, sizeof shown, comment.at, comment.left);
+  text_escape(shown, sizeof shown, comment.data, comment.len);
   snprintf(k->name, sizeof k->name, "agent key %s%s%s%s%s%s", kind ? kind : "", kind ? " " : "", print,
            shown[0] ? " (" : "", shown, shown[0] ? ")" : "");
 }
 
 bool agent_read_keys(const uint8_t *answer, size_t len, agent_key_t *keys, size_t *count)
 {
-  fields_t c = {answer, len};
-  uint64_t type;
-  uint64_t all;
+  cursor_t c = {answer, len};
+  uint8_t type;
+  uint32_t all;
   *count = 0;
-  if (!fields_number(&c, 1, &type) || type != MESSAGE_KEYS || !fields_number(&c, 4, &all))
+  if (cursor_u8(&c, &type) || type != MESSAGE_KEYS || cursor_u32(&c, &all))
     return false;
-  for (uint64_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
+  for (uint32_t i = 0; i < all && *count < AGENT_KEYS_MAX; i++) {
     agent_key_t *k = &keys[*count];
-    fields_t blob;
-    fields_t comment;
+    cursor_t blob;
+    cursor_t comment;
     k->entry = c;
-    if (!fields_string(&c, &blob) || !fields_string(&c, &comment))
+    if (cursor_string(&c, &blob) || cursor_string(&c, &comment))
       return false;
-    k->entry.left -= c.left;
+    k->entry.len -= c.len;
     k->key = import(blob);
     put_name(k, comment);
     ++*count;
@@ -135,11 +136,11 @@ static bool send_message(int fd, const uint8_t *body, size_t len)
 static size_t receive_message(int fd, uint8_t *body)
 {
   uint8_t head[4];
-  uint64_t len;
+  uint32_t len;
   if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
     return 0;
-  fields_t c = {head, sizeof head};
-  fields_number(&c, 4, &len);
+  cursor_t c = {head, sizeof head};
+  cursor_u32(&c, &len);
   if (len == 0 || len > AGENT_MESSAGE_MAX || recv(fd, body, len, MSG_WAITALL) != (ssize_t)len)
     return 0;
   return (size_t)len;
@@ -199,11 +200,11 @@ static size_t talk(const agent_t *a, uint8_t *body, size_t len, int ms, bool *en
   }
 }
 
-static size_t put_string(uint8_t *out, fields_t f)
+static size_t put_string(uint8_t *out, cursor_t f)
 {
-  put_u32(out, (uint32_t)f.left);
-  memcpy(out + 4, f.at, f.left);
-  return 4 + f.left;
+  put_u32(out, (uint32_t)f.len);
+  memcpy(out + 4, f.data, f.len);
+  return 4 + f.len;
 }
 
 /* Tells the agent, once, for which server it is to sign (PROTOCOL.agent, session-bind@openssh.com). libssh
@@ -213,13 +214,12 @@ static size_t put_string(uint8_t *out, fields_t f)
 static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *ended)
 {
   static const char name[] = "session-bind@openssh.com";
-  fields_t rest = {request, len};
-  uint64_t type;
-  fields_t blob, data, number, host_key, signature;
-  if (a->bound || !fields_number(&rest, 1, &type) || !fields_string(&rest, &blob) ||
-      !fields_string(&rest, &data) || !fields_string(&data, &number) ||
-      !proof_get(a->server, &host_key, &signature) ||
-      number.left + host_key.left + signature.left > AGENT_MESSAGE_MAX / 2)
+  cursor_t rest = {request, len};
+  uint8_t type;
+  cursor_t blob, data, number, host_key, signature;
+  if (a->bound || cursor_u8(&rest, &type) || cursor_string(&rest, &blob) || cursor_string(&rest, &data) ||
+      cursor_string(&data, &number) || !proof_get(a->server, &host_key, &signature) ||
+      number.len + host_key.len + signature.len > AGENT_MESSAGE_MAX / 2)
     return true;
   a->bound = true;
   uint8_t *message = malloc(AGENT_MESSAGE_MAX);
@@ -227,7 +227,7 @@ static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *e
     return true;
   size_t used = 0;
   message[used++] = MESSAGE_EXTENSION;
-  used += put_string(message + used, (fields_t){(const uint8_t *)name, sizeof name - 1});
+  used += put_string(message + used, (cursor_t){(const uint8_t *)name, sizeof name - 1});
   used += put_string(message + used, host_key);
   used += put_string(message + used, number);
   used += put_string(message + used, signature);
@@ -240,10 +240,10 @@ static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *e
 /* Whether libssh is to see it: of another thing it would say that memory has run out. */
 static bool is_signature(const uint8_t *body, size_t len)
 {
-  fields_t rest = {body, len}, signature, kind;
-  uint64_t type;
-  return fields_number(&rest, 1, &type) && type == MESSAGE_SIGNED && fields_string(&rest, &signature) &&
-         rest.left == 0 && fields_string(&signature, &kind) && signature.left > 0;
+  cursor_t rest = {body, len}, signature, kind;
+  uint8_t type;
+  return !cursor_u8(&rest, &type) && type == MESSAGE_SIGNED && !cursor_string(&rest, &signature) &&
+         rest.len == 0 && !cursor_string(&signature, &kind) && signature.len > 0;
 }
 
 static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
@@ -262,14 +262,14 @@ static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
 
 static bool answer_list(agent_t *a)
 {
-  const fields_t *entry = &a->keys[a->shown].entry;
-  size_t len = 5 + entry->left;
+  const cursor_t *entry = &a->keys[a->shown].entry;
+  size_t len = 5 + entry->len;
   uint8_t *body = malloc(len);
   if (!body)
     return false;
   body[0] = MESSAGE_KEYS;
   put_u32(body + 1, 1);
-  memcpy(body + 5, entry->at, entry->left);
+  memcpy(body + 5, entry->data, entry->len);
   bool sent = send_message(a->ours, body, len);
   free(body);
   return sent;

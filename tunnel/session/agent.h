@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "tunnel/limits.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/cursor.h"
 #include "tunnel/session/proof.h"
 
 typedef struct agent agent_t;
@@ -53,7 +53,7 @@ void agent_close(agent_t *agent);
 
 /* A key of the agent's. */
 typedef struct agent_key {
-  fields_t entry; /* blob and comment as they came, with their lengths */
+  cursor_t entry; /* blob and comment as they came, with their lengths */
   ssh_key key;    /* NULL: of a kind that libssh does not know */
   char name[AGENT_NAME_MAX];
 } agent_key_t;

@@ -9,7 +9,8 @@
 
 #include "common/base/error.h"
 #include "common/process/file.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 
 bool certificate_is_for(const char *certificate, size_t len, const char *public_key)
 {
@@ -18,17 +19,17 @@ bool certificate_is_for(const char *certificate, size_t len, const char *public_
   size_t cert_len = 0;
   size_t key_len = 0;
   uint8_t *cert =
-      word ? fields_decode(word + 1, (size_t)(end - word - 1), CERTIFICATE_FILE_MAX, &cert_len) : NULL;
-  uint8_t *key = fields_decode(public_key, strlen(public_key), CERTIFICATE_FILE_MAX, &key_len);
+      word ? base64_decode_new(word + 1, (size_t)(end - word - 1), CERTIFICATE_FILE_MAX, &cert_len) : NULL;
+  uint8_t *key = base64_decode_new(public_key, strlen(public_key), CERTIFICATE_FILE_MAX, &key_len);
   bool same = false;
   if (cert && key) {
     /* PROTOCOL.certkeys: type, nonce, then the key's own fields as they stand in its plain form behind the
      * type. */
-    fields_t c = {cert, cert_len};
-    fields_t k = {key, key_len};
-    fields_t skipped;
-    same = fields_string(&c, &skipped) && fields_string(&c, &skipped) && fields_string(&k, &skipped) &&
-           k.left > 0 && c.left > k.left && memcmp(c.at, k.at, k.left) == 0;
+    cursor_t c = {cert, cert_len};
+    cursor_t k = {key, key_len};
+    cursor_t skipped;
+    same = !cursor_string(&c, &skipped) && !cursor_string(&c, &skipped) && !cursor_string(&k, &skipped) &&
+           k.len > 0 && c.len > k.len && memcmp(c.data, k.data, k.len) == 0;
   }
   free(cert);
   free(key);

@@ -12,7 +12,8 @@
 #include "common/base/error.h"
 #include "common/process/file.h"
 #include "tunnel/base/capture.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 #include "tunnel/session/pkcs8.h"
 
 /* libssh asks for a passphrase: the file is locked. Told by the flag; none is given here. */
@@ -43,18 +44,18 @@ static uint8_t *openssh_body(const char *pem, size_t *len)
     if (!strchr(" \t\r\n", *at))
       word[used++] = *at;
   }
-  uint8_t *body = fields_decode(word, used, IDENTITY_FILE_MAX, len);
+  uint8_t *body = base64_decode_new(word, used, IDENTITY_FILE_MAX, len);
   free(word);
   return body;
 }
 
 /* Before AEAD ciphers libssh calls functions that they do not have. */
-static bool libssh_opens(fields_t cipher)
+static bool libssh_opens(cursor_t cipher)
 {
   static const char *const ciphers[] = {"none",       "aes128-cbc", "aes192-cbc", "aes256-cbc",
                                         "aes128-ctr", "aes192-ctr", "aes256-ctr"};
   for (size_t i = 0; i < sizeof ciphers / sizeof *ciphers; i++) {
-    if (fields_is(cipher, ciphers[i]))
+    if (cursor_is(cipher, ciphers[i]))
       return true;
   }
   return false;
@@ -67,9 +68,9 @@ bool identity_seal_is_foreign(const char *pem)
   uint8_t *body = openssh_body(pem, &len);
   bool foreign = false;
   if (body && len > sizeof magic && memcmp(body, magic, sizeof magic) == 0) {
-    fields_t rest = {body + sizeof magic, len - sizeof magic};
-    fields_t cipher;
-    foreign = fields_string(&rest, &cipher) && !libssh_opens(cipher);
+    cursor_t rest = {body + sizeof magic, len - sizeof magic};
+    cursor_t cipher;
+    foreign = !cursor_string(&rest, &cipher) && !libssh_opens(cipher);
   }
   free(body);
   return foreign;

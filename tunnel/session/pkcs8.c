@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/ssh/base64.h"
+
 enum { HALF = 32, BODY_MAX = 512 };
 
 /* The same key as OpenSSH writes it (PROTOCOL.key): the one form that every libssh signs with. */
@@ -66,13 +68,13 @@ static void compose(body_t *b, const uint8_t *seed, const uint8_t *public_half)
 static ssh_key import(const uint8_t *seed, const uint8_t *public_half)
 {
   body_t body = {.len = 0};
-  unsigned char base64[BODY_MAX * 2];
+  char base64[BASE64_TEXT(BODY_MAX)];
   char text[sizeof base64 + 128];
   ssh_key key = NULL;
   compose(&body, seed, public_half);
-  EVP_EncodeBlock(base64, body.bytes, (int)body.len);
+  base64_encode(body.bytes, body.len, base64);
   snprintf(text, sizeof text, "-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n-----END OPENSSH PRIVATE KEY-----\n",
-           (char *)base64);
+           base64);
   if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &key) != SSH_OK)
     key = NULL;
   explicit_bzero(&body, sizeof body);

@@ -14,7 +14,7 @@ struct proof {
   bool greeted; /* its version has been read */
   size_t at;    /* what is before has been looked at */
   size_t len;
-  fields_t host_key, signature;
+  cursor_t host_key, signature;
   uint8_t bytes[PROOF_BYTES_MAX];
 };
 
@@ -46,29 +46,29 @@ static bool greet(proof_t *p)
 }
 
 /* The next packet's payload (RFC 4253 §6; nothing is encrypted yet). False: it is not whole yet, or none. */
-static bool next(proof_t *p, fields_t *payload)
+static bool next(proof_t *p, cursor_t *payload)
 {
-  fields_t rest = {p->bytes + p->at, p->len - p->at};
-  fields_t packet;
-  uint64_t padding;
-  if (!fields_string(&rest, &packet))
+  cursor_t rest = {p->bytes + p->at, p->len - p->at};
+  cursor_t packet;
+  uint8_t padding;
+  if (cursor_string(&rest, &packet))
     return false;
-  p->at = (size_t)(rest.at - p->bytes);
-  p->over = !fields_number(&packet, 1, &padding) || padding >= packet.left;
+  p->at = (size_t)(rest.data - p->bytes);
+  p->over = cursor_u8(&packet, &padding) || padding >= packet.len;
   if (p->over)
     return false;
-  *payload = (fields_t){packet.at, packet.left - (size_t)padding};
+  *payload = (cursor_t){packet.data, packet.len - padding};
   return true;
 }
 
 /* In a group exchange the number of the reply is that of another message, of two fields. */
-static void look(proof_t *p, fields_t payload)
+static void look(proof_t *p, cursor_t payload)
 {
-  uint64_t type;
-  fields_t key, ephemeral, signature;
-  fields_number(&payload, 1, &type);
-  if ((type == MESSAGE_KEX_REPLY || type == MESSAGE_GEX_REPLY) && fields_string(&payload, &key) &&
-      fields_string(&payload, &ephemeral) && fields_string(&payload, &signature) && payload.left == 0) {
+  uint8_t type = 0;
+  cursor_t key, ephemeral, signature;
+  cursor_u8(&payload, &type);
+  if ((type == MESSAGE_KEX_REPLY || type == MESSAGE_GEX_REPLY) && !cursor_string(&payload, &key) &&
+      !cursor_string(&payload, &ephemeral) && !cursor_string(&payload, &signature) && payload.len == 0) {
     p->host_key = key;
     p->signature = signature;
     p->found = true;
@@ -78,7 +78,7 @@ static void look(proof_t *p, fields_t payload)
 
 void proof_feed(proof_t *p, const void *data, size_t len)
 {
-  fields_t payload;
+  cursor_t payload;
   if (p->over)
     return;
   if (len > sizeof p->bytes - p->len) {
@@ -93,7 +93,7 @@ void proof_feed(proof_t *p, const void *data, size_t len)
     look(p, payload);
 }
 
-bool proof_get(const proof_t *p, fields_t *host_key, fields_t *signature)
+bool proof_get(const proof_t *p, cursor_t *host_key, cursor_t *signature)
 {
   if (!p || !p->found)
     return false;

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "tunnel/base/fields.h"
+#include "common/ssh/cursor.h"
 
 enum {
   PROOF_BYTES_MAX =
@@ -23,5 +23,5 @@ proof_t *proof_new(void);
 void proof_feed(proof_t *proof, const void *data, size_t len);
 /* The host key's blob and its signature under the exchange, within proof's memory. False: none was seen. NULL
  * allowed. */
-bool proof_get(const proof_t *proof, fields_t *host_key, fields_t *signature);
+bool proof_get(const proof_t *proof, cursor_t *host_key, cursor_t *signature);
 void proof_free(proof_t *proof);

@@ -13,7 +13,8 @@
 
 #include "common/base/error.h"
 #include "tunnel/base/capture.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 #include "tunnel/trust/revoked.h"
 
 enum { HOST_CERTIFICATE = 2 };
@@ -21,28 +22,28 @@ enum { HOST_CERTIFICATE = 2 };
 /* ---- what it says ---- */
 
 /* "ssh-ed25519" has the certificates "ssh-ed25519-cert-v01@openssh.com". */
-static bool is_certificate_of(fields_t type, fields_t plain)
+static bool is_certificate_of(cursor_t type, cursor_t plain)
 {
   static const char suffix[] = "-cert-v01@openssh.com";
   size_t len = sizeof suffix - 1;
-  return type.left == plain.left + len && memcmp(type.at, plain.at, plain.left) == 0 &&
-         memcmp(type.at + plain.left, suffix, len) == 0;
+  return type.len == plain.len + len && memcmp(type.data, plain.data, plain.len) == 0 &&
+         memcmp(type.data + plain.len, suffix, len) == 0;
 }
 
 /* The names as they are written, host names in whatever case. */
-static bool has_principal(fields_t names, const char *name)
+static bool has_principal(cursor_t names, const char *name)
 {
-  fields_t one;
+  cursor_t one;
   size_t len = strlen(name);
-  for (int i = 0; i < AUTHORITY_PRINCIPALS_MAX && fields_string(&names, &one); i++) {
-    if (one.left == len && len > 0 && strncasecmp((const char *)one.at, name, len) == 0)
+  for (int i = 0; i < AUTHORITY_PRINCIPALS_MAX && !cursor_string(&names, &one); i++) {
+    if (one.len == len && len > 0 && strncasecmp((const char *)one.data, name, len) == 0)
       return true;
   }
   return false;
 }
 
 /* As OpenSSH's CASignatureAlgorithms: no SHA-1. */
-static bool is_sound(fields_t signature)
+static bool is_sound(cursor_t signature)
 {
   static const char *const sound[] = {"ssh-ed25519",
                                       "ecdsa-sha2-nistp256",
@@ -52,11 +53,11 @@ static bool is_sound(fields_t signature)
                                       "rsa-sha2-256",
                                       "sk-ssh-ed25519@openssh.com",
                                       "sk-ecdsa-sha2-nistp256@openssh.com"};
-  fields_t algorithm;
-  if (!fields_string(&signature, &algorithm))
+  cursor_t algorithm;
+  if (cursor_string(&signature, &algorithm))
     return false;
   for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
-    if (fields_is(algorithm, sound[i]))
+    if (cursor_is(algorithm, sound[i]))
       return true;
   }
   return false;
@@ -66,29 +67,30 @@ const char *authority_read(const uint8_t *cert, size_t cert_len, const uint8_t *
                            const char *name, uint64_t now_s, const uint8_t **signer, size_t *signer_len)
 {
   static const char malformed[] = "its certificate is malformed";
-  fields_t c = {cert, cert_len};
-  fields_t k = {key, key_len};
-  fields_t type, plain, nonce, id, names, critical, extensions, reserved, by, signature;
-  uint64_t serial, kind, after, before;
+  cursor_t c = {cert, cert_len};
+  cursor_t k = {key, key_len};
+  cursor_t type, plain, nonce, id, names, critical, extensions, reserved, by, signature;
+  uint64_t serial, after, before;
+  uint32_t kind;
   *signer = NULL;
   *signer_len = 0;
-  if (!fields_string(&c, &type) || !fields_string(&k, &plain) || !fields_string(&c, &nonce) || k.left == 0)
+  if (cursor_string(&c, &type) || cursor_string(&k, &plain) || cursor_string(&c, &nonce) || k.len == 0)
     return malformed;
   /* Behind the nonce the key's own fields stand as in its plain form. */
-  if (!is_certificate_of(type, plain) || c.left < k.left || memcmp(c.at, k.at, k.left) != 0)
+  if (!is_certificate_of(type, plain) || c.len < k.len || memcmp(c.data, k.data, k.len) != 0)
     return "its certificate is for another key";
-  c.at += k.left;
-  c.left -= k.left;
-  if (!fields_number(&c, 8, &serial) || !fields_number(&c, 4, &kind) || !fields_string(&c, &id) ||
-      !fields_string(&c, &names) || !fields_number(&c, 8, &after) || !fields_number(&c, 8, &before) ||
-      !fields_string(&c, &critical) || !fields_string(&c, &extensions) || !fields_string(&c, &reserved) ||
-      !fields_string(&c, &by) || !fields_string(&c, &signature) || c.left != 0)
+  c.data += k.len;
+  c.len -= k.len;
+  if (cursor_u64(&c, &serial) || cursor_u32(&c, &kind) || cursor_string(&c, &id) ||
+      cursor_string(&c, &names) || cursor_u64(&c, &after) || cursor_u64(&c, &before) ||
+      cursor_string(&c, &critical) || cursor_string(&c, &extensions) || cursor_string(&c, &reserved) ||
+      cursor_string(&c, &by) || cursor_string(&c, &signature) || c.len != 0)
     return malformed;
   if (kind != HOST_CERTIFICATE)
     return "its certificate is no host's";
   if (!is_sound(signature))
     return "its certificate is signed in a way that is not trusted any more";
-  if (critical.left != 0)
+  if (critical.len != 0)
     return "its certificate has conditions that are not known here";
   if (now_s < after)
     return "its certificate is not valid yet";
@@ -96,8 +98,8 @@ const char *authority_read(const uint8_t *cert, size_t cert_len, const uint8_t *
     return "its certificate has expired";
   if (!has_principal(names, name))
     return "its certificate is for other names";
-  *signer = by.at;
-  *signer_len = by.left;
+  *signer = by.data;
+  *signer_len = by.len;
   return NULL;
 }
 
@@ -170,8 +172,8 @@ static const char *judge(const trust_t *trust, const char *revoked, const char *
   const char *text = strchr(line, ' ') + 1;
   if (ssh_pki_export_pubkey_base64(key, &plain) != SSH_OK)
     return "out of memory";
-  uint8_t *cert = fields_decode(text, strlen(text), AUTHORITY_MOST, &cert_len);
-  uint8_t *blob = fields_decode(plain, strlen(plain), AUTHORITY_MOST, &key_len);
+  uint8_t *cert = base64_decode_new(text, strlen(text), AUTHORITY_MOST, &cert_len);
+  uint8_t *blob = base64_decode_new(plain, strlen(plain), AUTHORITY_MOST, &key_len);
   ssh_string_free_char(plain);
   const char *why = cert && blob ? authority_read(cert, cert_len, blob, key_len, name, (uint64_t)time(NULL),
                                                   &signer, &signer_len)

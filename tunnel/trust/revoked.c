@@ -2,7 +2,6 @@
 #include "tunnel/trust/revoked.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,8 @@
 #include "common/base/error.h"
 #include "common/process/file.h"
 #include "tunnel/base/capture.h"
-#include "tunnel/base/fields.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 
 static const char list_magic[] = "SSHKRL\n"; /* with its NUL */
 
@@ -104,14 +104,15 @@ int revoked_judge(const char *file, ssh_key key, diag_t *diag)
 int revoked_judge_certificate(const char *file, const char *certificate, const uint8_t *signer, size_t len,
                               diag_t *diag)
 {
-  fields_t rest = {signer, len}, kind;
-  char type[64], *base64 = malloc(len / 3 * 4 + 8), *line = NULL;
+  cursor_t rest = {signer, len}, kind;
+  char type[64], *base64 = malloc(BASE64_TEXT(len)), *line = NULL;
   int err = SMPL_EINVAL;
-  if (base64 && fields_string(&rest, &kind) && kind.left < sizeof type &&
-      EVP_EncodeBlock((unsigned char *)base64, signer, (int)len) > 0 &&
+  if (base64)
+    base64_encode(signer, len, base64);
+  if (base64 && !cursor_string(&rest, &kind) && kind.len < sizeof type &&
       asprintf(&line, "%s\n", certificate) > 0) {
-    memcpy(type, kind.at, kind.left);
-    type[kind.left] = '\0';
+    memcpy(type, kind.data, kind.len);
+    type[kind.len] = '\0';
     err = judge(file, line, type, base64, diag);
   } else {
     diag_fail(diag, err, "RevokedHostKeys %s: the certificate's authority cannot be read", file);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/ssh/base64.h"
 
 enum { ALGORITHMS_MAX = 512 };
 
@@ -359,11 +359,10 @@ bool trust_is_authority(const trust_t *trust, const uint8_t *key, size_t len)
 {
   const lines_t *const both[] = {&trust->own, &trust->plain};
   bool found = false, revoked = false;
-  char *base64 = len < TRUST_LINE_MAX ? malloc(len / 3 * 4 + 8) : NULL;
-  if (!base64 || EVP_EncodeBlock((unsigned char *)base64, key, (int)len) < 0) {
-    free(base64);
+  char *base64 = len < TRUST_LINE_MAX ? malloc(BASE64_TEXT(len)) : NULL;
+  if (!base64)
     return false;
-  }
+  base64_encode(key, len, base64);
   for (size_t k = 0; k < 2; k++) {
     for (size_t i = 0; i < both[k]->authority_count && !found; i++)
       found = is_key(both[k]->authorities[i], base64);

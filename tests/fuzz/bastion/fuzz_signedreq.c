@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   uint8_t again[MSG_SIGNED_MAX];
   char algorithm[MSG_SIGNED_MAX + 1];
   size_t len;
-  if (wire_text(req.algorithm, algorithm, sizeof algorithm) != 0)
+  if (cursor_text(req.algorithm, algorithm, sizeof algorithm) != 0)
     return 0;
   if (signedreq_build(req.session_hash, req.user, algorithm, req.key, again, sizeof again, &len) != 0 ||
       len != size || memcmp(again, data, size) != 0)

@@ -19,12 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bastion/contract/base64.h"
-#include "bastion/contract/wire.h"
+#include "common/ssh/base64.h"
+#include "common/ssh/cursor.h"
 
 extern char **environ;
 
-static void put_mpint(wire_out_t *w, const EVP_PKEY *pkey, const char *name)
+static void put_mpint(cursor_out_t *w, const EVP_PKEY *pkey, const char *name)
 {
   BIGNUM *bn = NULL;
   uint8_t bytes[2048];
@@ -32,35 +32,35 @@ static void put_mpint(wire_out_t *w, const EVP_PKEY *pkey, const char *name)
   bytes[0] = 0; /* a leading zero keeps it positive (RFC 4251 §5) */
   int n = BN_bn2bin(bn, bytes + 1);
   bool high = (bytes[1] & 0x80) != 0;
-  wire_put_string(w, high ? bytes : bytes + 1, (size_t)n + (high ? 1 : 0));
+  cursor_put_string(w, high ? bytes : bytes + 1, (size_t)n + (high ? 1 : 0));
   BN_free(bn);
 }
 
-static void put_point(wire_out_t *w, const EVP_PKEY *pkey, const char *curve)
+static void put_point(cursor_out_t *w, const EVP_PKEY *pkey, const char *curve)
 {
   uint8_t point[256];
   size_t len;
   assert_int_equal(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point,
                                                    sizeof point, &len),
                    1);
-  wire_put_text(w, curve);
-  wire_put_string(w, point, len);
+  cursor_put_text(w, curve);
+  cursor_put_string(w, point, len);
 }
 
-static void put_ed25519(wire_out_t *w, const EVP_PKEY *pkey)
+static void put_ed25519(cursor_out_t *w, const EVP_PKEY *pkey)
 {
   uint8_t pub[32];
   size_t len = sizeof pub;
   assert_int_equal(EVP_PKEY_get_raw_public_key(pkey, pub, &len), 1);
-  wire_put_string(w, pub, len);
+  cursor_put_string(w, pub, len);
 }
 
 void kit_key_new(kit_key_t *key, const char *kind, unsigned rsa_bits)
 {
   memset(key, 0, sizeof *key);
-  wire_out_t w = wire_into(key->blob, sizeof key->blob);
+  cursor_out_t w = cursor_into(key->blob, sizeof key->blob);
   key->kind = key->algorithm = kind;
-  wire_put_text(&w, kind);
+  cursor_put_text(&w, kind);
   if (strstr(kind, "ed25519") != NULL) {
     key->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     put_ed25519(&w, key->pkey);
@@ -80,7 +80,7 @@ void kit_key_new(kit_key_t *key, const char *kind, unsigned rsa_bits)
     put_point(&w, key->pkey, curve);
   }
   if (strncmp(kind, "sk-", 3) == 0)
-    wire_put_text(&w, "ssh:");
+    cursor_put_text(&w, "ssh:");
   assert_false(w.full);
   key->blob_len = w.len;
   char text[BASE64_TEXT(sizeof key->blob)];

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "bastion/policy/authkeys.h"
-#include "bastion/contract/base64.h"
+#include "common/ssh/base64.h"
 #include "bastion/policy/hostkey.h"
 #include "bastion/contract/signedreq.h"
 #include "bastion/contract/userkey.h"
@@ -594,16 +594,16 @@ static void world_free(world_t *w)
   authkeys_free(&w->users[1].keys);
 }
 
-static wire_slice_t hash_of(const world_t *w)
+static cursor_t hash_of(const world_t *w)
 {
-  return (wire_slice_t){w->hash, sizeof w->hash};
+  return (cursor_t){w->hash, sizeof w->hash};
 }
 
 static size_t request(const world_t *w, const char *user, const char *algorithm, const kit_key_t *key,
                       uint8_t *out)
 {
   size_t len;
-  wire_slice_t blob = {key->blob, key->blob_len};
+  cursor_t blob = {key->blob, key->blob_len};
   assert_int_equal(signedreq_build(hash_of(w), user, algorithm, blob, out, MSG_SIGNED_MAX, &len), SMPL_OK);
   return len;
 }
@@ -675,7 +675,7 @@ static void nothing_but_this_session_user_and_key_signs_in(void **state)
   assert_int_equal(judge(&w, &key, NULL, data, len), REASON_BAD_SIGNATURE);
   w.hash[0] ^= 1;
   assert_int_equal(judge(&w, &stranger, NULL, data, len), REASON_BAD_SIGNATURE); /* by another key */
-  wire_slice_t none = {w.hash, 0};
+  cursor_t none = {w.hash, 0};
   uint8_t signature[64];
   kit_sign(&key, NULL, data, len, signature, sizeof signature);
   assert_int_equal(verify_login(&w.config, none, signature, 64, data, len).reason, REASON_BAD_SIGNATURE);

@@ -289,8 +289,8 @@ static size_t put_key(uint8_t *out, ssh_key key)
   char *text = NULL;
   size_t len = 0;
   assert_int_equal(ssh_pki_export_pubkey_base64(key, &text), SSH_OK);
-  uint8_t *blob = fields_decode(text, strlen(text), 4096, &len);
-  size_t used = put_string(out, (fields_t){blob, len});
+  uint8_t *blob = base64_decode_new(text, strlen(text), 4096, &len);
+  size_t used = put_string(out, (cursor_t){blob, len});
   put_u32(out + used, 0); /* no comment */
   free(blob);
   ssh_string_free_char(text);

@@ -50,13 +50,13 @@ static void greet(stream_t *s)
 /* In pieces of so many bytes. */
 static bool found(const stream_t *s, size_t piece)
 {
-  fields_t key = {0};
-  fields_t signature = {0};
+  cursor_t key = {0};
+  cursor_t signature = {0};
   proof_t *p = proof_new();
   for (size_t at = 0; at < s->len; at += piece)
     proof_feed(p, s->bytes + at, piece < s->len - at ? piece : s->len - at);
   bool got = proof_get(p, &key, &signature);
-  assert_int_equal(got, got && fields_is(key, "key") && fields_is(signature, "signed"));
+  assert_int_equal(got, got && cursor_is(key, "key") && cursor_is(signature, "signed"));
   proof_free(p);
   return got;
 }

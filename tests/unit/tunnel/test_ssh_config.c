@@ -280,9 +280,9 @@ static void test_answers_of_an_agent(void **state)
   size_t count;
   assert_true(agent_read_keys(two, sizeof two, keys, &count));
   assert_int_equal(count, 2);
-  assert_ptr_equal(keys[0].entry.at, two + 5);
-  assert_int_equal(keys[0].entry.left, 11);
-  assert_int_equal(keys[1].entry.left, 9);
+  assert_ptr_equal(keys[0].entry.data, two + 5);
+  assert_int_equal(keys[0].entry.len, 11);
+  assert_int_equal(keys[1].entry.len, 9);
   assert_non_null(strstr(keys[0].name, "(hi)"));
   for (size_t len = 0; len < sizeof two; len++) /* cut anywhere */
     assert_false(agent_read_keys(two, len, keys, &count));

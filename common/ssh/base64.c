@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bastion/contract/base64.h"
+#include "common/ssh/base64.h"
 
 #include <limits.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/error.h"
@@ -42,4 +43,14 @@ void base64_encode(const uint8_t *data, size_t len, char *out)
   out[0] = '\0';
   if (len > 0 && len < INT_MAX / 2)
     EVP_EncodeBlock((unsigned char *)out, data, (int)len);
+}
+
+uint8_t *base64_decode_new(const char *text, size_t len, size_t most, size_t *out_len)
+{
+  size_t cap = len / 4 * 3;
+  uint8_t *data = len > 0 && len <= most ? malloc(cap + 1) : NULL;
+  if (data == NULL || base64_decode(text, len, data, cap, out_len) == SMPL_OK)
+    return data;
+  free(data);
+  return NULL;
 }

@@ -12,3 +12,6 @@
 int base64_decode(const char *text, size_t len, uint8_t *out, size_t cap, size_t *out_len);
 /* out holds BASE64_TEXT(len) bytes. */
 void base64_encode(const uint8_t *data, size_t len, char *out);
+/* The same in malloc'ed memory, for at most `most` characters; NULL when it is none, too long, or out of
+ * memory. */
+uint8_t *base64_decode_new(const char *text, size_t len, size_t most, size_t *out_len);
