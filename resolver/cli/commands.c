@@ -15,12 +15,14 @@
 #include "common/net/control.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "resolver/cli/inspect.h"
 #include "resolver/view/snapshot.h"
 #include "resolver/control/walls.h"
 
 enum {
   ASK_TIMEOUT_MS = 5000,
-  VIEW_NETS_SHOWN = 8, /* networks of a view that check prints */
+  LOOK_TIMEOUT_MS = 60000, /* a big table takes its time */
+  VIEW_NETS_SHOWN = 8,     /* networks of a view that check prints */
 };
 
 const char commands_default_socket[] = "resolver.sock";
@@ -135,8 +137,10 @@ static int tell_bad_zones(const snapshot_t *s, diag_t *diag)
   return SMPL_EINVAL;
 }
 
-int commands_check(const char *config, diag_t *diag)
+static int run_check(const command_t *c, const arguments_t *a, diag_t *diag)
 {
+  const char *config = a->config;
+  (void)c;
   snapshot_t *s;
   int err = snapshot_load_start(config, 1, &s, diag);
   if (err)
@@ -294,30 +298,6 @@ static void print_reload(const json_t *reply)
   print_sizes(json_object_get(reply, "data"));
 }
 
-static const struct command {
-  const char *name;
-  uint64_t timeout_ms;
-  void (*print)(const json_t *reply);
-} commands[] = {
-    {"status", ASK_TIMEOUT_MS, print_status},
-    {"zones", ASK_TIMEOUT_MS, print_zones},
-    {"stats", ASK_TIMEOUT_MS, print_stats},
-    {"reload", CONTROL_RELOAD_MS, print_reload},
-};
-
-static const struct command *find(const char *cmd)
-{
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-    if (strcmp(commands[i].name, cmd) == 0)
-      return &commands[i];
-  return NULL;
-}
-
-bool commands_known(const char *cmd)
-{
-  return find(cmd) != NULL;
-}
-
 /* The socket's path, malloc'ed. wrong has what is wrong with the file, if anything: the resolver that runs
  * by it is asked all the same, since it alone can say what it made of it. */
 static char *find_socket(const char *config, diag_t *wrong)
@@ -332,18 +312,18 @@ static char *find_socket(const char *config, diag_t *wrong)
   return path;
 }
 
-int commands_ask(const char *cmd, const char *socket, const char *config, bool json, diag_t *diag)
+static int run_ask(const command_t *c, const arguments_t *a, diag_t *diag)
 {
-  const struct command *c = find(cmd);
+  const command_row_t *row = &c->served.row;
   json_t *reply = NULL;
   diag_t wrong = {""};
-  char *path = socket != NULL ? strdup(socket) : find_socket(config, &wrong);
-  json_t *body = json_pack("{s:s}", "cmd", cmd);
+  char *path = a->socket != NULL ? strdup(a->socket) : find_socket(a->config, &wrong);
+  json_t *body = json_pack("{s:s}", "cmd", row->name);
   int err = body == NULL || path == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
-                                         : control_call(path, body, c->timeout_ms, &reply, diag);
+                                         : control_call(path, body, row->timeout_ms, &reply, diag);
   if (err == SMPL_ECLOSED && wrong.text[0] != '\0')
     fprintf(stderr, "smpl-resolver: %s\n", wrong.text);
-  if (!err && json) {
+  if (!err && a->json) {
     json_dumpf(reply, stdout, JSON_INDENT(2));
     printf("\n");
   } else if (!err) {
@@ -354,3 +334,51 @@ int commands_ask(const char *cmd, const char *socket, const char *config, bool j
   json_decref(reply);
   return err;
 }
+
+/* --- the table --- */
+
+#define ASKED "[-c FILE | --socket PATH] [--json]"
+
+static const command_t rows[] = {
+    {{{"check", .options = "-c FILE", .role = COMMANDS_ROLE,
+       .help = "reads configuration and zones, says what each view sees"},
+      NULL},
+     run_check,
+     NULL},
+    {{{"status", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
+       .help = "process, listeners, data, last reload"},
+      server_answer_status},
+     run_ask,
+     print_status},
+    {{{"reload", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = CONTROL_RELOAD_MS,
+       .help = "reads configuration and zones again, waits, says the result; SIGHUP does it too"},
+      server_answer_reload},
+     run_ask,
+     print_reload},
+    {{{"zones", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
+       .help = "zones with serial, names, records, views"},
+      server_answer_zones},
+     run_ask,
+     print_zones},
+    {{{"stats", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
+       .help = "counters by view and answer"},
+      server_answer_stats},
+     run_ask,
+     print_stats},
+    {{{"explain", "NAME [TYPE]", 1, 2, .options = "--from ADDR [--listener ADDR:PORT] " ASKED,
+       .role = SERVER_ROLE, .timeout_ms = LOOK_TIMEOUT_MS,
+       .help = "the answer that a client gets, why, and what would change it"},
+      server_answer_explain},
+     inspect_explain,
+     NULL},
+    {{{"matrix", .options = "[--expect FILE] " ASKED, .role = SERVER_ROLE, .timeout_ms = LOOK_TIMEOUT_MS,
+       .help = "names by views; --expect: how it differs from what --json wrote, status 1 if it does"},
+      server_answer_matrix},
+     inspect_matrix,
+     NULL},
+};
+
+static const char *const roles[] = {[SERVER_ROLE] = "asked", [COMMANDS_ROLE] = "command line"};
+
+const command_set_t commands = {COMMAND_ROWS(rows), .roles = roles, .role_count = COMMANDS_ROLE + 1,
+                                .program = "smpl-resolver"};

@@ -16,7 +16,6 @@
 #include "resolver/control/matrix.h"
 
 enum {
-  TIMEOUT_MS = 60000, /* a big table takes its time */
   CELL_TEXT = 1500,
   COLUMN_MAX = 48, /* characters that a column is padded to at most */
 };
@@ -34,12 +33,12 @@ static void print_json(const json_t *reply)
 }
 
 /* Takes over the reference to body. */
-static int ask(const inspect_t *where, json_t *body, json_t **reply, diag_t *diag)
+static int ask(const command_t *c, const arguments_t *a, json_t *body, json_t **reply, diag_t *diag)
 {
   *reply = NULL;
-  const char *path = where->socket != NULL ? where->socket : commands_default_socket;
+  const char *path = a->socket != NULL ? a->socket : commands_default_socket;
   int err = body == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
-                         : control_call(path, body, TIMEOUT_MS, reply, diag);
+                         : control_call(path, body, c->served.row.timeout_ms, reply, diag);
   json_decref(body);
   return err;
 }
@@ -102,24 +101,24 @@ static int explain_offline(const char *config, const explain_question_t *q, json
   return *reply != NULL ? SMPL_OK : SMPL_EINVAL;
 }
 
-int inspect_explain(const inspect_t *where, const char *name, const char *type, const char *from,
-                    const char *listener, diag_t *diag)
+int inspect_explain(const command_t *c, const arguments_t *a, diag_t *diag)
 {
+  const char *name = a->words[0], *type = a->word_count > 1 ? a->words[1] : NULL;
   explain_question_t q;
   json_t *reply = NULL;
-  int err = explain_read(name, type, from, listener, &q, diag);
+  int err = explain_read(name, type, a->from, a->listener, &q, diag);
   if (err)
     return err;
-  if (where->config != NULL)
-    err = explain_offline(where->config, &q, &reply, diag);
+  if (a->config != NULL)
+    err = explain_offline(a->config, &q, &reply, diag);
   else
-    err = ask(where,
-              json_pack("{s:s, s:s, s:s?, s:s, s:s?}", "cmd", "explain", "name", name, "type", type, "from",
-                        from, "listener", listener),
+    err = ask(c, a,
+              json_pack("{s:s, s:s, s:s?, s:s, s:s?}", "cmd", c->served.row.name, "name", name, "type", type,
+                        "from", a->from, "listener", a->listener),
               &reply, diag);
   if (err)
     return err;
-  if (where->json) {
+  if (a->json) {
     print_json(reply);
   } else {
     size_t i;
@@ -263,16 +262,16 @@ static int matrix_offline(const char *config, json_t **reply, diag_t *diag)
   return *reply != NULL ? SMPL_OK : SMPL_EINVAL;
 }
 
-int inspect_matrix(const inspect_t *where, const char *expect, diag_t *diag)
+int inspect_matrix(const command_t *c, const arguments_t *a, diag_t *diag)
 {
   json_t *reply = NULL;
-  int err = where->config != NULL ? matrix_offline(where->config, &reply, diag)
-                                  : ask(where, json_pack("{s:s}", "cmd", "matrix"), &reply, diag);
+  int err = a->config != NULL ? matrix_offline(a->config, &reply, diag)
+                              : ask(c, a, json_pack("{s:s}", "cmd", c->served.row.name), &reply, diag);
   if (err)
     return err;
-  if (expect != NULL)
-    err = print_differences(expect, reply, diag);
-  else if (where->json)
+  if (a->expect != NULL)
+    err = print_differences(a->expect, reply, diag);
+  else if (a->json)
     print_json(reply);
   else
     err = print_table(reply, diag);

@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `explain` and `matrix` as people meet them: of a running resolver over its control socket, or of a
- * configuration without one. Print on standard output; return 0, or an error with its message in diag. */
+/* `explain` and `matrix` as people meet them: of a running resolver over its control socket, or, with -c, of
+ * a configuration without one. Rows of commands.c. */
 #pragma once
 
-#include <stdbool.h>
+#include "resolver/cli/commands.h"
 
-#include "common/base/diag.h"
+int inspect_explain(const command_t *c, const arguments_t *a, diag_t *diag);
 
-typedef struct inspect {
-  const char *config; /* NULL: the running resolver behind socket (NULL: ./resolver.sock) */
-  const char *socket;
-  bool json;
-} inspect_t;
-
-/* type and listener may be NULL. */
-int inspect_explain(const inspect_t *where, const char *name, const char *type, const char *from,
-                    const char *listener, diag_t *diag);
-
-/* expect is NULL or a file that `matrix --json` wrote: the differences are printed instead of the table,
+/* a->expect is NULL or a file that `matrix --json` wrote: the differences are printed instead of the table,
  * and any is SMPL_EINVAL. */
-int inspect_matrix(const inspect_t *where, const char *expect, diag_t *diag);
+int inspect_matrix(const command_t *c, const arguments_t *a, diag_t *diag);

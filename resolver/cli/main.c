@@ -10,48 +10,25 @@
 #include "common/process/harden.h"
 #include "common/base/log.h"
 #include "resolver/cli/commands.h"
-#include "resolver/cli/inspect.h"
 #include "resolver/control/server.h"
 
 static const char program[] = "smpl-resolver";
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static const char help[] =
-    "usage: smpl-resolver -c FILE                 serve in the foreground\n"
-    "       smpl-resolver check -c FILE           read configuration and zones, say what each view sees\n"
-    "       smpl-resolver COMMAND [-c FILE | --socket PATH] [--json]\n"
-    "\n"
-    "Commands for a running resolver (over its control socket, ./resolver.sock unless told):\n"
-    "  status   process, listeners, data, last reload\n"
-    "  reload   read configuration and zones again, wait, say the result (SIGHUP does the same, and logs "
-    "it)\n"
-    "  zones    zones with serial, names, records, views\n"
-    "  stats    counters by view and answer\n"
-    "\n"
-    "       smpl-resolver explain NAME [TYPE] --from ADDR [--listener ADDR:PORT] [-c FILE | --socket PATH] "
-    "[--json]\n"
-    "       smpl-resolver matrix [--expect FILE] [-c FILE | --socket PATH] [--json]\n"
-    "\n"
-    "Of a running resolver, or with -c of the configuration alone:\n"
-    "  explain  the answer that a client gets, how it came about, what would have to change\n"
-    "  matrix   names by views; --expect: differences from a table that --json wrote, status 1 if any\n"
+static const char head[] = "usage: smpl-resolver -c FILE   serves in the foreground\n"
+                           "       smpl-resolver COMMAND   one of\n\n";
+static const char tail[] =
     "\n"
     "  -c, --config FILE   configuration (YAML; see resolver/example/resolver.yaml)\n"
-    "      --socket PATH   control socket\n"
+    "      --socket PATH   control socket of the running resolver, ./resolver.sock unless given\n"
     "      --json          the answer as JSON\n"
     "  -h, --help          this\n"
     "      --version\n"
     "\n"
+    "explain and matrix ask a running resolver, or with -c look at the configuration alone.\n"
     "Exit status: 0; 1 with the reason (a reload that failed has changed nothing); 2 wrong usage; 3 no "
     "resolver runs there.\n";
-
-typedef struct arguments {
-  const char *command;     /* NULL: serve */
-  const char *name, *type; /* explain */
-  const char *config, *socket, *from, *listener, *expect;
-  bool json;
-} arguments_t;
 
 static int usage(const char *what, const char *word)
 {
@@ -60,30 +37,58 @@ static int usage(const char *what, const char *word)
   return EXIT_USAGE;
 }
 
-static bool is(const arguments_t *a, const char *command)
+static bool is(const command_t *c, const char *name)
 {
-  return a->command != NULL && strcmp(a->command, command) == 0;
+  return c != NULL && strcmp(c->served.row.name, name) == 0;
 }
 
 /* What only some commands take. */
-static int check_together(const arguments_t *a)
+static int check_together(const command_t *c, const arguments_t *a, diag_t *diag)
 {
-  bool explain = is(a, "explain");
-  if (explain && a->name == NULL)
-    return usage("a name is needed: explain NAME [TYPE] --from ADDR", NULL);
-  if (explain && a->from == NULL)
-    return usage("the client's address is needed: --from ADDR", NULL);
-  if (!explain && (a->from != NULL || a->listener != NULL))
-    return usage("--from and --listener go with explain", NULL);
-  if (!is(a, "matrix") && a->expect != NULL)
-    return usage("--expect goes with matrix", NULL);
-  if ((explain || is(a, "matrix")) && a->config != NULL && a->socket != NULL)
-    return usage("-c (without a running resolver) and --socket (a running one) exclude each other", NULL);
-  return EXIT_OK;
+  const command_row_t *row = c != NULL ? &c->served.row : NULL;
+  const struct {
+    const char *option, *value;
+  } own[] = {{"--from", a->from}, {"--listener", a->listener}, {"--expect", a->expect}};
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+    int err = own[i].value != NULL ? command_check_option(&commands, row, own[i].option, diag) : SMPL_OK;
+    if (err)
+      return err;
+  }
+  if (is(c, "explain") && a->from == NULL)
+    return diag_fail(diag, SMPL_EINVAL, "the client's address is needed: --from ADDR");
+  if (c != NULL && c->run != NULL && c->print == NULL && a->config != NULL && a->socket != NULL &&
+      row->timeout_ms > 0)
+    return diag_fail(diag, SMPL_EINVAL,
+                     "-c (without a running resolver) and --socket (a running one) exclude each other");
+  if (a->config == NULL && (c == NULL || is(c, "check")))
+    return diag_fail(diag, SMPL_EINVAL, "a configuration is needed: -c FILE");
+  return SMPL_OK;
+}
+
+static void print_help(void)
+{
+  fputs(head, stdout);
+  command_print_usage(&commands, stdout);
+  fputs(tail, stdout);
+}
+
+/* The words that are no options. Without any the program serves. */
+static int take_command(int argc, char **argv, const command_t **c, arguments_t *a)
+{
+  diag_t diag = {""};
+  const void *row = NULL;
+  int used = 0;
+  int err = argc > 0 ? command_take_words(&commands, COMMANDS_ROLE, argc, argv, &row, &used, &diag) : SMPL_OK;
+  *c = row;
+  a->words = argv + used;
+  a->word_count = argc - used;
+  if (!err)
+    err = check_together(*c, a, &diag);
+  return err ? usage(diag.text, NULL) : EXIT_OK;
 }
 
 /* EXIT_OK to go on; -1 when all is said and done. */
-static int parse(int argc, char **argv, arguments_t *a)
+static int parse(int argc, char **argv, const command_t **c, arguments_t *a)
 {
   static const struct option options[] = {
       {"config", required_argument, NULL, 'c'},
@@ -97,9 +102,9 @@ static int parse(int argc, char **argv, arguments_t *a)
       {NULL, 0, NULL, 0},
   };
   opterr = 0;
-  int c;
-  while ((c = getopt_long(argc, argv, ":c:h", options, NULL)) != -1) {
-    switch (c) {
+  int opt;
+  while ((opt = getopt_long(argc, argv, ":c:h", options, NULL)) != -1) {
+    switch (opt) {
     case 'c':
       a->config = optarg;
       break;
@@ -119,7 +124,7 @@ static int parse(int argc, char **argv, arguments_t *a)
       a->json = true;
       break;
     case 'h':
-      fputs(help, stdout);
+      print_help();
       return -1;
     case 'V':
       printf("%s %s\n", program, SMPL_VERSION);
@@ -130,28 +135,13 @@ static int parse(int argc, char **argv, arguments_t *a)
       return usage("unknown option", argv[optind - 1]);
     }
   }
-  if (optind < argc)
-    a->command = argv[optind++];
-  bool explain = is(a, "explain");
-  if (explain && optind < argc)
-    a->name = argv[optind++];
-  if (explain && optind < argc)
-    a->type = argv[optind++];
-  if (optind < argc)
-    return usage("too much:", argv[optind]);
-  return check_together(a);
-}
-
-static int inspect(const arguments_t *a, diag_t *diag)
-{
-  inspect_t where = {a->config, a->socket, a->json};
-  return is(a, "explain") ? inspect_explain(&where, a->name, a->type, a->from, a->listener, diag)
-                          : inspect_matrix(&where, a->expect, diag);
+  return take_command(argc - optind, argv + optind, c, a);
 }
 
 int main(int argc, char **argv)
 {
   arguments_t a = {0};
+  const command_t *c = NULL;
   diag_t diag = {""};
   if (harden_process()) {
     fprintf(stderr, "%s: cannot harden the process\n", program);
@@ -159,22 +149,12 @@ int main(int argc, char **argv)
   }
   log_init(program, LOG_LEVEL_INFO);
   crash_catch(program);
-  int done = parse(argc, argv, &a);
+  int done = parse(argc, argv, &c, &a);
   if (done != EXIT_OK)
     return done < 0 ? EXIT_OK : done;
-  int err;
-  if (a.command != NULL && commands_known(a.command)) {
-    err = commands_ask(a.command, a.socket, a.config, a.json, &diag);
-  } else if (is(&a, "explain") || is(&a, "matrix")) {
-    err = inspect(&a, &diag);
-  } else if (a.command != NULL && !is(&a, "check")) {
-    return usage("unknown command", a.command);
-  } else if (a.config == NULL) {
-    return usage("a configuration is needed: -c FILE", NULL);
-  } else {
-    err = a.command != NULL ? commands_check(a.config, &diag) : server_run(a.config, &diag);
-  }
+  int err = c != NULL ? c->run(c, &a, &diag) : server_run(a.config, &commands, &diag);
   if (err)
     log_failure(program, diag.text[0] != '\0' ? diag.text : smpl_strerror(err));
-  return is(&a, "check") || a.command == NULL ? (err ? EXIT_FAILED : EXIT_OK) : control_exit(err);
+  bool asked = c != NULL && c->served.answer != NULL;
+  return asked ? control_exit(err) : err ? EXIT_FAILED : EXIT_OK;
 }

@@ -41,8 +41,9 @@ typedef struct waiting {
   size_t count;
 } waiting_t;
 
-typedef struct server {
+struct server {
   const char *config;
+  const command_set_t *commands;
   uv_loop_t loop;
   uv_signal_t signals[SIGNALS];
   bool stopping;
@@ -71,7 +72,7 @@ typedef struct server {
   snapshot_t *fresh;
   diag_t diag;
   waiting_t now, next;
-} server_t;
+};
 
 static void log_warning(void *ctx, const char *text)
 {
@@ -124,45 +125,6 @@ static void log_sizes(const char *what, const snapshot_t *s)
 }
 
 /* --- reload --- */
-
-/* What a reload cannot change: sockets are bound and threads started once. */
-static int check_same(const server_t *s, const snapshot_t *fresh, diag_t *diag)
-{
-  const snapshot_t *old = s->shared.snapshot;
-  const settings_t *was = snapshot_settings(old);
-  const settings_t *is = snapshot_settings(fresh);
-  bool same = snapshot_listener_count(old) == snapshot_listener_count(fresh);
-  for (size_t i = 0; same && i < snapshot_listener_count(old); i++) {
-    endpoint_t a = snapshot_listener(old, i);
-    endpoint_t b = snapshot_listener(fresh, i);
-    same = ip_equal(&a.ip, &b.ip) && a.port == b.port;
-  }
-  if (!same)
-    return diag_fail(diag, SMPL_EINVAL,
-                     "%s: the addresses of the dns listeners changed: that needs a restart", s->config);
-  if (was->workers != is->workers)
-    return diag_fail(diag, SMPL_EINVAL, "%s: workers changed: that needs a restart", s->config);
-  if (strcmp(was->control, is->control) != 0)
-    return diag_fail(diag, SMPL_EINVAL, "%s: control changed: that needs a restart", s->config);
-  if (!metrics_conf_same(&was->metrics, &is->metrics))
-    return diag_fail(diag, SMPL_EINVAL, "%s: metrics changed: that needs a restart", s->config);
-  if ((was->user == NULL) != (is->user == NULL) || (was->user != NULL && strcmp(was->user, is->user) != 0))
-    return diag_fail(diag, SMPL_EINVAL, "%s: user changed: that needs a restart", s->config);
-  if ((was->query_log.file == NULL) != (is->query_log.file == NULL) ||
-      was->query_log.sample != is->query_log.sample ||
-      (was->query_log.file != NULL && strcmp(was->query_log.file, is->query_log.file) != 0))
-    return diag_fail(diag, SMPL_EINVAL, "%s: query_log changed: that needs a restart", s->config);
-  if ((was->state == NULL) != (is->state == NULL) ||
-      (was->state != NULL && strcmp(was->state, is->state) != 0))
-    return diag_fail(diag, SMPL_EINVAL, "%s: state changed: that needs a restart", s->config);
-  if (was->free_bind != is->free_bind)
-    return diag_fail(diag, SMPL_EINVAL, "%s: free_bind changed: that needs a restart", s->config);
-  if (was->core_dumps != is->core_dumps)
-    return diag_fail(diag, SMPL_EINVAL, "%s: core_dumps changed: that needs a restart", s->config);
-  if (was->pin != is->pin)
-    return diag_fail(diag, SMPL_EINVAL, "%s: pin changed: that needs a restart", s->config);
-  return SMPL_OK;
-}
 
 static void load_in_thread(uv_work_t *work)
 {
@@ -226,7 +188,7 @@ static void on_loaded(uv_work_t *work, int status)
   s->fresh = NULL;
   s->loading = false;
   if (!err)
-    err = check_same(s, fresh, &s->diag);
+    err = settings_check_fixed(snapshot_settings(s->shared.snapshot), snapshot_settings(fresh), &s->diag);
   if (err) {
     diag_fail(&s->diag, err, "%s: the reload was cut short", s->config);
     prom_reloaded(&s->about, false, clock_wall_ms());
@@ -309,7 +271,37 @@ static int open_metrics(server_t *s, diag_t *diag)
              : metrics_server_open(&s->loop, metrics, current_metrics, s, &s->metrics, diag);
 }
 
-static void reply_explain(const server_t *s, control_request_t *request, const json_t *body)
+void server_answer_status(server_t *s, control_request_t *request, const json_t *body)
+{
+  admin_state_t state = state_of(s);
+  (void)body;
+  control_reply(request, admin_status(&state));
+}
+
+void server_answer_zones(server_t *s, control_request_t *request, const json_t *body)
+{
+  admin_state_t state = state_of(s);
+  (void)body;
+  control_reply(request, admin_zones(&state));
+}
+
+void server_answer_stats(server_t *s, control_request_t *request, const json_t *body)
+{
+  admin_state_t state = state_of(s);
+  (void)body;
+  control_reply(request, admin_stats(&state));
+}
+
+/* Takes over reply; NULL: diag says why there is none. */
+static void reply_or_error(control_request_t *request, json_t *reply, const diag_t *diag)
+{
+  if (reply != NULL)
+    control_reply(request, reply);
+  else
+    control_reply_error(request, "%s", diag->text);
+}
+
+void server_answer_explain(server_t *s, control_request_t *request, const json_t *body)
 {
   explain_question_t q;
   diag_t diag = {""};
@@ -319,47 +311,39 @@ static void reply_explain(const server_t *s, control_request_t *request, const j
                    json_string_value(json_object_get(body, "from")),
                    json_string_value(json_object_get(body, "listener")), &q, &diag) == SMPL_OK)
     reply = explain(s->shared.snapshot, &q, &diag);
-  if (reply != NULL)
-    control_reply(request, reply);
-  else
-    control_reply_error(request, "%s", diag.text);
+  reply_or_error(request, reply, &diag);
 }
 
-static void reply_matrix(const server_t *s, control_request_t *request)
+void server_answer_matrix(server_t *s, control_request_t *request, const json_t *body)
 {
   diag_t diag = {""};
   json_t *reply = matrix(s->shared.snapshot, &diag);
-  if (reply != NULL)
-    control_reply(request, reply);
-  else
-    control_reply_error(request, "%s", diag.text);
+  (void)body;
+  reply_or_error(request, reply, &diag);
 }
 
+void server_answer_reload(server_t *s, control_request_t *request, const json_t *body)
+{
+  (void)body;
+  if (s->next.count == WAITING_MAX) {
+    control_reply_error(request, "too many wait for a reload");
+    return;
+  }
+  s->next.requests[s->next.count++] = request;
+  start_reload(s);
+}
+
+/* Whoever the socket's file mode lets in may ask all there is to ask. */
 static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
   server_t *s = ctx;
-  (void)peer; /* whoever the socket's file mode lets in may ask all there is to ask */
-  const char *cmd = json_string_value(json_object_get(body, "cmd"));
-  admin_state_t state = state_of(s);
-  if (cmd == NULL) {
-    control_reply_error(request, "expected a cmd");
-  } else if (strcmp(cmd, "status") == 0) {
-    control_reply(request, admin_status(&state));
-  } else if (strcmp(cmd, "zones") == 0) {
-    control_reply(request, admin_zones(&state));
-  } else if (strcmp(cmd, "stats") == 0) {
-    control_reply(request, admin_stats(&state));
-  } else if (strcmp(cmd, "explain") == 0) {
-    reply_explain(s, request, body);
-  } else if (strcmp(cmd, "matrix") == 0) {
-    reply_matrix(s, request);
-  } else if (strcmp(cmd, "reload") == 0 && s->next.count < WAITING_MAX) {
-    s->next.requests[s->next.count++] = request;
-    start_reload(s);
-  } else {
-    control_reply_error(request,
-                        "unknown cmd '%.40s': expected status, reload, zones, stats, explain or matrix", cmd);
-  }
+  const void *row;
+  diag_t diag = {""};
+  (void)peer;
+  if (command_take(s->commands, SERVER_ROLE, json_string_value(json_object_get(body, "cmd")), &row, &diag))
+    control_reply_error(request, "%s", diag.text);
+  else
+    ((const server_command_t *)row)->answer(s, request, body);
 }
 
 /* --- start and end --- */
@@ -656,7 +640,7 @@ static void close_any(uv_handle_t *handle, void *ctx)
     uv_close(handle, NULL);
 }
 
-int server_run(const char *config, diag_t *diag)
+int server_run(const char *config, const command_set_t *commands, diag_t *diag)
 {
   server_t *s = calloc(1, sizeof *s);
   if (s == NULL || loop_init(&s->loop) != SMPL_OK) {
@@ -664,6 +648,7 @@ int server_run(const char *config, diag_t *diag)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   s->config = config;
+  s->commands = commands;
   uv_timer_init(&s->loop, &s->drain);
   uv_timer_init(&s->loop, &s->watchdog);
   uv_timer_init(&s->loop, &s->log_timer);

@@ -7,16 +7,19 @@
 #include <string.h>
 
 #include "common/base/error.h"
+#include "common/conf/fixed.h"
 #include "resolver/limits.h"
 #include "resolver/view/names.h"
 
 enum { WARNING_MAX = 1024, PLACE_MAX = 600 };
 
 static const conf_field_t listener_fields[] = {
-    {"address", CONF_ONE, offsetof(listener_conf_t, address), .scalar = &conf_ip, .required = true},
-    {"port", CONF_ONE, offsetof(listener_conf_t, port), .scalar = &conf_uint, .min = 1, .max = UINT16_MAX},
+    {"address", CONF_ONE, offsetof(listener_conf_t, address), .scalar = &conf_ip, .required = true,
+     .fixed = true, .doc = "address to answer on, over UDP and TCP"},
+    {"port", CONF_ONE, offsetof(listener_conf_t, port), .scalar = &conf_uint, .min = 1, .max = UINT16_MAX,
+     .fixed = true, .doc = "port to answer on"},
     {"views", CONF_MANY, offsetof(listener_conf_t, views), .scalar = &conf_string, .required = true,
-     .most = VIEWS_MAX},
+     .most = VIEWS_MAX, .doc = "views whose clients are answered here; the most specific network decides"},
 };
 
 static void listener_defaults(void *out)
@@ -29,12 +32,16 @@ static const conf_map_t listener_map = {"listener", sizeof(listener_conf_t), lis
                                         CONF_COUNT(listener_fields), listener_defaults};
 
 static const conf_field_t view_fields[] = {
-    {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true},
-    {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
-    {"zones", CONF_MANY, offsetof(view_conf_t, zones), .scalar = &conf_string, .allow_empty = true},
-    {"public", CONF_ONE, offsetof(view_conf_t, is_public), .scalar = &conf_bool},
+    {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true,
+     .doc = "name of the view"},
+    {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true,
+     .doc = "networks whose clients have the view"},
+    {"zones", CONF_MANY, offsetof(view_conf_t, zones), .scalar = &conf_string, .allow_empty = true,
+     .doc = "zones that these clients see; none: every question is refused"},
+    {"public", CONF_ONE, offsetof(view_conf_t, is_public), .scalar = &conf_bool,
+     .doc = "answers over UDP are limited by rate_limit"},
     {"rate_limit", CONF_ONE, offsetof(view_conf_t, rate_limit), .scalar = &conf_uint, .min = 1,
-     .max = RATE_MAX},
+     .max = RATE_MAX, .doc = "answers a second of each kind to one network, from one worker"},
 };
 
 static void view_defaults(void *out)
@@ -63,18 +70,22 @@ static const conf_scalar_t on_missing_scalar = {
 };
 
 static const conf_field_t zone_fields[] = {
-    {"name", CONF_ONE, offsetof(zone_conf_t, name), .scalar = &conf_string, .required = true},
-    {"file", CONF_ONE, offsetof(zone_conf_t, file), .scalar = &conf_path, .required = true},
-    {"on_missing", CONF_ONE, offsetof(zone_conf_t, on_missing), .scalar = &on_missing_scalar},
-    {"base", CONF_ONE, offsetof(zone_conf_t, base), .scalar = &conf_string},
+    {"name", CONF_ONE, offsetof(zone_conf_t, name), .scalar = &conf_string, .required = true,
+     .doc = "origin, or ORIGIN@TAG where one origin has different data in different views"},
+    {"file", CONF_ONE, offsetof(zone_conf_t, file), .scalar = &conf_path, .required = true,
+     .doc = "master file"},
+    {"on_missing", CONF_ONE, offsetof(zone_conf_t, on_missing), .scalar = &on_missing_scalar,
+     .doc = "base: names that the zone lacks come from another zone of its origin"},
+    {"base", CONF_ONE, offsetof(zone_conf_t, base), .scalar = &conf_string, .doc = "that other zone"},
 };
 
 static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
 
 static const conf_field_t query_log_fields[] = {
-    {"file", CONF_ONE, offsetof(query_log_conf_t, file), .scalar = &conf_path, .required = true},
+    {"file", CONF_ONE, offsetof(query_log_conf_t, file), .scalar = &conf_path, .required = true,
+     .doc = "JSON lines of answers are appended to it"},
     {"sample", CONF_ONE, offsetof(query_log_conf_t, sample), .scalar = &conf_uint, .min = 1,
-     .max = QUERY_LOG_SAMPLE_MAX},
+     .max = QUERY_LOG_SAMPLE_MAX, .doc = "every so many answers of a worker are written"},
 };
 
 static void query_log_defaults(void *out)
@@ -88,20 +99,31 @@ static const conf_map_t query_log_map = {"query_log", sizeof(query_log_conf_t), 
 
 static const conf_field_t settings_fields[] = {
     {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
-     .most = LISTENERS_MAX},
-    {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .most = VIEWS_MAX},
+     .most = LISTENERS_MAX, .doc = "dns listeners"},
+    {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .most = VIEWS_MAX,
+     .doc = "who sees which zones"},
     {"zones", CONF_MAPS, offsetof(settings_t, zones), .map = &zone_map, .allow_empty = true,
-     .most = ZONES_MAX},
-    {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path},
-    {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX},
-    {"metrics", CONF_ONE_OR_MAP, offsetof(settings_t, metrics), .map = &metrics_conf_map},
-    {"query_log", CONF_MAP, offsetof(settings_t, query_log), .map = &query_log_map},
-    {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string},
-    {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool},
-    {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool},
-    {"state", CONF_ONE, offsetof(settings_t, state), .scalar = &conf_path},
-    {"free_bind", CONF_ONE, offsetof(settings_t, free_bind), .scalar = &conf_bool},
-    {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool},
+     .most = ZONES_MAX, .doc = "zones and where they are read from"},
+    {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path, .fixed = true,
+     .doc = "control socket; resolver.sock beside this file unless given"},
+    {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX,
+     .fixed = true, .doc = "threads; one a core unless given"},
+    {"metrics", CONF_ONE_OR_MAP, offsetof(settings_t, metrics), .map = &metrics_conf_map, .fixed = true,
+     .doc = "http listener for Prometheus; none unless given"},
+    {"query_log", CONF_MAP, offsetof(settings_t, query_log), .map = &query_log_map, .fixed = true,
+     .doc = "log of the answers given; none unless given"},
+    {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string, .fixed = true,
+     .doc = "user to become once everything is bound"},
+    {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool, .fixed = true,
+     .doc = "each worker on a CPU of its own"},
+    {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool,
+     .doc = "reload when this file or a zone file changes"},
+    {"state", CONF_ONE, offsetof(settings_t, state), .scalar = &conf_path, .fixed = true,
+     .doc = "folder for the last good copies of zones; none are kept unless given"},
+    {"free_bind", CONF_ONE, offsetof(settings_t, free_bind), .scalar = &conf_bool, .fixed = true,
+     .doc = "bind addresses that this machine does not have yet"},
+    {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool, .fixed = true,
+     .doc = "a crash may leave a core dump, with all zones and secrets in it"},
 };
 
 static void settings_defaults(void *out)
@@ -109,8 +131,45 @@ static void settings_defaults(void *out)
   ((settings_t *)out)->free_bind = true;
 }
 
-static const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields,
-                                        CONF_COUNT(settings_fields), settings_defaults};
+const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields, CONF_COUNT(settings_fields),
+                                 settings_defaults};
+
+static bool has_listener(const settings_t *s, const listener_conf_t *l)
+{
+  for (size_t i = 0; i < s->listeners.count; i++) {
+    const listener_conf_t *other = settings_listener_at(s, i);
+    if (ip_equal(&other->address, &l->address) && other->port == l->port)
+      return true;
+  }
+  return false;
+}
+
+typedef struct fixed {
+  const settings_t *is;
+  diag_t *diag;
+  int err;
+} fixed_t;
+
+/* Listeners may change their order: those that are only somewhere else now are the same. */
+static void found_fixed(void *ctx, const conf_field_t *field, const void *at)
+{
+  fixed_t *f = ctx;
+  bool of_listener = field >= listener_fields && field < listener_fields + CONF_COUNT(listener_fields);
+  if (!f->err && !of_listener)
+    f->err = conf_fail(f->is->conf, f->diag, at, "%s: a change needs a restart", field->key);
+}
+
+int settings_check_fixed(const settings_t *was, const settings_t *is, diag_t *diag)
+{
+  fixed_t f = {is, diag, SMPL_OK};
+  for (size_t i = 0; i < is->listeners.count; i++) {
+    const listener_conf_t *l = settings_listener_at(is, i);
+    if (!has_listener(was, l))
+      return conf_fail(is->conf, diag, &l->address, "listeners: another address or port needs a restart");
+  }
+  conf_fixed_each(&settings_map, was, is, found_fixed, &f);
+  return f.err;
+}
 
 size_t settings_view(const settings_t *settings, const char *name)
 {

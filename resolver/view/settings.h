@@ -3,7 +3,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +68,13 @@ int settings_load(const char *path, settings_t *out, diag_t *diag);
 /* The same with the file's text at hand; paths in it are beside `path`. */
 int settings_parse(const char *path, const char *text, size_t len, settings_t *out, diag_t *diag);
 void settings_free(settings_t *settings);
+
+/* The keys, a row each. */
+extern const conf_map_t settings_map;
+
+/* What a reload cannot change: SMPL_EINVAL with the place in `is` that differs. Sockets are bound and threads
+ * started once. */
+int settings_check_fixed(const settings_t *was, const settings_t *is, diag_t *diag);
 
 /* Position of the view or zone of this name; SIZE_MAX if there is none. */
 size_t settings_view(const settings_t *settings, const char *name);

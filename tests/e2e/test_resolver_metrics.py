@@ -100,7 +100,7 @@ def test_metrics_address_is_checked(spawn, work):
     r.start()
     r.write_config()
     done = r.command("reload", "--socket", r.socket)
-    assert done.returncode == 1 and "metrics changed: that needs a restart" in done.stderr
+    assert done.returncode == 1 and "metrics: a change needs a restart" in done.stderr
     for bad, text in (("127.0.0.1", "expected"), ("127.0.0.1:0", "expected a port from 1 to 65535")):
         r.write_config(more=f"metrics: {bad}\n")
         done = r.command("check", "-c", r.config)

@@ -90,4 +90,4 @@ def test_bad_query_logs_are_refused_with_their_place(spawn, work):
     r.write_config(more="query_log: {file: q}\n")
     r.start()
     r.write_config(more="query_log: {file: q, sample: 2}\n")
-    assert "query_log changed: that needs a restart" in r.command("reload", "--socket", r.socket).stderr
+    assert "query_log: a change needs a restart" in r.command("reload", "--socket", r.socket).stderr

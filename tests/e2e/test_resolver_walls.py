@@ -146,7 +146,7 @@ def test_user_that_cannot_read_a_zone_is_refused_at_start(spawn, work):
     done = r.command("status", "--socket", r.socket)
     assert done.returncode == 0
     r.write_config()
-    assert "user changed: that needs a restart" in r.command("reload", "--socket", r.socket).stderr
+    assert "user: a change needs a restart" in r.command("reload", "--socket", r.socket).stderr
 
 
 @pytest.mark.short
@@ -192,4 +192,4 @@ def test_pinned_workers_have_a_cpu_each(spawn, work):
     for worker in range(2):
         assert str(cpus[worker % len(cpus)]) in lists
     r.write_config(more="workers: 2\n")
-    assert "pin changed: that needs a restart" in r.command("reload", "--socket", r.socket).stderr
+    assert "pin: a change needs a restart" in r.command("reload", "--socket", r.socket).stderr

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <string.h>
 
 #include "common/net/control.h"
 #include "common/base/error.h"
@@ -27,20 +28,53 @@ int __wrap_control_call(const char *path, const json_t *body, uint64_t timeout_m
 
 static void a_reload_is_waited_for_as_long_as_big_zones_take_and_nothing_else_is(void **state)
 {
-  static const char *const others[] = {"status", "zones", "stats"};
+  (void)state;
+  for (size_t i = 0; i < commands.count; i++) {
+    const command_t *c = command_find(&commands, command_at(&commands, i)->name);
+    char *words[] = {"a.example", NULL};
+    arguments_t a = {.words = words, .word_count = 1, .socket = "r.sock", .from = "127.0.0.1"};
+    diag_t diag = {""};
+    if (c->served.answer == NULL)
+      continue;
+    assert_int_equal(c->run(c, &a, &diag), SMPL_ECLOSED);
+    if (strcmp(c->served.row.name, "reload") == 0)
+      assert_int_equal(waits, CONTROL_RELOAD_MS);
+    else
+      assert_in_range(waits, 1, CONTROL_RELOAD_MS / 10);
+  }
+}
+
+static void the_table_of_commands_is_whole(void **state)
+{
+  char flaw[200];
+  (void)state;
+  if (command_flaw(&commands, flaw, sizeof flaw) != NULL)
+    fail_msg("%s", flaw);
+  for (size_t i = 0; i < commands.count; i++) {
+    const command_t *c = command_find(&commands, command_at(&commands, i)->name);
+    assert_non_null(c->run);
+    assert_int_equal(c->served.answer != NULL, c->served.row.role == SERVER_ROLE);
+    assert_int_equal(c->served.answer != NULL, c->served.row.timeout_ms > 0);
+  }
+}
+
+static void what_the_command_line_alone_does_cannot_be_asked_for(void **state)
+{
+  const void *row;
   diag_t diag = {""};
   (void)state;
-  assert_int_equal(commands_ask("reload", "r.sock", NULL, false, &diag), SMPL_ECLOSED);
-  assert_int_equal(waits, CONTROL_RELOAD_MS);
-  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-    assert_int_equal(commands_ask(others[i], "r.sock", NULL, false, &diag), SMPL_ECLOSED);
-    assert_in_range(waits, 1, CONTROL_RELOAD_MS / 10);
-  }
+  assert_int_equal(command_take(&commands, SERVER_ROLE, "check", &row, &diag), SMPL_EDENIED);
+  diag = (diag_t){""};
+  assert_int_equal(command_take(&commands, SERVER_ROLE, "nonsense", &row, &diag), SMPL_ENOENT);
+  assert_string_equal(diag.text,
+                      "unknown command 'nonsense': expected status, reload, zones, stats, explain or matrix");
 }
 
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_table_of_commands_is_whole),
+      cmocka_unit_test(what_the_command_line_alone_does_cannot_be_asked_for),
       cmocka_unit_test(a_reload_is_waited_for_as_long_as_big_zones_take_and_nothing_else_is),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -354,6 +354,64 @@ static void thousands_of_views_load(void **state)
   free(text);
 }
 
+#define TWO_VIEWS "views:\n  - {name: in, clients: [10.0.0.0/8], zones: []}\n"
+#define FIRST     "  - {address: 127.0.0.1, port: 5300, views: [in]}\n"
+#define SECOND    "  - {address: 127.0.0.2, port: 5300, views: [in]}\n"
+
+static void what_a_reload_cannot_change_is_named_with_its_place(void **state)
+{
+  (void)state;
+  static const char before[] = "listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: true\nwatch: true\n";
+  static const struct {
+    const char *text, *want; /* NULL: a reload may */
+  } cases[] = {
+      {before, NULL},
+      {"listeners:\n" SECOND FIRST TWO_VIEWS "workers: 2\npin: true\n", NULL}, /* the order says nothing */
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 3\npin: true\n",
+       "test_settings.yaml:6:10: workers: a change needs a restart"},
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: false\n",
+       "test_settings.yaml:7:6: pin: a change needs a restart"},
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: true\nmetrics: 127.0.0.1:9153\n",
+       "test_settings.yaml:8:10: metrics: a change needs a restart"},
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: true\nquery_log: {file: x}\n",
+       "query_log: a change needs a restart"},
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: true\ncontrol: other.sock\n",
+       "test_settings.yaml:8:10: control: a change needs a restart"},
+      {"listeners:\n" FIRST SECOND TWO_VIEWS "workers: 2\npin: true\nfree_bind: false\n",
+       "test_settings.yaml:8:12: free_bind: a change needs a restart"},
+      {"listeners:\n" FIRST "  - {address: 127.0.0.2, port: 5301, views: [in]}\n" TWO_VIEWS
+       "workers: 2\npin: true\n",
+       "test_settings.yaml:3:15: listeners: another address or port needs a restart"},
+      {"listeners:\n" FIRST TWO_VIEWS "workers: 2\npin: true\n", "listeners: a change needs a restart"},
+  };
+  settings_t was;
+  diag_t diag = {""};
+  assert_int_equal(settings_parse(conf_path_, before, strlen(before), &was, &diag), 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    settings_t is;
+    diag = (diag_t){""};
+    if (settings_parse(conf_path_, cases[i].text, strlen(cases[i].text), &is, &diag))
+      fail_msg("%s", diag.text);
+    int err = settings_check_fixed(&was, &is, &diag);
+    assert_int_equal(err != 0, cases[i].want != NULL);
+    if (err && strstr(diag.text, cases[i].want) == NULL)
+      fail_msg("expected: %s\ngot:      %s", cases[i].want, diag.text);
+    settings_free(&is);
+  }
+  settings_free(&was);
+}
+
+static void every_key_is_described(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < settings_map.count; i++) {
+    const conf_field_t *f = &settings_map.fields[i];
+    assert_non_null(f->doc);
+    for (size_t j = 0; f->map != NULL && f->map != &metrics_conf_map && j < f->map->count; j++)
+      assert_non_null(f->map->fields[j].doc);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -369,6 +427,8 @@ int main(void)
       cmocka_unit_test(private_and_public_views_on_one_listener_are_warned_of_unless_on_loopback),
       cmocka_unit_test(unused_views_and_zones_are_warned_of),
       cmocka_unit_test(thousands_of_views_load),
+      cmocka_unit_test(what_a_reload_cannot_change_is_named_with_its_place),
+      cmocka_unit_test(every_key_is_described),
   };
   return cmocka_run_group_tests(tests, write_zones, remove_zones);
 }
