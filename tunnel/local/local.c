@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The local side: listeners, who may connect, SOCKS up to the target's name. */
+#include "tunnel/local/local.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -10,65 +11,131 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/ssh/ssh_pump.h"
+#include "tunnel/local/listen.h"
 #include "tunnel/local/system.h"
-#include "tunnel/run/tunnel_state.h"
+
+/* Where one forward listens. */
+typedef struct port {
+  local_t *local;
+  const forward_t *forward;
+  listen_sockets_t sockets;
+  uv_poll_t polls[LISTEN_SOCKETS_MAX];
+  uint64_t stranger_told_at; /* when another user's connection was last said */
+} port_t;
+
+/* A connection that is saying its target. */
+typedef struct greeting {
+  struct greeting *prev, *next;
+  port_t *port;
+  int fd;
+  uint64_t until;
+  socks_t socks;
+  uv_poll_t poll;
+} greeting_t;
+
+struct local {
+  uv_loop_t *loop;
+  say_t *say;
+  bool any_user;
+  local_hooks_t hooks;
+  system_owners_t owners;
+  uv_timer_t accept; /* descriptors had run out */
+  uv_timer_t second; /* while somebody is saying its target */
+  bool listening;    /* the polls are started */
+  greeting_t *first;
+  size_t greetings;
+  size_t count;
+  port_t ports[];
+};
 
 static void on_listener(uv_poll_t *poll, int status, int events);
 
-bool local_bind(tunnel_t *t)
+local_t *local_new(uv_loop_t *loop, say_t *say, const forward_t *forwards, size_t count, bool any_user,
+                   const local_hooks_t *hooks)
 {
-  const task_t *o = t->task;
-  for (size_t i = 0; i < o->forward_count; i++) {
-    route_t *r = &t->routes[t->route_count++];
-    r->tunnel = t;
-    r->forward = &o->forwards[i];
-    r->port = r->forward->target_port;
-    snprintf(r->name, sizeof r->name, "%s", r->forward->target);
-    snprintf(r->host, sizeof r->host, "%s", r->forward->target);
-    if (o->stdio)
-      continue;
-    diag_t diag = {0};
-    if (listen_open(r->forward, o->any_user, &r->sockets, &diag) != SMPL_OK) {
-      tunnel_fail(t, EXIT_CANNOT_BIND, NULL, diag.text);
-      return false;
-    }
-    for (size_t k = 0; k < r->sockets.count; k++) {
-      uv_poll_init_socket(&t->loop, &r->polls[k], r->sockets.fds[k]);
-      r->polls[k].data = r;
-    }
-    if (r->forward->wide)
-      say_note(t->say, "other machines can reach this port, and use it in your name");
-  }
-  return true;
+  local_t *l = calloc(1, sizeof *l + count * sizeof l->ports[0]);
+  if (!l)
+    return NULL;
+  l->loop = loop;
+  l->say = say;
+  l->any_user = any_user;
+  l->hooks = *hooks;
+  l->count = count;
+  for (size_t i = 0; i < count; i++)
+    l->ports[i] = (port_t){.local = l, .forward = &forwards[i]};
+  uv_timer_init(loop, &l->accept);
+  uv_timer_init(loop, &l->second);
+  l->second.data = l;
+  l->owners = system_owners_open();
+  return l;
 }
 
-void local_listen(tunnel_t *t)
+int local_bind(local_t *l, diag_t *diag)
 {
-  bool wanted = carry_count(t) < TUNNEL_CONNECTIONS_MAX && !uv_is_active((uv_handle_t *)&t->accept);
-  for (size_t i = 0; i < t->route_count; i++) {
-    route_t *r = &t->routes[i];
-    if (r->listening == wanted)
-      continue;
-    r->listening = wanted;
-    for (size_t k = 0; k < r->sockets.count; k++) {
+  for (size_t i = 0; i < l->count; i++) {
+    port_t *p = &l->ports[i];
+    int err = listen_open(p->forward, l->any_user, &p->sockets, diag);
+    if (err)
+      return err;
+    for (size_t k = 0; k < p->sockets.count; k++) {
+      uv_poll_init_socket(l->loop, &p->polls[k], p->sockets.fds[k]);
+      p->polls[k].data = p;
+    }
+    if (p->forward->wide)
+      say_note(l->say, "other machines can reach this port, and use it in your name");
+  }
+  return SMPL_OK;
+}
+
+uint16_t local_port(const local_t *l, size_t i)
+{
+  return l->ports[i].sockets.port;
+}
+
+size_t local_count(const local_t *l)
+{
+  return l->greetings;
+}
+
+void local_listen(local_t *l, bool wanted)
+{
+  wanted = wanted && !uv_is_active((uv_handle_t *)&l->accept);
+  if (l->listening == wanted)
+    return;
+  l->listening = wanted;
+  for (size_t i = 0; i < l->count; i++) {
+    port_t *p = &l->ports[i];
+    for (size_t k = 0; k < p->sockets.count; k++) {
       if (wanted)
-        uv_poll_start(&r->polls[k], UV_READABLE, on_listener);
+        uv_poll_start(&p->polls[k], UV_READABLE, on_listener);
       else
-        uv_poll_stop(&r->polls[k]);
+        uv_poll_stop(&p->polls[k]);
     }
   }
 }
 
-void local_close(tunnel_t *t)
+/* ---- answers ---- */
+
+void local_reset(int fd)
 {
-  for (size_t i = 0; i < t->route_count; i++) {
-    route_t *r = &t->routes[i];
-    for (size_t k = 0; k < r->sockets.count; k++) {
-      uv_poll_stop(&r->polls[k]);
-      uv_close((uv_handle_t *)&r->polls[k], NULL);
-    }
-    listen_close(&r->sockets);
-  }
+  struct linger hard = {1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  close(fd);
+}
+
+void local_answer_socks(int fd, socks_code_t code)
+{
+  uint8_t answer[SOCKS_REPLY_SIZE];
+  socks_answer(code, answer);
+  ssize_t n = send(fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT);
+  (void)n; /* the first bytes of a fresh socket fit, or its program has gone */
+}
+
+void local_refuse_socks(int fd, socks_code_t code)
+{
+  local_answer_socks(fd, code);
+  close(fd); /* not reset: the answer is to arrive */
 }
 
 /* ---- who may connect ---- */
@@ -80,24 +147,25 @@ static const char *name_user(uid_t uid, char *buf, size_t cap)
   return buf;
 }
 
-static bool is_allowed(tunnel_t *t, route_t *r, int fd)
+static bool is_allowed(port_t *p, int fd)
 {
+  local_t *l = p->local;
   uid_t uid = 0;
   char user[128];
-  if (t->task->any_user || r->forward->wide)
+  if (l->any_user || p->forward->wide)
     return true;
-  int err = system_peer_user(&t->peers, fd, &uid);
+  int err = system_owner_of(&l->owners, fd, &uid);
   if (err == SMPL_OK && uid == geteuid())
     return true;
   uint64_t now = clock_mono_ms();
-  if (err != SMPL_ENOENT && (r->stranger_told_at == 0 || now - r->stranger_told_at >= TUNNEL_REPEAT_MS)) {
-    r->stranger_told_at = now;
+  if (err != SMPL_ENOENT && (p->stranger_told_at == 0 || now - p->stranger_told_at >= TUNNEL_REPEAT_MS)) {
+    p->stranger_told_at = now;
     if (err)
-      say_event(t->say, "stranger", NULL,
+      say_event(l->say, "stranger", NULL,
                 "a local connection is refused: the system does not tell whose it is (--any-user serves "
                 "everybody)");
     else
-      say_event(t->say, "stranger", json_pack("{s:i}", "uid", (int)uid),
+      say_event(l->say, "stranger", json_pack("{s:i}", "uid", (int)uid),
                 "a local connection of %s is refused: the grant is to you (--any-user serves everybody)",
                 name_user(uid, user, sizeof user));
   }
@@ -108,84 +176,101 @@ static bool is_allowed(tunnel_t *t, route_t *r, int fd)
 
 static void on_poll_closed(uv_handle_t *handle)
 {
-  free(handle);
+  free(handle->data);
 }
 
-static void end_poll(connection_t *c)
+/* It is not a greeting any more; its descriptor is the caller's. */
+static int end_greeting(greeting_t *g)
 {
-  if (!c->poll)
-    return;
-  uv_poll_stop(c->poll);
-  uv_close((uv_handle_t *)c->poll, on_poll_closed);
-  c->poll = NULL;
+  local_t *l = g->port->local;
+  int fd = g->fd;
+  if (g->prev)
+    g->prev->next = g->next;
+  else
+    l->first = g->next;
+  if (g->next)
+    g->next->prev = g->prev;
+  l->greetings--;
+  uv_poll_stop(&g->poll);
+  uv_close((uv_handle_t *)&g->poll, on_poll_closed);
+  return fd;
 }
 
-static void refuse_socks(connection_t *c)
+static void refuse(greeting_t *g)
 {
-  if (c->socks->fault)
-    say_step(c->tunnel->say, "a SOCKS client is turned away: %s", c->socks->fault);
-  end_poll(c);
-  close(c->fd);
-  c->fd = -1;
-  carry_free(c);
+  if (g->socks.fault)
+    say_step(g->port->local->say, "a SOCKS client is turned away: %s", g->socks.fault);
+  close(end_greeting(g));
 }
 
 /* What was read so far leads to a target. */
-static void take_target(connection_t *c)
+static void take_target(greeting_t *g)
 {
-  end_poll(c);
-  c->host = strdup(c->socks->host);
-  c->port = c->socks->port;
-  if (!c->host) {
-    refuse_socks(c);
-    return;
-  }
-  carry_start(c);
+  port_t *p = g->port;
+  local_t *l = p->local;
+  l->hooks.on_connection(l->hooks.ctx, (size_t)(p - l->ports), end_greeting(g), g->socks.host, g->socks.port);
 }
 
 static void on_socks(uv_poll_t *poll, int status, int events)
 {
-  connection_t *c = poll->data;
+  greeting_t *g = poll->data;
   uint8_t data[SOCKS_WANT_MAX];
   (void)events;
   for (;;) {
-    ssize_t n = status < 0 ? 0 : recv(c->fd, data, c->socks->want, MSG_DONTWAIT);
+    ssize_t n = status < 0 ? 0 : recv(g->fd, data, g->socks.want, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
       return;
-    socks_step_t step = n > 0 ? socks_take(c->socks, data, (size_t)n) : SOCKS_BAD;
-    if (n > 0 && c->socks->reply_len > 0 &&
-        send(c->fd, c->socks->reply, c->socks->reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-            (ssize_t)c->socks->reply_len)
+    socks_step_t step = n > 0 ? socks_take(&g->socks, data, (size_t)n) : SOCKS_BAD;
+    if (n > 0 && g->socks.reply_len > 0 &&
+        send(g->fd, g->socks.reply, g->socks.reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) !=
+            (ssize_t)g->socks.reply_len)
       step = SOCKS_BAD;
     if (step == SOCKS_BAD) {
-      refuse_socks(c);
+      refuse(g);
       return;
     }
     if (step == SOCKS_TARGET) {
-      take_target(c);
+      take_target(g);
       return;
     }
   }
 }
 
-static void start_socks(tunnel_t *t, route_t *r, int fd)
+static void on_second(uv_timer_t *timer)
 {
-  connection_t *c = carry_new(t, r, fd, CONNECTION_SOCKS);
-  if (!c)
-    return;
-  c->socks = malloc(sizeof *c->socks);
-  c->poll = malloc(sizeof *c->poll);
-  if (!c->socks || !c->poll || uv_poll_init_socket(&t->loop, c->poll, fd) != 0) {
-    free(c->poll);
-    c->poll = NULL;
-    carry_free(c);
+  local_t *l = timer->data;
+  uint64_t now = clock_mono_ms();
+  for (greeting_t *g = l->first, *next; g; g = next) {
+    next = g->next;
+    if (now >= g->until)
+      local_reset(end_greeting(g));
+  }
+  if (!l->first)
+    uv_timer_stop(timer);
+}
+
+static void start_socks(port_t *p, int fd)
+{
+  local_t *l = p->local;
+  greeting_t *g = calloc(1, sizeof *g);
+  if (!g || uv_poll_init_socket(l->loop, &g->poll, fd) != 0) {
+    free(g);
+    local_reset(fd);
     return;
   }
-  c->until = clock_mono_ms() + SOCKS_HANDSHAKE_MS;
-  c->poll->data = c;
-  socks_start(c->socks);
-  tunnel_tick(t);
-  uv_poll_start(c->poll, UV_READABLE, on_socks);
+  g->port = p;
+  g->fd = fd;
+  g->until = clock_mono_ms() + SOCKS_HANDSHAKE_MS;
+  g->poll.data = g;
+  g->next = l->first;
+  if (l->first)
+    l->first->prev = g;
+  l->first = g;
+  l->greetings++;
+  socks_start(&g->socks);
+  if (!uv_is_active((uv_handle_t *)&l->second))
+    uv_timer_start(&l->second, on_second, 1000, 1000);
+  uv_poll_start(&g->poll, UV_READABLE, on_socks);
 }
 
 /* ---- accepting ---- */
@@ -195,35 +280,54 @@ static void on_accept_again(uv_timer_t *timer)
   (void)timer; /* the turn looks whether it may go on */
 }
 
-void local_adopt(tunnel_t *t, route_t *r, int fd)
-{
-  connection_t *c = carry_new(t, r, fd, CONNECTION_HELD);
-  if (c)
-    carry_start(c);
-}
-
 static void on_listener(uv_poll_t *poll, int status, int events)
 {
-  route_t *r = poll->data;
-  tunnel_t *t = r->tunnel;
+  port_t *p = poll->data;
+  local_t *l = p->local;
   int listener = -1;
   (void)status;
   (void)events;
   uv_fileno((const uv_handle_t *)poll, &listener);
-  while (carry_count(t) < TUNNEL_CONNECTIONS_MAX) {
+  while (l->hooks.has_room(l->hooks.ctx)) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
-      uv_timer_start(&t->accept, on_accept_again, TUNNEL_STEP_MS, 0); /* it would be readable for ever */
+      uv_timer_start(&l->accept, on_accept_again, TUNNEL_STEP_MS, 0); /* it would be readable for ever */
     if (fd < 0)
       return;
-    if (!is_allowed(t, r, fd)) {
-      carry_reset(fd);
+    if (!is_allowed(p, fd)) {
+      local_reset(fd);
       continue;
     }
     ssh_pump_prepare_socket(fd, 0);
-    if (r->forward->kind == FORWARD_SOCKS)
-      start_socks(t, r, fd);
+    if (p->forward->kind == FORWARD_SOCKS)
+      start_socks(p, fd);
     else
-      local_adopt(t, r, fd);
+      l->hooks.on_connection(l->hooks.ctx, (size_t)(p - l->ports), fd, NULL, 0);
   }
+}
+
+/* ---- the end ---- */
+
+void local_close(local_t *l)
+{
+  if (!l)
+    return;
+  for (size_t i = 0; i < l->count; i++) {
+    port_t *p = &l->ports[i];
+    for (size_t k = 0; k < p->sockets.count; k++) {
+      uv_poll_stop(&p->polls[k]);
+      uv_close((uv_handle_t *)&p->polls[k], NULL);
+    }
+    listen_close(&p->sockets);
+  }
+  while (l->first)
+    local_reset(end_greeting(l->first));
+}
+
+void local_free(local_t *l)
+{
+  if (!l)
+    return;
+  system_owners_close(&l->owners);
+  free(l);
 }

@@ -173,7 +173,7 @@ static bool fill_question(int fd, question_t *q)
 }
 
 /* The answer to the last question; those to earlier ones, which came too late, are passed over. */
-static int read_answer(const system_peers_t *peers, uid_t *uid)
+static int read_answer(const system_owners_t *owners, uid_t *uid)
 {
   union {
     struct nlmsghdr head;
@@ -181,10 +181,10 @@ static int read_answer(const system_peers_t *peers, uid_t *uid)
   } answer;
   ssize_t n;
   do {
-    n = recv(peers->fd, &answer, sizeof answer, 0);
+    n = recv(owners->fd, &answer, sizeof answer, 0);
     if (n < (ssize_t)sizeof answer.head)
       return SMPL_ESYS;
-  } while (answer.head.nlmsg_seq != peers->asked);
+  } while (answer.head.nlmsg_seq != owners->asked);
   if (answer.head.nlmsg_type == NLMSG_ERROR) {
     const struct nlmsgerr *error = NLMSG_DATA(&answer.head);
     bool whole = n >= (ssize_t)NLMSG_LENGTH(sizeof *error);
@@ -200,35 +200,42 @@ static int read_answer(const system_peers_t *peers, uid_t *uid)
   return SMPL_OK;
 }
 
-system_peers_t system_peers_open(void)
+system_owners_t system_owners_open(void)
 {
   struct timeval limit = {DIAG_MS / 1000, DIAG_MS % 1000 * 1000};
-  system_peers_t peers = {socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG), 0};
-  if (peers.fd >= 0)
-    setsockopt(peers.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  return peers;
+  system_owners_t owners = {socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG), 0};
+  if (owners.fd >= 0)
+    setsockopt(owners.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  return owners;
 }
 
-static int inet_peer(system_peers_t *peers, int fd, uid_t *uid)
+void system_owners_close(system_owners_t *owners)
+{
+  if (owners->fd >= 0)
+    close(owners->fd);
+  owners->fd = -1;
+}
+
+static int inet_owner(system_owners_t *owners, int fd, uid_t *uid)
 {
   question_t q;
-  if (peers->fd < 0)
+  if (owners->fd < 0)
     return SMPL_ESYS;
   if (!fill_question(fd, &q))
     return SMPL_ENOENT; /* gone before it was looked at */
-  q.head.nlmsg_seq = ++peers->asked;
-  if (send(peers->fd, &q, sizeof q, 0) != (ssize_t)sizeof q)
+  q.head.nlmsg_seq = ++owners->asked;
+  if (send(owners->fd, &q, sizeof q, 0) != (ssize_t)sizeof q)
     return SMPL_ESYS;
-  return read_answer(peers, uid);
+  return read_answer(owners, uid);
 }
 
-int system_peer_user(system_peers_t *peers, int fd, uid_t *uid)
+int system_owner_of(system_owners_t *owners, int fd, uid_t *uid)
 {
   int domain = AF_UNSPEC;
   socklen_t len = sizeof domain;
   getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
   if (domain != AF_UNIX)
-    return inet_peer(peers, fd, uid);
+    return inet_owner(owners, fd, uid);
   struct ucred peer;
   len = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)

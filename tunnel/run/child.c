@@ -16,27 +16,33 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "tunnel/run/later.h"
+#include "common/ssh/ssh_pump.h"
 #include "tunnel/local/system.h"
 
 struct child {
-  pid_t pid;       /* 0: none runs */
-  later_t program; /* waits for the tunnel to stand */
+  life_t *life;
+  const routes_t *routes;
+  uint64_t descriptors; /* the limit that the program gets */
+  pid_t pid;            /* 0: none runs */
+  int status;           /* of the program that was run; -1: none has ended */
+  later_t program;      /* waits for the tunnel to stand */
   later_t browser;
   char url[CHILD_URL_MAX]; /* that the browser opens */
   int stdio;               /* the threads' end; -1: none */
   pthread_t reader, writer;
 };
 
-static struct child *get(tunnel_t *t)
+child_t *child_new(life_t *life, const routes_t *routes, uint64_t descriptors)
 {
-  if (!t->child) {
-    t->child = calloc(1, sizeof *t->child);
-    if (t->child)
-      t->child->stdio = -1;
-  }
-  if (!t->child)
-    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
-  return t->child;
+  child_t *c = calloc(1, sizeof *c);
+  if (c)
+    *c = (child_t){.life = life, .routes = routes, .descriptors = descriptors, .status = -1, .stdio = -1};
+  return c;
+}
+
+int child_status(const child_t *c)
+{
+  return c->status;
 }
 
 /* ---- what the program finds in its environment ---- */
@@ -54,71 +60,62 @@ static void set(const char *name, size_t number, const char *value)
 /* The first forward without a number, the others with theirs. */
 static void set_route(const route_t *r, size_t number)
 {
-  char text[ENDPOINT_TEXT_MAX + 16];
-  char host[IP_TEXT_MAX] = "localhost";
+  char text[ROUTE_URL_MAX];
   if (r->forward->kind == FORWARD_SOCKET) {
     set("SMPL_TUNNEL_SOCKET", number, r->forward->path);
     return;
   }
-  if (r->forward->bind_given)
-    ip_format(&r->forward->bind, host);
-  bool v6 = strchr(host, ':') != NULL;
-  set("SMPL_TUNNEL_HOST", number, host);
-  snprintf(text, sizeof text, "%u", r->sockets.port);
+  set("SMPL_TUNNEL_HOST", number, route_local_host(r, text, sizeof text));
+  snprintf(text, sizeof text, "%u", r->local_port);
   set("SMPL_TUNNEL_PORT", number, text);
-  snprintf(text, sizeof text, "%s://%s%s%s:%u", r->forward->kind == FORWARD_SOCKS ? "socks5h" : "http",
-           v6 ? "[" : "", host, v6 ? "]" : "", r->sockets.port);
-  set("SMPL_TUNNEL_URL", number, text);
+  set("SMPL_TUNNEL_URL", number, route_url(r, text, sizeof text));
 }
 
 /* ---- the program ---- */
 
 static int become(void *ctx)
 {
-  tunnel_t *t = ctx;
-  for (size_t i = 0; i < t->route_count; i++)
-    set_route(&t->routes[i], i);
-  system_restore_limits(t->descriptors);
+  const child_t *c = ctx;
+  char **exec = c->life->task->exec;
+  for (size_t i = 0; i < c->routes->count; i++)
+    set_route(&c->routes->items[i], i);
+  system_restore_limits(c->descriptors);
   signal(SIGPIPE, SIG_DFL);
-  execvp(t->task->exec[0], t->task->exec);
+  execvp(exec[0], exec);
   return errno;
 }
 
-static void cannot_run(tunnel_t *t, int error)
+static void cannot_run(child_t *c, int error)
 {
   char text[DIAG_TEXT_MAX];
-  snprintf(text, sizeof text, "%s cannot be run: %s", t->task->exec[0], strerror(error));
-  t->status = error == ENOENT ? CHILD_NOT_FOUND : CHILD_NOT_EXECUTABLE;
-  tunnel_fail(t, EXIT_OTHER, NULL, text);
+  snprintf(text, sizeof text, "%s cannot be run: %s", c->life->task->exec[0], strerror(error));
+  c->status = error == ENOENT ? CHILD_NOT_FOUND : CHILD_NOT_EXECUTABLE;
+  life_fail(c->life, EXIT_OTHER, NULL, text);
 }
 
-void child_start(tunnel_t *t)
+void child_start(child_t *c)
 {
-  struct child *c = get(t);
-  if (!c)
-    return;
   pid_t pid = c->program.pid;
   int error = later_waits(&c->program) ? later_start(&c->program) : ECHILD;
   if (error) {
     if (pid > 0)
       waitpid(pid, NULL, 0);
     c->program.pid = 0;
-    cannot_run(t, error);
+    cannot_run(c, error);
     return;
   }
   c->pid = pid;
-  say_step(t->say, "runs %s (pid %d)", t->task->exec[0], (int)pid);
+  say_step(c->life->say, "runs %s (pid %d)", c->life->task->exec[0], (int)pid);
 }
 
-void child_look(tunnel_t *t)
+void child_look(child_t *c)
 {
   int status;
-  struct child *c = t->child;
-  if (!c || !c->pid || waitpid(c->pid, &status, WNOHANG) != c->pid)
+  if (!c->pid || waitpid(c->pid, &status, WNOHANG) != c->pid)
     return;
   c->pid = 0;
-  t->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  tunnel_stop(t);
+  c->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  life_stop(c->life);
 }
 
 /* Ctrl-C reaches every process of the terminal's foreground group by itself. */
@@ -132,24 +129,20 @@ static bool has_it_already(int number)
   return number == SIGINT && foreground;
 }
 
-bool child_signal(tunnel_t *t, int number)
+bool child_signal(child_t *c, int number)
 {
-  struct child *c = t->child;
-  if (!c || !c->pid)
+  if (!c->pid)
     return false;
   if (!has_it_already(number))
     kill(c->pid, number);
   return true;
 }
 
-void child_end(tunnel_t *t)
+void child_end(child_t *c)
 {
-  struct child *c = t->child;
-  if (c) {
-    later_drop(&c->program);
-    later_drop(&c->browser);
-  }
-  if (!c || !c->pid)
+  later_drop(&c->program);
+  later_drop(&c->browser);
+  if (!c->pid)
     return;
   uint64_t until = clock_mono_ms() + CHILD_END_MS;
   int status;
@@ -162,14 +155,13 @@ void child_end(tunnel_t *t)
   c->pid = 0;
 }
 
-void child_free(tunnel_t *t)
+void child_free(child_t *c)
 {
-  if (t->child) {
-    later_drop(&t->child->program);
-    later_drop(&t->child->browser);
+  if (c) {
+    later_drop(&c->program);
+    later_drop(&c->browser);
   }
-  free(t->child);
-  t->child = NULL;
+  free(c);
 }
 
 /* ---- standard input and output ---- */
@@ -212,7 +204,7 @@ static void copy(int from, int to, bool to_socket)
 
 static void *from_input(void *arg)
 {
-  struct child *c = arg;
+  child_t *c = arg;
   copy(STDIN_FILENO, c->stdio, true);
   shutdown(c->stdio, SHUT_WR);
   return NULL;
@@ -220,18 +212,15 @@ static void *from_input(void *arg)
 
 static void *to_output(void *arg)
 {
-  struct child *c = arg;
+  child_t *c = arg;
   copy(c->stdio, STDOUT_FILENO, false);
   close(STDOUT_FILENO); /* whoever reads learns of the end, even while it still writes to us */
   return NULL;
 }
 
-int child_start_stdio(tunnel_t *t)
+int child_start_stdio(child_t *c)
 {
-  struct child *c = get(t);
   int ends[2];
-  if (!c)
-    return -1;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
     c->stdio = ends[1];
     if (ssh_pump_prepare_socket(ends[0], 0) == SMPL_OK &&
@@ -241,65 +230,56 @@ int child_start_stdio(tunnel_t *t)
       return ends[0];
     }
   }
-  tunnel_fail(t, EXIT_OTHER, NULL, "standard input and output cannot be connected");
+  life_fail(c->life, EXIT_OTHER, NULL, "standard input and output cannot be connected");
   return -1;
 }
 
-void child_finish_stdio(tunnel_t *t)
+void child_finish_stdio(child_t *c)
 {
-  struct child *c = t->child;
-  if (c && c->stdio >= 0)
+  if (c->stdio >= 0)
     pthread_join(c->writer, NULL);
 }
 
 /* ---- the browser ---- */
 
 /* False: no forward has a port that a browser could open. */
-static bool make_url(const tunnel_t *t, char *url, size_t cap)
+static bool make_url(const child_t *c, char *url, size_t cap)
 {
-  char host[IP_TEXT_MAX] = "localhost";
+  char begin[ROUTE_URL_MAX];
   const route_t *r = NULL;
-  for (size_t i = 0; i < t->route_count && !r; i++) {
-    if (t->routes[i].forward->kind == FORWARD_PORT)
-      r = &t->routes[i];
+  for (size_t i = 0; i < c->routes->count && !r; i++) {
+    if (c->routes->items[i].forward->kind == FORWARD_PORT)
+      r = &c->routes->items[i];
   }
   if (!r)
     return false;
-  if (r->forward->bind_given)
-    ip_format(&r->forward->bind, host);
-  bool v6 = strchr(host, ':') != NULL;
-  snprintf(url, cap, "http://%s%s%s:%u%s", v6 ? "[" : "", host, v6 ? "]" : "", r->sockets.port,
-           t->task->open);
+  snprintf(url, cap, "%s%s", route_url(r, begin, sizeof begin), c->life->task->open);
   return true;
 }
 
 static int open_browser(void *ctx)
 {
-  const struct child *c = ctx;
+  const child_t *c = ctx;
   return system_open_url(c->url) == SMPL_OK ? 0 : 1;
 }
 
-void child_open_browser(tunnel_t *t)
+void child_open_browser(child_t *c)
 {
-  struct child *c = get(t);
-  if (!c)
-    return;
   if (!c->url[0])
-    say_note(t->say, "--open has no port to open");
+    say_note(c->life->say, "--open has no port to open");
   else if (!later_waits(&c->browser) || later_start(&c->browser) != 0)
-    say_note(t->say, "no browser could be started (xdg-open, or set $BROWSER): open %s yourself", c->url);
+    say_note(c->life->say, "no browser could be started (xdg-open, or set $BROWSER): open %s yourself",
+             c->url);
   if (c->browser.pid > 0)
     waitpid(c->browser.pid, NULL, 0);
   c->browser.pid = 0;
 }
 
-void child_prepare(tunnel_t *t)
+void child_prepare(child_t *c)
 {
-  struct child *c = t->task->exec || t->task->open ? get(t) : NULL;
-  if (!c)
-    return;
-  if (t->task->exec && !later_make(&c->program, become, t))
-    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory or processes");
-  if (t->task->open && make_url(t, c->url, sizeof c->url))
+  const task_t *task = c->life->task;
+  if (task->exec && !later_make(&c->program, become, c))
+    life_fail(c->life, EXIT_OTHER, NULL, "out of memory or processes");
+  if (task->open && make_url(c, c->url, sizeof c->url))
     later_make(&c->browser, open_browser, c);
 }

@@ -15,6 +15,7 @@
 
 struct control {
   control_server_t *server;
+  control_of_t of;
 };
 
 int control_folder(char *path, size_t cap, bool make, diag_t *diag)
@@ -37,74 +38,77 @@ int control_folder(char *path, size_t cap, bool make, diag_t *diag)
 
 static json_t *describe_route(const route_t *r)
 {
-  char at[ENDPOINT_TEXT_MAX];
-  const forward_t *f = r->forward;
-  if (f->kind == FORWARD_SOCKET)
-    return json_pack("{s:s, s:s, s:i}", "local", f->path, "target", r->name, "target_port", (int)r->port);
-  if (f->bind_given)
-    endpoint_format(&(endpoint_t){f->bind, r->sockets.port}, at);
-  else
-    snprintf(at, sizeof at, "localhost:%u", r->sockets.port);
-  if (f->kind == FORWARD_SOCKS)
-    return json_pack("{s:s, s:i, s:s}", "local", at, "port", (int)r->sockets.port, "kind", "socks5");
-  return json_pack("{s:s, s:i, s:s, s:i}", "local", at, "port", (int)r->sockets.port, "target", r->name,
+  char at[FORWARD_PATH_MAX + 8];
+  route_local(r, at, sizeof at);
+  if (r->forward->kind == FORWARD_SOCKET)
+    return json_pack("{s:s, s:s, s:i}", "local", at, "target", r->name, "target_port", (int)r->port);
+  if (r->forward->kind == FORWARD_SOCKS)
+    return json_pack("{s:s, s:i, s:s}", "local", at, "port", (int)r->local_port, "kind", "socks5");
+  return json_pack("{s:s, s:i, s:s, s:i}", "local", at, "port", (int)r->local_port, "target", r->name,
                    "target_port", (int)r->port);
 }
 
-static json_t *describe(const tunnel_t *t)
+static json_t *describe(const control_of_t *of)
 {
-  static const char *const states[] = {"connecting", "learning", "up", "waiting", "over"};
+  const life_t *life = of->life;
   uint64_t up;
   uint64_t down;
+  uint64_t since = life->state == LIFE_UP ? life->up_at : life->lost_at;
   json_t *forwards = json_array();
-  for (size_t i = 0; i < t->route_count; i++)
-    json_array_append_new(forwards, describe_route(&t->routes[i]));
-  carry_bytes(t, &up, &down);
+  for (size_t i = 0; i < of->routes->count; i++)
+    json_array_append_new(forwards, describe_route(&of->routes->items[i]));
+  carry_bytes(of->carry, &up, &down);
   return json_pack("{s:b, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "ok", 1, "pid", (int)getpid(),
-                   "state", states[t->state], "bastion", t->bastion, "since_s",
-                   (json_int_t)((clock_mono_ms() - (t->state == TUNNEL_UP ? t->up_at : t->lost_at)) / 1000),
-                   "open", (json_int_t)t->lists[CONNECTION_CARRIED].count, "held",
-                   (json_int_t)t->lists[CONNECTION_HELD].count, "carried", (json_int_t)t->connections,
-                   "bytes_up", (json_int_t)up, "bytes_down", (json_int_t)down, "forwards", forwards);
+                   "state", life_name(life->state), "bastion", life->bastion, "since_s",
+                   (json_int_t)((clock_mono_ms() - since) / 1000), "open",
+                   (json_int_t)carry_count_in(of->carry, CONNECTION_CARRIED), "held",
+                   (json_int_t)carry_count_in(of->carry, CONNECTION_HELD), "carried",
+                   (json_int_t)carry_connections(of->carry), "bytes_up", (json_int_t)up, "bytes_down",
+                   (json_int_t)down, "forwards", forwards);
 }
 
 static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
-  tunnel_t *t = ctx;
+  const control_of_t *of = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   if (peer->uid != geteuid() && peer->uid != 0) {
     control_reply_error(request, "this tunnel is another user's");
   } else if (cmd && strcmp(cmd, "status") == 0) {
-    control_reply(request, describe(t));
+    control_reply(request, describe(of));
   } else if (cmd && strcmp(cmd, "stop") == 0) {
-    say_step(t->say, "told to stop");
+    say_step(of->life->say, "told to stop");
     control_reply(request, json_pack("{s:b}", "ok", 1));
-    t->stop_soon = true; /* after the answer is written */
+    of->stop(of->ctx); /* after the answer is written */
   } else {
     control_reply_error(request, "unknown cmd: status and stop are known");
   }
 }
 
-void control_start(tunnel_t *t)
+control_t *control_start(uv_loop_t *loop, const control_of_t *of)
 {
   char path[FORWARD_PATH_MAX];
   diag_t diag = {0};
+  control_t *c = calloc(1, sizeof *c);
   int err = control_folder(path, sizeof path, true, &diag);
-  t->control = !err ? calloc(1, sizeof *t->control) : NULL;
-  if (t->control) {
-    size_t used = strlen(path);
-    snprintf(path + used, sizeof path - used, "/%d.sock", (int)getpid());
-    err = control_server_open(&t->loop, path, on_request, t, &t->control->server, &diag);
+  if (!c || err) {
+    say_note(of->life->say, "status and stop will not find this tunnel: %s", diag.text);
+    free(c);
+    return NULL;
   }
-  if (err)
-    say_note(t->say, "status and stop will not find this tunnel: %s", diag.text);
+  c->of = *of;
+  size_t used = strlen(path);
+  snprintf(path + used, sizeof path - used, "/%d.sock", (int)getpid());
+  if (control_server_open(loop, path, on_request, &c->of, &c->server, &diag) == SMPL_OK)
+    return c;
+  say_note(of->life->say, "status and stop will not find this tunnel: %s", diag.text);
+  free(c);
+  return NULL;
 }
 
-void control_stop(tunnel_t *t)
+void control_stop(control_t *control)
 {
-  if (!t->control)
+  if (!control)
     return;
-  control_server_close(t->control->server);
-  free(t->control);
-  t->control = NULL;
+  control_server_close(control->server);
+  free(control);
 }

@@ -16,7 +16,7 @@
 struct job {
   const char *question;
   bool goes_on; /* once it has printed: with another question */
-  void (*print)(tunnel_t *t, const json_t *reply);
+  void (*print)(const job_of_t *of, const json_t *reply);
 };
 
 static const char *text_of(const json_t *object, const char *key)
@@ -35,12 +35,12 @@ static const char *duration(const json_t *seconds, char *buf, size_t cap)
 
 /* ---- ls ---- */
 
-static void print_target(tunnel_t *t, const char *name, const char *ports, const json_t *row)
+static void print_target(const job_of_t *of, const char *name, const char *ports, const json_t *row)
 {
   char idle[32];
   char session[32];
   const char *hours = text_of(row, "hours");
-  say_answer(t->say, "%-40s %-12s idle %s, session %s%s%s%s%s", name, ports,
+  say_answer(of->life->say, "%-40s %-12s idle %s, session %s%s%s%s%s", name, ports,
              duration(json_object_get(row, "idle_s"), idle, sizeof idle),
              duration(json_object_get(row, "session_s"), session, sizeof session), hours[0] ? ", " : "",
              hours, text_of(row, "description")[0] ? "  " : "", text_of(row, "description"));
@@ -58,12 +58,12 @@ static void list_ports(const json_t *row, char *buf, size_t cap)
   }
 }
 
-static void print_row(tunnel_t *t, const json_t *row)
+static void print_row(const job_of_t *of, const json_t *row)
 {
   char ports[128];
   const json_t *names = json_object_get(row, "names");
-  if (t->say->json) {
-    say_answer_json(t->say, row);
+  if (of->life->say->json) {
+    say_answer_json(of->life->say, row);
     return;
   }
   list_ports(row, ports, sizeof ports);
@@ -71,50 +71,51 @@ static void print_row(tunnel_t *t, const json_t *row)
     const json_t *name = json_array_get(names, i);
     char port[16];
     snprintf(port, sizeof port, "%lld", (long long)json_integer_value(json_object_get(name, "port")));
-    print_target(t, text_of(name, "name"), json_integer_value(json_object_get(name, "port")) ? port : ports,
+    print_target(of, text_of(name, "name"), json_integer_value(json_object_get(name, "port")) ? port : ports,
                  row);
   }
   if (json_array_size(names) == 0)
-    print_target(t, text_of(row, "target"), ports, row);
+    print_target(of, text_of(row, "target"), ports, row);
 }
 
 static void save_targets(const json_t *reply);
 
-static void print_ls(tunnel_t *t, const json_t *reply)
+static void print_ls(const job_of_t *of, const json_t *reply)
 {
   const json_t *rows = json_object_get(reply, "targets");
   save_targets(reply);
-  if (json_array_size(rows) == 0 && !t->say->json)
-    say_answer(t->say, "nothing is granted to you at %s", t->bastion);
+  if (json_array_size(rows) == 0 && !of->life->say->json)
+    say_answer(of->life->say, "nothing is granted to you at %s", of->life->bastion);
   for (size_t i = 0; i < json_array_size(rows); i++)
-    print_row(t, json_array_get(rows, i));
+    print_row(of, json_array_get(rows, i));
 }
 
 /* ---- whoami ---- */
 
 static void on_limits(void *ctx, const json_t *reply)
 {
-  tunnel_t *t = ctx;
+  const job_of_t *of = ctx;
   char idle[32];
   char session[32];
-  if (t->state == TUNNEL_OVER)
+  if (of->life->state == LIFE_OVER)
     return;
-  if (json_is_true(json_object_get(reply, "ok")) && t->say->json)
-    say_answer_json(t->say, reply);
+  if (json_is_true(json_object_get(reply, "ok")) && of->life->say->json)
+    say_answer_json(of->life->say, reply);
   else if (json_is_true(json_object_get(reply, "ok")))
-    say_answer(t->say, "limits    session %s, idle %s; %lld of %lld sessions, %lld connections in each",
+    say_answer(of->life->say,
+               "limits    session %s, idle %s; %lld of %lld sessions, %lld connections in each",
                duration(json_object_get(reply, "session_s"), session, sizeof session),
                duration(json_object_get(reply, "idle_s"), idle, sizeof idle),
                (long long)json_integer_value(json_object_get(reply, "sessions_open")),
                (long long)json_integer_value(json_object_get(reply, "sessions_max")),
                (long long)json_integer_value(json_object_get(reply, "channels_max")));
-  tunnel_stop(t);
+  life_stop(of->life);
 }
 
-static void print_whoami(tunnel_t *t, const json_t *reply)
+static void print_whoami(const job_of_t *of, const json_t *reply)
 {
-  if (t->say->json) {
-    say_answer_json(t->say, reply);
+  if (of->life->say->json) {
+    say_answer_json(of->life->say, reply);
   } else {
     const json_t *groups = json_object_get(reply, "groups");
     char list[512] = "";
@@ -124,39 +125,39 @@ static void print_whoami(tunnel_t *t, const json_t *reply)
                        json_string_value(json_array_get(groups, i)));
       used += n > 0 ? (size_t)n : 0;
     }
-    say_answer(t->say, "user      %s", text_of(reply, "user"));
-    say_answer(t->say, "groups    %s", list[0] ? list : "none");
-    say_answer(t->say, "key       %s", text_of(reply, "key"));
-    say_answer(t->say, "seen from %s", text_of(reply, "source"));
-    say_answer(t->say, "bastion   %s", t->bastion);
+    say_answer(of->life->say, "user      %s", text_of(reply, "user"));
+    say_answer(of->life->say, "groups    %s", list[0] ? list : "none");
+    say_answer(of->life->say, "key       %s", text_of(reply, "key"));
+    say_answer(of->life->say, "seen from %s", text_of(reply, "source"));
+    say_answer(of->life->say, "bastion   %s", of->life->bastion);
   }
-  if (ask_question(t->ask, json_pack("{s:s}", "cmd", "limits"), on_limits, t) != SMPL_OK)
-    tunnel_stop(t);
+  if (ask_question(of->link->ask, json_pack("{s:s}", "cmd", "limits"), on_limits, (void *)of) != SMPL_OK)
+    life_stop(of->life);
 }
 
 /* ---- why ---- */
 
 static void on_resolved(void *ctx, const json_t *reply)
 {
-  tunnel_t *t = ctx;
-  if (t->state == TUNNEL_OVER)
+  const job_of_t *of = ctx;
+  if (of->life->state == LIFE_OVER)
     return;
-  if (t->say->json && reply)
-    say_answer_json(t->say, reply);
+  if (of->life->say->json && reply)
+    say_answer_json(of->life->say, reply);
   else if (json_is_true(json_object_get(reply, "ok")))
-    say_answer(t->say, "it leads to %s port %lld", text_of(reply, "name"),
+    say_answer(of->life->say, "it leads to %s port %lld", text_of(reply, "name"),
                (long long)json_integer_value(json_object_get(reply, "port")));
   if (json_is_true(json_object_get(reply, "ok")))
-    tunnel_stop(t);
+    life_stop(of->life);
   else
-    tunnel_fail(t, EXIT_UNREACHABLE, text_of(reply, "reason"), text_of(reply, "text"));
+    life_fail(of->life, EXIT_UNREACHABLE, text_of(reply, "reason"), text_of(reply, "text"));
 }
 
-static json_t *about_target(const tunnel_t *t, const char *cmd)
+static json_t *about_target(const job_of_t *of, const char *cmd)
 {
   forward_t f;
   diag_t diag = {0};
-  if (forward_parse_target(t->task->target, &f, &diag) != SMPL_OK)
+  if (forward_parse_target(of->life->task->target, &f, &diag) != SMPL_OK)
     return NULL;
   json_t *body = json_pack("{s:s, s:s}", "cmd", cmd, "target", f.target);
   if (body && f.target_port)
@@ -164,22 +165,22 @@ static json_t *about_target(const tunnel_t *t, const char *cmd)
   return body;
 }
 
-static void print_why(tunnel_t *t, const json_t *reply)
+static void print_why(const job_of_t *of, const json_t *reply)
 {
   const char *nearest = text_of(reply, "nearest");
-  if (t->say->json)
-    say_answer_json(t->say, reply);
+  if (of->life->say->json)
+    say_answer_json(of->life->say, reply);
   if (!json_is_true(json_object_get(reply, "allowed"))) {
     char text[DIAG_TEXT_MAX];
     snprintf(text, sizeof text, "%s%s%s%s", text_of(reply, "text"), nearest[0] ? "; did you mean " : "",
              nearest, nearest[0] ? "?" : "");
-    tunnel_fail(t, EXIT_REFUSED, text_of(reply, "reason"), text);
+    life_fail(of->life, EXIT_REFUSED, text_of(reply, "reason"), text);
     return;
   }
-  if (!t->say->json)
-    say_answer(t->say, "%s", text_of(reply, "text"));
-  if (ask_question(t->ask, about_target(t, "resolve"), on_resolved, t) != SMPL_OK)
-    tunnel_stop(t);
+  if (!of->life->say->json)
+    say_answer(of->life->say, "%s", text_of(reply, "text"));
+  if (ask_question(of->link->ask, about_target(of, "resolve"), on_resolved, (void *)of) != SMPL_OK)
+    life_stop(of->life);
 }
 
 /* ---- asking ---- */
@@ -190,30 +191,30 @@ const job_t job_why = {"why", true, print_why};
 
 static void on_answer(void *ctx, const json_t *reply)
 {
-  tunnel_t *t = ctx;
-  if (t->state == TUNNEL_OVER)
+  const job_of_t *of = ctx;
+  if (of->life->state == LIFE_OVER)
     return;
   if (!reply) {
-    tunnel_fail(t, EXIT_OTHER, NULL,
-                "the server is no smplkit bastion: it forwards, but cannot be asked about targets");
+    life_fail(of->life, EXIT_OTHER, NULL,
+              "the server is no smplkit bastion: it forwards, but cannot be asked about targets");
     return;
   }
   if (!json_is_true(json_object_get(reply, "ok"))) {
-    tunnel_fail(t, EXIT_OTHER, text_of(reply, "reason"), text_of(reply, "text"));
+    life_fail(of->life, EXIT_OTHER, text_of(reply, "reason"), text_of(reply, "text"));
     return;
   }
-  t->job->print(t, reply);
-  if (!t->job->goes_on)
-    tunnel_stop(t);
+  of->life->task->job->print(of, reply);
+  if (!of->life->task->job->goes_on)
+    life_stop(of->life);
 }
 
-void job_ask(tunnel_t *t)
+void job_ask(const job_of_t *of)
 {
-  json_t *body =
-      t->task->target ? about_target(t, t->job->question) : json_pack("{s:s}", "cmd", t->job->question);
-  t->asking++; /* never to be ready */
-  if (ask_question(t->ask, body, on_answer, t) != SMPL_OK)
-    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
+  json_t *body = of->life->task->target ? about_target(of, of->life->task->job->question)
+                                        : json_pack("{s:s}", "cmd", of->life->task->job->question);
+  of->life->asking++; /* never to be ready */
+  if (ask_question(of->link->ask, body, on_answer, (void *)of) != SMPL_OK)
+    life_fail(of->life, EXIT_OTHER, NULL, "out of memory");
 }
 
 /* ---- what shells complete from ---- */
@@ -280,10 +281,10 @@ static void on_targets(void *ctx, const json_t *reply)
     save_targets(reply);
 }
 
-void job_refresh_targets(tunnel_t *t)
+void job_refresh_targets(ask_t *ask)
 {
-  if (ask_state(t->ask) != ASK_ABSENT)
-    ask_question(t->ask, json_pack("{s:s}", "cmd", "targets"), on_targets, NULL);
+  if (ask_state(ask) != ASK_ABSENT)
+    ask_question(ask, json_pack("{s:s}", "cmd", "targets"), on_targets, NULL);
 }
 
 void job_print_targets(void)

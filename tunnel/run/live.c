@@ -9,6 +9,10 @@
 #include "common/base/error.h"
 
 struct live {
+  const life_t *life;
+  const link_t *link;
+  const carry_t *carry;
+  uv_timer_t second;
   uint64_t up, down; /* when last drawn */
   uint64_t drawn_at;
   uint64_t asked_at;
@@ -50,93 +54,111 @@ static json_int_t left_of(const json_t *reply, const char *key)
 
 static void on_limits(void *ctx, const json_t *reply)
 {
-  tunnel_t *t = ctx;
-  struct live *l = t->live;
-  if (!l || !json_is_true(json_object_get(reply, "ok")))
+  live_t *l = ctx;
+  if (!json_is_true(json_object_get(reply, "ok")))
     return;
   l->told_at = clock_mono_ms();
   l->session_left = left_of(reply, "session_left_s");
   l->idle_left = left_of(reply, "idle_left_s");
 }
 
-static void ask_limits(tunnel_t *t)
+static void ask_limits(live_t *l)
 {
-  struct live *l = t->live;
   uint64_t now = clock_mono_ms();
-  if (!t->ask || ask_state(t->ask) != ASK_READY || now - l->asked_at < LIVE_ASK_S * 1000ULL)
+  ask_t *ask = l->link->ask;
+  if (!ask || ask_state(ask) != ASK_READY || now - l->asked_at < LIVE_ASK_S * 1000ULL)
     return;
   l->asked_at = now;
-  ask_question(t->ask, json_pack("{s:s}", "cmd", "limits"), on_limits, t);
+  ask_question(ask, json_pack("{s:s}", "cmd", "limits"), on_limits, l);
 }
 
-static size_t add_time(const tunnel_t *t, char *line, size_t used, size_t cap)
+static void add_time(const live_t *l, char *line, size_t used, size_t cap)
 {
-  const struct live *l = t->live;
   char text[48];
   if (l->told_at == 0 || l->session_left < 0)
-    return used;
+    return;
   int64_t gone = (int64_t)((clock_mono_ms() - l->told_at) / 1000);
-  int n =
-      snprintf(line + used, cap - used, ", %s left", live_time(l->session_left - gone, text, sizeof text));
-  return n > 0 ? used + (size_t)n : used;
+  snprintf(line + used, cap - used, ", %s left", live_time(l->session_left - gone, text, sizeof text));
 }
 
-static void draw_up(tunnel_t *t, uint64_t now)
+static void draw_up(live_t *l, uint64_t now)
 {
-  struct live *l = t->live;
   uint64_t up;
   uint64_t down;
   char up_text[32];
   char down_text[32];
   char line[SAY_LIVE_MAX];
-  carry_bytes(t, &up, &down);
+  carry_bytes(l->carry, &up, &down);
   uint64_t ms = now > l->drawn_at ? now - l->drawn_at : 1;
-  size_t count = t->lists[CONNECTION_CARRIED].count;
+  size_t count = carry_count_in(l->carry, CONNECTION_CARRIED);
   int n = snprintf(line, sizeof line, "connected, %zu connection%s, up %s, down %s", count,
                    count == 1 ? "" : "s", live_rate((up - l->up) * 1000 / ms, up_text, sizeof up_text),
                    live_rate((down - l->down) * 1000 / ms, down_text, sizeof down_text));
-  add_time(t, line, n > 0 ? (size_t)n : 0, sizeof line);
+  add_time(l, line, n > 0 ? (size_t)n : 0, sizeof line);
   l->up = up;
   l->down = down;
   l->drawn_at = now;
-  say_live(t->say, line);
+  say_live(l->life->say, line);
 }
 
-void live_update(tunnel_t *t)
+void live_update(live_t *l)
 {
   char line[SAY_LIVE_MAX];
   char since[48];
-  if (!t->live)
+  if (!l)
     return;
   uint64_t now = clock_mono_ms();
-  if (t->state == TUNNEL_UP) {
-    ask_limits(t);
-    if (now - t->live->drawn_at >= 500) /* a rate over less says little */
-      draw_up(t, now);
+  if (l->life->state == LIFE_UP) {
+    ask_limits(l);
+    if (now - l->drawn_at >= 500) /* a rate over less says little */
+      draw_up(l, now);
     return;
   }
   snprintf(line, sizeof line, "no connection for %s, %s, %zu held",
-           live_time((int64_t)((now - t->lost_at) / 1000), since, sizeof since),
-           t->state == TUNNEL_WAITING ? "waiting for the next try" : "connecting",
-           t->lists[CONNECTION_HELD].count);
-  say_live(t->say, line);
+           live_time((int64_t)((now - l->life->lost_at) / 1000), since, sizeof since),
+           l->life->state == LIFE_WAITING ? "waiting for the next try" : "connecting",
+           carry_count_in(l->carry, CONNECTION_HELD));
+  say_live(l->life->say, line);
 }
 
-void live_start(tunnel_t *t)
+static void on_second(uv_timer_t *timer)
 {
-  if (!t->say->live || t->task->stdio || t->task->exec)
-    return;
-  if (!t->live)
-    t->live = calloc(1, sizeof *t->live);
-  if (!t->live)
-    return;
-  t->live->asked_at = clock_mono_ms() - LIVE_ASK_S * 1000ULL; /* with the next line */
-  tunnel_tick(t);
-  live_update(t);
+  live_update(timer->data);
 }
 
-void live_free(tunnel_t *t)
+static live_t *make(uv_loop_t *loop, const life_t *life, const link_t *link, const carry_t *carry)
 {
-  free(t->live);
-  t->live = NULL;
+  live_t *l = calloc(1, sizeof *l);
+  if (!l)
+    return NULL;
+  l->life = life;
+  l->link = link;
+  l->carry = carry;
+  uv_timer_init(loop, &l->second);
+  l->second.data = l;
+  uv_timer_start(&l->second, on_second, 1000, 1000);
+  return l;
+}
+
+void live_start(live_t **live, uv_loop_t *loop, const life_t *life, const link_t *link, const carry_t *carry)
+{
+  if (!life->say->live || life->task->stdio || life->task->exec)
+    return;
+  if (!*live)
+    *live = make(loop, life, link, carry);
+  if (!*live)
+    return;
+  (*live)->asked_at = clock_mono_ms() - LIVE_ASK_S * 1000ULL; /* with the next line */
+  live_update(*live);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
+
+void live_free(live_t *l)
+{
+  if (l)
+    uv_close((uv_handle_t *)&l->second, on_closed);
 }

@@ -15,52 +15,76 @@
 #include "common/net/loop.h"
 #include "common/ssh/reason.h"
 #include "common/base/text.h"
+#include "tunnel/local/local.h"
+#include "tunnel/local/system.h"
+#include "tunnel/run/carry.h"
 #include "tunnel/run/child.h"
+#include "tunnel/run/control.h"
 #include "tunnel/run/job.h"
+#include "tunnel/run/learn.h"
+#include "tunnel/run/life.h"
+#include "tunnel/run/link.h"
 #include "tunnel/run/live.h"
 #include "tunnel/run/control.h"
 #include "tunnel/local/system.h"
-#include "tunnel/run/tunnel_state.h"
 #include "tunnel/run/walls.h"
+#include "tunnel/session/alive.h"
+#include "tunnel/session/backoff.h"
+#include "tunnel/session/opener.h"
 #include "tunnel/session/server.h"
 
+typedef struct tunnel {
+  const task_t *task;
+  say_t *say;
+  life_t life;
+  uv_loop_t loop;
+  uv_signal_t signals[6];
+  uv_timer_t retry;    /* WAITING: the next try */
+  uv_timer_t stopping; /* told to over the control socket: the answer is written first */
+
+  /* getting a session, and keeping one */
+  memory_t memory;
+  bool memory_taken; /* an opener is at work, and the memory is its */
+  session_t session;
+  alive_t alive;
+  unsigned tries; /* since the session was lost */
+  uint64_t tried_at;
+  bool sought; /* the first session was silent before it was of use, and another was sought */
+  char last_failure[DIAG_TEXT_MAX]; /* of the last try to connect */
+
+  /* what uses it */
+  link_t link;
+  routes_t routes;
+  local_t *local; /* NULL: --stdio */
+  why_t *why;
+  carry_t *carry;
+  learn_t learn;
+  job_of_t job;
+
+  /* what stands beside it */
+  live_t *live;
+  control_t *control;
+  child_t *child;
+} tunnel_t;
+
 static void start_opener(tunnel_t *t);
-
-/* ---- the end ---- */
-
-void tunnel_fail(tunnel_t *t, exit_code_t code, const char *reason, const char *text)
-{
-  if (t->state == TUNNEL_OVER)
-    return;
-  t->state = TUNNEL_OVER;
-  t->code = code;
-  if (reason)
-    text_copy(t->reason, sizeof t->reason, reason);
-  diag_fail(&t->diag, SMPL_ECLOSED, "%s", text);
-}
-
-void tunnel_stop(tunnel_t *t)
-{
-  t->state = TUNNEL_OVER;
-}
 
 /* ---- losing a session, and the next try ---- */
 
 static void drop_session(tunnel_t *t)
 {
-  carry_lost(t);
-  ssh_pump_free(t->pump);
-  t->pump = NULL;
-  ask_free(t->ask);
-  t->ask = NULL;
-  t->asked_channels = 0;
+  carry_lost(t->carry);
+  ssh_pump_free(t->link.pump);
+  t->link.pump = NULL;
+  ask_free(t->link.ask);
+  t->link = (link_t){0};
   session_close(&t->session);
 }
 
 static void on_retry(uv_timer_t *timer)
 {
   tunnel_t *t = timer->data;
-  if (t->state == TUNNEL_WAITING) /* a signal may have ended it in the same turn of the loop */
+  if (t->life.state == LIFE_WAITING) /* a signal may have ended it in the same turn of the loop */
     start_opener(t);
 }
 
@@ -75,7 +99,7 @@ static uint64_t wait_for_next(tunnel_t *t)
 static void wait_and_retry(tunnel_t *t)
 {
   uint64_t ms = wait_for_next(t);
-  t->state = TUNNEL_WAITING;
+  t->life.state = LIFE_WAITING;
   if (t->say->json || t->say->verbose)
     say_event(t->say, "waiting", json_pack("{s:I, s:i}", "in_ms", (json_int_t)ms, "try", (int)t->tries + 1),
               "next try in %llu.%llu s", (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100);
@@ -86,9 +110,9 @@ static void wait_and_retry(tunnel_t *t)
 static void lose(tunnel_t *t, const char *text)
 {
   uint64_t now = clock_mono_ms();
-  t->lost_at = now;
+  t->life.lost_at = now;
   /* One that is lost at once, again and again, is not sought at once again and again. */
-  t->tries = now - t->up_at >= BACKOFF_SETTLED_MS ? 0 : t->tries + 1;
+  t->tries = now - t->life.up_at >= BACKOFF_SETTLED_MS ? 0 : t->tries + 1;
   say_event(t->say, "lost", NULL, "%s; connecting again, the local ports stay", text);
   drop_session(t);
   t->last_failure[0] = '\0';
@@ -115,9 +139,9 @@ static bool is_final(reason_t reason)
 /* Without an announcement the words alone tell: our bastion's own, or an administrator's. */
 static bool is_final_end(const tunnel_t *t, const char *words)
 {
-  if (t->last_reason[0])
-    return is_final(reason_from_name(t->last_reason));
-  if (!words[0] || ask_state(t->ask) != ASK_READY)
+  if (t->learn.last_reason[0])
+    return is_final(reason_from_name(t->learn.last_reason));
+  if (!words[0] || ask_state(t->link.ask) != ASK_READY)
     return false;
   for (unsigned i = 1; i < REASON_COUNT; i++) {
     if (strncmp(words, reason_text((reason_t)i), strlen(reason_text((reason_t)i))) == 0)
@@ -130,16 +154,16 @@ static void session_over(tunnel_t *t)
 {
   char text[DIAG_TEXT_MAX * 2];
   const char *words = server_last_words(t->session.ssh);
-  bool said = words[0] || t->last_event[0];
+  bool said = words[0] || t->learn.last_event[0];
   if (said)
-    snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->last_event);
+    snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->learn.last_event);
   else
     snprintf(text, sizeof text, "the connection to the bastion broke: %s", ssh_get_error(t->session.ssh));
-  if (t->ready && !t->task->stdio && !is_final_end(t, words))
+  if (t->life.ready && !t->task->stdio && !is_final_end(t, words))
     lose(t, text);
   else
-    tunnel_fail(t, said ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION,
-                said ? t->last_reason : reason_name(REASON_CLIENT_VANISHED), text);
+    life_fail(&t->life, said ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION,
+              said ? t->learn.last_reason : reason_name(REASON_CLIENT_VANISHED), text);
 }
 
 /* Nobody has used the session yet, and behind the bastion's name there may be another one that is alive. */
@@ -147,20 +171,20 @@ static void seek_second(tunnel_t *t)
 {
   t->sought = true;
   drop_session(t);
-  t->asking = 0;
-  t->checked = false;
+  t->life.asking = 0;
+  t->learn.checked = false;
   start_opener(t);
 }
 
 static void path_dead(tunnel_t *t)
 {
   static const char text[] = "the path to the bastion is dead: no sign of life";
-  if (t->ready && !t->task->stdio)
+  if (t->life.ready && !t->task->stdio)
     lose(t, text);
-  else if (!t->ready && !t->sought)
+  else if (!t->life.ready && !t->sought)
     seek_second(t);
   else
-    tunnel_fail(t, EXIT_NO_BASTION, reason_name(REASON_CLIENT_VANISHED), text);
+    life_fail(&t->life, EXIT_NO_BASTION, reason_name(REASON_CLIENT_VANISHED), text);
 }
 
 /* ---- getting one ---- */
@@ -170,8 +194,8 @@ static void name_bastion(tunnel_t *t)
   const ssh_config_t *s = &t->session.config;
   const char *host = t->task->to.host;
   bool v6 = strchr(host, ':') != NULL;
-  snprintf(t->bastion, sizeof t->bastion, "%s@%s%s%s:%u", s->user, v6 ? "[" : "", host, v6 ? "]" : "",
-           s->port);
+  snprintf(t->life.bastion, sizeof t->life.bastion, "%s@%s%s%s:%u", s->user, v6 ? "[" : "", host,
+           v6 ? "]" : "", s->port);
 }
 
 /* What the server asks of a client is refused; its requests must not pile up. */
@@ -191,7 +215,7 @@ static void watch_path(tunnel_t *t)
 {
   const ssh_config_t *s = &t->session.config;
   uint64_t ask = s->alive_interval_s * 1000ULL;
-  bool first = !ask && !t->ready && !t->sought;
+  bool first = !ask && !t->life.ready && !t->sought;
   alive_start(&t->alive, first ? ALIVE_FIRST_ASK_MS : ask,
               first ? ALIVE_FIRST_DEAD_MS : ask * (s->alive_count + 1), clock_mono_ms());
 }
@@ -200,28 +224,28 @@ static void session_stands(tunnel_t *t)
 {
   static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
   uint64_t now = clock_mono_ms();
-  if (ssh_pump_new(t->session.ssh, &t->pump) == SMPL_OK) {
+  if (ssh_pump_new(t->session.ssh, &t->link.pump) == SMPL_OK) {
     if (t->task->read_ahead)
-      ssh_pump_read_ahead(t->pump, ahead);
-    t->ask = ask_new(t->session.ssh, t->pump, learn_event, t);
+      ssh_pump_read_ahead(t->link.pump, ahead);
+    t->link.ask = ask_new(t->session.ssh, t->link.pump, learn_event, &t->learn);
   }
-  if (!t->ask) {
-    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory");
+  if (!t->link.ask) {
+    life_fail(&t->life, EXIT_OTHER, NULL, "out of memory");
     return;
   }
   watch_path(t);
-  t->last_event[0] = t->last_reason[0] = '\0';
-  t->opened_by = 0;
-  t->up_at = now;
+  t->learn.last_event[0] = t->learn.last_reason[0] = '\0';
+  t->link.ssh = t->session.ssh;
+  t->life.up_at = now;
   name_bastion(t);
-  ssh_pump_before_sweep(t->pump, refuse_requests, t);
-  ask_step(t->ask); /* sends the first request now */
-  t->state = TUNNEL_LEARNING;
-  if (t->job)
-    job_ask(t);
+  ssh_pump_before_sweep(t->link.pump, refuse_requests, t);
+  ask_step(t->link.ask); /* sends the first request now */
+  t->life.state = LIFE_LEARNING;
+  if (t->task->job)
+    job_ask(&t->job);
   else
-    learn_resolve(t);
-  if (t->ready)
+    learn_start(&t->learn);
+  if (t->life.ready)
     become_up(t);
 }
 
@@ -229,11 +253,11 @@ static void on_opened(void *ctx, opened_t *opened)
 {
   tunnel_t *t = ctx;
   t->memory_taken = false;
-  if (t->state != TUNNEL_CONNECTING) {
+  if (t->life.state != LIFE_CONNECTING) {
     session_close(&opened->session);
     return;
   }
-  bool may_pass = opened->session.may_pass && t->ready;
+  bool may_pass = opened->session.may_pass && t->life.ready;
   t->session = opened->session;
   if (opened->code == EXIT_ENDED) {
     session_stands(t);
@@ -241,7 +265,7 @@ static void on_opened(void *ctx, opened_t *opened)
   }
   session_close(&t->session);
   if (!may_pass) {
-    tunnel_fail(t, opened->code, NULL, opened->diag.text);
+    life_fail(&t->life, opened->code, NULL, opened->diag.text);
     return;
   }
   t->tries++;
@@ -253,95 +277,81 @@ static void on_opened(void *ctx, opened_t *opened)
 
 static void start_opener(tunnel_t *t)
 {
-  t->state = TUNNEL_CONNECTING;
+  t->life.state = LIFE_CONNECTING;
   t->tried_at = clock_mono_ms();
   uv_timer_stop(&t->retry);
   t->memory_taken = opener_start(&t->loop, &t->task->to, t->say, &t->memory, on_opened, t) != NULL;
   if (!t->memory_taken)
-    tunnel_fail(t, EXIT_OTHER, NULL, "out of memory or threads");
+    life_fail(&t->life, EXIT_OTHER, NULL, "out of memory or threads");
 }
 
-void tunnel_hurry(tunnel_t *t)
+static void hurry(tunnel_t *t)
 {
   uint64_t now = clock_mono_ms();
   uint64_t at = t->tried_at + BACKOFF_HURRY_MS;
   uint64_t in = at > now ? at - now : 0;
-  if (t->state == TUNNEL_WAITING && uv_timer_get_due_in(&t->retry) > in)
+  if (t->life.state == LIFE_WAITING && uv_timer_get_due_in(&t->retry) > in)
     uv_timer_start(&t->retry, on_retry, in, 0);
 }
 
 /* ---- up ---- */
 
+static void on_stop(uv_timer_t *timer)
+{
+  life_stop(&((tunnel_t *)timer->data)->life);
+}
+
 static void say_route(tunnel_t *t, const route_t *r)
 {
-  char at[ENDPOINT_TEXT_MAX];
-  char url[ENDPOINT_TEXT_MAX + 16];
+  char at[FORWARD_PATH_MAX + 8];
+  char url[ROUTE_URL_MAX];
   const forward_t *f = r->forward;
-  if (f->bind_given)
-    endpoint_format(&(endpoint_t){f->bind, r->sockets.port}, at);
-  else
-    snprintf(at, sizeof at, "localhost:%u", r->sockets.port);
-  snprintf(url, sizeof url, "%s://%s", f->kind == FORWARD_SOCKS ? "socks5h" : "http", at);
-  say_ready(t->say,
-            &(say_ready_t){f->kind == FORWARD_SOCKET ? NULL : url, f->kind == FORWARD_SOCKET ? f->path : at,
-                           r->sockets.port, f->kind == FORWARD_SOCKS ? NULL : r->name, r->port, t->bastion});
+  say_ready(t->say, &(say_ready_t){route_url(r, url, sizeof url)[0] ? url : NULL,
+                                   route_local(r, at, sizeof at), r->local_port,
+                                   f->kind == FORWARD_SOCKS ? NULL : r->name, r->port, t->life.bastion});
+}
+
+static void stop_soon(void *ctx)
+{
+  tunnel_t *t = ctx;
+  uv_timer_start(&t->stopping, on_stop, TUNNEL_STOP_MS, 0);
 }
 
 static void first_up(tunnel_t *t)
 {
-  t->ready = true;
+  t->life.ready = true;
   watch_path(t);
   if (t->task->stdio) {
-    int fd = child_start_stdio(t);
+    int fd = child_start_stdio(t->child);
     if (fd >= 0)
-      local_adopt(t, &t->routes[0], fd);
+      carry_take(t->carry, &t->routes.items[0], fd, NULL, 0);
     return;
   }
-  control_start(t);
-  for (size_t i = 0; i < t->route_count; i++)
-    say_route(t, &t->routes[i]);
-  job_refresh_targets(t);
+  t->control = control_start(&t->loop, &(control_of_t){&t->life, &t->routes, t->carry, stop_soon, t});
+  for (size_t i = 0; i < t->routes.count; i++)
+    say_route(t, &t->routes.items[i]);
+  job_refresh_targets(t->link.ask);
   if (t->task->open)
-    child_open_browser(t);
+    child_open_browser(t->child);
   if (t->task->exec)
-    child_start(t);
+    child_start(t->child);
 }
 
 static void become_up(tunnel_t *t)
 {
-  t->state = TUNNEL_UP;
-  if (t->ready) {
-    uint64_t out = clock_mono_ms() - t->lost_at;
+  t->life.state = LIFE_UP;
+  if (t->life.ready) {
+    uint64_t out = clock_mono_ms() - t->life.lost_at;
     say_event(t->say, "restored", json_pack("{s:I}", "after_ms", (json_int_t)out),
               "connected again after %llu s", (unsigned long long)(out + 500) / 1000);
   } else {
     first_up(t);
   }
-  live_start(t);
-  carry_release(t);
+  live_start(&t->live, &t->loop, &t->life, &t->link, t->carry);
+  carry_release(t->carry);
 }
 
 /* ---- the loop ---- */
-
-static void on_second(uv_timer_t *timer)
-{
-  tunnel_t *t = timer->data;
-  uint64_t now = clock_mono_ms();
-  for (connection_t *c = t->lists[CONNECTION_SOCKS].first, *next; c; c = next) {
-    next = c->next;
-    if (now >= c->until)
-      carry_free(c);
-  }
-  live_update(t);
-  if (!t->live && t->lists[CONNECTION_SOCKS].count == 0)
-    uv_timer_stop(timer);
-}
-
-void tunnel_tick(tunnel_t *t)
-{
-  if (!uv_is_active((uv_handle_t *)&t->second))
-    uv_timer_start(&t->second, on_second, 1000, 1000);
-}
 
 static int next_wait(tunnel_t *t)
 {
@@ -350,7 +360,7 @@ static int next_wait(tunnel_t *t)
   int timer = uv_backend_timeout(&t->loop);
   if (timer >= 0 && (uint64_t)timer < wait)
     wait = (uint64_t)timer;
-  if (wait > TUNNEL_STEP_MS && (t->lists[CONNECTION_OPENING].count > 0 || ask_busy(t->ask)))
+  if (wait > TUNNEL_STEP_MS && (carry_count_in(t->carry, CONNECTION_OPENING) > 0 || ask_busy(t->link.ask)))
     wait = TUNNEL_STEP_MS;
   return wait > INT32_MAX ? INT32_MAX : (int)wait;
 }
@@ -367,8 +377,8 @@ static void pump_failed(tunnel_t *t, int err)
   if (err == SMPL_ECLOSED)
     session_over(t);
   else
-    tunnel_fail(t, EXIT_OTHER, NULL,
-                err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
+    life_fail(&t->life, EXIT_OTHER, NULL,
+              err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
 }
 
 static void turn_session(tunnel_t *t)
@@ -376,20 +386,20 @@ static void turn_session(tunnel_t *t)
   struct pollfd extra = {uv_backend_fd(&t->loop), POLLIN, 0};
   int wait = next_wait(t);
   uint64_t before = system_awake_or_not_ms();
-  int err = ssh_pump_turn(t->pump, &extra, 1, wait);
+  int err = ssh_pump_turn(t->link.pump, &extra, 1, wait);
   notice_sleep(t, before, (uint64_t)wait);
   if (err) {
     pump_failed(t, err);
     return;
   }
-  ask_step(t->ask);
-  carry_step(t);
-  learn_step(t);
-  if (t->state == TUNNEL_LEARNING && t->checked && t->asking == 0)
+  ask_step(t->link.ask);
+  carry_step(t->carry);
+  learn_step(&t->learn);
+  if (t->life.state == LIFE_LEARNING && t->learn.checked && t->life.asking == 0)
     become_up(t);
-  if (t->state != TUNNEL_LEARNING && t->state != TUNNEL_UP)
+  if (t->life.state != LIFE_LEARNING && t->life.state != LIFE_UP)
     return;
-  switch (alive_judge(&t->alive, ssh_pump_received(t->pump), clock_mono_ms())) {
+  switch (alive_judge(&t->alive, ssh_pump_received(t->link.pump), clock_mono_ms())) {
   case ALIVE_ASK: /* libssh has one question at a time: the first call may only take the last answer in */
     ssh_send_keepalive(t->session.ssh);
     ssh_send_keepalive(t->session.ssh);
@@ -402,19 +412,26 @@ static void turn_session(tunnel_t *t)
   }
 }
 
+static bool has_room(void *ctx)
+{
+  const tunnel_t *t = ctx;
+  return carry_count(t->carry) + local_count(t->local) < TUNNEL_CONNECTIONS_MAX;
+}
+
 static void turn(tunnel_t *t)
 {
-  local_listen(t);
-  if (t->pump) {
+  if (t->local)
+    local_listen(t->local, has_room(t));
+  if (t->link.pump) {
     uv_run(&t->loop, UV_RUN_NOWAIT);
-    if (t->state != TUNNEL_OVER && t->pump)
+    if (t->life.state != LIFE_OVER && t->link.pump)
       turn_session(t);
     return;
   }
   uint64_t before = system_awake_or_not_ms();
   uv_run(&t->loop, UV_RUN_ONCE);
-  if (t->state == TUNNEL_WAITING && system_awake_or_not_ms() - before > BACKOFF_MAX_MS + TUNNEL_SLEPT_MS)
-    tunnel_hurry(t);
+  if (t->life.state == LIFE_WAITING && system_awake_or_not_ms() - before > BACKOFF_MAX_MS + TUNNEL_SLEPT_MS)
+    hurry(t);
 }
 
 /* ---- signals ---- */
@@ -425,17 +442,17 @@ static void on_signal(uv_signal_t *signal, int number)
   switch (number) {
   case SIGCONT: /* we were stopped, or the terminal was another's */
     alive_woke(&t->alive);
-    tunnel_hurry(t);
+    hurry(t);
     return;
   case SIGWINCH:
-    live_update(t);
+    live_update(t->live);
     return;
   case SIGCHLD:
-    child_look(t);
+    child_look(t->child);
     return;
   default:
-    if (!child_signal(t, number))
-      tunnel_stop(t);
+    if (!child_signal(t->child, number))
+      life_stop(&t->life);
   }
 }
 
@@ -451,9 +468,58 @@ static void catch_signals(tunnel_t *t)
 
 /* ---- from start to end ---- */
 
-static void on_stop(uv_timer_t *timer)
+static void on_wanted(void *ctx)
 {
-  tunnel_stop(timer->data);
+  hurry(ctx);
+}
+
+static void on_connection(void *ctx, size_t i, int fd, const char *host, uint16_t port)
+{
+  tunnel_t *t = ctx;
+  carry_take(t->carry, &t->routes.items[i], fd, host, port);
+}
+
+/* False when out of memory. */
+static bool make_parts(tunnel_t *t)
+{
+  const task_t *task = t->task;
+  const local_hooks_t hooks = {has_room, on_connection, t};
+  routes_init(&t->routes, task->forwards, task->forward_count);
+  t->learn.resolve = (resolve_t){&t->life, &t->link, &t->routes};
+  t->job = (job_of_t){&t->life, &t->link};
+  t->why = why_new(&t->learn.resolve);
+  t->carry = t->why ? carry_new(&t->life, &t->link, t->why, on_wanted, t) : NULL;
+  t->learn.carry = t->carry;
+  t->child = child_new(&t->life, &t->routes, system_raise_limits());
+  if (!task->stdio)
+    t->local = local_new(&t->loop, t->say, task->forwards, task->forward_count, task->any_user, &hooks);
+  return t->carry && t->child && (t->local || task->stdio);
+}
+
+static void free_parts(tunnel_t *t)
+{
+  carry_free(t->carry);
+  why_free(t->why);
+  child_free(t->child);
+  local_free(t->local);
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+  (void)ctx;
+  if (!uv_is_closing(handle))
+    uv_close(handle, NULL);
+}
+
+static void free_tunnel(tunnel_t *t)
+{
+  memory_clear(&t->memory);
+  uv_walk(&t->loop, close_handle, NULL);
+  while (uv_run(&t->loop, UV_RUN_DEFAULT) != 0)
+    ;
+  uv_loop_close(&t->loop);
+  free_parts(t);
+  free(t);
 }
 
 static tunnel_t *new_tunnel(const task_t *task, say_t *say)
@@ -467,64 +533,60 @@ static tunnel_t *new_tunnel(const task_t *task, say_t *say)
   }
   t->task = task;
   t->say = say;
+  t->life = (life_t){.task = task, .say = say};
   t->session.fd = -1;
-  t->status = -1;
-  t->job = task->job;
   say->ready_to_error = task->stdio || task->exec;
   memory_init(&t->memory);
-  uv_timer_t *timers[] = {&t->retry, &t->second, &t->accept, &t->stopping};
+  uv_timer_t *timers[] = {&t->retry, &t->stopping};
   for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
     uv_timer_init(&t->loop, timers[i]);
     timers[i]->data = t;
   }
-  t->descriptors = system_raise_limits();
-  t->peers = system_peers_open();
-  return t;
+  if (make_parts(t))
+    return t;
+  free_tunnel(t);
+  return NULL;
 }
 
-static void close_handle(uv_handle_t *handle, void *ctx)
+/* False after life_fail. */
+static bool bind_ports(tunnel_t *t)
 {
-  (void)ctx;
-  if (!uv_is_closing(handle))
-    uv_close(handle, NULL);
+  diag_t diag = {0};
+  if (!t->local)
+    return true;
+  if (local_bind(t->local, &diag) != SMPL_OK) {
+    life_fail(&t->life, EXIT_CANNOT_BIND, NULL, diag.text);
+    return false;
+  }
+  for (size_t i = 0; i < t->routes.count; i++)
+    t->routes.items[i].local_port = local_port(t->local, i);
+  return true;
 }
 
 /* The ports first: they are free at once. */
 static void close_all(tunnel_t *t)
 {
-  local_close(t);
-  live_free(t);
-  control_stop(t);
-  carry_lost(t);
-  if (t->pump && ssh_is_connected(t->session.ssh))
-    ssh_pump_flush(t->pump, TUNNEL_STEP_MS);
-  ssh_pump_free(t->pump);
-  t->pump = NULL;
-  ask_free(t->ask);
-  t->ask = NULL;
-  carry_close_all(t);
+  local_close(t->local);
+  live_free(t->live);
+  control_stop(t->control);
+  carry_lost(t->carry);
+  if (t->link.pump && ssh_is_connected(t->session.ssh))
+    ssh_pump_flush(t->link.pump, TUNNEL_STEP_MS);
+  ssh_pump_free(t->link.pump);
+  t->link.pump = NULL;
+  ask_free(t->link.ask);
+  t->link = (link_t){0};
+  carry_close_all(t->carry);
   session_close(&t->session);
   prompt_restore(&t->memory.prompt);
-}
-
-static void free_tunnel(tunnel_t *t)
-{
-  memory_clear(&t->memory);
-  uv_walk(&t->loop, close_handle, NULL);
-  while (uv_run(&t->loop, UV_RUN_DEFAULT) != 0)
-    ;
-  uv_loop_close(&t->loop);
-  child_free(t);
-  if (t->peers.fd >= 0)
-    close(t->peers.fd);
-  free(t);
 }
 
 static int status_of(const tunnel_t *t, exit_code_t code)
 {
   if (!t->task->exec)
     return (int)code;
-  return t->status >= 0 ? t->status : code == EXIT_ENDED ? EXIT_ENDED : EXIT_FOR_COMMAND;
+  int status = child_status(t->child);
+  return status >= 0 ? status : code == EXIT_ENDED ? EXIT_ENDED : EXIT_FOR_COMMAND;
 }
 
 /* False: it is not to be used, and that was said. */
@@ -552,25 +614,22 @@ int tunnel_run(const task_t *task, say_t *say)
   if (!t)
     return EXIT_OTHER;
   catch_signals(t);
-  if (local_bind(t)) {
-    child_prepare(t);
+  if (bind_ports(t)) {
+    child_prepare(t->child);
     walls_seal(say);
-    if (t->state != TUNNEL_OVER)
+    if (t->life.state != LIFE_OVER)
       start_opener(t);
   }
-  while (t->state != TUNNEL_OVER) {
+  while (t->life.state != LIFE_OVER)
     turn(t);
-    if (t->stop_soon && !uv_is_active((uv_handle_t *)&t->stopping))
-      uv_timer_start(&t->stopping, on_stop, TUNNEL_STOP_MS, 0);
-  }
   bool opening = t->memory_taken;
-  exit_code_t code = t->code;
+  exit_code_t code = t->life.code;
   close_all(t);
   if (code == EXIT_ENDED)
-    child_finish_stdio(t);
-  child_end(t);
-  if (!t->job || code != EXIT_ENDED)
-    say_end(say, code, t->reason, t->diag.text);
+    child_finish_stdio(t->child);
+  child_end(t->child);
+  if (!task->job || code != EXIT_ENDED)
+    say_end(say, code, t->life.reason, t->life.diag.text);
   int status = status_of(t, code);
   if (opening) { /* a thread still connects: nobody waits for it */
     fflush(NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of a connection that the server refuses, and of what the bastion announces. carry.c and
- * learn.c are included whole and stand before a made-up session: libssh keeps one error a session, and what
+/* What becomes of a connection that the server refuses, and of what the bastion announces. The
+ * modules are included whole and stand before a made-up session: libssh keeps one error a session, and what
  * is in it at the wrong moment depends on which answers arrive together. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,9 @@
 #include <libssh/libssh.h>
 
 #include "common/base/error.h"
-#include "tunnel/run/tunnel_state.h"
+#include "tunnel/base/say.h"
+#include "tunnel/run/carry.h"
+#include "tunnel/run/learn.h"
 
 /* ---- the session ---- */
 
@@ -111,9 +113,9 @@ static bool fake_is_bastion(const ask_t *ask)
   return question.there;
 }
 
-static void fake_fail(tunnel_t *t, exit_code_t code, const char *reason, const char *text)
+static void fake_fail(life_t *life, exit_code_t code, const char *reason, const char *text)
 {
-  (void)t;
+  (void)life;
   (void)reason;
   if (failed.count++ == 0) {
     failed.neutral = 0;
@@ -135,16 +137,6 @@ static void fake_event(say_t *say, const char *event, json_t *more, const char *
   json_decref(more);
 }
 
-void tunnel_stop(tunnel_t *t)
-{
-  (void)t;
-}
-
-void tunnel_hurry(tunnel_t *t)
-{
-  (void)t;
-}
-
 #define ssh_channel_new          fake_new
 #define ssh_channel_open_forward fake_open
 #define ssh_channel_free         fake_free
@@ -153,12 +145,51 @@ void tunnel_hurry(tunnel_t *t)
 #define ssh_pump_received        fake_received
 #define ask_question             fake_ask
 #define ask_is_bastion           fake_is_bastion
-#define tunnel_fail              fake_fail
+#define life_fail                fake_fail
 #define say_event                fake_event
+#include "tunnel/run/refusal.c"
+#include "tunnel/run/resolve.c"
+#include "tunnel/run/why.c"
 #include "tunnel/run/carry.c"
 #include "tunnel/run/learn.c"
 
 #include <cmocka.h>
+
+/* ---- what stands around it ---- */
+
+static task_t task;
+static life_t life;
+static link_t link_;
+static routes_t routes;
+static learn_t learn;
+static forward_t forwards[2];
+static why_t *why;
+static carry_t *carry;
+
+/* Afresh, with a route to port 80 of each of these. */
+static void begin(life_state_t state, const char *const *targets, size_t count)
+{
+  for (size_t i = 0; i < count; i++) {
+    forwards[i] = (forward_t){.target_port = 80};
+    text_copy(forwards[i].target, sizeof forwards[i].target, targets[i]);
+  }
+  carry_free(carry);
+  why_free(why);
+  task = (task_t){.stdio = state == LIFE_UP}; /* each refusal is told */
+  life = (life_t){.task = &task, .state = state, .ready = state == LIFE_UP};
+  link_ = (link_t){0};
+  routes_init(&routes, forwards, count);
+  learn = (learn_t){.resolve = {&life, &link_, &routes}};
+  why = why_new(&learn.resolve);
+  carry = carry_new(&life, &link_, why, NULL, NULL);
+  learn.carry = carry;
+  server.asked = server.freed = failed.count = question.count = 0;
+}
+
+static connection_t *hold_one(size_t route)
+{
+  return add(carry, &routes.items[route], -1, CONNECTION_HELD);
+}
 
 /* ---- refusals ---- */
 
@@ -172,20 +203,15 @@ static void step(connection_t *c)
 static void ask_until_answered(const char *first, const char *second)
 {
   question.there = false;
-  static tunnel_t t; /* too large for the stack */
-  static forward_t forward = {.target = "svc", .target_port = 80};
-  t = (tunnel_t){.state = TUNNEL_LEARNING, .route_count = 1};
-  t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "svc", .name = "svc"};
+  begin(LIFE_LEARNING, (const char *const[]){"svc"}, 1);
   server.errors[0] = first;
   server.errors[1] = second;
-  server.asked = server.freed = 0;
   server.by_target = false;
-  failed.count = 0;
-  carry_check(&t, &t.routes[0]);
-  for (int i = 0; i < 10 && t.lists[CONNECTION_OPENING].first; i++)
-    step(t.lists[CONNECTION_OPENING].first);
-  assert_null(t.lists[CONNECTION_OPENING].first);
-  assert_int_equal(t.asking, 0);
+  carry_check(carry, &routes.items[0]);
+  for (int i = 0; i < 10 && carry->lists[CONNECTION_OPENING].first; i++)
+    step(carry->lists[CONNECTION_OPENING].first);
+  assert_null(carry->lists[CONNECTION_OPENING].first);
+  assert_int_equal(life.asking, 0);
   assert_int_equal(server.freed, server.asked);
   assert_int_equal(failed.count, 1);
 }
@@ -228,25 +254,16 @@ static void test_it_is_asked_for_again_once_and_no_more(void **state)
 /* What is told of each target, when so many connections to each of them are refused in one turn. */
 static void refuse_together(const char *const *targets, size_t count, int each)
 {
-  static tunnel_t t;
-  static forward_t forward[2];
-  static task_t task = {.stdio = true}; /* each refusal is told */
   question.there = false;
-  server.asked = server.freed = failed.count = 0;
+  begin(LIFE_UP, targets, count);
   server.by_target = true;
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = count};
   for (size_t i = 0; i < count; i++) {
-    forward[i] = (forward_t){.target_port = 80};
-    text_copy(forward[i].target, sizeof forward[i].target, targets[i]);
-    t.routes[i] = (route_t){.tunnel = &t, .forward = &forward[i], .port = 80};
-    text_copy(t.routes[i].host, sizeof t.routes[i].host, targets[i]);
-    text_copy(t.routes[i].name, sizeof t.routes[i].name, targets[i]);
     for (int n = 0; n < each; n++)
-      ask_for(carry_new(&t, &t.routes[i], -1, CONNECTION_HELD));
+      ask_for(hold_one(i));
   }
-  for (int i = 0; i < 200 && carry_count(&t) > 0; i++)
-    carry_step(&t);
-  assert_int_equal(carry_count(&t), 0);
+  for (int i = 0; i < 200 && carry_count(carry) > 0; i++)
+    carry_step(carry);
+  assert_int_equal(carry_count(carry), 0);
   assert_int_equal(server.freed, server.asked);
   assert_int_equal(failed.count, count * (size_t)each);
 }
@@ -279,27 +296,22 @@ static void test_of_many_that_are_refused_at_once_so_many_are_asked_for_again(vo
 static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **state)
 {
   (void)state;
-  static tunnel_t t;
-  static forward_t forward = {.target = "dead", .target_port = 80};
-  static task_t task = {.stdio = true};
   question.there = false;
-  server.asked = server.freed = failed.count = 0;
+  begin(LIFE_UP, (const char *const[]){"dead"}, 1);
   server.by_target = true;
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = 1};
-  t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "dead", .name = "dead"};
-  connection_t *c = carry_new(&t, &t.routes[0], -1, CONNECTION_HELD);
+  connection_t *c = hold_one(0);
   ask_for(c);
   for (int i = 0; i < TUNNEL_ALONE_MAX; i++) {
     c->answer = open_channel(c);
     settle(c, true);
     assert_int_equal(failed.count, 0);
-    assert_int_equal(t.lists[CONNECTION_UNCLEAR].count, 1);
-    carry_step(&t); /* alone, until somebody else is refused in the same turn */
+    assert_int_equal(carry->lists[CONNECTION_UNCLEAR].count, 1);
+    carry_step(carry); /* alone, until somebody else is refused in the same turn */
     assert_int_equal(c->alone, i + 1);
   }
   c->answer = open_channel(c);
   settle(c, true);
-  assert_int_equal(carry_count(&t), 0);
+  assert_int_equal(carry_count(carry), 0);
   assert_int_equal(server.asked, 1 + TUNNEL_ALONE_MAX);
   assert_int_equal(failed.count, 1);
   assert_int_equal(failed.neutral, 1);
@@ -308,34 +320,28 @@ static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **s
 /* ---- why ---- */
 
 /* One connection to svc:80, asked for and refused; with socks_fd to a target of its own. */
-static void refuse_one(tunnel_t *t, int socks_fd)
+static void refuse_one(int socks_fd)
 {
-  connection_t *c = carry_new(t, &t->routes[0], -1, CONNECTION_HELD);
+  connection_t *c = hold_one(0);
   if (socks_fd >= 0) {
     c->fd = socks_fd;
-    c->socks = calloc(1, sizeof *c->socks);
+    c->socks = true;
     c->host = strdup("elsewhere");
     c->port = 81;
   }
   ask_for(c);
-  for (int i = 0; i < 10 && t->lists[CONNECTION_OPENING].first; i++)
-    step(t->lists[CONNECTION_OPENING].first);
-  assert_null(t->lists[CONNECTION_OPENING].first);
+  for (int i = 0; i < 10 && carry->lists[CONNECTION_OPENING].first; i++)
+    step(carry->lists[CONNECTION_OPENING].first);
+  assert_null(carry->lists[CONNECTION_OPENING].first);
 }
 
-static tunnel_t *at_a_bastion(void)
+static void at_a_bastion(void)
 {
-  static tunnel_t t; /* too large for the stack */
-  static forward_t forward = {.target = "svc", .target_port = 80};
-  static task_t task = {.stdio = true}; /* each refusal is told */
-  t = (tunnel_t){.state = TUNNEL_UP, .ready = true, .task = &task, .route_count = 1};
-  t.routes[0] = (route_t){.tunnel = &t, .forward = &forward, .port = 80, .host = "svc", .name = "svc"};
+  begin(LIFE_UP, (const char *const[]){"svc"}, 1);
   for (size_t i = 0; i < sizeof server.errors / sizeof *server.errors; i++)
     server.errors[i] = REFUSED; /* all that libssh lets a bastion say */
-  server.asked = failed.count = question.count = 0;
   server.by_target = false;
   question.there = true;
-  return &t;
 }
 
 static void answer_why(const char *text)
@@ -358,20 +364,20 @@ static void expect_question(const char *target, int channel)
 static void test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for(void **state)
 {
   (void)state;
-  tunnel_t *t = at_a_bastion();
-  refuse_one(t, -1);
+  at_a_bastion();
+  refuse_one(-1);
   expect_question("svc", 1);
   answer_why("{\"ok\":true,\"allowed\":true,\"last\":null}");
-  connection_t *c = carry_new(t, &t->routes[0], -1, CONNECTION_HELD);
+  connection_t *c = hold_one(0);
   ask_for(c);
-  text_copy(t->routes[0].host, sizeof t->routes[0].host, "svc.internal.");
+  text_copy(routes.items[0].host, sizeof routes.items[0].host, "svc.internal.");
   step(c);
   expect_question("svc", 2);
   answer_why(
       "{\"ok\":true,\"allowed\":true,\"last\":{\"reason\":\"connection-refused\",\"text\":\"it refused\"}}");
   assert_int_equal(failed.code, EXIT_UNREACHABLE);
   assert_non_null(strstr(failed.text, "it refused"));
-  assert_null(t->refusals);
+  assert_null(why->first);
 }
 
 static void test_a_reason_that_is_not_told_is_not_guessed(void **state)
@@ -382,8 +388,8 @@ static void test_a_reason_that_is_not_told_is_not_guessed(void **state)
       "{\"ok\":true,\"allowed\":false,\"reason\":\"not-granted\",\"text\":\"svc:80: x\",\"last\":null}",
       "{\"ok\":false,\"reason\":\"none\",\"text\":\"too many questions at once\"}"};
   for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-    tunnel_t *t = at_a_bastion();
-    refuse_one(t, -1);
+    at_a_bastion();
+    refuse_one(-1);
     answer_why(answers[i]);
     assert_int_equal(failed.count, 1);
     assert_string_equal(failed.text, "svc:80: the bastion has refused it and does not say why");
@@ -394,9 +400,9 @@ static void test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about
 {
   (void)state;
   enum { MANY = 4 };
-  tunnel_t *t = at_a_bastion();
+  at_a_bastion();
   for (int i = 0; i < MANY; i++)
-    refuse_one(t, -1);
+    refuse_one(-1);
   assert_int_equal(question.count, 1);
   expect_question("svc", 1);
   answer_why("{\"ok\":true,\"last\":{\"reason\":\"connection-refused\"}}");
@@ -406,7 +412,7 @@ static void test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about
   assert_int_equal(question.count, 2);
   assert_int_equal(failed.count, 2);
   assert_int_equal(failed.code, EXIT_REFUSED);
-  assert_null(t->refusals);
+  assert_null(why->first);
 }
 
 static void test_a_socks_client_is_told_the_channels_own_reason(void **state)
@@ -422,11 +428,11 @@ static void test_a_socks_client_is_told_the_channels_own_reason(void **state)
       {"{\"ok\":true,\"last\":null}", SOCKS_FAILED},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    tunnel_t *t = at_a_bastion();
+    at_a_bastion();
     uint8_t said_there[SOCKS_REPLY_SIZE];
     int ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    refuse_one(t, ends[0]);
+    refuse_one(ends[0]);
     expect_question("elsewhere", 1);
     answer_why(cases[i].answer);
     assert_int_equal(recv(ends[1], said_there, sizeof said_there, MSG_DONTWAIT), sizeof said_there);
@@ -440,11 +446,11 @@ static void test_a_socks_client_is_told_the_channels_own_reason(void **state)
 
 static void announce(const char *event)
 {
-  static tunnel_t t;
   json_t *json = json_loads(event, 0, NULL);
   assert_non_null(json);
   said[0] = '\0';
-  learn_event(&t, json);
+  begin(LIFE_UP, (const char *const[]){"svc"}, 1);
+  learn_event(&learn, json);
   json_decref(json);
 }
 
