@@ -348,7 +348,10 @@ int hostkey_parse(const char *where, const char *text, size_t len, hostkey_t **o
   if (key == NULL || joined == NULL || binary == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "%s: out of memory", where);
   else if (unarmour(text, len, joined, &joined_len))
-    err = diag_fail(diag, SMPL_EINVAL, "%s: not an OpenSSH private key (expected \"%s\")", where, begin_line);
+    err =
+        diag_fail(diag, SMPL_EINVAL,
+                  "%s: not an OpenSSH private key (expected \"%s\"); ssh-keygen -p -f %s converts one in PEM",
+                  where, begin_line, where);
   else if (base64_decode(joined, joined_len, binary, len, &binary_len))
     err = diag_fail(diag, SMPL_EINVAL, "%s: the private key is not base64", where);
   else

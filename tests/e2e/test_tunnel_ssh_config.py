@@ -170,6 +170,9 @@ def test_algorithms_of_which_none_is_known_are_an_error(place, tunnel):
         1,
         "leave nothing that is known here",
     )
+    program = tunnel(*place.config("HostKeyAlgorithms sk-ssh-ed25519@openssh.com"))
+    assert refused(program, 1, "HostKeyAlgorithms sk-ssh-ed25519@openssh.com of ssh_config leave nothing")
+    assert "ssh_options_set" not in program.stderr
 
 
 def test_the_kind_that_is_on_file_is_asked_for(place, tunnel):

@@ -37,8 +37,7 @@ static int spawn(const capture_t *c, const posix_spawn_file_actions_t *actions, 
   char **env = c->variable ? environment(c->variable) : environ;
   posix_spawnattr_t how;
   posix_spawnattr_init(&how);
-  if (c->alone)
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSID);
+  posix_spawnattr_setflags(&how, c->alone ? POSIX_SPAWN_SETSID : c->group ? POSIX_SPAWN_SETPGROUP : 0);
   int error = env ? posix_spawnp(pid, c->argv[0], actions, &how, (char *const *)c->argv, env) : ENOMEM;
   posix_spawnattr_destroy(&how);
   if (c->variable)
@@ -122,18 +121,31 @@ int capture_run(const capture_t *c, char **text, bool *fine)
   int error = start(c, &pid, &fd);
   if (error)
     return error;
+  if (c->group)
+    atomic_store(c->group, (int)pid);
   uint64_t until = clock_mono_ms() + (uint64_t)c->ms;
   *text = read_all(fd, c, until);
   close(fd);
   int status = 0;
   if (*text && wait_for_end(pid, until, &status)) {
     *fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (c->group)
+      atomic_store(c->group, 0);
     return 0;
   }
   free(*text);
   *text = NULL;
-  kill(pid, SIGKILL);
+  kill(c->group || c->alone ? -pid : pid, SIGKILL);
+  if (c->group)
+    atomic_store(c->group, 0);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
     ;
   return 0;
+}
+
+void capture_end(atomic_int *group)
+{
+  int pid = group ? atomic_exchange(group, 0) : 0;
+  if (pid > 0)
+    kill(-pid, SIGKILL);
 }

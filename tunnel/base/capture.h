@@ -2,6 +2,7 @@
 /* A program of the system run to its end for what it prints. Any thread. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -14,8 +15,14 @@ typedef struct capture {
   bool quiet;              /* its standard error goes nowhere, else to ours */
   size_t most;             /* bytes it may print */
   int ms;                  /* it may take; then it is killed */
+  /* Where its process group stands while it runs: it gets one of its own, which is killed as a whole. NULL:
+   * it stays in ours. Whoever ends this process meanwhile ends that group (capture_end). */
+  atomic_int *group;
 } capture_t;
 
 /* *text is what it printed, with a NUL, to be freed; NULL: too much, too late or no memory. *fine: it ended
  * by itself with 0. Returns 0, or the errno with which it could not be started (ENOENT: it is not there). */
 int capture_run(const capture_t *c, char **text, bool *fine);
+
+/* Kills what still runs in group. Any thread; NULL allowed. */
+void capture_end(atomic_int *group);

@@ -15,6 +15,7 @@
 #include "common/net/loop.h"
 #include "common/ssh/reason.h"
 #include "common/base/text.h"
+#include "tunnel/base/capture.h"
 #include "tunnel/local/local.h"
 #include "tunnel/local/system.h"
 #include "tunnel/run/carry.h"
@@ -158,7 +159,7 @@ static void session_over(tunnel_t *t)
   if (said)
     snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->learn.last_event);
   else
-    snprintf(text, sizeof text, "the connection to the bastion broke: %s", ssh_get_error(t->session.ssh));
+    snprintf(text, sizeof text, "the connection to the bastion broke: %s", server_error(t->session.ssh));
   if (t->life.ready && !t->task->stdio && !is_final_end(t, words))
     lose(t, text);
   else
@@ -631,6 +632,7 @@ int tunnel_run(const task_t *task, say_t *say)
   if (!task->job || code != EXIT_ENDED)
     say_end(say, code, t->life.reason, t->life.diag.text);
   int status = status_of(t, code);
+  capture_end(&t->memory.group);
   if (opening) { /* a thread still connects: nobody waits for it */
     fflush(NULL);
     _exit(status);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/agent.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -132,15 +133,19 @@ static bool send_message(int fd, const uint8_t *body, size_t len)
   return send_all(fd, head, sizeof head) && send_all(fd, body, len);
 }
 
-/* Into body of AGENT_MESSAGE_MAX bytes. Returns its length, 0 when there is none. */
+/* Into body of AGENT_MESSAGE_MAX bytes. Returns its length, 0 when there is none, or one that is too long,
+ * which errno tells (EMSGSIZE). */
 static size_t receive_message(int fd, uint8_t *body)
 {
   uint8_t head[4];
   uint32_t len;
+  errno = 0;
   if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
     return 0;
   cursor_t c = {head, sizeof head};
   cursor_u32(&c, &len);
+  if (len > AGENT_MESSAGE_MAX)
+    errno = EMSGSIZE;
   if (len == 0 || len > AGENT_MESSAGE_MAX || recv(fd, body, len, MSG_WAITALL) != (ssize_t)len)
     return 0;
   return (size_t)len;
@@ -327,12 +332,16 @@ static void sort_keys(agent_t *a, const agent_for_t *whom)
 static const char *list_keys(agent_t *a, const agent_for_t *whom, bool *failed)
 {
   static const uint8_t question = MESSAGE_LIST;
+  static_assert(AGENT_MESSAGE_MAX == 256 << 10, "as the message says");
   a->list = malloc(AGENT_MESSAGE_MAX);
   a->keys = calloc(AGENT_KEYS_MAX, sizeof *a->keys);
   size_t len = a->list && a->keys && send_message(a->fd, &question, 1) ? receive_message(a->fd, a->list) : 0;
   *failed = len == 0 || !agent_read_keys(a->list, len, a->keys, &a->count);
+  if (len == 0)
+    return errno == EMSGSIZE ? "the agent's list of keys has more than 256 KiB, which is not read"
+                             : "the agent does not answer";
   if (*failed)
-    return "the agent does not answer";
+    return "the agent answers with something else than its keys (is it locked?)";
   sort_keys(a, whom);
   if (a->count > 0)
     return NULL;

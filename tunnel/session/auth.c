@@ -388,7 +388,7 @@ static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
               tried);
   else if (outcome == LOST)
     diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", o->host,
-              ssh_get_error(a->session), tried);
+              server_error(a->session), tried);
   else if (!a->tried[0])
     explain_no_key(o, diag);
   else if (a->refused[0])

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "tunnel/session/prompt.h"
+#include "tunnel/session/server.h"
 #include "tunnel/trust/authority.h"
 #include "tunnel/trust/known_command.h"
 #include "tunnel/trust/revoked.h"
@@ -127,7 +128,8 @@ int host_key_load(ssh_config_t *o, const destination_t *to, ssh_key key, trust_t
   if (err)
     return err;
   expansion_t e = {o, to};
-  return known_command_ask(&(known_command_t){o->known_hosts_command, expand, &e}, key, *trust, diag);
+  return known_command_ask(&(known_command_t){o->known_hosts_command, expand, &e, o->group}, key, *trust,
+                           diag);
 }
 
 exit_code_t host_key_check(ssh_session session, ssh_config_t *o, const destination_t *to, memory_t *memory,
@@ -136,7 +138,7 @@ exit_code_t host_key_check(ssh_session session, ssh_config_t *o, const destinati
   ssh_key key = NULL;
   exit_code_t code = EXIT_NOT_TRUSTED;
   if (ssh_get_server_publickey(session, &key) != SSH_OK) {
-    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", ssh_get_error(session));
+    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", server_error(session));
     return code;
   }
   int err = SMPL_OK;

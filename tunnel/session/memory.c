@@ -3,7 +3,7 @@
 
 void memory_init(memory_t *memory)
 {
-  *memory = (memory_t){0};
+  *memory = (memory_t){.key = NULL};
   prompt_init(&memory->prompt);
 }
 

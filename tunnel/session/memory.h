@@ -3,6 +3,7 @@
 #pragma once
 
 #include <libssh/libssh.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "tunnel/limits.h"
@@ -16,6 +17,7 @@ typedef struct memory {
   ssh_key host_key; /* the one that was confirmed but could not be written down */
   bool told;        /* what of ssh_config is not heeded */
   bool again;       /* a session has stood before: nobody is asked anything, the user may not be there */
+  atomic_int group; /* of the program that ssh_config has us run; 0: none runs. Any thread */
 } memory_t;
 
 void memory_init(memory_t *memory);

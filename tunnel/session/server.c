@@ -42,6 +42,19 @@ void server_hear(ssh_session session)
   ssh_event_free(event);
 }
 
+const char *server_error_of(const char *text)
+{
+  /* The first is left from the options that were set before; the second is an error that is none. */
+  if (!text[0] || strstr(text, "ssh_options_set") || strstr(text, ": Success"))
+    return "the connection broke";
+  return text;
+}
+
+const char *server_error(ssh_session session)
+{
+  return server_error_of(ssh_get_error(session));
+}
+
 const char *server_last_words(ssh_session session)
 {
   const char *error = ssh_get_error(session);

@@ -13,6 +13,12 @@ int server_wait(ssh_session session, uint64_t until);
 /* What the server said when it ended the session; "" if it said nothing. Borrowed from the session. */
 const char *server_last_words(ssh_session session);
 
+/* Why libssh failed, for people: its words, or ours where it has none or ones of something else. Borrowed
+ * from the session. */
+const char *server_error(ssh_session session);
+/* The same of the text that libssh has. Pure. */
+const char *server_error_of(const char *text);
+
 /* Whether the server has closed its end. */
 bool server_hung_up(ssh_session session);
 

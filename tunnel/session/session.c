@@ -39,24 +39,45 @@ static const char *or_ours(const char *theirs, const char *ours)
 }
 
 /* Names that libssh does not know are passed over; it fails where none is left. */
-static bool set_algorithms(ssh_session session, const ssh_config_t *o, const trust_t *trust)
+static int set_list(ssh_session session, enum ssh_options_e option, const char *name, const char *theirs,
+                    const char *list, diag_t *diag)
 {
-  char kinds[1024];
-  const char *ciphers = or_ours(o->compared[SSH_CONFIG_CIPHERS], CIPHERS);
-  const char *macs = or_ours(o->compared[SSH_CONFIG_MACS], MACS);
-  const char *wanted = o->compared[SSH_CONFIG_HOST_KEYS], *size = o->compared[SSH_CONFIG_RSA_SIZE];
+  if (ssh_options_set(session, option, list) == SSH_OK)
+    return SMPL_OK;
+  return diag_fail(diag, SMPL_EINVAL, "%s %s of ssh_config leave nothing that is known here", name,
+                   theirs ? theirs : list);
+}
+
+static int set_rsa_size(ssh_session session, const char *size, diag_t *diag)
+{
   uint64_t most = 0;
   int bits = size && text_parse_u64(size, strlen(size), 65536, &most) == SMPL_OK ? (int)most : 0;
-  return ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, or_ours(o->compared[SSH_CONFIG_KEX], KEX)) ==
-             SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, ciphers) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, ciphers) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HMAC_C_S, macs) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HMAC_S_C, macs) == SSH_OK &&
-         (bits == 0 || ssh_options_set(session, SSH_OPTIONS_RSA_MIN_SIZE, &bits) == SSH_OK) &&
-         ssh_options_set(session, SSH_OPTIONS_HOSTKEYS,
-                         wanted ? trust_choose(trust, wanted, kinds, sizeof kinds)
-                                : trust_algorithms(trust)) == SSH_OK;
+  if (bits == 0 || ssh_options_set(session, SSH_OPTIONS_RSA_MIN_SIZE, &bits) == SSH_OK)
+    return SMPL_OK;
+  return diag_fail(diag, SMPL_EINVAL, "RequiredRSASize %s of ssh_config is too small", size);
+}
+
+static int set_algorithms(ssh_session session, const ssh_config_t *o, const trust_t *trust, diag_t *diag)
+{
+  char kinds[1024];
+  const char *kex = o->compared[SSH_CONFIG_KEX], *ciphers = o->compared[SSH_CONFIG_CIPHERS];
+  const char *macs = o->compared[SSH_CONFIG_MACS], *wanted = o->compared[SSH_CONFIG_HOST_KEYS];
+  const struct {
+    enum ssh_options_e option;
+    const char *name, *theirs, *list;
+  } lists[] = {
+      {SSH_OPTIONS_KEY_EXCHANGE, "KexAlgorithms", kex, or_ours(kex, KEX)},
+      {SSH_OPTIONS_CIPHERS_C_S, "Ciphers", ciphers, or_ours(ciphers, CIPHERS)},
+      {SSH_OPTIONS_CIPHERS_S_C, "Ciphers", ciphers, or_ours(ciphers, CIPHERS)},
+      {SSH_OPTIONS_HMAC_C_S, "MACs", macs, or_ours(macs, MACS)},
+      {SSH_OPTIONS_HMAC_S_C, "MACs", macs, or_ours(macs, MACS)},
+      {SSH_OPTIONS_HOSTKEYS, "HostKeyAlgorithms", wanted,
+       wanted ? trust_choose(trust, wanted, kinds, sizeof kinds) : trust_algorithms(trust)},
+  };
+  int err = set_rsa_size(session, o->compared[SSH_CONFIG_RSA_SIZE], diag);
+  for (size_t i = 0; !err && i < sizeof lists / sizeof *lists; i++)
+    err = set_list(session, lists[i].option, lists[i].name, lists[i].theirs, lists[i].list, diag);
+  return err;
 }
 
 /* libssh would put the kinds first that are on file in the usual known_hosts, whichever files count here. */
@@ -102,18 +123,24 @@ static void listen_to_preface(preface_t *p)
 /* Why there is no session. Before its version the server has only its preface to say it with. */
 static int no_session(ssh_session session, const ssh_config_t *o, const preface_t *preface, diag_t *diag)
 {
+  const char *size = o->compared[SSH_CONFIG_RSA_SIZE];
+  if (strstr(ssh_get_error(session), "verify server hostkey"))
+    return diag_fail(diag, SMPL_EPROTO,
+                     "no SSH session with %s port %u: the signature of its host key is not accepted%s%s",
+                     o->host, o->port, size ? "; an RSA key must have the bits of RequiredRSASize " : "",
+                     size ? size : "");
   if (ssh_get_serverbanner(session))
     return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
-                     ssh_get_error(session));
+                     server_error(session));
   if (preface->text[0])
     return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u; it says: %s", o->host, o->port,
                      preface->text);
-  if (strstr(ssh_get_error(session), "disconnected"))
+  if (strstr(server_error(session), "disconnected"))
     return diag_fail(diag, SMPL_ECLOSED,
                      "no SSH session with %s port %u: it closes the connection without a word", o->host,
                      o->port);
   return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
-                   ssh_get_error(session));
+                   server_error(session));
 }
 
 static exit_code_t exchange_keys(ssh_session session, const ssh_config_t *o, const preface_t *preface,
@@ -162,13 +189,12 @@ static exit_code_t establish(opening_t *op, diag_t *diag)
 {
   session_t *s = op->session;
   const ssh_config_t *o = &s->config;
-  if (!set_options(s->ssh, o, s->fd) || !set_algorithms(s->ssh, o, op->trust)) {
-    diag_fail(diag, SMPL_EINVAL,
-              "KexAlgorithms, HostKeyAlgorithms, Ciphers or MACs of ssh_config leave nothing that is known "
-              "here (%s)",
-              ssh_get_error(s->ssh));
+  if (!set_options(s->ssh, o, s->fd)) {
+    diag_fail(diag, SMPL_EINVAL, "libssh does not take %s@%s port %u", o->user, o->host, o->port);
     return EXIT_OTHER;
   }
+  if (set_algorithms(s->ssh, o, op->trust, diag) != SMPL_OK)
+    return EXIT_OTHER;
   ssh_set_blocking(s->ssh, 0);
   s->proof = proof_new();
   ssh_wire_watch(s->proof ? s->fd : -1, on_received, s->proof);
@@ -215,7 +241,7 @@ exit_code_t session_open(const destination_t *to, say_t *say, memory_t *memory, 
 {
   opening_t op = {to, say, memory, out, NULL};
   *out = (session_t){.fd = -1};
-  if (ssh_config_load(to, &out->config, diag) != SMPL_OK)
+  if (ssh_config_load(to, &memory->group, &out->config, diag) != SMPL_OK)
     return EXIT_OTHER;
   if (out->config.ignored[0] && !memory->told)
     say_note(say, "not heeded here, though ssh_config says it: %s", out->config.ignored);

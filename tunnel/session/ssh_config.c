@@ -355,7 +355,8 @@ void ssh_config_take_line(const destination_t *o, ssh_config_t *s, const char *l
 
 /* ssh -G's report, to be freed; NULL without an error: there is no ssh here, and nobody expects its
  * configuration to be heeded. */
-static int run_ssh(const destination_t *o, const char *config, bool quiet, char **report, diag_t *diag)
+static int run_ssh(const destination_t *o, atomic_int *group, const char *config, bool quiet, char **report,
+                   diag_t *diag)
 {
   char port[8];
   snprintf(port, sizeof port, "%u", o->port);
@@ -381,7 +382,8 @@ static int run_ssh(const destination_t *o, const char *config, bool quiet, char 
                                        .in = -1,
                                        .quiet = quiet,
                                        .most = SSH_CONFIG_REPORT_MAX,
-                                       .ms = SSH_CONFIG_REPORT_MS},
+                                       .ms = SSH_CONFIG_REPORT_MS,
+                                       .group = group},
                           report, &fine);
   if (error == ENOENT)
     return SMPL_OK;
@@ -443,7 +445,7 @@ static int drop_defaults(const destination_t *o, ssh_config_t *s, unsigned neede
     return SMPL_OK;
   }
   char *report;
-  int err = run_ssh(o, "none", true, &report, diag);
+  int err = run_ssh(o, s->group, "none", true, &report, diag);
   char *rest = report;
   for (char *line; (line = next_line(&rest));)
     ssh_config_compare_line(s, line);
@@ -455,7 +457,7 @@ static int drop_defaults(const destination_t *o, ssh_config_t *s, unsigned neede
 static int ask_ssh(const destination_t *o, ssh_config_t *s, unsigned needed, diag_t *diag)
 {
   char *report;
-  int err = run_ssh(o, o->ssh_config, false, &report, diag);
+  int err = run_ssh(o, s->group, o->ssh_config, false, &report, diag);
   if (err || !report)
     return err;
   char *rest = report;
@@ -663,9 +665,9 @@ static void from_defaults(const destination_t *o, ssh_config_t *s)
     text_copy(s->key_name, sizeof s->key_name, s->host);
 }
 
-int ssh_config_load(const destination_t *o, ssh_config_t *s, diag_t *diag)
+int ssh_config_load(const destination_t *o, atomic_int *group, ssh_config_t *s, diag_t *diag)
 {
-  *s = (ssh_config_t){0};
+  *s = (ssh_config_t){.group = group};
   from_options(o, s);
   unsigned needed = what_is_needed(o);
   int err = needed ? ask_ssh(o, s, needed, diag) : SMPL_OK;

@@ -4,6 +4,7 @@
  * one. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,13 +70,14 @@ typedef struct ssh_config {
   char ignored[256];                         /* what ssh_config says and is not heeded, joined by ", " */
   unsigned alive_interval_s;                 /* 0: ours */
   unsigned alive_count;
+  atomic_int *group;                     /* of the programs that it has us run; NULL: they stay in ours */
   char *strings[SSH_CONFIG_STRINGS_MAX]; /* owned */
   size_t string_count;
 } ssh_config_t;
 
-/* ssh_config_free afterwards in any case. SMPL_EINVAL, SMPL_ESYS, SMPL_ETIMEOUT with a message. options must
- * live as long. Any thread. */
-int ssh_config_load(const destination_t *to, ssh_config_t *out, diag_t *diag);
+/* group: as in capture.h. ssh_config_free afterwards in any case. SMPL_EINVAL, SMPL_ESYS, SMPL_ETIMEOUT with
+ * a message. options must live as long. Any thread. */
+int ssh_config_load(const destination_t *to, atomic_int *group, ssh_config_t *out, diag_t *diag);
 void ssh_config_free(ssh_config_t *config);
 
 /* One line of ssh -G's report ("key value"), without its newline. For tests and the fuzzer; pure. */

@@ -57,13 +57,16 @@ static int split(const known_command_t *c, const token_t *tokens, char *command,
   return SMPL_OK;
 }
 
-static int run(const char *const *argv, trust_t *trust, diag_t *diag)
+static int run(const char *const *argv, atomic_int *group, trust_t *trust, diag_t *diag)
 {
   char *text;
   bool fine;
-  int error =
-      capture_run(&(capture_t){.argv = argv, .in = -1, .most = KNOWN_COMMAND_MOST, .ms = KNOWN_COMMAND_MS},
-                  &text, &fine);
+  int error = capture_run(&(capture_t){.argv = argv,
+                                       .in = -1,
+                                       .most = KNOWN_COMMAND_MOST,
+                                       .ms = KNOWN_COMMAND_MS,
+                                       .group = group},
+                          &text, &fine);
   if (error)
     return diag_fail(diag, SMPL_ESYS, "%s %s cannot be run: %s", name, argv[0], strerror(error));
   int err = !text ? diag_fail(diag, SMPL_ETIMEOUT, "%s %s takes longer than %d s, or prints more than %d MiB",
@@ -97,7 +100,7 @@ int known_command_ask(const known_command_t *c, ssh_key key, trust_t *trust, dia
   };
   int err = split(c, tokens, command, argv, diag);
   if (!err)
-    err = run(argv, trust, diag);
+    err = run(argv, c->group, trust, diag);
   ssh_string_free_char(base64);
   return err;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <libssh/libssh.h>
+#include <stdatomic.h>
 
 #include "common/base/diag.h"
 #include "tunnel/base/token.h"
@@ -18,6 +19,7 @@ typedef struct known_command {
   const char *command; /* as ssh_config has it; NULL: none */
   known_command_expand_t expand;
   void *ctx;
+  atomic_int *group; /* as in capture.h */
 } known_command_t;
 
 /* Runs it, without a shell as ssh does, and adds what it prints to trust. key: the one that the host has

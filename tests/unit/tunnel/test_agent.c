@@ -120,6 +120,28 @@ static void test_an_agent_that_never_lists_is_given_up(void **state)
   stop(&f);
 }
 
+/* What is said of an agent that answers the question for its keys like this. */
+static void list(const uint8_t *answer, size_t len, const char *expected)
+{
+  fake_t f = {.lists = true, .keys = answer, .keys_len = len};
+  const char *why;
+  bool gone;
+  start(&f);
+  assert_null(agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone));
+  assert_true(gone);
+  assert_non_null(strstr(why, expected));
+  stop(&f);
+}
+
+static void test_a_list_beyond_the_limit_and_one_that_is_none_are_named_as_that(void **state)
+{
+  (void)state;
+  static uint8_t much[AGENT_MESSAGE_MAX + 1] = {MESSAGE_KEYS};
+  static const uint8_t locked[] = {MESSAGE_FAILURE};
+  list(much, sizeof much, "more than 256 KiB");
+  list(locked, sizeof locked, "something else than its keys");
+}
+
 static void test_an_agent_that_never_signs_is_given_up_and_not_asked_again(void **state)
 {
   (void)state;
@@ -333,6 +355,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_an_agent_that_never_lists_is_given_up),
+      cmocka_unit_test(test_a_list_beyond_the_limit_and_one_that_is_none_are_named_as_that),
       cmocka_unit_test(test_an_agent_that_never_signs_is_given_up_and_not_asked_again),
       cmocka_unit_test(test_an_agent_that_is_waited_for_can_be_let_go),
       cmocka_unit_test(test_a_refusal_is_the_agents_own),

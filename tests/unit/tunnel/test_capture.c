@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Programs that are run for what they print: their limits, and how they end. */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -64,6 +68,57 @@ static void test_a_program_that_does_not_end_is_killed(void **state)
   }
 }
 
+/* Its children hold the pipe's other end, and are gone with it: killed for its limit, or by whoever ends us.
+ */
+static void test_its_children_end_with_it(void **state)
+{
+  (void)state;
+  atomic_int group = 0;
+  const char *const argv[] = {"sh", "-c", "sleep 1000000 & sleep 1000000 & wait", NULL};
+  char *text = NULL;
+  bool fine;
+  int ends[2];
+  assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+  const capture_t c = {.argv = argv, .in = -1, .third = ends[1], .most = 64, .ms = SHORT_MS, .group = &group};
+  assert_int_equal(capture_run(&c, &text, &fine), 0);
+  assert_null(text);
+  assert_int_equal(group, 0);
+  close(ends[1]);
+  struct pollfd p = {ends[0], POLLIN, 0};
+  assert_int_equal(poll(&p, 1, LONG_MS), 1);
+  assert_true(p.revents & POLLHUP);
+  close(ends[0]);
+}
+
+typedef struct running {
+  capture_t capture;
+  bool fine;
+} running_t;
+
+static void *run_it(void *arg)
+{
+  running_t *r = arg;
+  char *text = NULL;
+  assert_int_equal(capture_run(&r->capture, &text, &r->fine), 0);
+  free(text);
+  return NULL;
+}
+
+static void test_what_runs_can_be_ended_from_outside(void **state)
+{
+  (void)state;
+  atomic_int group = 0;
+  const char *const argv[] = {"sh", "-c", "sleep 1000000 & wait", NULL};
+  running_t r = {.capture = {.argv = argv, .in = -1, .most = 64, .ms = LONG_MS * 10, .group = &group}};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, run_it, &r), 0);
+  while (atomic_load(&group) == 0)
+    poll(NULL, 0, 1);
+  capture_end(&group);
+  pthread_join(thread, NULL);
+  assert_false(r.fine);
+}
+
 static void test_one_that_ends_after_its_output_is_waited_for(void **state)
 {
   (void)state;
@@ -80,6 +135,8 @@ int main(void)
       cmocka_unit_test(test_what_is_printed_counts_up_to_the_limit),
       cmocka_unit_test(test_a_failure_is_told),
       cmocka_unit_test(test_a_program_that_does_not_end_is_killed),
+      cmocka_unit_test(test_its_children_end_with_it),
+      cmocka_unit_test(test_what_runs_can_be_ended_from_outside),
       cmocka_unit_test(test_one_that_ends_after_its_output_is_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
