@@ -74,3 +74,16 @@ endfunction()
 if(SMPL_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
+
+# Manual pages of the program whose folder this is: smpl-x.8.scd becomes build/<preset>/man/smpl-x.8.
+find_program(SCDOC scdoc REQUIRED)
+function(smpl_manual)
+  foreach(source ${ARGV})
+    string(REGEX REPLACE "\\.scd$" "" page ${source})
+    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man/${page}
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/man
+      COMMAND sh -c "\"${SCDOC}\" < \"${CMAKE_CURRENT_SOURCE_DIR}/${source}\" > \"${CMAKE_BINARY_DIR}/man/${page}\""
+      DEPENDS ${source} VERBATIM)
+    add_custom_target(${page}-manual ALL DEPENDS ${CMAKE_BINARY_DIR}/man/${page})
+  endforeach()
+endfunction()
