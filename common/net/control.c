@@ -16,37 +16,29 @@
 #include "common/base/clock.h"
 #include "common/conf/conf.h"
 #include "common/base/error.h"
+#include "common/net/uv_server.h"
 #include "common/process/file.h"
 
 enum { CONTROL_JSON_DEPTH_FLAGS = JSON_REJECT_DUPLICATES, CONTROL_ERROR_MAX = 1024 };
 
 struct control_server {
-  uv_pipe_t listener;
+  uv_server_t server;
   control_handler_t handler;
   void *ctx;
   char *path;
-  size_t clients; /* open connections */
-  struct client *first;
-  bool closed;    /* control_server_close was called */
-  bool listening; /* the listener's handle is not closed yet */
 };
 
-/* A connection; also the request that the handler holds. Freed when its handles are closed and the handler
- * has replied. */
+/* A connection; also the request that the handler holds. Freed when it has gone and the handler has replied.
+ */
 typedef struct client {
-  control_server_t *server; /* NULL once the server has let go of it */
-  struct client *prev, *next;
-  uv_pipe_t pipe;
-  uv_timer_t timer;
-  uv_write_t write;
+  uv_client_t client;
   char *line;
   size_t used;
   struct ucred cred; /* of who connected */
   char *reply;
-  size_t held;      /* bytes of it */
-  unsigned handles; /* of pipe and timer, still open */
-  bool asked;       /* the handler owes a reply */
-  bool closing;
+  size_t held; /* bytes of it */
+  bool asked;  /* the handler owes a reply */
+  bool gone;   /* nothing on the loop knows it any more */
 } client_t;
 
 struct control_request {
@@ -55,58 +47,28 @@ struct control_request {
 
 static void client_unref(client_t *c)
 {
-  if (c->handles > 0 || c->asked)
+  if (!c->gone || c->asked)
     return;
   free(c->line);
   free(c->reply);
   free((control_request_t *)c);
 }
 
-static void server_unref(control_server_t *s)
+static void on_gone(uv_client_t *client)
 {
-  if (!s->closed || s->listening || s->clients > 0)
-    return;
-  free(s->path);
-  free(s);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-  client_t *c = handle->data;
-  c->handles--;
-  if (c->handles == 0 && c->server != NULL) {
-    control_server_t *s = c->server;
-    if (c->prev != NULL)
-      c->prev->next = c->next;
-    else
-      s->first = c->next;
-    if (c->next != NULL)
-      c->next->prev = c->prev;
-    c->server = NULL;
-    s->clients--;
-    server_unref(s);
-  }
+  client_t *c = (client_t *)client;
+  c->gone = true;
   client_unref(c);
 }
 
 static void client_close(client_t *c)
 {
-  if (c->closing)
-    return;
-  c->closing = true;
-  uv_close((uv_handle_t *)&c->pipe, on_handle_closed);
-  uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+  uv_client_close(&c->client);
 }
 
-static void on_timeout(uv_timer_t *timer)
+static client_t *client_at(list_t *link)
 {
-  client_close(timer->data);
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-  (void)status;
-  client_close(write->data);
+  return LIST_ITEM(link, client_t, client.link);
 }
 
 static bool is_privileged(uid_t uid)
@@ -119,14 +81,17 @@ static bool is_privileged(uid_t uid)
 /* What is shared out by account: connections, or bytes of answers. */
 static size_t weight_of(const client_t *c, bool bytes)
 {
-  return c->closing ? 0 : bytes ? c->held : 1;
+  return c->client.closing ? 0 : bytes ? c->held : 1;
 }
 
 static size_t account_has(const control_server_t *s, uid_t uid, bool bytes)
 {
   size_t sum = 0;
-  for (const client_t *o = s->first; o != NULL; o = o->next)
+  LIST_EACH(link, &s->server.clients)
+  {
+    const client_t *o = client_at(link);
     sum += o->cred.uid == uid ? weight_of(o, bytes) : 0;
+  }
   return sum;
 }
 
@@ -135,7 +100,9 @@ static client_t *who_has_most(const control_server_t *s, bool bytes)
 {
   client_t *found = NULL;
   size_t most = 0;
-  for (client_t *o = s->first; o != NULL; o = o->next) { /* the newest first */
+  LIST_EACH(link, &s->server.clients) /* the newest first */
+  {
+    client_t *o = client_at(link);
     if (is_privileged(o->cred.uid) || weight_of(o, bytes) == 0)
       continue;
     size_t has = account_has(s, o->cred.uid, bytes);
@@ -150,8 +117,10 @@ static client_t *who_has_most(const control_server_t *s, bool bytes)
 static size_t bytes_held(const control_server_t *s)
 {
   size_t sum = 0;
-  for (const client_t *o = s->first; o != NULL; o = o->next)
-    sum += weight_of(o, true);
+  LIST_EACH(link, &s->server.clients)
+  {
+    sum += weight_of(client_at(link), true);
+  }
   return sum;
 }
 
@@ -159,8 +128,9 @@ static size_t bytes_held(const control_server_t *s)
  * most. */
 static bool find_memory(client_t *c)
 {
-  while (c->server != NULL && bytes_held(c->server) > CONTROL_HELD_MAX && !is_privileged(c->cred.uid)) {
-    client_t *victim = who_has_most(c->server, true);
+  const control_server_t *s = (control_server_t *)c->client.server;
+  while (bytes_held(s) > CONTROL_HELD_MAX && !is_privileged(c->cred.uid)) {
+    client_t *victim = who_has_most(s, true);
     if (victim == NULL || victim->cred.uid == c->cred.uid)
       return false;
     client_close(victim);
@@ -172,7 +142,7 @@ void control_reply(control_request_t *request, json_t *reply)
 {
   client_t *c = &request->client;
   c->asked = false;
-  if (c->closing) {
+  if (c->client.closing) {
     json_decref(reply);
     client_unref(c);
     return;
@@ -191,11 +161,9 @@ void control_reply(control_request_t *request, json_t *reply)
     return;
   }
   c->reply[len] = '\n'; /* in the NUL's place: from here on it is bytes with a length */
-  c->write.data = c;
   uv_buf_t buf = uv_buf_init(c->reply, (unsigned)(len + 1));
-  uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0);
-  if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written) != 0)
-    client_close(c);
+  uv_client_restart(&c->client);
+  uv_client_answer(&c->client, &buf, 1);
 }
 
 void control_reply_error(control_request_t *request, const char *fmt, ...)
@@ -238,11 +206,11 @@ static void handle_line(client_t *c, size_t len)
   gid_t *groups = NULL;
   size_t group_count = 0;
   int fd = -1;
-  uv_read_stop((uv_stream_t *)&c->pipe);
-  uv_timer_stop(&c->timer);
+  const control_server_t *s = (control_server_t *)c->client.server;
+  uv_client_hold(&c->client);
   c->asked = true;
   control_request_t *request = (control_request_t *)c;
-  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 || peer_groups(fd, &groups, &group_count)) {
+  if (uv_fileno((uv_handle_t *)&c->client.handle, &fd) != 0 || peer_groups(fd, &groups, &group_count)) {
     control_reply_error(request, "the peer's identity is unknown");
     return;
   }
@@ -255,30 +223,22 @@ static void handle_line(client_t *c, size_t len)
     return;
   }
   control_peer_t peer = {c->cred.uid, c->cred.gid, c->cred.pid, groups, group_count};
-  c->server->handler(c->server->ctx, request, &peer, body);
+  s->handler(s->ctx, request, &peer, body);
   json_decref(body);
   free(groups);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static uv_buf_t room_of(uv_client_t *client)
 {
-  (void)suggested;
-  client_t *c = handle->data;
-  *buf = uv_buf_init(c->line + c->used, (unsigned)(CONTROL_REQUEST_MAX - c->used));
+  client_t *c = (client_t *)client;
+  return uv_buf_init(c->line + c->used, (unsigned)(CONTROL_REQUEST_MAX - c->used));
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_received(uv_client_t *client, size_t n)
 {
-  (void)buf;
-  client_t *c = stream->data;
-  if (n == 0)
-    return;
-  if (n < 0) { /* also UV_ENOBUFS: a line longer than the limit */
-    client_close(c);
-    return;
-  }
-  char *newline = memchr(c->line + c->used, '\n', (size_t)n);
-  c->used += (size_t)n;
+  client_t *c = (client_t *)client;
+  char *newline = memchr(c->line + c->used, '\n', n);
+  c->used += n;
   if (newline != NULL)
     handle_line(c, (size_t)(newline - c->line));
 }
@@ -288,9 +248,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 static bool find_place(control_server_t *s, const client_t *c)
 {
   size_t all = 0, others = 0;
-  for (const client_t *o = s->first; o != NULL; o = o->next) {
+  LIST_EACH(link, &s->server.clients)
+  {
+    const client_t *o = client_at(link);
     all += weight_of(o, false);
-    others += !is_privileged(o->cred.uid) && !o->closing;
+    others += !is_privileged(o->cred.uid) && !o->client.closing;
   }
   if (all > CONTROL_CLIENTS_MAX)
     return false;
@@ -312,44 +274,35 @@ static int learn_peer(client_t *c)
 {
   int fd = -1;
   socklen_t len = sizeof c->cred;
-  if (uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
+  if (uv_fileno((uv_handle_t *)&c->client.handle, &fd) != 0 ||
       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &len) < 0)
     return SMPL_ESYS;
   return SMPL_OK;
 }
 
-static void client_new(control_server_t *s)
+static bool on_accepted(uv_client_t *client)
 {
-  control_request_t *request = calloc(1, sizeof *request);
-  client_t *c = request != NULL ? &request->client : NULL;
-  if (c == NULL || (c->line = malloc(CONTROL_REQUEST_MAX)) == NULL) {
-    free(request);
-    return;
-  }
-  uv_pipe_init(s->listener.loop, &c->pipe, 0);
-  uv_timer_init(s->listener.loop, &c->timer);
-  c->pipe.data = c;
-  c->timer.data = c;
-  c->handles = 2;
+  client_t *c = (client_t *)client;
   c->cred.uid = (uid_t)-1;
-  c->server = s;
-  c->next = s->first;
-  if (s->first != NULL)
-    s->first->prev = c;
-  s->first = c;
-  s->clients++;
-  if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 || learn_peer(c) ||
-      !find_place(s, c) || uv_timer_start(&c->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) != 0 ||
-      uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
-    client_close(c);
+  c->line = malloc(CONTROL_REQUEST_MAX);
+  return c->line != NULL && learn_peer(c) == SMPL_OK && find_place((control_server_t *)client->server, c);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_over(uv_server_t *server)
 {
-  control_server_t *s = listener->data;
-  if (status == 0 && !s->closed)
-    client_new(s);
+  control_server_t *s = (control_server_t *)server;
+  free(s->path);
+  free(s);
 }
+
+static const uv_server_type_t server_type = {.kind = UV_NAMED_PIPE,
+                                             .size = sizeof(control_request_t),
+                                             .timeout_ms = CONTROL_TIMEOUT_MS,
+                                             .accepted = on_accepted,
+                                             .room = room_of,
+                                             .received = on_received,
+                                             .gone = on_gone,
+                                             .over = on_over};
 
 /* Fills sa; SMPL_ELIMIT with a message if path does not fit. */
 static int make_address(const char *path, struct sockaddr_un *sa, diag_t *diag)
@@ -429,11 +382,9 @@ int control_server_open(uv_loop_t *loop, const char *path, control_handler_t han
   }
   s->handler = handler;
   s->ctx = ctx;
-  s->listening = true;
-  uv_pipe_init(loop, &s->listener, 0);
-  s->listener.data = s;
-  if (uv_pipe_open(&s->listener, fd) != 0 ||
-      uv_listen((uv_stream_t *)&s->listener, CONTROL_CLIENTS_MAX, on_connection) != 0) {
+  uv_server_init(&s->server, loop, &server_type);
+  if (uv_pipe_open(&s->server.listener.pipe, fd) != 0 ||
+      uv_server_listen(&s->server, CONTROL_CLIENTS_MAX) != 0) {
     control_server_close(s);
     return diag_fail(diag, SMPL_ESYS, "%s: cannot listen on this control socket", path);
   }
@@ -441,23 +392,12 @@ int control_server_open(uv_loop_t *loop, const char *path, control_handler_t han
   return SMPL_OK;
 }
 
-static void on_listener_closed(uv_handle_t *handle)
-{
-  control_server_t *s = handle->data;
-  s->listening = false;
-  server_unref(s);
-}
-
 void control_server_close(control_server_t *s)
 {
-  if (s == NULL || s->closed)
+  if (s == NULL || s->server.closed)
     return;
-  s->closed = true;
   unlink(s->path);
-  for (client_t *c = s->first; c != NULL; c = c->next)
-    if (c->write.data == NULL) /* an answer on its way may still leave */
-      client_close(c);
-  uv_close((uv_handle_t *)&s->listener, on_listener_closed);
+  uv_server_close(&s->server, true);
 }
 
 /* --- client --- */

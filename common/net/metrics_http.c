@@ -10,35 +10,33 @@
 #include "common/net/crowd.h"
 #include "common/base/error.h"
 #include "common/net/http_head.h"
+#include "common/net/uv_server.h"
 
 enum { HEAD_MAX = 256, BODY_MAX = 512 };
 
 struct metrics_server {
-  uv_tcp_t listener;
+  uv_server_t server;
   metrics_source_t source;
   void *ctx;
   char **hosts; /* configured */
   size_t host_count;
-  struct client *first;
   crowd_t *crowd; /* clients that are not closing */
-  bool closing, listening;
 };
 
 typedef struct client {
-  metrics_server_t *server;
-  struct client *prev, *next;
+  uv_client_t client;
   crowd_member_t place;
   endpoint_t local; /* that it came to */
-  uv_tcp_t tcp;
-  uv_timer_t timer;
-  uv_write_t write;
-  unsigned handles; /* still open */
-  bool answered, closing;
   char *body;
   char head[HEAD_MAX];
   size_t used;
   char request[METRICS_REQUEST_MAX];
 } client_t;
+
+static metrics_server_t *server_of(const client_t *c)
+{
+  return (metrics_server_t *)c->client.server;
+}
 
 static void server_free(metrics_server_t *m)
 {
@@ -49,61 +47,37 @@ static void server_free(metrics_server_t *m)
   free(m);
 }
 
-static void server_unref(metrics_server_t *m)
+static void on_over(uv_server_t *server)
 {
-  if (m->closing && !m->listening && m->first == NULL)
-    server_free(m);
+  server_free((metrics_server_t *)server);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_gone(uv_client_t *client)
 {
-  client_t *c = handle->data;
-  metrics_server_t *m = c->server;
-  if (--c->handles > 0)
-    return;
-  *(c->prev != NULL ? &c->prev->next : &m->first) = c->next;
-  if (c->next != NULL)
-    c->next->prev = c->prev;
+  client_t *c = (client_t *)client;
   free(c->body);
   free(c);
-  server_unref(m);
 }
 
-static void client_close(client_t *c)
+static void on_left(uv_client_t *client)
 {
-  if (c->closing)
-    return;
-  c->closing = true;
-  crowd_leave(c->server->crowd, &c->place);
-  uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
-  uv_close((uv_handle_t *)&c->timer, on_handle_closed);
-}
-
-static void on_timeout(uv_timer_t *timer)
-{
-  client_close(timer->data);
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-  (void)status;
-  client_close(write->data);
+  client_t *c = (client_t *)client;
+  crowd_leave(server_of(c)->crowd, &c->place);
 }
 
 /* Takes over body, which is malloc'ed. */
 static void send_answer(client_t *c, const char *status, const char *more, const char *type, char *body,
                         size_t len)
 {
-  c->answered = true;
   c->body = body;
   int n = snprintf(c->head, sizeof c->head,
                    "HTTP/1.1 %s\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n",
                    status, type, more, len);
   uv_buf_t bufs[2] = {uv_buf_init(c->head, (unsigned)n), uv_buf_init(body, (unsigned)len)};
-  c->write.data = c;
-  if (body == NULL || n < 0 || (size_t)n >= sizeof c->head ||
-      uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written) != 0)
-    client_close(c);
+  if (body == NULL || n < 0 || (size_t)n >= sizeof c->head)
+    uv_client_close(&c->client);
+  else
+    uv_client_answer(&c->client, bufs, 2);
 }
 
 static void refuse_why(client_t *c, const char *status, const char *more, const char *why)
@@ -131,7 +105,7 @@ static void refuse_host(client_t *c)
 /* A name that is configured may stand before any port: who forwards a port has another one. */
 static bool knows_host(const client_t *c, http_text_t host)
 {
-  const metrics_server_t *m = c->server;
+  const metrics_server_t *m = server_of(c);
   http_text_t name;
   uint16_t port;
   ip_t ip;
@@ -149,7 +123,7 @@ static bool knows_host(const client_t *c, http_text_t host)
 static void answer_metrics(client_t *c)
 {
   size_t len = 0;
-  char *text = c->server->source(c->server->ctx, &len);
+  char *text = server_of(c)->source(server_of(c)->ctx, &len);
   if (text != NULL)
     send_answer(c, "200 OK", "", "text/plain; version=0.0.4; charset=utf-8", text, len);
   else
@@ -173,26 +147,20 @@ static void on_request(client_t *c, size_t len)
     answer_metrics(c);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static uv_buf_t room_of(uv_client_t *client)
 {
-  client_t *c = handle->data;
-  (void)suggested;
-  *buf = uv_buf_init(c->request + c->used, (unsigned)(sizeof c->request - c->used));
+  client_t *c = (client_t *)client;
+  return uv_buf_init(c->request + c->used, (unsigned)(sizeof c->request - c->used));
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_received(uv_client_t *client, size_t n)
 {
-  client_t *c = stream->data;
-  (void)buf;
-  if (n < 0) {
-    client_close(c);
-    return;
-  }
-  c->used += (size_t)n;
+  client_t *c = (client_t *)client;
+  c->used += n;
   size_t head = http_head_end(c->request, c->used);
   if (head == 0 && c->used < sizeof c->request)
     return;
-  uv_read_stop(stream);
+  uv_read_stop(&client->handle.stream);
   if (head == 0)
     refuse(c, "431 Request Header Fields Too Large", "");
   else
@@ -202,43 +170,36 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 /* Who it is and where it came to. For one too many the oldest of the source with most gives way. */
 static int take_place(client_t *c)
 {
-  metrics_server_t *m = c->server;
+  metrics_server_t *m = server_of(c);
   struct sockaddr_storage peer_sa;
   struct sockaddr_storage local_sa;
   int peer_len = sizeof peer_sa;
   int local_len = sizeof local_sa;
   endpoint_t peer;
-  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer_sa, &peer_len) != 0 ||
-      uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&local_sa, &local_len) != 0 ||
+  if (uv_tcp_getpeername(&c->client.handle.tcp, (struct sockaddr *)&peer_sa, &peer_len) != 0 ||
+      uv_tcp_getsockname(&c->client.handle.tcp, (struct sockaddr *)&local_sa, &local_len) != 0 ||
       endpoint_from_sockaddr((struct sockaddr *)&peer_sa, &peer) ||
       endpoint_from_sockaddr((struct sockaddr *)&local_sa, &c->local))
     return SMPL_ESYS;
   if (crowd_total(m->crowd) >= METRICS_CLIENTS_MAX)
-    client_close((client_t *)((char *)crowd_heaviest(m->crowd) - offsetof(client_t, place)));
+    uv_client_close(&LIST_ITEM(crowd_heaviest(m->crowd), client_t, place)->client);
   return crowd_add(m->crowd, &c->place, &peer.ip, 1);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static bool on_accepted(uv_client_t *client)
 {
-  metrics_server_t *m = listener->data;
-  client_t *c = status == 0 && !m->closing ? calloc(1, sizeof *c) : NULL;
-  if (c == NULL)
-    return;
-  c->server = m;
-  uv_tcp_init(listener->loop, &c->tcp);
-  uv_timer_init(listener->loop, &c->timer);
-  c->tcp.data = c;
-  c->timer.data = c;
-  c->handles = 2;
-  c->next = m->first;
-  if (m->first != NULL)
-    m->first->prev = c;
-  m->first = c;
-  if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || take_place(c) ||
-      uv_timer_start(&c->timer, on_timeout, METRICS_TIMEOUT_MS, 0) != 0 ||
-      uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
-    client_close(c);
+  return take_place((client_t *)client) == SMPL_OK;
 }
+
+static const uv_server_type_t server_type = {.kind = UV_TCP,
+                                             .size = sizeof(client_t),
+                                             .timeout_ms = METRICS_TIMEOUT_MS,
+                                             .accepted = on_accepted,
+                                             .room = room_of,
+                                             .received = on_received,
+                                             .left = on_left,
+                                             .gone = on_gone,
+                                             .over = on_over};
 
 static metrics_server_t *server_new(const metrics_conf_t *conf)
 {
@@ -271,12 +232,10 @@ int metrics_server_open(uv_loop_t *loop, const metrics_conf_t *conf, metrics_sou
   endpoint_format(&conf->address, text);
   m->source = source;
   m->ctx = ctx;
-  m->listening = true;
-  uv_tcp_init(loop, &m->listener);
-  m->listener.data = m;
-  int e = bind_listener_uv(&m->listener, &conf->address, conf->free_bind);
+  uv_server_init(&m->server, loop, &server_type);
+  int e = bind_listener_uv(&m->server.listener.tcp, &conf->address, conf->free_bind);
   if (e == 0)
-    e = uv_listen((uv_stream_t *)&m->listener, METRICS_CLIENTS_MAX, on_connection);
+    e = uv_server_listen(&m->server, METRICS_CLIENTS_MAX);
   if (e == 0) {
     *out = m;
     return SMPL_OK;
@@ -290,19 +249,8 @@ int metrics_server_open(uv_loop_t *loop, const metrics_conf_t *conf, metrics_sou
   return diag_fail(diag, SMPL_ESYS, "metrics: %s: cannot listen: %s", text, uv_strerror(e));
 }
 
-static void on_listener_closed(uv_handle_t *handle)
-{
-  metrics_server_t *m = handle->data;
-  m->listening = false;
-  server_unref(m);
-}
-
 void metrics_server_close(metrics_server_t *m)
 {
-  if (m == NULL || m->closing)
-    return;
-  m->closing = true;
-  for (client_t *c = m->first; c != NULL; c = c->next)
-    client_close(c);
-  uv_close((uv_handle_t *)&m->listener, on_listener_closed);
+  if (m != NULL)
+    uv_server_close(&m->server, false);
 }
