@@ -46,8 +46,7 @@ static json_t *session_json(const session_t *s, uint64_t now)
                    s->worker.pid, "ending", s->state == STATE_ENDING, "channels", channels_json(s));
 }
 
-static void cmd_sessions(broker_t *b, control_request_t *request, const control_peer_t *peer,
-                         const json_t *body)
+void admin_sessions(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
   (void)peer;
   (void)body;
@@ -124,8 +123,7 @@ static bool take_choice(control_request_t *request, const json_t *body, choice_t
   return false;
 }
 
-static void cmd_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer,
-                          const json_t *body)
+void admin_terminate(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
   const char *reason = json_string_value(json_object_get(body, "reason"));
   choice_t by;
@@ -272,8 +270,7 @@ static json_t *host_keys_json(const config_t *c)
   return list;
 }
 
-static void cmd_status(broker_t *b, control_request_t *request, const control_peer_t *peer,
-                       const json_t *body)
+void admin_status(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
   (void)peer;
   (void)body;
@@ -299,8 +296,7 @@ static void cmd_status(broker_t *b, control_request_t *request, const control_pe
 
 /* ---- the rest ---- */
 
-static void cmd_reload(broker_t *b, control_request_t *request, const control_peer_t *peer,
-                       const json_t *body)
+void admin_reload(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
   diag_t diag = {""};
   size_t ended;
@@ -328,8 +324,7 @@ static json_t *explained(const broker_t *b, const char *user, const char *host, 
   return reply;
 }
 
-static void cmd_explain(broker_t *b, control_request_t *request, const control_peer_t *peer,
-                        const json_t *body)
+void admin_explain(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
   const char *user = json_string_value(json_object_get(body, "user"));
   const char *target = json_string_value(json_object_get(body, "target"));
@@ -347,39 +342,32 @@ static void cmd_explain(broker_t *b, control_request_t *request, const control_p
 
 /* ---- who may what ---- */
 
-/* What is not here does not exist, and nobody may it. */
-static const struct command {
-  const char *name;
-  role_t needs;
-  void (*run)(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body);
-} commands[] = {{"sessions", ROLE_READ, cmd_sessions},      {"status", ROLE_READ, cmd_status},
-                {"explain", ROLE_READ, cmd_explain},        {"terminate", ROLE_TERMINATE, cmd_terminate},
-                {"reload", ROLE_TERMINATE, cmd_reload},     {"block", ROLE_TERMINATE, admin_block},
-                {"unblock", ROLE_TERMINATE, admin_unblock}, {"blocks", ROLE_READ, admin_blocks}};
-
-static const struct command *find_command(const char *name)
+int admin_take(const command_set_t *commands, role_t has, const char *cmd, const admin_command_t **out,
+               diag_t *diag)
 {
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-    if (strcmp(name, commands[i].name) == 0)
-      return &commands[i];
-  return NULL;
+  const void *row = NULL;
+  int err = command_take(commands, has, cmd, &row, diag);
+  *out = row;
+  if (err || (*out)->answer != NULL)
+    return err;
+  *out = NULL;
+  return diag_fail(diag, SMPL_ENOENT, "unknown command '%s'", cmd);
 }
 
 void admin_handle(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
   broker_t *b = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
-  const struct command *command = cmd != NULL ? find_command(cmd) : NULL;
   role_t has = roles_of(&b->config->roles, peer);
-  if (cmd == NULL) {
-    control_reply_error(request, "\"cmd\" is missing");
-  } else if (command == NULL) {
-    control_reply_error(request, "unknown command '%s'", cmd);
-  } else if (has < command->needs) {
+  const admin_command_t *command;
+  diag_t diag = {""};
+  int err = admin_take(b->commands, has, cmd, &command, &diag);
+  if (err == SMPL_EDENIED) {
     log_warn("control: uid %u (role %s) may not %s", (unsigned)peer->uid, role_name(has), cmd);
-    control_reply_error(request, "%s needs the role %s (roles in %s)", cmd, role_name(command->needs),
-                        conf_path_of(b->config->conf));
+    control_reply_error(request, "%s (roles in %s)", diag.text, conf_path_of(b->config->conf));
+  } else if (err) {
+    control_reply_error(request, "%s", diag.text);
   } else {
-    command->run(b, request, peer, body);
+    command->answer(b, request, peer, body);
   }
 }

@@ -383,7 +383,7 @@ static void stop(broker_t *b)
   config_free(b->config);
 }
 
-int broker_run(const char *config_path)
+int broker_run(const char *config_path, const command_set_t *commands)
 {
   static uv_loop_t loop;
   broker_t *b = calloc(1, sizeof *b);
@@ -397,6 +397,7 @@ int broker_run(const char *config_path)
   signal(SIGXFSZ, SIG_IGN); /* a full audit file is an error to handle, not an end */
   b->loop = &loop;
   b->config_path = config_path;
+  b->commands = commands;
   b->started_at = clock_mono_ms();
   b->about = (prom_program_t){.prefix = "smpl_bastion", .started_ms = clock_wall_ms()};
   b->host.ctx = b;

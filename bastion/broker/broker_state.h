@@ -12,6 +12,7 @@
 #include "bastion/policy/config.h"
 #include "bastion/session/session.h"
 #include "bastion/spawn/walls.h"
+#include "common/conf/command.h"
 #include "common/net/control.h"
 #include "common/net/metrics_http.h"
 #include "common/net/prom_text.h"
@@ -24,9 +25,10 @@ struct broker {
   session_host_t host; /* what sessions are given: configuration, audit, policy, workers */
   sessions_t sessions;
   const char *config_path;
-  config_t *config;  /* in force, as host has it */
-  audit_kept_t kept; /* the audit's head, as state has it */
-  uint64_t kept_at;  /* monotonic ms */
+  const command_set_t *commands; /* of the control socket */
+  config_t *config;              /* in force, as host has it */
+  audit_kept_t kept;             /* the audit's head, as state has it */
+  uint64_t kept_at;              /* monotonic ms */
   bool keep_failing;
   control_server_t *control;
   metrics_server_t *metrics;

@@ -75,7 +75,9 @@ role_t roles_of(const roles_t *roles, const control_peer_t *peer)
   return by_main > by_others ? by_main : by_others;
 }
 
+const char *const role_names[ROLE_TERMINATE + 1] = {[ROLE_READ] = "read", [ROLE_TERMINATE] = "terminate"};
+
 const char *role_name(role_t role)
 {
-  return role == ROLE_TERMINATE ? "terminate" : role == ROLE_READ ? "read" : "none";
+  return role == ROLE_READ || role == ROLE_TERMINATE ? role_names[role] : "none";
 }

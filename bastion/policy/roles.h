@@ -31,4 +31,7 @@ extern const conf_scalar_t roles_scalar;
 role_t roles_of(const roles_t *roles, const control_peer_t *peer);
 /* Pure: the decision, with the groups that the peer is in. */
 role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, size_t group_count);
+/* For a command_set_t: ROLE_NONE has no name there, and may nothing. */
+extern const char *const role_names[ROLE_TERMINATE + 1];
+/* "none", "read", "terminate". */
 const char *role_name(role_t role);

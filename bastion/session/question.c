@@ -27,8 +27,6 @@ typedef struct question {
 
 enum { TEXT_MAX = 512 };
 
-#define COMMANDS "whoami, targets, resolve, why, limits, sessions"
-
 static void send_json(session_t *s, uint32_t request, uint32_t control, json_t *reply)
 {
   msg_t m;
@@ -78,8 +76,9 @@ static json_t *target_failure(const char *target, uint16_t port, reason_t reason
 
 /* ---- whoami ---- */
 
-static json_t *whoami(const session_t *s)
+static json_t *whoami(const session_t *s, size_t budget)
 {
+  (void)budget;
   char source[ENDPOINT_TEXT_MAX];
   json_t *groups = json_array();
   grant_subject_t subject;
@@ -92,8 +91,9 @@ static json_t *whoami(const session_t *s)
 
 /* ---- limits ---- */
 
-static json_t *limits(const session_t *s)
+static json_t *limits(const session_t *s, size_t budget)
 {
+  (void)budget;
   char started[CLOCK_ISO_MAX];
   uint64_t now = clock_mono_ms();
   const sessions_t *all = s->all;
@@ -144,10 +144,10 @@ static json_t *channels_of(const session_t *s, size_t *left, bool *truncated)
 }
 
 /* Of the same user, whoever of them asks. */
-static json_t *sessions(const session_t *mine)
+static json_t *sessions(const session_t *mine, size_t budget)
 {
   char source[ENDPOINT_TEXT_MAX], started[CLOCK_ISO_MAX];
-  size_t left = QUESTION_BUDGET;
+  size_t left = budget;
   bool truncated = false;
   json_t *list = json_array();
   for (const session_t *s = mine->all->first; s != NULL; s = s->next) {
@@ -334,11 +334,12 @@ static void on_targets(void *ctx)
 {
   question_t *q = ctx;
   q->gather = NULL;
-  answer_question(q, targets_list(q->session));
+  answer_question(q, targets_list(q->session, QUESTION_BUDGET));
 }
 
-static void targets(session_t *s, const msg_t *m, json_t *id)
+static void targets(session_t *s, const msg_t *m, json_t *id, const about_t *about)
 {
+  (void)about;
   question_t *q = new_question(s, m, id);
   if (q != NULL)
     targets_gather(s, on_targets, q, &q->gather);
@@ -384,16 +385,45 @@ static const char *take_about(const json_t *body, about_t *about)
   return NULL;
 }
 
-static void ask_target(session_t *s, const msg_t *m, const char *cmd, json_t *id, const json_t *body)
+/* ---- the table ---- */
+
+/* One of these two answers. */
+typedef struct question_command {
+  command_row_t row;
+  json_t *(*reply)(const session_t *s, size_t budget); /* at once */
+  size_t budget;                                       /* bytes that a list in the answer may have */
+  /* Perhaps later. about is of the row's words; without words there is nothing in it. */
+  void (*ask)(session_t *s, const msg_t *m, json_t *id, const about_t *about);
+} question_command_t;
+
+#define ABOUT "TARGET [PORT] [CHANNEL]", 1, 3, NULL
+
+static const question_command_t rows[] = {
+    {{"whoami", .role = COMMAND_ROLE_ANY, .help = "user, groups, key, session, source"}, .reply = whoami},
+    {{"targets", .role = COMMAND_ROLE_ANY, .help = "what the user's grants name"}, .ask = targets},
+    {{"resolve", ABOUT, COMMAND_ROLE_ANY, 0, "name and addresses of a target"}, .ask = resolve},
+    {{"why", ABOUT, COMMAND_ROLE_ANY, 0, "whether a target is granted, and why it was refused last"},
+     .ask = why},
+    {{"limits", .role = COMMAND_ROLE_ANY, .help = "times and numbers that bound the session"},
+     .reply = limits},
+    {{"sessions", .role = COMMAND_ROLE_ANY, .help = "all sessions of the user"},
+     .reply = sessions,
+     .budget = QUESTION_BUDGET},
+};
+
+const command_set_t question_commands = {COMMAND_ROWS(rows), COMMAND_OPEN};
+
+static void run(session_t *s, const msg_t *m, const question_command_t *command, json_t *id,
+                const json_t *body)
 {
-  about_t about;
-  const char *fault = take_about(body, &about);
-  if (fault)
+  about_t about = {.target = NULL};
+  const char *fault = command->row.max > 0 ? take_about(body, &about) : NULL;
+  if (fault != NULL)
     answer(s, m->h.request, m->json.control, id, failure("bad-target", fault));
-  else if (strcmp(cmd, "why") == 0)
-    why(s, m, id, &about);
+  else if (command->reply != NULL)
+    answer(s, m->h.request, m->json.control, id, command->reply(s, command->budget));
   else
-    resolve(s, m, id, &about);
+    command->ask(s, m, id, &about);
 }
 
 void question_ask(session_t *s, const msg_t *m)
@@ -401,23 +431,15 @@ void question_ask(session_t *s, const msg_t *m)
   json_t *body = json_loadb(m->json.json, m->json.len, JSON_REJECT_DUPLICATES, NULL);
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
   json_t *id = json_object_get(body, "id");
+  const void *row;
+  diag_t diag = {""};
   if (!rate_take(&s->questions.rate, SESSION_QUESTION_BURST, SESSION_QUESTION_PER_SECOND, clock_mono_ms()))
     answer(s, m->h.request, m->json.control, id, failure("none", "too many questions at once"));
   else if (!json_is_object(body))
     answer(s, m->h.request, m->json.control, NULL, failure("none", "expected a JSON object on one line"));
-  else if (cmd == NULL)
-    answer(s, m->h.request, m->json.control, id, failure("none", "\"cmd\" is missing: " COMMANDS));
-  else if (strcmp(cmd, "whoami") == 0)
-    answer(s, m->h.request, m->json.control, id, whoami(s));
-  else if (strcmp(cmd, "limits") == 0)
-    answer(s, m->h.request, m->json.control, id, limits(s));
-  else if (strcmp(cmd, "sessions") == 0)
-    answer(s, m->h.request, m->json.control, id, sessions(s));
-  else if (strcmp(cmd, "targets") == 0)
-    targets(s, m, id);
-  else if (strcmp(cmd, "resolve") == 0 || strcmp(cmd, "why") == 0)
-    ask_target(s, m, cmd, id, body);
+  else if (command_take(&question_commands, COMMAND_ROLE_ANY, cmd, &row, &diag))
+    answer(s, m->h.request, m->json.control, id, failure("none", diag.text));
   else
-    answer(s, m->h.request, m->json.control, id, failure("none", "unknown cmd; there are " COMMANDS));
+    run(s, m, row, id, body);
   json_decref(body);
 }

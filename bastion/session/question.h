@@ -4,6 +4,10 @@
 #pragma once
 
 #include "bastion/session/session.h"
+#include "common/conf/command.h"
+
+/* Which questions there are. */
+extern const command_set_t question_commands;
 
 void question_ask(session_t *s, const msg_t *m);
 /* Gives up those that wait. */

@@ -181,9 +181,9 @@ static bool list_row(void *ctx, size_t grant, const target_conf_t *row)
   return true;
 }
 
-json_t *targets_list(const session_t *s)
+json_t *targets_list(const session_t *s, size_t budget)
 {
-  listing_t l = {.session = s, .rows = json_array(), .left = QUESTION_BUDGET};
+  listing_t l = {.session = s, .rows = json_array(), .left = budget};
   if (!each_row(s, list_row, &l))
     l.truncated = true;
   json_t *reply = json_pack("{s:b, s:o}", "ok", 1, "targets", l.rows);

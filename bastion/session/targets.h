@@ -9,8 +9,8 @@
 
 /* Makes known what targets_list and targets_nearest look into. cb as of catalog_gather. */
 void targets_gather(session_t *s, catalog_cb cb, void *ctx, catalog_gather_t **out);
-/* smpl-control's answer. */
-json_t *targets_list(const session_t *s);
+/* smpl-control's answer; budget is the bytes that its rows may have. */
+json_t *targets_list(const session_t *s, size_t budget);
 /* The name nearest to this final one that targets_list has, if only a letter or two are between them. nearest
  * of GRANT_NAME_MAX bytes. */
 bool targets_nearest(const session_t *s, const char *name, char *nearest);

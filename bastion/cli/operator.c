@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bastion/cli/client.h"
+#include "bastion/cli/operator.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -14,18 +14,11 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 
-enum { CALL_MS = 15000 };
-
-static int call_within(const client_args_t *args, json_t *body, uint64_t ms, json_t **reply, diag_t *diag)
+static int call(const operator_args_t *args, json_t *body, json_t **reply, diag_t *diag)
 {
-  int err = control_call(args->socket, body, ms, reply, diag);
+  int err = control_call(args->socket, body, args->timeout_ms, reply, diag);
   json_decref(body);
   return err;
-}
-
-static int call(const client_args_t *args, json_t *body, json_t **reply, diag_t *diag)
-{
-  return call_within(args, body, CALL_MS, reply, diag);
 }
 
 static void print_json(const json_t *value)
@@ -94,7 +87,7 @@ static void print_session(const json_t *s)
   printf("%s\n", json_is_true(json_object_get(s, "ending")) ? "  (ending)" : "");
 }
 
-static int sessions_once(const client_args_t *args, diag_t *diag)
+static int sessions_once(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args, json_pack("{s:s}", "cmd", "sessions"), &reply, diag);
@@ -121,7 +114,7 @@ static int sessions_once(const client_args_t *args, diag_t *diag)
 
 /* A table that stands: the screen is cleared before each, where there is one. Ends with Ctrl-C, or when the
  * bastion does. */
-int client_sessions(const client_args_t *args, diag_t *diag)
+int operator_sessions(const operator_args_t *args, diag_t *diag)
 {
   for (;;) {
     if (args->watch_s > 0 && !args->json && isatty(STDOUT_FILENO))
@@ -235,7 +228,7 @@ static void print_status(const json_t *r)
   print_configuration(json_object_get(r, "configuration"));
 }
 
-int client_status(const client_args_t *args, diag_t *diag)
+int operator_status(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args, json_pack("{s:s}", "cmd", "status"), &reply, diag);
@@ -256,7 +249,7 @@ static void print_no_block(const json_t *users)
          user != NULL ? user : "they", user != NULL ? user : "USER");
 }
 
-int client_terminate(const client_args_t *args, diag_t *diag)
+int operator_terminate(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args,
@@ -291,7 +284,7 @@ static void print_note(const json_t *reply, const char *who)
            key ? "no keys file has this key" : "users has no such name");
 }
 
-int client_block(const client_args_t *args, diag_t *diag)
+int operator_block(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err =
@@ -311,7 +304,7 @@ int client_block(const client_args_t *args, diag_t *diag)
   return SMPL_OK;
 }
 
-int client_unblock(const client_args_t *args, diag_t *diag)
+int operator_unblock(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err =
@@ -327,7 +320,7 @@ int client_unblock(const client_args_t *args, diag_t *diag)
   return SMPL_OK;
 }
 
-int client_blocks(const client_args_t *args, diag_t *diag)
+int operator_blocks(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
   int err = call(args, json_pack("{s:s}", "cmd", "blocks"), &reply, diag);
@@ -375,10 +368,10 @@ static int judge_reloaded(const json_t *c, diag_t *diag)
                    absent == 1 ? "s" : "");
 }
 
-int client_reload(const client_args_t *args, diag_t *diag)
+int operator_reload(const operator_args_t *args, diag_t *diag)
 {
   json_t *reply;
-  int err = call_within(args, json_pack("{s:s}", "cmd", "reload"), CONTROL_RELOAD_MS, &reply, diag);
+  int err = call(args, json_pack("{s:s}", "cmd", "reload"), &reply, diag);
   if (err)
     return err;
   if (args->json)
@@ -391,7 +384,7 @@ int client_reload(const client_args_t *args, diag_t *diag)
   return err;
 }
 
-int client_explain(const client_args_t *args, bool *allowed, diag_t *diag)
+int operator_explain(const operator_args_t *args, bool *allowed, diag_t *diag)
 {
   json_t *reply;
   int err =
@@ -432,7 +425,8 @@ static void print_row(const json_t *row)
   putchar('\n');
 }
 
-int client_verify(const client_args_t *args, const char *head, char *const *files, int count, diag_t *diag)
+int operator_verify(const operator_args_t *args, const char *head, char *const *files, int count,
+                    diag_t *diag)
 {
   audit_verify_t v = {.wanted = head};
   int err = SMPL_OK;
@@ -478,7 +472,7 @@ static int take_time(const char *option, const char *text, char *buf, size_t cap
   return SMPL_OK;
 }
 
-int client_history(const client_args_t *args, diag_t *diag)
+int operator_history(const operator_args_t *args, diag_t *diag)
 {
   char since[CLOCK_ISO_MAX], until[CLOCK_ISO_MAX];
   history_filter_t filter = {.user = args->user, .target = args->target};
