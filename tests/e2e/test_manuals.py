@@ -76,7 +76,7 @@ def test_each_option_that_help_shows_stands_in_the_page(program):
 def test_each_command_that_help_shows_stands_in_the_page(program):
     shown = page(f"{program}.{PROGRAMS[program]}")
     usage = kit.run(kit.binary(program), "--help").stdout
-    commands = set(re.findall(rf"(?m)^(?:usage: |Usage: | +)?{program} ([a-z][a-z-]+)", usage))
+    commands = set(re.findall(rf"(?m)^(?:(?:[uU]sage: | +)?{program} |  )([a-z][a-z-]+)", usage))
     assert commands
     for command in commands:
         assert re.search(rf"\b{command}\b", shown), f"{program}({PROGRAMS[program]}) lacks {command}"
