@@ -4,6 +4,7 @@
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import time
@@ -117,15 +118,10 @@ def test_the_manual_page_is_built():
     text = page.read_text()
     assert '.TH "smpl-tunnel" "1"' in text and "--known-hosts" in text
     shown = kit.run(kit.binary("smpl-tunnel"), "--help").stdout
-    for option in (
-        "any-user",
-        "stdio",
-        "open",
-        "socks",
-        "gateway",
-        "ssh-config",
-        "bastion",
-        "identity",
-        "json",
-    ):
-        assert f"--{option}" in shown and f"--{option}" in text
+    options = re.findall(r"--([a-z-]+)", shown.split("in its environment.")[1])
+    commands = re.findall(r"^  ([a-z]+)\b", shown.split("Makes services")[0], re.M)
+    assert len(options) > 10 and "why" in commands
+    for option in options:
+        assert f"--{option}" in text, option
+    for command in commands:
+        assert command in text, command

@@ -8,4 +8,4 @@
 #include "tunnel/base/say.h"
 
 /* Returns the exit status. */
-int completion_print(const options_t *options, say_t *say);
+int completion_print(const command_set_t *commands, const options_t *options, say_t *say);

@@ -45,24 +45,33 @@ static const conf_scalar_t path_scalar = {
 };
 
 static const conf_field_t set_fields[] = {
-    {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true},
+    {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true,
+     .doc = "how `up` calls the set"},
     {"forwards", CONF_ONE_OR_MANY, offsetof(config_set_t, forwards), .scalar = &conf_string,
-     .most = FORWARDS_MAX},
-    {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .most = FORWARDS_MAX},
+     .most = FORWARDS_MAX, .doc = "as on the command line: [BIND:]PORT:TARGET[:PORT]"},
+    {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .most = FORWARDS_MAX,
+     .doc = "local ends of SOCKS5 proxies: [BIND:]PORT"},
 };
 static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, CONF_COUNT(set_fields), NULL};
 
 static const conf_field_t file_fields[] = {
-    {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string},
-    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string},
+    {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string,
+     .doc = "[ssh://][USER@]HOST[:PORT], where neither --bastion nor $SMPL_BASTION says one"},
+    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string, .doc = "to sign in as"},
     {"identity", CONF_ONE_OR_MANY, offsetof(config_t, identities), .scalar = &path_scalar,
-     .most = IDENTITIES_MAX},
-    {"known_hosts", CONF_ONE, offsetof(config_t, known_hosts), .scalar = &path_scalar},
-    {"ssh_config", CONF_ONE, offsetof(config_t, ssh_config), .scalar = &path_scalar},
-    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool},
-    {"read_ahead", CONF_ONE, offsetof(config_t, read_ahead), .scalar = &conf_bool},
-    {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map},
-    {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .most = SETS_MAX},
+     .most = IDENTITIES_MAX, .doc = "private keys; ~/ is the home directory"},
+    {"known_hosts", CONF_ONE, offsetof(config_t, known_hosts), .scalar = &path_scalar,
+     .doc = "a file with host keys that are trusted, which new ones are written to"},
+    {"ssh_config", CONF_ONE, offsetof(config_t, ssh_config), .scalar = &path_scalar,
+     .doc = "a file instead of ssh's own; none: none"},
+    {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool,
+     .doc = "whether a crash may leave a core dump, with keys in it"},
+    {"read_ahead", CONF_ONE, offsetof(config_t, read_ahead), .scalar = &conf_bool,
+     .doc = "whether the session's socket is read in large pieces"},
+    {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map,
+     .doc = "what is done about a libssh with known holes"},
+    {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .most = SETS_MAX,
+     .doc = "forwards under one name, for `up`"},
 };
 
 static void file_defaults(void *out)

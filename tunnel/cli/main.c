@@ -8,23 +8,14 @@
 #include "common/base/error.h"
 #include "common/process/harden.h"
 #include "common/base/log.h"
-#include "tunnel/cli/completion.h"
-#include "tunnel/cli/manage.h"
+#include "tunnel/cli/commands.h"
 #include "tunnel/cli/options.h"
+#include "tunnel/cli/usage.h"
 #include "tunnel/run/tunnel.h"
 
 static int run(const options_t *options, say_t *say)
 {
-  switch (options->command) {
-  case COMMAND_STATUS:
-    return manage_print_status(options, say);
-  case COMMAND_STOP:
-    return manage_stop_others(options, say);
-  case COMMAND_COMPLETION:
-    return completion_print(options, say);
-  default:
-    return tunnel_run(&options->task, say);
-  }
+  return options->command ? options->command->run(options, say) : tunnel_run(&options->task, say);
 }
 
 int main(int argc, char **argv)
@@ -43,7 +34,7 @@ int main(int argc, char **argv)
   diag_t diag = {0};
   bool in_file;
   int status = EXIT_ENDED;
-  bool fine = options_read(argc, argv, &options, &in_file, &diag) == SMPL_OK;
+  bool fine = options_read(argc, argv, &commands, &options, &in_file, &diag) == SMPL_OK;
   if (fine)
     harden_core_dumps(options.core_dumps);
   say_t say;
@@ -51,10 +42,10 @@ int main(int argc, char **argv)
   if (!fine) {
     status = in_file ? EXIT_OTHER : EXIT_USAGE;
     say_end(&say, (exit_code_t)status, NULL, diag.text);
-    if (options.task.exec && options.command == COMMAND_FORWARD)
+    if (options.task.exec && !options.command)
       status = EXIT_FOR_COMMAND;
   } else if (options.help) {
-    fputs(options_usage(), stdout);
+    usage_print(&commands, stdout);
   } else if (options.version) {
     puts("smpl-tunnel " SMPL_VERSION);
   } else {

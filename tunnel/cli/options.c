@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pwd.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,6 @@
 #include "common/base/text.h"
 #include "common/base/ip.h"
 #include "tunnel/cli/config.h"
-#include "tunnel/run/job.h"
 
 enum { SSH_PORT = 22 };
 
@@ -30,15 +30,6 @@ static const struct habit {
     {'R', "is unknown: nothing is forwarded from the bastion to here"},
     {'f', "is unknown: end the line with & to have it in the background"},
 };
-
-enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON, OPT_OPEN, OPT_STDIO, OPT_ANY_USER };
-
-static const char *const commands[] = {"", "up", "ls", "whoami", "why", "status", "stop", "completion", NULL};
-
-const char *const *options_commands(void)
-{
-  return commands + 1;
-}
 
 /* ---- paths ---- */
 
@@ -188,6 +179,11 @@ static int take_stdio(options_t *o, const char *word, diag_t *diag)
 
 /* ---- the sets of tunnel.yaml ---- */
 
+static bool is_from_sets(const options_t *o)
+{
+  return o->command && o->command->from_sets;
+}
+
 static int take_set(options_t *o, const config_set_t *set, diag_t *diag)
 {
   const char *const *forwards = set->forwards.items;
@@ -232,7 +228,7 @@ static int take_sets(options_t *o, const config_t *file, bool *in_file, diag_t *
                        sets[i].name);
     o->sets[o->set_count++] = sets[i].name;
   }
-  for (size_t w = 0; o->command == COMMAND_UP && w < o->word_count; w++) {
+  for (size_t w = 0; is_from_sets(o) && w < o->word_count; w++) {
     char names[512];
     size_t i = 0;
     while (i < file->sets.count && strcmp(sets[i].name, o->words[w]) != 0)
@@ -252,7 +248,7 @@ static int take_sets(options_t *o, const config_t *file, bool *in_file, diag_t *
 
 static int no_file(const options_t *o, const char *path, diag_t *diag)
 {
-  if (o->command != COMMAND_UP)
+  if (!is_from_sets(o))
     return SMPL_OK;
   return diag_fail(diag, SMPL_EINVAL, "up needs the sets of tunnel.yaml, and there is no %s", path);
 }
@@ -356,137 +352,126 @@ static int bad_option(int c, int argc, char **argv, diag_t *diag)
   return diag_fail(diag, SMPL_EINVAL, "option -%c is unknown (see --help)", optopt);
 }
 
-static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
+static int take_known_hosts(options_t *o, const char *path, diag_t *diag)
 {
-  switch (c) {
-  case OPT_BASTION:
-    return take_bastion(o, optarg, diag);
-  case 'l':
-    return take_user(o, optarg, diag);
-  case 'i':
-    return take_identity(o, optarg, diag);
-  case OPT_KNOWN_HOSTS:
-    o->task.to.known_hosts[0] = optarg;
-    o->task.to.known_hosts_count = 1;
-    o->task.to.known_hosts_given = true;
-    return SMPL_OK;
-  case 'D':
-    return take_socks(o, optarg, diag);
-  case 'c':
-    o->config = optarg;
-    return SMPL_OK;
-  case 'F':
-    o->task.to.ssh_config = optarg;
-    return SMPL_OK;
-  case 'g':
-    o->gateway = true;
-    return SMPL_OK;
-  case OPT_ANY_USER:
-    o->task.any_user = true;
-    return SMPL_OK;
-  case OPT_OPEN:
-    o->task.open = optarg ? optarg : "/";
-    if (o->task.open[0] != '/')
-      return diag_fail(diag, SMPL_EINVAL, "--open=%s: a path begins with '/', as in --open=/docs",
-                       o->task.open);
-    return SMPL_OK;
-  case OPT_STDIO:
-    return take_stdio(o, optarg, diag);
-  case OPT_JSON:
-    o->json = true;
-    return SMPL_OK;
-  case 'q':
-    o->quiet = true;
-    return SMPL_OK;
-  case 'v':
-    o->verbose++;
-    return SMPL_OK;
-  case 'h':
-    o->help = true;
-    return SMPL_OK;
-  case 'V':
-    o->version = true;
-    return SMPL_OK;
-  default:
-    return bad_option(c, argc, argv, diag);
-  }
-}
-
-static const struct option longs[] = {
-    {"bastion", required_argument, NULL, OPT_BASTION},
-    {"socks", required_argument, NULL, 'D'},
-    {"open", optional_argument, NULL, OPT_OPEN},
-    {"stdio", required_argument, NULL, OPT_STDIO},
-    {"user", required_argument, NULL, 'l'},
-    {"identity", required_argument, NULL, 'i'},
-    {"config", required_argument, NULL, 'c'},
-    {"ssh-config", required_argument, NULL, 'F'},
-    {"known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS},
-    {"any-user", no_argument, NULL, OPT_ANY_USER},
-    {"gateway", no_argument, NULL, 'g'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {0},
-};
-
-static const struct job *job_for(command_t command)
-{
-  switch (command) {
-  case COMMAND_LS:
-    return &job_ls;
-  case COMMAND_WHOAMI:
-    return &job_whoami;
-  case COMMAND_WHY:
-    return &job_why;
-  default:
-    return NULL;
-  }
-}
-
-static command_t command_of(const char *word)
-{
-  for (size_t i = 1; commands[i]; i++) {
-    if (strcmp(word, commands[i]) == 0)
-      return (command_t)i;
-  }
-  return COMMAND_FORWARD;
-}
-
-/* How many words a command takes. */
-static int check_words(const options_t *o, diag_t *diag)
-{
-  static const struct {
-    size_t min, max;
-    const char *what;
-  } wants[] = {
-      [COMMAND_UP] = {1, WORDS_MAX, "which set, as in: smpl-tunnel up backend"},
-      [COMMAND_LS] = {0, 0, "no words behind it"},
-      [COMMAND_WHOAMI] = {0, 0, "no words behind it"},
-      [COMMAND_WHY] = {1, 1, "one target, as in: smpl-tunnel why config.internal:8000"},
-      [COMMAND_STATUS] = {0, 0, "no words behind it"},
-      [COMMAND_STOP] = {0, 1, "one PID or PORT as status shows them, or all"},
-      [COMMAND_COMPLETION] = {1, 1, "one of bash, zsh, fish"},
-  };
-  if (o->word_count < wants[o->command].min || o->word_count > wants[o->command].max)
-    return diag_fail(diag, SMPL_EINVAL, "%s: expected %s", commands[o->command], wants[o->command].what);
+  (void)diag;
+  o->task.to.known_hosts[0] = path;
+  o->task.to.known_hosts_count = 1;
+  o->task.to.known_hosts_given = true;
   return SMPL_OK;
 }
 
-/* "why" asks about one target: a fault in it is the command line's. */
-static int check_target(const options_t *o, diag_t *diag)
+static int take_open(options_t *o, const char *path, diag_t *diag)
 {
-  forward_t f;
-  return o->command == COMMAND_WHY ? forward_parse_target(o->words[0], &f, diag) : SMPL_OK;
+  o->task.open = path ? path : "/";
+  if (o->task.open[0] != '/')
+    return diag_fail(diag, SMPL_EINVAL, "--open=%s: a path begins with '/', as in --open=/docs",
+                     o->task.open);
+  return SMPL_OK;
 }
 
-static int take_words(options_t *o, int argc, char **argv, diag_t *diag)
+static int take_verbose(options_t *o, const char *value, diag_t *diag)
+{
+  (void)value;
+  (void)diag;
+  o->verbose++;
+  return SMPL_OK;
+}
+
+enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON, OPT_OPEN, OPT_STDIO, OPT_ANY_USER };
+
+/* Each either is taken, or sets a flag, or its value is kept as it is. */
+static const struct taken {
+  option_row_t row;
+  int (*take)(options_t *o, const char *value, diag_t *diag);
+  size_t flag; /* where a bool stands */
+  size_t text; /* where a string stands */
+} rows[] = {
+    {{OPT_BASTION, "bastion", "[ssh://][USER@]HOST[:PORT]", "default: $SMPL_BASTION, then tunnel.yaml"},
+     .take = take_bastion},
+    {{'D', "socks", "[BIND:]PORT", "SOCKS5 proxy; names are looked up at the bastion; several allowed"},
+     .take = take_socks},
+    {{OPT_OPEN, "open", "[=PATH]", "open the first forward in the browser when it is ready"},
+     .take = take_open},
+    {{OPT_STDIO, "stdio", "TARGET[:PORT]", "connect standard input and output, for ssh's ProxyCommand"},
+     .take = take_stdio},
+    {{'l', "user", "USER", "to sign in as"}, .take = take_user},
+    {{'i', "identity", "FILE", "private key; several allowed (default: ssh_config's, then the usual ones)"},
+     .take = take_identity},
+    {{'c', "config", "FILE", "instead of the usual tunnel.yaml"}, .text = offsetof(options_t, config)},
+    {{'F', "ssh-config", "FILE", "ssh_config to heed (default: ssh's own; none: none)"},
+     .text = offsetof(options_t, task.to.ssh_config)},
+    {{OPT_KNOWN_HOSTS, "known-hosts", "FILE", "host keys that are trusted (default: ~/.ssh/known_hosts)"},
+     .take = take_known_hosts},
+    {{OPT_ANY_USER, "any-user", NULL,
+      "serve local connections of all users of this machine, not yours alone"},
+     .flag = offsetof(options_t, task.any_user)},
+    {{'g', "gateway", NULL, "let BIND be an address that other machines reach"},
+     .flag = offsetof(options_t, gateway)},
+    {{OPT_JSON, "json", NULL, "print events as JSON, one a line"}, .flag = offsetof(options_t, json)},
+    {{'q', "quiet", NULL, "print nothing but errors"}, .flag = offsetof(options_t, quiet)},
+    {{'v', "verbose", NULL, "say what is being done"}, .take = take_verbose},
+    {{'h', "help", NULL, "print this"}, .flag = offsetof(options_t, help)},
+    {{'V', "version", NULL, "print the version"}, .flag = offsetof(options_t, version)},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+const option_row_t *options_row(size_t i)
+{
+  return i < ROWS ? &rows[i].row : NULL;
+}
+
+static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
+{
+  size_t i = 0;
+  while (i < ROWS && rows[i].row.letter != c)
+    i++;
+  if (i == ROWS)
+    return bad_option(c, argc, argv, diag);
+  if (rows[i].take)
+    return rows[i].take(o, optarg, diag);
+  if (rows[i].flag)
+    *(bool *)((char *)o + rows[i].flag) = true;
+  else
+    *(const char **)((char *)o + rows[i].text) = optarg;
+  return SMPL_OK;
+}
+
+/* What getopt_long wants of the rows: longs of ROWS + 1, letters of 2 * ROWS + 2. */
+static void list_options(struct option *longs, char *letters)
+{
+  *letters++ = ':';
+  for (size_t i = 0; i < ROWS; i++) {
+    const option_row_t *r = &rows[i].row;
+    int has = !r->arg                                ? no_argument
+              : r->arg[0] == '[' && r->arg[1] == '=' ? optional_argument
+                                                     : required_argument;
+    longs[i] = (struct option){r->name, has, NULL, r->letter};
+    if (r->letter < OPT_BASTION) {
+      *letters++ = (char)r->letter;
+      if (r->arg)
+        *letters++ = ':';
+    }
+  }
+  longs[ROWS] = (struct option){0};
+  *letters = '\0';
+}
+
+/* How many words a command takes, and "why" asks about one target: a fault in it is the command line's. */
+static int check_words(const options_t *o, diag_t *diag)
+{
+  const cli_command_t *c = o->command;
+  forward_t f;
+  if (o->word_count < c->row.min || o->word_count > c->row.max)
+    return diag_fail(diag, SMPL_EINVAL, "%s: expected %s", c->row.name, c->wants);
+  return c->about_target ? forward_parse_target(o->words[0], &f, diag) : SMPL_OK;
+}
+
+static int take_words(options_t *o, const command_set_t *commands, int argc, char **argv, diag_t *diag)
 {
   if (optind < argc && !o->task.stdio)
-    o->command = command_of(argv[optind]);
-  if (o->command == COMMAND_FORWARD) {
+    o->command = command_find(commands, argv[optind]);
+  if (!o->command) {
     for (int i = optind; i < argc; i++) {
       if (o->task.stdio)
         return diag_fail(diag, SMPL_EINVAL,
@@ -502,22 +487,21 @@ static int take_words(options_t *o, int argc, char **argv, diag_t *diag)
       return diag_fail(diag, SMPL_ELIMIT, "more than %d words", WORDS_MAX);
     o->words[o->word_count++] = argv[i];
   }
-  int err = check_words(o, diag);
-  o->task.job = job_for(o->command);
-  o->task.target = o->command == COMMAND_WHY ? o->words[0] : NULL;
-  return err ? err : check_target(o, diag);
+  o->task.job = o->command->job;
+  o->task.target = o->command->about_target ? o->words[0] : NULL;
+  return check_words(o, diag);
 }
 
 /* What does not go together, once everything is known. */
 static int check_together(const options_t *o, diag_t *diag)
 {
-  bool forwards = o->command == COMMAND_FORWARD || o->command == COMMAND_UP;
+  bool forwards = !o->command || o->command->from_sets;
   if (forwards && o->task.forward_count == 0)
     return diag_fail(diag, SMPL_EINVAL,
                      "what to forward is missing, as in: smpl-tunnel 8080:config.internal (see --help)");
   if (!forwards && (o->task.forward_count > 0 || o->task.exec || o->task.open))
     return diag_fail(diag, SMPL_EINVAL, "%s forwards nothing: leave out -D, --open, --stdio and --",
-                     commands[o->command]);
+                     o->command->row.name);
   if (o->task.exec && (o->task.stdio || o->json))
     return diag_fail(diag, SMPL_EINVAL, "%s and a command to run do not go together",
                      o->task.stdio ? "--stdio" : "--json");
@@ -533,8 +517,10 @@ static int check_together(const options_t *o, diag_t *diag)
   return SMPL_OK;
 }
 
-static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
+static int from_arguments(int argc, char **argv, const command_set_t *commands, options_t *o, diag_t *diag)
 {
+  struct option longs[ROWS + 1];
+  char letters[2 * ROWS + 2];
   const char *user = NULL;
   int c;
   for (int i = 1; i < argc; i++) {
@@ -545,9 +531,10 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
     o->task.exec = argv + i + 1;
     argc = i;
   }
+  list_options(longs, letters);
   opterr = 0;
   optind = 0; /* GNU: start afresh, for tests that parse more than once */
-  while ((c = getopt_long(argc, argv, ":c:l:i:D:F:gqvhV", longs, NULL)) != -1) {
+  while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
     int err = take_option(o, c, argc, argv, diag);
     if (err || o->help || o->version)
       return err;
@@ -556,24 +543,19 @@ static int from_arguments(int argc, char **argv, options_t *o, diag_t *diag)
     if (user) /* stands above the one in --bastion, whatever their order */
       take_user(o, user, NULL);
   }
-  int err = take_words(o, argc, argv, diag);
-  return err || o->command == COMMAND_UP ? err : check_together(o, diag);
+  int err = take_words(o, commands, argc, argv, diag);
+  return err || is_from_sets(o) ? err : check_together(o, diag);
 }
 
-/* Commands that ask nobody but this machine need no bastion. */
-static bool needs_bastion(const options_t *o)
-{
-  return o->command != COMMAND_STATUS && o->command != COMMAND_STOP && o->command != COMMAND_COMPLETION;
-}
-
-int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *diag)
+int options_read(int argc, char **argv, const command_set_t *commands, options_t *out, bool *in_file,
+                 diag_t *diag)
 {
   *out = (options_t){.task.read_ahead = true};
   *in_file = false;
-  int err = from_arguments(argc, argv, out, diag);
-  if (!err && out->command == COMMAND_COMPLETION && from_file(out, in_file, NULL) != SMPL_OK)
+  int err = from_arguments(argc, argv, commands, out, diag);
+  if (!err && out->command && out->command->local && from_file(out, in_file, NULL) != SMPL_OK)
     out->set_count = 0; /* what is wrong with it is told to those who use it */
-  if (err || out->help || out->version || !needs_bastion(out))
+  if (err || out->help || out->version || (out->command && out->command->local))
     return err;
   const char *env = getenv("SMPL_BASTION");
   if (!out->task.to.host[0] && env && env[0]) {
@@ -584,7 +566,7 @@ int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *d
   }
   if (!err)
     err = from_file(out, in_file, diag);
-  if (!err && out->command == COMMAND_UP)
+  if (!err && is_from_sets(out))
     err = check_together(out, diag);
   if (!err)
     err = defaults(out, diag);

@@ -9,22 +9,28 @@
 #include "tunnel/limits.h"
 #include "common/conf/conf.h"
 #include "common/base/diag.h"
+#include "common/conf/command.h"
+#include "tunnel/base/say.h"
+#include "tunnel/run/job.h"
 #include "tunnel/run/task.h"
 
-/* The first word, when it has no colon. */
-typedef enum command {
-  COMMAND_FORWARD, /* none: forwards follow */
-  COMMAND_UP,      /* the same, with forwards of tunnel.yaml */
-  COMMAND_LS,
-  COMMAND_WHOAMI,
-  COMMAND_WHY,
-  COMMAND_STATUS,
-  COMMAND_STOP,
-  COMMAND_COMPLETION,
-} command_t;
+typedef struct options options_t;
 
-typedef struct options {
-  command_t command;
+/* A row of the commands' table: the first word, when it has no colon. */
+typedef struct cli_command {
+  command_row_t row;
+  const char *wants;     /* what is expected behind it, for a message */
+  const char *completes; /* what stands behind it: words, or a list that `completion` prints (one word); NULL:
+                            nothing */
+  int (*run)(const options_t *options, say_t *say); /* returns the exit status */
+  const job_t *job;                                 /* what it asks the bastion; NULL: nothing */
+  bool about_target;                                /* its word is a target */
+  bool from_sets; /* its words are sets of tunnel.yaml, whose forwards are made */
+  bool local;     /* it asks nobody but this machine, and needs no bastion */
+} cli_command_t;
+
+struct options {
+  const cli_command_t *command; /* NULL: forwards follow */
   const char *words[WORDS_MAX]; /* what follows the command */
   size_t word_count;
   const char *sets[SETS_MAX]; /* the names of those in tunnel.yaml */
@@ -41,13 +47,21 @@ typedef struct options {
   conf_t *conf;                                  /* owns strings that come from tunnel.yaml */
   char *paths[IDENTITIES_MAX + KNOWN_HOSTS_MAX]; /* owned */
   size_t path_count;
-} options_t;
+};
 
-/* Reads all sources. SMPL_EINVAL (SMPL_EDENIED) is a fault of the command line; *in_file tells that it is one
- * of tunnel.yaml instead. options_free afterwards in any case. */
-int options_read(int argc, char **argv, options_t *out, bool *in_file, diag_t *diag);
+/* Reads all sources; commands has rows of cli_command_t. SMPL_EINVAL (SMPL_EDENIED) is a fault of the command
+ * line; *in_file tells that it is one of tunnel.yaml instead. options_free afterwards in any case. */
+int options_read(int argc, char **argv, const command_set_t *commands, options_t *out, bool *in_file,
+                 diag_t *diag);
 void options_free(options_t *options);
 
-const char *options_usage(void);
-/* The words that are commands, NULL at the end. */
-const char *const *options_commands(void);
+/* What an option is, for usage and completion. */
+typedef struct option_row {
+  int letter;       /* one of ASCII: -x; else it has its name alone */
+  const char *name; /* --name */
+  const char *arg;  /* "FILE"; "[=PATH]": may be left out; NULL: none */
+  const char *help; /* a line; more of them behind newlines */
+} option_row_t;
+
+/* The i-th; NULL at the end. */
+const option_row_t *options_row(size_t i);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
+#include "tunnel/cli/commands.h"
 #include "tunnel/cli/options.h"
 
 static char folder[] = "/tmp/smpl-options-XXXXXX";
@@ -62,7 +63,7 @@ static int read_all(options_t *o, bool *in_file, diag_t *diag, ...)
   while ((argv[argc] = va_arg(args, char *)))
     argc++;
   va_end(args);
-  return options_read(argc, argv, o, in_file, diag);
+  return options_read(argc, argv, &commands, o, in_file, diag);
 }
 
 static void test_bastion_in_every_form(void **state)
@@ -306,10 +307,10 @@ static void test_so_many_forwards_and_no_more(void **state)
   options_t o;
   bool in_file;
   diag_t diag = {0};
-  assert_int_equal(options_read(2 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_OK);
+  assert_int_equal(options_read(2 + FORWARDS_MAX, argv, &commands, &o, &in_file, &diag), SMPL_OK);
   assert_int_equal(o.task.forward_count, FORWARDS_MAX);
   options_free(&o);
-  assert_int_equal(options_read(3 + FORWARDS_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
+  assert_int_equal(options_read(3 + FORWARDS_MAX, argv, &commands, &o, &in_file, &diag), SMPL_ELIMIT);
   options_free(&o);
 }
 
@@ -323,9 +324,9 @@ static void test_so_many_identities_and_no_more(void **state)
   bool in_file;
   diag_t diag = {0};
   setenv("SMPL_BASTION", "h", 1);
-  assert_int_equal(options_read(2 + IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_OK);
+  assert_int_equal(options_read(2 + IDENTITIES_MAX, argv, &commands, &o, &in_file, &diag), SMPL_OK);
   options_free(&o);
-  assert_int_equal(options_read(3 + IDENTITIES_MAX, argv, &o, &in_file, &diag), SMPL_ELIMIT);
+  assert_int_equal(options_read(3 + IDENTITIES_MAX, argv, &commands, &o, &in_file, &diag), SMPL_ELIMIT);
   options_free(&o);
 }
 
@@ -349,6 +350,19 @@ static void test_a_named_file_stands_above_the_environments(void **state)
   }
 }
 
+static void test_the_table_of_commands_has_no_flaw(void **state)
+{
+  (void)state;
+  char flaw[256];
+  assert_null(command_flaw(&commands, flaw, sizeof flaw));
+  for (size_t i = 0; i < commands.count; i++) {
+    const cli_command_t *c = (const cli_command_t *)command_at(&commands, i);
+    assert_non_null(c->run);
+    assert_non_null(c->wants);
+    assert_true(c->row.max == 0 || c->completes || c->local);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -365,6 +379,7 @@ int main(void)
       cmocka_unit_test_setup(test_so_many_forwards_and_no_more, setup),
       cmocka_unit_test_setup(test_so_many_identities_and_no_more, setup),
       cmocka_unit_test_setup(test_a_named_file_stands_above_the_environments, setup),
+      cmocka_unit_test(test_the_table_of_commands_has_no_flaw),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
