@@ -17,6 +17,7 @@
 #include "bastion/policy/hostkey.h"
 #include "bastion/contract/signedreq.h"
 #include "bastion/contract/userkey.h"
+#include "bastion/session/identity.h"
 #include "bastion/session/verify.h"
 #include "common/base/error.h"
 #include "kit.h"
@@ -759,6 +760,52 @@ static void security_keys_sign_in_when_touched(void **state)
   }
 }
 
+/* What signed in, made of a signature. */
+static identity_t identify(const world_t *w, const kit_key_t *key, const uint8_t *data, size_t len)
+{
+  uint8_t signature[MSG_SIGNATURE_MAX];
+  identity_t id;
+  size_t signature_len = kit_sign(key, key->digest, data, len, signature, sizeof signature);
+  verify_result_t r = verify_login(&w->config, hash_of(w), signature, signature_len, data, len);
+  assert_int_equal(r.reason, REASON_NONE);
+  assert_int_equal(identity_make(&r, &id), SMPL_OK);
+  assert_true(identity_is(&id, "dev", key->blob, key->blob_len));
+  assert_false(identity_is(&id, "other", key->blob, key->blob_len));
+  assert_false(identity_is(&id, "dev", key->blob, key->blob_len - 1));
+  return id;
+}
+
+static void what_signed_in_is_known_by_how_and_how_strongly(void **state)
+{
+  (void)state;
+  uint8_t data[MSG_SIGNED_MAX];
+  grant_subject_t subject;
+  ip_t source;
+  for (size_t i = 0; i < COUNT(all_kinds); i++) {
+    kit_key_t key;
+    world_t w;
+    bool touched = i >= 5;
+    kit_key_new(&key, all_kinds[i], 2048);
+    world_new(&w, &key, "expiry-time=\"20400101Z\" ");
+    size_t len = touched ? sk_data(&w, "dev", &key, USERKEY_SK_TOUCHED, data)
+                         : request(&w, "dev", key.algorithm, &key, data);
+    identity_t id = identify(&w, &key, data, len);
+    assert_int_equal(id.how, touched ? VERIFY_SECURITY_KEY : VERIFY_KEY);
+    assert_int_equal(id.strength, touched ? VERIFY_TOUCHED : 0);
+    assert_true(id.until > 0);
+    assert_int_equal(ip_parse("192.0.2.1", &source), SMPL_OK);
+    assert_int_equal(identity_judge(&id, &w.config, &source, id.until - 1), REASON_NONE);
+    assert_int_equal(identity_judge(&id, &w.config, &source, id.until), REASON_KEY_EXPIRED);
+    assert_true(identity_subject(&id, &w.config, &subject));
+    assert_string_equal(subject.user, "dev");
+    w.users[1].name = "gone";
+    assert_int_equal(identity_judge(&id, &w.config, &source, 0), REASON_UNKNOWN_KEY);
+    assert_false(identity_subject(&id, &w.config, &subject));
+    world_free(&w);
+    kit_key_free(&key);
+  }
+}
+
 static void points_off_their_curve_are_refused(void **state)
 {
   (void)state;
@@ -825,6 +872,7 @@ int main(void)
       cmocka_unit_test(nothing_but_this_session_user_and_key_signs_in),
       cmocka_unit_test(no_other_form_of_the_signed_data_signs_in),
       cmocka_unit_test(security_keys_sign_in_when_touched),
+      cmocka_unit_test(what_signed_in_is_known_by_how_and_how_strongly),
       cmocka_unit_test(points_off_their_curve_are_refused),
       cmocka_unit_test(base64_is_strict),
   };
