@@ -11,10 +11,11 @@
   @ logic integer hex(integer c) =
   @   ('0' <= c && c <= '9') ? c - '0' : ('a' <= c && c <= 'f') ? c - 'a' + 10 :
   @   ('A' <= c && c <= 'F') ? c - 'A' + 10 : -1;
-  @ predicate path_byte(integer c) = alnum(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '!' || c == '&' ||
-  @   c == '(' || c == ')' || c == '*' || c == '+' || c == ',' || c == '=' || c == ':' || c == '@';
-  @ predicate hidden(integer c) = c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == 92 || c == '%' || c == ';' ||
-  @   c == '?' || c == '#';
+  @ predicate path_byte(integer c) = alnum(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '!' ||
+  @   c == '&' || c == '(' || c == ')' || c == '*' || c == '+' || c == ',' ||
+  @   c == '=' || c == ':' || c == '@';
+  @ predicate hidden(integer c) = c < 0x20 || c == 0x7f || c == '.' || c == '/' || c == 92 || c == '%' ||
+  @   c == ';' || c == '?' || c == '#';
   @*/
 
 /*@ assigns \nothing;
@@ -147,7 +148,8 @@ static bool utf8_next(utf8_t *u, uint8_t c)
 
 /* Path and query */
 
-/*@ predicate escape(uint8_t *s, integer end, integer i) = i + 2 < end && hex(s[i + 1]) >= 0 && hex(s[i + 2]) >= 0;
+/*@ predicate escape(uint8_t *s, integer end, integer i) =
+  @   i + 2 < end && hex(s[i + 1]) >= 0 && hex(s[i + 2]) >= 0;
   @ // from at to end: what a segment is made of
   @ predicate clean(uint8_t *s, integer at, integer end) =
   @   \forall integer k; at <= k < end ==>
@@ -155,7 +157,8 @@ static bool utf8_next(utf8_t *u, uint8_t c)
   @ predicate dots(uint8_t *s, integer at, integer end) =
   @   s[at] == '.' && (end == at + 1 || (end == at + 2 && s[at + 1] == '.'));
   @ // not empty, no slash, no dot segment
-  @ predicate segment(uint8_t *s, integer at, integer end) = at < end && clean(s, at, end) && !dots(s, at, end);
+  @ predicate segment(uint8_t *s, integer at, integer end) =
+  @   at < end && clean(s, at, end) && !dots(s, at, end);
   @*/
 
 /* The byte that %XX at s[i] stands for, or -1. */
@@ -214,7 +217,8 @@ static gate_verdict_t gate_segment(const uint8_t *s, size_t at, size_t end)
   @ // no segment that begins before `at` and ends in a slash there is empty or made of dots
   @ predicate segments_ok(uint8_t *p, integer at) =
   @   \forall integer k; 0 <= k < at - 1 && p[k] == '/' ==> p[k + 1] != '/' &&
-  @     (p[k + 1] == '.' ==> k + 2 < at && p[k + 2] != '/' && (p[k + 2] == '.' ==> k + 3 < at && p[k + 3] != '/'));
+  @     (p[k + 1] == '.' ==> k + 2 < at && p[k + 2] != '/' &&
+  @       (p[k + 2] == '.' ==> k + 3 < at && p[k + 3] != '/'));
   @ // the same for the whole path, whose last segment ends with it
   @ predicate admitted(uint8_t *p, integer len) = len >= 1 && p[0] == '/' && bytes_ok(p, len, len) &&
   @   (len > 1 ==> \forall integer k; 0 <= k < len && p[k] == '/' ==> k + 1 < len && p[k + 1] != '/' &&

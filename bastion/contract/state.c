@@ -11,8 +11,8 @@ enum {
 };
 
 // clang-format off
-/* VERIFY and PROBE after the login: a client may send several requests at once, of which an earlier one succeeded.
- * ENDING: nothing in this column may open, answer with more than a no, or put the end off. */
+/* VERIFY and PROBE after the login: a client may send several requests at once, of which an earlier one
+ * succeeded. ENDING: nothing in this column may open, answer with more than a no, or put the end off. */
 static const unsigned char table[][STATE_COUNT] = {
     /*                          SPAWNED KEX LOGIN STARTING OPEN ENDING */
     [FROM(MSG_HELLO)] =        {A,      V,  V,    V,       V,   I},

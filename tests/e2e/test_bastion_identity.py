@@ -150,7 +150,8 @@ def test_certificates_are_refused(world):
 
 
 def test_a_host_key_is_rotated_and_no_client_notices(world):
-    """As smpl-bastion(8) has it, "Rotating a host key": both public halves are with the clients before the key moves."""
+    """As smpl-bastion(8) has it, "Rotating a host key": both public halves are with the clients before the
+    key moves."""
     w = world()
     known = w.work / "known_hosts"
     kit.keygen(w.work / "next")

@@ -61,9 +61,7 @@ def test_metrics_say_what_happens_and_the_audits_head(world):
     ):
         w.write(extra=other)
         done = kit.run(kit.binary("smpl-bastion"), "reload", "--socket", w.work / "bastion.sock")
-        assert (
-            done.returncode == 1 and "metrics: a change needs a restart" in done.stderr
-        )
+        assert done.returncode == 1 and "metrics: a change needs a restart" in done.stderr
     (w.work / "audit.jsonl").unlink()
     kit.wait_until(lambda: metrics(address)["smpl_bastion_audit_writable"] == 0, "a removed audit shows")
 

@@ -94,8 +94,8 @@ class Balanced(direct.Front):
         wait_up(self.folder)
 
     def raw(self, data, address=PUBLIC, half_close=False):
-        """As on the front itself, though HAProxy keeps a connection after an answer, and from 3.0 on waits for
-        the rest of a request that it has refused. Who has a last answer whole sends nothing more; who has
+        """As on the front itself, though HAProxy keeps a connection after an answer, and from 3.0 on waits
+        for the rest of a request that it has refused. Who has a last answer whole sends nothing more; who has
         another one whole says goodbye."""
         with self.connect(address) as s:
             self.say(s, data, half_close)
@@ -164,7 +164,8 @@ REPAIRED = [
 ]
 
 
-# From 3.0 on it repairs these too: it takes the upgrade out, writes the length anew, adds the path that lacks.
+# From 3.0 on it repairs these too: it takes the upgrade out, writes the length anew, adds the path that
+# lacks.
 REPAIRED_FROM_3 = [
     get(b"/api/v1/echo/x", b"Upgrade: h2c\r\nConnection: Upgrade\r\n"),
     post(b"Content-Length: 02\r\n", b"{}" + HIDDEN),
@@ -330,8 +331,8 @@ def heads_that_no_rule_admits():
 
 
 def at_once(front, requests):
-    """Their answers. A head that is cut short is one for HAProxy when its sender says no more, and from 3.0 on
-    for some seconds after that: so others are asked meanwhile."""
+    """Their answers. A head that is cut short is one for HAProxy when its sender says no more, and from 3.0
+    on for some seconds after that: so others are asked meanwhile."""
 
     def ask(request):
         return front.raw(request, half_close=re.search(rb"\n\r?\n", request) is None)

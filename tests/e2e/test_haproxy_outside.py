@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attacks of worlds/outside_cases.py against the balanced product: no service has a public listener, HAProxy is
-the boundary."""
+"""The attacks of worlds/outside_cases.py against the balanced product: no service has a public listener,
+HAProxy is the boundary."""
 
 import pytest
 

@@ -14,7 +14,13 @@ PROGRAMS = {"smpl-resolver": "8", "smpl-bastion": "8", "smpl-app": "8", "smpl-tu
 
 # A file with an unknown key, by the place where it stands.
 PLACES = {
-    "smpl-resolver": ("{x}: 1", "listeners: [{{{x}: 1}}]", "views: [{{{x}: 1}}]", "zones: [{{{x}: 1}}]", "query_log: {{{x}: 1}}"),
+    "smpl-resolver": (
+        "{x}: 1",
+        "listeners: [{{{x}: 1}}]",
+        "views: [{{{x}: 1}}]",
+        "zones: [{{{x}: 1}}]",
+        "query_log: {{{x}: 1}}",
+    ),
     "smpl-bastion": (
         "{x}: 1",
         "limits: {{{x}: 1}}",

@@ -61,14 +61,16 @@ make_root() {
   mirror=$(apt_uri debian)
   mkdir -p "$ROOT" "$LOGS"
   step "debootstrap of $SUITE"
-  alone --mount -- debootstrap --variant=minbase --include=git,ca-certificates "$SUITE" "$ROOT" ${mirror:+"$mirror"} \
+  alone --mount -- debootstrap --variant=minbase --include=git,ca-certificates "$SUITE" "$ROOT" \
+    ${mirror:+"$mirror"} \
     >"$LOGS/debootstrap-$SUITE.log" 2>&1 ||
     {
       tail -n 3 "$LOGS/debootstrap-$SUITE.log" >&2
       die "debootstrap failed; its output: build/log/debootstrap-$SUITE.log"
     }
   sources
-  git -c safe.directory="$TOP" clone -q "$TOP" "$ROOT/srv/smplkit" || die "the clone failed; is everything committed?"
+  git -c safe.directory="$TOP" clone -q "$TOP" "$ROOT/srv/smplkit" ||
+    die "the clone failed; is everything committed?"
 }
 
 # Debian's own sources, as this machine has them, and what reaches them: proxies, certificates, npm's
@@ -78,11 +80,14 @@ sources() {
   base=$(awk '{print $2; exit}' "$ROOT/etc/apt/sources.list") # written by debootstrap
   base=${base%/}
   security=$(apt_uri debian-security)
-  printf 'deb %s main\n' "$base $SUITE" "$base $SUITE-updates" "${security:-$base-security} $SUITE-security" >"$ROOT/etc/apt/sources.list"
-  for f in $(grep -liE 'proxy' /etc/apt/apt.conf.d/* 2>/dev/null); do cp "$f" "$ROOT/etc/apt/apt.conf.d/"; done
+  printf 'deb %s main\n' "$base $SUITE" "$base $SUITE-updates" "${security:-$base-security} $SUITE-security" \
+    >"$ROOT/etc/apt/sources.list"
+  for f in $(grep -liE 'proxy' /etc/apt/apt.conf.d/* 2>/dev/null); do cp "$f" \
+    "$ROOT/etc/apt/apt.conf.d/"; done
   cp /etc/ssl/certs/ca-certificates.crt "$ROOT/etc/ssl/certs/" 2>/dev/null
   echo "nameserver $NAMESERVER" >"$ROOT/etc/resolv.conf"
-  [ -s "$ROOT/etc/hosts" ] || printf '127.0.0.1 localhost\n::1 localhost\n' >"$ROOT/etc/hosts" # an installer would have
+  # an installer would have
+  [ -s "$ROOT/etc/hosts" ] || printf '127.0.0.1 localhost\n::1 localhost\n' >"$ROOT/etc/hosts"
   [ ! -e "${HOME:-/root}/.npmrc" ] || cp "${HOME:-/root}/.npmrc" "$ROOT/root/"
   [ ! -e /etc/npmrc ] || cp /etc/npmrc "$ROOT/etc/"
 }
@@ -119,13 +124,15 @@ there() { # there NAME SCRIPT
   mapfile -t pass < <(env | grep -iE '^(https?_proxy|no_proxy|npm_config_registry|SMPL_PATIENCE|FUZZ_SECONDS)=')
   start setpriv --pdeathsig KILL unshare --mount --pid --net --ipc --uts --fork --kill-child env -i \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb \
-    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "${pass[@]}" bash -c "$FIRST" first "$ROOT" "$2" >"$log" 2>&1
+    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "${pass[@]}" bash -c "$FIRST" first "$ROOT" "$2" \
+    >"$log" 2>&1
   box=$STARTED
   until [ "$(readlink "/proc/$box/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do
     kill -0 "$box" 2>/dev/null || break
     sleep 0.1
   done
-  start setpriv --pdeathsig KILL slirp4netns --configure --mtu=65520 --disable-host-loopback "$box" tap0 >"$LOGS/slirp.log" 2>&1
+  start setpriv --pdeathsig KILL slirp4netns --configure --mtu=65520 --disable-host-loopback "$box" tap0 \
+    >"$LOGS/slirp.log" 2>&1
   network=$STARTED
   wait "$box"
   status=$?

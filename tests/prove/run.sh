@@ -28,7 +28,8 @@ version = "$(cvc5 --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1)"
 C
 
 prove() { # prove FILE FUNCTIONS SECONDS: prints "Proved goals: N / M"
-  frama-c -no-autoload-plugins -load-module wp,rtegen -cpp-extra-args="-I. -D_GNU_SOURCE" -wp -wp-rte -wp-prover CVC5,z3 \
+  frama-c -no-autoload-plugins -load-module wp,rtegen -cpp-extra-args="-I. -D_GNU_SOURCE" -wp -wp-rte \
+    -wp-prover CVC5,z3 \
     -wp-timeout "$3" -wp-fct "$2" "$1" 2>&1 | tee "$work/last.log" | grep -oE 'Proved goals: +[0-9]+ / [0-9]+'
 }
 

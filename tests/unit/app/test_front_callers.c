@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may call inside: which keys are accepted, and for what. */
+/* app/http/internal_keys.h, app/http/request.h: who may call inside: which keys are accepted, and for what.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

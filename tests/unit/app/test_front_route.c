@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rules, route tables, and that no byte string reaches an internal handler on a public listener. */
+/* app/http/admit.h: rules, route tables, and that no byte string reaches an internal handler on a public
+ * listener. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

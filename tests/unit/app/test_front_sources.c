@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose connection gives way, decided on connections made by hand; and how a balancer says whose request
- * it is. */
+/* app/http/conn.h, app/http/forwarded.h: whose connection gives way, decided on connections made by hand; and
+ * how a balancer says whose request it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

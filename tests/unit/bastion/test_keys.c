@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Host keys, users' keys, authorized_keys, and the one decision who has signed in. */
+/* bastion/policy/hostkey.h, authkeys.h: host keys, users' keys, authorized_keys, and the one decision who has
+ * signed in. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How far two names are from one another, as the nearest one is chosen. */
+/* bastion/session/targets.h: how far two names are from one another, as the nearest one is chosen. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service manager hands over at a start: folders, and listeners. */
+/* common/net/bind.h, common/process/folders.h: what a service manager hands over at a start: folders, and
+ * listeners. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

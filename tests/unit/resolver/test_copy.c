@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies of zones: what is written is read again as it was, and what is not whole, or for other views, is not
- * read at all. */
+/* resolver/zone/zone_copy.h: what is written is read again as it was, and what is not whole, or for other
+ * views, is not read at all. */
 #include "harness.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From datagrams to answers nothing is allocated: the linker hands the allocations of our code to the
- * counters here. What OpenSSL allocates for cookies is looked at in test_cookies.c, system calls in the
- * end-to-end tests. */
+/* resolver/io/udp.h: from datagrams to answers nothing is allocated: the linker hands the allocations of our
+ * code to the counters here. What OpenSSL allocates for cookies is looked at in test_cookies.c, system calls
+ * in the end-to-end tests. */
 #include "harness.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Overlays: what a zone lacks comes from its base, and nothing the other way. */
+/* resolver/zone/zone.h: what a zone over another one lacks comes from its base, and nothing the other way. */
 #include "harness.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What KnownHostsCommand and ssh-keygen are given and may take. capture_run stands here instead of the real
- * one (test_capture.c), so that a limit is looked at and not waited for. */
+/* tunnel/session/host_key.h, tunnel/trust/revoked.h: what KnownHostsCommand and ssh-keygen are given and may
+ * take. capture_run stands here instead of the real one (test_capture.c), so that a limit is looked at and
+ * not waited for. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

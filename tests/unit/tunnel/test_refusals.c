@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of a connection that the server refuses, and of what the bastion announces. The
- * modules are included whole and stand before a made-up session: libssh keeps one error a session, and what
- * is in it at the wrong moment depends on which answers arrive together. */
+/* tunnel/run/learn.c: what becomes of a connection that the server refuses, and of what the bastion
+ * announces. The modules are included whole and stand before a made-up session: libssh keeps one error a
+ * session, and what is in it at the wrong moment depends on which answers arrive together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>

@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of C, Python and shell have at most 110 columns, comments too, and no blanks at their ends; the first
+line, or the one after #!, says the license. usage: lines.py [TREE]"""
+
+import sys
+
+import tree
+
+WIDTH = 110
+LICENSE = "SPDX-License-Identifier: Apache-2.0"
+# Files that still have longer lines: tables of what programs print, and of what services say of themselves.
+STILL_WIDE = {
+    "app/accounts/accounts.c",
+    "app/accounts/accounts_doc.c",
+    "app/config/config.c",
+    "app/config/config_doc.c",
+    "app/flags/flag_doc.c",
+    "app/flags/flags.c",
+    "app/services/doc.h",
+    "dev",
+    "tests/bench/dns.sh",
+    "tests/bench/http.sh",
+    "tests/bench/tunnel.sh",
+    "tests/fresh/fresh.sh",
+}
+FIRST = {"c": f"/* {LICENSE} */", "python": f"# {LICENSE}", "shell": f"# {LICENSE}"}
+
+
+def main(top):
+    faults, count, wide = [], 0, set()
+    for kind, names in tree.files(top).items():
+        for name in names:
+            lines = (top / name).read_text(errors="replace").split("\n")
+            count += 1
+            place = 1 if lines[0].startswith("#!") else 0
+            if FIRST[kind] not in lines[place : place + 1]:
+                faults.append(f"{name}:{place + 1}: this line must be: {FIRST[kind]}")
+            for number, line in enumerate(lines, 1):
+                if len(line) > WIDTH and name in STILL_WIDE:
+                    wide.add(name)
+                elif len(line) > WIDTH:
+                    faults.append(f"{name}:{number}: {len(line)} columns, more than {WIDTH}")
+                if line != line.rstrip():
+                    faults.append(f"{name}:{number}: blanks at its end")
+    print("".join(f"still wide: {name}\n" for name in sorted(wide)), end="")
+    faults += [
+        f"{name} has no line over {WIDTH} columns any more: take it out of STILL_WIDE in tests/gates/lines.py"
+        for name in sorted(STILL_WIDE - wide)
+        if (top / name).exists()
+    ]
+    tree.end("lines", faults, f"{count} files, {len(wide)} of them with lines over {WIDTH} columns")
+
+
+if __name__ == "__main__":
+    main(tree.top_of(sys.argv))

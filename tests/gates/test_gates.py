@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each gate closes on what it is for, in a small tree of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+C, HASH = "/* SPDX-License-Identifier: Apache-2.0 */\n", "# SPDX-License-Identifier: Apache-2.0\n"
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """gate(name, {file: text}) -> what it says, and whether it is open, on a tree of these files."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+
+    def ask(name, texts):
+        for file, text in texts.items():
+            path = tmp_path / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        argv = [sys.executable, HERE / f"{name}.py", tmp_path]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert not done.stderr
+        return done.returncode == 0, done.stdout
+
+    return ask
+
+
+def test_a_long_line_is_named_with_its_place(gate):
+    assert gate("lines", {"a.c": C + "x" * 110 + "\n"})[0]
+    for file, text in (("a.c", C), ("b.py", HASH), ("c.sh", "#!/bin/sh\n" + HASH)):
+        opened, said = gate("lines", {file: text + "y" * 111 + "\n"})
+        assert not opened and f"{file}:{text.count(chr(10)) + 1}: 111 columns" in said
+
+
+@pytest.mark.parametrize(
+    "file, text", [("a.h", "#pragma once\n"), ("b.py", "x = 1\n"), ("c", "#!/bin/sh\ntrue\n")]
+)
+def test_a_file_without_its_license_is_named(gate, file, text):
+    opened, said = gate("lines", {file: text})
+    assert not opened and file in said and "SPDX" in said
+
+
+def test_blanks_at_the_end_of_a_line_are_named(gate):
+    assert "a.py:2: blanks" in gate("lines", {"a.py": HASH + "x = 1 \n"})[1]
+
+
+@pytest.mark.parametrize(
+    "file, included, why",
+    [
+        ("resolver/zone/a.c", "resolver/io/udp.h", "resolver/io is above"),
+        ("resolver/limits.h", "resolver/zone/a.h", "resolver/zone is above"),
+        ("app/gate/a.c", "bastion/audit/audit.h", "app includes bastion"),
+        ("common/base/a.c", "app/gate/gate.h", "common includes app"),
+        ("tunnel/new/a.c", "common/base/error.h", "no floor"),
+        ("tunnel/run/a.c", "tunnel/new/b.h", "no floor"),
+        ("tunnel/run/a.c", "tunnel.h", "from the top of the tree"),
+    ],
+)
+def test_an_include_that_points_up_or_aside_is_named(gate, file, included, why):
+    opened, said = gate("includes", {file: f'{C}#include "{included}"\n'})
+    assert not opened and f"{file}:2: " in said and why in said
+
+
+def test_includes_that_point_down_are_let_through_and_exceptions_must_be_needed(gate):
+    opened, said = gate(
+        "includes", {"resolver/io/a.c": f'{C}#include "resolver/zone/b.h"\n#include "common/base/c.h"\n'}
+    )
+    assert "resolver/io/a.c" not in said
+    sys.path.insert(0, str(HERE))
+    import includes
+
+    assert opened == (not includes.STILL_UP)
+    assert all(f"{name} includes {target} no more" in said for name, target in includes.STILL_UP)
+
+
+def test_a_test_that_imports_a_test_is_named(gate):
+    opened, said = gate("names", {"tests/e2e/test_a.py": HASH + "from test_b import world\n"})
+    assert not opened and "tests/e2e/test_a.py:2" in said
+
+
+def test_a_unit_test_is_found_from_its_module(gate):
+    module = {"app/gate/gate.c": C}
+    assert gate("names", {**module, "tests/unit/app/test_gate.c": C, "tests/unit/app/test_front_gate.c": C})[
+        0
+    ]
+    assert not gate("names", {"tests/unit/app/test_other.c": C})[0]
+    assert gate("names", {"tests/unit/app/test_other.c": C + "/* app/gate/gate.c: more. */\n"})[0]
+    assert not gate("names", {"tests/unit/app/test_other.c": C + "/* app/gate/none.c: more. */\n"})[0]
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("a.c", C + "int  x;\n"),
+        ("b.py", HASH + "x  = 1\n"),
+        ("c.sh", "#!/bin/sh\n" + HASH + "if true\nthen\ntrue; fi\n"),
+    ],
+)
+def test_what_the_formatter_would_change_is_named(gate, file, text):
+    opened, said = gate("format", {file: text})
+    assert not opened and f"{file}: not as" in said or "not looked at" in said

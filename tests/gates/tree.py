@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a gate looks at, and how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def files(top):
+    """Paths below top of what git has, or would take up, by kind: c, python, shell. Pages of others
+    (app/docs) are not ours to change."""
+    argv = ["git", "-c", "safe.directory=*", "-C", str(top), "ls-files", "-co", "--exclude-standard", "-z"]
+    names = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\0")
+    kinds = {"c": [], "python": [], "shell": []}
+    for name in sorted(set(names) - {""}):
+        path = Path(top) / name
+        if path.is_file() and not name.startswith("app/docs/") and (kind := kind_of(path)):
+            kinds[kind].append(name)
+    return kinds
+
+
+def kind_of(path):
+    by_ending = {".c": "c", ".h": "c", ".py": "python", ".sh": "shell"}
+    if path.suffix:
+        return by_ending.get(path.suffix)
+    with path.open("rb") as f:
+        first = f.readline(80)
+    if not first.startswith(b"#!"):
+        return None
+    return "python" if b"python" in first else "shell" if first.rstrip().endswith(b"sh") else None
+
+
+def end(gate, faults, what):
+    """Says what is wrong, a line each, and ends."""
+    for fault in faults:
+        print(fault)
+    print(f"{gate}: {len(faults)} to mend" if faults else f"{gate}: {what}")
+    sys.exit(1 if faults else 0)
+
+
+def top_of(argv):
+    return Path(argv[1]).resolve() if len(argv) > 1 else TOP
