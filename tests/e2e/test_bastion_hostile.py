@@ -455,7 +455,9 @@ def test_answers_that_nobody_reads_are_bounded(world):
         watcher.start()
         ask = message(b"\x50", "keepalive@openssh.com", True)
         sent = flood(client.transport, lambda i: ask, 1_000_000)
-        watcher.join(kit.PATIENCE)  # it may end before the worker has: one that is ending has no memory to tell of
+        watcher.join(
+            kit.PATIENCE
+        )  # it may end before the worker has: one that is ending has no memory to tell of
         kit.wait_until(lambda: not kit.alive(pid), "the worker ends")
         assert sent < 1_000_000  # SSH_PUMP_UNSENT_MAX is 8 MB
         assert kit.SANITIZED or most[0] - before < 20_000, (before, most, sent)
