@@ -533,7 +533,11 @@ def test_explain_tells_all_of_the_grant_that_decides_or_comes_nearest(world):
         (("terminate", "-c", "bastion.yaml"), 2, "terminate needs"),
         (("sessions", "-c", "bastion.yaml"), 3, "bastion.sock"),
         (("sessions", "--socket", "nothing.sock"), 3, "nothing.sock"),
-        (("explain", "dev", "-c", "bastion.yaml"), 2, "explain: too few arguments; usage: smpl-bastion explain USER TARGET[:PORT]"),
+        (
+            ("explain", "dev", "-c", "bastion.yaml"),
+            2,
+            "explain: too few arguments; usage: smpl-bastion explain USER TARGET[:PORT]",
+        ),
         (("--frobnicate",), 2, "frobnicate"),
     ],
 )
