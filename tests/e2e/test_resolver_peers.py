@@ -160,16 +160,6 @@ def ask_until_loaded(session):
             return False
 
     kit.wait_until(loaded, "the peer answers for the zone")
-    session.sock.settimeout(kit.PATIENCE)
-    while True:  # answers to questions asked while waiting
-        session.sock.setblocking(False)
-        try:
-            session.sock.recv(4096)
-        except BlockingIOError:
-            break
-        except ConnectionRefusedError:
-            continue
-    session.sock.settimeout(kit.PATIENCE)
 
 
 def agree(ours, peers):
@@ -205,9 +195,9 @@ def test_random_zones_are_answered_as_nsd_and_knot_do(spawn, work, seed):
         folder.mkdir()
         start(spawn, folder, r.port, path)
         r.server = address
-        session = r.session(PRIVATE, False)
-        ask_until_loaded(session)
-        sessions.append(session)
+        ask_until_loaded(r.session(PRIVATE, False))
+        # from another port: answers to what was asked while waiting may still come
+        sessions.append(r.session(PRIVATE, False))
     differences = []
     asked = questions(rng, zone)
     for name, kind in asked:
