@@ -595,6 +595,8 @@ def start(host, addresses_too=True):
 
 
 def start_keepalived(host):
+    """Each has all its pid files to itself: it locks even those of parts that it does not start, and two that
+    start at once would take the other for one that runs already."""
     program = shutil.which("keepalived", path="/usr/sbin:/usr/bin")
     if program is None:
         raise LabError("keepalived is not installed")
@@ -607,10 +609,7 @@ def start_keepalived(host):
             "--vrrp",
             "-f",
             "keepalived.conf",
-            "-p",
-            "keepalived.pid",
-            "-r",
-            "vrrp.pid",
+            *(f"--{kind}pid={kind}pid" for kind in ("", "vrrp_", "checkers_", "bfd_")),
         ],
         dict(os.environ, ALIVE_SECONDS=str(ALIVE_S)),
     )
@@ -661,7 +660,8 @@ def wait_addresses(host, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not has_addresses(host):
         if time.monotonic() > end:
-            raise LabError(f"{host} does not get its addresses; its log: build/{KIND}/{host}/log")
+            tail = (WORK / host / "log").read_text(errors="replace").splitlines()[-12:]
+            raise LabError(f"{host} does not get its addresses:\n  " + "\n  ".join(tail))
         time.sleep(0.05)
 
 
