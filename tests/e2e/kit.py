@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("SMPL_BIN", ROOT / "build" / "release" / "bin"))
 SANITIZED = "asan" in str(BIN)
 if SANITIZED:
-    os.environ.setdefault("LSAN_OPTIONS", f"suppressions={Path(__file__).with_name("libssh.supp")}:print_suppressions=0")
+    SUPPRESSIONS = Path(__file__).with_name("libssh.supp")
+    os.environ.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
 COUNTED = "coverage" in str(BIN)  # by ./dev coverage
 # Seconds that anything may take before it counts as hanging: for a processor shared with others, a fifth as
 # fast as ours. SMPL_PATIENCE multiplies it.
