@@ -33,7 +33,7 @@ static void trace_zone(const walk_t *w, const zone_in_view_t *z)
   if (w->trace == NULL || w->trace->count == ANSWER_STEPS_MAX)
     return;
   answer_step_t *step = &w->trace->steps[w->trace->count++];
-  *step = (answer_step_t){.name = w->name, .zone = {w->view, NULL}};
+  *step = (answer_step_t){.name = w->name, .zone = {.view = w->view}};
   if (z != NULL)
     step->zone = *z;
 }

@@ -195,7 +195,7 @@ static char *copy_path(const snapshot_t *s, size_t i)
   return asprintf(&path, "%s/%s", s->settings.state, zone_copy_name(name, file)) < 0 ? NULL : path;
 }
 
-static int load_copy(snapshot_t *s, size_t i, const dns_name_t *origin, diag_t *diag)
+static int load_copy(snapshot_t *s, size_t i, const dns_name_t *origin, zone_contents_t **out, diag_t *diag)
 {
   const zone_conf_t *z = settings_zone_at(&s->settings, i);
   zone_copy_views_t views;
@@ -206,46 +206,53 @@ static int load_copy(snapshot_t *s, size_t i, const dns_name_t *origin, diag_t *
   if (err || path == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   else
-    err = zone_copy_read(z->name, origin, path, &views, &s->zones[i], &s->origins[i].copy, diag);
+    err = zone_copy_read(z->name, origin, path, &views, out, &s->origins[i].copy, diag);
   free(views.items);
   free(path);
   return err;
 }
 
 /* Its file cannot be read: the last good copy, or nothing. */
-static int replace_zone(snapshot_t *s, size_t i, const dns_name_t *origin, const diag_t *wrong, diag_t *diag)
+static int replace_zone(snapshot_t *s, size_t i, const dns_name_t *origin, const diag_t *wrong,
+                        zone_contents_t **out, diag_t *diag)
 {
-  const zone_conf_t *z = settings_zone_at(&s->settings, i);
   snapshot_origin_t *o = &s->origins[i];
   diag_t why = {""};
   o->source = SNAPSHOT_COPY;
-  if (load_copy(s, i, origin, &why) == SMPL_OK) {
+  if (load_copy(s, i, origin, out, &why) == SMPL_OK) {
     o->why = strdup(wrong->text);
     return o->why != NULL ? SMPL_OK : diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   o->source = SNAPSHOT_NOWHERE;
   if (asprintf(&o->why, "%s; no copy can be served: %s", wrong->text, why.text) < 0)
     o->why = NULL;
-  if (o->why == NULL || zone_new_unavailable(z->name, origin, z->file, &s->zones[i]))
+  if (o->why == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   return SMPL_OK;
 }
 
+/* Its handle, and what is to stand in it. */
 static int load_zone(snapshot_t *s, size_t i, bool at_start, diag_t *diag)
 {
   const zone_conf_t *z = settings_zone_at(&s->settings, i);
+  zone_contents_t *contents = NULL;
   dns_name_t origin;
   diag_t wrong = {""};
   int err = settings_origin(z->name, &origin);
   if (err)
     return err;
-  err = zone_load_file(z->name, &origin, z->file, &s->zones[i], &wrong);
-  if (!err || !at_start) {
-    if (err)
-      *diag = wrong;
-    return err;
-  }
-  return replace_zone(s, i, &origin, &wrong, diag);
+  if (zone_new(z->name, &origin, z->file, &s->zones[i]))
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  err = zone_read_file(z->name, &origin, z->file, &contents, &wrong);
+  if (err && at_start)
+    err = replace_zone(s, i, &origin, &wrong, &contents, diag);
+  else if (err)
+    *diag = wrong;
+  if (!err)
+    zone_swap(s->zones[i], contents); /* it had none */
+  else
+    zone_contents_free(contents);
+  return err;
 }
 
 static int load_zones(snapshot_t *s, bool at_start, diag_t *diag)

@@ -104,7 +104,7 @@ bool view_zone_for(const view_t *view, const dns_name_t *name, uint16_t type, zo
     if (view->depths[labels / 64] >> labels % 64 & 1) {
       const zone_t *z = find(view, name->wire + at, name->len - at);
       if (z != NULL && (type != DNS_TYPE_DS || at > 0)) {
-        *out = (zone_in_view_t){view, z};
+        *out = (zone_in_view_t){view, z, zone_contents(z)};
         return true;
       }
       below = z != NULL ? z : below;
@@ -112,6 +112,6 @@ bool view_zone_for(const view_t *view, const dns_name_t *name, uint16_t type, zo
     if (labels == 0)
       break;
   }
-  *out = (zone_in_view_t){view, below};
+  *out = (zone_in_view_t){view, below, below != NULL ? zone_contents(below) : NULL};
   return below != NULL;
 }

@@ -6,15 +6,16 @@
 
 #include "common/base/error.h"
 #include "resolver/zone/name_hash.h"
+#include "resolver/zone/rcu.h"
 #include "resolver/zone/zone_impl.h"
 
-static const node_t *node_at(const zone_t *z, uint32_t ref)
+static const node_t *node_at(const zone_contents_t *z, uint32_t ref)
 {
   return (const node_t *)(const void *)(z->arena + (size_t)ref * NODE_ALIGN);
 }
 
 /* The node of the name whose part before the origin is rel; NULL if there is none. */
-static const node_t *find(const zone_t *z, const uint8_t *rel, size_t len)
+static const node_t *find(const zone_contents_t *z, const uint8_t *rel, size_t len)
 {
   uint64_t h = name_hash(rel, len);
   uint32_t tag = (uint32_t)(h >> 32);
@@ -39,7 +40,7 @@ static const zone_rrset_t *rrset_of(const node_t *n, uint16_t type)
   return NULL;
 }
 
-static void refer(const zone_t *z, const node_t *cut, zone_match_t *out)
+static void refer(const zone_contents_t *z, const node_t *cut, zone_match_t *out)
 {
   out->kind = ZONE_REFERRAL;
   out->rrset = rrset_of(cut, DNS_TYPE_NS);
@@ -69,7 +70,7 @@ static void match_node(const node_t *n, uint16_t type, zone_match_t *out)
 
 /* The nearest existing name above rel[0..len), with the length of its relative part. The apex always
  * exists. */
-static const node_t *closest_encloser(const zone_t *z, const uint8_t *rel, size_t len)
+static const node_t *closest_encloser(const zone_contents_t *z, const uint8_t *rel, size_t len)
 {
   unsigned labels = 0;
   for (size_t at = 0; at < len; at += rel[at] + 1u)
@@ -86,7 +87,7 @@ static const node_t *closest_encloser(const zone_t *z, const uint8_t *rel, size_
   }
 }
 
-static const node_t *cut_above(const zone_t *z, const node_t *n)
+static const node_t *cut_above(const zone_contents_t *z, const node_t *n)
 {
   const uint8_t *rel = node_name(n);
   size_t len = n->name_len;
@@ -99,7 +100,8 @@ static const node_t *cut_above(const zone_t *z, const node_t *n)
   return n;
 }
 
-static void match_missing(const zone_t *z, const uint8_t *rel, size_t len, uint16_t type, zone_match_t *out)
+static void match_missing(const zone_contents_t *z, const uint8_t *rel, size_t len, uint16_t type,
+                          zone_match_t *out)
 {
   const node_t *n = closest_encloser(z, rel, len);
   out->rrset = NULL;
@@ -126,7 +128,7 @@ static void match_missing(const zone_t *z, const uint8_t *rel, size_t len, uint1
   match_node(w, type, out);
 }
 
-static void match(const zone_t *z, const dns_name_t *name, uint16_t type, zone_match_t *out)
+static void match(const zone_contents_t *z, const dns_name_t *name, uint16_t type, zone_match_t *out)
 {
   size_t len = (size_t)name->len - z->origin.len;
   out->owner_len = 0;
@@ -147,7 +149,7 @@ static void match(const zone_t *z, const dns_name_t *name, uint16_t type, zone_m
 
 /* Of a zone that has no data of the type: true when it has none of any type for the name. SOA and NS at the
  * origin do not count, every zone has them. */
-static bool lacks(const zone_t *z, const dns_name_t *name, const zone_match_t *m)
+static bool lacks(const zone_contents_t *z, const dns_name_t *name, const zone_match_t *m)
 {
   if (m->kind != ZONE_NODATA)
     return m->kind == ZONE_NXDOMAIN;
@@ -164,26 +166,26 @@ static void set_unavailable(zone_match_t *out)
 
 void zone_match(zone_in_view_t zv, const dns_name_t *name, uint16_t type, zone_match_t *out)
 {
-  const zone_t *base = zv.zone->base;
   out->from = zv;
-  if (zv.zone->unavailable) {
+  if (zv.contents == NULL) {
     set_unavailable(out);
     return;
   }
-  match(zv.zone, name, type, out);
-  if (base == NULL || !lacks(zv.zone, name, out))
+  match(zv.contents, name, type, out);
+  if (zv.zone->base == NULL || !lacks(zv.contents, name, out))
     return;
-  if (base->unavailable) {
+  zone_in_view_t base = zone_base(zv);
+  if (base.contents == NULL) {
     set_unavailable(out);
     return;
   }
   zone_match_t below;
-  match(base, name, type, &below);
+  match(base.contents, name, type, &below);
   if (below.kind == ZONE_NODATA) {
     out->kind = ZONE_NODATA;
   } else if (below.kind != ZONE_NXDOMAIN) {
     *out = below;
-    out->from = zone_base(zv);
+    out->from = base;
   }
 }
 
@@ -197,13 +199,14 @@ int zone_set_base(zone_t *zone, const zone_t *base)
 
 zone_in_view_t zone_base(zone_in_view_t z)
 {
-  return (zone_in_view_t){z.view, z.zone->base};
+  const zone_t *base = z.zone->base;
+  return (zone_in_view_t){z.view, base, base != NULL ? zone_contents(base) : NULL};
 }
 
 const zone_rrset_t *zone_glue(zone_in_view_t zv, const dns_name_t *name, uint16_t type)
 {
-  const zone_t *z = zv.zone;
-  if (!dns_name_under(name, &z->origin))
+  const zone_contents_t *z = zv.contents;
+  if (z == NULL || !dns_name_under(name, &z->origin))
     return NULL;
   const node_t *n = find(z, name->wire, (size_t)name->len - z->origin.len);
   return n == NULL ? NULL : rrset_of(n, type);
@@ -211,13 +214,18 @@ const zone_rrset_t *zone_glue(zone_in_view_t zv, const dns_name_t *name, uint16_
 
 const zone_rrset_t *zone_negative_soa(zone_in_view_t zv)
 {
-  return (const zone_rrset_t *)(const void *)(zv.zone->arena + (size_t)zv.zone->negative_soa * NODE_ALIGN);
+  return (const zone_rrset_t *)(const void *)(zv.contents->arena +
+                                              (size_t)zv.contents->negative_soa * NODE_ALIGN);
 }
 
 void zone_path(zone_in_view_t zv, const dns_name_t *name, zone_path_t *out)
 {
-  const zone_t *z = zv.zone;
-  size_t len = (size_t)name->len - z->origin.len;
+  const zone_contents_t *z = zv.contents;
+  size_t len = (size_t)name->len - zv.zone->origin.len;
+  if (z == NULL) { /* of the origin alone it is known that it exists */
+    *out = (zone_path_t){.exists = len == 0, .encloser_len = zv.zone->origin.len};
+    return;
+  }
   const node_t *n = find(z, name->wire, len);
   out->exists = n != NULL;
   if (n == NULL)
@@ -227,7 +235,7 @@ void zone_path(zone_in_view_t zv, const dns_name_t *name, zone_path_t *out)
       !out->exists && (n->flags & NODE_WILDCARD) && !(n->flags & (NODE_CUT | NODE_HIDDEN | NODE_DNAME));
 }
 
-static void full_name(const zone_t *z, const node_t *n, dns_name_t *out)
+static void full_name(const zone_contents_t *z, const node_t *n, dns_name_t *out)
 {
   memcpy(out->wire, node_name(n), n->name_len);
   memcpy(out->wire + n->name_len, z->origin.wire, z->origin.len);
@@ -239,9 +247,9 @@ int zone_each_owner(zone_in_view_t zv,
                     void *ctx)
 {
   enum { TYPES_MAX = 64 }; /* of one owner; more are left out */
-  const zone_t *z = zv.zone;
+  const zone_contents_t *z = zv.contents;
   int stop = 0;
-  for (size_t i = 0; stop == 0 && i <= z->mask; i++) {
+  for (size_t i = 0; stop == 0 && z != NULL && i <= z->mask; i++) {
     if (z->slots[i].node == 0)
       continue;
     const node_t *n = node_at(z, z->slots[i].node);
@@ -275,39 +283,51 @@ void zone_data_name(const uint8_t *p, const dns_name_t *origin, dns_name_t *out)
   dns_name_lower(out);
 }
 
-int zone_new_unavailable(const char *name, const dns_name_t *origin, const char *file, zone_t **out)
+int zone_new(const char *name, const dns_name_t *origin, const char *file, zone_t **out)
 {
-  enum { SLOTS = 2 };
   zone_t *z = calloc(1, sizeof *z);
   *out = NULL;
   if (z == NULL)
     return SMPL_ENOMEM;
-  z->unavailable = true;
   z->origin = *origin;
-  z->mask = SLOTS - 1;
-  z->apex = 1;
-  z->arena_len = NODE_ALIGN + sizeof(node_t);
-  z->slots = calloc(SLOTS, sizeof(slot_t));
-  z->arena = calloc(1, z->arena_len);
   z->name = strdup(name);
-  z->files = calloc(1, sizeof *z->files);
-  char *copy = strdup(file);
-  if (z->slots == NULL || z->arena == NULL || z->name == NULL || z->files == NULL || copy == NULL) {
-    free(copy);
+  z->file = strdup(file);
+  if (z->name == NULL || z->file == NULL) {
     zone_free(z);
     return SMPL_ENOMEM;
   }
-  z->files[z->file_count++] = copy;
-  uint64_t h = name_hash(origin->wire, 0);
-  z->slots[h & z->mask] = (slot_t){(uint32_t)(h >> 32), z->apex};
-  z->facts.bytes = sizeof *z;
   *out = z;
   return SMPL_OK;
 }
 
+zone_contents_t *zone_swap(zone_t *zone, zone_contents_t *fresh)
+{
+  zone_contents_t *old = zone->contents;
+  RCU_RELEASE(&zone->contents);
+  rcu_assign_pointer(zone->contents, fresh);
+  return old;
+}
+
+const zone_contents_t *zone_contents(const zone_t *zone)
+{
+  return rcu_get(&zone->contents);
+}
+
+void zone_contents_free(zone_contents_t *contents)
+{
+  if (contents == NULL)
+    return;
+  free(contents->slots);
+  free(contents->arena);
+  for (size_t i = 0; i < contents->file_count; i++)
+    free(contents->files[i]);
+  free(contents->files);
+  free(contents);
+}
+
 bool zone_is_available(const zone_t *zone)
 {
-  return !zone->unavailable;
+  return zone->contents != NULL;
 }
 
 const dns_name_t *zone_origin(const zone_t *zone)
@@ -322,12 +342,12 @@ const char *zone_name(const zone_t *zone)
 
 size_t zone_file_count(const zone_t *zone)
 {
-  return zone->file_count;
+  return zone->contents != NULL ? zone->contents->file_count : 1;
 }
 
 const char *zone_file(const zone_t *zone, size_t i)
 {
-  return zone->files[i];
+  return zone->contents != NULL ? zone->contents->files[i] : zone->file;
 }
 
 void zone_set_number(zone_t *zone, uint32_t number)
@@ -342,18 +362,15 @@ uint32_t zone_number(const zone_t *zone)
 
 zone_facts_t zone_facts(const zone_t *zone)
 {
-  return zone->facts;
+  return zone->contents != NULL ? zone->contents->facts : (zone_facts_t){.bytes = sizeof *zone};
 }
 
 void zone_free(zone_t *zone)
 {
   if (zone == NULL)
     return;
-  free(zone->slots);
-  free(zone->arena);
+  zone_contents_free(zone->contents);
   free(zone->name);
-  for (size_t i = 0; i < zone->file_count; i++)
-    free(zone->files[i]);
-  free(zone->files);
+  free(zone->file);
   free(zone);
 }

@@ -9,7 +9,10 @@
 
 #include "common/dns/dns_wire.h"
 
+/* The handle: what a zone is called, what is below it, where its contents are. */
 typedef struct zone zone_t;
+/* Its records, of one version: never changed, and swapped as a whole. */
+typedef struct zone_contents zone_contents_t;
 struct view;
 
 /* The right to read a zone: made by view_zone_for for the view it was found in, from an overlay's by
@@ -17,6 +20,7 @@ struct view;
 typedef struct zone_in_view {
   const struct view *view;
   const zone_t *zone;
+  const zone_contents_t *contents; /* as they were when it was made; NULL: nothing is known of the zone */
 } zone_in_view_t;
 
 /* Records of one owner and type as they stand in an answer. Every owner is the pointer 0xC00C, names in
@@ -93,9 +97,20 @@ int zone_each_owner(zone_in_view_t z,
                     int (*each)(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count),
                     void *ctx);
 
-/* A zone of which nothing could be read: it stands where it stands, so that nobody else answers for its
- * names, and has ZONE_UNAVAILABLE for all of them. file is where it would be read from. SMPL_ENOMEM. */
-int zone_new_unavailable(const char *name, const dns_name_t *origin, const char *file, zone_t **out);
+/* A handle without contents: it stands where it stands, so that nobody else answers for its names, and has
+ * ZONE_UNAVAILABLE for all of them. file is where it would be read from. SMPL_ENOMEM. */
+int zone_new(const char *name, const dns_name_t *origin, const char *file, zone_t **out);
+
+/* Gives the handle other contents, of its origin; NULL: none. What it had is returned (NULL: nothing), for
+ * the caller to free once all who read under RCU have passed a quiet point: a view's answer is from the old
+ * or from the new ones, never from both. By one thread. Others than RCU's readers must not read the zone
+ * meanwhile. */
+zone_contents_t *zone_swap(zone_t *zone, zone_contents_t *fresh);
+void zone_contents_free(zone_contents_t *contents);
+
+/* The contents now, for view_zone_for, which alone hands them on; they stay until the caller's next quiet
+ * point. */
+const zone_contents_t *zone_contents(const zone_t *zone);
 
 /* About the zone, without its records. */
 bool zone_is_available(const zone_t *zone);

@@ -34,4 +34,4 @@ int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, 
  * at their names and single, no record twice, nothing below a DNAME, rrsets that fit a message. Records of
  * one rrset with different TTLs get the lowest (RFC 2181 section 5.2), counted as a warning. The builder
  * is spent afterwards, free it. */
-int zone_builder_finish(zone_builder_t *b, zone_t **out, diag_t *diag);
+int zone_builder_finish(zone_builder_t *b, zone_contents_t **out, diag_t *diag);

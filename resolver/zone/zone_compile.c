@@ -26,7 +26,7 @@ typedef struct sheaf {
 
 typedef struct compile {
   zone_builder_t *b;
-  zone_t *zone;
+  zone_contents_t *made;
   pool_t arena;
   sheaf_t sheaf;
   uint8_t *wire; /* RRSET_WIRE_MAX bytes: the rrset being laid out */
@@ -241,7 +241,7 @@ static int lay_rrset(compile_t *c, const build_node_t *n, size_t from, size_t to
   return SMPL_OK;
 }
 
-static void insert(zone_t *z, uint64_t hash, uint32_t ref)
+static void insert(zone_contents_t *z, uint64_t hash, uint32_t ref)
 {
   size_t i = hash & z->mask;
   while (z->slots[i].node != 0)
@@ -273,11 +273,11 @@ static int lay_node(compile_t *c, const build_node_t *n)
     return err;
   node_t head = {n->name_len, n->flags, rrsets};
   memcpy(pool_at(&c->arena, ref), &head, sizeof head);
-  insert(c->zone, n->hash, ref);
+  insert(c->made, n->hash, ref);
   if (n == &c->b->nodes[0])
-    c->zone->apex = ref;
+    c->made->apex = ref;
   if (rrsets > 0)
-    c->zone->facts.names++;
+    c->made->facts.names++;
   return SMPL_OK;
 }
 
@@ -294,13 +294,13 @@ static int lay_negative_soa(compile_t *c)
     return diag_fail(c->diag, SMPL_EINVAL, "%s: no SOA record", c->b->name); /* check_node saw to it */
   const uint8_t *end = rec_data(c->sheaf.recs[i]) + c->sheaf.recs[i]->len;
   uint32_t minimum = (uint32_t)end[-4] << 24 | (uint32_t)end[-3] << 16 | (uint32_t)end[-2] << 8 | end[-1];
-  c->zone->facts.serial =
+  c->made->facts.serial =
       (uint32_t)end[-20] << 24 | (uint32_t)end[-19] << 16 | (uint32_t)end[-18] << 8 | end[-17];
   uint32_t ref;
   err = pool_take(&c->arena, 0, &ref);
   if (!err)
     err = lay_rrset(c, &c->b->nodes[0], i, i + 1, minimum);
-  c->zone->negative_soa = ref;
+  c->made->negative_soa = ref;
   return err;
 }
 
@@ -349,22 +349,22 @@ static int make_table(compile_t *c)
   size_t slots = 16;
   while (slots * 2 < (size_t)c->b->node_count * 3)
     slots *= 2;
-  c->zone->slots = zone_alloc(slots * sizeof(slot_t));
-  if (c->zone->slots == NULL)
+  c->made->slots = zone_alloc(slots * sizeof(slot_t));
+  if (c->made->slots == NULL)
     return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", c->b->name);
-  memset(c->zone->slots, 0, slots * sizeof(slot_t));
-  c->zone->mask = slots - 1;
+  memset(c->made->slots, 0, slots * sizeof(slot_t));
+  c->made->mask = slots - 1;
   return SMPL_OK;
 }
 
 /* The arena in memory of its exact size. */
 static int keep_arena(compile_t *c)
 {
-  c->zone->arena = zone_alloc(c->arena.used);
-  if (c->zone->arena == NULL)
+  c->made->arena = zone_alloc(c->arena.used);
+  if (c->made->arena == NULL)
     return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", c->b->name);
-  memcpy(c->zone->arena, c->arena.data, c->arena.used);
-  c->zone->arena_len = c->arena.used;
+  memcpy(c->made->arena, c->arena.data, c->arena.used);
+  c->made->arena_len = c->arena.used;
   return SMPL_OK;
 }
 
@@ -379,11 +379,8 @@ static int make(compile_t *c)
   err = make_table(c);
   if (err)
     return err;
-  c->zone->name = strdup(b->name);
-  if (c->zone->name == NULL)
-    return diag_fail(c->diag, SMPL_ENOMEM, "%s: out of memory", b->name);
-  c->zone->origin = b->origin;
-  c->zone->depth = b->depth;
+  c->made->origin = b->origin;
+  c->made->depth = b->depth;
   for (uint32_t i = 0; !err && i < b->node_count; i++)
     err = lay_node(c, &b->nodes[i]);
   if (!err)
@@ -392,33 +389,34 @@ static int make(compile_t *c)
     err = keep_arena(c);
   if (err)
     return err;
-  c->zone->files = b->files;
-  c->zone->file_count = b->file_count;
+  c->made->files = b->files;
+  c->made->file_count = b->file_count;
   b->files = NULL;
   b->file_count = 0;
-  c->zone->facts.records = b->records;
-  c->zone->facts.warnings = b->warnings;
-  c->zone->facts.bytes = sizeof(zone_t) + (c->zone->mask + 1) * sizeof(slot_t) + c->zone->arena_len;
+  c->made->facts.records = b->records;
+  c->made->facts.warnings = b->warnings;
+  c->made->facts.bytes =
+      sizeof(zone_t) + sizeof(zone_contents_t) + (c->made->mask + 1) * sizeof(slot_t) + c->made->arena_len;
   return SMPL_OK;
 }
 
-int zone_builder_finish(zone_builder_t *b, zone_t **out, diag_t *diag)
+int zone_builder_finish(zone_builder_t *b, zone_contents_t **out, diag_t *diag)
 {
   compile_t c = {.b = b, .diag = diag};
   *out = NULL;
-  c.zone = calloc(1, sizeof *c.zone);
+  c.made = calloc(1, sizeof *c.made);
   c.wire = malloc(RRSET_WIRE_MAX);
   c.patches = malloc(sizeof *c.patches * (2 * RRSET_WIRE_MAX / RR_HEAD + 2));
   int err = SMPL_ENOMEM;
-  if (c.zone == NULL || c.wire == NULL || c.patches == NULL)
+  if (c.made == NULL || c.wire == NULL || c.patches == NULL)
     diag_fail(diag, err, "%s: out of memory", b->name);
   else
     err = make(&c);
   if (!err) {
-    *out = c.zone;
-    c.zone = NULL;
+    *out = c.made;
+    c.made = NULL;
   }
-  zone_free(c.zone);
+  zone_contents_free(c.made);
   free(c.arena.data);
   free(c.sheaf.recs);
   free(c.wire);

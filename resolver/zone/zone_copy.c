@@ -37,7 +37,9 @@ bool zone_serial_after(uint32_t a, uint32_t b)
 
 bool zone_is_same(const zone_t *a, const zone_t *b)
 {
-  return a->arena_len == b->arena_len && memcmp(a->arena, b->arena, a->arena_len) == 0;
+  const zone_contents_t *x = a->contents, *y = b->contents;
+  return x != NULL && y != NULL && x->arena_len == y->arena_len &&
+         memcmp(x->arena, y->arena, x->arena_len) == 0;
 }
 
 char *zone_copy_name(const char *zone, char buf[static ZONE_COPY_NAME_MAX])
@@ -106,10 +108,10 @@ static int each_of_set(const node_t *n, const zone_rrset_t *set, int (*each)(voi
   return err;
 }
 
-static int each_record(const zone_t *z, int (*each)(void *ctx, const record_t *r), void *ctx)
+static int each_record(const zone_contents_t *z, int (*each)(void *ctx, const record_t *r), void *ctx)
 {
   int err = 0;
-  for (size_t i = 0; err == 0 && i <= z->mask; i++) {
+  for (size_t i = 0; err == 0 && z != NULL && i <= z->mask; i++) {
     if (z->slots[i].node == 0)
       continue;
     const node_t *n = (const node_t *)(const void *)(z->arena + (size_t)z->slots[i].node * NODE_ALIGN);
@@ -121,7 +123,7 @@ static int each_record(const zone_t *z, int (*each)(void *ctx, const record_t *r
 }
 
 /* The data with its names in full; at most RRSET_WIRE_MAX and what the origin adds to two names. */
-static size_t expand(const zone_t *z, const record_t *r, uint8_t *out)
+static size_t expand(const zone_contents_t *z, const record_t *r, uint8_t *out)
 {
   size_t used = 0, i = 0;
   for (size_t p = 0; p < r->patch_count; p++) {
@@ -165,7 +167,7 @@ static int sum_record(void *ctx, const record_t *r)
 int zone_digest(const zone_t *zone, uint8_t out[static ZONE_DIGEST_LEN])
 {
   sum_t s = {.ctx = EVP_MD_CTX_new(), .md = EVP_MD_fetch(NULL, "SHA256", NULL)};
-  int err = s.ctx == NULL || s.md == NULL ? SMPL_ENOMEM : each_record(zone, sum_record, &s);
+  int err = s.ctx == NULL || s.md == NULL ? SMPL_ENOMEM : each_record(zone->contents, sum_record, &s);
   memcpy(out, s.lanes, ZONE_DIGEST_LEN);
   EVP_MD_CTX_free(s.ctx);
   EVP_MD_free(s.md);
@@ -244,8 +246,8 @@ static int put_head(writer_t *w, const zone_copy_views_t *views, const zone_copy
                    digest);
   for (size_t i = 0; !err && i < views->count; i++)
     err = put_text(w, views->items[i].is_private ? "private" : "public", views->items[i].name);
-  for (size_t i = 0; !err && i < w->zone->file_count; i++)
-    err = put_text(w, "file", w->zone->files[i]);
+  for (size_t i = 0; !err && i < zone_file_count(w->zone); i++)
+    err = put_text(w, "file", zone_file(w->zone, i));
   return err ? err : put_line(w, "$ORIGIN %s\n", dns_name_to_text(&w->zone->origin, origin));
 }
 
@@ -269,7 +271,7 @@ static int put_record(void *ctx, const record_t *r)
   memcpy(name.wire, node_name(r->node), r->node->name_len);
   memcpy(name.wire + r->node->name_len, w->zone->origin.wire, w->zone->origin.len);
   name.len = (uint8_t)(r->node->name_len + w->zone->origin.len);
-  size_t len = expand(w->zone, r, w->rdata);
+  size_t len = expand(w->zone->contents, r, w->rdata);
   int n = snprintf(head, sizeof head, "%s %" PRIu32 " IN TYPE%u \\# %zu ", dns_name_to_text(&name, owner),
                    r->ttl, (unsigned)r->type, len);
   if (n < 0 || (size_t)n >= sizeof head)
@@ -308,7 +310,7 @@ int zone_copy_write(const zone_t *zone, const zone_copy_views_t *views, const zo
   if (w->hash != NULL && EVP_DigestInit_ex(w->hash, EVP_sha256(), NULL) == 1)
     err = put_head(w, views, head);
   if (!err)
-    err = each_record(zone, put_record, w);
+    err = each_record(zone->contents, put_record, w);
   if (!err)
     err = put_end(w);
   EVP_MD_CTX_free(w->hash);
@@ -463,7 +465,7 @@ static int check_views(const head_reader_t *r, diag_t *diag)
 }
 
 static int read_text(const char *name, const dns_name_t *origin, const char *path, char *text, size_t len,
-                     head_reader_t *r, zone_t **out, diag_t *diag)
+                     head_reader_t *r, zone_contents_t **out, diag_t *diag)
 {
   r->at = text;
   r->end = text + len;
@@ -471,7 +473,7 @@ static int read_text(const char *name, const dns_name_t *origin, const char *pat
     return diag_fail(diag, SMPL_EINVAL, "%s: is not a whole copy of this zone", path);
   int err = check_views(r, diag);
   if (!err)
-    err = zone_load_text(name, origin, path, text, len, out, diag);
+    err = zone_read_text(name, origin, path, text, len, out, diag);
   if (err || r->file_count == 0)
     return err;
   for (size_t i = 0; i < (*out)->file_count; i++)
@@ -485,7 +487,8 @@ static int read_text(const char *name, const dns_name_t *origin, const char *pat
 }
 
 int zone_copy_read(const char *name, const dns_name_t *origin, const char *path,
-                   const zone_copy_views_t *views, zone_t **out, zone_copy_head_t *head, diag_t *diag)
+                   const zone_copy_views_t *views, zone_contents_t **out, zone_copy_head_t *head,
+                   diag_t *diag)
 {
   char *text = NULL;
   size_t len = 0;

@@ -58,7 +58,8 @@ int zone_copy_write(const zone_t *zone, const zone_copy_views_t *views, const zo
  * for whom it was not meant. On success the zone's files are those that it was made from. SMPL_ENOENT (there
  * is none), SMPL_EINVAL, SMPL_EDENIED (other views), each with one sentence in diag. */
 int zone_copy_read(const char *name, const dns_name_t *origin, const char *path,
-                   const zone_copy_views_t *views, zone_t **out, zone_copy_head_t *head, diag_t *diag);
+                   const zone_copy_views_t *views, zone_contents_t **out, zone_copy_head_t *head,
+                   diag_t *diag);
 
 /* The head alone of a copy that need not be whole. *same_views: it is for these views and for no other.
  * SMPL_ENOENT, SMPL_EINVAL. */

@@ -32,7 +32,7 @@ typedef struct slot {
   uint32_t node;
 } slot_t;
 
-struct zone {
+struct zone_contents {
   slot_t *slots;
   size_t mask;
   uint8_t *arena;
@@ -40,14 +40,19 @@ struct zone {
   uint32_t apex;
   uint32_t negative_soa; /* reference to a lone zone_rrset_t */
   unsigned depth;        /* most labels below the origin of any node */
+  dns_name_t origin;     /* the handle's */
+  char **files;          /* what it was read from, the master file first */
+  size_t file_count;
+  zone_facts_t facts;
+};
+
+struct zone {
+  zone_contents_t *contents; /* under RCU; NULL: nothing is known of it */
+  const zone_t *base;        /* what this zone lacks comes from there; NULL: it does not exist */
+  uint32_t number;           /* among the zones it is served with */
   dns_name_t origin;
   char *name;
-  char **files; /* what it was read from, the master file first */
-  size_t file_count;
-  uint32_t number;    /* among the zones it is served with */
-  bool unavailable;   /* nothing is known of it: the apex alone, without records */
-  const zone_t *base; /* what this zone lacks comes from there; NULL: it does not exist */
-  zone_facts_t facts;
+  char *file; /* where it would be read from, while there are no contents */
 };
 
 static inline const uint8_t *node_name(const node_t *n)

@@ -284,8 +284,8 @@ static int load_source(loader_t *l, const char *path, const char *text, size_t l
   return err;
 }
 
-int zone_load_text(const char *name, const dns_name_t *origin, const char *path, const char *text, size_t len,
-                   zone_t **out, diag_t *diag)
+int zone_read_text(const char *name, const dns_name_t *origin, const char *path, const char *text, size_t len,
+                   zone_contents_t **out, diag_t *diag)
 {
   *out = NULL;
   diag_t local = {""};
@@ -314,7 +314,8 @@ out:
   return err;
 }
 
-int zone_load_file(const char *name, const dns_name_t *origin, const char *path, zone_t **out, diag_t *diag)
+int zone_read_file(const char *name, const dns_name_t *origin, const char *path, zone_contents_t **out,
+                   diag_t *diag)
 {
   char *text;
   size_t len;
@@ -322,7 +323,7 @@ int zone_load_file(const char *name, const dns_name_t *origin, const char *path,
   int err = file_read(path, ZONE_FILE_MAX, &text, &len, diag);
   if (err)
     return err;
-  err = zone_load_text(name, origin, path, text, len, out, diag);
+  err = zone_read_text(name, origin, path, text, len, out, diag);
   free(text);
   return err;
 }

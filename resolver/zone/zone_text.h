@@ -11,8 +11,9 @@
 
 /* Reads the master file at path (and what it includes) as the zone `name` (as configured) with this
  * lower-case origin. On error *out is NULL and diag says "path:line: what is wrong". Any thread. */
-int zone_load_file(const char *name, const dns_name_t *origin, const char *path, zone_t **out, diag_t *diag);
+int zone_read_file(const char *name, const dns_name_t *origin, const char *path, zone_contents_t **out,
+                   diag_t *diag);
 
 /* The same for a text in memory; path is for messages and for finding what is included. */
-int zone_load_text(const char *name, const dns_name_t *origin, const char *path, const char *text, size_t len,
-                   zone_t **out, diag_t *diag);
+int zone_read_text(const char *name, const dns_name_t *origin, const char *path, const char *text, size_t len,
+                   zone_contents_t **out, diag_t *diag);

@@ -43,7 +43,10 @@ static zone_t *load(const char *name, const char *text)
   diag_t diag = {""};
   dns_name_t origin;
   require(dns_name_from_text(name, &origin) == 0, "origin");
-  require(zone_load_text(name, &origin, "fuzz", text, strlen(text), &zone, &diag) == 0, diag.text);
+  zone_contents_t *contents;
+  require(zone_read_text(name, &origin, "fuzz", text, strlen(text), &contents, &diag) == 0, diag.text);
+  require(zone_new(name, &origin, "fuzz", &zone) == 0, "memory");
+  zone_swap(zone, contents);
   return zone;
 }
 

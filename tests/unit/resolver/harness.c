@@ -20,7 +20,13 @@ static int load(const char *name, const char *text, zone_t **zone, diag_t *diag)
   char *copy = malloc(len + 1); /* exact: no NUL after it */
   assert_non_null(copy);
   memcpy(copy, text, len);
-  int err = zone_load_text(name, &origin, "z", copy, len, zone, diag);
+  zone_contents_t *contents;
+  *zone = NULL;
+  int err = zone_read_text(name, &origin, "z", copy, len, &contents, diag);
+  if (!err) {
+    assert_int_equal(zone_new(name, &origin, "z", zone), 0);
+    assert_null(zone_swap(*zone, contents));
+  }
   free(copy);
   return err;
 }

@@ -114,12 +114,12 @@ static void numbers_are_limited(void **state)
 
 static int load_zone(const char *file, const char *text, diag_t *diag)
 {
-  zone_t *zone;
+  zone_contents_t *zone;
   dns_name_t origin;
   *diag = (diag_t){""};
   assert_int_equal(dns_name_from_text("org", &origin), 0);
-  int err = zone_load_text("org", &origin, file, text, strlen(text), &zone, diag);
-  zone_free(zone);
+  int err = zone_read_text("org", &origin, file, text, strlen(text), &zone, diag);
+  zone_contents_free(zone);
   return err;
 }
 
@@ -194,7 +194,7 @@ static void ttls_are_limited(void **state)
 static void files_are_limited(void **state)
 {
   (void)state;
-  zone_t *zone;
+  zone_contents_t *zone;
   dns_name_t origin;
   diag_t diag = {""};
   int fd = open("test_limits.big.zone", O_CREAT | O_RDWR | O_TRUNC, 0644);
@@ -202,7 +202,7 @@ static void files_are_limited(void **state)
   assert_int_equal(ftruncate(fd, (off_t)ZONE_FILE_MAX + 1), 0);
   close(fd);
   assert_int_equal(dns_name_from_text("org", &origin), 0);
-  assert_int_equal(zone_load_file("org", &origin, "test_limits.big.zone", &zone, &diag), SMPL_ELIMIT);
+  assert_int_equal(zone_read_file("org", &origin, "test_limits.big.zone", &zone, &diag), SMPL_ELIMIT);
   assert_non_null(strstr(diag.text, "test_limits.big.zone"));
   unlink("test_limits.big.zone");
 }
