@@ -43,14 +43,3 @@ void api_keys_introspect(request_t *request, void *service);
 void api_keys_judge(request_t *request, void *service);
 /* Goes on with cb if the request's key is one of ours; else replies. */
 void api_keys_guard(accounts_t *accounts, request_t *request, caller_cb cb);
-
-/* accounts_doc.c: what the OpenAPI document says. */
-extern const schema_t accounts_schemas[];
-extern const char accounts_create_example[], api_keys_create_example[], introspect_example[];
-extern const route_parameter_t accounts_list_parameters[], accounts_id_parameters[],
-    api_keys_list_parameters[], api_keys_id_parameters[];
-extern const route_response_t accounts_create_responses[], accounts_list_responses[],
-    accounts_get_responses[], accounts_delete_responses[], accounts_current_responses[],
-    api_keys_create_responses[], api_keys_create_internal_responses[], api_keys_list_responses[],
-    api_keys_get_responses[], api_keys_replace_responses[], api_keys_delete_responses[],
-    introspect_responses[];

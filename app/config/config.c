@@ -2,10 +2,9 @@
 /* The config service: smplkit's /api/v1/configs. */
 #include <string.h>
 
-#include "app/config/config_doc.h"
 #include "app/config/config_rules.h"
 #include "app/config/config_store.h"
-#include "app/services/doc.h"
+#include "app/services/api_files.h"
 #include "app/services/resource.h"
 #include "app/services/rows.h"
 #include "app/services/services.h"
@@ -54,26 +53,48 @@ static const resource_kind_t kind = {
     .list = {sizeof(list_read_t), prepare_list, run_list},
 };
 
-/* clang-format off */
 static const route_t routes[] = {
-  {METHOD_POST, "/api/v1/configs", TIER_API, resource_create, "create_config", "Create Config",
-   "Create a config for this account. The caller chooses its key, data.id: unique within the account, and immutable.",
-   "Configs", OPERATION_CUSTOMER, "ConfigCreateRequest", config_create_example, NULL, config_create_responses},
-  {METHOD_GET, "/api/v1/configs", TIER_API, resource_list, "list_configs", "List Configs",
-   "List configs for this account, by key unless sort says otherwise.",
-   "Configs", OPERATION_CUSTOMER, NULL, NULL, config_list_parameters, config_list_responses},
-  {METHOD_GET, "/api/v1/configs/{id}", TIER_API, resource_get, "get_config", "Get Config",
-   "Retrieve a single config by its key. Every account has the config 'common'.",
-   "Configs", OPERATION_CUSTOMER, NULL, NULL, config_get_parameters, config_get_responses},
-  {METHOD_PUT, "/api/v1/configs/{id}", TIER_API, resource_replace, "update_config", "Update Config",
-   "Replace a config entirely. Every writable field is overwritten.",
-   "Configs", OPERATION_CUSTOMER, "ConfigRequest", config_replace_example, config_id_parameters, config_replace_responses},
-  {METHOD_DELETE, "/api/v1/configs/{id}", TIER_API, resource_delete, "delete_config", "Delete Config",
-   "Delete a config by its key. A config that another one names as its parent cannot be deleted, nor can 'common'.",
-   "Configs", OPERATION_CUSTOMER, NULL, NULL, config_id_parameters, config_delete_responses},
-  DOC_ROUTES_TENANT,
+    {.method = METHOD_POST,
+     .path = "/api/v1/configs",
+     .tier = TIER_API,
+     .handle = resource_create,
+     .operation_id = "create_config",
+     .operation = OPERATION_CUSTOMER,
+     .request_schema = "ConfigCreateRequest"},
+    {.method = METHOD_GET,
+     .path = "/api/v1/configs",
+     .tier = TIER_API,
+     .handle = resource_list,
+     .operation_id = "list_configs",
+     .operation = OPERATION_CUSTOMER},
+    {.method = METHOD_GET,
+     .path = "/api/v1/configs/{id}",
+     .tier = TIER_API,
+     .handle = resource_get,
+     .operation_id = "get_config",
+     .operation = OPERATION_CUSTOMER},
+    {.method = METHOD_PUT,
+     .path = "/api/v1/configs/{id}",
+     .tier = TIER_API,
+     .handle = resource_replace,
+     .operation_id = "update_config",
+     .operation = OPERATION_CUSTOMER,
+     .request_schema = "ConfigRequest"},
+    {.method = METHOD_DELETE,
+     .path = "/api/v1/configs/{id}",
+     .tier = TIER_API,
+     .handle = resource_delete,
+     .operation_id = "delete_config",
+     .operation = OPERATION_CUSTOMER},
+    TENANT_ROUTES,
 };
-/* clang-format on */
+
+static const api_file_t api[] = {
+    {"config_api.json", config_api, config_api_end},
+    {"tenants_api.json", tenants_api, tenants_api_end},
+    {"common_api.json", common_api, common_api_end},
+    {NULL, NULL, NULL},
+};
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
@@ -91,7 +112,7 @@ const service_t config_service = {
     .description = "Typed configuration with inheritance and per-environment overrides.",
     .routes = routes,
     .route_count = sizeof routes / sizeof *routes,
-    .schemas = config_schemas,
+    .api = api,
     .open = open_service,
     .reload = product_reload,
     .close = product_close,

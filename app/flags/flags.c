@@ -2,10 +2,9 @@
 /* The flags service: smplkit's /api/v1/flags. */
 #include <string.h>
 
-#include "app/flags/flag_doc.h"
 #include "app/flags/flag_rules.h"
 #include "app/flags/flag_store.h"
-#include "app/services/doc.h"
+#include "app/services/api_files.h"
 #include "app/services/resource.h"
 #include "app/services/rows.h"
 #include "app/services/services.h"
@@ -98,26 +97,48 @@ static const resource_kind_t kind = {
     .list = {sizeof(list_read_t), prepare_list, run_list},
 };
 
-/* clang-format off */
 static const route_t routes[] = {
-  {METHOD_POST, "/api/v1/flags", TIER_API, resource_create, "create_flag", "Create Flag",
-   "Create a new feature flag. The caller chooses its key, data.id.",
-   "Flags", OPERATION_CUSTOMER, "FlagCreateRequest", flag_create_example, NULL, flag_create_responses},
-  {METHOD_GET, "/api/v1/flags", TIER_API, resource_list, "list_flags", "List Flags",
-   "List feature flags for this account, by key unless sort says otherwise.",
-   "Flags", OPERATION_CUSTOMER, NULL, NULL, flag_list_parameters, flag_list_responses},
-  {METHOD_GET, "/api/v1/flags/{id}", TIER_API, resource_get, "get_flag", "Get Flag",
-   "Retrieve a feature flag by its key.",
-   "Flags", OPERATION_CUSTOMER, NULL, NULL, flag_id_parameters, flag_get_responses},
-  {METHOD_PUT, "/api/v1/flags/{id}", TIER_API, resource_replace, "update_flag", "Update Flag",
-   "Replace a feature flag entirely. Every writable field is overwritten; another data.id renames it.",
-   "Flags", OPERATION_CUSTOMER, "FlagRequest", flag_replace_example, flag_id_parameters, flag_replace_responses},
-  {METHOD_DELETE, "/api/v1/flags/{id}", TIER_API, resource_delete, "delete_flag", "Delete Flag",
-   "Delete a feature flag by its key.",
-   "Flags", OPERATION_CUSTOMER, NULL, NULL, flag_id_parameters, flag_delete_responses},
-  DOC_ROUTES_TENANT,
+    {.method = METHOD_POST,
+     .path = "/api/v1/flags",
+     .tier = TIER_API,
+     .handle = resource_create,
+     .operation_id = "create_flag",
+     .operation = OPERATION_CUSTOMER,
+     .request_schema = "FlagCreateRequest"},
+    {.method = METHOD_GET,
+     .path = "/api/v1/flags",
+     .tier = TIER_API,
+     .handle = resource_list,
+     .operation_id = "list_flags",
+     .operation = OPERATION_CUSTOMER},
+    {.method = METHOD_GET,
+     .path = "/api/v1/flags/{id}",
+     .tier = TIER_API,
+     .handle = resource_get,
+     .operation_id = "get_flag",
+     .operation = OPERATION_CUSTOMER},
+    {.method = METHOD_PUT,
+     .path = "/api/v1/flags/{id}",
+     .tier = TIER_API,
+     .handle = resource_replace,
+     .operation_id = "update_flag",
+     .operation = OPERATION_CUSTOMER,
+     .request_schema = "FlagRequest"},
+    {.method = METHOD_DELETE,
+     .path = "/api/v1/flags/{id}",
+     .tier = TIER_API,
+     .handle = resource_delete,
+     .operation_id = "delete_flag",
+     .operation = OPERATION_CUSTOMER},
+    TENANT_ROUTES,
 };
-/* clang-format on */
+
+static const api_file_t api[] = {
+    {"flags_api.json", flags_api, flags_api_end},
+    {"tenants_api.json", tenants_api, tenants_api_end},
+    {"common_api.json", common_api, common_api_end},
+    {NULL, NULL, NULL},
+};
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
@@ -135,7 +156,7 @@ const service_t flags_service = {
     .description = "Feature flags with targeting rules, evaluated in the SDKs.",
     .routes = routes,
     .route_count = sizeof routes / sizeof *routes,
-    .schemas = flag_schemas,
+    .api = api,
     .open = open_service,
     .reload = product_reload,
     .close = product_close,

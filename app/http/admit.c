@@ -121,7 +121,7 @@ static size_t query_count(const uint8_t *query, size_t len)
 
 static admit_verdict_t judge_exchange(const uint8_t *bytes, const gate_head_t *head, const route_t *route)
 {
-  if (route->responses != NULL && !accepts_json(header(bytes, head, "accept")))
+  if (route->operation_id != NULL && !accepts_json(header(bytes, head, "accept")))
     return ADMIT_ACCEPT;
   if (query_count(bytes + head->query.at, head->query.len) > LIMIT_QUERY_PARAMETERS)
     return ADMIT_QUERY_COUNT;

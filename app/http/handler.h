@@ -31,46 +31,29 @@ typedef enum method {
   METHOD_COUNT
 } method_t; /* HEAD is GET without body */
 
-/* One row routes, and describes itself: openapi.c writes the document from the same table. */
-typedef struct route_response {
-  int status;
-  const char *description;
-  const char *schema; /* name in the service's schemas, NULL: no body */
-} route_response_t;
-
-typedef struct route_parameter {
-  const char *name;
-  const char *in; /* "path", "query", "header" */
-  const char *description;
-  const char *schema; /* JSON text of the parameter's schema, e.g. {"type": "string"} */
-  int required;
-} route_parameter_t;
-
+/* One row routes; what the OpenAPI document says of it stands in a file (api_file_t) under its operation_id.
+ */
 typedef struct route {
   method_t method;
   const char
       *path; /* "/api/v1/configs/{id}": the tier's prefix, then literal segments or whole {parameters} */
   tier_t tier;
   void (*handle)(request_t *request, void *service);
-  const char *operation_id; /* "get_config" */
-  const char *summary;
-  const char *description; /* may be NULL */
-  const char *tag;
+  const char *operation_id; /* "get_config"; NULL: not in the document */
   /* Who may, and how the document says so. OPERATION_CUSTOMER: requests without an API key, or with what
    * cannot be one, are answered with 401 before their body is read, and the service's guard is asked; the
    * handler itself checks once more. Operations of the internal tier: the caller's internal key must allow
    * it, else 401 or 403 before the body is read. */
   operation_t operation;
-  const char *request_schema;          /* name in the service's schemas, NULL: the route takes no body */
-  const char *request_example;         /* JSON text shown by "Try it out"; may be NULL */
-  const route_parameter_t *parameters; /* ends with name == NULL; may be NULL */
-  const route_response_t *responses;   /* ends with status == 0 */
+  const char *request_schema; /* name in the service's schemas, NULL: the route takes no body */
 } route_t;
 
-typedef struct schema {
-  const char *name;
-  const char *json; /* JSON Schema 2020-12 text, $ref to "#/components/schemas/NAME" */
-} schema_t;
+/* What the OpenAPI document says of routes: JSON, embedded from a file (app/program/openapi.h has its form).
+ */
+typedef struct api_file {
+  const char *name; /* for messages */
+  const char *text, *end;
+} api_file_t;
 
 /* What the program gives a service to work with. The loop is valid until close; the rest for the call, the
  * lookup for whoever holds it. */
@@ -105,7 +88,7 @@ typedef struct service {
   const char *description;
   const route_t *routes;
   size_t route_count;
-  const schema_t *schemas; /* ends with name == NULL */
+  const api_file_t *api; /* ends with name == NULL */
   int (*open)(const service_env_t *env, void **state, diag_t *diag);
   /* Another env from now on, all of it or, with an error, nothing. Loop and database are those of before.
    * Requests and calls under way go on as they began. NULL: nothing of it matters to the service. */

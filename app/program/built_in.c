@@ -171,18 +171,6 @@ static void handle_page(request_t *request, void *context)
   reply_static(request, &b->pages[i].reply);
 }
 
-static const route_response_t health_responses[] = {
-    {200, "The service is alive and its storage answers", "Health"},
-    {503, "The service is alive, its storage does not answer", "Health"},
-    {0, NULL, NULL},
-};
-
-static const route_response_t ready_responses[] = {
-    {200, "Requests are welcome; notices, if there are any, say what an operator has to look into", "Health"},
-    {503, "Send no more requests: the service is ending, or its storage does not answer", "Health"},
-    {0, NULL, NULL},
-};
-
 #define PAGE(at)                                                                                             \
   {                                                                                                          \
     .method = METHOD_GET, .path = (at), .tier = TIER_INTERNAL, .handle = handle_page                         \
@@ -193,20 +181,12 @@ static const route_t routes[] = {
      .path = "/internal/v1/health",
      .tier = TIER_INTERNAL,
      .handle = handle_health,
-     .operation_id = "health",
-     .summary = "Is the service alive, and does its storage answer?",
-     .tag = "Health",
-     .responses = health_responses},
+     .operation_id = "health"},
     {.method = METHOD_GET,
      .path = "/internal/v1/ready",
      .tier = TIER_INTERNAL,
      .handle = handle_ready,
-     .operation_id = "ready",
-     .summary = "Should a load balancer send requests here?",
-     .description =
-         "503 from the moment the service is told to end; it goes on serving for a configured time.",
-     .tag = "Health",
-     .responses = ready_responses},
+     .operation_id = "ready"},
     {.method = METHOD_GET, .path = "/internal/v1/metrics", .tier = TIER_INTERNAL, .handle = handle_metrics},
     {.method = METHOD_GET, .path = "/", .tier = TIER_INTERNAL, .handle = handle_root},
     PAGE("/docs"),

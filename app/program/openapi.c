@@ -8,34 +8,61 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 
+/* docs/assets.S.in */
+extern const char built_in_api[], built_in_api_end[];
+
+static const api_file_t built_in_file = {"built_in_api.json", built_in_api, built_in_api_end};
+
 /* Every error, on either tier, has this form. A service may bring its own schema of this name. */
-static const char error_schema[] =
-    "{\"type\": \"object\", \"required\": [\"errors\"], \"description\": \"JSON:API error document\", "
-    "\"properties\": "
-    "{\"errors\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"required\": [\"status\", "
-    "\"title\"], "
-    "\"properties\": {\"status\": {\"type\": \"string\", \"description\": \"HTTP status\"}, \"title\": "
-    "{\"type\": "
-    "\"string\"}, \"detail\": {\"type\": \"string\"}, \"code\": {\"type\": \"string\"}, \"meta\": {\"type\": "
-    "\"object\"}, \"source\": {\"type\": \"object\", \"properties\": {\"pointer\": {\"type\": \"string\"}, "
-    "\"parameter\": {\"type\": \"string\"}}}}}}}}";
 static const char error_name[] = "Errors";
 
 /* What the document is being written with; errors stop it once. */
 typedef struct writer {
   const service_t *service;
+  json_t *parameters, *responses, *operations; /* of all files, by name */
   json_t *schemas;
   diag_t *diag;
   int err;
 } writer_t;
 
-static json_t *parse(writer_t *w, const char *text, const char *what, const char *name)
+/* Adds what the file has of that kind, unless something of the name is there. */
+static void add_part(json_t *file, const char *kind, json_t *to)
+{
+  json_object_update_missing(to, json_object_get(file, kind));
+}
+
+static void read_file(writer_t *w, const api_file_t *file)
 {
   json_error_t error;
-  json_t *json = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+  size_t len = (size_t)(file->end - file->text);
+  json_t *json = json_loadb(file->text, len, JSON_REJECT_DUPLICATES, &error);
   if (json == NULL && !w->err)
-    w->err = diag_fail(w->diag, SMPL_EINVAL, "%s %s: column %d: %s", what, name, error.column, error.text);
-  return json;
+    w->err =
+        diag_fail(w->diag, SMPL_EINVAL, "%s:%d:%d: %s", file->name, error.line, error.column, error.text);
+  add_part(json, "parameters", w->parameters);
+  add_part(json, "responses", w->responses);
+  add_part(json, "operations", w->operations);
+  add_part(json, "schemas", w->schemas);
+  json_decref(json);
+}
+
+/* The members of a list; a name in it stands for the group of that name. */
+static json_t *expand(writer_t *w, const json_t *groups, const json_t *list, const char *path)
+{
+  json_t *all = json_array(), *item;
+  size_t index;
+  json_array_foreach(list, index, item)
+  {
+    if (!json_is_string(item)) {
+      json_array_append(all, item);
+      continue;
+    }
+    json_t *group = json_object_get(groups, json_string_value(item));
+    if (!json_is_array(group) && !w->err)
+      w->err = diag_fail(w->diag, SMPL_EINVAL, "route %s: no group %s", path, json_string_value(item));
+    json_array_extend(all, group);
+  }
+  return all;
 }
 
 static json_t *reference(writer_t *w, const char *schema, const char *path)
@@ -46,7 +73,7 @@ static json_t *reference(writer_t *w, const char *schema, const char *path)
 }
 
 /* {"application/vnd.api+json": {...}, "application/json": {...}}; the tier's own type first. */
-static json_t *content(writer_t *w, const route_t *route, const char *schema, const char *example, bool both)
+static json_t *content(writer_t *w, const route_t *route, const char *schema, json_t *example, bool both)
 {
   bool api = route->tier == TIER_API;
   const char *types[] = {api ? "application/vnd.api+json" : "application/json",
@@ -55,59 +82,78 @@ static json_t *content(writer_t *w, const route_t *route, const char *schema, co
   for (size_t i = 0; i < (both ? 2u : 1u); i++) {
     json_t *media = json_pack("{s:o}", "schema", reference(w, schema, route->path));
     if (example != NULL)
-      json_object_set_new(media, "example", parse(w, example, "example of", route->path));
+      json_object_set(media, "example", example);
     json_object_set_new(content, types[i], media);
   }
   return content;
 }
 
-static json_t *responses(writer_t *w, const route_t *route)
+static json_t *responses(writer_t *w, const route_t *route, const json_t *from)
 {
-  json_t *all = json_object();
-  for (const route_response_t *r = route->responses; r != NULL && r->status != 0; r++) {
+  json_t *all = json_object(), *item;
+  json_t *list = expand(w, w->responses, json_object_get(from, "responses"), route->path);
+  size_t index;
+  json_array_foreach(list, index, item)
+  {
     char status[8];
-    snprintf(status, sizeof status, "%d", r->status);
-    json_t *one = json_pack("{s:s}", "description", r->description);
-    if (r->schema != NULL)
-      json_object_set_new(one, "content", content(w, route, r->schema, NULL, false));
+    const char *schema = json_string_value(json_object_get(item, "schema"));
+    snprintf(status, sizeof status, "%d", (int)json_integer_value(json_object_get(item, "status")));
+    json_t *one = json_object();
+    json_object_set(one, "description", json_object_get(item, "description"));
+    if (schema != NULL)
+      json_object_set_new(one, "content", content(w, route, schema, NULL, false));
     json_object_set_new(all, status, one);
   }
+  json_decref(list);
   json_t *other = json_pack("{s:s,s:{s:{s:o}}}", "description", "Error", "content",
                             "application/vnd.api+json", "schema", reference(w, error_name, route->path));
   json_object_set_new(all, "default", other);
   return all;
 }
 
-static json_t *parameters(writer_t *w, const route_t *route)
+static const char *member(const json_t *of, const char *name)
 {
-  json_t *all = json_array();
-  for (const route_parameter_t *p = route->parameters; p != NULL && p->name != NULL; p++) {
-    bool required = p->required || strcmp(p->in, "path") == 0;
-    json_t *one = json_pack("{s:s,s:s,s:b}", "name", p->name, "in", p->in, "required", required);
-    if (p->description != NULL)
-      json_object_set_new(one, "description", json_string(p->description));
-    json_object_set_new(one, "schema",
-                        parse(w, p->schema != NULL ? p->schema : "{\"type\": \"string\"}",
-                              "schema of parameter", p->name));
+  const char *text = json_string_value(json_object_get(of, name));
+  return text != NULL ? text : "";
+}
+
+static json_t *parameters(writer_t *w, const route_t *route, const json_t *from)
+{
+  json_t *all = json_array(), *item;
+  json_t *list = expand(w, w->parameters, json_object_get(from, "parameters"), route->path);
+  size_t index;
+  json_array_foreach(list, index, item)
+  {
+    bool required = strcmp(member(item, "in"), "path") == 0;
+    json_t *one = json_pack("{s:s,s:s,s:b}", "name", member(item, "name"), "in", member(item, "in"),
+                            "required", required);
+    json_object_set(one, "description", json_object_get(item, "description"));
+    json_object_set(one, "schema", json_object_get(item, "schema"));
     json_array_append_new(all, one);
   }
+  json_decref(list);
   return all;
 }
 
-static bool describes(const route_t *route, const char *name, size_t len)
+static bool describes(const json_t *parameters, const char *name, size_t len)
 {
-  for (const route_parameter_t *p = route->parameters; p != NULL && p->name != NULL; p++)
-    if (strcmp(p->in, "path") == 0 && strlen(p->name) == len && memcmp(p->name, name, len) == 0)
+  size_t index;
+  json_t *p;
+  json_array_foreach(parameters, index, p)
+  {
+    const char *its = member(p, "name");
+    if (strcmp(member(p, "in"), "path") == 0 && strlen(its) == len && memcmp(its, name, len) == 0)
       return true;
+  }
   return false;
 }
 
-/* A path parameter that the table does not describe is still one. */
+/* A path parameter that the file does not describe is still one. */
 static void add_path_parameters(const route_t *route, json_t *all)
 {
   for (const char *at = strchr(route->path, '{'); at != NULL; at = strchr(at + 1, '{')) {
     size_t len = strcspn(at + 1, "}");
-    if (describes(route, at + 1, len))
+    if (describes(all, at + 1, len))
       continue;
     json_array_append_new(all, json_pack("{s:o,s:s,s:b,s:{s:s}}", "name", json_stringn(at + 1, len), "in",
                                          "path", "required", 1, "schema", "type", "string"));
@@ -116,12 +162,13 @@ static void add_path_parameters(const route_t *route, json_t *all)
 
 static json_t *operation(writer_t *w, const route_t *route)
 {
-  json_t *op =
-      json_pack("{s:[s],s:s,s:s}", "tags", route->tag != NULL ? route->tag : w->service->name, "summary",
-                route->summary != NULL ? route->summary : "", "operationId", route->operation_id);
-  if (route->description != NULL)
-    json_object_set_new(op, "description", json_string(route->description));
-  json_t *all = parameters(w, route);
+  json_t *from = json_object_get(w->operations, route->operation_id);
+  if (from == NULL && !w->err)
+    w->err = diag_fail(w->diag, SMPL_EINVAL, "route %s: no operation %s", route->path, route->operation_id);
+  json_t *op = json_pack("{s:[s],s:s,s:s}", "tags", member(from, "tag"), "summary", member(from, "summary"),
+                         "operationId", route->operation_id);
+  json_object_set(op, "description", json_object_get(from, "description"));
+  json_t *all = parameters(w, route, from);
   add_path_parameters(route, all);
   if (json_array_size(all) > 0)
     json_object_set(op, "parameters", all);
@@ -129,8 +176,9 @@ static json_t *operation(writer_t *w, const route_t *route)
   if (route->request_schema != NULL)
     json_object_set_new(op, "requestBody",
                         json_pack("{s:b,s:o}", "required", 1, "content",
-                                  content(w, route, route->request_schema, route->request_example, true)));
-  json_object_set_new(op, "responses", responses(w, route));
+                                  content(w, route, route->request_schema, json_object_get(from, "example"),
+                                          true)));
+  json_object_set_new(op, "responses", responses(w, route, from));
   if (route->operation == OPERATION_CUSTOMER)
     json_object_set_new(op, "security", json_pack("[{s:[]}]", "HTTPBearer"));
   else if (route->operation >= OPERATION_FIRST)
@@ -158,21 +206,15 @@ static json_t *paths(writer_t *w, const route_source_t *sources, size_t count)
   return all;
 }
 
-static void read_schemas(writer_t *w)
+static void read_files(writer_t *w)
 {
+  w->parameters = json_object();
+  w->responses = json_object();
+  w->operations = json_object();
   w->schemas = json_object();
-  for (const schema_t *s = w->service->schemas; s != NULL && s->name != NULL; s++)
-    json_object_set_new(w->schemas, s->name, parse(w, s->json, "schema", s->name));
-  if (json_object_get(w->schemas, error_name) == NULL)
-    json_object_set_new(w->schemas, error_name, parse(w, error_schema, "schema", error_name));
-  static const char health[] =
-      "{\"type\": \"object\", \"required\": [\"status\", \"service\"], "
-      "\"properties\": {\"status\": {\"type\": "
-      "\"string\", \"enum\": [\"ok\", \"ready\", \"draining\", \"failing\"]}, \"service\": {\"type\": "
-      "\"string\"}, \"version\": {\"type\": "
-      "\"string\"}, \"storage\": {\"type\": \"string\"}, \"notices\": {\"type\": \"array\", "
-      "\"items\": {\"type\": \"string\"}}}}";
-  json_object_set_new(w->schemas, "Health", parse(w, health, "schema", "Health"));
+  for (const api_file_t *f = w->service->api; f != NULL && f->name != NULL; f++)
+    read_file(w, f);
+  read_file(w, &built_in_file);
 }
 
 /* "#/components/schemas/NAME" anywhere in a schema must lead somewhere. */
@@ -195,7 +237,7 @@ int openapi_document(const service_t *service, const route_source_t *sources, si
                      json_t **out, diag_t *diag)
 {
   writer_t w = {.service = service, .diag = diag};
-  read_schemas(&w);
+  read_files(&w);
   json_t *all = paths(&w, sources, source_count);
   check_references(&w, w.schemas);
   *out = json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}}}",
@@ -205,6 +247,9 @@ int openapi_document(const service_t *service, const route_source_t *sources, si
                    "type", "http", "scheme", "bearer", "description", "An API key: " KEY_PREFIX "...",
                    "InternalKey", "type", "http", "scheme", "bearer", "description",
                    "An internal key: " KEY_INTERNAL_PREFIX "... It says which service or person calls.");
+  json_decref(w.parameters);
+  json_decref(w.responses);
+  json_decref(w.operations);
   if (*out == NULL && !w.err)
     w.err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (w.err) {

@@ -1,35 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "app/services/doc.h"
 #include "app/services/identity.h"
 #include "app/services/jsonapi.h"
 #include "app/services/product.h"
 #include "app/services/rows.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-
-const route_parameter_t doc_account_parameters[] = {DOC_ACCOUNT_ID, {0}};
-const route_response_t doc_tenant_put_responses[] = {{200, "Known already; name and key are as given now",
-                                                      "AccountNotice"},
-                                                     {201, "New here", "AccountNotice"},
-                                                     DOC_INVALID,
-                                                     DOC_CONFLICT,
-                                                     DOC_ERRORS_CALLER,
-                                                     {503, "Cannot be served now", "ErrorResponse"},
-                                                     {0}};
-const route_response_t doc_tenant_get_responses[] = {{200, "The account", "AccountNotice"}, DOC_MISSING, {0}};
-const route_response_t doc_tenant_delete_responses[] = {{200, "It is not known here any more", "AccountIds"},
-                                                        DOC_MISSING,
-                                                        DOC_ERRORS_CALLER,
-                                                        {503, "Cannot be served now", "ErrorResponse"},
-                                                        {0}};
-const route_parameter_t doc_tenant_list_parameters[] = {
-    {"after", "query", "Only ids greater than this one.", DOC_UUID_SCHEMA, 0},
-    {"size", "query", "So many ids at most; 0 for none, to see meta alone.",
-     "{\"type\": \"integer\", \"minimum\": 0, \"maximum\": 1000, \"default\": 1000}", 0},
-    {0}};
-const route_response_t doc_tenant_list_responses[] = {{200, "Ids", "AccountIds"}, DOC_INVALID, {0}};
 
 static const jsonapi_field_t fields[] = {
     {"name", FIELD_STRING, true, false, 255},

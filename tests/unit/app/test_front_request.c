@@ -262,25 +262,24 @@ static void header_names_and_values_of_answers_cannot_end_a_line(void **state)
 static void a_table_that_cannot_be_documented_is_refused(void **state)
 {
   (void)state;
-  static const schema_t broken[] = {{"A", "{"}, {NULL, NULL}};
-  static const schema_t dangling[] = {{"A", "{\"$ref\": \"#/components/schemas/B\"}"}, {NULL, NULL}};
-  static const schema_t fine[] = {{"A", "{}"}, {NULL, NULL}};
-  static const route_response_t unknown[] = {{200, "", "B"}, {0, NULL, NULL}};
-  static const route_t bad_response = {.path = "/a", .operation_id = "a", .responses = unknown};
-  static const route_t bad_example = {.path = "/a",
-                                      .operation_id = "a",
-                                      .request_schema = "A",
-                                      .request_example = "{'a'}"};
+  static const route_t fine = {.path = "/a", .operation_id = "a"};
+  static const route_t other = {.path = "/a", .operation_id = "b"};
   const struct {
-    const schema_t *schemas;
+    const char *text;
     const route_t *route;
     const char *said;
-  } cases[] = {{broken, NULL, "schema A"},
-               {dangling, NULL, "#/components/schemas/B"},
-               {fine, &bad_response, "no schema B"},
-               {fine, &bad_example, "example of /a"}};
+  } cases[] = {
+      {"{\n{", NULL, "s.json:2:"},
+      {"{\"schemas\": {\"A\": {\"$ref\": \"#/components/schemas/B\"}}}", NULL, "#/components/schemas/B"},
+      {"{\"operations\": {\"a\": {\"responses\": [{\"status\": 200, \"schema\": \"B\"}]}}}", &fine,
+       "no schema B"},
+      {"{\"operations\": {\"a\": {\"responses\": [\"some\"]}}}", &fine, "no group some"},
+      {"{\"operations\": {\"a\": {}}}", &other, "no operation b"},
+  };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    service_t service = {.name = "s", .title = "S", .schemas = cases[i].schemas};
+    const api_file_t files[] = {{"s.json", cases[i].text, cases[i].text + strlen(cases[i].text)},
+                                {NULL, NULL, NULL}};
+    service_t service = {.name = "s", .title = "S", .api = files};
     route_source_t source = {cases[i].route, cases[i].route != NULL, NULL, NULL};
     json_t *document = NULL;
     diag_t diag = {.text = ""};
