@@ -13,8 +13,13 @@ extern const char common_api[], common_api_end[];
 
 /* clang-format off */
 #define TENANT_ROUTES \
-  {.method = METHOD_PUT, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, .handle = tenants_put, .operation_id = "provision_account", .operation = OPERATION_PROVISION, .request_schema = "AccountNotice"}, \
-  {.method = METHOD_GET, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, .handle = tenants_get, .operation_id = "get_provisioned_account", .operation = OPERATION_OPEN}, \
-  {.method = METHOD_DELETE, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, .handle = tenants_delete, .operation_id = "forget_account", .operation = OPERATION_PROVISION}, \
-  {.method = METHOD_GET, .path = "/internal/v1/accounts", .tier = TIER_INTERNAL, .handle = tenants_list, .operation_id = "list_provisioned_accounts", .operation = OPERATION_OPEN}
+  {.method = METHOD_PUT, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, \
+   .handle = tenants_put, .operation_id = "provision_account", .operation = OPERATION_PROVISION, \
+   .request_schema = "AccountNotice"}, \
+  {.method = METHOD_GET, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, \
+   .handle = tenants_get, .operation_id = "get_provisioned_account", .operation = OPERATION_OPEN}, \
+  {.method = METHOD_DELETE, .path = "/internal/v1/accounts/{id}", .tier = TIER_INTERNAL, \
+   .handle = tenants_delete, .operation_id = "forget_account", .operation = OPERATION_PROVISION}, \
+  {.method = METHOD_GET, .path = "/internal/v1/accounts", .tier = TIER_INTERNAL, \
+   .handle = tenants_list, .operation_id = "list_provisioned_accounts", .operation = OPERATION_OPEN}
 /* clang-format on */

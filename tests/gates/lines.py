@@ -11,13 +11,6 @@ WIDTH = 110
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 # Files that still have longer lines: tables of what programs print, and of what services say of themselves.
 STILL_WIDE = {
-    "app/accounts/accounts.c",
-    "app/accounts/accounts_doc.c",
-    "app/config/config.c",
-    "app/config/config_doc.c",
-    "app/flags/flag_doc.c",
-    "app/flags/flags.c",
-    "app/services/doc.h",
     "dev",
     "tests/bench/dns.sh",
     "tests/bench/http.sh",
