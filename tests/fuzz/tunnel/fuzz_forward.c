@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "tunnel/local/forward.h"
-#include "tunnel/cli/options.h"
+#include "tunnel/session/destination.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   char user[USER_MAX];
   char host[HOST_MAX];
   uint16_t port;
-  if (options_parse_bastion(text, user, host, &port, &diag) == 0 && host[0] == '\0')
+  if (destination_parse(text, user, host, &port, &diag) == 0 && host[0] == '\0')
     abort();
   free(text);
   return 0;
