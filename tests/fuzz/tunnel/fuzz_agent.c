@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   agent_read_keys(data, size, keys, &count);
   for (size_t i = 0; i < count; i++) {
     const agent_key_t *k = &keys[i];
-    if (k->entry.at < data || k->entry.left > size || k->entry.at + k->entry.left > data + size ||
+    if (k->entry.data < data || k->entry.len > size || k->entry.data + k->entry.len > data + size ||
         strlen(k->name) >= sizeof k->name)
       abort();
     ssh_key_free(k->key);
