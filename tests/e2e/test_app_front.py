@@ -13,7 +13,7 @@ import pytest
 import internal_keys
 import kit
 from app_client import call, services
-from boundary import ABSENT, JSON_TYPE, MALFORMED, get, post
+from boundary import ABSENT, JSON_TYPE, MALFORMED, get, post, put
 from echo_front import Answer, CLIENT, ECHO, Front, INTERNAL, PUBLIC, STRANGER, check_refusals, front
 from front_cases import (  # noqa: F401: tests that hold for any front
     KEY,
@@ -133,18 +133,6 @@ def test_a_client_that_leaves_early_harms_nobody(front):
         lambda: len([l for l in front.log() if "later" in l.get("target", "")]) == 20, "their log lines"
     )
     assert front.program.running()
-
-
-def put(key, length, more=b""):
-    header = b"" if key is None else b"Authorization: Bearer " + key.encode() + b"\r\n"
-    return (
-        b"PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"
-        + JSON_TYPE
-        + header
-        + b"Content-Length: %d\r\n" % length
-        + more
-        + b"\r\n"
-    )
 
 
 @pytest.mark.short

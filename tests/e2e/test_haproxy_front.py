@@ -13,7 +13,7 @@ import pytest
 import echo_front as direct
 import kit
 from balanced import instances, render, start_balancers, wait_up
-from boundary import ABSENT, HIDDEN, MALFORMED, OUTSIDE, SECRET, UNROUTED, get, post
+from boundary import ABSENT, HIDDEN, MALFORMED, OUTSIDE, SECRET, UNROUTED, get, post, put
 from front_cases import (  # noqa: F401: tests that hold for any front
     test_a_head_request_gets_the_refusal_without_its_body,
     test_a_request_may_come_byte_by_byte,
@@ -694,9 +694,7 @@ backend echo
 
 
 def test_what_cannot_be_an_api_key_is_refused_before_the_body_is_sent(front):
-    answer = direct.Answer(
-        front.raw(direct.put("hello", 1 << 20, b"Expect: 100-continue\r\nConnection: close\r\n"))
-    )
+    answer = direct.Answer(front.raw(put("hello", 1 << 20, b"Expect: 100-continue\r\nConnection: close\r\n")))
     assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
 
 

@@ -16,6 +16,18 @@ def post(headers, body=b""):
     return b"POST /api/v1/echo HTTP/1.1\r\nHost: h\r\n" + JSON_TYPE + headers + b"\r\n" + body
 
 
+def put(key, length, more=b""):
+    header = b"" if key is None else b"Authorization: Bearer " + key.encode() + b"\r\n"
+    return (
+        b"PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\n"
+        + JSON_TYPE
+        + header
+        + b"Content-Length: %d\r\n" % length
+        + more
+        + b"\r\n"
+    )
+
+
 # Well-formed, and outside every rule of a public front.
 OUTSIDE = [
     get(t)
