@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""clang-tidy on what has changed since the last release, or where there is none since the branch left the
-main one; on all of the programs' C files with --all. usage: tidy.py [--all] BUILD-FOLDER"""
+"""clang-tidy on what has changed since the last release; on all of the programs' C files with --all.
+usage: tidy.py [--all] BUILD-FOLDER"""
 
 import os
 import subprocess
@@ -18,10 +18,10 @@ def git(*argv):
 
 
 def changed():
-    """Names of files, and since when; a clone without a release or a main branch has none to look at."""
+    """Names of files, and since when; a clone without a release has none to look at."""
     base = git("describe", "--tags", "--abbrev=0", "--match", "v*")
-    if base is None and (base := git("merge-base", "HEAD", "origin/HEAD")) is None:
-        return set(), "there is neither a release nor a main branch to compare with"
+    if base is None:
+        return set(), "there is no release to compare with"
     return set((git("diff", "--name-only", base) or "").split("\n")), f"changed since {base[:12]}"
 
 
