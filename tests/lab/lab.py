@@ -609,7 +609,7 @@ def start_keepalived(host):
             "--vrrp",
             "-f",
             "keepalived.conf",
-            *(f"--{kind}pid={kind}pid" for kind in ("", "vrrp_", "checkers_", "bfd_")),
+            *(f"--{kind}pid=keepalived.{kind}pid" for kind in ("", "vrrp_", "checkers_", "bfd_")),
         ],
         dict(os.environ, ALIVE_SECONDS=str(ALIVE_S)),
     )
