@@ -23,11 +23,11 @@ static const char *string(const json_t *reply, const char *key)
   return s != NULL ? s : "";
 }
 
-static void each(const json_t *list, const char *before, FILE *to)
+static void each(const json_t *list, const char *before, const char *behind, FILE *to)
 {
   size_t i;
   json_t *item;
-  json_array_foreach(list, i, item) fprintf(to, "%s%s\n", before, json_string_value(item));
+  json_array_foreach(list, i, item) fprintf(to, "%s%s%s\n", before, json_string_value(item), behind);
 }
 
 static void print_status(const json_t *r)
@@ -38,7 +38,7 @@ static void print_status(const json_t *r)
   printf("reloads        %lld, failed %lld\n", number(r, "reloads"), number(r, "failed_reloads"));
   if (string(r, "last_error")[0] != '\0')
     printf("last reload    failed: %s\n", string(r, "last_error"));
-  each(json_object_get(r, "restart"), "needs a restart: ", stdout);
+  each(json_object_get(r, "restart"), "needs a restart: ", "", stdout);
   printf("connections    %lld\n", number(r, "connections"));
 }
 
@@ -46,8 +46,9 @@ static void print_reload(const json_t *r)
 {
   printf("reloaded; %lld connections were ended by it\n", number(r, "ended"));
   fflush(stdout);
-  each(json_object_get(r, "restart"), "smpl-app: needs a restart, and stays as it was until then: ", stderr);
-  each(json_object_get(r, "warnings"), "smpl-app: warning: ", stderr);
+  each(json_object_get(r, "restart"), "smpl-app: ", ": needs a restart; until then it stays as it was",
+       stderr);
+  each(json_object_get(r, "warnings"), "smpl-app: warning: ", "", stderr);
 }
 
 static const struct command {

@@ -25,18 +25,8 @@ loaded_t *loaded_hold(loaded_t *loaded);
 /* One holder less. NULL allowed. Loop's thread. */
 void loaded_free(loaded_t *loaded);
 
-/* What a key of the configuration file does at a reload. */
-typedef enum loaded_change {
-  CHANGE_LIVE,    /* takes effect */
-  CHANGE_RESTART, /* a restart is needed; the rest of the file takes effect */
-  CHANGE_REFUSED, /* another value makes the whole file one for another start */
-} loaded_change_t;
-
-/* The row of that key; -1: there is none. */
-int loaded_change_of(const char *key);
-
-/* Names what differs between the two and needs a restart: a list of texts; empty if nothing does. NULL
- * when out of memory. */
+/* Names what differs between the two and needs a restart, with its place in fresh: a list of texts such as
+ * "app.yaml:5:12: database"; empty if nothing does. NULL when out of memory. */
 json_t *loaded_restart(const settings_t *start, const settings_t *fresh);
 /* SMPL_EINVAL with the place if fresh is for another start altogether. */
 int loaded_check(const settings_t *start, const settings_t *fresh, diag_t *diag);

@@ -11,8 +11,6 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 
-enum { RESTART_TEXT_MAX = 1024 };
-
 typedef struct waiting {
   control_request_t *requests[RELOAD_WAITING_MAX];
   size_t count;
@@ -194,20 +192,6 @@ static size_t put_in_force(reload_t *r, step_t *step)
 
 /* What is said */
 
-static void join(const json_t *list, char *out, size_t cap)
-{
-  size_t i, used = 0;
-  json_t *item;
-  out[0] = '\0';
-  json_array_foreach(list, i, item)
-  {
-    int n = snprintf(out + used, cap - used, "%s%s", i > 0 ? ", " : "", json_string_value(item));
-    if (n < 0 || (size_t)n >= cap - used)
-      return;
-    used += (size_t)n;
-  }
-}
-
 static void log_warning(void *ctx, const char *text)
 {
   (void)ctx;
@@ -221,14 +205,16 @@ static void collect_warning(void *ctx, const char *text)
 
 static void log_outcome(const reload_t *r, size_t cut)
 {
-  char text[RESTART_TEXT_MAX];
+  size_t i;
+  json_t *what;
   log_info("reloaded %s: %zu internal keys accepted, %zu connections ended by it", r->conf.path,
            reload_settings(r)->internal_key_count, cut);
   log_info("access log opened anew");
   settings_each_warning(reload_settings(r), log_warning, NULL);
-  join(r->restart, text, sizeof text);
-  if (text[0] != '\0')
-    log_warn("a restart is needed for: %s; until then that stays as it was", text);
+  json_array_foreach(r->restart, i, what)
+  {
+    log_warn("%s: needs a restart; until then it stays as it was", json_string_value(what));
+  }
 }
 
 static void reply_waiting(reload_t *r, int err, size_t cut)

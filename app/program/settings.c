@@ -13,275 +13,14 @@
 #include <unistd.h>
 
 #include "app/gate/gate.h"
-#include "app/gate/rules.h"
 #include "app/services/rates.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 #include "common/base/text.h"
 
-/* Scalars of our own */
-
-static int keep_text(conf_t *conf, const char *text, size_t len, const char **out)
-{
-  char *copy = conf_alloc(conf, len + 1);
-  if (copy == NULL)
-    return SMPL_ENOMEM;
-  memcpy(copy, text, len);
-  *out = copy;
-  return SMPL_OK;
-}
-
-static int parse_rule(conf_t *conf, const char *text, size_t len, void *out)
-{
-  const char *copy = NULL;
-  int err = keep_text(conf, text, len, &copy);
-  return err ? err : rule_parse(copy, out);
-}
-
-static const conf_scalar_t scalar_rule = {
-    .expected = "a path like /api/v1/health, or /api/v1/* for all below",
-    .size = sizeof(rule_t),
-    .parse = parse_rule,
-};
-
-/* A host name without port; what stands in Host before the colon. */
-static int parse_host(conf_t *conf, const char *text, size_t len, void *out)
-{
-  if (strpbrk(text, ":[]") != NULL || gate_host((const uint8_t *)text, len) != GATE_ADMIT)
-    return SMPL_EINVAL;
-  return keep_text(conf, text, len, out);
-}
-
-static const conf_scalar_t scalar_host = {
-    .expected = "a host name without port",
-    .size = sizeof(const char *),
-    .parse = parse_host,
-    .same = conf_same_text,
-};
-
-/* "http://name[:port]", nothing after it. */
-static int parse_base_url(conf_t *conf, const char *text, size_t len, void *out)
-{
-  static const char scheme[] = "http://";
-  size_t skip = sizeof scheme - 1;
-  if (len <= skip || memcmp(text, scheme, skip) != 0 ||
-      gate_host((const uint8_t *)text + skip, len - skip) != GATE_ADMIT)
-    return SMPL_EINVAL;
-  return keep_text(conf, text, len, out);
-}
-
-static const conf_scalar_t scalar_base_url = {
-    .expected = "a URL like http://config.internal.smplkit.local",
-    .size = sizeof(const char *),
-    .parse = parse_base_url,
-    .same = conf_same_text,
-};
-
-static int parse_listener_name(conf_t *conf, const char *text, size_t len, void *out)
-{
-  if (len > 32 || !(text_lower(text[0]) >= 'a' && text_lower(text[0]) <= 'z'))
-    return SMPL_EINVAL;
-  for (size_t i = 0; i < len; i++) {
-    char c = text_lower(text[i]);
-    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-      return SMPL_EINVAL;
-  }
-  return keep_text(conf, text, len, out);
-}
-
-static const conf_scalar_t scalar_listener_name = {
-    .expected = "a name of up to 32 letters, digits, - and _",
-    .size = sizeof(const char *),
-    .parse = parse_listener_name,
-    .same = conf_same_text,
-};
-
-static int parse_sha256(conf_t *conf, const char *text, size_t len, void *out)
-{
-  static const char digits[] = "0123456789abcdef";
-  uint8_t *hash = out;
-  (void)conf;
-  if (len != 2 * KEY_HASH_LEN)
-    return SMPL_EINVAL;
-  memset(hash, 0, KEY_HASH_LEN);
-  for (size_t i = 0; i < len; i++) {
-    const char *digit = memchr(digits, text_lower(text[i]), sizeof digits - 1);
-    if (digit == NULL)
-      return SMPL_EINVAL;
-    hash[i / 2] = (uint8_t)(hash[i / 2] << 4 | (digit - digits));
-  }
-  return SMPL_OK;
-}
-
-static const conf_scalar_t scalar_sha256 = {
-    .expected = "the SHA-256 of a key, 64 hexadecimal digits, as smpl-app "
-                "internal-key prints it",
-    .size = KEY_HASH_LEN,
-    .parse = parse_sha256,
-    .same = conf_same_bytes,
-};
-
-static int parse_operation(conf_t *conf, const char *text, size_t len, void *out)
-{
-  (void)conf;
-  (void)len;
-  operation_t operation = operation_named(text);
-  memcpy(out, &operation, sizeof operation);
-  return operation != OPERATION_OPEN ? SMPL_OK : SMPL_EINVAL;
-}
-
-#define OPERATION_WORD(id, name, what) " " name
-static const conf_scalar_t scalar_operation = {
-    .expected = "an operation of:" OPERATION_LIST(OPERATION_WORD),
-    .size = sizeof(operation_t),
-    .parse = parse_operation,
-    .same = conf_same_bytes,
-};
-
-/* Tables */
-
-static const conf_field_t tls_fields[] = {
-    {"certificate", CONF_ONE, 0, .scalar = &conf_path, .required = true},
-    {"key", CONF_ONE, sizeof(const char *), .scalar = &conf_path, .required = true},
-};
-static const conf_map_t tls_map = {"tls", 2 * sizeof(const char *), tls_fields, CONF_COUNT(tls_fields), NULL};
-
-static const conf_field_t listener_fields[] = {
-    {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name,
-     .required = true},
-    {"address", CONF_ONE, offsetof(listener_settings_t, address), .scalar = &conf_endpoint, .required = true},
-    {"rules", CONF_MANY, offsetof(listener_settings_t, rules), .scalar = &scalar_rule, .required = true,
-     .most = LIMIT_RULES},
-    {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net,
-     .most = LIMIT_CLIENTS},
-    {"hosts", CONF_MANY, offsetof(listener_settings_t, hosts), .scalar = &scalar_host, .most = LIMIT_HOSTS},
-    {"tls", CONF_MAP, offsetof(listener_settings_t, tls), .map = &tls_map},
-};
-static const conf_map_t listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
-                                        CONF_COUNT(listener_fields), NULL};
-
-typedef struct internal_key_file {
-  const char *name;
-  uint8_t sha256[KEY_HASH_LEN];
-  conf_list_t operations; /* operation_t */
-} internal_key_file_t;
-
-static const conf_field_t internal_key_fields[] = {
-    {"name", CONF_ONE, offsetof(internal_key_file_t, name), .scalar = &scalar_listener_name,
-     .required = true},
-    {"sha256", CONF_ONE, offsetof(internal_key_file_t, sha256), .scalar = &scalar_sha256, .required = true,
-     .is_private = true},
-    {"operations", CONF_MANY, offsetof(internal_key_file_t, operations), .scalar = &scalar_operation,
-     .required = true, .most = OPERATION_COUNT},
-};
-static const conf_map_t internal_key_map = {"internal key", sizeof(internal_key_file_t), internal_key_fields,
-                                            CONF_COUNT(internal_key_fields), NULL};
-
-typedef struct accounts_file {
-  const char *url;
-} accounts_file_t;
-
-static const conf_field_t accounts_fields[] = {
-    {"url", CONF_ONE, offsetof(accounts_file_t, url), .scalar = &scalar_base_url, .required = true},
-};
-static const conf_map_t accounts_map = {"accounts", sizeof(accounts_file_t), accounts_fields,
-                                        CONF_COUNT(accounts_fields), NULL};
-
-typedef struct drain_file {
-  uint64_t lag, finish; /* ms */
-} drain_file_t;
-
-static void drain_defaults(void *out)
-{
-  *(drain_file_t *)out = (drain_file_t){.finish = LIMIT_DRAIN_MS};
-}
-
-static const conf_field_t drain_fields[] = {
-    {"lag", CONF_ONE, offsetof(drain_file_t, lag), .scalar = &conf_duration, .max = LIMIT_DRAIN_MAX_MS},
-    {"finish", CONF_ONE, offsetof(drain_file_t, finish), .scalar = &conf_duration, .max = LIMIT_DRAIN_MAX_MS},
-};
-static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields, CONF_COUNT(drain_fields),
-                                     drain_defaults};
-
-typedef struct rate_file {
-  uint64_t requests, burst;
-} rate_file_t;
-
-static void rate_defaults(void *out)
-{
-  *(rate_file_t *)out = (rate_file_t){.requests = LIMIT_RATE_REQUESTS};
-}
-
-/* The first field is what a lone number means: 0 for no limit. */
-static const conf_field_t rate_fields[] = {
-    {"requests", CONF_ONE, offsetof(rate_file_t, requests), .scalar = &conf_uint,
-     .max = LIMIT_RATE_REQUESTS_MAX},
-    {"burst", CONF_ONE, offsetof(rate_file_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = LIMIT_RATE_BURST_MAX},
-};
-static const conf_map_t rate_map = {"rate_limit", sizeof(rate_file_t), rate_fields, CONF_COUNT(rate_fields),
-                                    rate_defaults};
-
-/* The file as it is written. */
-typedef struct file {
-  const char *service;
-  conf_list_t listeners;
-  conf_list_t balancers;
-  const char *database;
-  const char *revocations;
-  accounts_file_t accounts;
-  conf_list_t sisters;
-  resolver_conf_t resolver;
-  conf_list_t internal_keys; /* internal_key_file_t */
-  const char *internal_key_file;
-  const char *access_log;
-  bool free_bind;
-  bool core_dumps;
-  const char *control;
-  drain_file_t drain;
-  rate_file_t rate;
-} file_t;
-
-static const conf_field_t file_fields[] = {
-    {"service", CONF_ONE, offsetof(file_t, service), .scalar = &conf_string, .required = true},
-    {"listeners", CONF_MAPS, offsetof(file_t, listeners), .map = &listener_map, .required = true,
-     .most = LIMIT_LISTENERS},
-    {"balancers", CONF_MANY, offsetof(file_t, balancers), .scalar = &conf_ip_net, .most = LIMIT_BALANCERS},
-    {"database", CONF_ONE, offsetof(file_t, database), .scalar = &conf_path, .required = true},
-    {"revocations", CONF_ONE, offsetof(file_t, revocations), .scalar = &conf_path},
-    {"accounts", CONF_MAP, offsetof(file_t, accounts), .map = &accounts_map},
-    {"sisters", CONF_MANY, offsetof(file_t, sisters), .scalar = &scalar_base_url, .most = LIMIT_SISTERS},
-    {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_conf_map},
-    {"internal_keys", CONF_MAPS, offsetof(file_t, internal_keys), .map = &internal_key_map,
-     .most = INTERNAL_KEYS_MAX},
-    {"internal_key_file", CONF_ONE, offsetof(file_t, internal_key_file), .scalar = &conf_path},
-    {"access_log", CONF_ONE, offsetof(file_t, access_log), .scalar = &conf_path},
-    {"free_bind", CONF_ONE, offsetof(file_t, free_bind), .scalar = &conf_bool},
-    {"core_dumps", CONF_ONE, offsetof(file_t, core_dumps), .scalar = &conf_bool},
-    {"control", CONF_ONE, offsetof(file_t, control), .scalar = &conf_path},
-    {"rate_limit", CONF_ONE_OR_MAP, offsetof(file_t, rate), .map = &rate_map},
-    {"drain", CONF_MAP, offsetof(file_t, drain), .map = &drain_map},
-};
-
-static void file_defaults(void *out)
-{
-  file_t *file = out;
-  file->free_bind = true;
-  drain_defaults(&file->drain);
-  rate_defaults(&file->rate);
-}
-
-static const conf_map_t file_map = {"configuration", sizeof(file_t), file_fields, CONF_COUNT(file_fields),
-                                    file_defaults};
-
-const char *settings_key(size_t index)
-{
-  return index < CONF_COUNT(file_fields) ? file_fields[index].key : NULL;
-}
-
 /* Checks */
 
-static int find_service(const conf_t *conf, const file_t *file, const service_t *const *services,
+static int find_service(const conf_t *conf, const settings_file_t *file, const service_t *const *services,
                         const service_t **out, diag_t *diag)
 {
   char names[256] = "";
@@ -296,14 +35,14 @@ static int find_service(const conf_t *conf, const file_t *file, const service_t 
   return conf_fail(conf, diag, &file->service, "no service '%s'; there is: %s", file->service, names);
 }
 
-static bool is_accounts(const file_t *file)
+static bool is_accounts(const settings_file_t *file)
 {
   return strcmp(file->service, "accounts") == 0;
 }
 
 /* Who calls whom: every other service asks the account service about keys, which tells its sisters of new
  * accounts. */
-static int check_calls(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_calls(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   bool has_accounts = conf_given_map(conf, &file->accounts);
   bool has_resolver = conf_given_map(conf, &file->resolver);
@@ -351,7 +90,7 @@ static int check_private(const conf_t *conf, const void *field, const char *url,
                    "'%s': not a private address (RFC 1918, 100.64.0.0/10, fc00::/7 or loopback)", url);
 }
 
-static int check_called(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_called(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   const char *const *sisters = file->sisters.items;
   int err = conf_given_map(conf, &file->accounts)
@@ -362,7 +101,7 @@ static int check_called(const conf_t *conf, const file_t *file, diag_t *diag)
   return err;
 }
 
-static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_listeners(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   const listener_settings_t *all = file->listeners.items;
   for (size_t i = 0; i < file->listeners.count; i++) {
@@ -381,7 +120,7 @@ static int check_listeners(const conf_t *conf, const file_t *file, diag_t *diag)
 }
 
 /* Whoever is a balancer says whose a request is: that cannot be everybody. */
-static int check_balancers(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_balancers(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   const ip_net_t *all = file->balancers.items;
   for (size_t i = 0; i < file->balancers.count; i++)
@@ -391,7 +130,7 @@ static int check_balancers(const conf_t *conf, const file_t *file, diag_t *diag)
   return SMPL_OK;
 }
 
-static int check_internal_keys(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_internal_keys(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   const internal_key_file_t *all = file->internal_keys.items;
   for (size_t i = 0; i < file->internal_keys.count; i++) {
@@ -410,7 +149,7 @@ static int check_internal_keys(const conf_t *conf, const file_t *file, diag_t *d
   return SMPL_OK;
 }
 
-static int check_control(const conf_t *conf, const file_t *file, diag_t *diag)
+static int check_control(const conf_t *conf, const settings_file_t *file, diag_t *diag)
 {
   size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
   if (file->control == NULL || strlen(file->control) <= most)
@@ -419,7 +158,7 @@ static int check_control(const conf_t *conf, const file_t *file, diag_t *diag)
                    most, strlen(file->control));
 }
 
-static int take_internal_keys(const file_t *file, settings_t *out, diag_t *diag)
+static int take_internal_keys(const settings_file_t *file, settings_t *out, diag_t *diag)
 {
   const internal_key_file_t *from = file->internal_keys.items;
   out->internal_key_count = file->internal_keys.count;
@@ -438,7 +177,7 @@ static int take_internal_keys(const file_t *file, settings_t *out, diag_t *diag)
 }
 
 /* The key that this service sends: one line, of a file that nobody else can read. */
-static int read_internal_key(const file_t *file, settings_t *out, diag_t *diag)
+static int read_internal_key(const settings_file_t *file, settings_t *out, diag_t *diag)
 {
   char *text = NULL;
   size_t len = 0;
@@ -466,13 +205,12 @@ static int read_internal_key(const file_t *file, settings_t *out, diag_t *diag)
   return err;
 }
 
-static int take(const file_t *file, settings_t *out, diag_t *diag)
+static int take(const settings_file_t *file, settings_t *out, diag_t *diag)
 {
   out->service_name = file->service;
   out->listeners = file->listeners;
   out->balancers = file->balancers;
   out->database = file->database;
-  conf_place(out->conf, &file->database, out->database_place, sizeof out->database_place);
   out->revocations = file->revocations;
   out->accounts_url = file->accounts.url;
   out->sisters = file->sisters;
@@ -481,8 +219,6 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   out->free_bind = file->free_bind;
   out->core_dumps = file->core_dumps;
   out->control = file->control;
-  conf_place(out->conf, &file->control, out->control_place, sizeof out->control_place);
-  conf_place(out->conf, &file->service, out->service_place, sizeof out->service_place);
   out->internal_key_file = file->internal_key_file;
   out->drain_lag_ms = file->drain.lag;
   out->drain_finish_ms = file->drain.finish;
@@ -496,34 +232,39 @@ static int take(const file_t *file, settings_t *out, diag_t *diag)
   return SMPL_OK;
 }
 
+static int check(settings_t *out, const service_t *const *services, diag_t *diag)
+{
+  settings_file_t *file = out->file;
+  int err = find_service(out->conf, file, services, &out->service, diag);
+  if (!err)
+    err = resolver_conf_check(out->conf, &file->resolver, diag);
+  if (!err)
+    err = check_calls(out->conf, file, diag);
+  if (!err)
+    err = check_called(out->conf, file, diag);
+  if (!err)
+    err = check_listeners(out->conf, file, diag);
+  if (!err)
+    err = check_balancers(out->conf, file, diag);
+  if (!err)
+    err = check_internal_keys(out->conf, file, diag);
+  return err ? err : check_control(out->conf, file, diag);
+}
+
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag)
 {
-  file_t file;
-  *out = (settings_t){.conf = NULL};
-  int err = conf_load(path, &file_map, &file, &out->conf, diag);
-  if (err)
-    return err;
-  err = find_service(out->conf, &file, services, &out->service, diag);
+  *out = (settings_t){.file = calloc(1, sizeof *out->file)};
+  if (out->file == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = conf_load(path, &settings_file_map, out->file, &out->conf, diag);
   if (!err)
-    err = resolver_conf_check(out->conf, &file.resolver, diag);
+    err = check(out, services, diag);
   if (!err)
-    err = check_calls(out->conf, &file, diag);
+    err = take_internal_keys(out->file, out, diag);
   if (!err)
-    err = check_called(out->conf, &file, diag);
+    err = read_internal_key(out->file, out, diag);
   if (!err)
-    err = check_listeners(out->conf, &file, diag);
-  if (!err)
-    err = check_balancers(out->conf, &file, diag);
-  if (!err)
-    err = check_internal_keys(out->conf, &file, diag);
-  if (!err)
-    err = check_control(out->conf, &file, diag);
-  if (!err)
-    err = take_internal_keys(&file, out, diag);
-  if (!err)
-    err = read_internal_key(&file, out, diag);
-  if (!err)
-    err = take(&file, out, diag);
+    err = take(out->file, out, diag);
   if (err)
     settings_free(out);
   return err;
@@ -542,13 +283,13 @@ int settings_check_database(const settings_t *settings, diag_t *diag)
   else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
     why = strerror(errno);
   if (why != NULL)
-    return diag_fail(diag, SMPL_EINVAL,
-                     "%s: the database's folder must be there and be writable, for its journal too: %s: %s",
-                     settings->database_place, folder, why);
+    return conf_fail(settings->conf, diag, &settings->file->database,
+                     "the database's folder must be there and be writable, for its journal too: %s: %s",
+                     folder, why);
   if (stat(path, &st) == 0 &&
       (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0))
-    return diag_fail(diag, SMPL_EINVAL, "%s: the database must be a file that can be written: %s: %s",
-                     settings->database_place, path,
+    return conf_fail(settings->conf, diag, &settings->file->database,
+                     "the database must be a file that can be written: %s: %s", path,
                      S_ISREG(st.st_mode) ? strerror(errno) : "not a regular file");
   return SMPL_OK;
 }
@@ -563,10 +304,10 @@ int settings_check_control(const settings_t *settings, diag_t *diag)
   int len = slash == NULL || slash == path ? 1 : (int)(slash - path);
   snprintf(folder, sizeof folder, "%.*s", len, slash == NULL ? "." : path);
   if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
-    return diag_fail(diag, SMPL_EINVAL, "%s: control: there is no folder %s", settings->control_place,
+    return conf_fail(settings->conf, diag, &settings->file->control, "control: there is no folder %s",
                      folder);
   if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-    return diag_fail(diag, SMPL_EINVAL, "%s: control: %s exists and is not a socket", settings->control_place,
+    return conf_fail(settings->conf, diag, &settings->file->control, "control: %s exists and is not a socket",
                      path);
   return SMPL_OK;
 }
@@ -613,6 +354,7 @@ void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, co
 void settings_free(settings_t *settings)
 {
   explicit_bzero(settings->internal_key, sizeof settings->internal_key);
+  free(settings->file);
   conf_free(settings->conf);
   *settings = (settings_t){.conf = NULL};
 }

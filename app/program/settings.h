@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "app/program/built_in.h"
+#include "app/program/settings_file.h"
 #include "app/http/front.h"
 #include "app/http/handler.h"
 #include "app/http/internal_keys.h"
@@ -15,25 +16,14 @@
 #include "common/base/ip.h"
 #include "common/dns/resolver_conf.h"
 
-typedef struct listener_settings {
-  const char *name;
-  endpoint_t address;
-  conf_list_t rules;   /* rule_t */
-  conf_list_t clients; /* ip_net_t */
-  conf_list_t hosts;   /* const char * */
-  struct {
-    const char *certificate, *key; /* NULL: plain HTTP */
-  } tls;
-} listener_settings_t;
-
 typedef struct settings {
   conf_t *conf;
+  settings_file_t *file; /* as it is written; places in it are known to conf */
   const char *service_name;
   const service_t *service;
   conf_list_t listeners; /* listener_settings_t */
   conf_list_t balancers; /* ip_net_t */
   const char *database;
-  char database_place[PATH_MAX]; /* where the file says so: "file:line:col" */
   const char *revocations;       /* NULL: no such file */
   const char *accounts_url;      /* NULL unless given */
   conf_list_t sisters;           /* const char * */
@@ -41,14 +31,12 @@ typedef struct settings {
   resolver_conf_t resolver;      /* no servers: not given */
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
-  const char *internal_key_file;   /* NULL: none */
-  char internal_key[KEY_TEXT_MAX]; /* sent to sisters; empty: none */
-  const char *access_log;          /* NULL: standard output */
-  bool free_bind;                  /* addresses that are not there yet are bound all the same */
-  bool core_dumps;                 /* harden_core_dumps */
-  char control_place[PATH_MAX];
+  const char *internal_key_file;      /* NULL: none */
+  char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
+  const char *access_log;             /* NULL: standard output */
+  bool free_bind;                     /* addresses that are not there yet are bound all the same */
+  bool core_dumps;                    /* harden_core_dumps */
   const char *control;                /* socket; NULL: none */
-  char service_place[PATH_MAX];       /* where the file says so: "file:line:col" */
   uint64_t drain_lag_ms;              /* served on after SIGTERM */
   uint64_t drain_finish_ms;           /* and then for what is under way */
   uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
@@ -72,9 +60,6 @@ void settings_free(settings_t *settings);
 
 /* What a service is opened with, but for loop and lookup; borrowed from settings. */
 service_env_t settings_env(const settings_t *settings);
-
-/* The keys of the file, one after the other; NULL after the last. */
-const char *settings_key(size_t index);
 
 /* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal
  * listener's address, its clients). *out has settings->listeners.count entries. */

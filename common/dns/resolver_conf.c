@@ -5,8 +5,8 @@
 
 static const conf_field_t fields[] = {
     {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true,
-     .most = LOOKUP_SERVERS_MAX},
-    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip},
+     .most = LOOKUP_SERVERS_MAX, .doc = "addresses and ports of dns servers, the one to prefer first"},
+    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip, .doc = "address to ask from"},
 };
 const conf_map_t resolver_conf_map = {"resolver", sizeof(resolver_conf_t), fields, CONF_COUNT(fields), NULL};
 
