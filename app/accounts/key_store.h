@@ -5,7 +5,7 @@
 #include "app/services/change.h"
 #include "app/services/ident.h"
 #include "app/services/jsonapi.h"
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "app/services/storage.h"
 
 enum {

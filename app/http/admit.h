@@ -12,7 +12,7 @@
 #include "app/http/handler.h"
 #include "app/http/router.h"
 #include "app/gate/rules.h"
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 
 /* What a listener decides by. Everything is borrowed and immutable. */
 typedef struct admit_conf {
@@ -39,9 +39,8 @@ typedef struct admit_conf {
   X(BODY_SIZE, "body-too-long", 413, "the body is longer than 1 MiB")                                        \
   X(BODY_MISSING, "body-missing", 400, "this operation needs a JSON body")                                   \
   X(MEDIA_TYPE, "media-type", 415, "the body must be application/vnd.api+json or application/json")          \
-  X(KEY_MISSING, "key-missing", 401, "send an API key: Authorization: Bearer " KEY_PREFIX "...")             \
-  X(KEY_MALFORMED, "key-malformed", 401,                                                                     \
-    "this is no API key, or it was mistyped: its checksum does not fit")                                     \
+  X(KEY_MISSING, "key-missing", 401, KEY_MISSING_TEXT)                                                       \
+  X(KEY_MALFORMED, "key-malformed", 401, KEY_MALFORMED_TEXT)                                                 \
   X(CALLER_MISSING, "caller-missing", 401,                                                                   \
     "this operation needs an internal key: Authorization: Bearer " KEY_INTERNAL_PREFIX "...")                \
   X(CALLER_UNKNOWN, "caller-unknown", 401, "this is no internal key that is accepted here")                  \

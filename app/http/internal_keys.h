@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 
 /* Name in the configuration, and what it lets a caller do. */
 #define OPERATION_LIST(X)                                                                                    \

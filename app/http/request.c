@@ -191,18 +191,12 @@ int request_take_head(request_t *request, const uint8_t *bytes, size_t len)
 
 admit_verdict_t request_judge_key(const request_t *request)
 {
-  static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  static const char prefix[] = KEY_PREFIX;
   if (request->admit.match.route->operation != OPERATION_CUSTOMER)
     return ADMIT_OK;
   const char *key = request_bearer(request);
   if (key == NULL)
     return ADMIT_KEY_MISSING;
-  size_t len = strlen(key);
-  if (len != KEY_TEXT_LEN || memcmp(key, prefix, sizeof prefix - 1) != 0 ||
-      strspn(key + sizeof prefix - 1, base62) != len - (sizeof prefix - 1))
-    return ADMIT_KEY_MALFORMED;
-  return ADMIT_OK;
+  return key_has_form(key) ? ADMIT_OK : ADMIT_KEY_MALFORMED;
 }
 
 admit_verdict_t request_judge_caller(request_t *request, const internal_keys_t *keys)

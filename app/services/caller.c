@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "app/services/problem.h"
 #include "common/base/clock.h"
 
@@ -12,12 +12,12 @@ const char *caller_token(request_t *request)
   problem_t problem;
   const char *token = request_bearer(request);
   if (token == NULL) {
-    problem_at(&problem, 401, NULL, "send an API key: Authorization: Bearer " KEY_PREFIX "...");
+    problem_at(&problem, 401, NULL, KEY_MISSING_TEXT);
     problem_reply(request, &problem);
     return NULL;
   }
   if (!key_well_formed(token)) {
-    problem_at(&problem, 401, NULL, "this is no API key, or it was mistyped: its checksum does not fit");
+    problem_at(&problem, 401, NULL, KEY_MALFORMED_TEXT);
     problem_reply(request, &problem);
     return NULL;
   }

@@ -14,7 +14,7 @@
 
 #include "app/http/handler.h"
 #include "app/services/caller.h"
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "app/services/sister.h"
 #include "app/services/strangers.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"

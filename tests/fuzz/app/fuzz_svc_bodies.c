@@ -8,7 +8,7 @@
 #include "app/flags/flag_rules.h"
 #include "app/services/ident.h"
 #include "app/services/jsonapi.h"
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "app/services/sister.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 #include "app/services/sister.h"
 #include "common/base/error.h"
 

@@ -11,6 +11,10 @@
 #define KEY_PREFIX          "sk_api_"
 #define KEY_INTERNAL_PREFIX "sk_int_"
 
+/* What a client is told with a 401, whoever finds it out first. */
+#define KEY_MISSING_TEXT   "send an API key: Authorization: Bearer " KEY_PREFIX "..."
+#define KEY_MALFORMED_TEXT "this is no API key, or it was mistyped: its checksum does not fit"
+
 enum {
   KEY_RANDOM_LEN = 30,
   KEY_CHECK_LEN = 6,
@@ -25,6 +29,8 @@ _Static_assert(sizeof KEY_PREFIX == sizeof KEY_INTERNAL_PREFIX, "keys of both ki
 /* A new key into out (KEY_TEXT_MAX bytes); the caller wipes it. SMPL_ESYS when there is no randomness. */
 int key_generate(char *out);
 int key_generate_internal(char *out);
+/* Prefix, length and characters are those of an API key. The checksum is not looked at. */
+bool key_has_form(const char *key);
 /* Form and checksum of an API key are right. Touches no storage. */
 bool key_well_formed(const char *key);
 /* The same of an internal key. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "app/services/keys.h"
+#include "app/http/keys.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -72,15 +72,24 @@ int key_generate_internal(char *out)
   return generate(KEY_INTERNAL_PREFIX, out);
 }
 
+static bool has_form(const char *prefix, const char *key)
+{
+  return strnlen(key, KEY_TEXT_MAX) == KEY_TEXT_LEN && memcmp(key, prefix, PREFIX_LEN) == 0 &&
+         strspn(key + PREFIX_LEN, base62) == KEY_RANDOM_LEN + KEY_CHECK_LEN;
+}
+
 static bool well_formed(const char *prefix, const char *key)
 {
   char check[KEY_CHECK_LEN];
-  if (strnlen(key, KEY_TEXT_MAX) != KEY_TEXT_LEN || memcmp(key, prefix, PREFIX_LEN) != 0)
-    return false;
-  if (strspn(key + PREFIX_LEN, base62) != KEY_RANDOM_LEN + KEY_CHECK_LEN)
+  if (!has_form(prefix, key))
     return false;
   write_check(key, check);
   return memcmp(key + CHECKED_LEN, check, sizeof check) == 0;
+}
+
+bool key_has_form(const char *key)
+{
+  return has_form(KEY_PREFIX, key);
 }
 
 bool key_well_formed(const char *key)
