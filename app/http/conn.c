@@ -79,7 +79,7 @@ static bool wants_bytes(const conn_t *c)
 
 static void log_closed(conn_t *c, const char *reason)
 {
-  metrics_count_closed(&c->listener->stats, reason);
+  stats_count_closed(&c->listener->stats, reason);
   char source[IP_TEXT_MAX];
   bool named = c->balancer && !ip_equal(&c->source, &c->peer.ip);
   access_line_t line = {.listener = c->listener->conf->name,

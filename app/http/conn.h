@@ -10,12 +10,12 @@
 
 #include "app/http/forwarded.h"
 #include "app/http/front.h"
-#include "app/http/metrics.h"
 #include "app/http/pace.h"
 #include "app/http/parse.h"
 #include "app/http/request.h"
 #include "app/http/room.h"
 #include "app/http/shared.h"
+#include "app/http/stats.h"
 #include "app/http/tls.h"
 
 typedef struct conn conn_t;

@@ -2,56 +2,15 @@
 #include "app/http/metrics.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "app/http/conn.h"
 #include "common/net/prom_text.h"
-
-enum { STATM_MAX = 256 }; /* bytes: seven numbers */
-
-/* Microseconds, upper bounds. */
-static const uint64_t bounds[METRICS_BUCKETS] = {100,   250,   500,    1000,   2500,    5000,   10000,
-                                                 25000, 50000, 100000, 500000, 1000000, 5000000};
-
-void metrics_count(listener_stats_t *stats, const admit_t *admit, int status, size_t bytes, uint64_t us)
-{
-  if (status > 0 && status < METRICS_STATUSES)
-    stats->statuses[status]++;
-  stats->bytes += bytes;
-  if (admit->verdict != ADMIT_OK) {
-    stats->refused[admit->verdict]++;
-    if (admit->verdict == ADMIT_GATE)
-      stats->malformed[admit->gate]++;
-    return;
-  }
-  size_t i = 0;
-  while (i < METRICS_BUCKETS && us > bounds[i])
-    i++;
-  stats->buckets[i]++;
-  stats->us += us;
-}
-
-void metrics_count_closed(listener_stats_t *stats, const char *reason)
-{
-  for (size_t i = 0; i < METRICS_CLOSED_MAX; i++) {
-    if (stats->closed[i].reason == NULL)
-      stats->closed[i].reason = reason;
-    if (strcmp(stats->closed[i].reason, reason) == 0) {
-      stats->closed[i].count++;
-      return;
-    }
-  }
-}
 
 /* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
 
 static void put_statuses(FILE *f, const listener_t *l)
 {
-  for (int i = 0; i < METRICS_STATUSES; i++)
+  for (int i = 0; i < STATS_STATUSES; i++)
     if (l->stats.statuses[i] > 0)
       fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", l->conf->name, i,
               l->stats.statuses[i]);
@@ -74,7 +33,7 @@ static void put_refusals(FILE *f, const listener_t *l)
 
 static void put_closed(FILE *f, const listener_t *l)
 {
-  for (size_t i = 0; i < METRICS_CLOSED_MAX && l->stats.closed[i].reason != NULL; i++)
+  for (size_t i = 0; i < STATS_CLOSED_MAX && l->stats.closed[i].reason != NULL; i++)
     fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
             l->stats.closed[i].reason, l->stats.closed[i].count);
 }
@@ -83,12 +42,12 @@ static void put_times(FILE *f, const listener_t *l)
 {
   const listener_stats_t *s = &l->stats;
   uint64_t sum = 0;
-  for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+  for (size_t i = 0; i < STATS_BUCKETS; i++) {
     sum += s->buckets[i];
     fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n", l->conf->name,
-            (double)bounds[i] / 1e6, sum);
+            (double)stats_bounds[i] / 1e6, sum);
   }
-  sum += s->buckets[METRICS_BUCKETS];
+  sum += s->buckets[STATS_BUCKETS];
   fprintf(f,
           "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"+Inf\"} %" PRIu64
           "\nsmpl_app_request_seconds_sum{listener=\"%s\"} "
@@ -170,7 +129,7 @@ static void put_bodies(FILE *f, parse_counts_t bodies)
               (double)bodies.parsed);
 }
 
-static void put_front(FILE *f, const front_t *front)
+void metrics_put(FILE *f, const front_t *front)
 {
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     prom_head(f, families[i].name, families[i].type, families[i].help);
@@ -192,52 +151,4 @@ static void put_front(FILE *f, const front_t *front)
   prom_number(f, "smpl_app_access_log_lost_bytes", "gauge",
               "Bytes that the access log has lost since it was written last.",
               (double)access_lost(front->access));
-}
-
-static void put_process(FILE *f, int statm)
-{
-  struct rusage usage;
-  char text[STATM_MAX];
-  long pages = 0;
-  ssize_t n = statm > 0 ? pread(statm, text, sizeof text - 1, 0) : 0;
-  text[n > 0 ? n : 0] = '\0';
-  if (sscanf(text, "%*d %ld", &pages) == 1)
-    prom_number(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
-                (double)pages * (double)sysconf(_SC_PAGESIZE));
-  if (getrusage(RUSAGE_SELF, &usage) == 0)
-    prom_number(f, "process_cpu_seconds_total", "counter", "Time on the processor.",
-                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-}
-
-/* What only grows is named so (https://prometheus.io/docs/practices/naming/). */
-static void put_number(void *ctx, const char *name, const char *help, double value)
-{
-  static const char total[] = "_total";
-  size_t len = strlen(name), tail = sizeof total - 1;
-  bool counter = len > tail && strcmp(name + len - tail, total) == 0;
-  prom_number(ctx, name, counter ? "counter" : "gauge", help, value);
-}
-
-char *metrics_text(const service_t *service, const program_t *program, size_t *len)
-{
-  char *text = NULL;
-  FILE *f = open_memstream(&text, len);
-  if (f == NULL)
-    return NULL;
-  prom_program(f, &program->about);
-  prom_number(f, "smpl_app_draining", "gauge", "1 once the service is told to end.", program->leaving);
-  prom_number(f, "smpl_app_restart_needed", "gauge",
-              "1 while the configuration that was read last has what a restart alone puts in force.",
-              program->restart);
-  if (program->front != NULL)
-    put_front(f, program->front);
-  if (service->gauges != NULL && program->service != NULL)
-    service->gauges(program->service, put_number, f);
-  put_process(f, program->statm);
-  if (fclose(f) != 0) {
-    free(text);
-    return NULL;
-  }
-  return text;
 }

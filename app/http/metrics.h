@@ -1,38 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is counted of each http listener, and all of it as Prometheus reads it (text format 0.0.4). Loop's
- * thread. */
+/* What the http side counts, as Prometheus reads it (text format 0.0.4). Loop's thread. */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stdio.h>
 
-#include "app/http/admit.h"
-#include "app/program/built_in.h"
+#include "app/http/front.h"
 
-enum {
-  METRICS_STATUSES = 600, /* indexed by status */
-  METRICS_BUCKETS = 13,   /* of the time that a request takes */
-  METRICS_CLOSED_MAX = 16 /* different reasons for closing without an answer */
-};
-
-typedef struct listener_stats {
-  uint64_t accepted;
-  uint64_t statuses[METRICS_STATUSES];
-  uint64_t refused[ADMIT_COUNT],
-      malformed[GATE_COUNT];             /* by reason; refused[ADMIT_GATE] is the sum of the latter */
-  uint64_t buckets[METRICS_BUCKETS + 1]; /* of admitted requests; the last is "longer" */
-  uint64_t unnamed[2];                   /* of a balancer, without a source: none given; malformed */
-  uint64_t us, bytes;                    /* of their answers: sums */
-  struct {
-    const char *reason; /* a literal */
-    uint64_t count;
-  } closed[METRICS_CLOSED_MAX];
-} listener_stats_t;
-
-/* An answer went out; us: from the head's end. */
-void metrics_count(listener_stats_t *stats, const admit_t *admit, int status, size_t bytes, uint64_t us);
-/* A connection was closed without one. reason is a literal. */
-void metrics_count_closed(listener_stats_t *stats, const char *reason);
-
-/* The text, malloc'ed; NULL when out of memory. */
-char *metrics_text(const service_t *service, const program_t *program, size_t *len);
+/* Writes the numbers of all listeners, and those that they have together. */
+void metrics_put(FILE *f, const front_t *front);

@@ -107,7 +107,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
 {
   bool admitted = request->admit.verdict == ADMIT_OK;
   uint64_t us = request->started_us > 0 ? clock_mono_us() - request->started_us : 0;
-  metrics_count(&request->listener->stats, &request->admit, status, bytes, us);
+  stats_count(&request->listener->stats, &request->admit, status, bytes, us);
   access_line_t line = {
       .listener = request->listener->conf->name,
       .client = request->client,

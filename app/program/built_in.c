@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/http/metrics.h"
+#include "app/program/exposition.h"
 #include "app/program/openapi.h"
 #include "app/http/reply.h"
 #include "common/base/clock.h"
@@ -151,7 +151,7 @@ static void handle_metrics(request_t *request, void *context)
 {
   const built_in_t *b = context;
   size_t len = 0;
-  char *text = metrics_text(b->service, b->program, &len);
+  char *text = exposition_text(b->service, b->program, &len);
   reply_text(request, "text/plain; version=0.0.4; charset=utf-8", text, len);
 }
 

@@ -19,11 +19,6 @@ FLOORS = {
     "tunnel": "cli run local session trust base",
 }
 
-# Includes that still point up, each a file and the folder that it includes.
-STILL_UP = {
-    ("app/http/metrics.h", "app/program"),
-}
-
 
 def floor(folder):
     """(program, number); None for a folder that the table does not have."""
@@ -60,21 +55,12 @@ def fault(name, target):
 
 
 def main(top):
-    faults, count, up = [], 0, set()
+    faults, count = [], 0
     for name, number, target in arrows(top):
         count += 1
-        if (why := fault(name, target)) is None:
-            continue
-        if (name, target) in STILL_UP:
-            up.add((name, target))
-            print(f"still up: {name}:{number} includes {target}")
-        else:
+        if (why := fault(name, target)) is not None:
             faults.append(f"{name}:{number}: {why}")
-    faults += [
-        f"{name} includes {target} no more: take it out of STILL_UP in tests/gates/includes.py"
-        for name, target in sorted(STILL_UP - up)
-    ]
-    tree.end("includes", faults, f"{count} includes point down, {len(up)} up")
+    tree.end("includes", faults, f"{count} includes point down")
 
 
 if __name__ == "__main__":
