@@ -21,7 +21,9 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-for c in dnsblast dnsecho dnstiming; do [ $tools/$c -nt tests/bench/$c.c ] || cc -O2 -D_GNU_SOURCE -o $tools/$c tests/bench/$c.c -lm; done
+for c in dnsblast dnsecho dnstiming; do
+  [ $tools/$c -nt tests/bench/$c.c ] || cc -O2 -D_GNU_SOURCE -o $tools/$c tests/bench/$c.c -lm
+done
 [ -x $bin/smpl-resolver ] || {
   echo "dns.sh: $bin/smpl-resolver is not built; try: ./dev build" >&2
   exit 1
@@ -29,13 +31,15 @@ for c in dnsblast dnsecho dnstiming; do [ $tools/$c -nt tests/bench/$c.c ] || cc
 PATH=$PATH:/usr/sbin:/sbin
 
 zone=internal.smplkit.local
-awk -v n="$names" -v z=$zone 'BEGIN { print "$ORIGIN " z ".\n$TTL 300\n@ SOA ns admin 1 3600 600 86400 300\n@ NS ns\nns A 127.0.0.1\n*.wild A 10.9.9.9"
+awk -v n="$names" -v z=$zone 'BEGIN { print "$ORIGIN " z ".\n$TTL 300\n@ SOA ns admin 1 3600 600 86400 300"
+  print "@ NS ns\nns A 127.0.0.1\n*.wild A 10.9.9.9"
   for (i = 0; i < n; i++) { printf "svc%07d A 10.%d.%d.%d\n", i, i / 65536 % 256, i / 256 % 256, i % 256
     if (i % 10 == 0) printf "_http._tcp.svc%07d SRV 0 0 8080 svc%07d\n", i, i } }' >"$T/zone"
 awk -v n="$names" -v z=$zone 'BEGIN { srand(7)
   for (k = 0; k < 200000; k++) { u = rand(); i = int(rand() * n)
     if (u < .10) printf "nx%07d.%s A\n", i, z; else if (u < .15) printf "h%07d.wild.%s A\n", i, z
-    else if (u < .235) printf "_http._tcp.svc%07d.%s SRV\n", i - i % 10, z; else printf "svc%07d.%s A\n", i, z } }' >"$T/queries"
+    else if (u < .235) printf "_http._tcp.svc%07d.%s SRV\n", i - i % 10, z
+    else printf "svc%07d.%s A\n", i, z } }' >"$T/queries"
 printf 'svc%07d.%s A\n' $((names - 1)) $zone >"$T/last"
 
 descendants() { # the pid and all below it
@@ -63,7 +67,9 @@ pss_mb() {
 }
 median() { sort -g | awk '{a[NR] = $1} END {print NR ? a[int((NR + 1) / 2)] : "-"}'; }
 
-port_of() { case $1 in echo) echo 21801 ;; knot) echo 21802 ;; nsd) echo 21803 ;; smpl-resolver) echo 21804 ;; esac }
+port_of() {
+  case $1 in echo) echo 21801 ;; knot) echo 21802 ;; nsd) echo 21803 ;; smpl-resolver) echo 21804 ;; esac
+}
 configure() { # NAME: writes its configuration, prints its command line
   local d=$T/$1 p
   p=$(port_of "$1")
@@ -173,7 +179,8 @@ for _ in $(seq "$runs"); do
   for s in "${servers[@]}"; do [ $s = echo ] || measure $s tcp -t 4 -q 50; done
   for s in "${servers[@]}"; do measure $s one -q 1 -b 1; done
 done
-echo "# $names names, $runs runs of $seconds s, $(uname -r), $(awk -F': ' '/^model name/ {print $2; exit}' /proc/cpuinfo)"
+processor=$(awk -F': ' '/^model name/ {print $2; exit}' /proc/cpuinfo)
+echo "# $names names, $runs runs of $seconds s, $(uname -r), $processor"
 printf '%-14s %9s %7s %6s %9s %7s %9s %9s %8s\n' server udp/s us lost tcp/s us one/s start_ms MB
 for s in "${servers[@]}"; do
   row=$s
@@ -195,8 +202,11 @@ views_config() { # COUNT PORT: networks 127.64.0.0/24 and up in as many views as
   seq -s, -f 'v%g' 0 $(($1 - 1)) | tr -d '\n'
   echo "]}"
   echo "views:"
-  awk -v n="$1" -v m=$many -v z=$zone 'BEGIN { if (n == 2) { printf "  - {name: v0, clients: [127.64.0.0/10], zones: [%s]}\n  - {name: v1, clients: [127.0.0.0/16], zones: [%s]}\n", z, z; exit }
-    for (i = 0; i < n; i++) printf "  - {name: v%d, clients: [127.%d.%d.0/24%s], zones: [%s]}\n", i, 64 + i / 256, i % 256, i ? "" : ", 127.0.0.0/16", z }'
+  awk -v n="$1" -v m=$many -v z=$zone '
+    function view(i, nets) { printf "  - {name: v%d, clients: [%s], zones: [%s]}\n", i, nets, z }
+    BEGIN { if (n == 2) { view(0, "127.64.0.0/10"); view(1, "127.0.0.0/16"); exit }
+      for (i = 0; i < n; i++)
+        view(i, "127." (64 + int(i / 256)) "." (i % 256) ".0/24" (i ? "" : ", 127.0.0.0/16")) }'
   printf 'zones:\n  - {name: %s, file: %s}\ncontrol: %s\nworkers: 1\n' $zone "$T/zone" "$T/views$1.sock"
 }
 for v in 2 $many; do
@@ -213,11 +223,23 @@ done
 port_of() { case $1 in views2) echo 21810 ;; *) echo 21811 ;; esac }
 for _ in $(seq $((runs * 2))); do for v in 2 $many; do measure views$v udp -q 192 -b 32 -S $many; done; done
 printf '\n%-14s %9s %7s\n' views udp/s us
-for v in 2 $many; do printf '%-14s %9s %7s\n' $v "$(awk '{print $1}' "$T/views$v.udp" | median)" "$(awk '{print $2}' "$T/views$v.udp" | median)"; done
+for v in 2 $many; do
+  printf '%-14s %9s %7s\n' $v "$(awk '{print $1}' "$T/views$v.udp" | median)" \
+    "$(awk '{print $2}' "$T/views$v.udp" | median)"
+done
 
 # --- refusals: a name that exists for others (twice), one that does not, one of a zone that nobody has ---
-printf 'listeners:\n  - {address: 127.0.0.1, port: 21812, views: [in, out]}\nviews:\n  - {name: in, clients: [127.10.0.0/16], zones: [%s]}\n  - {name: out, clients: ["0.0.0.0/0"]}\nzones:\n  - {name: %s, file: %s}\ncontrol: %s\nworkers: 1\n' \
-  $zone $zone "$T/zone" "$T/timing.sock" >"$T/timing.yaml"
+cat >"$T/timing.yaml" <<C
+listeners:
+  - {address: 127.0.0.1, port: 21812, views: [in, out]}
+views:
+  - {name: in, clients: [127.10.0.0/16], zones: [$zone]}
+  - {name: out, clients: ["0.0.0.0/0"]}
+zones:
+  - {name: $zone, file: $T/zone}
+control: $T/timing.sock
+workers: 1
+C
 taskset -c 0 $bin/smpl-resolver -c "$T/timing.yaml" >"$T/timing.log" 2>&1 &
 pids+=($!)
 $tools/dnsblast -w -p 21812 -d "$T/last" >/dev/null || {

@@ -50,12 +50,19 @@ wait_port() { # ADDRESS PORT
   exit 1
 }
 cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ns += $1} END {printf "%.0f", ns}'; }
-median() { sort -g | awk '{a[NR] = $1} END {print NR == 0 ? "-" : NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2}'; }
+median() {
+  sort -g | awk '{a[NR] = $1}
+    END {print NR == 0 ? "-" : NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2}'
+}
 
 # --- the servers ---
 
-json='{"id":"b7f1c2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d","name":"svc000123","host":"svc000123.internal.smplkit.local","address":"10.0.0.123","port":8080,"protocol":"http","ttl":300,"enabled":true,"tags":["alpha","beta","gamma"],"created":"2025-01-01T00:00:00Z","updated":"2025-06-01T12:34:56Z","owner":"team-platform"}'
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
+json='{"id":"b7f1c2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d","name":"svc000123"'
+json+=',"host":"svc000123.internal.smplkit.local","address":"10.0.0.123","port":8080,"protocol":"http"'
+json+=',"ttl":300,"enabled":true,"tags":["alpha","beta","gamma"],"created":"2025-01-01T00:00:00Z"'
+json+=',"updated":"2025-06-01T12:34:56Z","owner":"team-platform"}'
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+  -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
 chmod 600 "$T/key.pem"
 mkdir "$T/nginx"
 cat >"$T/nginx.conf" <<C
@@ -64,9 +71,13 @@ worker_processes 1; daemon off; master_process off; pid $T/nginx/pid; error_log 
 events { worker_connections 4096; }
 http {
   access_log $T/nginx/access.log combined buffer=64k; keepalive_requests 1000000000;
-  client_body_temp_path $T/nginx/a; proxy_temp_path $T/nginx/b; fastcgi_temp_path $T/nginx/c; uwsgi_temp_path $T/nginx/d; scgi_temp_path $T/nginx/e;
+  client_body_temp_path $T/nginx/a; proxy_temp_path $T/nginx/b; fastcgi_temp_path $T/nginx/c;
+  uwsgi_temp_path $T/nginx/d; scgi_temp_path $T/nginx/e;
   ssl_certificate $T/cert.pem; ssl_certificate_key $T/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
-  server { listen 127.48.0.9:8001; listen 127.48.0.9:8443 ssl; default_type application/json; location / { return 200 '$json'; } }
+  server {
+    listen 127.48.0.9:8001; listen 127.48.0.9:8443 ssl; default_type application/json;
+    location / { return 200 '$json'; }
+  }
 }
 C
 start taskset -c 0 nginx -p "$T/nginx" -c "$T/nginx.conf" -e stderr
@@ -78,7 +89,8 @@ app = FastAPI()
 async def hello():
     return {"hello": "world"}
 C
-start taskset -c 0 /usr/bin/python3 -m uvicorn --app-dir "$T" --host 127.48.0.8 --port 8001 --log-level error --no-access-log hello:app
+start taskset -c 0 /usr/bin/python3 -m uvicorn --app-dir "$T" --host 127.48.0.8 --port 8001 \
+  --log-level error --no-access-log hello:app
 fastapi=$pid
 umask 077
 "$app" internal-key >"$T/config.key" 2>/dev/null
@@ -92,7 +104,9 @@ database: accounts.db
 sisters: ["http://127.48.0.2:8002"]
 resolver: {servers: ["127.48.0.1:53"]}
 access_log: accounts.log
-internal_keys: [{name: config, sha256: "$config_hash", operations: [introspect]}, {name: bench, sha256: "$accounts_hash", operations: [provision]}]
+internal_keys:
+  - {name: config, sha256: "$config_hash", operations: [introspect]}
+  - {name: bench, sha256: "$accounts_hash", operations: [provision]}
 internal_key_file: accounts.key
 C
 cat >"$T/config.yaml" <<C
@@ -118,14 +132,23 @@ wait_port 127.48.0.8 8001
 wait_port 127.48.0.9 8001
 
 curl=(curl -fsS --noproxy '*' -H 'Content-Type: application/json')
-key=$("${curl[@]}" -H "Authorization: Bearer $(cat "$T/accounts.key")" -d '{"data":{"type":"account","attributes":{"name":"Bench"}}}' http://127.48.0.1:8001/internal/v1/accounts | grep -oE 'sk_api_[0-9A-Za-z]+' | head -n 1)
-config() { printf '{"data":{"type":"config","id":"%s","attributes":{"name":"Web","items":{"host":{"value":"svc000123","type":"STRING"},"port":{"value":8080,"type":"NUMBER"}}}}}' "$1"; }
-for i in $(seq 0 31); do "${curl[@]}" -H "Authorization: Bearer $key" -d "$(config "w$i")" -o /dev/null http://127.48.0.2:8001/api/v1/configs; done
+key=$("${curl[@]}" -H "Authorization: Bearer $(cat "$T/accounts.key")" \
+  -d '{"data":{"type":"account","attributes":{"name":"Bench"}}}' http://127.48.0.1:8001/internal/v1/accounts |
+  grep -oE 'sk_api_[0-9A-Za-z]+' | head -n 1)
+config() { # ID: the document of a config
+  printf '{"data":{"type":"config","id":"%s","attributes":{"name":"Web","items":%s}}}' "$1" \
+    '{"host":{"value":"svc000123","type":"STRING"},"port":{"value":8080,"type":"NUMBER"}}'
+}
+for i in $(seq 0 31); do
+  "${curl[@]}" -H "Authorization: Bearer $key" -d "$(config "w$i")" -o /dev/null \
+    http://127.48.0.2:8001/api/v1/configs
+done
 cat >"$T/put.lua" <<C
 local n = 0
 request = function()
   n = (n + 1) % 32
-  return wrk.format("PUT", "/api/v1/configs/w" .. n, {["Content-Type"] = "application/json", ["Authorization"] = "Bearer $key"},
+  return wrk.format("PUT", "/api/v1/configs/w" .. n,
+    {["Content-Type"] = "application/json", ["Authorization"] = "Bearer $key"},
     '$(config @ | sed "s/\"id\":\"@\",//")')
 end
 C
@@ -149,7 +172,8 @@ one() { # NAME PID CONNECTIONS WRK-ARGUMENT...: one line "name rate cpu p99" int
     echo "http.sh: $name: $out" >&2
     exit 1
   }
-  awk -v name="$name" -v ns=$((after - before)) '/requests in/ {n = $1} /Requests\/sec/ {q = $2} $1 == "99%" {p = $2}
+  awk -v name="$name" -v ns=$((after - before)) '
+    /requests in/ {n = $1} /Requests\/sec/ {q = $2} $1 == "99%" {p = $2}
     END {printf "%s %.0f %.2f %s\n", name, q, n ? ns / n / 1000 : 0, p}' <<<"$out" >>"$T/results"
 }
 
@@ -189,7 +213,9 @@ show() {                                                                        
   [ "$(of "$2" 2)" = - ] || printf '%-44s %9.0f/s %8.2f us\n' "$1" "$(of "$2" 2)" "$(of "$2" 3)"
 }
 goal() { # TEXT VALUE OP LIMIT
-  awk -v t="$1" -v v="$2" -v op="$3" -v l="$4" 'BEGIN {printf "  %-56s %7.2f  goal %s %-7.2f %s\n", t, v, op, l, (op == "<=" ? v <= l : v >= l) ? "met" : "MISSED"}'
+  awk -v t="$1" -v v="$2" -v op="$3" -v l="$4" 'BEGIN {
+    met = op == "<=" ? v <= l : v >= l
+    printf "  %-56s %7.2f  goal %s %-7.2f %s\n", t, v, op, l, met ? "met" : "MISSED" }'
 }
 ratio() { awk "BEGIN {print $1}"; }
 printf '%-44s %11s %11s\n' 'medians' rate 'server CPU'
@@ -202,14 +228,21 @@ show 'GET of one config with a key, TLS' get-tls
 show 'PUT of one config, 1 writer' put-1
 show 'PUT of one config, 32 writers' put-32
 show 'GET of one config, made anew each time' made
-case " $rows " in *" health "*) goal "health: CPU / nginx's" "$(ratio "$(of health 3) / $(of nginx 3)")" '<=' 1.15 ;; esac
+case " $rows " in *" health "*)
+  goal "health: CPU / nginx's" "$(ratio "$(of health 3) / $(of nginx 3)")" '<=' 1.15
+  ;;
+esac
 case " $rows " in *" get "*)
   goal 'get: CPU, us' "$(of get 3)" '<=' 12
   goal "get: rate / FastAPI's" "$(ratio "$(of get 2) / $(of fastapi 2)")" '>=' 5
   ;;
 esac
 case " $rows " in *" health get tls "*)
-  goal 'tls: CPU, us; 1.2 of nginx-tls and the handler (get - health)' "$(of get-tls 3)" '<=' "$(ratio "1.2 * $(of nginx-tls 3) + $(of get 3) - $(of health 3)")"
+  goal 'tls: CPU, us; 1.2 of nginx-tls and the handler (get - health)' "$(of get-tls 3)" '<=' \
+    "$(ratio "1.2 * $(of nginx-tls 3) + $(of get 3) - $(of health 3)")"
   ;;
 esac
-case " $rows " in *" put "*) goal 'put: commits of 32 writers / of one' "$(ratio "$(of put-32 2) / $(of put-1 2)")" '>=' 4 ;; esac
+case " $rows " in *" put "*)
+  goal 'put: commits of 32 writers / of one' "$(ratio "$(of put-32 2) / $(of put-1 2)")" '>=' 4
+  ;;
+esac

@@ -114,14 +114,16 @@ until ip -4 address show tap0 2>/dev/null | grep -q inet; do sleep 0.1; done
 ip link set lo up &&
   mount --bind "$root" "$root" && # where / is no mount, no namespace of mounts can be made below it
   mount -t proc proc "$root/proc" && mount -t sysfs sysfs "$root/sys" && mount --rbind /dev "$root/dev" &&
-  mount -t tmpfs tmpfs "$root/dev/shm" && mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts" || exit 1
+  mount -t tmpfs tmpfs "$root/dev/shm" &&
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts" || exit 1
 cd "$root" && exec chroot . /bin/bash -c "cd /srv/smplkit && { $script
 }; exit \$?"'
 
 there() { # there NAME SCRIPT
   local log=$LOGS/fresh-$SUITE-$1.log box network status pass
   step "$SUITE: $1 (output: build/log/fresh-$SUITE-$1.log)"
-  mapfile -t pass < <(env | grep -iE '^(https?_proxy|no_proxy|npm_config_registry|SMPL_PATIENCE|FUZZ_SECONDS)=')
+  mapfile -t pass < \
+    <(env | grep -iE '^(https?_proxy|no_proxy|npm_config_registry|SMPL_PATIENCE|FUZZ_SECONDS)=')
   start setpriv --pdeathsig KILL unshare --mount --pid --net --ipc --uts --fork --kill-child env -i \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb \
     NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "${pass[@]}" bash -c "$FIRST" first "$ROOT" "$2" \
@@ -153,7 +155,8 @@ UP='./dev up -d && eval "$(./dev env)" && ./dev status &&
   s=$?; ./dev down; (exit $s)'
 
 ARM64='dpkg --add-architecture arm64 && ./dev build arm64 &&
-  ctest --test-dir build/arm64 -L unit --output-on-failure --no-tests=error -j"$(nproc)" -E "$(grep -v "^#" tests/fresh/not-emulated | paste -sd "|")"'
+  ctest --test-dir build/arm64 -L unit --output-on-failure --no-tests=error -j"$(nproc)" \
+    -E "$(grep -v "^#" tests/fresh/not-emulated | paste -sd "|")"'
 
 trap end EXIT
 trap 'exit 130' INT TERM HUP

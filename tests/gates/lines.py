@@ -9,19 +9,11 @@ import tree
 
 WIDTH = 110
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
-# Files that still have longer lines: tables of what programs print, and of what services say of themselves.
-STILL_WIDE = {
-    "dev",
-    "tests/bench/dns.sh",
-    "tests/bench/http.sh",
-    "tests/bench/tunnel.sh",
-    "tests/fresh/fresh.sh",
-}
 FIRST = {"c": f"/* {LICENSE} */", "python": f"# {LICENSE}", "shell": f"# {LICENSE}"}
 
 
 def main(top):
-    faults, count, wide = [], 0, set()
+    faults, count = [], 0
     for kind, names in tree.files(top).items():
         for name in names:
             lines = (top / name).read_text(errors="replace").split("\n")
@@ -30,19 +22,11 @@ def main(top):
             if FIRST[kind] not in lines[place : place + 1]:
                 faults.append(f"{name}:{place + 1}: this line must be: {FIRST[kind]}")
             for number, line in enumerate(lines, 1):
-                if len(line) > WIDTH and name in STILL_WIDE:
-                    wide.add(name)
-                elif len(line) > WIDTH:
+                if len(line) > WIDTH:
                     faults.append(f"{name}:{number}: {len(line)} columns, more than {WIDTH}")
                 if line != line.rstrip():
                     faults.append(f"{name}:{number}: blanks at its end")
-    print("".join(f"still wide: {name}\n" for name in sorted(wide)), end="")
-    faults += [
-        f"{name} has no line over {WIDTH} columns any more: take it out of STILL_WIDE in tests/gates/lines.py"
-        for name in sorted(STILL_WIDE - wide)
-        if (top / name).exists()
-    ]
-    tree.end("lines", faults, f"{count} files, {len(wide)} of them with lines over {WIDTH} columns")
+    tree.end("lines", faults, f"{count} files")
 
 
 if __name__ == "__main__":
