@@ -11,6 +11,8 @@
 #include "bastion/policy/config.h"
 #include "bastion/policy/explain.h"
 #include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/conf/completion.h"
 #include "common/net/control.h"
 
 typedef struct command command_t;
@@ -23,6 +25,8 @@ struct command {
   int (*ask)(const operator_args_t *args, diag_t *diag);
   int (*take)(options_t *o, int argc, char **argv);
 };
+
+enum { WATCH_S = 2, WATCH_MAX_S = 3600 };
 
 static const char default_socket[] = "bastion.sock";
 
@@ -82,6 +86,20 @@ static int take_session(options_t *o, int argc, char **argv)
   o->asked.id = argc == 1 ? argv[0] : NULL;
   if ((o->asked.id != NULL) + (o->asked.user != NULL) + (o->asked.target != NULL) != 1)
     return options_fail_usage("terminate needs one of a session's id, --user U and --target T");
+  return -1;
+}
+
+static int take_watch(options_t *o, int argc, char **argv)
+{
+  uint64_t seconds = WATCH_S;
+  (void)argc;
+  (void)argv;
+  if (o->watch == NULL)
+    return -1;
+  if (o->watch[0] != '\0' &&
+      (text_parse_u64(o->watch, strlen(o->watch), WATCH_MAX_S, &seconds) || seconds == 0))
+    return options_fail_usage("--watch takes seconds, from 1 to 3600");
+  o->asked.watch_s = (unsigned)seconds;
   return -1;
 }
 
@@ -162,6 +180,16 @@ static int run_verify(const command_t *command, options_t *o, int argc, char **a
   return err ? options_fail(&diag) : EXIT_FINE;
 }
 
+static int run_completion(const command_t *command, options_t *o, int argc, char **argv)
+{
+  const completion_t completion = {.commands = &commands_all, .options = &option_rows};
+  diag_t diag = {""};
+  (void)command;
+  (void)o;
+  (void)argc;
+  return completion_print(&completion, argv[0], stdout, &diag) ? options_fail_usage(diag.text) : EXIT_FINE;
+}
+
 /* ---- the table ---- */
 
 static int run_check(const command_t *command, options_t *o, int argc, char **argv)
@@ -175,58 +203,68 @@ static int run_check(const command_t *command, options_t *o, int argc, char **ar
 enum {
   ASK_MS = 15000,
   FILES_MAX = 100000, /* of one audit, as a shell may name them */
-  LOCAL = 3,          /* rows that ask no bastion: the control socket has those behind them */
+  LOCAL = 4,          /* rows that ask no bastion: the control socket has those behind them */
 };
 
 /* Name, arguments, how many words, options, role, time for the answer, help; who answers it in the broker;
  * who runs it here, and what that needs: who prints the answer, who takes the words. */
 static const command_t rows[] = {
-    {{{"check", NULL, 0, 0, "-c FILE", ROLE_READ, 0, "validates the configuration and the keys it names"},
+    {{{"check", NULL, 0, 0, "-c FILE", ROLE_READ, 0,
+       .help = "says what is wrong with the configuration and the keys that it names"},
       NULL},
      .run = run_check},
     {{{"history", NULL, 0, 0, "[--user U] [--target T] [--since T] [--until T] [--json]", ROLE_READ, 0,
-       "sessions and failed logins of the audit; T: 2h, 2026-11-23"},
+       .help = "lists sessions and failed logins of the audit; T is a time: 2h, 2026-11-23"},
       NULL},
      .run = run_asked,
      .ask = operator_history},
     {{{"audit verify", "[FILE...]", 0, FILES_MAX, "[--head HASH] [--json]", ROLE_READ, 0,
-       "checks the audit's chain; HASH: one that was kept elsewhere"},
+       .help = "checks the audit's chain; HASH is one that was kept elsewhere"},
       NULL},
      .run = run_verify},
+    {{{"completion", "bash|zsh|fish", 1, 1, NULL, ROLE_READ, 0,
+       .help = "prints a script that completes commands in your shell", .completes = COMPLETION_SHELLS},
+      NULL},
+     .run = run_completion},
     {{{"explain", "USER TARGET[:PORT]", 2, 2, "[--json]", ROLE_READ, ASK_MS,
-       "the decision and its reason; with -c FILE it asks no bastion"},
+       .help = "tells the decision and its reason; with -c FILE it asks no bastion"},
       admin_explain},
      .run = run_explain},
-    {{{"sessions", NULL, 0, 0, "[--watch[=SECONDS]] [--json]", ROLE_READ, ASK_MS, "live sessions"},
+    {{{"sessions", NULL, 0, 0, "[--watch[=SECONDS]] [--json]", ROLE_READ, ASK_MS,
+       .help = "lists live sessions"},
       admin_sessions},
      .run = run_asked,
-     .ask = operator_sessions},
-    {{{"status", NULL, 0, 0, "[--json]", ROLE_READ, ASK_MS, "walls, counts, audit"}, admin_status},
+     .ask = operator_sessions,
+     .take = take_watch},
+    {{{"status", NULL, 0, 0, "[--json]", ROLE_READ, ASK_MS, .help = "shows walls, counts and the audit"},
+      admin_status},
      .run = run_asked,
      .ask = operator_status},
     {{{"terminate", "[ID]", 0, 1, "[--user U] [--target T[:PORT]] [--reason TEXT]", ROLE_TERMINATE, ASK_MS,
-       "ends sessions now; no block: they can sign in again"},
+       .help = "ends sessions now; their users can sign in again"},
       admin_terminate},
      .run = run_asked,
      .ask = operator_terminate,
      .take = take_session},
     {{{"block", "USER|FINGERPRINT", 1, 1, "--reason TEXT", ROLE_TERMINATE, ASK_MS,
-       "ends their sessions and keeps them out, restarts or not"},
+       .help = "ends somebody's sessions and keeps them out, across restarts"},
       admin_block},
      .run = run_asked,
      .ask = operator_block,
      .take = take_who_and_why},
-    {{{"unblock", "USER|FINGERPRINT", 1, 1, "[--reason TEXT]", ROLE_TERMINATE, ASK_MS, "lets them in again"},
+    {{{"unblock", "USER|FINGERPRINT", 1, 1, "[--reason TEXT]", ROLE_TERMINATE, ASK_MS,
+       .help = "lets them in again"},
       admin_unblock},
      .run = run_asked,
      .ask = operator_unblock,
      .take = take_who},
-    {{{"blocks", NULL, 0, 0, "[--json]", ROLE_READ, ASK_MS, "who is blocked, since when, by whom, why"},
+    {{{"blocks", NULL, 0, 0, "[--json]", ROLE_READ, ASK_MS,
+       .help = "lists who is blocked, since when, by whom and why"},
       admin_blocks},
      .run = run_asked,
      .ask = operator_blocks},
     {{{"reload", NULL, 0, 0, NULL, ROLE_TERMINATE, CONTROL_RELOAD_MS,
-       "reads the configuration again; live sessions are judged by it"},
+       .help = "has the configuration read again; live sessions are judged by it"},
       admin_reload},
      .run = run_asked,
      .ask = operator_reload},

@@ -167,11 +167,19 @@ static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_EINVAL;
 }
 
+/* In MiB: so are the defaults. */
+static char *format_size(const void *value, char *buf, size_t cap)
+{
+  snprintf(buf, cap, "%lluMiB", (unsigned long long)*(const uint64_t *)value >> 20);
+  return buf;
+}
+
 static const conf_scalar_t scalar_size = {
     .expected = "a size with KiB, MiB or GiB (16MiB), or 0",
     .size = sizeof(uint64_t),
     .parse = parse_size,
     .same = conf_same_bytes,
+    .format = format_size,
 };
 
 static const char *const algorithms_names[MSG_ALGORITHMS_COUNT] = {
@@ -219,12 +227,20 @@ static int parse_startups(conf_t *conf, const char *text, size_t len, void *out)
   return SMPL_OK;
 }
 
+static char *format_startups(const void *value, char *buf, size_t cap)
+{
+  const startups_t *s = value;
+  snprintf(buf, cap, "%u:%u:%u", s->begin, s->rate, s->full);
+  return buf;
+}
+
 static const conf_scalar_t scalar_startups = {
     .expected = "BEGIN:PERCENT:FULL, such as 10:30:100 (from 10 connections "
                 "that have not signed in 30 % make one give way, at 100 all)",
     .size = sizeof(startups_t),
     .parse = parse_startups,
     .same = conf_same_bytes,
+    .format = format_startups,
 };
 
 /* ---- the tables ---- */
@@ -251,7 +267,7 @@ static const conf_field_t grant_fields[] = {
     {"targets", CONF_MANY, offsetof(grant_conf_t, targets), .scalar = &scalar_target, .required = true,
      .most = 1000, .doc = "what may be reached: NAME:PORT; *.NAME is one label more, **.NAME any number"},
     {"networks", CONF_MANY, offsetof(grant_conf_t, networks), .scalar = &conf_ip_net, .required = true,
-     .most = 256, .doc = "where the addresses of these targets may lie"},
+     .most = 256, .doc = "the networks that all addresses of a target must lie in"},
     {"idle", CONF_ONE, offsetof(grant_conf_t, idle_ms), .scalar = &conf_duration, .min = 1000,
      .max = 7ull * DAY_MS, .doc = "a session ends after so long without a forwarded byte"},
     {"session", CONF_ONE, offsetof(grant_conf_t, session_ms), .scalar = &conf_duration, .min = 1000,
@@ -279,7 +295,7 @@ static const conf_field_t rate_fields[] = {
     {"connections", CONF_ONE, offsetof(connection_rate_t, connections), .scalar = &conf_uint,
      .max = CONFIG_RATE_MAX, .doc = "new connections and logins of one user a second; 0 is no limit"},
     {"burst", CONF_ONE, offsetof(connection_rate_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_RATE_MAX, .doc = "and so many at once"},
+     .max = CONFIG_RATE_MAX, .doc = "how many of them at once"},
 };
 
 static void rate_defaults(void *out)
@@ -296,17 +312,18 @@ static const conf_field_t limits_fields[] = {
     {"startups", CONF_ONE, offsetof(limits_conf_t, startups), .scalar = &scalar_startups,
      .doc = "from how many connections that have not signed in some give way, and from how many all"},
     {"startups_per_source", CONF_ONE, offsetof(limits_conf_t, startups_per_source), .scalar = &conf_uint,
-     .min = 1, .max = CONFIG_CONNECTIONS_MAX, .doc = "connections that have not signed in, of one source"},
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX,
+     .doc = "how many connections of one source may not have signed in"},
     {"connections", CONF_ONE, offsetof(limits_conf_t, connections), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CONNECTIONS_MAX, .doc = "connections in all"},
+     .max = CONFIG_CONNECTIONS_MAX, .doc = "how many connections there may be in all"},
     {"sessions_per_user", CONF_ONE, offsetof(limits_conf_t, sessions_per_user), .scalar = &conf_uint,
-     .min = 1, .max = CONFIG_CONNECTIONS_MAX, .doc = "sessions of one user"},
+     .min = 1, .max = CONFIG_CONNECTIONS_MAX, .doc = "how many sessions one user may have"},
     {"channels", CONF_ONE, offsetof(limits_conf_t, channels), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_CHANNELS_MAX, .doc = "forwarded connections of one session"},
+     .max = CONFIG_CHANNELS_MAX, .doc = "how many connections one session may forward at once"},
     {"drain", CONF_ONE, offsetof(limits_conf_t, drain_ms), .scalar = &conf_duration, .max = 60 * MINUTE_MS,
      .doc = "how long open connections have to finish after SIGTERM"},
     {"connection_rate", CONF_MAP, offsetof(limits_conf_t, connection_rate), .map = &rate_map,
-     .doc = "how fast one user may open connections"},
+     .doc = "how fast one user may open connections and sign in"},
 };
 
 static void limits_defaults(void *out)
@@ -328,7 +345,7 @@ static const conf_field_t silent_fields[] = {
     {"rate", CONF_ONE, offsetof(penalty_silent_t, rate), .scalar = &conf_uint, .min = 1,
      .max = CONFIG_SILENT_MAX, .doc = "connections of one source a second that go without trying to sign in"},
     {"burst", CONF_ONE, offsetof(penalty_silent_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = CONFIG_SILENT_MAX, .doc = "and so many at once"},
+     .max = CONFIG_SILENT_MAX, .doc = "how many of them at once"},
 };
 static void silent_defaults(void *out)
 {
@@ -370,9 +387,9 @@ static const conf_field_t config_fields[] = {
     {"host_keys", CONF_MANY, offsetof(config_t, host_keys), .scalar = &conf_path, .required = true,
      .most = MSG_HOST_KEYS_MAX, .doc = "files of host keys, at most one of each kind: ed25519, ecdsa, rsa"},
     {"algorithms", CONF_ONE, offsetof(config_t, algorithms), .scalar = &scalar_algorithms,
-     .doc = "modern, or compatible for clients that know no new key exchange"},
+     .doc = "which algorithms are offered: modern (the default), or compatible for older clients"},
     {"resolver", CONF_MAP, offsetof(config_t, resolver), .map = &resolver_conf_map, .required = true,
-     .doc = "who looks up the names of targets"},
+     .doc = "the DNS servers that look up the names of targets"},
     {"connect_from", CONF_MANY, offsetof(config_t, connect_from), .scalar = &conf_ip, .most = 8,
      .doc = "addresses that connections to targets come from; without it the system chooses"},
     {"search", CONF_MANY, offsetof(config_t, search), .scalar = &scalar_domain, .allow_empty = true,
@@ -382,11 +399,11 @@ static const conf_field_t config_fields[] = {
     {"grants", CONF_MAPS, offsetof(config_t, grant_confs), .map = &grant_map, .required = true,
      .allow_empty = true, .most = CONFIG_GRANTS_MAX, .doc = "who may reach what"},
     {"limits", CONF_MAP, offsetof(config_t, limits), .map = &limits_map,
-     .doc = "how much there may be of everything"},
+     .doc = "how much there may be of what all share"},
     {"penalties", CONF_MAP, offsetof(config_t, penalties), .map = &penalties_map,
-     .doc = "what becomes of sources that fail to sign in"},
+     .doc = "what happens to sources that fail to sign in"},
     {"roles", CONF_MAP, offsetof(config_t, roles), .map = &roles_map,
-     .doc = "who may do what over the control socket; without it everybody whom its mode lets in"},
+     .doc = "who may do what over the control socket; without it all whom its mode lets in"},
     {"user", CONF_ONE, offsetof(config_t, user), .scalar = &scalar_name, .fixed = true,
      .doc = "the account that the broker becomes when it is started as root"},
     {"free_bind", CONF_ONE, offsetof(config_t, free_bind), .scalar = &conf_bool,
@@ -402,7 +419,7 @@ static const conf_field_t config_fields[] = {
     {"audit_sink", CONF_ONE, offsetof(config_t, audit_sink), .scalar = &scalar_sink, .fixed = true,
      .doc = "a second place that is told the audit's head"},
     {"metrics", CONF_ONE_OR_MAP, offsetof(config_t, metrics), .map = &metrics_conf_map, .fixed = true,
-     .doc = "the address of the metrics"},
+     .doc = "where Prometheus reads the metrics; nowhere unless given"},
     {"control", CONF_ONE, offsetof(config_t, control), .scalar = &conf_path, .required = true, .fixed = true,
      .doc = "the control socket"},
     {"state", CONF_ONE, offsetof(config_t, state), .scalar = &conf_path, .fixed = true,

@@ -399,14 +399,17 @@ typedef struct question_command {
 #define ABOUT "TARGET [PORT] [CHANNEL]", 1, 3, NULL
 
 static const question_command_t rows[] = {
-    {{"whoami", .role = COMMAND_ROLE_ANY, .help = "user, groups, key, session, source"}, .reply = whoami},
-    {{"targets", .role = COMMAND_ROLE_ANY, .help = "what the user's grants name"}, .ask = targets},
-    {{"resolve", ABOUT, COMMAND_ROLE_ANY, 0, "name and addresses of a target"}, .ask = resolve},
-    {{"why", ABOUT, COMMAND_ROLE_ANY, 0, "whether a target is granted, and why it was refused last"},
+    {{"whoami", .role = COMMAND_ROLE_ANY, .help = "tells user, groups, key, session and source"},
+     .reply = whoami},
+    {{"targets", .role = COMMAND_ROLE_ANY, .help = "lists what the user's grants name"}, .ask = targets},
+    {{"resolve", ABOUT, COMMAND_ROLE_ANY, .help = "looks up a target: what to ask for in a channel"},
+     .ask = resolve},
+    {{"why", ABOUT, COMMAND_ROLE_ANY,
+      .help = "tells whether a target is granted, and why it was refused last"},
      .ask = why},
-    {{"limits", .role = COMMAND_ROLE_ANY, .help = "times and numbers that bound the session"},
+    {{"limits", .role = COMMAND_ROLE_ANY, .help = "tells what bounds the session, and what is left of it"},
      .reply = limits},
-    {{"sessions", .role = COMMAND_ROLE_ANY, .help = "all sessions of the user"},
+    {{"sessions", .role = COMMAND_ROLE_ANY, .help = "lists the user's own sessions"},
      .reply = sessions,
      .budget = QUESTION_BUDGET},
 };

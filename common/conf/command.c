@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/conf/manual.h"
 
 enum {
   NEAR_EDITS = 2,     /* between a word and the nearest command */
@@ -281,29 +282,12 @@ void command_print_usage(const command_set_t *set, FILE *to)
   }
 }
 
-void command_print_words(const command_set_t *set, FILE *to)
+static void print_behind(const char *text, FILE *to)
 {
-  for (size_t i = 0; i < set->count; i++) {
-    const char *name = command_at(set, i)->name;
-    int len = (int)strcspn(name, " ");
-    bool again = i > 0 && strncmp(command_at(set, i - 1)->name, name, (size_t)len + 1) == 0;
-    if (!again)
-      fprintf(to, "%.*s\n", len, name);
-  }
-}
-
-/* Words in capitals stand for something; the rest is typed as it is. */
-static void print_marked(const char *text, FILE *to)
-{
-  for (const char *at = text; *at != '\0';) {
-    size_t upper = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    size_t other = strcspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    if (upper > 0)
-      fprintf(to, "_%.*s_", (int)upper, at);
-    else
-      fprintf(to, "%.*s", (int)other, at);
-    at += upper > 0 ? upper : other;
-  }
+  if (text == NULL)
+    return;
+  fputc(' ', to);
+  manual_print_syntax(text, to);
 }
 
 void command_print_manual(const command_set_t *set, FILE *to)
@@ -311,15 +295,10 @@ void command_print_manual(const command_set_t *set, FILE *to)
   for (size_t i = 0; i < set->count; i++) {
     const command_row_t *row = command_at(set, i);
     fprintf(to, "*%s*", row->name);
-    if (row->args != NULL) {
-      fputc(' ', to);
-      print_marked(row->args, to);
-    }
-    if (row->options != NULL) {
-      fputc(' ', to);
-      print_marked(row->options, to);
-    }
-    fprintf(to, "\n\t%c%s.\n\n", text_upper(row->help[0]), row->help + 1);
+    print_behind(row->args, to);
+    print_behind(row->options, to);
+    fputc('\n', to);
+    manual_print_sentence(row->help, to);
   }
 }
 

@@ -45,6 +45,9 @@ typedef struct command_row {
   unsigned role;       /* the least role that may give it */
   uint64_t timeout_ms; /* how long a client waits for the answer; 0: it asks nobody */
   const char *help;    /* one line, without a full stop at its end */
+  /* What a shell completes behind it: words, or the one word of a list that `PROGRAM completion` prints.
+   * NULL: files if args has FILE, else nothing. */
+  const char *completes;
 } command_row_t;
 
 typedef struct command_set {
@@ -100,8 +103,6 @@ char *command_syntax(const command_set_t *set, const command_row_t *row, char *b
 
 /* What --help says of the commands: a line each, with help beside or below. */
 void command_print_usage(const command_set_t *set, FILE *to);
-/* The words that a shell completes at the command's place, one a line. */
-void command_print_words(const command_set_t *set, FILE *to);
 /* The section of a manual page (scdoc) that lists the commands. */
 void command_print_manual(const command_set_t *set, FILE *to);
 

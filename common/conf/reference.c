@@ -4,35 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/text.h"
+#include "common/conf/manual.h"
 
 enum { VALUE_MAX = 128, PREFIX_MAX = 128 };
-
-/* What scdoc would take for markup is escaped. */
-static void print_text(const char *text, FILE *to)
-{
-  for (; *text != '\0'; text++) {
-    if (strchr("\\*_<>#~", *text) != NULL)
-      fputc('\\', to);
-    fputc(*text, to);
-  }
-}
 
 static void print_type(const conf_field_t *f, FILE *to)
 {
   static const char *const before[] = {
-      [CONF_ONE] = "",
-      [CONF_MANY] = "a list, of: ",
-      [CONF_ONE_OR_MANY] = "one, or a list, of: ",
-      [CONF_MAP] = "a mapping",
-      [CONF_MAPS] = "a list of mappings",
-      [CONF_ONE_OR_MAP] = "",
+      [CONF_ONE] = "",          [CONF_MANY] = "a list of: ",        [CONF_ONE_OR_MANY] = "one or a list of: ",
+      [CONF_MAP] = "a mapping", [CONF_MAPS] = "a list of mappings", [CONF_ONE_OR_MAP] = "",
   };
   fputs(before[f->shape], to);
   if (f->scalar != NULL)
-    print_text(f->scalar->expected, to);
+    manual_print_text(f->scalar->expected, to);
   if (f->shape == CONF_ONE_OR_MAP) {
-    print_text(f->map->fields[0].scalar->expected, to);
+    manual_print_text(f->map->fields[0].scalar->expected, to);
     fputs(", or a mapping", to);
   }
 }
@@ -74,7 +60,7 @@ static void print_default(const conf_field_t *f, const void *value, FILE *to)
       (f->scalar != &conf_bool && is_zero(value, f->scalar->size)))
     return;
   fputs("; default ", to);
-  print_text(f->scalar->format(value, text, sizeof text), to);
+  manual_print_text(f->scalar->format(value, text, sizeof text), to);
 }
 
 static void print_map(const conf_map_t *map, const char *prefix, bool fixed, FILE *to);
@@ -83,20 +69,17 @@ static void print_field(const conf_field_t *f, const char *prefix, const void *v
 {
   char inner[PREFIX_MAX];
   fputc('*', to);
-  fputs(prefix, to);
-  print_text(f->key, to);
+  manual_print_text(prefix, to);
+  manual_print_text(f->key, to);
   fputs("* (", to);
   print_type(f, to);
   print_bounds(f, to);
   print_default(f, value, to);
   fputs(f->fixed || fixed ? "; a change needs a restart)\n" : ")\n", to);
-  if (f->doc != NULL && f->doc[0] != '\0') {
-    fputc('\t', to);
-    fputc(text_upper(f->doc[0]), to);
-    print_text(f->doc + 1, to);
-    fputs(".\n", to);
-  }
-  fputc('\n', to);
+  if (f->doc != NULL && f->doc[0] != '\0')
+    manual_print_sentence(f->doc, to);
+  else
+    fputc('\n', to);
   if (f->map == NULL)
     return;
   snprintf(inner, sizeof inner, "%s%s%s.", prefix, f->key, f->shape == CONF_MAPS ? "[]" : "");

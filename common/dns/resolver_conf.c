@@ -5,8 +5,9 @@
 
 static const conf_field_t fields[] = {
     {"servers", CONF_MANY, offsetof(resolver_conf_t, servers), .scalar = &conf_endpoint, .required = true,
-     .most = LOOKUP_SERVERS_MAX, .doc = "addresses and ports of dns servers, the one to prefer first"},
-    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip, .doc = "address to ask from"},
+     .most = LOOKUP_SERVERS_MAX, .doc = "DNS servers, the one to prefer first"},
+    {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip,
+     .doc = "the address to ask from, of the servers' family; without it the system chooses"},
 };
 const conf_map_t resolver_conf_map = {"resolver", sizeof(resolver_conf_t), fields, CONF_COUNT(fields), NULL};
 

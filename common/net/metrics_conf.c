@@ -7,8 +7,10 @@
 #include "common/net/http_head.h"
 
 static const conf_field_t fields[] = {
-    {"address", CONF_ONE, offsetof(metrics_conf_t, address), .scalar = &conf_endpoint, .required = true},
-    {"hosts", CONF_MANY, offsetof(metrics_conf_t, hosts), .scalar = &conf_string, .most = METRICS_HOSTS_MAX},
+    {"address", CONF_ONE, offsetof(metrics_conf_t, address), .scalar = &conf_endpoint, .required = true,
+     .doc = "the address and port of GET /metrics"},
+    {"hosts", CONF_MANY, offsetof(metrics_conf_t, hosts), .scalar = &conf_string, .most = METRICS_HOSTS_MAX,
+     .doc = "names that a Host may have, besides the address and, on loopback, localhost"},
 };
 const conf_map_t metrics_conf_map = {"metrics", sizeof(metrics_conf_t), fields, CONF_COUNT(fields), NULL};
 

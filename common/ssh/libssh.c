@@ -19,7 +19,8 @@ static const char status_path[] = "/var/lib/dpkg/status";
 static const char status_part[] = "/var/lib/dpkg/status.d/libssh-4";
 
 static const conf_field_t fields[] = {
-    {"accept_vulnerable", CONF_ONE, offsetof(libssh_conf_t, accept_vulnerable), .scalar = &conf_bool},
+    {"accept_vulnerable", CONF_ONE, offsetof(libssh_conf_t, accept_vulnerable), .scalar = &conf_bool,
+     .doc = "whether to start on a libssh that has known holes"},
 };
 const conf_map_t libssh_conf_map = {"libssh", sizeof(libssh_conf_t), fields, CONF_COUNT(fields), NULL};
 

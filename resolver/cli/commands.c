@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "common/conf/completion.h"
 #include "common/net/bind.h"
 #include "common/net/control.h"
 #include "common/base/error.h"
@@ -335,46 +336,78 @@ static int run_ask(const command_t *c, const arguments_t *a, diag_t *diag)
   return err;
 }
 
+/* --- the options --- */
+
+enum { OPT_SOCKET = OPTION_LONG, OPT_JSON, OPT_FROM, OPT_LISTENER, OPT_EXPECT, OPT_VERSION };
+
+#define AT(member) .at = offsetof(arguments_t, member)
+
+static const option_row_t own_options[] = {
+    {'c', "config", "FILE", AT(config), .help = "the configuration, smpl-resolver.yaml(5)"},
+    {OPT_SOCKET, "socket", "PATH", AT(socket),
+     .help = "the control socket of a running resolver (default: ./resolver.sock)"},
+    {OPT_JSON, "json", NULL, AT(json), .help = "prints the answer as JSON"},
+    {OPT_FROM, "from", "ADDR", AT(from)},
+    {OPT_LISTENER, "listener", "ADDR:PORT", AT(listener)},
+    {OPT_EXPECT, "expect", "FILE", AT(expect)},
+    {'h', "help", NULL, AT(help), .help = "prints this"},
+    {OPT_VERSION, "version", NULL, AT(version), .help = "prints the version"},
+};
+
+const option_set_t option_rows = {OPTION_ROWS(own_options)};
+
+static int run_completion(const command_t *c, const arguments_t *a, diag_t *diag)
+{
+  const completion_t completion = {.commands = &commands, .options = &option_rows};
+  (void)c;
+  return completion_print(&completion, a->words[0], stdout, diag);
+}
+
 /* --- the table --- */
 
 #define ASKED "[-c FILE | --socket PATH] [--json]"
 
 static const command_t rows[] = {
     {{{"check", .options = "-c FILE", .role = COMMANDS_ROLE,
-       .help = "reads configuration and zones, says what each view sees"},
+       .help = "reads configuration and zones, and says what each view sees"},
       NULL},
      run_check,
      NULL},
     {{{"status", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
-       .help = "process, listeners, data, last reload"},
+       .help = "shows process, listeners, data and the last reload"},
       server_answer_status},
      run_ask,
      print_status},
     {{{"reload", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = CONTROL_RELOAD_MS,
-       .help = "reads configuration and zones again, waits, says the result; SIGHUP does it too"},
+       .help = "has configuration and zones read again, as SIGHUP does, and tells the result"},
       server_answer_reload},
      run_ask,
      print_reload},
     {{{"zones", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
-       .help = "zones with serial, names, records, views"},
+       .help = "lists zones with serial, names, records and views"},
       server_answer_zones},
      run_ask,
      print_zones},
     {{{"stats", .options = ASKED, .role = SERVER_ROLE, .timeout_ms = ASK_TIMEOUT_MS,
-       .help = "counters by view and answer"},
+       .help = "shows counters by view and answer"},
       server_answer_stats},
      run_ask,
      print_stats},
     {{{"explain", "NAME [TYPE]", 1, 2, .options = "--from ADDR [--listener ADDR:PORT] " ASKED,
        .role = SERVER_ROLE, .timeout_ms = LOOK_TIMEOUT_MS,
-       .help = "the answer that a client gets, why, and what would change it"},
+       .help = "tells which answer a client gets, why, and what would change it"},
       server_answer_explain},
      inspect_explain,
      NULL},
     {{{"matrix", .options = "[--expect FILE] " ASKED, .role = SERVER_ROLE, .timeout_ms = LOOK_TIMEOUT_MS,
-       .help = "names by views; --expect: how it differs from what --json wrote, status 1 if it does"},
+       .help = "shows names by views; --expect compares with what --json wrote, and exits with 1"},
       server_answer_matrix},
      inspect_matrix,
+     NULL},
+    {{{"completion", "bash|zsh|fish", 1, 1, .role = COMMANDS_ROLE,
+       .help = "prints a script that completes commands in your shell", .completes = COMPLETION_SHELLS},
+      NULL},
+     run_completion,
      NULL},
 };
 

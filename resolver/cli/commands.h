@@ -8,6 +8,7 @@
 
 #include "common/base/diag.h"
 #include "common/conf/command.h"
+#include "common/conf/option.h"
 #include "resolver/control/server.h"
 
 enum { COMMANDS_ROLE = SERVER_ROLE + 1 /* of the command line: it may do all */ };
@@ -16,7 +17,7 @@ typedef struct arguments {
   char *const *words; /* behind the command */
   int word_count;
   const char *config, *socket, *from, *listener, *expect; /* NULL: not given */
-  bool json;
+  bool json, help, version;
 } arguments_t;
 
 typedef struct command {
@@ -27,6 +28,7 @@ typedef struct command {
 } command_t;
 
 extern const command_set_t commands;
+extern const option_set_t option_rows; /* of an arguments_t */
 
 /* Where a resolver is asked unless told. */
 extern const char commands_default_socket[];

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,12 +18,6 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 static const char head[] = "usage: smpl-resolver -c FILE   serves in the foreground\n"
                            "       smpl-resolver COMMAND   one of\n\n";
 static const char tail[] =
-    "\n"
-    "  -c, --config FILE   configuration (YAML; see resolver/example/resolver.yaml)\n"
-    "      --socket PATH   control socket of the running resolver, ./resolver.sock unless given\n"
-    "      --json          the answer as JSON\n"
-    "  -h, --help          this\n"
-    "      --version\n"
     "\n"
     "explain and matrix ask a running resolver, or with -c look at the configuration alone.\n"
     "Exit status: 0; 1 with the reason (a reload that failed has changed nothing); 2 wrong usage; 3 no "
@@ -69,6 +62,8 @@ static void print_help(void)
 {
   fputs(head, stdout);
   command_print_usage(&commands, stdout);
+  fputc('\n', stdout);
+  option_print_usage(&option_rows, stdout);
   fputs(tail, stdout);
 }
 
@@ -90,50 +85,21 @@ static int take_command(int argc, char **argv, const command_t **c, arguments_t 
 /* EXIT_OK to go on; -1 when all is said and done. */
 static int parse(int argc, char **argv, const command_t **c, arguments_t *a)
 {
-  static const struct option options[] = {
-      {"config", required_argument, NULL, 'c'},
-      {"socket", required_argument, NULL, 's'},
-      {"json", no_argument, NULL, 'j'},
-      {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, 'V'},
-      {"from", required_argument, NULL, 'f'},
-      {"listener", required_argument, NULL, 'l'},
-      {"expect", required_argument, NULL, 'e'},
-      {NULL, 0, NULL, 0},
-  };
+  option_table_t table;
+  int letter;
   opterr = 0;
-  int opt;
-  while ((opt = getopt_long(argc, argv, ":c:h", options, NULL)) != -1) {
-    switch (opt) {
-    case 'c':
-      a->config = optarg;
-      break;
-    case 's':
-      a->socket = optarg;
-      break;
-    case 'f':
-      a->from = optarg;
-      break;
-    case 'l':
-      a->listener = optarg;
-      break;
-    case 'e':
-      a->expect = optarg;
-      break;
-    case 'j':
-      a->json = true;
-      break;
-    case 'h':
+  option_table(&option_rows, &table);
+  while ((letter = getopt_long(argc, argv, table.letters, table.longs, NULL)) != -1) {
+    const option_row_t *row = option_find(&option_rows, letter);
+    if (row == NULL)
+      return usage(letter == ':' ? "a value is missing after" : "unknown option", argv[optind - 1]);
+    option_store(row, optarg, a);
+    if (a->help)
       print_help();
-      return -1;
-    case 'V':
+    if (a->version)
       printf("%s %s\n", program, SMPL_VERSION);
+    if (a->help || a->version)
       return -1;
-    case ':':
-      return usage("a value is missing after", argv[optind - 1]);
-    default:
-      return usage("unknown option", argv[optind - 1]);
-    }
   }
   return take_command(argc - optind, argv + optind, c, a);
 }

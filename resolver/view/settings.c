@@ -15,11 +15,12 @@ enum { WARNING_MAX = 1024, PLACE_MAX = 600 };
 
 static const conf_field_t listener_fields[] = {
     {"address", CONF_ONE, offsetof(listener_conf_t, address), .scalar = &conf_ip, .required = true,
-     .fixed = true, .doc = "address to answer on, over UDP and TCP"},
+     .fixed = true, .doc = "the address to answer on, over UDP and TCP"},
     {"port", CONF_ONE, offsetof(listener_conf_t, port), .scalar = &conf_uint, .min = 1, .max = UINT16_MAX,
-     .fixed = true, .doc = "port to answer on"},
+     .fixed = true, .doc = "the port to answer on"},
     {"views", CONF_MANY, offsetof(listener_conf_t, views), .scalar = &conf_string, .required = true,
-     .most = VIEWS_MAX, .doc = "views whose clients are answered here; the most specific network decides"},
+     .most = VIEWS_MAX,
+     .doc = "the views to choose from here; the most specific network of a client decides"},
 };
 
 static void listener_defaults(void *out)
@@ -33,15 +34,15 @@ static const conf_map_t listener_map = {"listener", sizeof(listener_conf_t), lis
 
 static const conf_field_t view_fields[] = {
     {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true,
-     .doc = "name of the view"},
+     .doc = "the view's name"},
     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true,
-     .doc = "networks whose clients have the view"},
+     .doc = "the networks whose clients have the view"},
     {"zones", CONF_MANY, offsetof(view_conf_t, zones), .scalar = &conf_string, .allow_empty = true,
-     .doc = "zones that these clients see; none: every question is refused"},
+     .doc = "the zones that these clients see; without one every question is refused"},
     {"public", CONF_ONE, offsetof(view_conf_t, is_public), .scalar = &conf_bool,
-     .doc = "answers over UDP are limited by rate_limit"},
+     .doc = "whether rate_limit bounds the answers over UDP"},
     {"rate_limit", CONF_ONE, offsetof(view_conf_t, rate_limit), .scalar = &conf_uint, .min = 1,
-     .max = RATE_MAX, .doc = "answers a second of each kind to one network, from one worker"},
+     .max = RATE_MAX, .doc = "how many answers of one kind a worker gives one network a second"},
 };
 
 static void view_defaults(void *out)
@@ -71,21 +72,22 @@ static const conf_scalar_t on_missing_scalar = {
 
 static const conf_field_t zone_fields[] = {
     {"name", CONF_ONE, offsetof(zone_conf_t, name), .scalar = &conf_string, .required = true,
-     .doc = "origin, or ORIGIN@TAG where one origin has different data in different views"},
+     .doc = "the origin; ORIGIN@TAG where views have different data for one origin"},
     {"file", CONF_ONE, offsetof(zone_conf_t, file), .scalar = &conf_path, .required = true,
-     .doc = "master file"},
+     .doc = "the master file"},
     {"on_missing", CONF_ONE, offsetof(zone_conf_t, on_missing), .scalar = &on_missing_scalar,
-     .doc = "base: names that the zone lacks come from another zone of its origin"},
-    {"base", CONF_ONE, offsetof(zone_conf_t, base), .scalar = &conf_string, .doc = "that other zone"},
+     .doc = "what answers for names that the zone lacks: nxdomain (the default), or its base"},
+    {"base", CONF_ONE, offsetof(zone_conf_t, base), .scalar = &conf_string,
+     .doc = "the zone of the same origin that answers for them"},
 };
 
 static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
 
 static const conf_field_t query_log_fields[] = {
     {"file", CONF_ONE, offsetof(query_log_conf_t, file), .scalar = &conf_path, .required = true,
-     .doc = "JSON lines of answers are appended to it"},
+     .doc = "the file that gets a line of JSON for each answer"},
     {"sample", CONF_ONE, offsetof(query_log_conf_t, sample), .scalar = &conf_uint, .min = 1,
-     .max = QUERY_LOG_SAMPLE_MAX, .doc = "every so many answers of a worker are written"},
+     .max = QUERY_LOG_SAMPLE_MAX, .doc = "one of so many answers of a worker is written"},
 };
 
 static void query_log_defaults(void *out)
@@ -99,31 +101,31 @@ static const conf_map_t query_log_map = {"query_log", sizeof(query_log_conf_t), 
 
 static const conf_field_t settings_fields[] = {
     {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
-     .most = LISTENERS_MAX, .doc = "dns listeners"},
+     .most = LISTENERS_MAX, .doc = "where questions are answered"},
     {"views", CONF_MAPS, offsetof(settings_t, views), .map = &view_map, .required = true, .most = VIEWS_MAX,
      .doc = "who sees which zones"},
     {"zones", CONF_MAPS, offsetof(settings_t, zones), .map = &zone_map, .allow_empty = true,
-     .most = ZONES_MAX, .doc = "zones and where they are read from"},
+     .most = ZONES_MAX, .doc = "the zones, and where they are read from"},
     {"control", CONF_ONE, offsetof(settings_t, control), .scalar = &conf_path, .fixed = true,
-     .doc = "control socket; resolver.sock beside this file unless given"},
+     .doc = "the control socket (default: resolver.sock beside this file)"},
     {"workers", CONF_ONE, offsetof(settings_t, workers), .scalar = &conf_uint, .min = 1, .max = WORKERS_MAX,
-     .fixed = true, .doc = "threads; one a core unless given"},
+     .fixed = true, .doc = "how many threads answer; one a core unless given"},
     {"metrics", CONF_ONE_OR_MAP, offsetof(settings_t, metrics), .map = &metrics_conf_map, .fixed = true,
-     .doc = "http listener for Prometheus; none unless given"},
+     .doc = "where Prometheus reads the metrics; nowhere unless given"},
     {"query_log", CONF_MAP, offsetof(settings_t, query_log), .map = &query_log_map, .fixed = true,
-     .doc = "log of the answers given; none unless given"},
+     .doc = "a log of the answers; none unless given"},
     {"user", CONF_ONE, offsetof(settings_t, user), .scalar = &conf_string, .fixed = true,
-     .doc = "user to become once everything is bound"},
+     .doc = "the account that the process becomes once everything is bound"},
     {"pin", CONF_ONE, offsetof(settings_t, pin), .scalar = &conf_bool, .fixed = true,
-     .doc = "each worker on a CPU of its own"},
+     .doc = "whether each worker stays on a processor of its own"},
     {"watch", CONF_ONE, offsetof(settings_t, watch), .scalar = &conf_bool,
-     .doc = "reload when this file or a zone file changes"},
+     .doc = "whether a change of this file or of a zone file causes a reload"},
     {"state", CONF_ONE, offsetof(settings_t, state), .scalar = &conf_path, .fixed = true,
-     .doc = "folder for the last good copies of zones; none are kept unless given"},
+     .doc = "a folder for the last good copies of zones; none are kept unless given"},
     {"free_bind", CONF_ONE, offsetof(settings_t, free_bind), .scalar = &conf_bool, .fixed = true,
-     .doc = "bind addresses that this machine does not have yet"},
+     .doc = "whether addresses that this machine does not have yet are bound"},
     {"core_dumps", CONF_ONE, offsetof(settings_t, core_dumps), .scalar = &conf_bool, .fixed = true,
-     .doc = "a crash may leave a core dump, with all zones and secrets in it"},
+     .doc = "whether a crash may leave a core dump, with all zones and secrets in it"},
 };
 
 static void settings_defaults(void *out)

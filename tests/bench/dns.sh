@@ -233,7 +233,7 @@ cat >"$T/timing.yaml" <<C
 listeners:
   - {address: 127.0.0.1, port: 21812, views: [in, out]}
 views:
-  - {name: in, clients: [127.10.0.0/16], zones: [$zone]}
+  - {name: in, clients: [127.10.0.0/16, 127.0.0.1/32], zones: [$zone]} # dnsblast -w: 127.0.0.1
   - {name: out, clients: ["0.0.0.0/0"]}
 zones:
   - {name: $zone, file: $T/zone}

@@ -98,3 +98,28 @@ def test_a_unit_test_is_found_from_its_module(gate):
 def test_what_the_formatter_would_change_is_named(gate, file, text):
     opened, said = gate("format", {file: text})
     assert not opened and f"{file}: not as" in said or "not looked at" in said
+
+
+def test_a_page_that_says_other_than_the_tables_is_named(tmp_path):
+    tool = tmp_path / "build/tests/manual-app"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\nprintf '; begin keys\\n*port*\\n; end\\n'\n")
+    tool.chmod(0o755)
+    page = tmp_path / "app/smpl-app.8.scd"
+    page.parent.mkdir()
+    ask = lambda *argv: subprocess.run(
+        [sys.executable, HERE / "manuals.py", *argv, tmp_path / "build", tmp_path],
+        capture_output=True,
+        text=True,
+    )
+    page.write_text("# KEYS\n\n; begin keys\n*prot*\n; end\n\nMore.\n")
+    assert "app/smpl-app.8.scd: not as the tables have it" in ask().stdout
+    assert ask("--write").returncode == 0
+    assert page.read_text() == "# KEYS\n\n; begin keys\n*port*\n; end\n\nMore.\n"
+    assert ask().returncode == 0
+    page.write_text("# KEYS\n")
+    assert "app: no page has the part keys" in ask().stdout
+    page.write_text("; begin keys\n*port*\n; end\n; begin more\n; end\n")
+    assert "app: a page has a part more, and no table" in ask().stdout
+    tool.unlink()
+    assert ask().returncode == 1

@@ -46,32 +46,33 @@ static const conf_scalar_t path_scalar = {
 
 static const conf_field_t set_fields[] = {
     {"name", CONF_ONE, offsetof(config_set_t, name), .scalar = &conf_string, .required = true,
-     .doc = "how `up` calls the set"},
+     .doc = "the name of the set"},
     {"forwards", CONF_ONE_OR_MANY, offsetof(config_set_t, forwards), .scalar = &conf_string,
-     .most = FORWARDS_MAX, .doc = "as on the command line: [BIND:]PORT:TARGET[:PORT]"},
+     .most = FORWARDS_MAX, .doc = "forwards as on the command line: [BIND:]PORT:TARGET[:PORT]"},
     {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .most = FORWARDS_MAX,
-     .doc = "local ends of SOCKS5 proxies: [BIND:]PORT"},
+     .doc = "the local ends of SOCKS5 proxies: [BIND:]PORT"},
 };
 static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, CONF_COUNT(set_fields), NULL};
 
 static const conf_field_t file_fields[] = {
     {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string,
-     .doc = "[ssh://][USER@]HOST[:PORT], where neither --bastion nor $SMPL_BASTION says one"},
-    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string, .doc = "to sign in as"},
+     .doc = "the bastion, [ssh://][USER@]HOST[:PORT], or a Host of ssh_config(5)"},
+    {"user", CONF_ONE, offsetof(config_t, user), .scalar = &conf_string, .doc = "the user to sign in as"},
     {"identity", CONF_ONE_OR_MANY, offsetof(config_t, identities), .scalar = &path_scalar,
-     .most = IDENTITIES_MAX, .doc = "private keys; ~/ is the home directory"},
+     .most = IDENTITIES_MAX,
+     .doc = "private keys, tried in this order; without it those of ssh_config(5), then the usual ones"},
     {"known_hosts", CONF_ONE, offsetof(config_t, known_hosts), .scalar = &path_scalar,
-     .doc = "a file with host keys that are trusted, which new ones are written to"},
+     .doc = "a file of host keys to trust; new ones are written to it"},
     {"ssh_config", CONF_ONE, offsetof(config_t, ssh_config), .scalar = &path_scalar,
-     .doc = "a file instead of ssh's own; none: none"},
+     .doc = "a file in place of ssh's own; none means no file"},
     {"core_dumps", CONF_ONE, offsetof(config_t, core_dumps), .scalar = &conf_bool,
      .doc = "whether a crash may leave a core dump, with keys in it"},
     {"read_ahead", CONF_ONE, offsetof(config_t, read_ahead), .scalar = &conf_bool,
-     .doc = "whether the session's socket is read in large pieces"},
+     .doc = "whether the session is read in large pieces; false takes less memory, more processor"},
     {"libssh", CONF_MAP, offsetof(config_t, libssh), .map = &libssh_conf_map,
-     .doc = "what is done about a libssh with known holes"},
+     .doc = "which versions of libssh are accepted"},
     {"sets", CONF_MAPS, offsetof(config_t, sets), .map = &set_map, .allow_empty = true, .most = SETS_MAX,
-     .doc = "forwards under one name, for `up`"},
+     .doc = "forwards under one name, for smpl-tunnel up NAME"},
 };
 
 static void file_defaults(void *out)
@@ -80,8 +81,8 @@ static void file_defaults(void *out)
   file->read_ahead = true;
 }
 
-static const conf_map_t file_map = {"tunnel.yaml", sizeof(config_t), file_fields, CONF_COUNT(file_fields),
-                                    file_defaults};
+const conf_map_t config_map = {"tunnel.yaml", sizeof(config_t), file_fields, CONF_COUNT(file_fields),
+                               file_defaults};
 
 int config_path(const char *given, char *path, size_t cap, bool *named)
 {
@@ -102,5 +103,5 @@ int config_path(const char *given, char *path, size_t cap, bool *named)
 
 int config_load(const char *path, config_t *out, conf_t **conf, diag_t *diag)
 {
-  return conf_load(path, &file_map, out, conf, diag);
+  return conf_load(path, &config_map, out, conf, diag);
 }

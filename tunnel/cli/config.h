@@ -27,6 +27,9 @@ typedef struct config {
   conf_list_t sets; /* config_set_t */
 } config_t;
 
+/* What tunnel.yaml may say: a config_t. */
+extern const conf_map_t config_map;
+
 /* Where it lies: given (-c; NULL: not given), else $SMPL_TUNNEL_CONFIG, else the usual place. *named tells
  * that the user named it: then it must be there. SMPL_ENOENT: there is no place for it; SMPL_ELIMIT: path is
  * too short. */

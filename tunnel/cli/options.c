@@ -2,7 +2,6 @@
 #include "tunnel/cli/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -378,83 +377,60 @@ static int take_verbose(options_t *o, const char *value, diag_t *diag)
   return SMPL_OK;
 }
 
-enum { OPT_BASTION = 256, OPT_KNOWN_HOSTS, OPT_JSON, OPT_OPEN, OPT_STDIO, OPT_ANY_USER };
+enum { OPT_BASTION = OPTION_LONG, OPT_KNOWN_HOSTS, OPT_JSON, OPT_OPEN, OPT_STDIO, OPT_ANY_USER };
 
-/* Each either is taken, or sets a flag, or its value is kept as it is. */
-static const struct taken {
+/* Each is taken, or stored where its row says. */
+typedef struct taken {
   option_row_t row;
   int (*take)(options_t *o, const char *value, diag_t *diag);
-  size_t flag; /* where a bool stands */
-  size_t text; /* where a string stands */
-} rows[] = {
-    {{OPT_BASTION, "bastion", "[ssh://][USER@]HOST[:PORT]", "default: $SMPL_BASTION, then tunnel.yaml"},
-     .take = take_bastion},
-    {{'D', "socks", "[BIND:]PORT", "SOCKS5 proxy; names are looked up at the bastion; several allowed"},
-     .take = take_socks},
-    {{OPT_OPEN, "open", "[=PATH]", "open the first forward in the browser when it is ready"},
-     .take = take_open},
-    {{OPT_STDIO, "stdio", "TARGET[:PORT]", "connect standard input and output, for ssh's ProxyCommand"},
-     .take = take_stdio},
-    {{'l', "user", "USER", "to sign in as"}, .take = take_user},
-    {{'i', "identity", "FILE", "private key; several allowed (default: ssh_config's, then the usual ones)"},
-     .take = take_identity},
-    {{'c', "config", "FILE", "instead of the usual tunnel.yaml"}, .text = offsetof(options_t, config)},
-    {{'F', "ssh-config", "FILE", "ssh_config to heed (default: ssh's own; none: none)"},
-     .text = offsetof(options_t, task.to.ssh_config)},
-    {{OPT_KNOWN_HOSTS, "known-hosts", "FILE", "host keys that are trusted (default: ~/.ssh/known_hosts)"},
-     .take = take_known_hosts},
-    {{OPT_ANY_USER, "any-user", NULL,
-      "serve local connections of all users of this machine, not yours alone"},
-     .flag = offsetof(options_t, task.any_user)},
-    {{'g', "gateway", NULL, "let BIND be an address that other machines reach"},
-     .flag = offsetof(options_t, gateway)},
-    {{OPT_JSON, "json", NULL, "print events as JSON, one a line"}, .flag = offsetof(options_t, json)},
-    {{'q', "quiet", NULL, "print nothing but errors"}, .flag = offsetof(options_t, quiet)},
-    {{'v', "verbose", NULL, "say what is being done"}, .take = take_verbose},
-    {{'h', "help", NULL, "print this"}, .flag = offsetof(options_t, help)},
-    {{'V', "version", NULL, "print the version"}, .flag = offsetof(options_t, version)},
-};
-enum { ROWS = sizeof rows / sizeof *rows };
+} taken_t;
 
-const option_row_t *options_row(size_t i)
-{
-  return i < ROWS ? &rows[i].row : NULL;
-}
+#define AT(member) .at = offsetof(options_t, member)
+
+static const taken_t rows[] = {
+    {{OPT_BASTION, "bastion", "[ssh://][USER@]HOST[:PORT]",
+      .help = "the bastion; else $SMPL_BASTION, else tunnel.yaml"},
+     take_bastion},
+    {{'D', "socks", "[BIND:]PORT",
+      .help = "a SOCKS5 proxy that looks names up at the bastion; several allowed"},
+     take_socks},
+    {{OPT_OPEN, "open", "[=PATH]", .help = "opens the first forward in the browser once it is ready"},
+     take_open},
+    {{OPT_STDIO, "stdio", "TARGET[:PORT]", .completes = "targets",
+      .help = "connects standard input and output, for ssh's ProxyCommand"},
+     take_stdio},
+    {{'l', "user", "USER", .help = "the user to sign in as"}, take_user},
+    {{'i', "identity", "FILE",
+      .help = "a private key; several allowed (default: ssh_config's, then the usual ones)"},
+     take_identity},
+    {{'c', "config", "FILE", AT(config), .help = "a file in place of the usual tunnel.yaml"}, NULL},
+    {{'F', "ssh-config", "FILE", AT(task.to.ssh_config),
+      .help = "the ssh_config to heed (default: ssh's own; none: no file)"},
+     NULL},
+    {{OPT_KNOWN_HOSTS, "known-hosts", "FILE", .help = "the host keys to trust (default: ~/.ssh/known_hosts)"},
+     take_known_hosts},
+    {{OPT_ANY_USER, "any-user", NULL, AT(task.any_user),
+      .help = "serves all users of this machine, not you alone"},
+     NULL},
+    {{'g', "gateway", NULL, AT(gateway), .help = "lets BIND be an address that other machines reach"}, NULL},
+    {{OPT_JSON, "json", NULL, AT(json), .help = "prints events as JSON, one a line"}, NULL},
+    {{'q', "quiet", NULL, AT(quiet), .help = "prints nothing but errors"}, NULL},
+    {{'v', "verbose", NULL, .help = "says what is being done"}, take_verbose},
+    {{'h', "help", NULL, AT(help), .help = "prints this"}, NULL},
+    {{'V', "version", NULL, AT(version), .help = "prints the version"}, NULL},
+};
+
+const option_set_t option_rows = {OPTION_ROWS(rows)};
 
 static int take_option(options_t *o, int c, int argc, char **argv, diag_t *diag)
 {
-  size_t i = 0;
-  while (i < ROWS && rows[i].row.letter != c)
-    i++;
-  if (i == ROWS)
+  const taken_t *taken = option_find(&option_rows, c);
+  if (!taken)
     return bad_option(c, argc, argv, diag);
-  if (rows[i].take)
-    return rows[i].take(o, optarg, diag);
-  if (rows[i].flag)
-    *(bool *)((char *)o + rows[i].flag) = true;
-  else
-    *(const char **)((char *)o + rows[i].text) = optarg;
+  if (taken->take)
+    return taken->take(o, optarg, diag);
+  option_store(&taken->row, optarg, o);
   return SMPL_OK;
-}
-
-/* What getopt_long wants of the rows: longs of ROWS + 1, letters of 2 * ROWS + 2. */
-static void list_options(struct option *longs, char *letters)
-{
-  *letters++ = ':';
-  for (size_t i = 0; i < ROWS; i++) {
-    const option_row_t *r = &rows[i].row;
-    int has = !r->arg                                ? no_argument
-              : r->arg[0] == '[' && r->arg[1] == '=' ? optional_argument
-                                                     : required_argument;
-    longs[i] = (struct option){r->name, has, NULL, r->letter};
-    if (r->letter < OPT_BASTION) {
-      *letters++ = (char)r->letter;
-      if (r->arg)
-        *letters++ = ':';
-    }
-  }
-  longs[ROWS] = (struct option){0};
-  *letters = '\0';
 }
 
 /* How many words a command takes, and "why" asks about one target: a fault in it is the command line's. */
@@ -519,8 +495,7 @@ static int check_together(const options_t *o, diag_t *diag)
 
 static int from_arguments(int argc, char **argv, const command_set_t *commands, options_t *o, diag_t *diag)
 {
-  struct option longs[ROWS + 1];
-  char letters[2 * ROWS + 2];
+  option_table_t table;
   const char *user = NULL;
   int c;
   for (int i = 1; i < argc; i++) {
@@ -531,10 +506,10 @@ static int from_arguments(int argc, char **argv, const command_set_t *commands, 
     o->task.exec = argv + i + 1;
     argc = i;
   }
-  list_options(longs, letters);
+  option_table(&option_rows, &table);
   opterr = 0;
   optind = 0; /* GNU: start afresh, for tests that parse more than once */
-  while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+  while ((c = getopt_long(argc, argv, table.letters, table.longs, NULL)) != -1) {
     int err = take_option(o, c, argc, argv, diag);
     if (err || o->help || o->version)
       return err;

@@ -10,6 +10,7 @@
 #include "common/conf/conf.h"
 #include "common/base/diag.h"
 #include "common/conf/command.h"
+#include "common/conf/option.h"
 #include "tunnel/base/say.h"
 #include "tunnel/run/job.h"
 #include "tunnel/run/task.h"
@@ -19,9 +20,7 @@ typedef struct options options_t;
 /* A row of the commands' table: the first word, when it has no colon. */
 typedef struct cli_command {
   command_row_t row;
-  const char *wants;     /* what is expected behind it, for a message */
-  const char *completes; /* what stands behind it: words, or a list that `completion` prints (one word); NULL:
-                            nothing */
+  const char *wants;                                /* what is expected behind it, for a message */
   int (*run)(const options_t *options, say_t *say); /* returns the exit status */
   const job_t *job;                                 /* what it asks the bastion; NULL: nothing */
   bool about_target;                                /* its word is a target */
@@ -55,13 +54,5 @@ int options_read(int argc, char **argv, const command_set_t *commands, options_t
                  diag_t *diag);
 void options_free(options_t *options);
 
-/* What an option is, for usage and completion. */
-typedef struct option_row {
-  int letter;       /* one of ASCII: -x; else it has its name alone */
-  const char *name; /* --name */
-  const char *arg;  /* "FILE"; "[=PATH]": may be left out; NULL: none */
-  const char *help; /* a line; more of them behind newlines */
-} option_row_t;
-
-/* The i-th; NULL at the end. */
-const option_row_t *options_row(size_t i);
+/* The options, a row each. */
+extern const option_set_t option_rows;

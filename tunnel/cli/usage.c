@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/cli/usage.h"
 
-#include <string.h>
-
 #include "tunnel/cli/options.h"
-
-enum { HELP_COLUMN = 29 };
 
 static const char top[] =
     "Usage: smpl-tunnel [OPTION]... [BIND:]PORT:TARGET[:PORT]... [-- COMMAND ARGUMENT...]\n"
@@ -31,26 +27,11 @@ static const char bottom[] =
     "not trusted, 6 not signed in, 7 target refused by policy, 8 target unreachable, 9 session ended by the\n"
     "bastion. With a COMMAND: its own status, or 125 for a failure of the tunnel.\n";
 
-static void print_option(const option_row_t *r, FILE *to)
-{
-  char shown[96];
-  bool joined = r->arg && r->arg[0] == '[' && r->arg[1] == '=';
-  int n = snprintf(shown, sizeof shown, "  %s%c%s--%s%s%s", r->letter < 128 ? "-" : " ",
-                   r->letter < 128 ? (char)r->letter : ' ', r->letter < 128 ? ", " : "  ", r->name,
-                   r->arg && !joined ? " " : "", r->arg ? r->arg : "");
-  if (n + 1 < HELP_COLUMN)
-    fprintf(to, "%-*s%s\n", HELP_COLUMN, shown, r->help);
-  else
-    fprintf(to, "%s\n%-*s%s\n", shown, HELP_COLUMN, "", r->help);
-}
-
 void usage_print(const command_set_t *commands, FILE *to)
 {
   fputs(top, to);
   command_print_usage(commands, to);
   fputs(middle, to);
-  const option_row_t *r;
-  for (size_t i = 0; (r = options_row(i)); i++)
-    print_option(r, to);
+  option_print_usage(&option_rows, to);
   fputs(bottom, to);
 }

@@ -12,8 +12,10 @@
 
 #include "bastion/broker/admin.h"
 #include "bastion/cli/commands.h"
+#include "bastion/policy/config.h"
 #include "bastion/session/question.h"
 #include "common/base/error.h"
+#include "common/conf/reference.h"
 
 static void answer(broker_t *b, control_request_t *request, const control_peer_t *peer, const json_t *body)
 {
@@ -88,7 +90,9 @@ static void each_row_has_what_it_needs(void **state)
   char flaw[256];
   (void)state;
   if (command_flaw(&commands_all, flaw, sizeof flaw) != NULL ||
-      command_flaw(&question_commands, flaw, sizeof flaw) != NULL)
+      command_flaw(&question_commands, flaw, sizeof flaw) != NULL ||
+      option_flaw(&option_rows, flaw, sizeof flaw) != NULL ||
+      conf_reference_flaw(&config_map, flaw, sizeof flaw) != NULL)
     fail_msg("%s", flaw);
   for (size_t i = 0; i < commands_asked.count; i++) {
     const admin_command_t *command = (const admin_command_t *)command_at(&commands_asked, i);

@@ -222,7 +222,7 @@ static void a_reference_has_type_bounds_default_and_what_needs_a_restart(void **
       "*listeners[].address* (an address with port such as 127.0.0.1:53 or [::1]:53; required; a change "
       "needs a "
       "restart)\n\tWhere it listens.\n",
-      "*listeners[].views* (a list, of: text; at most 8 items)\n\tWhat is seen.\n",
+      "*listeners[].views* (a list of: text; at most 8 items)\n\tWhat is seen.\n",
       "*limits.grace* (a duration such as 500ms, 30s, 20m or 8h, from 1s to 1m; default 30s)\n",
       "*limits.channels* (a whole number, from 1 to 256; default 64; a change needs a restart)\n",
       "*frozen* (a mapping; a change needs a restart)\n",
@@ -230,7 +230,7 @@ static void a_reference_has_type_bounds_default_and_what_needs_a_restart(void **
       "a "
       "restart)\n",
       "*control* (text; default ./x.sock; a change needs a restart)\n",
-      "*names* (one, or a list, of: text; a change needs a restart)\n\tAll \\<of\\> them.\n",
+      "*names* (one or a list of: text; a change needs a restart)\n\tAll \\<of\\> them.\n",
       "*pin* (true or false; default false; a change needs a restart)\n",
       "*odd* (an odd\\_thing)\n",
   };

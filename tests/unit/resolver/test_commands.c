@@ -9,7 +9,9 @@
 
 #include "common/net/control.h"
 #include "common/base/error.h"
+#include "common/conf/reference.h"
 #include "resolver/cli/commands.h"
+#include "resolver/view/settings.h"
 
 int __wrap_control_call(const char *path, const json_t *body, uint64_t timeout_ms, json_t **reply,
                         diag_t *diag);
@@ -48,7 +50,9 @@ static void the_table_of_commands_is_whole(void **state)
 {
   char flaw[200];
   (void)state;
-  if (command_flaw(&commands, flaw, sizeof flaw) != NULL)
+  if (command_flaw(&commands, flaw, sizeof flaw) != NULL ||
+      option_flaw(&option_rows, flaw, sizeof flaw) != NULL ||
+      conf_reference_flaw(&settings_map, flaw, sizeof flaw) != NULL)
     fail_msg("%s", flaw);
   for (size_t i = 0; i < commands.count; i++) {
     const command_t *c = command_find(&commands, command_at(&commands, i)->name);

@@ -12,7 +12,9 @@
 #include <cmocka.h>
 
 #include "common/base/error.h"
+#include "common/conf/reference.h"
 #include "tunnel/cli/commands.h"
+#include "tunnel/cli/config.h"
 #include "tunnel/cli/options.h"
 
 static char folder[] = "/tmp/smpl-options-XXXXXX";
@@ -355,11 +357,13 @@ static void test_the_table_of_commands_has_no_flaw(void **state)
   (void)state;
   char flaw[256];
   assert_null(command_flaw(&commands, flaw, sizeof flaw));
+  assert_null(option_flaw(&option_rows, flaw, sizeof flaw));
+  assert_null(conf_reference_flaw(&config_map, flaw, sizeof flaw));
   for (size_t i = 0; i < commands.count; i++) {
     const cli_command_t *c = (const cli_command_t *)command_at(&commands, i);
     assert_non_null(c->run);
     assert_non_null(c->wants);
-    assert_true(c->row.max == 0 || c->completes || c->local);
+    assert_true(c->row.max == 0 || c->row.completes || c->local);
   }
 }
 
