@@ -235,9 +235,26 @@ bool rdata_names(uint16_t type, const uint8_t *rdata, size_t len, rdata_names_t 
 
 /* A priority and a name, then parameters that are not looked into (RFC 9460 section 2.2). The answer path
  * reads that name. */
-static bool svcb_fine(uint16_t type, const uint8_t *rdata, size_t len)
+static bool svcb_fine(const uint8_t *rdata, size_t len)
 {
-  return (type != DNS_TYPE_SVCB && type != DNS_TYPE_HTTPS) || (len > 2 && name_len(rdata + 2, len - 2) > 0);
+  return len > 2 && name_len(rdata + 2, len - 2) > 0;
+}
+
+/* What data must be besides what its form says. */
+static const struct check {
+  uint16_t type;
+  bool (*fine)(const uint8_t *rdata, size_t len);
+} checks[] = {
+    {DNS_TYPE_SVCB, svcb_fine},
+    {DNS_TYPE_HTTPS, svcb_fine},
+};
+
+static bool is_fine(uint16_t type, const uint8_t *rdata, size_t len)
+{
+  for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+    if (checks[i].type == type && !checks[i].fine(rdata, len))
+      return false;
+  return true;
 }
 
 static int hex_digit(char c)
@@ -426,7 +443,7 @@ int rdata_read(rdata_reader_t *reader, uint16_t type, const scan_word_t *words, 
   else
     err = read_ldns(reader, type, words, count, origin, out, len, diag);
   rdata_names_t names;
-  if (!err && (!rdata_names(type, out, *len, &names) || !svcb_fine(type, out, *len)))
+  if (!err && (!rdata_names(type, out, *len, &names) || !is_fine(type, out, *len)))
     err = diag_fail(diag, SMPL_EINVAL, "expected the data of a %s record, got other bytes",
                     rdata_type_text(type, text));
   return err;
