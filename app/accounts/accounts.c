@@ -318,8 +318,8 @@ static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
   err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
   if (!err)
     err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
-  if (!err && sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch))
-    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (!err)
+    err = sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch, diag);
   if (err)
     close_parts(a);
   return err;
@@ -347,13 +347,15 @@ static int reload_service(void *state, const service_env_t *env, diag_t *diag)
   sisters_way_t *way = NULL;
   if (sisters_way_new(env->lookup, env->source, env->internal_key, &way))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int err = outbox_set(a->outbox, env->sister_urls, diag);
-  if (!err && sister_watch_set(a->watch, env->sister_urls))
-    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  int err = sister_watch_prepare(a->watch, env->sister_urls, diag);
+  if (!err)
+    err = outbox_set(a->outbox, env->sister_urls, diag);
   if (err) {
     sisters_way_free(way);
     return err;
   }
+  /* Nothing fails from here on: all of it is in force, or none. */
+  sister_watch_use(a->watch, env->sister_urls);
   sisters_use(a->sisters, way);
   rates_set(a->rates, env->rate_requests, env->rate_burst, clock_mono_us());
   return SMPL_OK;

@@ -206,54 +206,65 @@ static watched_t *find(sister_watch_t *watch, const char *url)
   return NULL;
 }
 
-static int add(sister_watch_t *watch, const char *url)
+/* Not asked before it is used. */
+static int add(sister_watch_t *watch, const char *url, diag_t *diag)
 {
   watched_t *w = calloc(1, sizeof *w);
-  if (w == NULL || text_copy(w->url, sizeof w->url, url)) {
+  if (w == NULL)
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
+  if (text_copy(w->url, sizeof w->url, url)) {
     free(w);
-    return SMPL_ENOMEM;
+    return diag_fail(diag, SMPL_ELIMIT, "'%.64s...': too long a URL", url);
   }
   w->owner = watch;
+  w->left = true;
   w->next = watch->all;
   watch->all = w;
   return SMPL_OK;
 }
 
-int sister_watch_set(sister_watch_t *watch, const char *const *urls)
+int sister_watch_prepare(sister_watch_t *watch, const char *const *urls, diag_t *diag)
 {
   int err = SMPL_OK;
+  for (; urls != NULL && *urls != NULL && !err; urls++)
+    if (find(watch, *urls) == NULL)
+      err = add(watch, *urls, diag);
+  return err;
+}
+
+void sister_watch_use(sister_watch_t *watch, const char *const *urls)
+{
   for (watched_t *w = watch->all; w != NULL; w = w->next) {
     w->left = true;
     w->walk_at = 0; /* the outbox has forgotten what they found */
   }
-  for (; urls != NULL && *urls != NULL && !err; urls++) {
-    watched_t *known = find(watch, *urls);
-    if (known != NULL)
-      known->left = false;
-    else
-      err = add(watch, *urls);
+  for (; urls != NULL && *urls != NULL; urls++) {
+    watched_t *w = find(watch, *urls);
+    if (w != NULL)
+      w->left = false;
   }
-  return err;
 }
 
 int sister_watch_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, outbox_t *outbox,
-                     const char *const *urls, sister_watch_t **out)
+                     const char *const *urls, sister_watch_t **out, diag_t *diag)
 {
   sister_watch_t *watch = calloc(1, sizeof *watch);
-  *out = watch;
+  *out = NULL;
   if (watch == NULL)
-    return SMPL_ENOMEM;
+    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   watch->storage = storage;
   watch->sisters = sisters;
   watch->outbox = outbox;
-  if (sister_watch_set(watch, urls)) {
+  int err = sister_watch_prepare(watch, urls, diag);
+  if (err) {
     sister_watch_free(watch);
-    *out = NULL;
-    return SMPL_ENOMEM;
+    return err;
   }
+  sister_watch_use(watch, urls);
   uv_timer_init(loop, &watch->timer);
   watch->timer.data = watch;
   uv_timer_start(&watch->timer, on_timer, 0, WATCH_ASK_MS);
+  *out = watch;
   return SMPL_OK;
 }
 

@@ -860,8 +860,9 @@ static json_t *page_from(size_t first, size_t count)
 /* Up to the first question for ids, which is call 1. */
 static void open_watch(sister_watch_t **watch)
 {
+  diag_t diag = {""};
   open_outbox(one);
-  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, one, watch), SMPL_OK);
+  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, one, watch, &diag), SMPL_OK);
   await_calls(1);
   assert_string_equal(calls[0].path, "/internal/v1/accounts?size=0");
   reply_as(0, EPOCH_1, 0, json_array()); /* which database it is comes first */
@@ -897,6 +898,37 @@ static void the_watch_compares_page_by_page_and_again_after_a_change(void **stat
   reply_as(2, EPOCH_1, 0, json_array());
   settle();
   assert_int_equal(strays_now(), WATCH_PAGE);
+  close_watch(watch);
+}
+
+/* "http://flags.internal:0...01", of len characters. */
+static char *url_of_length(char *out, size_t len)
+{
+  snprintf(out, len + 1, "http://flags.internal:%0*d", (int)(len - strlen("http://flags.internal:")), 1);
+  assert_int_equal(strlen(out), len);
+  return out;
+}
+
+/* The first new one finds a place, the second is too long: neither is asked before a reload that is whole. */
+static void sisters_that_find_no_place_leave_those_of_before(void **state)
+{
+  char too_long[SISTER_URL_MAX + 1], longest[SISTER_URL_MAX + 1];
+  const char *const wrong[] = {"http://other.internal", url_of_length(too_long, SISTER_URL_MAX), NULL};
+  const char *const right[] = {one[0], url_of_length(longest, SISTER_URL_MAX - 1), NULL};
+  sister_watch_t *watch = NULL, *none_made = NULL;
+  diag_t diag = {""};
+  (void)state;
+  open_watch(&watch);
+  assert_int_equal(sister_watch_new(&loop, storage, NULL, outbox, wrong, &none_made, &diag), SMPL_ELIMIT);
+  assert_null(none_made);
+  assert_int_equal(sister_watch_prepare(watch, wrong, &diag), SMPL_ELIMIT);
+  assert_non_null(strstr(diag.text, "too long a URL"));
+  assert_int_equal(sister_watch_prepare(watch, right, &diag), SMPL_OK);
+  sister_watch_use(watch, right);
+  reply_as(1, EPOCH_1, 0, json_array());
+  await_calls(4);
+  for (size_t i = 2; i < 4; i++)
+    assert_int_equal(strncmp(calls[i].host, right[calls[i].host[7] == 'f'], sizeof calls[i].host - 1), 0);
   close_watch(watch);
 }
 
@@ -1009,6 +1041,7 @@ int main(void)
       WITH_DB(a_tombstone_is_kept_for_90_days),
       WITH_DB(strays_are_listed_bounded_and_forgotten_once_they_are_gone),
       WITH_FOLDER(the_watch_compares_page_by_page_and_again_after_a_change),
+      WITH_FOLDER(sisters_that_find_no_place_leave_those_of_before),
       WITH_FOLDER(a_list_that_does_not_ascend_is_not_gone_through),
       WITH_FOLDER(a_list_without_an_end_is_gone_through_for_a_bounded_time),
       WITH_FOLDER(waiters_have_a_limit_beyond_which_nobody_waits),
