@@ -23,7 +23,6 @@ enum {
   USERKEY_RSA_BITS_MIN = 2048,
   USERKEY_RSA_BITS_MAX = 8192,
   USERKEY_APPLICATION_MAX = 256, /* bytes of a security key's application, with NUL */
-  SESSION_HASH_MAX = 64,         /* bytes of an exchange hash: SHA-256, -384 or -512 */
 
   /* configuration and keys files */
   CONFIG_LISTEN_MAX = 16,

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/contract/msg.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/error.h"
-
-/* Descriptors that one control buffer has room for: more than the one we accept, so that a peer which sends
- * several is seen doing it. What exceeds even this the kernel closes itself and reports as MSG_CTRUNC. */
-enum { RECEIVED_FDS_MAX = 8 };
+#include "common/process/packet.h"
 
 enum { WALLS_ALL = MSG_WALL_SANITIZER * 2 - 1 };
 
@@ -193,100 +187,28 @@ void msg_init(msg_t *m, msg_type_t type, uint32_t request, uint64_t session)
 int msg_send(int sock, const msg_t *m, int fd)
 {
   size_t len = msg_length(m);
-  if (len == 0)
-    return SMPL_EPROTO;
-  struct iovec iov = {(void *)(uintptr_t)m, len};
-  union {
-    struct cmsghdr align;
-    char buf[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
-  if (fd >= 0) {
-    memset(&control, 0, sizeof control);
-    hdr.msg_control = control.buf;
-    hdr.msg_controllen = sizeof control.buf;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&hdr);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-  }
-  ssize_t n;
-  do
-    n = sendmsg(sock, &hdr, MSG_NOSIGNAL);
-  while (n < 0 && errno == EINTR);
-  if (n >= 0)
-    return SMPL_OK;
-  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
-    return SMPL_EAGAIN;
-  return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? SMPL_ECLOSED : SMPL_ESYS;
+  return len == 0 ? SMPL_EPROTO : packet_send(sock, m, len, fd);
 }
 
-/* Collects the descriptors of a received packet; returns how many there are. */
-static size_t take_fds(struct msghdr *hdr, int *fds)
-{
-  size_t count = 0;
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c != NULL; c = CMSG_NXTHDR(hdr, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-      continue;
-    size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < n && count < RECEIVED_FDS_MAX; i++)
-      memcpy(&fds[count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-  }
-  return count;
-}
-
-/* Whether a well-formed message came with the descriptors that its type carries. */
-static bool fds_ok(const msg_t *m, size_t count, bool truncated)
+/* Whether a well-formed message came with the descriptor that its type carries. */
+static bool fd_ok(const msg_t *m, int fd, bool lost)
 {
   if (!shapes[m->h.type].carries_fd)
-    return count == 0 && !truncated;
-  if (count == 1 && !truncated)
-    return true;
-  return m->h.type == MSG_OPENED && count == 0 && truncated;
-}
-
-/* Nothing was received: the end, or an empty packet. */
-static bool hung_up(int sock)
-{
-  struct pollfd p = {sock, POLLRDHUP, 0};
-  return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
+    return fd < 0 && !lost;
+  return fd >= 0 || (lost && m->h.type == MSG_OPENED);
 }
 
 int msg_receive(int sock, msg_t *m, msg_from_t from, int *fd)
 {
-  *fd = -1;
-  struct iovec iov = {m, sizeof *m};
-  union {
-    struct cmsghdr align;
-    char buf[CMSG_SPACE(sizeof(int) * RECEIVED_FDS_MAX)];
-  } control;
-  struct msghdr hdr = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.buf,
-                       .msg_controllen = sizeof control.buf};
-  ssize_t n;
-  do
-    n = recvmsg(sock, &hdr, MSG_CMSG_CLOEXEC);
-  while (n < 0 && errno == EINTR);
-  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-    return SMPL_EAGAIN;
-  if (n < 0)
-    return errno == ECONNRESET ? SMPL_ECLOSED : SMPL_ESYS;
-  int fds[RECEIVED_FDS_MAX];
-  size_t count = take_fds(&hdr, fds);
-  bool truncated = (hdr.msg_flags & MSG_CTRUNC) != 0;
-  int err = SMPL_OK;
-  if (n == 0 && count == 0 && !truncated && hung_up(sock))
-    err = SMPL_ECLOSED;
-  else if ((hdr.msg_flags & MSG_TRUNC) != 0 || msg_check(m, (size_t)n, from) || !fds_ok(m, count, truncated))
-    err = SMPL_EPROTO;
-  if (err) {
-    for (size_t i = 0; i < count; i++)
-      close(fds[i]);
+  size_t len = 0;
+  bool lost = false;
+  int err = packet_receive(sock, m, sizeof *m, &len, fd, &lost);
+  if (err)
     return err;
-  }
-  if (count == 1)
-    *fd = fds[0];
-  return SMPL_OK;
+  if (msg_check(m, len, from) == SMPL_OK && fd_ok(m, *fd, lost))
+    return SMPL_OK;
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+  return SMPL_EPROTO;
 }

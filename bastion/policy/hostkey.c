@@ -13,17 +13,14 @@
 #include "common/ssh/base64.h"
 #include "bastion/contract/userkey.h"
 #include "common/ssh/cursor.h"
+#include "common/ssh/hollow.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 
 enum {
   SEED_LEN = 32,
   PUBLIC_LEN = 32,
-  BLOCK_LEN = 8,
-  BODY_LINE = 70,
   BLOB_MAX = 640,     /* RSA of 4096 bits has 535 */
-  SECRET_MAX = 1024,  /* of a hollow key; RSA of 4096 bits has 600 */
-  BINARY_MAX = 2048,  /* of a hollow key */
   KIND_TEXT_MAX = 64, /* bytes of an unknown kind in a message */
   COMMENT_MAX = 4096,
 };
@@ -414,74 +411,9 @@ unsigned hostkey_cost(const hostkey_t *key)
 
 /* ---- hollow ---- */
 
-/* A private number that is none. libssh takes the remainders of the exponent by the primes less one: no zero
- * there. */
-static void put_number(cursor_out_t *w, uint8_t number)
-{
-  cursor_put_string(w, &number, 1);
-}
-
-static void put_hollow_halves(cursor_out_t *w, const hostkey_t *key)
-{
-  cursor_t blob = {key->blob, key->blob_len};
-  cursor_t kind, first, second;
-  uint8_t halves[SEED_LEN + PUBLIC_LEN] = {0};
-  cursor_string(&blob, &kind);
-  cursor_string(&blob, &first);
-  if (key->kind->family == HOSTKEY_ED25519) {
-    memcpy(halves + SEED_LEN, first.data, PUBLIC_LEN);
-    cursor_put_string(w, first.data, first.len);
-    cursor_put_string(w, halves, sizeof halves);
-    return;
-  }
-  cursor_string(&blob, &second);
-  if (key->kind->family == HOSTKEY_ECDSA) {
-    cursor_put_string(w, first.data, first.len);
-    cursor_put_string(w, second.data, second.len);
-    put_number(w, 1);
-    return;
-  }
-  cursor_put_string(w, second.data, second.len); /* n, e: the other way round than in the public half */
-  cursor_put_string(w, first.data, first.len);
-  put_number(w, 1); /* d */
-  put_number(w, 1); /* iqmp */
-  put_number(w, 3); /* p, q */
-  put_number(w, 3);
-}
-
-static void put_hollow_secret(cursor_out_t *w, const hostkey_t *key)
-{
-  cursor_put_u32(w, 0); /* the two check numbers are equal in a key that was not decrypted wrongly */
-  cursor_put_u32(w, 0);
-  cursor_put_text(w, key->kind->name);
-  put_hollow_halves(w, key);
-  cursor_put_text(w, "");
-  for (uint8_t i = 1; w->len % BLOCK_LEN != 0; i++)
-    cursor_put_u8(w, i);
-}
-
 int hostkey_hollow(const hostkey_t *key, char *out)
 {
-  uint8_t secret[SECRET_MAX], binary[BINARY_MAX];
-  cursor_out_t s = cursor_into(secret, sizeof secret);
-  put_hollow_secret(&s, key);
-  cursor_out_t w = cursor_into(binary, sizeof binary);
-  cursor_put_bytes(&w, magic, sizeof magic);
-  cursor_put_text(&w, "none");
-  cursor_put_text(&w, "none");
-  cursor_put_text(&w, "");
-  cursor_put_u32(&w, 1);
-  cursor_put_string(&w, key->blob, key->blob_len);
-  cursor_put_string(&w, secret, s.len);
-  if (s.full || w.full)
-    return SMPL_ELIMIT;
-  char body[BASE64_TEXT(sizeof binary)];
-  base64_encode(binary, w.len, body);
-  size_t used = (size_t)snprintf(out, MSG_HOST_KEY_MAX, "%s\n", begin_line);
-  for (size_t at = 0; at < strlen(body); at += BODY_LINE)
-    used += (size_t)snprintf(out + used, MSG_HOST_KEY_MAX - used, "%.*s\n", BODY_LINE, body + at);
-  snprintf(out + used, MSG_HOST_KEY_MAX - used, "%s\n", end_line);
-  return SMPL_OK;
+  return hollow_text(key->blob, key->blob_len, out, MSG_HOST_KEY_MAX);
 }
 
 /* ---- signing ---- */

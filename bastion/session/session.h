@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "bastion/contract/msg.h"
-#include "bastion/contract/signedreq.h"
+#include "common/ssh/signedreq.h"
 #include "bastion/contract/state.h"
 #include "bastion/limits.h"
 #include "bastion/policy/opening.h"
@@ -41,8 +41,8 @@ typedef struct session_worker {
 
 /* From the connection to the welcome. */
 typedef struct session_login {
-  door_place_t place;             /* until it has signed in, or ends */
-  uint8_t hash[SESSION_HASH_MAX]; /* the session id of SSH: the first exchange hash */
+  door_place_t place;                       /* until it has signed in, or ends */
+  uint8_t hash[SIGNEDREQ_SESSION_HASH_MAX]; /* the session id of SSH: the first exchange hash */
   size_t hash_len;
   uint64_t by; /* signed in by then (monotonic ms), or ended */
   uint32_t failures, probes;

@@ -5,7 +5,7 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-#include "bastion/contract/signedreq.h"
+#include "common/ssh/signedreq.h"
 #include "common/base/error.h"
 
 reason_t verify_known(const config_t *config, const char *name, const uint8_t *blob, size_t len,

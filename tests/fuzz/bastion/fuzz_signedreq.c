@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bastion/contract/signedreq.h"
+#include "common/ssh/signedreq.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

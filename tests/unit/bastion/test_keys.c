@@ -16,7 +16,7 @@
 #include "bastion/policy/authkeys.h"
 #include "common/ssh/base64.h"
 #include "bastion/policy/hostkey.h"
-#include "bastion/contract/signedreq.h"
+#include "common/ssh/signedreq.h"
 #include "bastion/contract/userkey.h"
 #include "bastion/session/identity.h"
 #include "bastion/session/verify.h"

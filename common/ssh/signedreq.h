@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few signed fields of a public-key login that the broker reads: session id and SSH_MSG_USERAUTH_REQUEST
- * (RFC 4252 §7). Pure, fuzzed: of everything a client sends, this alone is taken apart outside a worker. */
+/* What a public-key login signs: session id and SSH_MSG_USERAUTH_REQUEST (RFC 4252 §7). Pure, fuzzed: of all
+ * that a client sends, the bastion's broker takes this alone apart; of all that is to be signed, smpl-tunnel
+ * lets this alone pass. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bastion/limits.h"
-#include "bastion/contract/msg.h"
 #include "common/ssh/cursor.h"
+
+enum {
+  SIGNEDREQ_USER_MAX = 64,         /* bytes of a user's name, with NUL */
+  SIGNEDREQ_SESSION_HASH_MAX = 64, /* bytes of an exchange hash: SHA-256, -384 or -512 */
+};
 
 typedef struct signedreq {
   cursor_t session_hash;
-  char user[MSG_USER_MAX];
+  char user[SIGNEDREQ_USER_MAX];
   cursor_t algorithm;
   cursor_t key; /* public key blob */
 } signedreq_t;

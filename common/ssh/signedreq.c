@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bastion/contract/signedreq.h"
+#include "common/ssh/signedreq.h"
 
 #include "common/base/error.h"
 
@@ -13,7 +13,7 @@ int signedreq_parse(const uint8_t *data, size_t len, signedreq_t *out)
   cursor_t w = {data, len};
   uint8_t type, has_signature;
   cursor_t user, service, method;
-  if (cursor_string(&w, &out->session_hash) || out->session_hash.len > SESSION_HASH_MAX ||
+  if (cursor_string(&w, &out->session_hash) || out->session_hash.len > SIGNEDREQ_SESSION_HASH_MAX ||
       cursor_u8(&w, &type) || type != SSH_MSG_USERAUTH_REQUEST)
     return SMPL_EPROTO;
   if (cursor_string(&w, &user) || cursor_text(user, out->user, sizeof out->user) ||
