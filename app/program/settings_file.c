@@ -138,45 +138,45 @@ static const conf_scalar_t scalar_operation = {
 
 static const conf_field_t tls_fields[] = {
     {"certificate", CONF_ONE, 0, .scalar = &conf_path, .required = true,
-     .doc = "PEM file of the certificate, with its chain behind it"},
+     .doc = "the PEM file of the certificate, with its chain behind it"},
     {"key", CONF_ONE, sizeof(const char *), .scalar = &conf_path, .required = true,
-     .doc = "PEM file of its private key, without a passphrase and closed to others"},
+     .doc = "the PEM file of its private key, without a passphrase and closed to others"},
 };
 static const conf_map_t tls_map = {"tls", 2 * sizeof(const char *), tls_fields, CONF_COUNT(tls_fields), NULL};
 
 static const conf_field_t listener_fields[] = {
     {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name, .required = true,
-     .doc = "name of the listener; a reload finds it again by its name"},
+     .doc = "the listener's name, by which a reload finds it again"},
     {"address", CONF_ONE, offsetof(listener_settings_t, address), .scalar = &conf_endpoint, .required = true,
-     .fixed = true, .doc = "address and port to answer on"},
+     .fixed = true, .doc = "the address and port to answer on"},
     {"rules", CONF_MANY, offsetof(listener_settings_t, rules), .scalar = &scalar_rule, .required = true,
      .most = LIMIT_RULES, .fixed = true,
-     .doc = "paths that are let in: a path, or a path and a final /* for everything below it"},
+     .doc = "the paths to let in: a path, or a path and a final /* for everything below it"},
     {"clients", CONF_MANY, offsetof(listener_settings_t, clients), .scalar = &conf_ip_net,
      .most = LIMIT_CLIENTS,
-     .doc = "networks whose peers may connect; needed where a rule lets in an internal route"},
+     .doc = "the networks whose peers may connect; needed where a rule lets in an internal route"},
     {"hosts", CONF_MANY, offsetof(listener_settings_t, hosts), .scalar = &scalar_host, .most = LIMIT_HOSTS,
-     .doc = "names that a Host may have, beside the own address and localhost"},
+     .doc = "the names that a Host may have, besides the own address and localhost"},
     {"tls", CONF_MAP, offsetof(listener_settings_t, tls), .map = &tls_map,
-     .doc = "serves https with this certificate; a listener with it or without it needs a restart"},
+     .doc = "the certificate to serve https with; to add or remove it needs a restart"},
 };
 const conf_map_t settings_listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
                                           CONF_COUNT(listener_fields), NULL};
 
 static const conf_field_t internal_key_fields[] = {
     {"name", CONF_ONE, offsetof(internal_key_file_t, name), .scalar = &scalar_listener_name, .required = true,
-     .doc = "whose key it is; two of a name at most"},
+     .doc = "whose key it is; at most two keys have one name"},
     {"sha256", CONF_ONE, offsetof(internal_key_file_t, sha256), .scalar = &scalar_sha256, .required = true,
-     .is_private = true, .doc = "SHA-256 of the key"},
+     .is_private = true, .doc = "the SHA-256 of the key"},
     {"operations", CONF_MANY, offsetof(internal_key_file_t, operations), .scalar = &scalar_operation,
-     .required = true, .most = OPERATION_COUNT, .doc = "what it may be used for"},
+     .required = true, .most = OPERATION_COUNT, .doc = "the operations that it may be used for"},
 };
 static const conf_map_t internal_key_map = {"internal key", sizeof(internal_key_file_t), internal_key_fields,
                                             CONF_COUNT(internal_key_fields), NULL};
 
 static const conf_field_t accounts_fields[] = {
     {"url", CONF_ONE, offsetof(accounts_file_t, url), .scalar = &scalar_base_url, .required = true,
-     .doc = "URL of the account service's internal listener"},
+     .doc = "the URL of the account service's internal listener"},
 };
 static const conf_map_t accounts_map = {"accounts", sizeof(accounts_file_t), accounts_fields,
                                         CONF_COUNT(accounts_fields), NULL};
@@ -203,44 +203,46 @@ static void rate_defaults(void *out)
 /* The first field is what a lone number means: 0 for no limit. */
 static const conf_field_t rate_fields[] = {
     {"requests", CONF_ONE, offsetof(rate_file_t, requests), .scalar = &conf_uint,
-     .max = LIMIT_RATE_REQUESTS_MAX, .doc = "requests a second with one API key; 0: no limit"},
+     .max = LIMIT_RATE_REQUESTS_MAX,
+     .doc = "how many requests a second one API key may send; 0 means no limit"},
     {"burst", CONF_ONE, offsetof(rate_file_t, burst), .scalar = &conf_uint, .min = 1,
-     .max = LIMIT_RATE_BURST_MAX, .doc = "requests at once; five times as many as a second unless given"},
+     .max = LIMIT_RATE_BURST_MAX, .doc = "how many at once; five times as many as a second unless given"},
 };
 static const conf_map_t rate_map = {"rate_limit", sizeof(rate_file_t), rate_fields, CONF_COUNT(rate_fields),
                                     rate_defaults};
 
 static const conf_field_t file_fields[] = {
     {"service", CONF_ONE, offsetof(settings_file_t, service), .scalar = &conf_string, .required = true,
-     .fixed = true,
-     .doc = "which service this is: accounts, config or flags; a reload with another one is refused"},
+     .fixed = true, .doc = "which service this is: accounts, config or flags"},
     {"listeners", CONF_MAPS, offsetof(settings_file_t, listeners), .map = &settings_listener_map,
-     .required = true, .most = LIMIT_LISTENERS, .doc = "http listeners, each with the paths that it lets in"},
+     .required = true, .most = LIMIT_LISTENERS,
+     .doc = "the http listeners, each with the paths that it lets in"},
     {"balancers", CONF_MANY, offsetof(settings_file_t, balancers), .scalar = &conf_ip_net,
-     .most = LIMIT_BALANCERS, .doc = "addresses or networks of balancers, whose X-Forwarded-For is believed"},
+     .most = LIMIT_BALANCERS,
+     .doc = "addresses or networks of the balancers whose X-Forwarded-For is believed"},
     {"database", CONF_ONE, offsetof(settings_file_t, database), .scalar = &conf_path, .required = true,
-     .fixed = true, .doc = "SQLite file"},
+     .fixed = true, .doc = "the SQLite file"},
     {"revocations", CONF_ONE, offsetof(settings_file_t, revocations), .scalar = &conf_path, .fixed = true,
-     .doc = "of the account service: file to which revocations and deletions are appended before they are "
-            "acknowledged"},
+     .doc = "of the account service: the file that gets each revocation before it is acknowledged"},
     {"accounts", CONF_MAP, offsetof(settings_file_t, accounts), .map = &accounts_map,
-     .doc = "of every other service: where API keys are checked"},
+     .doc = "of the other services: who checks API keys"},
     {"sisters", CONF_MANY, offsetof(settings_file_t, sisters), .scalar = &scalar_base_url,
-     .most = LIMIT_SISTERS, .doc = "of the account service: URLs of those who are told of new accounts"},
+     .most = LIMIT_SISTERS,
+     .doc = "of the account service: the URLs of services that are told of new accounts"},
     {"resolver", CONF_MAP, offsetof(settings_file_t, resolver), .map = &resolver_conf_map,
-     .doc = "dns servers that the names of sister services are looked up at"},
+     .doc = "the DNS servers that look up the names of sister services"},
     {"internal_keys", CONF_MAPS, offsetof(settings_file_t, internal_keys), .map = &internal_key_map,
      .most = INTERNAL_KEYS_MAX, .doc = "who may call inside, and for what"},
     {"internal_key_file", CONF_ONE, offsetof(settings_file_t, internal_key_file), .scalar = &conf_path,
-     .doc = "file with the key that this service shows its sisters"},
+     .doc = "the file with the key that this service shows its sisters"},
     {"access_log", CONF_ONE, offsetof(settings_file_t, access_log), .scalar = &conf_path,
-     .doc = "file for the access log; standard output unless given"},
+     .doc = "the file of the access log; standard output unless given"},
     {"free_bind", CONF_ONE, offsetof(settings_file_t, free_bind), .scalar = &conf_bool, .fixed = true,
-     .doc = "bind addresses that this machine does not have yet"},
+     .doc = "whether addresses that this machine does not have yet are bound"},
     {"core_dumps", CONF_ONE, offsetof(settings_file_t, core_dumps), .scalar = &conf_bool, .fixed = true,
-     .doc = "a crash may leave a core dump, with every secret in it"},
+     .doc = "whether a crash may leave a core dump, with every secret in it"},
     {"control", CONF_ONE, offsetof(settings_file_t, control), .scalar = &conf_path, .fixed = true,
-     .doc = "unix socket for reload and status; none unless given"},
+     .doc = "the unix socket for reload and status; none unless given"},
     {"rate_limit", CONF_ONE_OR_MAP, offsetof(settings_file_t, rate), .map = &rate_map,
      .doc = "what one API key may send"},
     {"drain", CONF_MAP, offsetof(settings_file_t, drain), .map = &drain_map,
