@@ -1,89 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/http/front.h"
 
-#include <openssl/rand.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "app/http/conn.h"
+#include "app/http/delivery.h"
+#include "app/http/door.h"
+#include "app/http/exchange.h"
+#include "app/http/front_state.h"
+#include "app/http/intake.h"
 #include "common/net/bind.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/text.h"
 
-const front_limits_t front_limits_default = {
-    .connections = LIMIT_CONNECTIONS,
-    .handshakes = LIMIT_HANDSHAKES,
-    .source_handshakes = LIMIT_HANDSHAKES_SOURCE,
-    .held = {[ROOM_HEADS] = LIMIT_HEADS, [ROOM_BODIES] = LIMIT_BODIES, [ROOM_REPLIES] = LIMIT_REPLIES},
-    .values = LIMIT_VALUES,
-    .bodies_waiting = LIMIT_PARSE_WAITING,
-    .bodies_parsed = LIMIT_PARSED,
-    .bodies_parsed_share = LIMIT_PARSED_SHARE,
-    .handshake_ms = LIMIT_HANDSHAKE_MS,
-    .head_ms = LIMIT_HEAD_MS,
-    .body_ms = LIMIT_BODY_MS,
-    .idle_ms = LIMIT_IDLE_MS,
-    .write_ms = LIMIT_WRITE_MS,
-    .reply_ms = LIMIT_REPLY_MS,
-    .linger_ms = LIMIT_LINGER_MS,
-    .drain_ms = LIMIT_DRAIN_MS,
-    .tick_ms = LIMIT_TICK_MS,
-};
+/* Rounds of the loop, in which those go on who had to wait (pace.h) */
 
-/* Requests */
-
-/* "5f3a9c1e0b7d4c21-1a": a random part for the process, a number for the request. */
-static void mint_id(front_t *front, char *id)
+bool front_is_idle(const front_t *front)
 {
-  char digits[16];
-  size_t count = 0;
-  uint64_t number = ++front->id_next;
-  memcpy(id, front->id_prefix, ID_PREFIX_LEN);
-  id[ID_PREFIX_LEN] = '-';
-  do {
-    digits[count++] = "0123456789abcdef"[number & 15];
-    number >>= 4;
-  } while (number > 0);
-  char *to = id + ID_PREFIX_LEN + 1;
-  while (count > 0)
-    *to++ = digits[--count];
-  *to = '\0';
+  for (size_t i = 0; i < front->listener_count; i++) {
+    const listener_t *listener = &front->listeners[i];
+    if ((listener->port.pace.accept_waits && listener->open) || !pace_is_idle(&listener->port.pace))
+      return false;
+  }
+  return true;
 }
 
-request_t *front_request_new(front_t *front)
+/* Who comes to wait while the round runs waits for the next one: the round's are taken first. */
+static void run_requests(conn_port_t *port)
 {
-  request_t *request = front->spare;
-  if (request != NULL) {
-    front->spare = request->next_free;
-    front->spare_count--;
-  } else {
-    request = malloc(sizeof *request);
-    if (request == NULL)
-      return NULL;
-  }
-  request_init(request);
-  request->front = front;
-  mint_id(front, request->id);
-  return request;
+  const phase_list_t *going = &port->phases.lists[PHASE_GO];
+  conn_t *c;
+  for (size_t n = 0; n < PACE_CONNECTIONS && (c = conn_of_turn(pace_next_request(&port->pace))) != NULL; n++)
+    conn_enter(c, PHASE_GO);
+  while (going->first != NULL)
+    intake_take_turn(conn_of_wait(going->first));
 }
 
-void front_request_free(request_t *request)
+static void run_handshakes(conn_port_t *port)
 {
-  front_t *front = request->front;
-  if (request->owed)
-    front->owed--;
-  front->values -= request->values;
-  parse_forget(request);
-  request_clear(request);
-  if (front->spare_count == SPARE_REQUESTS) {
-    free(request);
-    return;
+  conn_t *c;
+  for (size_t n = 0; n < PACE_HANDSHAKES && (c = conn_of_turn(pace_next_handshake(&port->pace))) != NULL; n++)
+    intake_shake(c);
+}
+
+static void run_round(uv_idle_t *idle)
+{
+  front_t *front = idle->data;
+  for (size_t i = 0; i < front->listener_count; i++) {
+    listener_t *listener = &front->listeners[i];
+    /* The event loop hands over no other connection before this one is taken. */
+    if (listener->open && pace_accept_is_due(&listener->port.pace))
+      door_accept(&listener->port, &listener->tcp);
+    run_requests(&listener->port);
+    run_handshakes(&listener->port);
   }
-  request->next_free = front->spare;
-  front->spare = request;
-  front->spare_count++;
+  if (front_is_idle(front))
+    uv_idle_stop(idle);
 }
 
 /* Opening */
@@ -92,12 +63,12 @@ static void on_connection(uv_stream_t *server, int status)
 {
   listener_t *listener = server->data;
   if (status < 0) {
-    log_warn("http listener %s: a connection was not accepted: %s", listener->conf->name,
+    log_warn("http listener %s: a connection was not accepted: %s", listener->port.conf->name,
              uv_strerror(status));
     return;
   }
-  if (pace_accepts(listener))
-    conn_accept(listener);
+  if (pace_accepts(&listener->port.pace))
+    door_accept(&listener->port, &listener->tcp);
 }
 
 static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
@@ -117,14 +88,38 @@ static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
   return diag_fail(diag, SMPL_ESYS, "%s: cannot listen: %s", text, uv_strerror(status));
 }
 
+static void set_conf(listener_t *listener, const listener_conf_t *conf)
+{
+  listener->port.conf = conf;
+  listener->port.desk.listener = conf->name;
+  listener->port.desk.internal = conf->admit.internal;
+}
+
+static int open_port(front_t *front, conn_port_t *port)
+{
+  const front_limits_t *limits = &front->env.limits;
+  room_bounds_t bounds = {.connections = limits->connections,
+                          .handshakes = limits->handshakes,
+                          .source_handshakes = limits->source_handshakes};
+  size_t handshakes = port->conf->tls != NULL ? limits->handshakes : 0;
+  port->env = &front->env;
+  port->desk.stats = &port->stats;
+  port->desk.access = front->env.access;
+  port->desk.date = &front->date;
+  port->desk.calls = &delivery_replies;
+  port->desk.ctx = port;
+  int err = room_open_places(&port->places, &bounds, &port->phases);
+  return err ? err : pace_open(&port->pace, &front->env.rounds, limits->connections, handshakes);
+}
+
 static int open_listener(front_t *front, listener_t *listener, const listener_conf_t *conf, bool early,
                          diag_t *diag)
 {
   listener->front = front;
-  listener->conf = conf;
-  if (room_open_places(&listener->places) || pace_open(listener))
+  set_conf(listener, conf);
+  if (open_port(front, &listener->port))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int status = uv_tcp_init(front->loop, &listener->tcp);
+  int status = uv_tcp_init(front->env.loop, &listener->tcp);
   if (status < 0)
     return fail_bind(&conf->address, status, diag);
   listener->tcp.data = listener;
@@ -143,50 +138,92 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
 /* Many small blocks, once freed, stay with the process unless the allocator is asked. */
 static void trim_memory(front_t *front, uint64_t now)
 {
-  if (now >= front->trim_after && parse_trim(front->parse))
+  if (now >= front->trim_after && parse_trim(front->env.parse))
     front->trim_after = now + LIMIT_TRIM_MS;
 }
 
 static void close_idle(front_t *front, bool but_unread);
 static void stop_accepting(front_t *front);
+static void check_drained(front_t *front);
+
+static void close_all(front_t *front)
+{
+  for (size_t i = 0; i < front->listener_count; i++)
+    for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
+      const phase_list_t *list = &front->listeners[i].port.phases.lists[phase];
+      while (list->first != NULL)
+        conn_close(conn_of_wait(list->first));
+    }
+}
 
 static void on_tick(uv_timer_t *timer)
 {
   front_t *front = timer->data;
-  uint64_t now = uv_now(front->loop);
-  if (front->draining)
+  uint64_t now = uv_now(front->env.loop);
+  if (front->env.draining)
     close_idle(front, false);
-  else if (front->leaving && now >= front->lag_deadline)
+  else if (front->env.leaving && now >= front->lag_deadline)
     stop_accepting(front);
   for (size_t i = 0; i < front->listener_count; i++)
-    conn_sweep(&front->listeners[i], now);
+    conn_sweep(&front->listeners[i].port, now);
   trim_memory(front, now);
-  if (front->draining && now >= front->drain_deadline)
-    for (size_t i = 0; i < front->listener_count; i++)
-      for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
-        while (front->listeners[i].lists[phase].first != NULL)
-          conn_close(front->listeners[i].lists[phase].first);
-  front_check_drained(front);
+  if (front->env.draining && now >= front->drain_deadline)
+    close_all(front);
+  check_drained(front);
 }
 
 static void on_flush(uv_prepare_t *prepare)
 {
   front_t *front = prepare->data;
-  front->round++;
-  access_flush(front->access);
+  front->env.rounds.number++;
+  access_flush(front->env.access);
+}
+
+static void on_gone(void *ctx)
+{
+  check_drained(ctx);
 }
 
 static void start_handles(front_t *front)
 {
-  uv_timer_init(front->loop, &front->tick);
+  uv_loop_t *loop = front->env.loop;
+  uv_timer_init(loop, &front->tick);
   front->tick.data = front;
-  uv_timer_start(&front->tick, on_tick, front->limits.tick_ms, front->limits.tick_ms);
-  uv_prepare_init(front->loop, &front->flush);
+  uv_timer_start(&front->tick, on_tick, front->env.limits.tick_ms, front->env.limits.tick_ms);
+  uv_prepare_init(loop, &front->flush);
   front->flush.data = front;
   uv_prepare_start(&front->flush, on_flush);
-  uv_idle_init(front->loop, &front->pace);
-  front->pace.data = front;
+  uv_idle_init(loop, &front->env.rounds.idle);
+  front->env.rounds.idle.data = front;
+  front->env.rounds.run = run_round;
   front->handles += 3; /* and the threads' while they are there */
+}
+
+static int start_parse(front_t *front)
+{
+  const front_limits_t *limits = &front->env.limits;
+  parse_conf_t conf = {.waiting = limits->bodies_waiting,
+                       .parsed = limits->bodies_parsed,
+                       .parsed_share = limits->bodies_parsed_share,
+                       .taken = exchange_body_is_taken,
+                       .done = exchange_body_is_parsed};
+  int err = parse_open(front->env.loop, &conf, &front->env.parse);
+  front->env.requests.parse = front->env.parse;
+  front->handles += front->env.parse != NULL;
+  return err;
+}
+
+static void set_env(front_t *front, uv_loop_t *loop, const front_conf_t *conf)
+{
+  conn_env_t *env = &front->env;
+  env->loop = loop;
+  env->access = conf->access;
+  env->limits = conf->limits;
+  env->balancers = conf->balancers;
+  env->balancer_count = conf->balancer_count;
+  env->internal_keys = conf->internal_keys;
+  env->gone = on_gone;
+  env->ctx = front;
 }
 
 int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t *diag)
@@ -196,27 +233,18 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   front_t *front = calloc(1, sizeof *front);
   if (front != NULL) {
     front->listeners = calloc(conf->listener_count, sizeof *front->listeners);
-    front->room = room_new();
+    front->env.room = room_new(front->env.limits.held);
   }
-  if (front == NULL || front->listeners == NULL || front->room == NULL) {
+  if (front == NULL || front->listeners == NULL || front->env.room == NULL) {
     front_free(front);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
-  front->loop = loop;
-  front->access = conf->access;
-  front->limits = conf->limits;
-  front->balancers = conf->balancers;
-  front->balancer_count = conf->balancer_count;
-  front->internal_keys = conf->internal_keys;
-  uint8_t random[ID_PREFIX_LEN / 2];
-  if (RAND_bytes(random, sizeof random) != 1)
+  set_env(front, loop, conf);
+  if (requests_open(&front->env.requests))
     err = diag_fail(diag, SMPL_ESYS, "no random numbers");
-  else
-    text_hex(front->id_prefix, random, sizeof random);
   start_handles(front);
-  if (!err && (err = parse_open(front, &front->parse)) != SMPL_OK)
+  if (!err && (err = start_parse(front)) != SMPL_OK)
     diag_fail(diag, err, "the threads for request bodies do not start: %s", smpl_strerror(err));
-  front->handles += front->parse != NULL;
   for (size_t i = 0; !err && i < conf->listener_count; i++) {
     err = open_listener(front, &front->listeners[i], &conf->listeners[i], conf->free_bind, diag);
     front->listener_count++;
@@ -225,20 +253,11 @@ int front_open(uv_loop_t *loop, const front_conf_t *conf, front_t **out, diag_t 
   return err;
 }
 
-size_t front_connections_for(uint64_t files, size_t listeners)
-{
-  uint64_t kept = files / 2 < LIMIT_FILES_KEPT ? files / 2 : LIMIT_FILES_KEPT;
-  uint64_t each = (files - kept) / listeners;
-  if (each > LIMIT_CONNECTIONS)
-    return LIMIT_CONNECTIONS;
-  return each > 0 ? (size_t)each : 1;
-}
-
 endpoint_t front_address(const front_t *front, size_t index)
 {
   struct sockaddr_storage sa;
   int len = sizeof sa;
-  endpoint_t at = front->listeners[index].conf->address;
+  endpoint_t at = front->listeners[index].port.conf->address;
   if (uv_tcp_getsockname(&front->listeners[index].tcp, (struct sockaddr *)&sa, &len) == 0)
     endpoint_from_sockaddr((struct sockaddr *)&sa, &at);
   return at;
@@ -246,20 +265,20 @@ endpoint_t front_address(const front_t *front, size_t index)
 
 size_t front_connections(const front_t *front)
 {
-  return front->connections;
+  return front->env.connections;
 }
 
 size_t front_set(front_t *front, const front_live_t *live)
 {
   size_t cut = 0;
-  front->balancers = live->balancers;
-  front->balancer_count = live->balancer_count;
-  front->internal_keys = live->internal_keys;
-  front->limits.drain_ms = live->drain_ms;
+  front->env.balancers = live->balancers;
+  front->env.balancer_count = live->balancer_count;
+  front->env.internal_keys = live->internal_keys;
+  front->env.limits.drain_ms = live->drain_ms;
   for (size_t i = 0; i < front->listener_count; i++)
-    front->listeners[i].conf = &live->listeners[i];
+    set_conf(&front->listeners[i], &live->listeners[i]);
   for (size_t i = 0; i < front->listener_count; i++)
-    cut += conn_judge_all(&front->listeners[i]);
+    cut += door_judge_all(&front->listeners[i].port);
   return cut;
 }
 
@@ -268,7 +287,7 @@ size_t front_set(front_t *front, const front_live_t *live)
 static void one_handle_less(front_t *front)
 {
   front->handles--;
-  front_check_drained(front);
+  check_drained(front);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -285,7 +304,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void on_parse_closed(void *ctx)
 {
   front_t *front = ctx;
-  front->parse = NULL;
+  front->env.parse = NULL;
   one_handle_less(front);
 }
 
@@ -302,38 +321,39 @@ static void close_listeners(front_t *front)
 static void close_idle(front_t *front, bool but_unread)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
-    for (conn_t *c = front->listeners[i].lists[PHASE_IDLE].first, *next; c != NULL; c = next) {
-      next = c->next;
-      if (!but_unread || !conn_has_unread(c))
-        conn_close(c);
+    phased_t *at = front->listeners[i].port.phases.lists[PHASE_IDLE].first;
+    for (phased_t *next; at != NULL; at = next) {
+      next = at->next;
+      if (!but_unread || !conn_has_unread(conn_of_wait(at)))
+        conn_close(conn_of_wait(at));
     }
   }
 }
 
 static void stop_accepting(front_t *front)
 {
+  uint64_t drain_ms = front->env.limits.drain_ms;
   for (size_t i = 0; i < front->listener_count; i++)
     if (front->listeners[i].open)
-      conn_accept_waiting(&front->listeners[i]);
-  front->draining = true;
-  front->drain_deadline = uv_now(front->loop) + front->limits.drain_ms;
-  front->give_up_deadline = front->drain_deadline + front->limits.drain_ms;
+      door_accept_waiting(&front->listeners[i].port, &front->listeners[i].tcp);
+  front->env.draining = true;
+  front->drain_deadline = uv_now(front->env.loop) + drain_ms;
+  front->give_up_deadline = front->drain_deadline + drain_ms;
   close_listeners(front);
-  close_idle(
-      front,
-      true); /* a request that is here already gets its answer: the next tick closes what is idle then */
-  front_check_drained(front);
+  /* A request that is here already gets its answer: the next tick closes what is idle then. */
+  close_idle(front, true);
+  check_drained(front);
 }
 
 void front_drain(front_t *front, uint64_t lag_ms, void (*done)(void *ctx, size_t abandoned), void *ctx)
 {
-  if (front->leaving)
+  if (front->env.leaving)
     return;
-  front->leaving = true;
+  front->env.leaving = true;
   front->done = done;
   front->done_ctx = ctx;
-  uv_update_time(front->loop);
-  front->lag_deadline = uv_now(front->loop) + lag_ms;
+  uv_update_time(front->env.loop);
+  front->lag_deadline = uv_now(front->env.loop) + lag_ms;
   if (lag_ms == 0)
     stop_accepting(front);
 }
@@ -344,45 +364,39 @@ static void finish_drain(front_t *front, size_t abandoned)
   front->done(front->done_ctx, abandoned);
 }
 
-void front_check_drained(front_t *front)
+/* A connection was freed, a request replied to, a handle closed: is the drain over? */
+static void check_drained(front_t *front)
 {
-  if (!front->draining || front->connections > 0)
+  const conn_env_t *env = &front->env;
+  if (!env->draining || env->connections > 0)
     return;
-  if (front->owed > 0) {
-    if (!front->drained && uv_now(front->loop) >= front->give_up_deadline)
-      finish_drain(front, front->owed);
+  if (env->requests.owed > 0) {
+    if (!front->drained && uv_now(env->loop) >= front->give_up_deadline)
+      finish_drain(front, env->requests.owed);
     return;
   }
   if (!uv_is_closing((uv_handle_t *)&front->tick)) {
     uv_close((uv_handle_t *)&front->tick, on_handle_closed);
     uv_close((uv_handle_t *)&front->flush, on_handle_closed);
-    uv_close((uv_handle_t *)&front->pace, on_handle_closed);
-    if (front->parse != NULL)
-      parse_close(front->parse, on_parse_closed, front);
+    uv_close((uv_handle_t *)&front->env.rounds.idle, on_handle_closed);
+    if (env->parse != NULL)
+      parse_close(env->parse, on_parse_closed, front);
     return;
   }
   if (front->handles == 0 && !front->drained)
     finish_drain(front, 0);
 }
 
-static void close_places(listener_t *listener)
-{
-  room_close_places(&listener->places);
-  pace_close(listener);
-}
-
 void front_free(front_t *front)
 {
   if (front == NULL)
     return;
-  while (front->spare != NULL) {
-    request_t *next = front->spare->next_free;
-    free(front->spare);
-    front->spare = next;
+  requests_close(&front->env.requests);
+  for (size_t i = 0; i < front->listener_count; i++) {
+    room_close_places(&front->listeners[i].port.places);
+    pace_close(&front->listeners[i].port.pace);
   }
-  for (size_t i = 0; i < front->listener_count; i++)
-    close_places(&front->listeners[i]);
-  room_free(front->room);
+  room_free(front->env.room);
   free(front->listeners);
   free(front);
 }

@@ -3,48 +3,49 @@
 
 #include <inttypes.h>
 
-#include "app/http/conn.h"
+#include "app/http/front_state.h"
 #include "common/net/prom_text.h"
 
 /* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
 
-static void put_statuses(FILE *f, const listener_t *l)
+static void put_statuses(FILE *f, const conn_port_t *port)
 {
   for (int i = 0; i < STATS_STATUSES; i++)
-    if (l->stats.statuses[i] > 0)
-      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", l->conf->name, i,
-              l->stats.statuses[i]);
+    if (port->stats.statuses[i] > 0)
+      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", port->conf->name, i,
+              port->stats.statuses[i]);
 }
 
-static void put_refusal(FILE *f, const listener_t *l, const admit_t *why, uint64_t count)
+static void put_refusal(FILE *f, const conn_port_t *port, const admit_t *why, uint64_t count)
 {
   if (count > 0)
     fprintf(f, "smpl_app_refused_total{listener=\"%s\",class=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-            l->conf->name, admit_class(why), admit_reason(why), count);
+            port->conf->name, admit_class(why), admit_reason(why), count);
 }
 
-static void put_refusals(FILE *f, const listener_t *l)
+static void put_refusals(FILE *f, const conn_port_t *port)
 {
   for (unsigned i = ADMIT_GATE + 1; i < ADMIT_COUNT; i++)
-    put_refusal(f, l, &(admit_t){.verdict = (admit_verdict_t)i}, l->stats.refused[i]);
+    put_refusal(f, port, &(admit_t){.verdict = (admit_verdict_t)i}, port->stats.refused[i]);
   for (unsigned i = 0; i < GATE_COUNT; i++)
-    put_refusal(f, l, &(admit_t){.verdict = ADMIT_GATE, .gate = (gate_verdict_t)i}, l->stats.malformed[i]);
+    put_refusal(f, port, &(admit_t){.verdict = ADMIT_GATE, .gate = (gate_verdict_t)i},
+                port->stats.malformed[i]);
 }
 
-static void put_closed(FILE *f, const listener_t *l)
+static void put_closed(FILE *f, const conn_port_t *port)
 {
-  for (size_t i = 0; i < STATS_CLOSED_MAX && l->stats.closed[i].reason != NULL; i++)
-    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
-            l->stats.closed[i].reason, l->stats.closed[i].count);
+  for (size_t i = 0; i < STATS_CLOSED_MAX && port->stats.closed[i].reason != NULL; i++)
+    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", port->conf->name,
+            port->stats.closed[i].reason, port->stats.closed[i].count);
 }
 
-static void put_times(FILE *f, const listener_t *l)
+static void put_times(FILE *f, const conn_port_t *port)
 {
-  const listener_stats_t *s = &l->stats;
+  const listener_stats_t *s = &port->stats;
   uint64_t sum = 0;
   for (size_t i = 0; i < STATS_BUCKETS; i++) {
     sum += s->buckets[i];
-    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n", l->conf->name,
+    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n", port->conf->name,
             (double)stats_bounds[i] / 1e6, sum);
   }
   sum += s->buckets[STATS_BUCKETS];
@@ -52,49 +53,50 @@ static void put_times(FILE *f, const listener_t *l)
           "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"+Inf\"} %" PRIu64
           "\nsmpl_app_request_seconds_sum{listener=\"%s\"} "
           "%g\nsmpl_app_request_seconds_count{listener=\"%s\"} %" PRIu64 "\n",
-          l->conf->name, sum, l->conf->name, (double)s->us / 1e6, l->conf->name, sum);
+          port->conf->name, sum, port->conf->name, (double)s->us / 1e6, port->conf->name, sum);
 }
 
-static void put_accepted(FILE *f, const listener_t *l)
+static void put_accepted(FILE *f, const conn_port_t *port)
 {
-  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.accepted);
+  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", port->conf->name,
+          port->stats.accepted);
 }
 
-static void put_connections(FILE *f, const listener_t *l)
+static void put_connections(FILE *f, const conn_port_t *port)
 {
-  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", l->conf->name, l->connections);
+  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", port->conf->name, port->connections);
 }
 
 /* Only where there are balancers. */
-static void put_unnamed(FILE *f, const listener_t *l)
+static void put_unnamed(FILE *f, const conn_port_t *port)
 {
   static const char *const reasons[] = {"missing", "malformed"};
-  for (size_t i = 0; i < 2 && l->front->balancer_count > 0; i++)
-    fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", l->conf->name,
-            reasons[i], l->stats.unnamed[i]);
+  for (size_t i = 0; i < 2 && port->env->balancer_count > 0; i++)
+    fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+            port->conf->name, reasons[i], port->stats.unnamed[i]);
 }
 
-static void put_bytes(FILE *f, const listener_t *l)
+static void put_bytes(FILE *f, const conn_port_t *port)
 {
-  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", l->conf->name, l->stats.bytes);
+  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", port->conf->name, port->stats.bytes);
 }
 
-static void put_handshakes(FILE *f, const listener_t *l)
+static void put_handshakes(FILE *f, const conn_port_t *port)
 {
-  if (l->conf->tls != NULL)
-    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", l->conf->name, l->handshakes);
+  if (port->conf->tls != NULL)
+    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", port->conf->name, port->places.shaking);
 }
 
-static void put_certificate(FILE *f, const listener_t *l)
+static void put_certificate(FILE *f, const conn_port_t *port)
 {
-  if (l->conf->tls != NULL)
-    fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n", l->conf->name,
-            tls_ends(l->conf->tls));
+  if (port->conf->tls != NULL)
+    fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n",
+            port->conf->name, tls_ends(port->conf->tls));
 }
 
 typedef struct family {
   const char *name, *type, *help;
-  void (*put)(FILE *f, const listener_t *listener);
+  void (*put)(FILE *f, const conn_port_t *portistener);
 } family_t;
 
 static const family_t families[] = {
@@ -131,24 +133,25 @@ static void put_bodies(FILE *f, parse_counts_t bodies)
 
 void metrics_put(FILE *f, const front_t *front)
 {
+  const conn_env_t *env = &front->env;
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     prom_head(f, families[i].name, families[i].type, families[i].help);
     for (size_t j = 0; j < front->listener_count; j++)
-      families[i].put(f, &front->listeners[j]);
+      families[i].put(f, &front->listeners[j].port);
   }
   prom_number(f, "smpl_app_connections_max", "gauge", "Connections that each http listener may have.",
-              (double)front->limits.connections);
+              (double)env->limits.connections);
   prom_number(f, "smpl_app_requests_under_way", "gauge", "Requests that a handler has not answered yet.",
-              (double)front->owed);
+              (double)env->requests.owed);
   prom_head(f, "smpl_app_held_bytes", "gauge",
             "Bytes held for slow peers: unfinished heads and bodies, answers not taken.");
-  fprintf(f, "smpl_app_held_bytes{kind=\"heads\"} %zu\n", room_held(front->room, ROOM_HEADS));
+  fprintf(f, "smpl_app_held_bytes{kind=\"heads\"} %zu\n", room_held(env->room, ROOM_HEADS));
   fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
-          room_held(front->room, ROOM_BODIES), room_held(front->room, ROOM_REPLIES));
+          room_held(env->room, ROOM_BODIES), room_held(env->room, ROOM_REPLIES));
   prom_number(f, "smpl_app_json_values", "gauge",
-              "Parsed JSON values of all small bodies of requests under way.", (double)front->values);
-  put_bodies(f, parse_counts(front->parse));
+              "Parsed JSON values of all small bodies of requests under way.", (double)env->requests.values);
+  put_bodies(f, parse_counts(env->parse));
   prom_number(f, "smpl_app_access_log_lost_bytes", "gauge",
               "Bytes that the access log has lost since it was written last.",
-              (double)access_lost(front->access));
+              (double)access_lost(env->access));
 }

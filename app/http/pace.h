@@ -9,12 +9,12 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
 
+#include "common/base/ip.h"
 #include "common/base/turns.h"
-
-struct conn;
-struct front;
-struct listener;
 
 enum {
   PACE_REQUESTS = 4,     /* of one connection in one round */
@@ -30,9 +30,12 @@ enum {
   PACE_HELLO_MAX = 16 << 10 /* bytes of one step that are kept until its turn */
 };
 
-/* Before the listener's first connection. SMPL_ENOMEM. */
-int pace_open(struct listener *listener);
-void pace_close(struct listener *listener);
+/* The loop's rounds. */
+typedef struct pace_rounds {
+  uv_idle_t idle;  /* runs while somebody waits for a round */
+  uv_idle_cb run;  /* does one */
+  uint64_t number; /* from 1 */
+} pace_rounds_t;
 
 /* Requests that began in this round, by network. Zeroed: none. */
 typedef struct pace_begun {
@@ -44,25 +47,44 @@ typedef struct pace_begun {
   } slots[PACE_SLOTS];
 } pace_begun_t;
 
-/* Whether one more connection may be accepted in this round; then it is counted. If not, the listener goes on
- * by itself in the next one (conn_accept). */
-bool pace_accepts(struct listener *listener);
-/* Whether the connection's next request, whose head is here, may begin at once; then it is counted. If not,
- * it waits (pace_request). */
-bool pace_begins(struct conn *conn);
-/* How many bytes the connection reads at a time, at most so many. Who waits keeps what he has read: where the
- * room for it is scarce, that is little, so that nobody who waits is closed for it. */
-unsigned pace_read_size(const struct conn *conn, unsigned most);
-/* Bytes of the connection's next request are here; it goes on in its turn (conn_resume). SMPL_ELIMIT: no
- * place. */
-int pace_request(struct conn *conn);
-/* The next step of the connection's handshake is here; it is done in its turn (conn_shake). SMPL_ELIMIT:
- * no place. */
-int pace_handshake(struct conn *conn);
-/* The connection goes away. */
-void pace_leave(struct conn *conn);
+/* Of one listener. Zeroed before it is opened. */
+typedef struct pace {
+  pace_rounds_t *rounds;
+  turns_t *requests; /* that wait for the loop */
+  turns_t *steps;    /* of handshakes, likewise; NULL without TLS */
+  bool accept_waits; /* a connection is here that is accepted in the next round */
+  pace_begun_t begun;
+} pace_t;
 
-/* One round. */
-void pace_round(struct front *front);
-/* Nobody waits. */
-bool pace_is_idle(const struct front *front);
+/* A connection's place in one of the queues: a part of it. Zeroed: in none. */
+typedef struct pace_turn {
+  turns_item_t item; /* first */
+  turns_t *queue;    /* NULL: in none */
+} pace_turn_t;
+
+/* Before the listener's first connection. So many connections and handshakes have a place; no handshakes: no
+ * TLS. rounds is borrowed. SMPL_ENOMEM. */
+int pace_open(pace_t *pace, pace_rounds_t *rounds, size_t connections, size_t handshakes);
+void pace_close(pace_t *pace);
+
+/* Whether one more connection may be accepted in this round; then it is counted. If not, it is due in the
+ * next one. */
+bool pace_accepts(pace_t *pace);
+/* A connection waits, and may be accepted now; then it is counted. */
+bool pace_accept_is_due(pace_t *pace);
+/* Whether a request from there, whose head is here, may begin at once; then it is counted. If not, its
+ * connection waits (pace_request). */
+bool pace_begins(pace_t *pace, const ip_t *source);
+/* Bytes of the connection's next request are here, from that source; its turn comes in a round
+ * (pace_next_request). SMPL_ELIMIT: no place. */
+int pace_request(pace_t *pace, pace_turn_t *turn, const ip_t *source);
+/* The next step of the connection's handshake is here; the same (pace_next_handshake). */
+int pace_handshake(pace_t *pace, pace_turn_t *turn, const ip_t *source);
+/* The connection goes away. */
+void pace_leave(pace_turn_t *turn);
+
+/* Whose turn it is, which waits no more; NULL if nobody waits. */
+pace_turn_t *pace_next_request(pace_t *pace);
+pace_turn_t *pace_next_handshake(pace_t *pace);
+/* Neither request nor step waits. */
+bool pace_is_idle(const pace_t *pace);

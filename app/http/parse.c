@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "app/http/conn.h"
+#include "app/http/request.h"
 #include "common/process/crash.h"
 #include "common/base/error.h"
 
@@ -37,6 +37,8 @@ typedef struct list {
 } list_t;
 
 struct parse {
+  void (*taken)(request_t *request);
+  void (*done)(request_t *request, int err, const char *why);
   uv_async_t async; /* says: something is in `finished` */
   turns_t *turns;
   list_t work, dead;    /* parsed ones that wait for a thread: to be looked at, to be freed */
@@ -150,7 +152,7 @@ static parsed_t *next_body(parse_t *p)
   b->bytes = b->request->body_bytes;
   b->len = b->request->body_have;
   b->request->body_bytes = NULL;
-  room_give_back(b->request->conn, ROOM_BODIES);
+  p->taken(b->request);
   return b;
 }
 
@@ -178,7 +180,7 @@ static void take_back(parse_t *p, parsed_t *b)
   case STEP_PARSE:
     p->there++;
     b->request->body = b->json;
-    conn_parsed(b->request, b->err, b->diag.text);
+    p->done(b->request, b->err, b->diag.text);
     break;
   case STEP_WORK:
     b->done(b->ctx);
@@ -211,7 +213,7 @@ static void on_async(uv_async_t *async)
 
 int parse_queue(request_t *request, request_t **displaced)
 {
-  parse_t *p = request->front->parse;
+  parse_t *p = request->parse;
   turns_key_t key = request_share(request);
   turns_item_t *other;
   *displaced = NULL;
@@ -243,7 +245,7 @@ void parse_forget(request_t *request)
   parsed_t *b = request->parsed;
   if (b == NULL)
     return;
-  parse_t *p = request->front->parse;
+  parse_t *p = request->parse;
   request->parsed = NULL;
   request->body = NULL;
   b->request = NULL;
@@ -269,8 +271,8 @@ void request_work(request_t *request, void (*work)(void *ctx), void (*done)(void
   b->work = work;
   b->done = done;
   b->ctx = ctx;
-  push(&request->front->parse->work, b);
-  feed(request->front->parse);
+  push(&request->parse->work, b);
+  feed(request->parse);
 }
 
 bool parse_trim(parse_t *p)
@@ -359,9 +361,8 @@ static int start_threads(parse_t *p)
   return SMPL_ESYS;
 }
 
-int parse_open(front_t *front, parse_t **out)
+int parse_open(uv_loop_t *loop, const parse_conf_t *conf, parse_t **out)
 {
-  const front_limits_t *limits = &front->limits;
   parse_t *p = calloc(1, sizeof *p);
   *out = NULL;
   if (p == NULL)
@@ -370,13 +371,15 @@ int parse_open(front_t *front, parse_t **out)
   list_clear(&p->dead);
   list_clear(&p->ready);
   list_clear(&p->finished);
-  p->turns = turns_new(&(turns_conf_t){.places = limits->bodies_waiting,
-                                       .out = limits->bodies_parsed,
-                                       .line_out = limits->bodies_parsed_share,
+  p->taken = conf->taken;
+  p->done = conf->done;
+  p->turns = turns_new(&(turns_conf_t){.places = conf->waiting,
+                                       .out = conf->parsed,
+                                       .line_out = conf->parsed_share,
                                        .quantum = LIMIT_PARSE_TURN});
-  int err = p->turns == NULL                                       ? SMPL_ENOMEM
-            : uv_async_init(front->loop, &p->async, on_async) != 0 ? SMPL_ESYS
-                                                                   : SMPL_OK;
+  int err = p->turns == NULL                                ? SMPL_ENOMEM
+            : uv_async_init(loop, &p->async, on_async) != 0 ? SMPL_ESYS
+                                                            : SMPL_OK;
   if (err) {
     turns_free(p->turns);
     free(p);

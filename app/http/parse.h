@@ -13,19 +13,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
-struct front;
 struct request;
 
 typedef struct parse parse_t;
 typedef struct parsed parsed_t; /* a big body, from its last byte until its request is over */
 
-/* Starts the threads, with the front's limits. SMPL_ENOMEM, SMPL_ESYS. */
-int parse_open(struct front *front, parse_t **out);
+typedef struct parse_conf {
+  size_t waiting;      /* bodies that may wait */
+  size_t parsed;       /* parsed ones that there may be */
+  size_t parsed_share; /* of them, of one account or source */
+  /* A thread takes the request's text: it is not the connection's any more. */
+  void (*taken)(struct request *request);
+  /* It is parsed, or err and why say what is wrong with it. */
+  void (*done)(struct request *request, int err, const char *why);
+} parse_conf_t;
+
+/* Starts the threads. SMPL_ENOMEM, SMPL_ESYS. */
+int parse_open(uv_loop_t *loop, const parse_conf_t *conf, parse_t **out);
 /* Once all requests are over. Frees what they left, ends the threads; closed is called from the loop. */
 void parse_close(parse_t *parse, void (*closed)(void *ctx), void *ctx);
 
-/* Queues the request's body, which is there whole; conn_parsed follows on a later turn of the loop.
+/* Queues the request's body, which is there whole; `done` follows on a later turn of the loop.
  * *displaced, unless NULL, is a request that gave its place to this one. SMPL_ENOMEM; SMPL_ELIMIT: there is
  * no place. */
 int parse_queue(struct request *request, struct request **displaced);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/http/conn.h"
 #include "app/http/text_out.h"
 #include "app/http/json_text.h"
 #include "common/base/clock.h"
@@ -79,27 +78,27 @@ static const char *status_text(int status)
 }
 
 /* RFC 9110 §5.6.7, formatted once a second. */
-static const char *date_now(front_t *front)
+static const char *date_now(reply_date_t *date)
 {
   uint64_t second = clock_wall_ms() / 1000;
-  if (second != front->date_second) {
+  if (second != date->second) {
     time_t at = (time_t)second;
     struct tm tm;
     gmtime_r(&at, &tm);
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    snprintf(front->date, sizeof front->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
+    snprintf(date->text, sizeof date->text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
              tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour % 100,
              tm.tm_min % 100, tm.tm_sec % 100);
-    front->date_second = second;
+    date->second = second;
   }
-  return front->date;
+  return date->text;
 }
 
 static bool is_internal(const request_t *request)
 {
-  return request->listener->conf->admit.internal;
+  return request->desk->internal;
 }
 
 static void log_request(const request_t *request, const uint8_t *head, size_t head_len, int status,
@@ -107,9 +106,9 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
 {
   bool admitted = request->admit.verdict == ADMIT_OK;
   uint64_t us = request->started_us > 0 ? clock_mono_us() - request->started_us : 0;
-  stats_count(&request->listener->stats, &request->admit, status, bytes, us);
+  stats_count(request->desk->stats, &request->admit, status, bytes, us);
   access_line_t line = {
-      .listener = request->listener->conf->name,
+      .listener = request->desk->listener,
       .client = request->client,
       .peer = request->peer[0] != '\0' ? request->peer : NULL,
       .class = admit_class(&request->admit),
@@ -124,20 +123,7 @@ static void log_request(const request_t *request, const uint8_t *head, size_t he
       .caller = request_caller(request),
       .id = request->id[0] != '\0' ? request->id : NULL,
   };
-  access_write(request->front->access, &line);
-}
-
-/* Hands the answer to the connection, or drops it with the request when the client has gone. */
-static void deliver(request_t *request, const answer_t *answer)
-{
-  if (request->conn != NULL) {
-    conn_answer(request->conn, answer);
-    return;
-  }
-  front_t *front = request->front;
-  shared_drop(answer->owned);
-  front_request_free(request);
-  front_check_drained(front);
+  access_write(request->desk->access, &line);
 }
 
 typedef struct reply {
@@ -170,7 +156,7 @@ static void compose(request_t *request, const reply_t *reply, bool keep, text_ou
   OUT_LITERAL(out, "HTTP/1.1 ");
   out_text(out, status != NULL ? status : "500 Internal Server Error");
   OUT_LITERAL(out, "\r\nDate: ");
-  out_text(out, date_now(request->front));
+  out_text(out, date_now(request->desk->date));
   if (reply->content_type != NULL) {
     OUT_LITERAL(out, "\r\nContent-Type: ");
     out_text(out, reply->content_type);
@@ -218,9 +204,8 @@ static void send_reply(request_t *request, const reply_t *reply)
 {
   char head[HEAD_CAP];
   text_out_t out = {.buf = head, .cap = sizeof head};
-  bool leaving = request->front->leaving || (request->conn != NULL && request->conn->last);
-  bool keep =
-      request->admit.keep_alive && is_rest_passed_over(request, reply->status) && !reply->close && !leaving;
+  bool keep = request->admit.keep_alive && is_rest_passed_over(request, reply->status) && !reply->close &&
+              !request->desk->calls->ends(request);
   compose(request, reply, keep, &out);
   bool head_only = request->head.method == GATE_HEAD;
   log_request(request, request->bytes, request->length, reply->status, head_only ? 0 : reply->len);
@@ -232,20 +217,12 @@ static void send_reply(request_t *request, const reply_t *reply)
       .owned = reply->owned,
       .keep = keep && !out.over,
   };
-  deliver(request, &answer);
+  request->desk->calls->answer(request, &answer);
 }
 
 void request_go_on(request_t *request)
 {
-  front_t *front = request->front;
-  request->owed = false;
-  front->owed--;
-  if (request->conn != NULL) {
-    conn_go_on(request->conn);
-    return;
-  }
-  front_request_free(request);
-  front_check_drained(front);
+  request->desk->calls->go_on(request);
 }
 
 /* Every reply to a request that a handler had passes here once. */
@@ -413,7 +390,7 @@ static void refuse_plain(request_t *request, const uint8_t *head, size_t head_le
                             : sizeof plain_400_body - 1,
   };
   log_request(request, head, head_len, missing ? 404 : 400, answer.body_len);
-  deliver(request, &answer);
+  request->desk->calls->answer(request, &answer);
 }
 
 static void set_allow(request_t *request)

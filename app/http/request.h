@@ -12,8 +12,9 @@
 #include "common/base/ip.h"
 
 struct conn;
-struct front;
-struct listener;
+struct reply_desk;
+
+typedef struct requests requests_t;
 
 typedef struct query_parameter {
   const char *name;
@@ -23,9 +24,10 @@ typedef struct query_parameter {
 typedef struct memory_block memory_block_t;
 
 struct request {
-  struct conn *conn; /* NULL once the client has gone */
-  struct front *front;
-  struct listener *listener;      /* for the log and the reply's headers; no handler sees it */
+  struct conn *conn;              /* NULL once the client has gone */
+  requests_t *home;               /* where it goes back to */
+  struct parse *parse;            /* where its body is parsed, if that is a big one */
+  const struct reply_desk *desk;  /* where its reply is composed; no handler sees it */
   ip_t source;                    /* whose it is, for shares and limits */
   char client[ENDPOINT_TEXT_MAX]; /* the source, for the log: outlives the connection */
   char peer[ENDPOINT_TEXT_MAX];   /* the balancer that passed it on; empty if the peer is the source */

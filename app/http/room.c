@@ -3,16 +3,18 @@
 
 #include <stdlib.h>
 
-#include "app/http/conn.h"
 #include "common/base/error.h"
 
 struct room {
   crowd_t *held[ROOM_KINDS];
+  const size_t *bounds;
 };
 
-room_t *room_new(void)
+room_t *room_new(const size_t bounds[ROOM_KINDS])
 {
   room_t *room = calloc(1, sizeof *room);
+  if (room != NULL)
+    room->bounds = bounds;
   for (size_t i = 0; room != NULL && i < ROOM_KINDS; i++) {
     room->held[i] = crowd_new();
     if (room->held[i] == NULL) {
@@ -30,8 +32,9 @@ void room_free(room_t *room)
   free(room);
 }
 
-int room_open_places(room_places_t *places)
+int room_open_places(room_places_t *places, const room_bounds_t *bounds, const phases_t *phases)
 {
+  *places = (room_places_t){.bounds = *bounds, .phases = phases};
   places->connections = crowd_new();
   places->handshakes = crowd_new();
   return places->connections != NULL && places->handshakes != NULL ? SMPL_OK : SMPL_ENOMEM;
@@ -45,50 +48,55 @@ void room_close_places(room_places_t *places)
 
 /* Whose connection is whose */
 
-static int take_place(conn_t *c)
+static int take_place(seat_t *seat)
 {
-  return crowd_add(c->listener->places.connections, &c->place, &c->source, 1);
+  return crowd_add(seat->places->connections, &seat->place, &seat->source, 1);
 }
 
-int room_enter(conn_t *c)
+int room_enter(seat_t *seat)
 {
-  c->source = c->peer.ip;
-  return c->balancer ? SMPL_OK : take_place(c);
+  seat->source = seat->peer;
+  return seat->balancer ? SMPL_OK : take_place(seat);
 }
 
-void room_leave(conn_t *c)
+void room_leave(seat_t *seat)
 {
   for (unsigned kind = 0; kind < ROOM_KINDS; kind++)
-    room_give_back(c, (room_kind_t)kind);
-  room_end_handshake(c);
-  crowd_leave(c->listener->places.connections, &c->place);
+    room_give_back(seat, (room_kind_t)kind);
+  room_end_handshake(seat);
+  crowd_leave(seat->places->connections, &seat->place);
 }
 
-int room_serve(conn_t *c, const ip_t *source)
+int room_serve(seat_t *seat, const ip_t *source)
 {
-  c->source = *source;
-  return take_place(c);
+  seat->source = *source;
+  return take_place(seat);
 }
 
-void room_served(conn_t *c)
+void room_served(seat_t *seat)
 {
-  if (!c->balancer)
+  if (!seat->balancer)
     return;
-  crowd_leave(c->listener->places.connections, &c->place);
-  c->source = c->peer.ip;
+  crowd_leave(seat->places->connections, &seat->place);
+  seat->source = seat->peer;
 }
 
 /* Bytes */
 
-static conn_t *holder_of(crowd_member_t *member, room_kind_t kind)
+static seat_t *holder_of(crowd_member_t *member, room_kind_t kind)
 {
   char *at = (char *)member - kind * sizeof *member;
-  return (conn_t *)(void *)(at - offsetof(conn_t, held));
+  return (seat_t *)(void *)(at - offsetof(seat_t, held));
 }
 
 size_t room_held(const room_t *room, room_kind_t kind)
 {
   return (size_t)crowd_total(room->held[kind]);
+}
+
+bool room_is_crowded(const room_t *room, room_kind_t kind)
+{
+  return room_held(room, kind) > room->bounds[kind] / 2;
 }
 
 static bool can_give_way(phase_t phase, room_kind_t kind)
@@ -99,128 +107,132 @@ static bool can_give_way(phase_t phase, room_kind_t kind)
 }
 
 /* At the heaviest address, the first that can give way now. */
-static conn_t *heaviest(const room_t *room, room_kind_t kind)
+static seat_t *heaviest(const room_t *room, room_kind_t kind)
 {
   crowd_member_t *m = crowd_heaviest(room->held[kind]);
   for (size_t n = 0; m != NULL && n < ROOM_LOOK; m = m->newer, n++)
-    if (m->weight > 0 && can_give_way(holder_of(m, kind)->phase, kind))
+    if (m->weight > 0 && can_give_way(holder_of(m, kind)->wait.phase, kind))
       return holder_of(m, kind);
   return NULL;
 }
 
-bool room_take(conn_t *c, room_kind_t kind, size_t bytes)
+int room_take(seat_t *seat, room_kind_t kind, size_t bytes, seat_t **victim)
 {
-  const front_t *front = c->listener->front;
-  crowd_t *crowd = front->room->held[kind];
-  if (crowd_add(crowd, &c->held[kind], kind == ROOM_HEADS ? &c->peer.ip : &c->source, bytes))
-    return false;
-  while (crowd_total(crowd) > front->limits.held[kind]) {
-    conn_t *victim = heaviest(front->room, kind);
-    if (victim == NULL || crowd_compare(&victim->held[kind], &c->held[kind]) <= 0) {
-      crowd_less(crowd, &c->held[kind], bytes);
-      return false;
-    }
-    conn_give_way(victim, kind);
-  }
-  return true;
+  const room_t *room = seat->room;
+  crowd_t *crowd = room->held[kind];
+  *victim = NULL;
+  if (crowd_add(crowd, &seat->held[kind], kind == ROOM_HEADS ? &seat->peer : &seat->source, bytes))
+    return SMPL_ENOMEM;
+  if (crowd_total(crowd) <= room->bounds[kind])
+    return SMPL_OK;
+  seat_t *most = heaviest(room, kind);
+  if (most != NULL && crowd_compare(&most->held[kind], &seat->held[kind]) > 0)
+    *victim = most;
+  crowd_less(crowd, &seat->held[kind], bytes);
+  return *victim != NULL ? SMPL_EBUSY : SMPL_ELIMIT;
 }
 
-bool room_hold(conn_t *c, room_kind_t kind, size_t bytes)
+int room_hold(seat_t *seat, room_kind_t kind, size_t bytes, seat_t **victim)
 {
-  uint64_t held = c->held[kind].weight;
+  uint64_t held = seat->held[kind].weight;
   if (bytes > held)
-    return room_take(c, kind, bytes - (size_t)held);
+    return room_take(seat, kind, bytes - (size_t)held, victim);
   if (bytes == 0)
-    room_give_back(c, kind);
+    room_give_back(seat, kind);
   else
-    crowd_less(c->listener->front->room->held[kind], &c->held[kind], held - bytes);
-  return true;
+    crowd_less(seat->room->held[kind], &seat->held[kind], held - bytes);
+  return SMPL_OK;
 }
 
-void room_give_back(conn_t *c, room_kind_t kind)
+void room_give_back(seat_t *seat, room_kind_t kind)
 {
-  crowd_leave(c->listener->front->room->held[kind], &c->held[kind]);
+  crowd_leave(seat->room->held[kind], &seat->held[kind]);
 }
 
 /* Handshakes */
 
-static conn_t *shaker_of(crowd_member_t *member)
+static seat_t *shaker_of(crowd_member_t *member)
 {
-  return member != NULL ? (conn_t *)(void *)((char *)member - offsetof(conn_t, shake)) : NULL;
+  return member != NULL ? (seat_t *)(void *)((char *)member - offsetof(seat_t, shake)) : NULL;
 }
 
-int room_begin_handshake(conn_t *c)
+int room_begin_handshake(seat_t *seat)
 {
-  if (!c->balancer && crowd_add(c->listener->places.handshakes, &c->shake, &c->source, 1))
+  if (!seat->balancer && crowd_add(seat->places->handshakes, &seat->shake, &seat->source, 1))
     return SMPL_ENOMEM;
-  c->shaking = true;
-  c->listener->handshakes++;
+  seat->shaking = true;
+  seat->places->shaking++;
   return SMPL_OK;
 }
 
-void room_end_handshake(conn_t *c)
+void room_end_handshake(seat_t *seat)
 {
-  if (!c->shaking)
+  if (!seat->shaking)
     return;
-  c->shaking = false;
-  c->listener->handshakes--;
-  crowd_leave(c->listener->places.handshakes, &c->shake);
+  seat->shaking = false;
+  seat->places->shaking--;
+  crowd_leave(seat->places->handshakes, &seat->shake);
 }
 
-conn_t *room_handshake_victim(const conn_t *newcomer)
+/* What waits in a listener's lists is always the first part of a seat. */
+static seat_t *seat_of(phased_t *wait)
 {
-  const listener_t *listener = newcomer->listener;
-  const front_limits_t *limits = &listener->front->limits;
-  const crowd_t *crowd = listener->places.handshakes;
-  if (!newcomer->balancer && crowd_of_source(crowd, &newcomer->source) >= limits->source_handshakes)
+  return (seat_t *)(void *)wait;
+}
+
+seat_t *room_handshake_victim(const seat_t *newcomer)
+{
+  const room_places_t *places = newcomer->places;
+  const crowd_t *crowd = places->handshakes;
+  if (!newcomer->balancer && crowd_of_source(crowd, &newcomer->source) >= places->bounds.source_handshakes)
     return shaker_of(crowd_heaviest_of_source(crowd, &newcomer->source));
-  if (listener->handshakes < limits->handshakes)
+  if (places->shaking < places->bounds.handshakes)
     return NULL;
-  conn_t *victim = shaker_of(crowd_heaviest(crowd));
-  return victim != NULL ? victim : listener->lists[PHASE_HANDSHAKE].first;
+  seat_t *victim = shaker_of(crowd_heaviest(crowd));
+  return victim != NULL ? victim : seat_of(places->phases->lists[PHASE_HANDSHAKE].first);
 }
 
 /* Places */
 
-static conn_t *placed_of(crowd_member_t *member)
+static seat_t *placed_of(crowd_member_t *member)
 {
-  return (conn_t *)(void *)((char *)member - offsetof(conn_t, place));
+  return (seat_t *)(void *)((char *)member - offsetof(seat_t, place));
 }
 
 /* Of those accepted first at that address, the first that is idle, or else the first that no handler has. */
-static conn_t *one_of(crowd_member_t *first, const conn_t *newcomer)
+static seat_t *one_of(crowd_member_t *first, const seat_t *newcomer)
 {
-  conn_t *unfinished = NULL;
+  seat_t *unfinished = NULL;
   for (size_t n = 0; first != NULL && n < ROOM_LOOK; first = first->newer, n++) {
-    conn_t *c = placed_of(first);
-    if (c == newcomer || c->phase == PHASE_HANDLER)
+    seat_t *seat = placed_of(first);
+    if (seat == newcomer || seat->wait.phase == PHASE_HANDLER)
       continue;
-    if (c->phase == PHASE_IDLE)
-      return c;
-    unfinished = unfinished != NULL ? unfinished : c;
+    if (seat->wait.phase == PHASE_IDLE)
+      return seat;
+    unfinished = unfinished != NULL ? unfinished : seat;
   }
   return unfinished;
 }
 
-static conn_t *longest_idle(const listener_t *listener, const conn_t *newcomer, bool balancers)
+static seat_t *longest_idle(const phases_t *phases, const seat_t *newcomer, bool balancers)
 {
-  conn_t *c = listener->lists[PHASE_IDLE].first;
-  for (size_t n = 0; c != NULL && n < ROOM_LOOK; c = c->next, n++)
-    if (c != newcomer && c->balancer == balancers)
-      return c;
+  phased_t *at = phases->lists[PHASE_IDLE].first;
+  for (size_t n = 0; at != NULL && n < ROOM_LOOK; at = at->next, n++)
+    if (seat_of(at) != newcomer && seat_of(at)->balancer == balancers)
+      return seat_of(at);
   return NULL;
 }
 
-conn_t *room_place_victim(const conn_t *newcomer)
+seat_t *room_place_victim(const seat_t *newcomer)
 {
-  const listener_t *listener = newcomer->listener;
-  crowd_member_t *most = crowd_heaviest(listener->places.connections);
-  bool over = most != NULL && crowd_of_network(most) > listener->front->limits.connections / ROOM_SHARE;
-  conn_t *victim = over ? NULL : longest_idle(listener, newcomer, false);
+  const room_places_t *places = newcomer->places;
+  crowd_member_t *most = crowd_heaviest(places->connections);
+  bool over = most != NULL && crowd_of_network(most) > places->bounds.connections / ROOM_SHARE;
+  seat_t *victim = over ? NULL : longest_idle(places->phases, newcomer, false);
   if (victim == NULL && most != NULL)
     victim = one_of(most, newcomer);
   if (victim != NULL || (over && most->at == newcomer->place.at))
     return victim; /* a newcomer of the heaviest drives out nobody else */
-  victim = longest_idle(listener, newcomer, false);
-  return victim != NULL ? victim : longest_idle(listener, newcomer, true);
+  victim = longest_idle(places->phases, newcomer, false);
+  return victim != NULL ? victim : longest_idle(places->phases, newcomer, true);
 }

@@ -18,8 +18,8 @@
 
 #include "app/program/built_in.h"
 #include "app/http/front.h"
+#include "app/http/front_state.h"
 #include "common/base/clock.h"
-#include "app/http/conn.h"
 #include "common/base/error.h"
 #include "tests/unit/app/echo_service.h"
 
@@ -630,7 +630,7 @@ static void begin_head(fixture_t *f, int fd, size_t length)
 
 static size_t held_heads(const fixture_t *f)
 {
-  return room_held(f->front->room, ROOM_HEADS);
+  return room_held(f->front->env.room, ROOM_HEADS);
 }
 
 static void await_heads(fixture_t *f, size_t bytes)
@@ -723,7 +723,7 @@ static void post(fixture_t *f, int fd, const char *path, size_t length)
 
 static parse_counts_t counts(const fixture_t *f)
 {
-  return parse_counts(f->front->parse);
+  return parse_counts(f->front->env.parse);
 }
 
 /* Until that many wait and are parsed. */

@@ -20,7 +20,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "app/http/conn.h"
+#include "app/http/front.h"
+#include "app/http/front_state.h"
 #include "common/base/error.h"
 #include "tests/unit/app/echo_service.h"
 
@@ -211,8 +212,8 @@ static void pipelined_requests_do_not_keep_others_waiting(const char *attacker, 
     before += answers(greedy);
   }
   assert_int_equal(before, PIPELINED);
-  assert_true(pace_is_idle(front));
-  assert_false(uv_is_active((uv_handle_t *)&front->pace));
+  assert_true(front_is_idle(front));
+  assert_false(uv_is_active((uv_handle_t *)&front->env.rounds.idle));
   close(greedy);
   close(modest);
 }
@@ -282,7 +283,7 @@ static void a_round_accepts_a_bounded_number_of_connections(void **state)
   }
   assert_int_equal(front_connections(front), 1 + CONNECTIONS);
   rounds(1);
-  assert_true(pace_is_idle(front));
+  assert_true(front_is_idle(front));
   for (size_t i = 0; i < CONNECTIONS; i++)
     close(fds[i]);
   close(modest);
@@ -385,7 +386,7 @@ static void connections_that_ask_at_once_keep_nobody_else_waiting(bool balanced)
       got += answers(greedy[i]);
   }
   assert_int_equal(got, CONNECTIONS);
-  assert_true(pace_is_idle(front));
+  assert_true(front_is_idle(front));
   for (size_t i = 0; i < CONNECTIONS; i++)
     close(greedy[i]);
   close(modest);
@@ -437,7 +438,7 @@ static void nobody_who_waits_is_closed_where_room_is_scarce(void **state)
   int fds[CONNECTIONS];
   size_t got = 0;
   (void)state;
-  front->limits.held[ROOM_HEADS] = (size_t)2 * CONNECTIONS * PACE_CROWDED_READ;
+  front->env.limits.held[ROOM_HEADS] = (size_t)2 * CONNECTIONS * PACE_CROWDED_READ;
   int len = snprintf(request, sizeof request,
                      "PUT /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
                      "Authorization: Bearer sk_api_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
@@ -470,7 +471,7 @@ static void heads_that_do_not_end_let_nobody_keep_others_waiting(void **state)
   int unfinished[HEADS], greedy[CONNECTIONS];
   size_t got = 0;
   (void)state;
-  front->limits.held[ROOM_HEADS] = 1 << 20;
+  front->env.limits.held[ROOM_HEADS] = 1 << 20;
   int len = snprintf(head, sizeof head, "GET /api/v1/echo/x HTTP/1.1\r\nHost: h\r\nX-Long: ");
   memset(head + len, 'a', sizeof head - (size_t)len);
   for (size_t i = 0; i < HEADS; i++) {
@@ -478,7 +479,7 @@ static void heads_that_do_not_end_let_nobody_keep_others_waiting(void **state)
     say(unfinished[i], head, SENT);
   }
   rounds(8);
-  assert_true(room_held(front->room, ROOM_HEADS) > front->limits.held[ROOM_HEADS] / 2);
+  assert_true(room_held(front->env.room, ROOM_HEADS) > front->env.limits.held[ROOM_HEADS] / 2);
   for (size_t i = 0; i < CONNECTIONS; i++)
     greedy[i] = dial("127.0.1.2:0", PLAIN);
   int modest = dial("127.0.2.1:0", PLAIN);
@@ -540,7 +541,7 @@ static void a_connection_that_is_closed_while_it_waits_is_forgotten(void **state
   for (size_t i = 0; i < ROUNDS_MAX && front_connections(front) > 0; i++)
     rounds(1);
   assert_int_equal(front_connections(front), 0);
-  assert_true(pace_is_idle(front));
+  assert_true(front_is_idle(front));
 }
 
 /* The first flight of a handshake, as bytes. */
@@ -591,7 +592,7 @@ static void handshakes_of_one_network_keep_neither_requests_nor_others_handshake
   for (size_t i = 0; i < ROUNDS_MAX && answered(fds) < SHAKING; i++)
     rounds(1);
   assert_int_equal(answered(fds), SHAKING);
-  assert_true(pace_is_idle(front));
+  assert_true(front_is_idle(front));
   for (size_t i = 0; i < SHAKING; i++)
     close(fds[i]);
   close(asking);
@@ -609,11 +610,12 @@ static void a_handshake_that_is_given_up_while_it_waits_is_forgotten(void **stat
   for (size_t i = 0; i < SHAKING; i++)
     say(fds[i], bytes, len);
   rounds(1);
-  assert_false(pace_is_idle(front));
-  while (front->listeners[TLS].lists[PHASE_HANDSHAKE].first != NULL)
-    conn_close(front->listeners[TLS].lists[PHASE_HANDSHAKE].first);
+  assert_false(front_is_idle(front));
+  const phase_list_t *shaking = &front->listeners[TLS].port.phases.lists[PHASE_HANDSHAKE];
+  while (shaking->first != NULL)
+    conn_close(conn_of_wait(shaking->first));
   rounds(3);
-  assert_true(pace_is_idle(front));
+  assert_true(front_is_idle(front));
   assert_int_equal(front_connections(front), 0);
   for (size_t i = 0; i < SHAKING; i++)
     close(fds[i]);

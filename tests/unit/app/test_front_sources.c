@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/http/conn.h, app/http/forwarded.h: whose connection gives way, decided on connections made by hand; and
- * how a balancer says whose request it is. */
+/* app/http/room.h, app/http/forwarded.h: whose connection gives way, decided on seats made by hand; and how a
+ * balancer says whose request it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,68 +11,70 @@
 
 #include <cmocka.h>
 
-#include "app/http/conn.h"
 #include "app/http/forwarded.h"
+#include "app/http/room.h"
 #include "common/base/error.h"
 
-enum { PLACES = 64, HANDSHAKES = 32, SOURCE_HANDSHAKES = 8, CONNS_MAX = 256 };
+enum { PLACES = 64, HANDSHAKES = 32, SOURCE_HANDSHAKES = 8, SEATS_MAX = 256 };
 
-static front_t front;
-static listener_t listener;
-static conn_t *conns[CONNS_MAX];
+enum { BYTES = 100 };
+static const size_t bounds_of_bytes[ROOM_KINDS] = {BYTES, BYTES, BYTES};
+static room_t *room;
+static room_places_t places;
+static phases_t phases;
+static seat_t *seats[SEATS_MAX];
 static size_t count;
 
 static int set_up(void **state)
 {
+  static const room_bounds_t bounds = {.connections = PLACES,
+                                       .handshakes = HANDSHAKES,
+                                       .source_handshakes = SOURCE_HANDSHAKES};
   (void)state;
   count = 0;
-  listener = (listener_t){.front = &front};
-  front.limits = (front_limits_t){.connections = PLACES,
-                                  .handshakes = HANDSHAKES,
-                                  .source_handshakes = SOURCE_HANDSHAKES};
-  front.room = room_new();
-  return front.room != NULL ? room_open_places(&listener.places) : -1;
+  phases = (phases_t){0};
+  room = room_new(bounds_of_bytes);
+  return room != NULL ? room_open_places(&places, &bounds, &phases) : -1;
 }
 
 static int tear_down(void **state)
 {
   (void)state;
   for (size_t i = 0; i < count; i++) {
-    room_leave(conns[i]);
-    free(conns[i]);
+    room_leave(seats[i]);
+    free(seats[i]);
   }
-  room_close_places(&listener.places);
-  room_free(front.room);
-  return listener.handshakes == 0 ? 0 : -1;
+  size_t shaking = places.shaking;
+  room_close_places(&places);
+  room_free(room);
+  return shaking == 0 ? 0 : -1;
 }
 
 /* A connection from there in that phase, younger than all before it. */
-static conn_t *arrive(const char *from, phase_t phase)
+static seat_t *arrive(const char *from, phase_t phase)
 {
-  conn_t *c = calloc(1, sizeof *c);
-  assert_non_null(c);
-  assert_in_range(count, 0, CONNS_MAX - 1);
-  c->listener = &listener;
-  c->phase = phase;
-  c->balancer = strcmp(from, "127.10.0.7") == 0;
-  assert_int_equal(ip_parse(from, &c->peer.ip), SMPL_OK);
-  conn_list_t *list = &listener.lists[phase];
-  c->previous = list->last;
-  *(list->last != NULL ? &list->last->next : &list->first) = c;
-  list->last = c;
-  assert_int_equal(room_enter(c), SMPL_OK);
-  return conns[count++] = c;
+  seat_t *seat = calloc(1, sizeof *seat);
+  assert_non_null(seat);
+  assert_in_range(count, 0, SEATS_MAX - 1);
+  seat->room = room;
+  seat->places = &places;
+  seat->wait.phase = phase;
+  seat->balancer = strcmp(from, "127.10.0.7") == 0;
+  assert_int_equal(ip_parse(from, &seat->peer), SMPL_OK);
+  phase_begin(&phases, &seat->wait);
+  assert_int_equal(room_enter(seat), SMPL_OK);
+  return seats[count++] = seat;
 }
 
 /* The same with TLS, after an older handshake has been given up if there are too many. NULL: none was. */
-static conn_t *shake(const char *from)
+static seat_t *shake(const char *from)
 {
-  conn_t *c = arrive(from, PHASE_HANDSHAKE);
-  conn_t *victim = room_handshake_victim(c);
+  seat_t *seat = arrive(from, PHASE_HANDSHAKE);
+  seat_t *victim = room_handshake_victim(seat);
   if (victim != NULL)
     room_end_handshake(victim);
-  assert_int_equal(room_begin_handshake(c), SMPL_OK);
-  assert_in_range(listener.handshakes, 1, HANDSHAKES);
+  assert_int_equal(room_begin_handshake(seat), SMPL_OK);
+  assert_in_range(places.shaking, 1, HANDSHAKES);
   return victim;
 }
 
@@ -88,7 +90,7 @@ static void the_oldest_handshake_of_a_source_gives_way_to_its_newest(void **stat
   (void)state;
   for (unsigned i = 0; i < SOURCE_HANDSHAKES; i++)
     assert_null(shake(spread("2001:db8::%x", i + 1))); /* one /64 */
-  conn_t *first = conns[0];
+  seat_t *first = seats[0];
   assert_ptr_equal(shake("2001:db8::ffff"), first);
   assert_null(shake("2001:db8:0:1::1"));
 }
@@ -101,13 +103,13 @@ static void whoever_spreads_handshakes_over_his_networks_gives_way_to_others(voi
   for (unsigned i = 0; i < HANDSHAKES - 3; i++)
     assert_null(shake(spread("2001:db8:1:%x::1", i)));
   for (unsigned i = 0; i < HANDSHAKES; i++) {
-    conn_t *victim = shake(spread("2001:db8:1:%x::2", i));
+    seat_t *victim = shake(spread("2001:db8:1:%x::2", i));
     assert_non_null(victim);
-    assert_int_equal(victim->peer.ip.b[5], 1); /* in his own /48 */
+    assert_int_equal(victim->peer.b[5], 1); /* in his own /48 */
   }
-  conn_t *victim = shake("198.51.100.1");
-  assert_int_equal(victim->peer.ip.b[5], 1);
-  assert_true(conns[0]->shaking && conns[1]->shaking && conns[2]->shaking);
+  seat_t *victim = shake("198.51.100.1");
+  assert_int_equal(victim->peer.b[5], 1);
+  assert_true(seats[0]->shaking && seats[1]->shaking && seats[2]->shaking);
 }
 
 static void handshakes_of_one_ipv4_network_count_together(void **state)
@@ -117,7 +119,7 @@ static void handshakes_of_one_ipv4_network_count_together(void **state)
     assert_null(shake("192.0.2.9"));
   for (unsigned i = 0; i < HANDSHAKES - 3; i++)
     assert_null(shake(spread("198.51.100.%u", i)));
-  assert_int_equal(shake("203.0.113.1")->peer.ip.b[12], 198);
+  assert_int_equal(shake("203.0.113.1")->peer.b[12], 198);
 }
 
 static void balancers_have_as_many_handshakes_as_there_are_and_give_way_last(void **state)
@@ -126,22 +128,22 @@ static void balancers_have_as_many_handshakes_as_there_are_and_give_way_last(voi
   for (unsigned i = 0; i < HANDSHAKES - 1; i++)
     assert_null(shake("127.10.0.7"));
   assert_null(shake("192.0.2.1"));
-  assert_ptr_equal(shake("192.0.2.2"), conns[HANDSHAKES - 1]);
-  assert_ptr_equal(shake("127.10.0.7"), conns[HANDSHAKES]);
-  assert_ptr_equal(shake("127.10.0.7"), conns[0]);
+  assert_ptr_equal(shake("192.0.2.2"), seats[HANDSHAKES - 1]);
+  assert_ptr_equal(shake("127.10.0.7"), seats[HANDSHAKES]);
+  assert_ptr_equal(shake("127.10.0.7"), seats[0]);
 }
 
 static void a_network_with_more_than_its_share_of_places_gives_way_before_anybody_idle(void **state)
 {
   (void)state;
-  conn_t *idle = arrive("192.0.2.1", PHASE_IDLE);
-  conn_t *first = arrive("2001:db8:1:0::1", PHASE_HEAD);
+  seat_t *idle = arrive("192.0.2.1", PHASE_IDLE);
+  seat_t *first = arrive("2001:db8:1:0::1", PHASE_HEAD);
   for (unsigned i = 1; i <= PLACES / ROOM_SHARE; i++)
     arrive(spread("2001:db8:1:%x::1", i), PHASE_HEAD);
-  conn_t *newcomer = arrive("198.51.100.1", PHASE_IDLE);
-  conn_t *victim = room_place_victim(newcomer);
+  seat_t *newcomer = arrive("198.51.100.1", PHASE_IDLE);
+  seat_t *victim = room_place_victim(newcomer);
   assert_non_null(victim);
-  assert_int_equal(victim->peer.ip.b[5], 1);
+  assert_int_equal(victim->peer.b[5], 1);
   room_leave(first); /* no more than its share now: the longest idle goes, as among equals */
   assert_ptr_equal(room_place_victim(newcomer), idle);
 }
@@ -153,10 +155,10 @@ static void however_many_modest_ones_came_before_the_heaviest_is_found(void **st
     arrive(spread("198.51.%u.1", i), PHASE_HEAD);
   for (unsigned i = 0; i < PLACES / ROOM_SHARE + 1; i++)
     arrive("192.0.2.1", PHASE_HEAD);
-  conn_t *newcomer = arrive("203.0.113.1", PHASE_IDLE);
-  assert_ptr_equal(room_place_victim(newcomer), conns[ROOM_LOOK + 10]);
-  conn_t *own = arrive("192.0.2.1", PHASE_IDLE);
-  assert_ptr_equal(room_place_victim(own), conns[ROOM_LOOK + 10]);
+  seat_t *newcomer = arrive("203.0.113.1", PHASE_IDLE);
+  assert_ptr_equal(room_place_victim(newcomer), seats[ROOM_LOOK + 10]);
+  seat_t *own = arrive("192.0.2.1", PHASE_IDLE);
+  assert_ptr_equal(room_place_victim(own), seats[ROOM_LOOK + 10]);
 }
 
 static void who_does_not_take_answers_gives_way_too(void **state)
@@ -164,7 +166,7 @@ static void who_does_not_take_answers_gives_way_too(void **state)
   (void)state;
   for (unsigned i = 0; i < PLACES; i++)
     arrive("192.0.2.1", PHASE_WRITE);
-  assert_ptr_equal(room_place_victim(arrive("203.0.113.1", PHASE_IDLE)), conns[0]);
+  assert_ptr_equal(room_place_victim(arrive("203.0.113.1", PHASE_IDLE)), seats[0]);
 }
 
 static void a_balancers_connection_is_its_clients_while_it_carries_a_request(void **state)
@@ -174,17 +176,49 @@ static void a_balancers_connection_is_its_clients_while_it_carries_a_request(voi
   ip_parse("198.51.100.1", &attacker);
   ip_parse("203.0.113.1", &victim);
   for (unsigned i = 0; i < PLACES; i++) {
-    conn_t *c = arrive("127.10.0.7", PHASE_BODY);
+    seat_t *seat = arrive("127.10.0.7", PHASE_BODY);
     if (i < PLACES / 2)
-      assert_int_equal(room_serve(c, i % 8 == 0 ? &victim : &attacker), SMPL_OK);
+      assert_int_equal(room_serve(seat, i % 8 == 0 ? &victim : &attacker), SMPL_OK);
   }
-  conn_t *newcomer = arrive("127.10.0.7", PHASE_IDLE);
-  assert_ptr_equal(room_place_victim(newcomer), conns[1]);
+  seat_t *newcomer = arrive("127.10.0.7", PHASE_IDLE);
+  assert_ptr_equal(room_place_victim(newcomer), seats[1]);
   for (unsigned i = 0; i < PLACES / 2; i++)
-    room_served(conns[i]);
+    room_served(seats[i]);
   assert_null(room_place_victim(newcomer)); /* nothing idle, and heads that are coming are the balancer's */
-  conn_t *idle = arrive("127.10.0.7", PHASE_IDLE);
+  seat_t *idle = arrive("127.10.0.7", PHASE_IDLE);
   assert_ptr_equal(room_place_victim(newcomer), idle);
+}
+
+static void whoever_holds_most_is_named_and_nobody_is_ended(void **state)
+{
+  (void)state;
+  seat_t *most = arrive("192.0.2.1", PHASE_HEAD), *modest = arrive("198.51.100.1", PHASE_HEAD), *victim;
+  assert_int_equal(room_take(most, ROOM_HEADS, BYTES - 30, &victim), SMPL_OK);
+  assert_int_equal(room_take(modest, ROOM_HEADS, 30, &victim), SMPL_OK);
+  assert_int_equal(room_take(modest, ROOM_HEADS, 1, &victim), SMPL_EBUSY);
+  assert_ptr_equal(victim, most);
+  assert_int_equal(room_held(room, ROOM_HEADS), BYTES); /* nothing is counted */
+  room_give_back(most, ROOM_HEADS);
+  assert_int_equal(room_hold(modest, ROOM_HEADS, BYTES, &victim), SMPL_OK);
+  assert_int_equal(room_hold(modest, ROOM_HEADS, BYTES + 1, &victim), SMPL_ELIMIT); /* he has most himself */
+  assert_null(victim);
+  assert_int_equal(room_held(room, ROOM_HEADS), BYTES);
+  assert_int_equal(room_hold(modest, ROOM_HEADS, BYTES / 2, &victim), SMPL_OK);
+  assert_false(room_is_crowded(room, ROOM_HEADS));
+  assert_int_equal(room_take(modest, ROOM_HEADS, 1, &victim), SMPL_OK);
+  assert_true(room_is_crowded(room, ROOM_HEADS));
+}
+
+/* Whose handler has the body does not give it back: it is not his connection's any more. */
+static void a_body_gives_way_only_while_it_is_coming(void **state)
+{
+  (void)state;
+  seat_t *most = arrive("192.0.2.1", PHASE_HANDLER), *modest = arrive("198.51.100.1", PHASE_BODY), *victim;
+  assert_int_equal(room_take(most, ROOM_BODIES, BYTES, &victim), SMPL_OK);
+  assert_int_equal(room_take(modest, ROOM_BODIES, 1, &victim), SMPL_ELIMIT);
+  phase_enter(&phases, &most->wait, PHASE_PARSE, 0, 0);
+  assert_int_equal(room_take(modest, ROOM_BODIES, 1, &victim), SMPL_EBUSY);
+  assert_ptr_equal(victim, most);
 }
 
 /* The source that a head names; the error as a word. */
@@ -244,6 +278,8 @@ int main(void)
       TEST(however_many_modest_ones_came_before_the_heaviest_is_found),
       TEST(who_does_not_take_answers_gives_way_too),
       TEST(a_balancers_connection_is_its_clients_while_it_carries_a_request),
+      TEST(whoever_holds_most_is_named_and_nobody_is_ended),
+      TEST(a_body_gives_way_only_while_it_is_coming),
       cmocka_unit_test(a_balancer_names_the_source_in_the_last_element_of_the_last_header),
   };
   return cmocka_run_group_tests_name("front sources", tests, NULL, NULL);

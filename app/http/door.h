@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may connect: newcomers are taken in, or closed before a byte is read; who was taken in is judged again
+ * after a reload. Private to the http side; loop's thread. */
+#pragma once
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "app/http/conn.h"
+
+/* Takes in the connection that the event loop has for a listener. */
+void door_accept(conn_port_t *port, uv_tcp_t *listener);
+/* Takes in whoever has connected already, before the listener is closed: the system would reset them. */
+void door_accept_waiting(conn_port_t *port, uv_tcp_t *listener);
+/* Cuts whoever is no client any more, or was a balancer. Returns how many. */
+size_t door_judge_all(conn_port_t *port);
