@@ -32,25 +32,25 @@ struct parsed {
   void *ctx;
 };
 
-typedef struct list {
+typedef struct parsed_list {
   parsed_t *first, **last;
-} list_t;
+} parsed_list_t;
 
 struct parse {
   void (*taken)(request_t *request);
   void (*done)(request_t *request, int err, const char *why);
   uv_async_t async; /* says: something is in `finished` */
   turns_t *turns;
-  list_t work, dead;    /* parsed ones that wait for a thread: to be looked at, to be freed */
-  size_t away;          /* handed over and not back */
-  parsed_t trim;        /* no body: has a thread give memory back */
-  bool trimming, freed; /* bodies were freed since the last time that memory was given back */
+  parsed_list_t work, dead; /* parsed ones that wait for a thread: to be looked at, to be freed */
+  size_t away;              /* handed over and not back */
+  parsed_t trim;            /* no body: has a thread give memory back */
+  bool trimming, freed;     /* bodies were freed since the last time that memory was given back */
   uint64_t here, there;
 
   uv_mutex_t lock;
   uv_cond_t wake;
-  list_t ready, finished; /* under the lock */
-  bool ending;            /* the same */
+  parsed_list_t ready, finished; /* under the lock */
+  bool ending;                   /* the same */
   uv_thread_t threads[LIMIT_PARSE_THREADS];
   size_t thread_count;
 
@@ -58,19 +58,19 @@ struct parse {
   void *closed_ctx;
 };
 
-static void list_clear(list_t *list)
+static void list_clear(parsed_list_t *list)
 {
-  *list = (list_t){.last = &list->first};
+  *list = (parsed_list_t){.last = &list->first};
 }
 
-static void push(list_t *list, parsed_t *b)
+static void push(parsed_list_t *list, parsed_t *b)
 {
   b->next = NULL;
   *list->last = b;
   list->last = &b->next;
 }
 
-static parsed_t *pop(list_t *list)
+static parsed_t *pop(parsed_list_t *list)
 {
   parsed_t *b = list->first;
   if (b == NULL)
@@ -325,7 +325,7 @@ static void on_closed(uv_handle_t *handle)
     closed(ctx);
 }
 
-static void bury(list_t *list, const parsed_t *but)
+static void bury(parsed_list_t *list, const parsed_t *but)
 {
   for (parsed_t *b; (b = pop(list)) != NULL;) {
     json_decref(b->json);

@@ -3,23 +3,27 @@
  * lock. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct fifo_link {
   struct fifo_link *next;
 } fifo_link_t;
 
+/* Not to be copied: an empty one points into itself. */
 typedef struct fifo {
   fifo_link_t *first;
   fifo_link_t **last; /* where the next one is linked */
 } fifo_t;
 
-/* The item that a link stands in; link must not be NULL. */
-#define FIFO_ITEM(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
-
 static inline void fifo_init(fifo_t *q)
 {
   *q = (fifo_t){NULL, &q->first};
+}
+
+static inline bool fifo_empty(const fifo_t *q)
+{
+  return q->first == NULL;
 }
 
 static inline void fifo_add(fifo_t *q, fifo_link_t *link)
@@ -49,3 +53,17 @@ static inline void fifo_append(fifo_t *q, fifo_t *more)
   }
   fifo_init(more);
 }
+
+/* What the macros below are made of: the address that lies offset bytes before a link. NULL for none. */
+static inline void *fifo_at(const fifo_link_t *link, size_t offset)
+{
+  return link == NULL ? NULL : (char *)link - offset;
+}
+
+/* The item that is first, which stays; the one that fifo_take takes. NULL: the queue is empty. */
+#define FIFO_FIRST(q, type, member) ((type *)fifo_at((q)->first, offsetof(type, member)))
+#define FIFO_TAKE(q, type, member)  ((type *)fifo_at(fifo_take(q), offsetof(type, member)))
+/* A loop over the items, whose name is `item`. None may leave within it. */
+#define FIFO_EACH(type, item, q, member)                                                                     \
+  for (type *item = FIFO_FIRST(q, type, member); (item) != NULL;                                             \
+       (item) = (type *)fifo_at((item)->member.next, offsetof(type, member)))

@@ -10,13 +10,6 @@ typedef struct list_link {
   struct list_link *next, *prev;
 } list_t;
 
-/* The item that a link stands in. */
-#define LIST_ITEM(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
-/* Each link of a list; the one at hand may leave the list, or be freed, within the loop. */
-#define LIST_EACH(link, head)                                                                                \
-  for (list_t *link = (head)->next, *link##_next = link->next; link != (head);                               \
-       link = link##_next, link##_next = link->next)
-
 /* An empty list; or a link that is in none. */
 static inline void list_init(list_t *list)
 {
@@ -53,3 +46,34 @@ static inline void list_remove(list_t *link)
   link->next->prev = link->prev;
   list_init(link);
 }
+
+/* All of `more` goes behind all of list; more is empty then. */
+static inline void list_append(list_t *list, list_t *more)
+{
+  more->next->prev = list->prev;
+  list->prev->next = more->next;
+  more->prev->next = list;
+  list->prev = more->prev;
+  list_init(more);
+}
+
+/* What the macros below are made of: the address that lies offset bytes before a link. NULL for the head. */
+static inline void *list_at(const list_t *head, const list_t *link, size_t offset)
+{
+  return link == head ? NULL : (char *)link - offset;
+}
+
+/* The item that a link stands in. */
+#define LIST_ITEM(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
+/* NULL: the list is empty. */
+#define LIST_FIRST(head, type, member) ((type *)list_at(head, (head)->next, offsetof(type, member)))
+#define LIST_LAST(head, type, member)  ((type *)list_at(head, (head)->prev, offsetof(type, member)))
+/* NULL: item is the last one. */
+#define LIST_NEXT(item, head, type, member)                                                                  \
+  ((type *)list_at(head, (item)->member.next, offsetof(type, member)))
+/* A loop over the items, whose name is `item`. The one at hand may leave the list, or be freed, within it. */
+#define LIST_EACH(type, item, head, member)                                                                  \
+  for (type *item = LIST_FIRST(head, type, member),                                                          \
+            *item##_next = (item) != NULL ? LIST_NEXT(item, head, type, member) : NULL;                      \
+       (item) != NULL;                                                                                       \
+       (item) = item##_next, item##_next = (item) != NULL ? LIST_NEXT(item, head, type, member) : NULL)

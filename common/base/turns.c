@@ -10,9 +10,9 @@
 
 /* Exists while items of its key wait or are out. */
 typedef struct turns_line {
-  turns_node_t turn;   /* first: in the ring, if one of its items may be taken */
-  turns_node_t length; /* among the lines that are as long */
-  turns_node_t items;  /* head of those that wait */
+  list_t turn;   /* in the ring, if one of its items may be taken */
+  list_t length; /* among the lines that are as long */
+  list_t items;  /* those that wait */
   struct turns_line *chain;
   size_t waiting, out;
   int64_t credit; /* cost it may have taken in this turn; not above 0: it must let the others go first */
@@ -23,47 +23,14 @@ struct turns {
   turns_conf_t conf;
   uint64_t seed; /* nobody can choose keys that share a bucket */
   size_t waiting, out;
-  turns_node_t ring;     /* lines, the next to be served first */
-  turns_node_t *lengths; /* heads of lists of lines, by items that wait */
+  list_t ring;     /* lines, the next to be served first */
+  list_t *lengths; /* lines, by items that wait */
   size_t longest;
   line_t *lines, *spare;
   size_t fresh; /* of lines, those from here on were never used: their memory is not touched */
   line_t **buckets;
   size_t mask; /* of buckets */
 };
-
-/* Circular lists */
-
-static void list_clear(turns_node_t *head)
-{
-  head->previous = head->next = head;
-}
-
-static bool list_empty(const turns_node_t *head)
-{
-  return head->next == head;
-}
-
-static void list_append(turns_node_t *head, turns_node_t *node)
-{
-  node->previous = head->previous;
-  node->next = head;
-  head->previous->next = node;
-  head->previous = node;
-}
-
-/* May be called for one that is in no list, once it was cleared. */
-static void list_remove(turns_node_t *node)
-{
-  node->previous->next = node->next;
-  node->next->previous = node->previous;
-  list_clear(node);
-}
-
-static line_t *of_length_node(turns_node_t *node)
-{
-  return (line_t *)(void *)((char *)node - offsetof(line_t, length));
-}
 
 /* Lines by key */
 
@@ -102,9 +69,9 @@ static line_t *begin_line(turns_t *t, const turns_key_t *key)
   else
     line = &t->lines[t->fresh++];
   *line = (line_t){.chain = *bucket, .credit = (int64_t)t->conf.quantum, .key = *key};
-  list_clear(&line->turn);
-  list_clear(&line->length);
-  list_clear(&line->items);
+  list_init(&line->turn);
+  list_init(&line->length);
+  list_init(&line->items);
   *bucket = line;
   return line;
 }
@@ -125,7 +92,7 @@ static void go_last(turns_t *t, line_t *line)
   if (line->credit <= 0)
     line->credit += (int64_t)t->conf.quantum;
   list_remove(&line->turn);
-  list_append(&t->ring, &line->turn);
+  list_add_last(&t->ring, &line->turn);
 }
 
 /* Moves the line to where it belongs after its numbers have changed: among its equals in length, in or out of
@@ -134,7 +101,7 @@ static void settle(turns_t *t, line_t *line)
 {
   list_remove(&line->length);
   if (line->waiting > 0)
-    list_append(&t->lengths[line->waiting], &line->length);
+    list_add_last(&t->lengths[line->waiting], &line->length);
   if (line->waiting > t->longest)
     t->longest = line->waiting;
   while (t->longest > 0 && list_empty(&t->lengths[t->longest]))
@@ -172,7 +139,7 @@ static bool make_lines(turns_t *t)
   if (t->lines == NULL || t->buckets == NULL || t->lengths == NULL)
     return false;
   for (size_t i = 0; i <= t->conf.line_places; i++)
-    list_clear(&t->lengths[i]);
+    list_init(&t->lengths[i]);
   return true;
 }
 
@@ -183,7 +150,7 @@ turns_t *turns_new(const turns_conf_t *conf)
     return NULL;
   t->conf = *conf;
   fit(&t->conf);
-  list_clear(&t->ring);
+  list_init(&t->ring);
   if (make_lines(t) && getrandom(&t->seed, sizeof t->seed, 0) == (ssize_t)sizeof t->seed)
     return t;
   turns_free(t);
@@ -204,7 +171,7 @@ void turns_free(turns_t *t)
 
 static void pull_out(turns_t *t, turns_item_t *item)
 {
-  list_remove(&item->node);
+  list_remove(&item->link);
   item->line->waiting--;
   t->waiting--;
 }
@@ -221,8 +188,8 @@ static turns_item_t *displace(turns_t *t, size_t own)
 {
   if (own + 1 >= t->longest)
     return NULL;
-  line_t *line = of_length_node(t->lengths[t->longest].previous);
-  turns_item_t *newest = (turns_item_t *)(void *)line->items.previous;
+  line_t *line = LIST_LAST(&t->lengths[t->longest], line_t, length);
+  turns_item_t *newest = LIST_LAST(&line->items, turns_item_t, link);
   turns_leave(t, newest);
   return newest;
 }
@@ -241,7 +208,7 @@ int turns_join(turns_t *t, const turns_key_t *key, uint64_t cost, turns_item_t *
     line = begin_line(t, key);
   item->line = line;
   item->cost = cost > 0 ? cost : 1;
-  list_append(&line->items, &item->node);
+  list_add_last(&line->items, &item->link);
   line->waiting++;
   t->waiting++;
   settle(t, line);
@@ -253,12 +220,12 @@ int turns_join(turns_t *t, const turns_key_t *key, uint64_t cost, turns_item_t *
  * over again. */
 static line_t *next_line(turns_t *t, bool due)
 {
-  line_t *line = (line_t *)(void *)t->ring.next, *first = line;
+  line_t *line = LIST_FIRST(&t->ring, line_t, turn), *first = line;
   bool paid = false; /* one that was passed over may be served now */
   while (line->credit <= 0) {
     go_last(t, line);
     paid = paid || line->credit > 0;
-    line = (line_t *)(void *)t->ring.next;
+    line = LIST_FIRST(&t->ring, line_t, turn);
     if (due && line == first && !paid)
       return NULL;
   }
@@ -272,7 +239,7 @@ static turns_item_t *take(turns_t *t, bool due)
   line_t *line = next_line(t, due);
   if (line == NULL)
     return NULL;
-  turns_item_t *item = (turns_item_t *)(void *)line->items.next;
+  turns_item_t *item = LIST_FIRST(&line->items, turns_item_t, link);
   line->credit -= (int64_t)item->cost;
   pull_out(t, item);
   if (t->conf.out > 0) {

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/list.h"
+
 enum { TURNS_KEY_MAX = 39 /* bytes of a key that count: a UUID as text, an address, a short name */ };
 
 typedef struct turns turns_t;
@@ -24,14 +26,10 @@ typedef struct turns_key {
 /* The first TURNS_KEY_MAX bytes. */
 turns_key_t turns_key(const void *bytes, size_t len);
 
-typedef struct turns_node {
-  struct turns_node *previous, *next;
-} turns_node_t;
-
 /* One that waits. Its memory must stay until it was taken (and given back, where that is counted), displaced,
  * or has left. */
 typedef struct turns_item {
-  turns_node_t node; /* first; turns.c's own, as what follows */
+  list_t link; /* turns.c's own, as what follows */
   struct turns_line *line;
   uint64_t cost;
 } turns_item_t;

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "common/base/error.h"
+#include "common/base/list.h"
 
 enum { QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11 };
 
@@ -26,7 +27,7 @@ struct dns_channel {
   line_t tcp;
   char server[ENDPOINT_TEXT_MAX];
   unsigned turn;
-  struct watch *watches;
+  list_t watches;
   size_t asked;     /* questions under way, on all lines */
   unsigned handles; /* uv handles that keep this memory alive */
   bool freeing;
@@ -37,7 +38,7 @@ typedef struct watch {
   uv_poll_t poll;
   line_t *line;
   ares_socket_t fd;
-  struct watch *next;
+  list_t link;
 } watch_t;
 
 typedef struct question {
@@ -74,18 +75,15 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
 
 static watch_t *find_watch(dns_channel_t *c, ares_socket_t fd)
 {
-  watch_t *w = c->watches;
-  while (w != NULL && w->fd != fd)
-    w = w->next;
-  return w;
+  LIST_EACH(watch_t, w, &c->watches, link)
+    if (w->fd == fd)
+      return w;
+  return NULL;
 }
 
-static void forget_watch(dns_channel_t *c, watch_t *w)
+static void forget_watch(watch_t *w)
 {
-  watch_t **at = &c->watches;
-  while (*at != w)
-    at = &(*at)->next;
-  *at = w->next;
+  list_remove(&w->link);
   uv_poll_stop(&w->poll);
   uv_close((uv_handle_t *)&w->poll, on_watch_closed);
 }
@@ -101,8 +99,7 @@ static watch_t *new_watch(line_t *line, ares_socket_t fd)
   w->poll.data = w;
   w->line = line;
   w->fd = fd;
-  w->next = c->watches;
-  c->watches = w;
+  list_add_first(&c->watches, &w->link);
   c->handles++;
   return w;
 }
@@ -114,7 +111,7 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
   watch_t *w = find_watch(line->channel, fd);
   if (!readable && !writable) {
     if (w != NULL)
-      forget_watch(line->channel, w);
+      forget_watch(w);
     return;
   }
   if (w == NULL && (w = new_watch(line, fd)) == NULL)
@@ -333,6 +330,7 @@ int dns_channel_new(uv_loop_t *loop, const dns_channel_conf_t *conf, dns_channel
   if (c == NULL)
     return SMPL_ENOMEM;
   c->loop = loop;
+  list_init(&c->watches);
   endpoint_format(&conf->server, c->server);
   uv_timer_init(loop, &c->tick);
   c->tick.data = c;

@@ -9,6 +9,7 @@
 #include "common/dns/dns_channel.h"
 #include "common/dns/dns_servers.h"
 #include "common/base/error.h"
+#include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/dns/lookup_answer.h"
 #include "common/base/share.h"
@@ -27,11 +28,11 @@ struct lookup {
   server_t servers[LOOKUP_SERVERS_MAX];
   dns_servers_t past; /* what they did */
   uint64_t timeout_ms;
-  lookup_query_t *all; /* every query not yet freed */
+  list_t queries; /* not yet freed; the newest first */
   size_t pending;
-  struct attempt *attempts; /* every question that a server has */
-  unsigned handles;         /* uv handles that keep this memory alive */
-  size_t holders;           /* beside whoever made it */
+  list_t attempts;  /* every question that a server has */
+  unsigned handles; /* uv handles that keep this memory alive */
+  size_t holders;   /* beside whoever made it */
   bool freeing;
 };
 
@@ -51,7 +52,7 @@ typedef struct part {
 /* A question that a server has. */
 typedef struct attempt {
   lookup_t *lookup;
-  struct attempt *prev, *next;
+  list_t link;
   part_t *part; /* NULL: nobody waits, but the answer still tells something about the server */
   size_t server;
   uint64_t at; /* monotonic ms */
@@ -60,7 +61,7 @@ typedef struct attempt {
 
 struct lookup_query {
   lookup_t *lookup;
-  lookup_query_t *prev, *next;
+  list_t link;
   char owner[LOOKUP_OWNER_MAX]; /* "": nobody's */
   dns_name_t name;
   lookup_addrs_cb addrs_cb;
@@ -96,12 +97,7 @@ static void mix_case(dns_name_t *name)
 static void query_free(lookup_query_t *q)
 {
   lookup_t *l = q->lookup;
-  if (q->prev != NULL)
-    q->prev->next = q->next;
-  else
-    l->all = q->next;
-  if (q->next != NULL)
-    q->next->prev = q->prev;
+  list_remove(&q->link);
   l->pending--;
   if (l->pending == 0 && !l->freeing) {
     uv_idle_stop(&l->deliver);
@@ -118,10 +114,8 @@ static attempt_t *attempt_new(lookup_t *l, part_t *part, size_t server, bool tcp
   attempt_t *a = calloc(1, sizeof *a);
   if (a == NULL)
     return NULL;
-  *a = (attempt_t){l, NULL, l->attempts, part, server, now, tcp};
-  if (a->next != NULL)
-    a->next->prev = a;
-  l->attempts = a;
+  *a = (attempt_t){.lookup = l, .part = part, .server = server, .at = now, .tcp = tcp};
+  list_add_first(&l->attempts, &a->link);
   if (part == NULL) {
     l->servers[server].late++;
     return a;
@@ -140,12 +134,7 @@ static void attempt_free(attempt_t *a)
     a->part->running[a->server] = NULL;
     a->part->running_count--;
   }
-  if (a->prev != NULL)
-    a->prev->next = a->next;
-  else
-    l->attempts = a->next;
-  if (a->next != NULL)
-    a->next->prev = a->prev;
+  list_remove(&a->link);
   free(a);
 }
 
@@ -324,7 +313,7 @@ static void on_tick(uv_timer_t *timer)
 {
   lookup_t *l = timer->data;
   uint64_t now = clock_mono_ms();
-  for (lookup_query_t *q = l->all; q != NULL; q = q->next)
+  LIST_EACH(lookup_query_t, q, &l->queries, link)
     for (unsigned i = 0; i < q->part_count; i++)
       part_tick(&q->parts[i], now);
 }
@@ -425,10 +414,10 @@ static void query_deliver(lookup_query_t *q)
 
 static lookup_query_t *find_done(lookup_t *l)
 {
-  lookup_query_t *q = l->all;
-  while (q != NULL && q->left > 0)
-    q = q->next;
-  return q;
+  LIST_EACH(lookup_query_t, q, &l->queries, link)
+    if (q->left == 0)
+      return q;
+  return NULL;
 }
 
 static void on_deliver(uv_idle_t *idle)
@@ -450,7 +439,7 @@ static bool has_place(const lookup_t *l, const char *owner)
   size_t held = 0;
   if (owner == NULL)
     return l->pending < LOOKUP_PENDING_MAX;
-  for (const lookup_query_t *q = l->all; q != NULL; q = q->next)
+  LIST_EACH(const lookup_query_t, q, &l->queries, link)
     held += strncmp(q->owner, owner, sizeof q->owner - 1) == 0;
   return share_allows(held, l->pending, LOOKUP_PENDING_MAX, LOOKUP_PART);
 }
@@ -484,10 +473,7 @@ static int query_start(lookup_t *l, const char *owner, const dns_name_t *name, c
     memcpy(q->owner, owner, strnlen(owner, sizeof q->owner - 1));
   q->name = *name;
   dns_name_lower(&q->name);
-  q->next = l->all;
-  if (l->all != NULL)
-    l->all->prev = q;
-  l->all = q;
+  list_add_first(&l->queries, &q->link);
   if (l->pending++ == 0)
     uv_timer_start(&l->tick, on_tick, LOOKUP_TICK_MS, LOOKUP_TICK_MS);
   q->left = q->part_count = count;
@@ -575,6 +561,8 @@ int lookup_new(uv_loop_t *loop, const lookup_conf_t *conf, lookup_t **out, diag_
   lookup_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "resolver: out of memory");
+  list_init(&l->queries);
+  list_init(&l->attempts);
   l->timeout_ms = conf->timeout_ms != 0 ? conf->timeout_ms : LOOKUP_TIMEOUT_MS_DEFAULT;
   uv_idle_init(loop, &l->deliver);
   uv_timer_init(loop, &l->tick);
@@ -609,14 +597,12 @@ void lookup_free(lookup_t *l)
   l->freeing = true;
   for (size_t i = 0; i < l->past.count; i++)
     dns_channel_free(l->servers[i].channel);
-  while (l->attempts != NULL)
-    attempt_free(l->attempts);
+  LIST_EACH(attempt_t, a, &l->attempts, link)
+    attempt_free(a);
   /* The one being delivered, if any, is freed by on_deliver. */
-  for (lookup_query_t *q = l->all, *next; q != NULL; q = next) {
-    next = q->next;
+  LIST_EACH(lookup_query_t, q, &l->queries, link)
     if (q->left != UINT32_MAX)
       query_free(q);
-  }
   uv_close((uv_handle_t *)&l->deliver, on_handle_closed);
   uv_close((uv_handle_t *)&l->tick, on_handle_closed);
 }

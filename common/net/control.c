@@ -66,11 +66,6 @@ static void client_close(client_t *c)
   uv_client_close(&c->client);
 }
 
-static client_t *client_at(list_t *link)
-{
-  return LIST_ITEM(link, client_t, client.link);
-}
-
 static bool is_privileged(uid_t uid)
 {
   return uid == 0 || uid == geteuid();
@@ -87,9 +82,7 @@ static size_t weight_of(const client_t *c, bool bytes)
 static size_t account_has(const control_server_t *s, uid_t uid, bool bytes)
 {
   size_t sum = 0;
-  LIST_EACH(link, &s->server.clients)
-  {
-    const client_t *o = client_at(link);
+  LIST_EACH(const client_t, o, &s->server.clients, client.link) {
     sum += o->cred.uid == uid ? weight_of(o, bytes) : 0;
   }
   return sum;
@@ -100,9 +93,7 @@ static client_t *who_has_most(const control_server_t *s, bool bytes)
 {
   client_t *found = NULL;
   size_t most = 0;
-  LIST_EACH(link, &s->server.clients) /* the newest first */
-  {
-    client_t *o = client_at(link);
+  LIST_EACH(client_t, o, &s->server.clients, client.link) { /* the newest first */
     if (is_privileged(o->cred.uid) || weight_of(o, bytes) == 0)
       continue;
     size_t has = account_has(s, o->cred.uid, bytes);
@@ -117,10 +108,8 @@ static client_t *who_has_most(const control_server_t *s, bool bytes)
 static size_t bytes_held(const control_server_t *s)
 {
   size_t sum = 0;
-  LIST_EACH(link, &s->server.clients)
-  {
-    sum += weight_of(client_at(link), true);
-  }
+  LIST_EACH(const client_t, o, &s->server.clients, client.link)
+    sum += weight_of(o, true);
   return sum;
 }
 
@@ -248,9 +237,7 @@ static void on_received(uv_client_t *client, size_t n)
 static bool find_place(control_server_t *s, const client_t *c)
 {
   size_t all = 0, others = 0;
-  LIST_EACH(link, &s->server.clients)
-  {
-    const client_t *o = client_at(link);
+  LIST_EACH(const client_t, o, &s->server.clients, client.link) {
     all += weight_of(o, false);
     others += !is_privileged(o->cred.uid) && !o->client.closing;
   }

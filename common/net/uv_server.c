@@ -132,11 +132,8 @@ void uv_server_close(uv_server_t *s, bool let_answers_leave)
   if (s->closed)
     return;
   s->closed = true;
-  LIST_EACH(link, &s->clients)
-  {
-    uv_client_t *c = LIST_ITEM(link, uv_client_t, link);
+  LIST_EACH(uv_client_t, c, &s->clients, link)
     if (!let_answers_leave || !c->answering)
       uv_client_close(c);
-  }
   uv_close((uv_handle_t *)&s->listener, on_listener_closed);
 }

@@ -13,9 +13,9 @@
 enum { CONTROL_SIZE = 64 /* the address asked, as the kernel told it (udp.c) */ };
 
 typedef struct later_place {
-  crowd_member_t share;            /* first: a place is found by it */
-  struct later_place *prev, *next; /* by until_ms, ascending; next alone: those that are free */
-  struct later_place *prev_owned, *next_owned;
+  crowd_member_t share; /* first: a place is found by it */
+  list_t link;          /* in `waiting`, by until_ms, ascending; or in `free` */
+  list_t owned;
   later_owner_t *owner; /* NULL: UDP */
   uint64_t ticket;
   uint64_t until_ms;
@@ -37,7 +37,7 @@ struct later {
   void (*deliver)(void *ctx, later_owner_t *owner, const uint8_t *msg, size_t len);
   void *deliver_ctx;
   crowd_t *crowd;
-  later_place_t *first, *last, *free;
+  list_t waiting, free;
   size_t max;
   uint64_t asked; /* tickets given so far */
   atomic_size_t count;
@@ -55,9 +55,11 @@ int later_new(responder_t *responder, const elsewhere_t *elsewhere, size_t place
   l->elsewhere = elsewhere;
   l->max = places;
   l->crowd = crowd_new();
+  list_init(&l->waiting);
+  list_init(&l->free);
   for (size_t i = 0; i <= places; i++) {
-    l->places[i].next = l->free;
-    l->free = &l->places[i];
+    list_init(&l->places[i].owned);
+    list_add_first(&l->free, &l->places[i].link);
   }
   if (l->crowd == NULL) {
     later_free(l);
@@ -97,37 +99,14 @@ static void count(later_t *l, size_t by)
                         memory_order_relaxed);
 }
 
-static void own(later_place_t *p, later_owner_t *owner)
-{
-  p->owner = owner;
-  p->prev_owned = p->next_owned = NULL;
-  if (owner == NULL)
-    return;
-  p->next_owned = owner->first;
-  if (owner->first != NULL)
-    owner->first->prev_owned = p;
-  owner->first = p;
-}
-
-static void disown(later_place_t *p)
-{
-  if (p->owner == NULL)
-    return;
-  *(p->prev_owned != NULL ? &p->prev_owned->next_owned : &p->owner->first) = p->next_owned;
-  if (p->next_owned != NULL)
-    p->next_owned->prev_owned = p->prev_owned;
-}
-
 /* From here on nobody waits at it; what it keeps stays until the next question is taken. */
 static void release(later_t *l, later_place_t *p)
 {
   crowd_leave(l->crowd, &p->share);
-  disown(p);
-  *(p->prev != NULL ? &p->prev->next : &l->first) = p->next;
-  *(p->next != NULL ? &p->next->prev : &l->last) = p->prev;
+  list_remove(&p->owned);
+  list_remove(&p->link);
   p->ticket = 0;
-  p->next = l->free;
-  l->free = p;
+  list_add_first(&l->free, &p->link);
   count(l, (size_t)-1);
 }
 
@@ -276,16 +255,15 @@ static void keep(later_place_t *p, const snapshot_t *s, const exchange_t *x, con
     p->control_len = way->from->msg_controllen;
     memcpy(p->control, way->from->msg_control, p->control_len);
   }
-  own(p, way->owner);
+  p->owner = way->owner;
+  if (p->owner != NULL)
+    list_add_first(&p->owner->places, &p->owned);
 }
 
 static void enter(later_t *l, later_place_t *p)
 {
-  l->free = p->next;
-  p->next = NULL;
-  p->prev = l->last;
-  *(l->last != NULL ? &l->last->next : &l->first) = p;
-  l->last = p;
+  list_remove(&p->link);
+  list_add_last(&l->waiting, &p->link);
   count(l, 1);
 }
 
@@ -293,7 +271,7 @@ bool later_take(later_t *l, const snapshot_t *s, exchange_t *x, const later_way_
 {
   uint16_t ede = EDE_NOT_READY;
   crowd_member_t *displaced = NULL;
-  later_place_t *p = l->free;
+  later_place_t *p = LIST_FIRST(&l->free, later_place_t, link);
   if (crowd_add_within(l->crowd, &p->share, x->peer, l->max, &displaced) == SMPL_OK) {
     keep(p, s, x, way);
     enter(l, p);
@@ -309,8 +287,7 @@ bool later_take(later_t *l, const snapshot_t *s, exchange_t *x, const later_way_
 
 void later_leave(later_t *l, later_owner_t *owner)
 {
-  while (owner->first != NULL) {
-    later_place_t *p = owner->first;
+  for (later_place_t *p; (p = LIST_FIRST(&owner->places, later_place_t, owned)) != NULL;) {
     uint64_t ticket = p->ticket;
     release(l, p);
     if (ticket != 0)
@@ -318,18 +295,24 @@ void later_leave(later_t *l, later_owner_t *owner)
   }
 }
 
+static later_place_t *first_waiting(later_t *l)
+{
+  return LIST_FIRST(&l->waiting, later_place_t, link);
+}
+
 int later_sweep(later_t *l, const snapshot_t *s)
 {
-  if (l == NULL || l->first == NULL)
+  later_place_t *p = l != NULL ? first_waiting(l) : NULL;
+  if (p == NULL)
     return -1;
   uint64_t now = clock_mono_ms();
-  while (l->first != NULL && l->first->until_ms <= now)
-    give_up(l, s, l->first, EDE_NO_REACHABLE_AUTHORITY);
-  return l->first == NULL ? -1 : (int)(l->first->until_ms - now);
+  for (; p != NULL && p->until_ms <= now; p = first_waiting(l))
+    give_up(l, s, p, EDE_NO_REACHABLE_AUTHORITY);
+  return p == NULL ? -1 : (int)(p->until_ms - now);
 }
 
 void later_end(later_t *l, const snapshot_t *s)
 {
-  while (l != NULL && l->first != NULL)
-    give_up(l, s, l->first, EDE_NOT_READY);
+  for (later_place_t *p; l != NULL && (p = first_waiting(l)) != NULL;)
+    give_up(l, s, p, EDE_NOT_READY);
 }

@@ -15,15 +15,15 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "common/base/list.h"
 #include "resolver/answer/elsewhere.h"
 #include "resolver/answer/respond.h"
 
 typedef struct later later_t;
-struct later_place;
 
-/* The questions of one TCP connection, embedded in it; zeroed, it has none. */
+/* The questions of one TCP connection, embedded in it. */
 typedef struct later_owner {
-  struct later_place *first;
+  list_t places; /* an empty list to begin with */
 } later_owner_t;
 
 /* The way back to a client. */

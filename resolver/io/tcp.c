@@ -17,6 +17,7 @@
 #include "common/net/crowd.h"
 #include "common/base/error.h"
 #include "common/base/ip.h"
+#include "common/base/list.h"
 #include "common/base/turns.h"
 #include "resolver/limits.h"
 #include "resolver/answer/respond.h"
@@ -41,12 +42,12 @@ struct tcp_conn {
   size_t listener;
   ip_t peer;
   uint64_t born_ms, active_ms;
-  tcp_conn_t *prev, *next; /* by active_ms, ascending; or the list of closed ones */
-  crowd_member_t place;    /* renewed with active_ms */
-  crowd_member_t memory;   /* in the crowd while it keeps bytes */
-  kept_t in;               /* what came and was not answered yet */
-  kept_t out;              /* answers not taken yet */
-  later_owner_t asked;     /* questions whose answers come from elsewhere */
+  list_t link;           /* in `conns`, by active_ms, ascending; or in `closed` */
+  crowd_member_t place;  /* renewed with active_ms */
+  crowd_member_t memory; /* in the crowd while it keeps bytes */
+  kept_t in;             /* what came and was not answered yet */
+  kept_t out;            /* answers not taken yet */
+  later_owner_t asked;   /* questions whose answers come from elsewhere */
   turns_item_t turn;
   bool waiting; /* for its turn */
   bool more;    /* in holds questions that wait for the next turn */
@@ -61,7 +62,7 @@ struct tcp {
   later_t *later; /* NULL: nothing waits */
   size_t conns_max, buffers_max;
   atomic_size_t count;
-  tcp_conn_t *first, *last, *closed;
+  list_t conns, closed;
   crowd_t *places; /* connections, of an address in the same order */
   crowd_t *memory; /* bytes of kept_t; of an address, who keeps something for longest is the first */
   uint64_t now_ms;
@@ -80,6 +81,8 @@ tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t bu
   t->epoll_fd = epoll_fd;
   t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   t->responder = responder;
+  list_init(&t->conns);
+  list_init(&t->closed);
   t->conns_max = conns_max;
   t->buffers_max = buffers_max;
   t->places = crowd_new();
@@ -92,18 +95,9 @@ tcp_t *tcp_new(int epoll_fd, responder_t *responder, size_t conns_max, size_t bu
   return t;
 }
 
-static void unlink_conn(tcp_t *t, tcp_conn_t *c)
+static tcp_conn_t *first_conn(const tcp_t *t)
 {
-  *(c->prev != NULL ? &c->prev->next : &t->first) = c->next;
-  *(c->next != NULL ? &c->next->prev : &t->last) = c->prev;
-}
-
-static void append_conn(tcp_t *t, tcp_conn_t *c)
-{
-  c->next = NULL;
-  c->prev = t->last;
-  *(t->last != NULL ? &t->last->next : &t->first) = c;
-  t->last = c;
+  return LIST_FIRST(&t->conns, tcp_conn_t, link);
 }
 
 /* The struct stays until the sweep: the current batch may hold another event for it. */
@@ -122,9 +116,8 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
   free(c->in.data);
   free(c->out.data);
   c->in = c->out = (kept_t){0};
-  unlink_conn(t, c);
-  c->next = t->closed;
-  t->closed = c;
+  list_remove(&c->link);
+  list_add_first(&t->closed, &c->link);
   atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) - 1,
                         memory_order_relaxed);
 }
@@ -133,16 +126,16 @@ static void close_conn(tcp_t *t, tcp_conn_t *c)
 static void touch(tcp_t *t, tcp_conn_t *c)
 {
   c->active_ms = t->now_ms;
-  if (t->last == c)
+  if (LIST_LAST(&t->conns, tcp_conn_t, link) == c)
     return;
   crowd_renew(&c->place);
-  unlink_conn(t, c);
-  append_conn(t, c);
+  list_remove(&c->link);
+  list_add_last(&t->conns, &c->link);
 }
 
 static tcp_conn_t *of_memory(crowd_member_t *m)
 {
-  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, memory));
+  return LIST_ITEM(m, tcp_conn_t, memory);
 }
 
 /* The connection is about to keep n more bytes. Above the limit the one that gives way is closed, until there
@@ -192,9 +185,8 @@ static bool keep(tcp_t *t, tcp_conn_t *c, kept_t *k, const uint8_t *data, size_t
 
 static void free_closed(tcp_t *t)
 {
-  while (t->closed != NULL) {
-    tcp_conn_t *c = t->closed;
-    t->closed = c->next;
+  LIST_EACH(tcp_conn_t, c, &t->closed, link) {
+    list_remove(&c->link);
     free(c);
   }
 }
@@ -203,8 +195,8 @@ void tcp_free(tcp_t *tcp)
 {
   if (tcp == NULL)
     return;
-  while (tcp->first != NULL)
-    close_conn(tcp, tcp->first);
+  LIST_EACH(tcp_conn_t, c, &tcp->conns, link)
+    close_conn(tcp, c);
   free_closed(tcp);
   crowd_free(tcp->places);
   crowd_free(tcp->memory);
@@ -254,7 +246,8 @@ static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
   c->listener = listener;
   c->peer = *peer;
   c->born_ms = c->active_ms = t->now_ms;
-  append_conn(t, c);
+  list_init(&c->asked.places);
+  list_add_last(&t->conns, &c->link);
   atomic_store_explicit(&t->count, atomic_load_explicit(&t->count, memory_order_relaxed) + 1,
                         memory_order_relaxed);
   watch(t, c, EPOLL_CTL_ADD);
@@ -262,17 +255,18 @@ static void add_conn(tcp_t *t, int fd, size_t listener, const ip_t *peer)
 
 static tcp_conn_t *of_place(crowd_member_t *m)
 {
-  return (tcp_conn_t *)((char *)m - offsetof(tcp_conn_t, place));
+  return LIST_ITEM(m, tcp_conn_t, place);
 }
 
 /* The longest idle connection of the source with most gives way; where networks have equally many, the
  * longest idle one of all. */
 static bool make_place(tcp_t *t)
 {
-  if (t->first == NULL)
+  tcp_conn_t *first = first_conn(t);
+  if (first == NULL)
     return false;
   crowd_member_t *heaviest = crowd_heaviest(t->places);
-  close_conn(t, crowd_compare(&t->first->place, heaviest) == 0 ? t->first : of_place(heaviest));
+  close_conn(t, crowd_compare(&first->place, heaviest) == 0 ? first : of_place(heaviest));
   return true;
 }
 
@@ -413,13 +407,13 @@ static size_t answer_turn(tcp_t *t, tcp_conn_t *c, size_t len, const snapshot_t 
 /* Everything that was asked is answered, and nothing more will be. */
 static bool is_over(const tcp_conn_t *c)
 {
-  return c->ending && c->out.len == 0 && !c->more && c->asked.first == NULL;
+  return c->ending && c->out.len == 0 && !c->more && list_empty(&c->asked.places);
 }
 
 static void deliver(void *ctx, later_owner_t *owner, const uint8_t *msg, size_t len)
 {
   tcp_t *t = ctx;
-  tcp_conn_t *c = (tcp_conn_t *)((char *)owner - offsetof(tcp_conn_t, asked));
+  tcp_conn_t *c = LIST_ITEM(owner, tcp_conn_t, asked);
   uint8_t *frame = t->late;
   put_length(frame, len);
   memcpy(frame + FRAME, msg, len);
@@ -545,7 +539,7 @@ size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max)
     turns_item_t *item = turns_take(tcp->turns);
     if (item == NULL)
       break;
-    tcp_conn_t *c = (tcp_conn_t *)((char *)item - offsetof(tcp_conn_t, turn));
+    tcp_conn_t *c = LIST_ITEM(item, tcp_conn_t, turn);
     bool had_more = c->more;
     c->waiting = false;
     turn(tcp, c, snapshot);
@@ -557,21 +551,16 @@ size_t tcp_serve(tcp_t *tcp, const snapshot_t *snapshot, size_t max)
 
 static void close_finished(tcp_t *t)
 {
-  for (tcp_conn_t *c = t->first; c != NULL;) {
-    tcp_conn_t *next = c->next;
-    if (c->in.len == 0 && c->out.len == 0 && !c->waiting && c->asked.first == NULL)
+  LIST_EACH(tcp_conn_t, c, &t->conns, link)
+    if (c->in.len == 0 && c->out.len == 0 && !c->waiting && list_empty(&c->asked.places))
       close_conn(t, c);
-    c = next;
-  }
 }
 
 void tcp_drain(tcp_t *tcp)
 {
   tcp->draining = true;
-  for (tcp_conn_t *c = tcp->first, *next; c != NULL; c = next) {
-    next = c->next;
+  LIST_EACH(tcp_conn_t, c, &tcp->conns, link)
     want_turn(tcp, c);
-  }
 }
 
 int tcp_sweep(tcp_t *tcp)
@@ -579,13 +568,13 @@ int tcp_sweep(tcp_t *tcp)
   if (tcp->draining)
     close_finished(tcp);
   free_closed(tcp);
-  tcp_conn_t *c = tcp->first;
+  tcp_conn_t *c = first_conn(tcp);
   if (c == NULL)
     return -1;
   tcp->now_ms = clock_mono_ms();
   while (c != NULL && tcp->now_ms - c->active_ms >= TCP_IDLE_MS) {
     close_conn(tcp, c);
-    c = tcp->first;
+    c = first_conn(tcp);
   }
   free_closed(tcp);
   return c == NULL ? -1 : (int)(TCP_IDLE_MS - (tcp->now_ms - c->active_ms));
