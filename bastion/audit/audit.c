@@ -19,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/process/crash.h"
 #include "common/base/error.h"
+#include "common/base/fifo.h"
 #include "common/base/log.h"
 #include "common/ssh/reason.h"
 #include "common/base/text.h"
@@ -30,18 +31,13 @@ enum {
 };
 
 typedef struct entry {
-  struct entry *next;
+  fifo_link_t next;
   char *body; /* the record as sent by the loop, "{...}", without NUL */
   size_t len;
   audit_cb cb;
   void *ctx;
   int err;
 } entry_t;
-
-typedef struct queue {
-  entry_t *head;
-  entry_t **tail;
-} queue_t;
 
 struct audit {
   char *path;
@@ -51,8 +47,8 @@ struct audit {
   pthread_t thread;
   pthread_mutex_t lock; /* for all below */
   pthread_cond_t work;
-  queue_t todo;
-  queue_t done; /* callbacks to run on the loop */
+  fifo_t todo; /* entry_t */
+  fifo_t done; /* callbacks to run on the loop */
   uint64_t waiting;
   bool urgent;  /* the writer is to take up what is in todo */
   bool crowded; /* several waited for the last group */
@@ -80,30 +76,6 @@ struct audit {
 };
 
 /* ---- records that wait ---- */
-
-static void queue_init(queue_t *q)
-{
-  q->head = NULL;
-  q->tail = &q->head;
-}
-
-static void queue_put(queue_t *q, entry_t *e)
-{
-  e->next = NULL;
-  *q->tail = e;
-  q->tail = &e->next;
-}
-
-static entry_t *queue_take(queue_t *q)
-{
-  entry_t *e = q->head;
-  if (e != NULL) {
-    q->head = e->next;
-    if (q->head == NULL)
-      q->tail = &q->head;
-  }
-  return e;
-}
 
 static void entry_free(entry_t *e)
 {
@@ -216,7 +188,7 @@ static int compose_continued(audit_t *a, uint64_t *seq, char *head)
 
 /* Writes and syncs a group. On failure the file is cut back to where it was: no half record stays. With the
  * file's lock held. */
-static int write_group(audit_t *a, const queue_t *group)
+static int write_group(audit_t *a, const fifo_t *group)
 {
   if (a->torn)
     cut_back(a);
@@ -227,8 +199,8 @@ static int write_group(audit_t *a, const queue_t *group)
   memcpy(head, a->head, sizeof head);
   a->used = 0;
   int err = a->continues != NULL ? compose_continued(a, &seq, head) : SMPL_OK;
-  for (const entry_t *e = group->head; e != NULL && !err; e = e->next)
-    err = compose(a, e->body, e->len, &seq, head);
+  FIFO_EACH(const entry_t, e, group, next)
+    err = err ? err : compose(a, e->body, e->len, &seq, head);
   if (!err)
     err = write_all(a);
   if (err) {
@@ -248,27 +220,25 @@ static int write_group(audit_t *a, const queue_t *group)
 
 /* Hands back what was written, or what fails because somebody waits for it; keeps the rest for the next
  * attempt. Called with the lock held. */
-static void settle(audit_t *a, queue_t *group, int err)
+static void settle(audit_t *a, fifo_t *group, int err)
 {
-  queue_t keep;
-  queue_init(&keep);
-  for (entry_t *e; (e = queue_take(group)) != NULL;) {
+  fifo_t keep;
+  fifo_init(&keep);
+  for (entry_t *e; (e = FIFO_TAKE(group, entry_t, next)) != NULL;) {
     e->err = err;
     if (err && e->cb == NULL) {
-      queue_put(&keep, e);
+      fifo_add(&keep, &e->next);
       continue;
     }
     a->waiting--;
     if (e->cb != NULL)
-      queue_put(&a->done, e);
+      fifo_add(&a->done, &e->next);
     else
       entry_free(e);
   }
-  if (keep.head != NULL) { /* before what came meanwhile */
-    *keep.tail = a->todo.head;
-    if (a->todo.head == NULL)
-      a->todo.tail = keep.tail;
-    a->todo.head = keep.head;
+  if (!fifo_empty(&keep)) { /* before what came meanwhile */
+    fifo_append(&keep, &a->todo);
+    fifo_append(&a->todo, &keep);
     a->urgent = true;
   }
 }
@@ -310,6 +280,18 @@ static void look_at_file(audit_t *a)
     note_failure(a, SMPL_ESYS); /* the next record that is written says that all is well again */
 }
 
+/* How many wait for a record of the queue, counted up to `most`. */
+static unsigned waiters(const fifo_t *q, unsigned most)
+{
+  unsigned n = 0;
+  FIFO_EACH(const entry_t, e, q, next) {
+    n += e->cb != NULL;
+    if (n == most)
+      break;
+  }
+  return n;
+}
+
 /* While the disk refuses, a group that somebody waits for is tried at once, the others after a pause. */
 static void wait_for_work(audit_t *a)
 {
@@ -321,15 +303,9 @@ static void wait_for_work(audit_t *a)
   if (!a->failing || a->stop)
     return;
   struct timespec until = after(AUDIT_RETRY_MS);
-  bool waited_for = false;
-  for (const entry_t *e = a->todo.head; e != NULL && !waited_for; e = e->next)
-    waited_for = e->cb != NULL;
-  while (!a->stop && !waited_for) {
+  while (!a->stop && waiters(&a->todo, 1) == 0)
     if (pthread_cond_timedwait(&a->work, &a->lock, &until) == ETIMEDOUT)
       return;
-    for (const entry_t *e = a->todo.head; e != NULL && !waited_for; e = e->next)
-      waited_for = e->cb != NULL;
-  }
 }
 
 /* While several wait for each sync, those that come a moment later are worth waiting for: one sync is dearer
@@ -343,14 +319,6 @@ static void gather(audit_t *a)
   pthread_mutex_lock(&a->lock);
 }
 
-static bool is_crowded(const queue_t *group)
-{
-  unsigned waiters = 0;
-  for (const entry_t *e = group->head; e != NULL && waiters < 2; e = e->next)
-    waiters += e->cb != NULL;
-  return waiters == 2;
-}
-
 static void *writer(void *arg)
 {
   audit_t *a = arg;
@@ -359,13 +327,14 @@ static void *writer(void *arg)
   for (;;) {
     wait_for_work(a);
     gather(a);
-    queue_t group = a->todo;
-    if (group.head == NULL)
+    if (fifo_empty(&a->todo))
       break; /* told to stop, and nothing is left */
+    fifo_t group;
+    fifo_init(&group);
+    fifo_append(&group, &a->todo);
     bool last = a->stop;
     a->urgent = false;
-    a->crowded = is_crowded(&group);
-    queue_init(&a->todo);
+    a->crowded = waiters(&group, 2) == 2;
     pthread_mutex_unlock(&a->lock);
     pthread_mutex_lock(&a->file);
     int err = write_group(a, &group);
@@ -390,7 +359,7 @@ static void on_wake(uv_async_t *wake)
   audit_t *a = wake->data;
   for (;;) {
     pthread_mutex_lock(&a->lock);
-    entry_t *e = queue_take(&a->done);
+    entry_t *e = FIFO_TAKE(&a->done, entry_t, next);
     uint64_t free_bytes = a->free_bytes;
     pthread_mutex_unlock(&a->lock);
     if (e == NULL && a->on_space != NULL)
@@ -429,7 +398,7 @@ static void on_lazy(uv_timer_t *timer)
 {
   audit_t *a = timer->data;
   pthread_mutex_lock(&a->lock);
-  if (a->todo.head != NULL) {
+  if (!fifo_empty(&a->todo)) {
     a->urgent = true;
     pthread_cond_signal(&a->work);
   }
@@ -456,7 +425,7 @@ int audit_append_sized(audit_t *a, json_t *record, bool lazy, audit_cb cb, void 
   bool full = a->waiting >= AUDIT_QUEUE_MAX || e->len + HEAD_MAX >= AUDIT_LINE_MAX;
   if (!full) {
     a->waiting++;
-    queue_put(&a->todo, e);
+    fifo_add(&a->todo, &e->next);
   }
   if (!full && !lazy) {
     a->urgent = true;
@@ -679,8 +648,8 @@ static void init_queues(audit_t *a)
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&a->lock, NULL);
   pthread_mutex_init(&a->file, NULL);
-  queue_init(&a->todo);
-  queue_init(&a->done);
+  fifo_init(&a->todo);
+  fifo_init(&a->done);
 }
 
 int audit_open(uv_loop_t *loop, const char *path, const audit_kept_t *kept, audit_t **out, diag_t *diag)
@@ -716,7 +685,7 @@ int audit_open(uv_loop_t *loop, const char *path, const audit_kept_t *kept, audi
   *out = a;
   return SMPL_OK;
 fail:
-  for (entry_t *e; (e = queue_take(&a->todo)) != NULL;)
+  for (entry_t *e; (e = FIFO_TAKE(&a->todo, entry_t, next)) != NULL;)
     entry_free(e);
   if (a->fd >= 0)
     close(a->fd);
@@ -750,11 +719,11 @@ void audit_close(audit_t *a)
     return;
   audit_finish(a);
   uint64_t lost = 0;
-  for (entry_t *e; (e = queue_take(&a->todo)) != NULL; lost++)
+  for (entry_t *e; (e = FIFO_TAKE(&a->todo, entry_t, next)) != NULL; lost++)
     entry_free(e);
   if (lost > 0)
     log_error("audit: %llu records could not be written and are lost", (unsigned long long)lost);
-  for (entry_t *e; (e = queue_take(&a->done)) != NULL;)
+  for (entry_t *e; (e = FIFO_TAKE(&a->done, entry_t, next)) != NULL;)
     entry_free(e);
   pthread_mutex_destroy(&a->lock);
   pthread_mutex_destroy(&a->file);

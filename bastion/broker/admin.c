@@ -21,7 +21,7 @@ static json_t *channels_json(const session_t *s)
 {
   json_t *list = json_array();
   char address[ENDPOINT_TEXT_MAX];
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next) {
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link) {
     if (c->state != CHANNEL_LIVE)
       continue;
     json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "target", c->host, "port",
@@ -52,7 +52,7 @@ void admin_sessions(broker_t *b, control_request_t *request, const control_peer_
   (void)body;
   json_t *list = json_array();
   uint64_t now = clock_mono_ms();
-  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
+  LIST_EACH(const session_t, s, &b->sessions.list, link)
     if (s->started)
       json_array_insert_new(list, 0, session_json(s, now)); /* the list has the newest first */
   control_reply(request, json_pack("{s:b, s:o}", "ok", 1, "sessions", list));
@@ -71,7 +71,7 @@ typedef struct choice {
 static bool has_target(const session_t *s, const choice_t *by)
 {
   char address[IP_TEXT_MAX];
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link)
     if (c->state == CHANNEL_LIVE && (by->port == 0 || by->port == c->port) &&
         (text_equal_nocase(c->name, by->host) || text_equal_nocase(c->host, by->host) ||
          strcmp(ip_format(&c->address.ip, address), by->host) == 0))
@@ -130,7 +130,7 @@ void admin_terminate(broker_t *b, control_request_t *request, const control_peer
   if (!take_choice(request, body, &by))
     return;
   size_t found = 0;
-  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
+  LIST_EACH(const session_t, s, &b->sessions.list, link)
     found += chosen(s, &by);
   if (found == 0 || (by.id != NULL && found > 1)) {
     control_reply_error(request,
@@ -144,7 +144,7 @@ void admin_terminate(broker_t *b, control_request_t *request, const control_peer
     return;
   }
   json_t *ended = json_array(), *users = json_object();
-  for (session_t *s = b->sessions.first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &b->sessions.list, link) {
     if (!chosen(s, &by))
       continue;
     json_array_append_new(ended, json_string(s->id));
@@ -277,7 +277,7 @@ void admin_status(broker_t *b, control_request_t *request, const control_peer_t 
   spawner_status_t t;
   spawner_status(b->host.spawner, &t);
   size_t sessions = 0;
-  for (const session_t *s = b->sessions.first; s != NULL; s = s->next)
+  LIST_EACH(const session_t, s, &b->sessions.list, link)
     sessions += s->started;
   json_t *tmpl =
       json_pack("{s:b, s:i, s:i, s:I, s:I}", "ready", t.ready, "pid", t.pid, "living", (int)t.templates,

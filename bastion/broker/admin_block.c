@@ -68,7 +68,7 @@ static bool is_known(const config_t *c, const char *who, bool is_key)
 static json_t *end_sessions(broker_t *b, const char *who)
 {
   json_t *ended = json_array();
-  for (session_t *s = b->sessions.first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &b->sessions.list, link) {
     if (!s->signed_in || s->state == STATE_ENDING ||
         (strcmp(s->who.user, who) != 0 && strcmp(s->who.fingerprint, who) != 0))
       continue;

@@ -132,12 +132,12 @@ static void begin_stop(broker_t *b, const char *why, uint64_t drain_ms)
   notify_stopping(b->notify);
   listener_accept(b, false);
   listener_close_others(b, NULL);
-  for (session_t *s = b->sessions.first; s != NULL; s = s->next)
+  LIST_EACH(session_t, s, &b->sessions.list, link)
     if (s->state == STATE_OPEN && s->traffic.count > 0 && drain_ms > 0)
       events_stopping(s, drain_ms); /* the sweep ends it when its connections have, or the time is over */
     else
       session_end(s, REASON_SHUTDOWN, NULL);
-  if (b->sessions.first == NULL)
+  if (list_empty(&b->sessions.list))
     stop_now(b);
 }
 
@@ -207,7 +207,7 @@ static void on_sweep(uv_timer_t *timer)
   spawner_status(b->host.spawner, &status);
   if (!b->sessions.stopping)
     listener_accept(b, status.ready);
-  else if (b->sessions.first == NULL)
+  else if (list_empty(&b->sessions.list))
     stop_now(b);
 }
 
@@ -403,6 +403,7 @@ int broker_run(const char *config_path, const command_set_t *commands)
   b->host.ctx = b;
   b->host.sweep_soon = sweep_soon;
   b->host.on_gave_way = on_gave_way;
+  list_init(&b->listeners);
   life_init(&b->sessions, &b->host);
   b->host.penalties = penalty_new();
   b->host.usage = usage_new();

@@ -36,7 +36,7 @@ struct broker {
   headsink_t *sink; /* NULL without one */
   notify_t *notify;
   uint64_t alive_at; /* when the service manager was told last */
-  struct listener *listeners;
+  list_t listeners;
   bool accepting;
   prom_program_t about;
   char reload_error[DIAG_TEXT_MAX]; /* of the last reload; "" if it took effect */

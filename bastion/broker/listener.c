@@ -16,7 +16,7 @@
 #include "common/base/log.h"
 
 struct listener {
-  struct listener *next;
+  list_t link;
   broker_t *broker;
   uv_poll_t poll;
   endpoint_t address;
@@ -152,7 +152,7 @@ static bool same(const endpoint_t *a, const endpoint_t *b)
 
 static bool is_open(const broker_t *b, const endpoint_t *address)
 {
-  for (const listener_t *l = b->listeners; l != NULL; l = l->next)
+  LIST_EACH(const listener_t, l, &b->listeners, link)
     if (same(&l->address, address))
       return true;
   return false;
@@ -173,8 +173,7 @@ static int open_one(broker_t *b, const endpoint_t *address, const config_t *conf
   l->broker = b;
   l->address = *address;
   l->fresh = true;
-  l->next = b->listeners;
-  b->listeners = l;
+  list_add_first(&b->listeners, &l->link);
   if (b->accepting)
     uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
   return SMPL_OK;
@@ -185,10 +184,9 @@ static void on_closed(uv_handle_t *handle)
   free(handle->data);
 }
 
-static void close_one(listener_t **at)
+static void close_one(listener_t *l)
 {
-  listener_t *l = *at;
-  *at = l->next;
+  list_remove(&l->link);
   uv_poll_stop(&l->poll);
   close(l->fd);
   uv_close((uv_handle_t *)&l->poll, on_closed);
@@ -201,28 +199,23 @@ int listener_open_all(broker_t *b, const config_t *config, diag_t *diag)
   for (size_t i = 0; i < config->listen.count && !err; i++)
     if (!is_open(b, &want[i]))
       err = open_one(b, &want[i], config, diag);
-  for (listener_t **at = &b->listeners; *at != NULL;) {
-    if (err && (*at)->fresh) {
-      close_one(at);
-      continue;
-    }
-    (*at)->fresh = false;
-    at = &(*at)->next;
-  }
+  LIST_EACH(listener_t, l, &b->listeners, link)
+    if (err && l->fresh)
+      close_one(l);
+    else
+      l->fresh = false;
   return err;
 }
 
 void listener_close_others(broker_t *b, const config_t *config)
 {
-  for (listener_t **at = &b->listeners; *at != NULL;) {
+  LIST_EACH(listener_t, l, &b->listeners, link) {
     bool keep = false;
     const endpoint_t *want = config != NULL ? config->listen.items : NULL;
     for (size_t i = 0; config != NULL && i < config->listen.count; i++)
-      keep = keep || same(&want[i], &(*at)->address);
-    if (keep)
-      at = &(*at)->next;
-    else
-      close_one(at);
+      keep = keep || same(&want[i], &l->address);
+    if (!keep)
+      close_one(l);
   }
 }
 
@@ -231,7 +224,7 @@ void listener_accept(broker_t *b, bool on)
   if (on == b->accepting)
     return;
   b->accepting = on;
-  for (listener_t *l = b->listeners; l != NULL; l = l->next) {
+  LIST_EACH(listener_t, l, &b->listeners, link) {
     if (on)
       uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
     else

@@ -42,9 +42,9 @@ static void put_bytes(FILE *f, const broker_t *b)
 static void put_sessions(FILE *f, const broker_t *b)
 {
   uint64_t sessions = 0, channels = 0;
-  for (const session_t *s = b->sessions.first; s != NULL; s = s->next) {
+  LIST_EACH(const session_t, s, &b->sessions.list, link) {
     sessions += s->started;
-    for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+    LIST_EACH(const channel_t, c, &s->traffic.channels, link)
       channels += c->state == CHANNEL_LIVE;
   }
   put(f, "sessions", "gauge", "Sessions that are signed in.", sessions);

@@ -81,7 +81,7 @@ static void rotate_audit(broker_t *b)
   if (!reopened)
     return;
   log_info("audit: goes on in a new file, %s", b->config->audit);
-  for (session_t *s = b->sessions.first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &b->sessions.list, link) {
     if (!s->started)
       continue;
     json_t *r = record_of(s, AUDIT_SESSION_CONTINUED);

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/list.h"
 
 _Static_assert((int)CATALOG_MS > (int)LOOKUP_TIMEOUT_MS_DEFAULT,
                "a lookup says what is wrong before its caller gives up");
@@ -27,7 +28,7 @@ typedef struct instance {
 } instance_t;
 
 struct entry {
-  entry_t *next;
+  list_t link;
   catalog_t *catalog;
   char domain[GRANT_NAME_MAX];
   bool busy;
@@ -46,7 +47,7 @@ struct entry {
 };
 
 struct catalog_gather {
-  catalog_gather_t *next;
+  list_t link;
   catalog_t *catalog;
   catalog_cb cb;
   void *ctx;
@@ -56,9 +57,9 @@ struct catalog_gather {
 
 struct catalog {
   const finder_world_t *world;
-  entry_t *entries;
+  list_t entries; /* the newest first */
   size_t entry_count;
-  catalog_gather_t *gathers;
+  list_t gathers; /* the newest first */
   uv_timer_t timer;
   bool closing;
 };
@@ -67,7 +68,7 @@ struct catalog {
 
 static entry_t *find(const catalog_t *c, const char *domain)
 {
-  for (entry_t *e = c->entries; e != NULL; e = e->next)
+  LIST_EACH(entry_t, e, &c->entries, link)
     if (strcmp(e->domain, domain) == 0)
       return e;
   return NULL;
@@ -96,7 +97,7 @@ static void free_entry(entry_t *e)
 
 static bool wanted(const catalog_t *c, const char *domain)
 {
-  for (const catalog_gather_t *g = c->gathers; g != NULL; g = g->next)
+  LIST_EACH(const catalog_gather_t, g, &c->gathers, link)
     for (size_t i = 0; i < g->count; i++)
       if (strcmp(g->domains[i], domain) == 0)
         return true;
@@ -106,16 +107,15 @@ static bool wanted(const catalog_t *c, const char *domain)
 /* Makes room by the entry that was asked longest ago and that nobody waits for. */
 static bool evict(catalog_t *c)
 {
-  entry_t **oldest = NULL;
-  for (entry_t **at = &c->entries; *at != NULL; at = &(*at)->next)
-    if (!wanted(c, (*at)->domain) && (oldest == NULL || (*at)->asked_at < (*oldest)->asked_at))
-      oldest = at;
+  entry_t *oldest = NULL;
+  LIST_EACH(entry_t, e, &c->entries, link)
+    if (!wanted(c, e->domain) && (oldest == NULL || e->asked_at < oldest->asked_at))
+      oldest = e;
   if (oldest == NULL)
     return false;
-  entry_t *e = *oldest;
-  *oldest = e->next;
+  list_remove(&oldest->link);
   c->entry_count--;
-  free_entry(e);
+  free_entry(oldest);
   return true;
 }
 
@@ -128,8 +128,7 @@ static entry_t *add(catalog_t *c, const char *domain)
     return NULL;
   e->catalog = c;
   snprintf(e->domain, sizeof e->domain, "%s", domain);
-  e->next = c->entries;
-  c->entries = e;
+  list_add_first(&c->entries, &e->link);
   c->entry_count++;
   return e;
 }
@@ -146,34 +145,29 @@ static bool all_known(const catalog_gather_t *g)
   return true;
 }
 
-static void unlink_gather(catalog_gather_t *g)
-{
-  for (catalog_gather_t **at = &g->catalog->gathers; *at != NULL; at = &(*at)->next) {
-    if (*at != g)
-      continue;
-    *at = g->next;
-    return;
-  }
-}
-
 static void free_gather(catalog_gather_t *g)
 {
+  list_remove(&g->link);
   free(g->domains);
   free(g);
+}
+
+static catalog_gather_t *find_known(const catalog_t *c)
+{
+  LIST_EACH(catalog_gather_t, g, &c->gathers, link)
+    if (all_known(g))
+      return g;
+  return NULL;
 }
 
 /* A callback may start or cancel others: begins anew after each. */
 static void call_those_done(catalog_t *c)
 {
-  for (catalog_gather_t *g = c->gathers; g != NULL;) {
-    if (!all_known(g)) {
-      g = g->next;
-      continue;
-    }
-    unlink_gather(g);
+  catalog_gather_t *g;
+  while ((g = find_known(c)) != NULL) {
+    list_remove(&g->link);
     g->cb(g->ctx);
     free_gather(g);
-    g = c->gathers;
   }
 }
 
@@ -312,7 +306,7 @@ static int ask_one(entry_t *e)
 static entry_t *next_in_turn(const catalog_t *c)
 {
   entry_t *next = NULL;
-  for (entry_t *e = c->entries; e != NULL; e = e->next) {
+  LIST_EACH(entry_t, e, &c->entries, link) {
     bool wants = e->busy && (!e->asked || (e->query == NULL && e->started < e->instance_count));
     if (wants && e->under_way < CATALOG_PARALLEL && (next == NULL || e->under_way < next->under_way))
       next = e;
@@ -330,10 +324,10 @@ static void ask_on(catalog_t *c)
 
 static entry_t *find_done(const catalog_t *c)
 {
-  entry_t *e = c->entries;
-  while (e != NULL && !(e->busy && e->asked && e->under_way == 0 && e->started == e->instance_count))
-    e = e->next;
-  return e;
+  LIST_EACH(entry_t, e, &c->entries, link)
+    if (e->busy && e->asked && e->under_way == 0 && e->started == e->instance_count)
+      return e;
+  return NULL;
 }
 
 static void go_on(catalog_t *c)
@@ -360,7 +354,7 @@ static void on_timer(uv_timer_t *timer)
   uint64_t now = clock_mono_ms();
   bool busy = false;
   go_on(c); /* places may have become free that others had */
-  for (entry_t *e = c->entries; e != NULL; e = e->next) {
+  LIST_EACH(entry_t, e, &c->entries, link) {
     if (e->busy && now >= e->give_up_at) {
       finish(e);
       return; /* the list may have changed */
@@ -380,6 +374,8 @@ int catalog_new(const finder_world_t *world, catalog_t **out)
   if (c == NULL)
     return SMPL_ENOMEM;
   c->world = world;
+  list_init(&c->entries);
+  list_init(&c->gathers);
   c->timer.data = c;
   uv_timer_init(world->loop, &c->timer);
   uv_timer_start(&c->timer, on_timer, 200, 200);
@@ -396,20 +392,16 @@ void catalog_free(catalog_t *c)
 {
   if (c == NULL)
     return;
-  for (entry_t *e = c->entries, *next; e != NULL; e = next) {
-    next = e->next;
+  LIST_EACH(entry_t, e, &c->entries, link)
     free_entry(e);
-  }
-  for (catalog_gather_t *g = c->gathers, *next; g != NULL; g = next) {
-    next = g->next;
+  LIST_EACH(catalog_gather_t, g, &c->gathers, link)
     free_gather(g);
-  }
   uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
 void catalog_forget(catalog_t *c)
 {
-  for (entry_t *e = c->entries; e != NULL; e = e->next) {
+  LIST_EACH(entry_t, e, &c->entries, link) {
     e->fresh_until = 0;
     e->forget = e->busy;
   }
@@ -441,15 +433,16 @@ void catalog_gather(catalog_t *c, const char *const *domains, size_t count, cata
   g->ctx = ctx;
   for (size_t i = 0; i < count && g->count < CATALOG_GATHER_MAX; i++)
     snprintf(g->domains[g->count++], GRANT_NAME_MAX, "%s", domains[i]);
-  g->next = c->gathers;
-  c->gathers = g; /* before anything is asked: keeps its domains from being forgotten for one another */
+  list_add_first(
+      &c->gathers,
+      &g->link); /* before anything is asked: keeps its domains from being forgotten for one another */
   for (size_t i = 0; i < g->count; i++)
     want(c, g->domains[i]);
   if (!all_known(g)) {
     *out = g;
     return;
   }
-  unlink_gather(g);
+  list_remove(&g->link);
   cb(ctx);
   free_gather(g);
 }
@@ -458,7 +451,6 @@ void catalog_cancel(catalog_gather_t *g)
 {
   if (g == NULL)
     return;
-  unlink_gather(g);
   free_gather(g);
 }
 

@@ -18,7 +18,7 @@
 
 static channel_t *by_number(session_t *s, uint32_t number)
 {
-  for (channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(channel_t, c, &s->traffic.channels, link)
     if (c->number == number)
       return c;
   return NULL;
@@ -27,14 +27,9 @@ static channel_t *by_number(session_t *s, uint32_t number)
 static void unlink_channel(channel_t *c)
 {
   session_t *s = c->session;
-  for (channel_t **at = &s->traffic.channels; *at != NULL; at = &(*at)->next) {
-    if (*at != c)
-      continue;
-    *at = c->next;
-    s->traffic.count--;
-    s->all->channels_held--;
-    return;
-  }
+  list_remove(&c->link);
+  s->traffic.count--;
+  s->all->channels_held--;
 }
 
 /* The worker may have the connection too, and keep its descriptor when it says that it has closed it: what
@@ -194,19 +189,25 @@ static reason_t judge(channel_t *c)
 
 static bool uses_grant(const session_t *s, size_t grant)
 {
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link)
     if (c->state != CHANNEL_OPENING && c->grant == grant)
       return true;
   return false;
 }
 
+/* The list has the newest first. */
+static const session_t *older(const session_t *s)
+{
+  return LIST_NEXT(s, &s->all->list, const session_t, link);
+}
+
 /* Whether sessions of the user other than this one, from `first` in the list on, are as many as the grant
- * allows. */
+ * allows. first may be NULL: none. */
 static bool grant_is_full(const session_t *s, size_t grant, const session_t *first)
 {
   uint64_t most = session_config(s)->grants[grant].max_sessions;
   uint64_t others = 0;
-  for (const session_t *o = first; most > 0 && o != NULL; o = o->next)
+  for (const session_t *o = first; most > 0 && o != NULL; o = older(o))
     others +=
         o != s && o->state == STATE_OPEN && strcmp(o->who.user, s->who.user) == 0 && uses_grant(o, grant);
   return most > 0 && others >= most;
@@ -214,9 +215,8 @@ static bool grant_is_full(const session_t *s, size_t grant, const session_t *fir
 
 bool channel_over_limit(const session_t *s)
 {
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
-    if (c->state != CHANNEL_OPENING &&
-        grant_is_full(s, c->grant, s->next)) /* the list has the newest first */
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link)
+    if (c->state != CHANNEL_OPENING && grant_is_full(s, c->grant, older(s)))
       return true;
   return false;
 }
@@ -249,7 +249,7 @@ static void on_opening(void *ctx, const opening_result_t *result)
     return;
   }
   reason_t judged = judge(c);
-  if (judged == REASON_NONE && grant_is_full(s, c->grant, s->all->first))
+  if (judged == REASON_NONE && grant_is_full(s, c->grant, LIST_FIRST(&s->all->list, const session_t, link)))
     judged = REASON_TOO_MANY_SESSIONS;
   if (judged != REASON_NONE) {
     refuse(c, judged);
@@ -278,8 +278,7 @@ static channel_t *new_channel(session_t *s, const msg_t *m)
   c->port = (uint16_t)m->open.port;
   text_escape(c->host, sizeof c->host, m->open.host, strlen(m->open.host));
   text_printable(c->originator, sizeof c->originator, m->open.originator, strlen(m->open.originator));
-  c->next = s->traffic.channels;
-  s->traffic.channels = c;
+  list_add_first(&s->traffic.channels, &c->link);
   s->traffic.count++;
   s->all->channels_held++;
   return c;
@@ -400,28 +399,27 @@ void channel_end(session_t *s, const msg_t *m)
 
 void channel_shut_all(session_t *s)
 {
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link)
     if (c->fd >= 0)
       shutdown(c->fd, SHUT_RDWR);
 }
 
 void channel_give_up_all(session_t *s)
 {
-  for (channel_t *c = s->traffic.channels, *next; c != NULL; c = next) {
-    next = c->next;
+  LIST_EACH(channel_t, c, &s->traffic.channels, link)
     if (c->state == CHANNEL_OPENING)
       refuse(c, REASON_SESSION_ENDED);
-  }
 }
 
 void channel_finish_all(session_t *s)
 {
-  channel_t *all = s->traffic.channels;
-  s->traffic.channels = NULL;
+  list_t all;
+  list_init(&all);
+  list_append(&all, &s->traffic.channels);
   s->all->channels_held -= s->traffic.count;
   s->traffic.count = 0;
-  for (channel_t *c = all, *next; c != NULL; c = next) {
-    next = c->next;
+  LIST_EACH(channel_t, c, &all, link) {
+    list_remove(&c->link);
     if (c->state == CHANNEL_RECORDING) { /* its callback frees it */
       close_connection(c);
       c->orphan = true;
@@ -436,7 +434,7 @@ void channel_finish_all(session_t *s)
 bool channel_all_granted(session_t *s)
 {
   bool all = true;
-  for (channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(channel_t, c, &s->traffic.channels, link)
     if (c->state != CHANNEL_OPENING) /* judged when it is connected */
       all = judge(c) == REASON_NONE && all;
   return all;

@@ -132,8 +132,7 @@ void life_finish(session_t *s)
 
 void life_force_all(sessions_t *all)
 {
-  for (session_t *s = all->first, *next; s != NULL; s = next) {
-    next = s->next;
+  LIST_EACH(session_t, s, &all->list, link) {
     if (s->ending.reason == REASON_NONE)
       session_set_reason(s, REASON_SHUTDOWN, NULL);
     life_finish(s);
@@ -347,6 +346,8 @@ door_rule_t life_start(sessions_t *all, int client, const endpoint_t *source)
   }
   s->all = all;
   s->host = all->host;
+  list_init(&s->traffic.channels);
+  list_init(&s->questions.list);
   s->source = *source;
   door_rule_t closed_by = place_take(s);
   if (closed_by != DOOR_OPEN) {
@@ -376,5 +377,6 @@ door_rule_t life_start(sessions_t *all, int client, const endpoint_t *source)
 void life_init(sessions_t *all, const session_host_t *host)
 {
   all->host = host;
+  list_init(&all->list);
   all->on_marked = channel_shut_all;
 }

@@ -14,7 +14,7 @@ static session_t *session_of(door_place_t *place)
 static size_t signed_in(const sessions_t *all)
 {
   size_t n = 0;
-  for (const session_t *s = all->first; s != NULL; s = s->next)
+  LIST_EACH(const session_t, s, &all->list, link)
     n += s->signed_in;
   return n;
 }
@@ -24,7 +24,7 @@ static size_t signed_in(const sessions_t *all)
 static void give_way(session_t *s, const char *text)
 {
   size_t leaving = 0;
-  for (const session_t *o = s->all->first; o != NULL; o = o->next)
+  LIST_EACH(const session_t, o, &s->all->list, link)
     leaving += o->state == STATE_ENDING && !o->signed_in;
   bool hears = s->state == STATE_LOGIN && leaving < session_config(s)->limits.startups.full;
   session_end(s, REASON_TOO_MANY_CONNECTIONS, text);

@@ -13,7 +13,7 @@
 
 /* One that waits for DNS. */
 typedef struct question {
-  struct question *next;
+  list_t link;
   session_t *session;
   finder_t *finder;
   catalog_gather_t *gather;
@@ -98,9 +98,9 @@ static json_t *limits(const session_t *s, size_t budget)
   uint64_t now = clock_mono_ms();
   const sessions_t *all = s->all;
   size_t open = 0, sessions = 0;
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next)
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link)
     open += c->state == CHANNEL_LIVE;
-  for (const session_t *o = all->first; o != NULL; o = o->next)
+  LIST_EACH(const session_t, o, &all->list, link)
     sessions += o->signed_in && strcmp(o->who.user, s->who.user) == 0;
   return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:n}", "ok", 1, "session", s->id,
                    "started", clock_format_iso(started, clock_wall_ms() - (now - s->times.opened_at)),
@@ -124,7 +124,7 @@ static json_t *channels_of(const session_t *s, size_t *left, bool *truncated)
 {
   char address[ENDPOINT_TEXT_MAX], opened[CLOCK_ISO_MAX];
   json_t *list = json_array();
-  for (const channel_t *c = s->traffic.channels; c != NULL; c = c->next) {
+  LIST_EACH(const channel_t, c, &s->traffic.channels, link) {
     size_t cost = CHANNEL_COST + strlen(c->host) + strlen(c->name);
     if (c->state != CHANNEL_LIVE)
       continue;
@@ -150,7 +150,7 @@ static json_t *sessions(const session_t *mine, size_t budget)
   size_t left = budget;
   bool truncated = false;
   json_t *list = json_array();
-  for (const session_t *s = mine->all->first; s != NULL; s = s->next) {
+  LIST_EACH(const session_t, s, &mine->all->list, link) {
     if (s->state != STATE_OPEN || strcmp(s->who.user, mine->who.user) != 0)
       continue;
     if (left < SESSION_COST) {
@@ -178,14 +178,8 @@ static json_t *sessions(const session_t *mine, size_t budget)
 
 static void unlink_question(question_t *q)
 {
-  session_t *s = q->session;
-  for (question_t **at = &s->questions.first; *at != NULL; at = &(*at)->next) {
-    if (*at != q)
-      continue;
-    *at = q->next;
-    s->questions.count--;
-    return;
-  }
+  list_remove(&q->link);
+  q->session->questions.count--;
 }
 
 static void free_question(question_t *q)
@@ -209,8 +203,7 @@ static question_t *new_question(session_t *s, const msg_t *m, json_t *id)
   q->request = m->h.request;
   q->control = m->json.control;
   q->id = json_incref(id);
-  q->next = s->questions.first;
-  s->questions.first = q;
+  list_add_first(&s->questions.list, &q->link);
   s->questions.count++;
   return q;
 }
@@ -347,12 +340,10 @@ static void targets(session_t *s, const msg_t *m, json_t *id, const about_t *abo
 
 void question_drop_all(session_t *s)
 {
-  for (question_t *q = s->questions.first, *next; q != NULL; q = next) {
-    next = q->next;
+  LIST_EACH(question_t, q, &s->questions.list, link) {
+    unlink_question(q);
     free_question(q);
   }
-  s->questions.first = NULL;
-  s->questions.count = 0;
 }
 
 /* ---- a line ---- */

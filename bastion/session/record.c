@@ -106,7 +106,7 @@ static void tell_source(sessions_t *all, repeats_source_t *source, uint64_t now,
 void record_tell_repeats(sessions_t *all, bool everything)
 {
   uint64_t now = clock_mono_ms();
-  for (session_t *s = all->first; s != NULL; s = s->next)
+  LIST_EACH(session_t, s, &all->list, link)
     if (everything || repeats_due(&s->repeats, now))
       record_flush(s);
   for (size_t i = 0; i < REPEATS_SOURCES; i++)

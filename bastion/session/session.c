@@ -12,7 +12,7 @@
 
 session_t *session_by_number(const sessions_t *all, uint64_t number)
 {
-  for (session_t *s = all->first; s != NULL; s = s->next)
+  LIST_EACH(session_t, s, &all->list, link)
     if (s->number == number)
       return s;
   return NULL;
@@ -20,24 +20,14 @@ session_t *session_by_number(const sessions_t *all, uint64_t number)
 
 void session_link(session_t *s)
 {
-  sessions_t *all = s->all;
-  s->next = all->first;
-  if (s->next != NULL)
-    s->next->prev = s;
-  all->first = s;
-  all->count++;
+  list_add_first(&s->all->list, &s->link);
+  s->all->count++;
 }
 
 void session_unlink(session_t *s)
 {
-  sessions_t *all = s->all;
-  if (s->prev != NULL)
-    s->prev->next = s->next;
-  else
-    all->first = s->next;
-  if (s->next != NULL)
-    s->next->prev = s->prev;
-  all->count--;
+  list_remove(&s->link);
+  s->all->count--;
 }
 
 void session_free_if_done(session_t *s)

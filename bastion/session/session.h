@@ -16,9 +16,9 @@
 #include "bastion/session/identity.h"
 #include "bastion/session/repeats.h"
 #include "bastion/spawn/peer.h"
+#include "common/base/list.h"
 
 typedef struct session session_t;
-struct question;
 
 /* Bytes that one session can have forwarded each way: what a number in a record can say. */
 #define SESSION_BYTES_MAX ((uint64_t)INT64_MAX)
@@ -62,7 +62,7 @@ typedef enum channel_state {
 } channel_state_t;
 
 typedef struct channel {
-  struct channel *next;
+  list_t link;
   session_t *session;
   uint32_t number;
   uint32_t request; /* of the MSG_OPEN */
@@ -93,7 +93,7 @@ typedef struct refusal {
 
 /* Forwarded connections. */
 typedef struct session_traffic {
-  channel_t *channels;
+  list_t channels; /* channel_t, the newest first */
   size_t count;
   uint32_t number; /* of the last one */
   uint64_t opened; /* ever */
@@ -104,7 +104,7 @@ typedef struct session_traffic {
 
 /* Questions of smpl-control that wait. */
 typedef struct session_questions {
-  struct question *first;
+  list_t list;
   size_t count;
   rate_t rate;
 } session_questions_t;
@@ -148,7 +148,7 @@ typedef struct session_counts {
 /* All of them, and what they share. */
 typedef struct sessions {
   const session_host_t *host;
-  session_t *first; /* the newest */
+  list_t list; /* session_t, the newest first */
   size_t count;
   size_t channels_held; /* forwarded connections of all, those that are being opened included */
   uint64_t numbers;     /* of the last one */
@@ -166,7 +166,7 @@ typedef struct sessions {
 } sessions_t;
 
 struct session {
-  session_t *prev, *next;
+  list_t link;
   sessions_t *all;
   const session_host_t *host; /* of all */
   uint64_t number;

@@ -15,7 +15,7 @@ reason_t shares_judge(const session_t *s)
   const sessions_t *all = s->all;
   const limits_conf_t *limits = &all->host->world.config->limits;
   size_t own = 0, everybody = 0;
-  for (const session_t *o = all->first; o != NULL; o = o->next) {
+  LIST_EACH(const session_t, o, &all->list, link) {
     own += is_of(o, s->who.user);
     everybody += o->signed_in;
   }
@@ -48,7 +48,7 @@ bool shares_may_open(const session_t *s)
   size_t own = 0, most = shares_channels_max(all);
   if (all->channels_held < most / 4) /* as good as always */
     return true;
-  for (const session_t *o = all->first; o != NULL; o = o->next)
+  LIST_EACH(const session_t, o, &all->list, link)
     own += is_of(o, s->who.user) ? o->traffic.count : 0;
   return share_allows(own, all->channels_held, most, SHARES_CHANNEL_PART);
 }

@@ -9,7 +9,7 @@
 static size_t end_sessions(sessions_t *all, const char *user)
 {
   size_t ended = 0;
-  for (session_t *s = all->first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &all->list, link) {
     if (!s->signed_in || s->state == STATE_ENDING || strcmp(s->who.user, user) != 0)
       continue;
     session_end(s, REASON_AUDIT_RESERVE, NULL);

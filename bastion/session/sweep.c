@@ -100,7 +100,7 @@ static reason_t judge_identity(session_t *s)
 static size_t judge_limits(sessions_t *all, reason_t reason, const char *text)
 {
   size_t ended = 0;
-  for (session_t *s = all->first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &all->list, link) {
     if (s->state != STATE_OPEN || !channel_over_limit(s))
       continue;
     session_end(s, reason, text);
@@ -126,7 +126,7 @@ static void judge_hours(sessions_t *all)
     return;
   all->minute = minute;
   bool hours = any_hours(all->host->world.config);
-  for (session_t *s = all->first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &all->list, link) {
     if (s->state == STATE_OPEN && judge_identity(s) == REASON_KEY_EXPIRED)
       session_end(s, REASON_KEY_EXPIRED, NULL);
     if (s->state == STATE_OPEN && hours)
@@ -139,8 +139,7 @@ void sweep_all(sessions_t *all)
   uint64_t now = clock_mono_ms();
   judge_hours(all);
   record_tell_repeats(all, false);
-  for (session_t *s = all->first, *next; s != NULL; s = next) {
-    next = s->next;
+  LIST_EACH(session_t, s, &all->list, link) {
     sweep_one(s, now);
   }
   if (all->rejudged) {
@@ -160,7 +159,7 @@ static bool still_granted(session_t *s)
 size_t sweep_judge_all(sessions_t *all)
 {
   size_t ended = 0;
-  for (session_t *s = all->first; s != NULL; s = s->next) {
+  LIST_EACH(session_t, s, &all->list, link) {
     if (!s->signed_in || s->state == STATE_ENDING)
       continue;
     if (still_granted(s)) {

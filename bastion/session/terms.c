@@ -19,7 +19,7 @@ bool terms_set(session_t *s)
     return false;
   const config_t *c = session_config(s);
   bool first = true;
-  for (const channel_t *ch = s->traffic.channels; ch != NULL; ch = ch->next) {
+  LIST_EACH(const channel_t, ch, &s->traffic.channels, link) {
     if (ch->state == CHANNEL_OPENING)
       continue;
     merge_limits(s, &c->grants[ch->grant], ch->hours_end, true, first);

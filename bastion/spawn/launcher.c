@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/process/crash.h"
 #include "common/base/error.h"
+#include "common/base/fifo.h"
 #include "common/base/log.h"
 
 /* Both ways; a broker of one version starts a launcher of the same. */
@@ -284,7 +285,7 @@ int launcher_fork(const char *program, int *sock, diag_t *diag)
 /* ---- the broker's side ---- */
 
 typedef struct late {
-  struct late *next;
+  fifo_link_t next;
   note_t note;
 } late_t;
 
@@ -294,7 +295,7 @@ struct launcher {
   unsigned handles;
   int sock;
   launcher_events_t events;
-  late_t *late;
+  fifo_t late;
   bool gone;
   bool closing;
 };
@@ -313,6 +314,7 @@ int launcher_new(uv_loop_t *loop, int sock, launcher_t **out)
   l->poll.data = l;
   l->soon.data = l;
   l->handles = 2;
+  fifo_init(&l->late);
   l->sock = sock;
   return SMPL_OK;
 }
@@ -354,8 +356,7 @@ void launcher_listen(launcher_t *l, const launcher_events_t *events)
 static void on_soon(uv_timer_t *timer)
 {
   launcher_t *l = timer->data;
-  for (late_t *at; !l->closing && (at = l->late) != NULL;) {
-    l->late = at->next;
+  for (late_t *at; !l->closing && (at = FIFO_TAKE(&l->late, late_t, next)) != NULL;) {
     l->events.on_exited(l->events.ctx, at->note.pid, at->note.status);
     free(at);
   }
@@ -366,11 +367,8 @@ static void keep_for_later(launcher_t *l, const note_t *note)
   late_t *late = malloc(sizeof *late);
   if (late == NULL)
     return; /* its socket closes all the same */
-  *late = (late_t){NULL, *note};
-  late_t **end = &l->late;
-  while (*end != NULL)
-    end = &(*end)->next;
-  *end = late;
+  late->note = *note;
+  fifo_add(&l->late, &late->next);
   uv_timer_start(&l->soon, on_soon, 0, 0);
 }
 
@@ -419,10 +417,8 @@ static void on_closed(uv_handle_t *handle)
   launcher_t *l = handle->data;
   if (--l->handles > 0)
     return;
-  for (late_t *at; (at = l->late) != NULL;) {
-    l->late = at->next;
+  for (late_t *at; (at = FIFO_TAKE(&l->late, late_t, next)) != NULL;)
     free(at);
-  }
   free(l);
 }
 

@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/fifo.h"
 
 typedef struct waiting {
-  struct waiting *next;
+  fifo_link_t next;
   msg_t *m;
   int fd;
 } waiting_t;
@@ -20,8 +21,7 @@ struct peer {
   int sock;
   msg_from_t from;
   peer_handlers_t handlers;
-  waiting_t *queue;
-  waiting_t **tail;
+  fifo_t queue;
   size_t queued, queued_bytes;
   bool gone;
   bool reset; /* the other side closed without reading all; what it sent before is still to be received */
@@ -29,25 +29,27 @@ struct peer {
   msg_t m; /* what is being received */
 };
 
-static void free_queue(peer_t *p)
+static waiting_t *first_waiting(const peer_t *p)
 {
-  while (p->queue != NULL) {
-    waiting_t *w = p->queue;
-    p->queue = w->next;
-    if (w->fd >= 0)
-      close(w->fd);
-    free(w->m);
-    free(w);
-  }
-  p->tail = &p->queue;
-  p->queued = p->queued_bytes = 0;
+  return FIFO_FIRST(&p->queue, waiting_t, next);
+}
+
+static void drop_first(peer_t *p)
+{
+  waiting_t *w = FIFO_TAKE(&p->queue, waiting_t, next);
+  p->queued--;
+  p->queued_bytes -= msg_length(w->m);
+  if (w->fd >= 0)
+    close(w->fd);
+  free(w->m);
+  free(w);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
 static void watch(peer_t *p)
 {
-  uv_poll_start(&p->poll, UV_READABLE | (p->queue != NULL ? UV_WRITABLE : 0), on_event);
+  uv_poll_start(&p->poll, UV_READABLE | (fifo_empty(&p->queue) ? 0 : UV_WRITABLE), on_event);
 }
 
 static void set_gone(peer_t *p, int err)
@@ -61,22 +63,13 @@ static void set_gone(peer_t *p, int err)
 
 static int flush(peer_t *p)
 {
-  while (p->queue != NULL) {
-    waiting_t *w = p->queue;
+  for (const waiting_t *w; (w = first_waiting(p)) != NULL;) {
     int err = msg_send(p->sock, w->m, w->fd);
     if (err == SMPL_EAGAIN)
       return SMPL_OK;
     if (err)
       return err;
-    p->queue = w->next;
-    if (p->queue == NULL)
-      p->tail = &p->queue;
-    p->queued--;
-    p->queued_bytes -= msg_length(w->m);
-    if (w->fd >= 0)
-      close(w->fd);
-    free(w->m);
-    free(w);
+    drop_first(p);
   }
   return SMPL_OK;
 }
@@ -138,7 +131,7 @@ int peer_new(uv_loop_t *loop, int sock, msg_from_t from, const peer_handlers_t *
   p->sock = sock;
   p->from = from;
   p->handlers = *handlers;
-  p->tail = &p->queue;
+  fifo_init(&p->queue);
   watch(p);
   *out = p;
   return SMPL_OK;
@@ -160,9 +153,8 @@ static int enqueue(peer_t *p, const msg_t *m, int fd)
     return SMPL_ENOMEM;
   }
   memcpy(copy, m, len);
-  *w = (waiting_t){NULL, copy, dup_fd};
-  *p->tail = w;
-  p->tail = &w->next;
+  *w = (waiting_t){.m = copy, .fd = dup_fd};
+  fifo_add(&p->queue, &w->next);
   p->queued++;
   p->queued_bytes += len;
   return SMPL_OK;
@@ -172,7 +164,7 @@ int peer_send(peer_t *p, const msg_t *m, int fd)
 {
   if (p->gone || p->closing)
     return SMPL_ECLOSED;
-  int err = p->queue != NULL ? SMPL_EAGAIN : msg_send(p->sock, m, fd);
+  int err = fifo_empty(&p->queue) ? msg_send(p->sock, m, fd) : SMPL_EAGAIN;
   if (err != SMPL_EAGAIN)
     return err;
   err = enqueue(p, m, fd);
@@ -194,6 +186,7 @@ void peer_close(peer_t *p)
   p->closing = true;
   uv_poll_stop(&p->poll);
   close(p->sock);
-  free_queue(p);
+  while (!fifo_empty(&p->queue))
+    drop_first(p);
   uv_close((uv_handle_t *)&p->poll, on_closed);
 }

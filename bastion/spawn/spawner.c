@@ -13,25 +13,26 @@
 #include "bastion/spawn/launcher.h"
 #include "bastion/spawn/peer.h"
 #include "common/base/error.h"
+#include "common/base/list.h"
 #include "common/base/log.h"
 
 enum { LOG_BUF = 1024 };
 
 /* A session whose worker this template has or had; remembered until MSG_EXITED. */
 typedef struct child {
-  struct child *next;
+  list_t link;
   uint64_t session;
 } child_t;
 
 typedef struct tmpl {
-  struct tmpl *next;
+  list_t link;
   spawner_t *spawner;
   int pid;
   peer_t *peer;
   uv_pipe_t log;
   char line[LOG_BUF];
   size_t line_len;
-  child_t *children;
+  list_t children; /* child_t */
   size_t child_count;
   size_t spawned;
   uint32_t walls;
@@ -44,7 +45,7 @@ struct spawner {
   launcher_t *launcher;
   const config_t *config;
   spawner_events_t events;
-  tmpl_t *all;
+  list_t all; /* tmpl_t */
   tmpl_t *current;
   tmpl_t *next; /* being started */
   uv_timer_t retry;
@@ -66,12 +67,7 @@ static void on_log_closed(uv_handle_t *handle)
 static void unlink_tmpl(tmpl_t *t)
 {
   spawner_t *s = t->spawner;
-  for (tmpl_t **at = &s->all; *at != NULL; at = &(*at)->next) {
-    if (*at == t) {
-      *at = t->next;
-      break;
-    }
-  }
+  list_remove(&t->link);
   if (s->current == t)
     s->current = NULL;
   if (s->next == t)
@@ -88,9 +84,8 @@ static void let_go(tmpl_t *t)
 static void report_orphans(tmpl_t *t)
 {
   spawner_t *s = t->spawner;
-  while (t->children != NULL) {
-    child_t *c = t->children;
-    t->children = c->next;
+  for (child_t *c; (c = LIST_FIRST(&t->children, child_t, link)) != NULL;) {
+    list_remove(&c->link);
     if (!s->closing)
       s->events.on_exited(s->events.ctx, c->session, -1);
     free(c);
@@ -125,7 +120,7 @@ static void on_tmpl_exited(tmpl_t *t, int status)
 static void on_exited(void *ctx, int pid, int status)
 {
   spawner_t *s = ctx;
-  for (tmpl_t *t = s->all; t != NULL; t = t->next) {
+  LIST_EACH(tmpl_t, t, &s->all, link) {
     if (t->pid != pid)
       continue;
     on_tmpl_exited(t, status);
@@ -233,11 +228,10 @@ static void distrust(tmpl_t *t)
 
 static void forget_child(tmpl_t *t, uint64_t session)
 {
-  for (child_t **at = &t->children; *at != NULL; at = &(*at)->next) {
-    if ((*at)->session != session)
+  LIST_EACH(child_t, c, &t->children, link) {
+    if (c->session != session)
       continue;
-    child_t *c = *at;
-    *at = c->next;
+    list_remove(&c->link);
     t->child_count--;
     free(c);
     return;
@@ -295,6 +289,8 @@ static int start(spawner_t *s, diag_t *diag)
   if (t == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   t->spawner = s;
+  list_init(&t->link);
+  list_init(&t->children);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0 ||
       pipe2(log_pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
     int err = diag_fail_errno(diag, "the template process cannot be connected");
@@ -316,8 +312,7 @@ static int start(spawner_t *s, diag_t *diag)
     return diag_fail(diag, SMPL_ESYS, "%s: cannot be executed: %s", s->program,
                      why != 0 ? strerror(why) : smpl_strerror(err));
   }
-  t->next = s->all;
-  s->all = t;
+  list_add_first(&s->all, &t->link);
   s->next = t;
   s->started++;
   uv_read_start((uv_stream_t *)&t->log, on_log_alloc, on_log_read);
@@ -372,6 +367,7 @@ int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const c
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   s->launcher = launcher;
+  list_init(&s->all);
   launcher_listen(launcher, &(launcher_events_t){on_exited, on_launcher_gone, s});
   s->loop = loop;
   s->config = config;
@@ -414,8 +410,8 @@ static int remember(tmpl_t *t, uint64_t session)
   child_t *c = malloc(sizeof *c);
   if (c == NULL)
     return SMPL_ENOMEM;
-  *c = (child_t){t->children, session};
-  t->children = c;
+  c->session = session;
+  list_add_first(&t->children, &c->link);
   t->child_count++;
   t->spawned++;
   return SMPL_OK;
@@ -446,8 +442,8 @@ int spawner_spawn(spawner_t *s, uint64_t session, int client, int pair)
 
 void spawner_distrust(spawner_t *s, uint64_t session)
 {
-  for (tmpl_t *t = s->all; t != NULL; t = t->next)
-    for (const child_t *c = t->children; c != NULL; c = c->next)
+  LIST_EACH(tmpl_t, t, &s->all, link)
+    LIST_EACH(const child_t, c, &t->children, link)
       if (c->session == session) {
         distrust(t);
         return;
@@ -456,8 +452,8 @@ void spawner_distrust(spawner_t *s, uint64_t session)
 
 void spawner_kill(spawner_t *s, uint64_t session)
 {
-  for (tmpl_t *t = s->all; t != NULL; t = t->next) {
-    for (const child_t *c = t->children; c != NULL; c = c->next) {
+  LIST_EACH(tmpl_t, t, &s->all, link) {
+    LIST_EACH(const child_t, c, &t->children, link) {
       if (c->session != session || t->peer == NULL)
         continue;
       msg_t m;
@@ -476,7 +472,7 @@ void spawner_status(const spawner_t *s, spawner_status_t *out)
     out->pid = s->current->pid;
     out->walls = s->current->walls;
   }
-  for (const tmpl_t *t = s->all; t != NULL; t = t->next)
+  LIST_EACH(const tmpl_t, t, &s->all, link)
     out->templates++;
 }
 
@@ -493,8 +489,7 @@ void spawner_close(spawner_t *s)
   if (s == NULL)
     return;
   s->closing = true;
-  while (s->all != NULL) {
-    tmpl_t *t = s->all;
+  LIST_EACH(tmpl_t, t, &s->all, link) {
     unlink_tmpl(t);
     let_go(t);
     report_orphans(t);

@@ -28,7 +28,7 @@ static void tell_crash(void *ctx, const char *line)
 
 static void on_event(worker_t *w, const msg_t *m)
 {
-  for (worker_control_t *c = w->controls; c; c = c->next) {
+  LIST_EACH(worker_control_t, c, &w->controls, link) {
     if (c->speaks && c->channel)
       ssh_pump_send_line(c->channel, m->json.json, m->json.len);
   }
@@ -39,7 +39,7 @@ static void on_event(worker_t *w, const msg_t *m)
 static void deliver_events(worker_t *w)
 {
   uint64_t now = clock_mono_ms(), until = now + WORKER_EVENTS_MS;
-  for (; w->pump && w->controls && now < until; now = clock_mono_ms())
+  for (; w->pump && !list_empty(&w->controls) && now < until; now = clock_mono_ms())
     if (ssh_pump_turn(w->pump, NULL, 0, (int)(until - now)) != SMPL_OK)
       return;
 }
@@ -203,6 +203,8 @@ noreturn void worker_run(worker_ssh_t *ssh, uint64_t session, uint32_t walls)
                                                 page, and costs nothing */
   worker_t *w = &state;
   w->drain = drain_peer;
+  list_init(&w->opens);
+  list_init(&w->controls);
   w->pair = worker_pair_new(WORKER_PAIR_FD, session);
   if (!w->pair)
     _exit(WORKER_EXIT_BROKEN);

@@ -52,19 +52,14 @@ static void on_control_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end
   (void)end;
   (void)bytes;
   worker_control_t *c = ctx;
-  for (worker_control_t **at = &c->worker->controls; *at; at = &(*at)->next) {
-    if (*at == c) {
-      *at = c->next;
-      break;
-    }
-  }
+  list_remove(&c->link);
   c->worker->control_count--;
   free(c);
 }
 
 void worker_control_answer(worker_t *w, const msg_t *m)
 {
-  for (worker_control_t *c = w->controls; c; c = c->next) {
+  LIST_EACH(worker_control_t, c, &w->controls, link) {
     if (c->number != m->json.control)
       continue;
     if (c->pending > 0)
@@ -99,14 +94,13 @@ void worker_control_open(worker_t *w, ssh_message message)
     free(c);
     return;
   }
-  c->next = w->controls;
-  w->controls = c;
+  list_add_first(&w->controls, &c->link);
   w->control_count++;
 }
 
 static worker_control_t *control_of(worker_t *w, ssh_channel channel)
 {
-  for (worker_control_t *c = w->controls; c; c = c->next) {
+  LIST_EACH(worker_control_t, c, &w->controls, link) {
     if (c->ssh == channel)
       return c;
   }

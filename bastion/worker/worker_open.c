@@ -53,7 +53,7 @@ static void on_channel_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end
 static void on_each_traffic(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes)
 {
   worker_t *w = ctx;
-  for (worker_control_t *c = w->controls; c; c = c->next) {
+  LIST_EACH(worker_control_t, c, &w->controls, link) {
     if (c->channel == ch)
       return;
   }
@@ -119,21 +119,19 @@ static void open_direct(worker_t *w, ssh_message message)
   o->request = m.h.request;
   o->nth = nth;
   o->message = message;
-  o->next = w->opens;
-  w->opens = o;
+  list_add_first(&w->opens, &o->link);
   w->open_count++;
   worker_pair_send(w->pair, &m);
 }
 
 static ssh_message take_open(worker_t *w, uint32_t request, uint32_t *nth)
 {
-  for (worker_open_t **at = &w->opens; *at; at = &(*at)->next) {
-    worker_open_t *o = *at;
+  LIST_EACH(worker_open_t, o, &w->opens, link) {
     if (o->request != request)
       continue;
     ssh_message message = o->message;
     *nth = o->nth;
-    *at = o->next;
+    list_remove(&o->link);
     w->open_count--;
     free(o);
     return message;

@@ -9,9 +9,10 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/fifo.h"
 
 typedef struct kept {
-  struct kept *next;
+  fifo_link_t next;
   int fd;
   msg_t m; /* allocated with the bytes it has */
 } kept_t;
@@ -20,8 +21,7 @@ struct worker_pair {
   int fd;
   uint64_t session;
   uint32_t number;
-  kept_t *first;
-  kept_t **last;
+  fifo_t kept;
   unsigned count;
 };
 
@@ -32,7 +32,7 @@ worker_pair_t *worker_pair_new(int fd, uint64_t session)
     return NULL;
   pair->fd = fd;
   pair->session = session;
-  pair->last = &pair->first;
+  fifo_init(&pair->kept);
   return pair;
 }
 
@@ -68,24 +68,19 @@ static void keep(worker_pair_t *pair, const msg_t *m, int fd)
   kept_t *k = pair->count < WORKER_PAIR_QUEUE_MAX ? malloc(offsetof(kept_t, m) + len) : NULL;
   if (!k)
     _exit(WORKER_EXIT_BROKEN);
-  k->next = NULL;
   k->fd = fd;
   memcpy(&k->m, m, len);
-  *pair->last = k;
-  pair->last = &k->next;
+  fifo_add(&pair->kept, &k->next);
   pair->count++;
 }
 
 static bool take_kept(worker_pair_t *pair, msg_t *m, int *fd)
 {
-  kept_t *k = pair->first;
+  kept_t *k = FIFO_TAKE(&pair->kept, kept_t, next);
   if (!k)
     return false;
   memcpy(m, &k->m, msg_length(&k->m));
   *fd = k->fd;
-  pair->first = k->next;
-  if (!pair->first)
-    pair->last = &pair->first;
   pair->count--;
   free(k);
   return true;

@@ -12,6 +12,7 @@
 #include "bastion/limits.h"
 #include "bastion/contract/msg.h"
 #include "bastion/worker/worker_pair.h"
+#include "common/base/list.h"
 #include "common/ssh/ssh_pump.h"
 
 /* A login request. */
@@ -22,7 +23,7 @@ typedef struct worker_login {
 
 /* A direct-tcpip channel that the broker has not answered for yet. */
 typedef struct worker_open {
-  struct worker_open *next;
+  list_t link;
   uint32_t request;
   uint32_t nth; /* as msg_open_t has it */
   ssh_message message;
@@ -38,7 +39,7 @@ typedef struct worker_channel {
 /* A session channel; speaks smpl-control once its subsystem has been asked for. */
 typedef struct worker_control {
   struct worker *worker;
-  struct worker_control *next;
+  list_t link;
   ssh_channel ssh;
   ssh_pump_channel_t *channel;
   uint32_t number;
@@ -61,9 +62,9 @@ typedef struct worker {
   worker_login_t auth_queue[WORKER_AUTH_QUEUE_MAX]; /* [0] is with the broker while auth_request is set */
   size_t auth_queued;
   uint32_t asked; /* direct-tcpip channels, ever */
-  worker_open_t *opens;
+  list_t opens;   /* worker_open_t */
   size_t open_count;
-  worker_control_t *controls;
+  list_t controls; /* worker_control_t */
   size_t control_count;
   uint32_t control_number;
   uint64_t traffic_at; /* when MSG_TRAFFIC is due */
