@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue whose links stand in its items: what came first goes first, and nothing is allocated. Pure; no
+/* A queue whose links stand in its items: the first in is the first out, and nothing is allocated. Pure; no
  * lock. */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Log lines for people and journald: one write(2) a line to standard error, hostile bytes escaped, at most
- * LOG_LINE_MAX bytes. Safe from any thread. What is for machines (audit, access log) is written elsewhere, as
+ * LOG_LINE_MAX bytes. Safe from any thread. Lines for machines (audit, access log) are written elsewhere, as
  * JSON. */
 #pragma once
 

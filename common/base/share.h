@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shares of what there is only so much of, where everybody is known: the more somebody holds, the more must
- * be left for him to take one more. Who holds nothing takes the last one. So the greedy leave room for those
- * who come late, nobody has a fixed part, and who is alone gets much. Pure. */
+ * be left for him to take one more. An owner that holds nothing takes the last one. So the greedy leave room
+ * for those who come late, nobody has a fixed part, and who is alone gets much. Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -21,12 +21,12 @@ char *text_format_duration(char *dst, size_t cap, uint64_t ms);
  * must be at least 1. */
 size_t text_escape(char *dst, size_t cap, const void *src, size_t len);
 
-/* Bytes of the UTF-8 sequence at s (left bytes of it) that encodes a printable character, 0 if there is none
- * (RFC 3629 §4) or if it is one of those that text_printable escapes. */
+/* Bytes of the UTF-8 sequence at s (left bytes of it) that encodes a printable character. 0 if there is none
+ * (RFC 3629 §4), or if text_printable escapes it. */
 size_t text_char_len(const void *s, size_t left);
-/* For messages of ours that may quote others: like text_escape, but leaves valid UTF-8 and backslashes alone
- * and only escapes control characters, bad UTF-8, and what turns the order of a line around or breaks it
- * (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069). */
+/* For messages of ours that may quote others: like text_escape, but leaves valid UTF-8 and backslashes alone.
+ * It escapes control characters, bad UTF-8, and characters that turn a line around or break it (U+061C,
+ * U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069). */
 size_t text_printable(char *dst, size_t cap, const void *src, size_t len);
 
 /* Lower-case hex of len bytes into dst (2 * len + 1 bytes). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A bounded queue that many share. Whoever queues (an account, a source, a user) has a key, and the items of
+/* A bounded queue that many share. Each owner of items (an account, a source, a user) has a key. The items of
  * one key wait in a line of their own, in order. The lines are served in turn: however long one of them is,
  * an item of another waits for one turn of each line. When all places are taken and somebody with a shorter
  * line comes, the longest line gives up its newest item.

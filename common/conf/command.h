@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands, one row each. A set of rows says which command is meant, who may give it, how many words it
- * takes, and what is answered if it is unknown or wrong. The usage text, the words that a shell completes and
- * the list in the manual page come from the same rows. Command lines, control sockets and smpl-control all
- * use it.
+/* Commands, one row each. A set of rows says which command is meant, who may give it, and how many words it
+ * takes. It also gives the answer to an unknown or wrong one. The usage text, the words that a shell
+ * completes and the list in the manual page come from the same rows. Command lines, control sockets and
+ * smpl-control all use it.
  *
  * A row begins with a command_row_t. Behind it stands what its owner needs: handlers and printers of the
  * owner's own types.
@@ -33,7 +33,7 @@
 enum {
   COMMAND_NAME_SHOWN = 40, /* bytes of an unknown word that a message repeats */
   COMMAND_HELP_MAX = 100,  /* bytes of a row's line of help */
-  COMMAND_ROLE_NONE = 0,   /* whoever has it may give no command, and a row that needs it is nobody's */
+  COMMAND_ROLE_NONE = 0,   /* its holder may give no command, and nobody may give a row that needs it */
   COMMAND_ROLE_ANY = 1,    /* the one role of sets that anybody may use who can reach them */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Completion for shells: a script for bash, zsh or fish, from the rows of a program's commands and options.
- * Where a row names a list, the script asks `PROGRAM completion LIST` for its words. Any thread. */
+ * If a row names a list, the script asks `PROGRAM completion LIST` for its words. Any thread. */
 #pragma once
 
 #include <stdio.h>

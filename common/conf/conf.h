@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. Unknown
- * keys, directives, aliases, anchors, tags, merge keys, duplicate keys, control characters, a second
- * document, too long lists and files above CONF_FILE_MAX are errors, each with file:line:column. Everything
+/* Configuration files: YAML by libfyaml, described by data tables, decoded into the caller's structs. These
+ * are errors, each with file:line:column: unknown keys, duplicate keys, directives, aliases, anchors, tags,
+ * merge keys, control characters, a second document, too long lists, files above CONF_FILE_MAX. Everything
  * decoded lives until conf_free.
  *
  * A program writes one struct and one table per mapping:
@@ -12,8 +12,7 @@
  *     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
  *   };
  *   static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields),
- * NULL};
- */
+ * NULL}; / */
 #pragma once
 
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-/* Plain text: what scdoc would take for markup is escaped. */
+/* Plain text: characters that scdoc would take for markup are escaped. */
 void manual_print_text(const char *text, FILE *to);
 
 /* "explain USER --from ADDR" with options in bold and words in capitals underlined: they stand for something.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Options of a command line, one row each. What getopt_long is handed, the usage text, what a shell completes
- * and the section of the manual page come from the same rows.
+/* Options of a command line, one row each. The same rows make the table for getopt_long, the usage text,
+ * completion and the section of the manual page.
  *
  * A row begins with an option_row_t. Behind it stands what its owner needs.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions to one DNS server. c-ares sends them and waits, on a libuv loop; what differs between its
- * versions stays in dns_channel.c. Who is asked, when, and what an answer is worth is the caller's
- * business (lookup.h). All calls on the loop's thread. */
+/* Questions to one DNS server. c-ares sends them and waits, on a libuv loop; the differences between its
+ * versions stay in dns_channel.c. The caller decides which server is asked, when, and how good an answer is
+ * (lookup.h). All calls on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -30,7 +30,7 @@ enum {
   /* Questions at a server whose answers nobody waits for. It is then asked only where no other is left. */
   LOOKUP_LATE_MAX = 256,
   LOOKUP_TELL_MS = 60000, /* a server that is lost is told of in the log so often at most */
-  /* What a question takes longer, at most, while only one server of all answers. */
+  /* By how much longer a question takes, at most, while only one server of all answers. */
   LOOKUP_ALONE_MS = (DNS_SERVERS_MAX - 1) * LOOKUP_NEXT_MS,
   LOOKUP_TICK_MS = 20, /* how exact these times are */
   LOOKUP_SERVERS_MAX = DNS_SERVERS_MAX,

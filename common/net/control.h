@@ -65,10 +65,10 @@ enum { CONTROL_RELOAD_MS = 600000 }; /* for the answer to a reload: big zones ta
 /* The exit status for what control_call returned. */
 int control_exit(int err);
 
-/* The socket of the program that runs by a configuration file which cannot be read as a whole any more, so
- * that the program itself can say what is wrong: what stands behind `control:` at a line's beginning, else
- * fallback, both relative to the file's folder. fallback NULL: there is none. malloc'ed; NULL if nothing
- * is known. */
+/* Finds the socket in a configuration file that cannot be read as a whole any more, so that the running
+ * program itself can say what is wrong. It takes the text behind `control:` at a line's beginning, else
+ * fallback, both relative to the file's folder. fallback NULL: there is none. malloc'ed; NULL if nothing is
+ * known. */
 char *control_guess(const char *config, const char *fallback);
 
 /* Client: sends body (reference borrowed), waits at most timeout_ms. On success *reply is a new reference to

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who takes most of something that there is only so much of: places, bytes, handshakes. Each member
- * stands at an address and has a weight; weights are summed for the address and for the networks around
- * it, since whoever has an IPv6 /48 has 65,536 networks /64 to come from. The heaviest is found from the
- * outside in: the IPv6 /48 or IPv4 /24 with the most, in it the /56, in that the /64, in that the address
- * (an IPv4 /24 holds addresses only); there, the member that entered first. So an attacker gives way to
- * others however he spreads over his networks, and whoever shares a network with him gives way only for
- * what he himself takes.
+/* Finds the network that takes most of a bounded thing: places, bytes, handshakes. Each member stands at an
+ * address and has a weight; weights are summed for the address and for the networks around it, since whoever
+ * has an IPv6 /48 has 65,536 networks /64 to come from. The search goes from the outside in: the IPv6 /48 or
+ * IPv4 /24 with the most, in it the /56, in that the /64, in that the address. (An IPv4 /24 holds addresses
+ * only.) There it takes the member that entered first. So an attacker gives way to others however he spreads
+ * over his networks. His neighbours in a network give way only for their own members.
  *
  * A source is what counts as one stranger: an IPv4 address or an IPv6 /64.
  *
- * Every call takes time logarithmic in the number of networks and addresses, crowd_heaviest constant
- * time. One thread. */
+ * Every call takes time logarithmic in the number of networks and addresses, crowd_heaviest constant time.
+ * One thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,9 +39,9 @@ void crowd_free(crowd_t *crowd);
 /* Adds weight to a member, which enters at that address if it is nowhere. SMPL_ENOMEM, and nothing has
  * changed. The member stays where it is until crowd_leave: ip must be the same each time. */
 int crowd_add(crowd_t *crowd, crowd_member_t *member, const ip_t *ip, uint64_t weight);
-/* A place for the member, of weight 1, where there are no more than max. *displaced is who had to leave for
- * it, the newest of whoever has most (those before it are nearer to what they wait for), and is nowhere now;
- * or NULL. SMPL_ENOMEM; SMPL_ELIMIT, and the member is nowhere: whoever it is of has most. */
+/* A place for the member, of weight 1, where there are no more than max. *displaced is the member that had to
+ * leave for it, and is nowhere now; or NULL. It is the newest of the network with the most: those before it
+ * are nearer to their end. SMPL_ENOMEM; SMPL_ELIMIT, and the member is nowhere: its own network has most. */
 int crowd_add_within(crowd_t *crowd, crowd_member_t *member, const ip_t *ip, uint64_t max,
                      crowd_member_t **displaced);
 /* Takes weight off, at most what the member has. It stays. */

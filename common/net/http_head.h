@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The head of an http request to one of the small servers in here: a bounded, strict reader. What it does not
- * understand wholly is an error; nothing is repaired. Pure. */
+/* The head of an http request to one of the small servers in here: a bounded, strict reader. A head that it
+ * does not understand wholly is an error; nothing is repaired. Pure. */
 #pragma once
 
 #include <stdbool.h>

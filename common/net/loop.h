@@ -4,8 +4,8 @@
 
 #include <uv.h>
 
-/* As uv_loop_init, but the loop never holds an io_uring: from libuv 1.45 a loop makes one for its epoll_ctl
- * calls, whatever options and variables say, and libuv ends the program once a filter refuses io_uring_enter.
- * The calling thread and all that it starts stay as they were. The loop belongs to the caller's thread.
- * SMPL_OK or SMPL_ESYS. */
+/* As uv_loop_init, but the loop never holds an io_uring. From libuv 1.45 on a loop makes one for its
+ * epoll_ctl calls, whatever options and variables say. Once a filter refuses io_uring_enter, libuv ends the
+ * program. The calling thread and all that it starts stay as they were. The loop belongs to the caller's
+ * thread. SMPL_OK or SMPL_ESYS. */
 int loop_init(uv_loop_t *loop);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A small http server that hands out metrics in Prometheus' text format (version 0.0.4): on its loop's
  * thread, GET /metrics and nothing else, everything bounded. Host must be the address that the connection
- * came to (with its port or without), localhost if that is a loopback address, or a configured name; all else
- * is 421, so that a page whose name was made to point here reads nothing. */
+ * came to, with its port or without, or a configured name. On a loopback address it may be localhost. Any
+ * other gets 421, so a page whose name was made to point here reads nothing. */
 #pragma once
 
 #include <stddef.h>

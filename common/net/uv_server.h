@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server on a libuv loop whose clients ask once and are answered once: accepting, reading into the owner's
- * memory, the time a client may take, the one answer, and the end of all of it. control.h and metrics_http.h
- * are built on it; who gives way is theirs. All calls on the loop's thread. */
+/* A server on a libuv loop whose clients ask once and are answered once. It accepts, reads into the owner's
+ * memory, bounds the time of a client, writes the one answer, and ends all of it. control.h and
+ * metrics_http.h are built on it. They decide which client gives way. All calls on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a program says when it crashes: one line on standard error with the signal, the address, the place in
- * the code and the build, then the signal's own action, so that the exit status stays what it was. Works
- * behind walls: it needs write(2) and tgkill(2) on itself, or somebody else to tell (crash_tell). A call that
- * the walls end the process for (SIGSYS) leaves no line: the kernel runs nothing of ours then. */
+/* A crash is one line on standard error: the signal, the address, the place in the code and the build. Then
+ * comes the signal's own action, so that the exit status stays what it was. Works behind walls: it needs
+ * write(2) and tgkill(2) on itself, or somebody else to tell (crash_tell). A call that the walls end the
+ * process for (SIGSYS) leaves no line: the kernel runs nothing of ours then. */
 #pragma once
 
 enum {

@@ -12,10 +12,10 @@
 int file_read(const char *path, size_t max, char **data, size_t *len, diag_t *diag);
 
 /* The same for what a program does as it says (configuration, keys of users): refused (SMPL_EDENIED) if
- * anybody but root and us could have put it there. The file, on the open descriptor, and its folder (of the
- * path as given, and of the file that a symbolic link leads to) must belong to root or us and be writable by
- * their owner alone; a folder further up may be another's, but not writable by everybody unless it is sticky,
- * as /tmp. SMPL_EAGAIN: it was replaced meanwhile. */
+ * anybody but root and us could have put it there. The file, on the open descriptor, and its folder must
+ * belong to root or us, and only their owner may write them. That goes for the folder of the path as given,
+ * and of the file that a symbolic link leads to. A folder further up may be another's. It may be writable by
+ * everybody only if it is sticky, as /tmp. SMPL_EAGAIN: it was replaced meanwhile. */
 int file_read_trusted(const char *path, size_t max, char **data, size_t *len, diag_t *diag);
 
 /* Whether such a file could be kept in this folder: it and those above it, by the same rule. SMPL_ENOENT,

@@ -12,5 +12,5 @@ enum { FOLDERS_FILES_MAX = 10000 }; /* of one folder that are looked at */
 
 /* Gives the folders that the environment names, and the files and sockets right in them, to this account, as
  * far as they are root's. Before root is given up. Symbolic links and files with several names are left
- * alone: who served before could have put them there. SMPL_ESYS, with the folder. */
+ * alone: an earlier process could have put them there. SMPL_ESYS, with the folder. */
 int folders_give(uid_t uid, gid_t gid, diag_t *diag);

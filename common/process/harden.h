@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every program of ours does first. */
+/* The first steps of every program of ours. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +10,6 @@ int harden_process(void);
 
 /* What the configuration says (core_dumps), once, before threads start. wanted: a crash leaves a core dump,
  * as far as the system lets it (LimitCORE=, core_pattern), with all secrets that the program has in memory.
- * Otherwise none can be had any more. Where the limit that the process was started with allows none, that is
- * a warning in the log. */
+ * Otherwise none can be had any more. If the limit that the process was started with allows none, the log has
+ * a warning. */
 void harden_core_dumps(bool wanted);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Landlock: what a process, and all that it starts, may still reach of the file system, of TCP and of other
- * processes. What nobody has allowed is refused (EACCES; signals EPERM). Open descriptors stay as they are. A
- * kernel that knows less is asked for less: TCP from ABI 4 on, signals and abstract sockets from ABI 6 on
- * (Linux 5.13 has 1, 6.7 has 4, 6.12 has 6). */
+ * processes. Everything that nobody has allowed is refused (EACCES; signals EPERM). Open descriptors stay as
+ * they are. A kernel that knows less is asked for less: TCP from ABI 4 on, signals and abstract sockets from
+ * ABI 6 on (Linux 5.13 has 1, 6.7 has 4, 6.12 has 6). */
 #pragma once
 
 #include <stdbool.h>

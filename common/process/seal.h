@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A filter of system calls (seccomp), built from lists of rules: what a program may call once it serves, with
- * which arguments, and what ends it. One call may stand in several rules of a kind: any of them is enough. */
+/* A filter of system calls (seccomp), built from lists of rules. They say which calls a program may make once
+ * it serves, with which arguments, and which calls end it. One call may stand in several rules of a kind: any
+ * of them is enough. */
 #pragma once
 
 #include <seccomp.h>
@@ -13,7 +14,7 @@ enum { SEAL_CHECKS_MAX = 3 };
 typedef enum seal_verdict {
   SEAL_ALLOW,
   SEAL_REFUSE, /* EPERM */
-  SEAL_MISS,   /* ENOSYS, as on a kernel that has no such call: who asks then does it another way */
+  SEAL_MISS,   /* ENOSYS, as on a kernel that has no such call: the caller then does it another way */
   SEAL_END     /* the process ends (SIGSYS) */
 } seal_verdict_t;
 
@@ -90,7 +91,8 @@ extern const size_t seal_traffic_count;
 /* TCP and UDP sockets of one's own, as c-ares, libcurl and libuv make them, and their options. */
 extern const seal_rule_t seal_sockets[];
 extern const size_t seal_sockets_count;
-/* What libraries try and do without (SEAL_MISS): clone3, whose flags no filter can see, and io_uring. */
+/* Calls that libraries try and do without (SEAL_MISS): clone3, whose flags no filter can see, and io_uring.
+ */
 extern const seal_rule_t seal_absent[];
 extern const size_t seal_absent_count;
 /* Files: what is open, and looking at what is not. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes in one stretch of memory, taken from the front and added at the back. Whoever adds keeps the limit.
- * An empty queue holds no memory: idle connections are many. A zeroed struct is an empty queue. */
+/* Bytes in one stretch of memory, taken from the front and added at the back. The caller that adds keeps the
+ * limit. An empty queue holds no memory: idle connections are many. A zeroed struct is an empty queue. */
 #pragma once
 
 #include <stddef.h>

@@ -107,9 +107,9 @@ void ssh_pump_drop(ssh_pump_channel_t *ch);
 /* No more lines from us: the channel ends when the queued ones are sent and the peer has ended too. */
 void ssh_pump_finish_lines(ssh_pump_channel_t *ch);
 
-/* Called in every turn just before channels that both sides have closed are freed. What libssh has queued for
- * the caller (ssh_message_get) points to channels: it is to be taken out and answered there, to the last one.
- */
+/* Called in every turn just before channels that both sides have closed are freed. Messages that libssh has
+ * queued for the caller (ssh_message_get) point to channels. Take them out and answer them there, to the last
+ * one. / */
 typedef void (*ssh_pump_hook_t)(void *ctx);
 void ssh_pump_before_sweep(ssh_pump_t *pump, ssh_pump_hook_t hook, void *ctx);
 

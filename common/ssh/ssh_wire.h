@@ -2,9 +2,9 @@
 /* A session's socket as libssh sees it. libssh asks poll(2) before each of its reads and writes, reads 4 KiB
  * at a time and sends every packet by itself. With many channels at work this is most of what a relay does:
  * three system calls and a TCP segment a packet. The executable's own send, recv and poll, defined here, are
- * found before libc's by libssh too. For a socket that stands behind a wire they gather what is sent until
- * the pump's turn is over, answer poll from what the pump's own poll has just said and, if asked to, read
- * ahead; for every other they are libc's.
+ * found before libc's by libssh too. For a socket behind a wire they gather packets until the pump's turn is
+ * over, answer poll from the pump's own poll and, if asked to, read ahead. For every other socket they are
+ * libc's.
  *
  * One thread a wire: other threads do not see it. The owner, which is the pump, flushes it at the end of each
  * turn. */
@@ -39,7 +39,7 @@ bool ssh_wire_stuck(const ssh_wire_t *wire);
  * the socket said. */
 int ssh_wire_wait(ssh_wire_t *wire, struct pollfd *polls, size_t count, int timeout_ms);
 
-/* Whatever libssh receives from fd in this thread, while no wire stands there, is shown to cb too, until the
- * next call. fd -1: nothing. */
+/* While no wire stands there, cb sees all bytes that libssh receives from fd in this thread, until the next
+ * call. fd -1: nothing. */
 typedef void (*ssh_wire_watch_cb)(void *ctx, const void *data, size_t len);
 void ssh_wire_watch(int fd, ssh_wire_watch_cb cb, void *ctx);

@@ -13,8 +13,8 @@
 #include "resolver/view/view.h"
 
 /* Answers the exchange's message as its view sees the world; without a view, as a client without one: fills
- * in out_len and note. A client whose view holds no zone for the name gets the same refusal whatever the
- * name, the type, the class and the opcode (invariant 2). */
+ * in out_len and note. A client whose view holds no zone for the name gets the same refusal, whatever name,
+ * type, class and opcode are (invariant 2). */
 void answer(exchange_t *x);
 
 /* The short answer that a client above its rate gets instead: BADCOOKIE, with room for a fresh cookie, if it

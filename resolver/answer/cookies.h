@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DNS cookies (RFC 7873) in the form of RFC 9018: who sends one back has received an answer at its address,
- * so that address is not forged. One of these a worker, all made from one secret; no allocation, lock or
- * system call after cookies_new. */
+/* DNS cookies (RFC 7873) in the form of RFC 9018: a client that sends one back has received an answer at its
+ * address. So that address is not forged. One of these a worker, all made from one secret; no allocation,
+ * lock or system call after cookies_new. */
 #pragma once
 
 #include <stdbool.h>
@@ -45,6 +45,6 @@ typedef struct cookie_client {
 /* The server cookie of COOKIE_SERVER_LEN bytes for the client. */
 void cookies_make(cookies_t *cookies, const cookie_client_t *client, uint8_t *out);
 
-/* True when the server cookie was made here for this client, at most COOKIE_AGE_MAX_S seconds ago (RFC 9018
- * section 4.3), with the present secret or the one before. */
+/* True if the server cookie was made here for this client, with the present secret or the one before. It may
+ * be COOKIE_AGE_MAX_S seconds old (RFC 9018 section 4.3). */
 bool cookies_valid(cookies_t *cookies, const cookie_client_t *client, const uint8_t *cookie, size_t len);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where answers come from that no zone of the client's view has: the seam that a forwarder fills. One for
- * each worker, used by that worker's thread alone. */
+/* A source of answers that no zone of the client's view has: the seam for a forwarder. One for each worker,
+ * used by that worker's thread alone. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One message and what becomes of it, from the socket to the answer. The transport fills in who asks and
- * what, the answer path the rest. Whatever it points to is borrowed. */
+ * what, the answer path the rest. It borrows everything that it points to. */
 #pragma once
 
 #include <stdbool.h>

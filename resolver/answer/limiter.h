@@ -23,7 +23,7 @@ typedef enum limiter_verdict {
 limiter_t *limiter_new(uint64_t seed);
 void limiter_free(limiter_t *limiter);
 
-/* One answer to the peer's network (IPv4 /24, IPv6 /56) by a view that gives rate answers of each kind a
- * second (1 to RATE_MAX), as many at once. Above that every RATE_SLIP-th slips. now_ms is monotonic. */
+/* Counts one answer to the peer's network (IPv4 /24, IPv6 /56). The view gives rate answers of each kind a
+ * second (1 to RATE_MAX), and as many at once. Above that every RATE_SLIP-th slips. now_ms is monotonic. */
 limiter_verdict_t limiter_take(limiter_t *limiter, const ip_t *peer, uint32_t view, limiter_kind_t kind,
                                uint32_t rate, uint64_t now_ms);

@@ -22,8 +22,8 @@ void probe_ask(const view_t *view, exchange_transport_t transport, const dns_nam
 /* Flags of the answer's header. */
 uint16_t probe_flags(const probe_t *p);
 
-/* Calls each with every record, OPT aside. text is "owner TTL class type data" and tail the part from the
- * type on, both one line, valid for the call. SMPL_ENOMEM. */
+/* Calls each with every record, OPT aside. text is "owner TTL class type data", and tail the part from the
+ * type on. Both are one line, valid for the call. SMPL_ENOMEM. */
 typedef void (*probe_each_t)(void *ctx, unsigned section, const dns_rr_t *rr, const char *text,
                              const char *tail);
 int probe_records(const probe_t *p, probe_each_t each, void *ctx);

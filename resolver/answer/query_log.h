@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query log: JSON lines of the answers given, all or every N-th. Each worker writes into a ring of its
- * own and never waits: what finds no room is dropped and counted. Of a ring that is half full, a network
- * (IPv4 /24, IPv6 /48) has QUERY_LOG_SHARE places at most. The main thread empties the rings into the file.
- */
+ * own and never waits. A record that does not fit is dropped and counted. Of a ring that is half full, a
+ * network (IPv4 /24, IPv6 /48) has QUERY_LOG_SHARE places at most. The main thread empties the rings into the
+ * file. / */
 #pragma once
 
 #include <stdint.h>

@@ -34,13 +34,13 @@ enum { EDE_NOT_READY = 14, EDE_NOT_AUTHORITATIVE = 20, EDE_NO_REACHABLE_AUTHORIT
 /* Starts with header and question. cap is at least REPLY_CAP_MIN. */
 void reply_begin(reply_t *r, const query_t *q, uint8_t *out, size_t cap);
 
-/* Adds an rrset whose owner stands at offset owner_at of the message and whose zone's origin stands at
- * origin_at; what a pointer does not reach is written out. False and nothing written when it does not fit. */
+/* Adds an rrset. Its owner stands at offset owner_at of the message, its zone's origin at origin_at. Names
+ * that a pointer does not reach are written out. False and nothing written when it does not fit. */
 bool reply_put(reply_t *r, reply_section_t section, const zone_rrset_t *set, size_t owner_at,
                size_t origin_at);
 
-/* Where the name at `at` goes on after its first `skip` bytes, which are whole labels: pointers are followed,
- * so that what is returned never is in the midst of one. */
+/* Where the name at `at` goes on after its first `skip` bytes, which are whole labels. It follows pointers,
+ * so the result is never in the midst of one. */
 size_t reply_name_at(const reply_t *r, size_t at, size_t skip);
 
 /* Adds a CNAME of a name of ours: RFC 6672 section 3.4. Returns the offset of the target in the message, 0

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps the last good copies of zones in the folder `state`. The process that serves may write no file, so a
- * second one, made before anything is read and sealed to that folder, does it for this one: it takes whole
- * copies over a socket, writes each beside the one before, syncs, and renames. It ends when this process
- * does. */
+/* Keeps the last good copies of zones in the folder `state`. The process that serves may write no file. A
+ * second one does it, made before anything is read, and sealed to that folder. It takes whole copies over a
+ * socket, writes each beside the one before, syncs, and renames. It ends when this process does. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Has the keeper write copies of what is served, in a thread of libuv's pool, one snapshot at a time, and
- * again after a while where the disk refused. Snapshots that were replaced meanwhile live as long as it reads
- * them. Belongs to the loop's thread. */
+/* Has the keeper write copies of the zones that are served, one snapshot at a time, in a thread of libuv's
+ * pool. If the disk refuses, it tries again after a while. Snapshots that were replaced meanwhile live as
+ * long as it reads them. Belongs to the loop's thread. */
 #pragma once
 
 #include <uv.h>
@@ -18,6 +18,6 @@ void saver_save(saver_t *saver, const snapshot_t *snapshot);
 void saver_retire(saver_t *saver, snapshot_t *old);
 /* False while a zone's copy could not be kept. */
 bool saver_works(const saver_t *saver);
-/* What is being written is given up. The handles close on the loop's next turns; then saver_free. */
+/* It gives up the copy that is being written. The handles close on the loop's next turns; then saver_free. */
 void saver_close(saver_t *saver);
 void saver_free(saver_t *saver);

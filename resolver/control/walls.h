@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is between the process and the system once it serves: an ordinary user, no way back to privileges,
- * the folders and ports that it needs (Landlock), an allow-list of system calls for all threads. What does
- * not stand is said in `status`, not hidden. */
+/* What is between the process and the system once it serves: an ordinary user, no way back to privileges, the
+ * folders and ports that it needs (Landlock), an allow-list of system calls for all threads. `status` tells
+ * which walls do not stand. */
 #pragma once
 
 #include <jansson.h>
@@ -24,14 +24,14 @@ typedef struct walls {
 /* The user exists; SMPL_ENOENT with the place in the configuration. */
 int walls_check_user(const settings_t *settings, diag_t *diag);
 
-/* After everything is bound and before any thread starts: becomes `user` if root and the configuration
- * names one, hands it the control socket, and fails if it could not read the configuration and zones
- * again. Not root and another user named: SMPL_EDENIED. */
+/* Call it after everything is bound and before any thread starts. If root, and the configuration names
+ * `user`, it becomes that user and hands it the control socket. It fails if that user could not read
+ * configuration and zones again. Not root and another user named: SMPL_EDENIED. */
 int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, diag_t *diag);
 
-/* Right behind walls_drop: from now on, in every thread that starts, the folders of configuration and zones
- * can be read, files beside the control socket removed, and nothing else of the file system reached; no TCP
- * connection, no signal to another process. A kernel without Landlock is a warning in the log. */
+/* Call it right behind walls_drop. From now on every thread may read the folders of configuration and zones,
+ * and remove files beside the control socket. It reaches nothing else of the file system, makes no TCP
+ * connection, and sends no signal to another process. A kernel without Landlock is a warning in the log. */
 void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls);
 
 /* After every thread has started: seccomp for all of them. A kernel without it is a warning in the log. */

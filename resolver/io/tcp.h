@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DNS over TCP (RFC 7766): pipelined queries, answers in order, bounded memory. One per worker; an idle
- * connection holds no buffer. Where places or memory run out, the source that takes most gives way
+ * connection holds no buffer. If places or memory run out, the source that takes most gives way
  * (common/net/crowd.h). */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The networks of a listener's views, flattened at load into sorted disjoint ranges per address family, so
- * that the most specific network of an address is found by one binary search (view_choice.h). */
+/* The networks of a listener's views. The load flattens them into sorted disjoint ranges per address family,
+ * so one binary search finds the most specific network of an address (view_choice.h). */
 #pragma once
 
 #include <stddef.h>

@@ -42,8 +42,8 @@ bool snapshot_all_from_files(const snapshot_t *s);
 /* The views that have zone i, themselves or below an overlay; the caller frees items alone. SMPL_ENOMEM. */
 int snapshot_zone_views(const snapshot_t *s, size_t i, zone_copy_views_t *out);
 
-/* Calls each(ctx, text) for zones of s that were in old too (by name) and whose serial went back, or stayed
- * although the data did not. Any thread. */
+/* Calls each(ctx, text) for zones of s that were in old too, by name, if the serial went back, or stayed
+ * although the data changed. Any thread. */
 void snapshot_serial_warnings(const snapshot_t *s, const snapshot_t *old,
                               void (*each)(void *ctx, const char *text), void *ctx);
 /* The same of one zone from its file beside its last good copy. */

@@ -15,7 +15,7 @@
 #define RCU_ACQUIRE(at) ((void)(at))
 #endif
 
-/* The pointer at `at`; what it points to stays until the caller's next quiet point. */
+/* The pointer at `at`. Its target stays until the caller's next quiet point. */
 #define rcu_get(at) (RCU_ACQUIRE(at), rcu_dereference(*(at)))
 
 /* The calling reader holds nothing that it got from `at`. */

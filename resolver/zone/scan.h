@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Master files (RFC 1035 section 5.1) cut into logical records: words, quotes, parentheses, comments, line
- * numbers. What the words mean is not known here. Pure but for its own buffer. */
+ * numbers. This module does not know the meaning of the words. Pure but for its own buffer. */
 #pragma once
 
 #include <stdbool.h>

@@ -71,9 +71,9 @@ int zone_set_base(zone_t *zone, const zone_t *base);
 zone_in_view_t zone_base(zone_in_view_t z);
 
 /* name is lower-case and at or below the origin. RFC 1034 section 4.3.2, 4592. DNS_TYPE_ANY gives the name's
- * first rrset (RFC 8482 section 4.1). An overlay lacks a name that it has no record of, be it of another type
- * or by a wildcard, and at its origin what is there beside SOA and NS if it has these alone; its negative
- * answers are its own. */
+ * first rrset (RFC 8482 section 4.1). An overlay lacks a name if it has no record of it, of any type or by a
+ * wildcard. If it has SOA and NS alone at its origin, it lacks the origin too. Its negative answers are its
+ * own. */
 void zone_match(zone_in_view_t z, const dns_name_t *name, uint16_t type, zone_match_t *out);
 
 /* The rrset of exactly this name and type whether served, glue or hidden below a delegation; NULL if none. */
@@ -97,13 +97,13 @@ int zone_each_owner(zone_in_view_t z,
                     int (*each)(void *ctx, const dns_name_t *name, const uint16_t *types, size_t count),
                     void *ctx);
 
-/* A handle without contents: it stands where it stands, so that nobody else answers for its names, and has
+/* A handle without contents. It keeps its place, so nobody else answers for its names, and has
  * ZONE_UNAVAILABLE for all of them. file is where it would be read from. SMPL_ENOMEM. */
 int zone_new(const char *name, const dns_name_t *origin, const char *file, zone_t **out);
 
-/* Gives the handle other contents, of its origin; NULL: none. What it had is returned (NULL: nothing), for
- * the caller to free once all who read under RCU have passed a quiet point: a view's answer is from the old
- * or from the new ones, never from both. By one thread. Others than RCU's readers must not read the zone
+/* Gives the handle other contents, of its origin; NULL: none. Returns the contents before (NULL: none). The
+ * caller frees them once all readers under RCU have passed a quiet point. An answer is from the old or from
+ * the new contents, never from both. By one thread. Others than RCU's readers must not read the zone
  * meanwhile. */
 zone_contents_t *zone_swap(zone_t *zone, zone_contents_t *fresh);
 void zone_contents_free(zone_contents_t *contents);

@@ -30,8 +30,8 @@ int zone_builder_file(zone_builder_t *b, const char *path, uint16_t *out, diag_t
 int zone_builder_add(zone_builder_t *b, const dns_name_t *owner, uint16_t type, uint32_t ttl,
                      const uint8_t *rdata, size_t len, zone_place_t place, diag_t *diag);
 
-/* Checks the zone as a whole and makes it: one SOA and at least one NS at the apex, CNAME and DNAME alone
- * at their names and single, no record twice, nothing below a DNAME, rrsets that fit a message. Records of
- * one rrset with different TTLs get the lowest (RFC 2181 section 5.2), counted as a warning. The builder
- * is spent afterwards, free it. */
+/* Checks the zone as a whole and makes it. The apex has one SOA and at least one NS. CNAME and DNAME are
+ * single and alone at their names. No record is there twice, nothing is below a DNAME, and rrsets fit a
+ * message. Records of one rrset with different TTLs get the lowest (RFC 2181 section 5.2), counted as a
+ * warning. The builder is spent afterwards, free it. */
 int zone_builder_finish(zone_builder_t *b, zone_contents_t **out, diag_t *diag);

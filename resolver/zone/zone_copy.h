@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A zone written down as it was served, to serve it again when its own file is bad at a start. The text is a
- * master file that any tool reads (RFC 3597 data), between a head of comments and a last line with the
- * SHA-256 of all before it. */
+ * master file that any tool reads (RFC 3597 data). A head of comments comes before it, and a last line with
+ * the SHA-256 of all the rest behind it. */
 #pragma once
 
 #include <stdbool.h>
@@ -48,7 +48,7 @@ bool zone_serial_after(uint32_t a, uint32_t b);
 /* The name of a zone's copy in the folder of state, of letters that any file system takes. Returns buf. */
 char *zone_copy_name(const char *zone, char buf[static ZONE_COPY_NAME_MAX]);
 
-/* Hands the copy's bytes to sink, in pieces of at most ZONE_COPY_CHUNK. What sink returns beside 0 ends it
+/* Hands the copy's bytes to sink, in pieces of at most ZONE_COPY_CHUNK. A result of sink other than 0 ends it
  * and is returned; SMPL_ENOMEM, SMPL_ELIMIT (longer than a zone file may be). */
 int zone_copy_write(const zone_t *zone, const zone_copy_views_t *views, const zone_copy_head_t *head,
                     int (*sink)(void *ctx, const char *bytes, size_t len), void *ctx);
