@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every number that bounds the bastion, in one place (invariant 9). What a message has room for,
- * contract/msg.h says. */
+/* Every number that bounds the bastion, in one place (invariant 9). contract/msg.h has the limits of
+ * messages. */
 #pragma once
 
 enum {

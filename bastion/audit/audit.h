@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The audit: one JSON object a line, appended by one writer thread, synced in groups (invariant 5). The
- * thread gives each record its sequence number and the SHA-256 of the line before it, so that a record that
- * is missing or changed shows.
+ * thread gives each record its sequence number and the SHA-256 of the line before it, so a missing or changed
+ * record shows.
  *
- * Before each group the file is looked at: one that was removed, truncated or written to by somebody else is
- * no record any more, and fails like a disk that refuses, until audit_reopen has another (or, after a rename,
- * the file is back).
+ * Before each group the thread looks at the file. A file that somebody removed, truncated or wrote to is no
+ * record any more, and fails like a disk that refuses. That lasts until audit_reopen has another, or, after a
+ * rename, the file is back.
  *
  * Who needs its record on the disk before going on passes a callback: such a record fails at once when it
  * cannot be written. A record without callback is kept and tried again until it can be. */
@@ -46,8 +46,8 @@ typedef void (*audit_space_cb)(void *ctx, uint64_t free_bytes);
  * without the record that was kept, or with another one there, gets a record that says so (AUDIT_LOST). Both
  * are errors in the log, unless the file was moved. */
 int audit_open(uv_loop_t *loop, const char *path, const struct audit_kept *kept, audit_t **out, diag_t *diag);
-/* Writes what waits (once; what fails is lost and logged), stops the thread, frees. Callbacks that did not
- * run are dropped. The loop must run once more for its handle. NULL allowed. */
+/* Writes the waiting records once (a failure is logged, and they are lost), stops the thread, frees.
+ * Callbacks that did not run are dropped. The loop must run once more for its handle. NULL allowed. */
 void audit_close(audit_t *audit);
 /* The first half of that, once: writes what waits and stops the thread; audit_status tells the last head
  * afterwards. */
@@ -72,7 +72,7 @@ int audit_append_lazy(audit_t *audit, json_t *record);
  * written. */
 int audit_reopen(audit_t *audit, bool *reopened, diag_t *diag);
 
-/* Has the writer's thread ask after each group that it writes, and every AUDIT_CHECK_MS, what is free. cb
+/* Has the writer's thread ask how much is free, after each group that it writes and every AUDIT_CHECK_MS. cb
  * comes on the loop's thread, never from inside this. */
 void audit_watch_space(audit_t *audit, audit_space_cb cb, void *ctx);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The audit's last head, kept in the folder `state`: what a start needs to see that the file it finds is not
+/* The audit's last head, kept in the folder `state`: with it a start sees whether the file that it finds is
  * the one that was written. It may lag behind the file by a moment, never run ahead of it. */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The audit's head, told to a second place: whoever cuts or rewrites the end of the file would have to change
- * that too. One message at most a second, and one at the end. A sink that does not take it holds nobody up.
- * The loop's thread. */
+/* The audit's head, told to a second place: somebody who cuts or rewrites the end of the file would have to
+ * change that too. One message at most a second, and one at the end. A sink that does not take it holds
+ * nobody up. The loop's thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Users' public keys: the kinds that are accepted, read from their wire form (RFC 4253 §6.6, RFC 5656 §3.1,
- * RFC 8709 §4, OpenSSH's PROTOCOL.u2f), and the check of a signature by one. Certificates and every other
- * kind are refused. */
+/* Users' public keys of the accepted kinds: reads them from their wire form, and checks a signature by one
+ * (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's PROTOCOL.u2f). Certificates and every other kind are
+ * refused. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which services there are below a domain: DNS-SD's enumeration (RFC 6763 §4), PTR of _http._tcp.DOMAIN, then
  * the SRV record of each. Shared by all sessions and kept for its TTL, so that asking often costs the
- * resolver nothing; who may see what is not decided here. All calls on the loop's thread. */
+ * resolver nothing. It does not decide who may see a name. All calls on the loop's thread. */
 #pragma once
 
 #include <stddef.h>
@@ -24,7 +24,7 @@ typedef void (*catalog_cb)(void *ctx);
 int catalog_new(const finder_world_t *world, catalog_t **out);
 /* No callback is called any more. NULL allowed. */
 void catalog_free(catalog_t *catalog);
-/* What was found so far counts no more. */
+/* The names found so far count no more. */
 void catalog_forget(catalog_t *catalog);
 
 /* Makes these domains known (more than CATALOG_GATHER_MAX are left out), then calls cb once: for as long as

@@ -112,8 +112,8 @@ typedef struct config {
   size_t own_count;
 } config_t;
 
-/* diag says file:line:column. On error *out is NULL. What is wrong with a keys file or in it, and who has
- * left a group or the list of users, is no error: it counts as absent, and stands in faults. */
+/* diag says file:line:column. On error *out is NULL. A fault of a keys file, and a user who has left a group
+ * or the list of users, is no error. It counts as absent, and stands in faults. */
 int config_load(const char *path, config_t **out, diag_t *diag);
 /* The file alone, without the keys that it names: enough to find control socket and audit. */
 int config_load_paths(const char *path, config_t **out, diag_t *diag);

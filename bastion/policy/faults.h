@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a configuration is put in force without: lines of keys files that cannot be read, files that are
- * gone, groups in which nobody is left. Each counts as absent, so that whoever left is out whatever else
- * is wrong. One list a load. */
+/* The parts of a configuration that count as absent when it takes effect: lines of keys files that cannot be
+ * read, files that are gone, groups in which nobody is left. Each counts as absent, so that whoever left is
+ * out whatever else is wrong. One list a load. */
 #pragma once
 
 #include <jansson.h>

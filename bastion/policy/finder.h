@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what a client wrote to checked addresses (invariant 4): names are looked up only once a grant covers
- * them, aliases may not leave the searched domain, every address must pass a grant of the user's. All calls
- * on the loop's thread. */
+/* From what a client wrote to checked addresses (invariant 4): a name is looked up only once a grant covers
+ * it. Aliases may not leave the searched domain. Every address must pass a grant of the user's. All calls on
+ * the loop's thread. */
 #pragma once
 
 #include "bastion/policy/config.h"

@@ -75,9 +75,9 @@ int grant_pattern_parse(const char *text, size_t len, grant_pattern_t *out);
 
 bool grant_covers_subject(const grant_t *grant, const grant_subject_t *subject);
 
-/* By name (or literal address) and port alone, before anything is looked up. REASON_NOT_GRANTED, or
- * REASON_PORT_NOT_GRANTED when a grant covers the name and not the port, REASON_OUTSIDE_HOURS when it covers
- * both and is not in force at this minute. */
+/* By name (or literal address) and port alone, before anything is looked up. REASON_NOT_GRANTED;
+ * REASON_PORT_NOT_GRANTED if a grant covers the name and not the port; REASON_OUTSIDE_HOURS if it covers both
+ * and is not in force at this minute. */
 grant_decision_t grant_decide(const grant_t *grants, size_t count, const grant_subject_t *subject,
                               const grant_target_t *target);
 
@@ -89,9 +89,9 @@ grant_decision_t grant_decide_address(const grant_t *grants, size_t count, const
 /* Of two decisions the one that is nearer to a grant; a if they are equal. For telling why not. */
 grant_decision_t grant_nearer(grant_decision_t a, grant_decision_t b);
 
-/* Whether a grant's network lets this address through. Addresses that are special (loopback, link-local with
- * the clouds' metadata, those that hide another address inside) only if the network lies wholly within their
- * range, so that it was meant; unspecified, multicast and reserved ones never. */
+/* Whether a grant's network lets this address through. A special address (loopback, link-local with the
+ * clouds' metadata, one that hides another address) passes only if the network lies wholly within that range,
+ * so that it was meant. Unspecified, multicast and reserved ones never pass. */
 bool grant_network_admits(const ip_net_t *network, const ip_t *address);
 
 /* Minutes for which this goes on being granted, by whichever grant: 0 if it is not, HOURS_WEEK if no hours

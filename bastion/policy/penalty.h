@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a source has to wait for what it did before it signed in, as sshd's PerSourcePenalties have it: each
+/* How long a source has to wait for its deeds before it signed in, as sshd's PerSourcePenalties have it: each
  * deed adds its time, and once PENALTY_MIN_MS have come together new connections of that source are refused
  * until all of it is over.
  *
  * Connections that went without trying to sign in (health checks, scanners, somebody who changed his mind)
- * are counted apart, by a limit of their own: so many at once, then so many a second; what is more is refused
- * until there is room again.
+ * are counted apart, by a limit of their own: so many at once, then so many a second. Further ones are
+ * refused until there is room again.
  *
  * A deed counts for the networks around its source too: an eighth of it for the IPv6 /56, a sixteenth for the
  * /48 and the IPv4 /24. So many addresses do not make many sources. Times are monotonic ms. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may do what over the control socket: `read` looks, `terminate` ends sessions, reloads and blocks
- * too. Accounts and groups of the system, whose numbers are learned when the configuration is loaded, by
- * the peer's credentials (SO_PEERCRED and SO_PEERGROUPS): no name service is asked for a request. root and
- * the bastion's own account may everything; without roles in the configuration so may everybody else whom
- * the socket's mode lets in. Who has left the system, or the lists, may nothing. */
+/* Who may do what over the control socket: `read` looks, `terminate` ends sessions, reloads and blocks too.
+ * Accounts and groups of the system, whose numbers are learned when the configuration is loaded, by the
+ * peer's credentials (SO_PEERCRED and SO_PEERGROUPS): no name service is asked for a request. root and the
+ * bastion's own account may everything; without roles in the configuration so may everybody else whom the
+ * socket's mode lets in. An account that has left the system, or the lists, may do nothing. */
 #pragma once
 
 #include <stdbool.h>

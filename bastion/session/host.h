@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sessions are given by whoever keeps them. They know nothing else of the broker. */
+/* What sessions need of their owner. They know nothing else of the broker. */
 #pragma once
 
 #include "bastion/audit/audit.h"

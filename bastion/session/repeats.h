@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps one origin of records from filling the audit's disk: some are written singly, what comes faster is
- * counted by kind and told by one record a kind. Nothing goes uncounted. Pure but for the memory it is given;
- * times are monotonic ms. */
+/* Keeps one origin of records from filling the audit's disk. Some records are written one by one. Faster ones
+ * are counted by kind and told by one record a kind. Nothing goes uncounted. Pure but for the memory it is
+ * given; times are monotonic ms. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What each user takes of what all users share once they have signed in: new connections a second, and
- * room on the audit's disk. Kept by name, over the sessions of a user. Whoever takes too much gives way;
- * the others do not notice. Pure but for its own memory; times are monotonic ms. */
+/* What each user takes of what all users share once they have signed in: new connections a second, and room
+ * on the audit's disk. Kept by name, over the sessions of a user. A user who takes too much gives way; the
+ * others do not notice. Pure but for its own memory; times are monotonic ms. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Executes templates. A process of its own, forked before the configuration is read and before the broker
- * gives up root: it keeps what the templates need of root (to give each worker a uid and an empty root),
- * reads nothing but three kinds of message from the broker, and ends with it. The broker itself can then be
- * anybody (account.h). */
+ * gives up root. It keeps the rights of root that the templates need, to give each worker a uid and an empty
+ * root. It reads nothing but three kinds of message from the broker, and ends with it. The broker itself can
+ * then be anybody (account.h). */
 #pragma once
 
 #include <uv.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The template process that forks the workers: executed, given the host keys' public halves, replaced by a
- * fresh one every SPAWNER_WORKERS workers, at reload and after a worker that crashed or broke its contract:
- * its workers share the layout of their memory and the canary, and whoever had one crash has learnt of both.
- * Started again if it dies. An old one stays until its last worker has gone. */
+/* The template process that forks the workers. It is executed, and given the host keys' public halves. A
+ * fresh one replaces it every SPAWNER_WORKERS workers, at reload, and after a worker that crashed or broke
+ * its contract. Its workers share the layout of their memory and the canary, and an attacker learns of both
+ * from a crash. Started again if it dies. An old one stays until its last worker has gone. */
 #pragma once
 
 #include <stdbool.h>

@@ -16,9 +16,9 @@ typedef struct walls {
  * looking one up speaks to a service of this machine. */
 bool walls_accounts_elsewhere(const char *nsswitch);
 
-/* The broker, while it has one thread: from now on it reads the folders of its configuration, keys and host
- * keys, writes the audit's folder, and reaches nothing else of the file system. A kernel without Landlock is
- * a warning in the log. */
+/* For the broker, while it has one thread. From now on it reads the folders of its configuration, keys and
+ * host keys, and writes the audit's folder. It reaches nothing else of the file system. A kernel without
+ * Landlock is a warning in the log. */
 void walls_fence(const config_t *config, const char *config_path, walls_t *walls);
 /* The broker, last: system calls, for every thread. A kernel without seccomp is a warning in the log. */
 void walls_seal(const config_t *config, walls_t *walls);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A worker's end of its pair with the broker. Sending waits while the broker's queue is full; asking waits
- * for the answer; what arrives meanwhile is kept, in order, for worker_pair_next. When the broker is gone the
- * process ends at once: a session without a broker has nobody who may allow anything. */
+ * for the answer. Messages that arrive meanwhile are kept, in order, for worker_pair_next. When the broker is
+ * gone the process ends at once: a session without a broker has nobody who may allow anything. */
 #pragma once
 
 #include <stdint.h>

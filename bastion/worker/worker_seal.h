@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The walls around a worker. What all workers share (namespaces, empty root, Landlock) is put up once by the
- * template and inherited, with a first filter of system calls; the rest each worker puts up for itself,
- * before the first byte of its peer. */
+/* The walls around a worker. The template puts up the common walls once (namespaces, empty root, Landlock, a
+ * first filter of system calls), and workers inherit them. Each worker puts up the rest for itself, before
+ * the first byte of its peer. */
 #pragma once
 
 #include <stdint.h>

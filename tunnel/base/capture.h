@@ -16,7 +16,7 @@ typedef struct capture {
   size_t most;             /* bytes it may print */
   int ms;                  /* it may take; then it is killed */
   /* Where its process group stands while it runs: it gets one of its own, which is killed as a whole. NULL:
-   * it stays in ours. Whoever ends this process meanwhile ends that group (capture_end). */
+   * it stays in ours. The end of this process ends that group too (capture_end). */
   atomic_int *group;
 } capture_t;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The local side: listeners, who may connect, SOCKS up to the target's name. What has come in is handed up.
+/* The local side: listeners, who may connect, SOCKS up to the target's name. New connections are handed up. /
  */
 #pragma once
 

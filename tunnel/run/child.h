@@ -38,7 +38,7 @@ void child_free(child_t *c);
 /* A socket that standard input is written into and standard output read from, by two threads. -1 after
  * life_fail. */
 int child_start_stdio(child_t *c);
-/* After the connection has ended: what arrived is written out to the last byte. */
+/* Call it after the connection has ended: it writes out the rest to the last byte. */
 void child_finish_stdio(child_t *c);
 
 void child_open_browser(child_t *c);

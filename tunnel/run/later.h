@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process that is made now and acts later: what it will do is settled before the tunnel's walls stand and
- * before a byte of the bastion is read, and it has none of these walls. It waits for a word, and ends without
- * one. Any thread, one at a time. */
+/* A process that is made now and acts later. Its deed is settled before the tunnel's walls stand and before a
+ * byte of the bastion is read. It has none of these walls. It waits for a word, and ends without one. Any
+ * thread, one at a time. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The user's ssh-agent behind a relay of our own: libssh waits for an agent without a limit and offers all
- * its keys in one go. The relay sets a time for each answer, shows libssh one key at a time, tells the agent
- * which server it signs for, and knows whether it was the agent that said no. Its answers go through one
- * bounded reader. */
+ * its keys in one go. The relay sets a time for each answer, and shows libssh one key at a time. It tells the
+ * agent which server it signs for, and knows whether the agent said no. Its answers go through one bounded
+ * reader. */
 #pragma once
 
 #include <libssh/libssh.h>

@@ -18,7 +18,7 @@ typedef struct destination {
   size_t identity_count;
   const char *known_hosts[KNOWN_HOSTS_MAX]; /* the first is the one that is written to */
   size_t known_hosts_count;
-  /* What the user has said stands above ssh_config. */
+  /* The user's own words stand above ssh_config. */
   bool port_given;
   bool user_given;
   bool identities_given; /* else the usual ones under ~/.ssh */

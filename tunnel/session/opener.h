@@ -19,6 +19,7 @@ typedef struct opener opener_t;
 typedef void (*opener_cb)(void *ctx, opened_t *opened);
 
 /* memory belongs to the thread until the callback. NULL when out of threads or memory. The opener frees
- * itself after the callback; it cannot be called off: who does not want to wait ends the process by _exit. */
+ * itself after the callback; it cannot be called off. A caller that does not want to wait ends the process by
+ * _exit. */
 opener_t *opener_start(uv_loop_t *loop, const destination_t *to, say_t *say, memory_t *memory, opener_cb cb,
                        void *ctx);

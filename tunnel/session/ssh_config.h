@@ -83,8 +83,8 @@ void ssh_config_free(ssh_config_t *config);
 /* One line of ssh -G's report ("key value"), without its newline. For tests and the fuzzer; pure. */
 void ssh_config_take_line(const destination_t *to, ssh_config_t *out, const char *line);
 
-/* One line of the report that has ssh's defaults: what is the same in config counts as not said. Then the
- * rest of what is not heeded is named in config->ignored. Pure. */
+/* One line of the report that has ssh's defaults: the same line in config counts as not said. Then the rest
+ * of what is not heeded is named in config->ignored. Pure. */
 void ssh_config_compare_line(ssh_config_t *config, const char *line);
 void ssh_config_name_ignored(ssh_config_t *config);
 

@@ -2,9 +2,8 @@
 /* Host certificates (PROTOCOL.certkeys), for hosts that a @cert-authority line of known_hosts is about.
  * libssh does not ask for one within the key exchange: it takes their algorithms out of its list. But a
  * certificate is no secret and proves itself. The server has proved in our own key exchange that it holds the
- * key; what it has to show of the authority's word for this very key is fetched over a connection of its own
- * (ssh-keyscan -c), its signature is checked by ssh-keygen, and what it says is read here, by one bounded
- * reader. */
+ * key. ssh-keyscan -c fetches the authority's word for this very key over a connection of its own, and
+ * ssh-keygen checks its signature. One bounded reader reads it here. */
 #pragma once
 
 #include <libssh/libssh.h>

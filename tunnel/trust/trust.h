@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which host keys are believed: known_hosts files, hashed names included, read line by line with libssh;
- * @revoked keys are refused, the keys of @cert-authority lines are kept for authority.h. Strict: what is not
- * known is not trusted. */
+ * @revoked keys are refused, the keys of @cert-authority lines are kept for authority.h. Strict: an unknown
+ * key is not trusted. */
 #pragma once
 
 #include <libssh/libssh.h>
