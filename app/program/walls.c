@@ -161,7 +161,7 @@ void walls_fence(const settings_t *settings, const char *config_path, walls_t *w
   bool stands = landlock_enforce(l);
   walls->fenced = stands && ports && landlock_abi() >= LANDLOCK_ABI_TCP;
   if (!stands && !LANDLOCK_LEFT_OUT)
-    log_warn("landlock: not there: the process may reach every file that its user may");
+    log_warn("landlock: the kernel has none: the process may reach every file that its user may");
 }
 
 /* ---- system calls ---- */

@@ -364,8 +364,8 @@ static int judge_reloaded(const json_t *c, diag_t *diag)
   if (absent == 0)
     return SMPL_OK;
   return diag_fail(diag, SMPL_EINVAL,
-                   "reloaded, and %lld of what it names could not be read and count%s as absent", absent,
-                   absent == 1 ? "s" : "");
+                   "reloaded, and %lld of the things that it names could not be read and count%s as absent",
+                   absent, absent == 1 ? "s" : "");
 }
 
 int operator_reload(const operator_args_t *args, diag_t *diag)

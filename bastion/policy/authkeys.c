@@ -151,8 +151,9 @@ static int parse_from(const line_t *l, const char *s, size_t len, authkey_t *key
     at = stop + 1;
   }
   return positive ? SMPL_OK
-                  : diag_fail(diag, SMPL_EINVAL, "%s:%u: from= only takes out: nobody could use the key",
-                              l->where, l->number);
+                  : diag_fail(diag, SMPL_EINVAL,
+                              "%s:%u: from= has excluded networks alone: nobody could use the key", l->where,
+                              l->number);
 }
 
 static int take_option(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
@@ -186,8 +187,8 @@ static int take_option(const line_t *l, const char *s, size_t len, authkey_t *ke
     return diag_fail(diag, SMPL_EDENIED, "%s:%u: certificates are not accepted (cert-authority)", l->where,
                      l->number);
   if (len > 0 && shown(s, len) == 0) /* a byte order mark, say */
-    return diag_fail(diag, SMPL_EINVAL, "%s:%u: expected a key or its options, got what can be neither",
-                     l->where, l->number);
+    return diag_fail(diag, SMPL_EINVAL, "%s:%u: expected a key or its options, got neither", l->where,
+                     l->number);
   return diag_fail(diag, SMPL_EINVAL,
                    "%s:%u: option \"%.*s\" is not known here; put restrictions into a grant", l->where,
                    l->number, shown(s, len), s);

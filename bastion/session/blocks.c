@@ -106,8 +106,8 @@ static int fail_line(const blocks_t *b, size_t number, const char *what, diag_t 
 {
   return diag_fail(
       diag, SMPL_EINVAL,
-      "%s:%zu: %s; whoever is blocked there would get in: mend the line, or put a whole file back", b->path,
-      number, what);
+      "%s:%zu: %s; users who are blocked there would get in: mend the line, or put a whole file back",
+      b->path, number, what);
 }
 
 static bool take_text(const json_t *line, const char *key, char *out, size_t cap)

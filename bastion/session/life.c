@@ -145,7 +145,7 @@ static void on_gone(void *ctx, int err)
 {
   session_t *s = ctx;
   if (err == SMPL_EPROTO) {
-    session_misbehaved(s, "sent what is no message of the contract");
+    session_misbehaved(s, "sent bytes that are no message of the contract");
     return;
   }
   s->worker.gone = true;

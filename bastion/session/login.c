@@ -39,7 +39,7 @@ void login_sign(session_t *s, const msg_t *m)
 {
   const hostkey_t *key = hostkeys_get(s->worker.keys, m->sign.key);
   if (!hash_length_ok(m->sign.len) || key == NULL) {
-    session_misbehaved(s, "asked for a signature of what is no exchange hash");
+    session_misbehaved(s, "asked for a signature of something that is no exchange hash");
     return;
   }
   msg_t reply;

@@ -261,7 +261,7 @@ static void on_gone(void *ctx, int err)
   tmpl_t *t = ctx;
   if (err == SMPL_ECLOSED)
     return; /* the launcher tells of its exit */
-  log_error("the template process (pid %d) sent what is no message; it is ended", t->pid);
+  log_error("the template process (pid %d) sent bytes that are no message; it is ended", t->pid);
   launcher_kill(t->spawner->launcher, t->pid);
 }
 

@@ -137,7 +137,7 @@ void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
   allow_accounts(l, c);
   walls->landlock = landlock_enforce(l);
   if (!walls->landlock && !LANDLOCK_LEFT_OUT)
-    log_warn("landlock: not there: the broker may reach every file that its user may");
+    log_warn("landlock: the kernel has none: the broker may reach every file that its user may");
 }
 
 /* ---- the broker: system calls ---- */

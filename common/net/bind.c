@@ -22,7 +22,7 @@ static bool allow_early(int fd, const endpoint_t *at, bool say)
   int rc = ip_is_v4(&at->ip) ? setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on)
                              : setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
   if (rc == 0 && say)
-    log_warn("%s: this machine has no such address yet: it is served once it has (free_bind)",
+    log_warn("%s: this machine has no such address yet: it is served once the machine has it (free_bind)",
              endpoint_format(at, text));
   return rc == 0;
 }

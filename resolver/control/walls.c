@@ -108,7 +108,7 @@ void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
   landlock_allow(l, "/sys/devices/system/cpu/online", LANDLOCK_READ); /* malloc's arenas */
   walls->landlock = landlock_enforce(l);
   if (!walls->landlock && !LANDLOCK_LEFT_OUT)
-    log_warn("landlock: not there: the process may read every file that its user may, and connect");
+    log_warn("landlock: the kernel has none: the process may read every file that its user may, and connect");
 }
 
 /* --- system calls --- */

@@ -451,7 +451,7 @@ static void a_line_that_holds_no_key_of_ours_counts_as_absent_and_the_others_sta
   }
   refuses_line(weak.line, "too weak");
   snprintf(line, sizeof line, "\xef\xbb\xbf%s", ed.line); /* an editor's byte order mark */
-  refuses_line(line, "expected a key or its options, got what can be neither");
+  refuses_line(line, "expected a key or its options, got neither");
   refuses_line("ssh-ed25519", "not base64");
   refuses_line("ssh-ed25519 AAAA", "malformed");
   refuses_line("ssh-ed25519 !!!!", "not base64");
