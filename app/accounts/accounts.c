@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/accounts/account_notices.h"
-#include "app/accounts/account_store.h"
 #include "app/accounts/account_tool.h"
-#include "app/accounts/key_store.h"
 #include "app/services/api_files.h"
-#include "app/services/jsonapi.h"
-#include "app/services/listing.h"
+#include "app/store/jsonapi.h"
+#include "app/services/change.h"
+#include "app/services/query.h"
+#include "app/services/reading.h"
+#include "app/services/reply.h"
 #include "app/services/services.h"
+#include "app/services/stores.h"
+#include "app/store/accounts.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -37,55 +39,48 @@ typedef struct creation {
   change_t change; /* first */
   char id[UUID_TEXT_MAX];
   key_new_t key;
+  outbox_list_t *sisters; /* held until the edit has ended */
 } creation_t;
 
-/* Account, first key and what the sisters must be told: one transaction. */
-static int run_create(storage_db_t *db, change_t *c)
-{
-  creation_t *creation = (creation_t *)c;
-  accounts_t *a = c->service;
-  json_t *account = NULL, *key = NULL;
-  const char *name = json_string_value(json_object_get(c->attributes, "name"));
-  int err = account_insert(db, creation->id, name, c->now);
-  if (!err)
-    err = key_insert(db, &creation->key, creation->id, "Default", c->now, &key);
-  if (!err)
-    err = outbox_add(db, a->outbox, creation->id);
-  if (!err)
-    err = account_get(db, creation->id, &account);
-  if (!err)
-    c->document = json_pack("{s:O, s:[O]}", "data", account, "included", key);
-  json_decref(account);
-  json_decref(key);
-  c->status = 201;
-  return err;
-}
-
-static void reply_created(void *ctx)
+static void reply_created(void *ctx, json_t *report)
 {
   creation_t *creation = ctx;
   change_t *c = &creation->change;
-  accounts_t *a = c->service;
   /* Without a report the reply is still true: the account exists. */
-  json_object_set_new(c->document, "meta", outbox_report(a->outbox, creation->id));
-  request_reply(c->request, c->status, c->document);
+  json_object_set_new(c->edit.document, "meta", report);
+  request_reply(c->request, c->edit.status, c->edit.document);
+}
+
+static void on_told(void *ctx)
+{
+  creation_t *creation = ctx;
+  accounts_t *a = creation->change.service;
+  outbox_report(a->outbox, creation->id, reply_created, creation);
 }
 
 static void on_committed(change_t *c)
 {
   creation_t *creation = (creation_t *)c;
   accounts_t *a = c->service;
-  outbox_tell(a->outbox, creation->id, ACCOUNTS_WAIT_MS, reply_created, creation);
+  outbox_tell(a->outbox, creation->id, ACCOUNTS_WAIT_MS, on_told, creation);
+}
+
+static void on_creation_ended(change_t *c)
+{
+  creation_t *creation = (creation_t *)c;
+  accounts_t *a = c->service;
+  outbox_release(a->outbox, creation->sisters);
 }
 
 static int check_creation(change_t *c)
 {
-  int err = jsonapi_body(request_body(c->request), "account", JSONAPI_ID_REFUSED, &c->new_id, &c->attributes,
-                         &c->problem);
+  edit_t *e = &c->edit;
+  int err = jsonapi_body(request_body(c->request), "account", JSONAPI_ID_REFUSED, &e->new_id, &e->attributes,
+                         &e->problem);
   if (!err)
-    err = jsonapi_check(c->attributes, account_fields, &place_attributes, &c->problem);
-  if (!err && json_string_length(json_object_get(c->attributes, "name")) == 0)
-    err = problem_invalid(&c->problem, PLACE_MEMBER(&place_attributes, "name"), "cannot be empty");
+    err = jsonapi_check(e->attributes, account_fields, &place_attributes, &e->problem);
+  if (!err && json_string_length(json_object_get(e->attributes, "name")) == 0)
+    err = problem_invalid(&e->problem, PLACE_MEMBER(&place_attributes, "name"), "cannot be empty");
   if (err)
     return err;
   creation_t *creation = (creation_t *)c;
@@ -95,24 +90,20 @@ static int check_creation(change_t *c)
 static void on_create(request_t *request, void *service)
 {
   accounts_t *a = service;
-  creation_t *creation = change_new(request, sizeof *creation, a, NULL);
+  creation_t *creation = change_new(request, sizeof *creation, a, STORE_ACCOUNT_CREATE, NULL);
   if (creation == NULL)
     return;
-  creation->change.run = run_create;
-  creation->change.committed = on_committed;
+  change_t *c = &creation->change;
   creation->key.expires_at = -1;
   creation->key.created_by = request_caller(request);
-  change_check(a->storage, &creation->change, check_creation);
-}
-
-static int run_delete(storage_db_t *db, change_t *c)
-{
-  const accounts_t *a = c->service;
-  int err = account_delete(db, c->id, c->now);
-  if (!err)
-    err = revocations_add(db, a->revocations, REVOCATION_ACCOUNT, c->id, c->now);
-  c->status = 204;
-  return err == SMPL_ENOENT ? problem_at(&c->problem, 404, NULL, "there is no account '%s'", c->id) : err;
+  creation->sisters = outbox_hold(a->outbox);
+  c->edit.id = creation->id;
+  c->edit.key = &creation->key;
+  c->edit.sisters = outbox_urls(creation->sisters);
+  c->edit.keep_document = true;
+  c->committed = on_committed;
+  c->ended = on_creation_ended;
+  change_check(a->store, c, check_creation);
 }
 
 /* The sisters hear of it by the outbox, whoever is down now. */
@@ -120,63 +111,72 @@ static void on_deleted(change_t *c)
 {
   accounts_t *a = c->service;
   outbox_look(a->outbox);
-  request_reply_empty(c->request, c->status);
+  request_reply_empty(c->request, c->edit.status);
 }
 
 static void on_delete(request_t *request, void *service)
 {
   accounts_t *a = service;
-  change_t *c = change_new(request, sizeof *c, a, NULL);
+  change_t *c = change_new(request, sizeof *c, a, STORE_ACCOUNT_DELETE, NULL);
   if (c == NULL)
     return;
-  c->id = request_parameter(request, "id");
-  c->run = run_delete;
   c->committed = on_deleted;
-  change_start(a->storage, c);
-}
-
-static int list_accounts(storage_db_t *db, const char *account, const jsonapi_list_t *asked, json_t **data,
-                         int64_t *total)
-{
-  (void)account;
-  return account_list(db, asked, data, total);
+  change_start(a->store, c);
 }
 
 static void on_list(request_t *request, void *service)
 {
   accounts_t *a = service;
   jsonapi_list_t asked;
-  if (jsonapi_list_read(request, &account_list_spec, &asked))
-    listing_start(a->storage, request, NULL, &asked, list_accounts);
+  if (query_list(request, &account_list_spec, &asked))
+    reading_list(a->store, request, STORE_ACCOUNT_LIST, NULL, &asked);
+}
+
+static void reply_with_report(void *ctx, json_t *report)
+{
+  const reading_t *r = ctx;
+  json_t *document = r->fetch.document;
+  if (json_object_set_new(document, "meta", report) == 0) {
+    jsonapi_reply(r->request, 200, document);
+    return;
+  }
+  json_decref(document);
+  reply_storage_error(r->request, SMPL_ENOMEM);
+}
+
+static void on_found(reading_t *r)
+{
+  accounts_t *a = r->service;
+  outbox_report(a->outbox, r->fetch.id, reply_with_report, r);
+}
+
+static void on_missing(reading_t *r)
+{
+  problem_t problem;
+  problem_at(&problem, 404, NULL, "there is no account '%s'", r->fetch.id);
+  problem_reply(r->request, &problem);
 }
 
 static void on_get(request_t *request, void *service)
 {
   accounts_t *a = service;
-  json_t *resource = NULL;
-  const char *id = request_parameter(request, "id");
-  int err = account_get(storage_reader(a->storage), id, &resource);
-  if (err == SMPL_ENOENT) {
-    problem_t problem;
-    problem_at(&problem, 404, NULL, "there is no account '%s'", id);
-    problem_reply(request, &problem);
-  } else if (err) {
-    reply_storage_error(request, err);
-  } else {
-    jsonapi_reply(request, 200,
-                  json_pack("{s:o, s:o}", "data", resource, "meta", outbox_report(a->outbox, id)));
-  }
+  reading_t *r = reading_new(request, a, STORE_ACCOUNT_GET, NULL);
+  if (r == NULL)
+    return;
+  r->fetch.keep_document = true;
+  r->found = on_found;
+  r->missing = on_missing;
+  reading_start(a->store, r);
 }
 
 static void current(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
-  json_t *resource = NULL;
-  int err = account_get(storage_reader(a->storage), caller->account, &resource);
-  if (err)
-    reply_storage_error(request, err);
-  else
-    jsonapi_reply(request, 200, jsonapi_document(resource));
+  reading_t *r = reading_new(request, a, STORE_ACCOUNT_GET, caller->account);
+  if (r == NULL)
+    return;
+  r->fetch.id = r->fetch.account;
+  reading_start(a->store, r);
 }
 
 static void on_current(request_t *request, void *service)
@@ -281,47 +281,17 @@ static void ignore_closed(void *ctx)
   (void)ctx;
 }
 
-static void drop_outbox(void *outbox)
-{
-  outbox_free(outbox);
-}
-
-static void drop_revocations(void *revocations)
-{
-  revocations_free(revocations);
-}
-
-/* What was opened before something else could not be. */
-static void close_parts(accounts_t *a)
-{
-  if (a->outbox != NULL)
-    outbox_stop(a->outbox, drop_outbox, a->outbox);
-  revocations_stop(a->revocations, drop_revocations, a->revocations);
-  if (a->sisters != NULL)
-    sisters_close(a->sisters, ignore_closed, NULL);
-  storage_close(a->storage, ignore_closed, NULL);
-}
+static void close_service(void *state, void (*done)(void *ctx), void *ctx);
 
 static int open_parts(accounts_t *a, const service_env_t *env, diag_t *diag)
 {
-  if ((a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL)
+  if (env->revocations != NULL && revocation_writer_new(env->loop, a->store, &a->revocations))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (revocations_new(env->revocations, &a->revocations))
-    return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int err = storage_open_at(env->loop, env->database, &account_schema, revocations_open, a->revocations,
-                            &a->storage, diag);
-  if (err) {
-    revocations_free(a->revocations);
-    return err;
-  }
-  revocations_start(a->revocations, env->loop, a->storage);
-  err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
+  int err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &a->sisters, diag);
   if (!err)
-    err = outbox_new(env->loop, a->storage, a->sisters, env->sister_urls, &a->outbox, diag);
+    err = outbox_new(env->loop, a->store, a->sisters, env->sister_urls, &a->outbox, diag);
   if (!err)
-    err = sister_watch_new(env->loop, a->storage, a->sisters, a->outbox, env->sister_urls, &a->watch, diag);
-  if (err)
-    close_parts(a);
+    err = sister_watch_new(env->loop, a->store, a->sisters, a->outbox, env->sister_urls, &a->watch, diag);
   return err;
 }
 
@@ -331,13 +301,19 @@ static int open_service(const service_env_t *env, void **state, diag_t *diag)
   *state = NULL;
   if (a == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  int err = open_parts(a, env, diag);
+  int err = (a->rates = rates_new(env->rate_requests, env->rate_burst)) == NULL
+                ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
+                : stores_open(env, "accounts", &a->store, diag);
   if (err) {
     rates_free(a->rates);
     free(a);
-  } else {
-    *state = a;
+    return err;
   }
+  err = open_parts(a, env, diag);
+  if (err)
+    close_service(a, ignore_closed, NULL); /* what of it was opened */
+  else
+    *state = a;
   return err;
 }
 
@@ -361,12 +337,12 @@ static int reload_service(void *state, const service_env_t *env, diag_t *diag)
   return SMPL_OK;
 }
 
-static void on_storage_closed(void *ctx)
+static void on_store_closed(void *ctx)
 {
   accounts_t *a = ctx;
   void (*closed)(void *) = a->closed;
   void *closed_ctx = a->closed_ctx;
-  revocations_free(a->revocations);
+  revocation_writer_free(a->revocations);
   sister_watch_free(a->watch);
   outbox_free(a->outbox);
   rates_free(a->rates);
@@ -377,31 +353,40 @@ static void on_storage_closed(void *ctx)
 static void on_sisters_closed(void *ctx)
 {
   accounts_t *a = ctx;
-  storage_close(a->storage, on_storage_closed, a);
+  store_close(a->store, on_store_closed, a);
 }
 
 static void on_revocations_stopped(void *ctx)
 {
   accounts_t *a = ctx;
-  sisters_close(a->sisters, on_sisters_closed, a);
+  if (a->sisters != NULL)
+    sisters_close(a->sisters, on_sisters_closed, a);
+  else
+    on_sisters_closed(a);
 }
 
 static void on_watch_stopped(void *ctx)
 {
   accounts_t *a = ctx;
-  revocations_stop(a->revocations, on_revocations_stopped, a);
+  if (a->revocations != NULL)
+    revocation_writer_stop(a->revocations, on_revocations_stopped, a);
+  else
+    on_revocations_stopped(a);
 }
 
 static void on_outbox_stopped(void *ctx)
 {
   accounts_t *a = ctx;
-  sister_watch_stop(a->watch, on_watch_stopped, a);
+  if (a->watch != NULL)
+    sister_watch_stop(a->watch, on_watch_stopped, a);
+  else
+    on_watch_stopped(a);
 }
 
-static int check_service(void *state, diag_t *diag)
+static void check_service(void *state, void (*done)(void *ctx, int err, const char *why), void *ctx)
 {
   accounts_t *a = state;
-  return storage_check(a->storage, diag);
+  stores_check(a->store, done, ctx);
 }
 
 /* Outbox first (no new calls), then the calls, then the writes that they led to. */
@@ -410,34 +395,80 @@ static void close_service(void *state, void (*done)(void *ctx), void *ctx)
   accounts_t *a = state;
   a->closed = done;
   a->closed_ctx = ctx;
-  outbox_stop(a->outbox, on_outbox_stopped, a);
+  if (a->outbox != NULL)
+    outbox_stop(a->outbox, on_outbox_stopped, a);
+  else
+    on_outbox_stopped(a);
+}
+
+/* What the store is asked on the way to metrics or `ready`. */
+typedef struct notices {
+  account_notices_t asked; /* first */
+  void (*say_number)(void *ctx, const char *name, const char *help, double value);
+  void (*say)(void *ctx, const char *text);
+  void (*done)(void *ctx);
+  void *ctx;
+} notices_t;
+
+static void say_counts(const notices_t *n)
+{
+  const account_counts_t *counts = &n->asked.counts;
+  n->say_number(n->ctx, "smpl_app_accounts_unknown",
+                "Accounts that sister services know and this database does not.", (double)counts->strays);
+  n->say_number(n->ctx, "smpl_app_accounts_untold",
+                "Accounts that sister services have not been told of, once for each.",
+                (double)counts->untold);
+  n->say_number(
+      n->ctx, "smpl_app_accounts_told_again",
+      "Accounts that sister services with another database are still to be told again, once for each.",
+      (double)counts->told_before);
+  n->say_number(n->ctx, "smpl_app_keys_disabled", "API keys that a restore has disabled.",
+                (double)counts->held);
+  n->say_number(n->ctx, "smpl_app_revocations_unwritten", "Revocations that are not in their file yet.",
+                (double)counts->unwritten);
+}
+
+static void on_notices(store_call_t *call, int err)
+{
+  notices_t *n = (notices_t *)call;
+  size_t i;
+  json_t *sentence;
+  if (!err && n->say_number != NULL)
+    say_counts(n);
+  json_array_foreach(n->asked.sentences, i, sentence)
+  {
+    if (n->say != NULL)
+      n->say(n->ctx, json_string_value(sentence));
+  }
+  json_decref(n->asked.sentences);
+  n->done(n->ctx);
+  free(n);
+}
+
+static void ask_notices(accounts_t *a, const notices_t *what)
+{
+  notices_t *n = malloc(sizeof *n);
+  if (n == NULL) {
+    what->done(what->ctx);
+    return;
+  }
+  *n = *what;
+  n->asked.call = (store_call_t){.op = STORE_ACCOUNT_NOTICES, .done = on_notices};
+  store_ask(a->store, &n->asked.call);
 }
 
 static void say_gauges(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
-                       void *ctx)
+                       void (*done)(void *ctx), void *ctx)
 {
-  const accounts_t *a = state;
-  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
-      (double)storage_pending(a->storage));
-  account_counts_t counts;
-  if (account_counts(storage_reader(a->storage), revocations_path(a->revocations), &counts))
-    return;
-  say(ctx, "smpl_app_accounts_unknown", "Accounts that sister services know and this database does not.",
-      (double)counts.strays);
-  say(ctx, "smpl_app_accounts_untold", "Accounts that sister services have not been told of, once for each.",
-      (double)counts.untold);
-  say(ctx, "smpl_app_accounts_told_again",
-      "Accounts that sister services with another database are still to be told again, once for each.",
-      (double)counts.told_before);
-  say(ctx, "smpl_app_keys_disabled", "API keys that a restore has disabled.", (double)counts.held);
-  say(ctx, "smpl_app_revocations_unwritten", "Revocations that are not in their file yet.",
-      (double)counts.unwritten);
+  accounts_t *a = state;
+  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.", (double)store_writes(a->store));
+  ask_notices(a, &(const notices_t){.say_number = say, .done = done, .ctx = ctx});
 }
 
-static void say_notices(void *state, void (*say)(void *ctx, const char *text), void *ctx)
+static void say_notices(void *state, void (*say)(void *ctx, const char *text), void (*done)(void *ctx),
+                        void *ctx)
 {
-  const accounts_t *a = state;
-  account_each_notice(storage_reader(a->storage), revocations_path(a->revocations), say, ctx);
+  ask_notices(state, &(const notices_t){.say = say, .done = done, .ctx = ctx});
 }
 
 const service_t accounts_service = {

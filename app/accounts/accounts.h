@@ -3,12 +3,12 @@
 #pragma once
 
 #include "app/accounts/outbox.h"
-#include "app/accounts/revocations.h"
+#include "app/accounts/revocation_writer.h"
 #include "app/accounts/sister_watch.h"
 #include "app/http/handler.h"
 #include "app/services/caller.h"
 #include "app/services/sister.h"
-#include "app/services/storage.h"
+#include "app/store/store.h"
 
 enum {
   ACCOUNTS_WAIT_MS = 2000,   /* a new account's 201 waits that long for the sisters */
@@ -16,11 +16,11 @@ enum {
 };
 
 typedef struct accounts {
-  storage_t *storage;
+  store_t *store;
   sisters_t *sisters;
   outbox_t *outbox;
   sister_watch_t *watch;
-  revocations_t *revocations;
+  revocation_writer_t *revocations; /* NULL: there is no file */
   size_t touches;
   rates_t *rates; /* of customers' keys */
   void (*closed)(void *ctx);

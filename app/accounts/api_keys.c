@@ -2,11 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/accounts/account_store.h"
 #include "app/accounts/accounts.h"
-#include "app/accounts/key_store.h"
-#include "app/services/jsonapi.h"
-#include "app/services/listing.h"
+#include "app/store/jsonapi.h"
+#include "app/services/change.h"
+#include "app/services/query.h"
+#include "app/services/reading.h"
+#include "app/services/reply.h"
+#include "app/store/accounts.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -32,21 +34,13 @@ typedef struct key_change {
 /* ---- who calls ---- */
 
 typedef struct touch {
-  storage_job_t job; /* first */
+  key_touch_t touch; /* first */
   accounts_t *accounts;
-  char id[UUID_TEXT_MAX];
-  int64_t now;
 } touch_t;
 
-static int run_touch(storage_db_t *db, storage_job_t *job)
+static void on_touched(store_call_t *call, int err)
 {
-  touch_t *t = (touch_t *)job;
-  return key_touch(db, t->id, t->now);
-}
-
-static void on_touched(storage_job_t *job, int err)
-{
-  touch_t *t = (touch_t *)job;
+  touch_t *t = (touch_t *)call;
   (void)err; /* last_used_at is a courtesy: the next use tries again */
   t->accounts->touches--;
   free(t);
@@ -60,35 +54,61 @@ static void touch(accounts_t *a, const key_found_t *key, int64_t now)
   touch_t *t = calloc(1, sizeof *t);
   if (t == NULL)
     return;
-  *t = (touch_t){.job = {.run = run_touch, .done = on_touched}, .accounts = a, .now = now};
-  t->job.key = turns_key(key->account, strlen(key->account));
-  memcpy(t->id, key->id, sizeof t->id);
-  if (storage_write(a->storage, &t->job) != SMPL_OK)
-    free(t);
-  else
-    a->touches++;
+  *t = (touch_t){.touch = {.call = {.op = STORE_KEY_TOUCH, .done = on_touched}, .now = now}, .accounts = a};
+  t->touch.call.share = turns_key(key->account, strlen(key->account));
+  memcpy(t->touch.id, key->id, sizeof t->touch.id);
+  a->touches++;
+  store_ask(a->store, &t->touch.call);
+}
+
+/* A key that is looked for. Lives in its request. */
+typedef struct finding {
+  key_find_t find; /* first */
+  accounts_t *accounts;
+  request_t *request;
+  caller_cb found;
+} finding_t;
+
+static void start_finding(accounts_t *a, request_t *request, const char *key, caller_cb found,
+                          void (*done)(store_call_t *call, int err))
+{
+  finding_t *f = request_alloc(request, sizeof *f);
+  if (f == NULL) {
+    reply_storage_error(request, SMPL_ENOMEM);
+    return;
+  }
+  *f = (finding_t){.find = {.key = key, .now = (int64_t)clock_wall_ms()},
+                   .accounts = a,
+                   .request = request,
+                   .found = found};
+  f->find.call = (store_call_t){.op = STORE_KEY_FIND, .done = done, .share = request_share(request)};
+  store_ask(a->store, &f->find.call);
+}
+
+static void on_found(store_call_t *call, int err)
+{
+  const finding_t *f = (const finding_t *)call;
+  const key_found_t *key = &f->find.found;
+  accounts_t *a = f->accounts;
+  caller_t caller;
+  if (err == SMPL_ENOENT) {
+    caller_refuse(f->request);
+  } else if (err) {
+    reply_read_error(f->request, err);
+  } else {
+    memcpy(caller.account, key->account, sizeof caller.account);
+    memcpy(caller.key_id, key->id, sizeof caller.key_id);
+    touch(a, key, f->find.now);
+    if (caller_within_rate(a->rates, f->request, &caller))
+      f->found(f->request, a, &caller);
+  }
 }
 
 void api_keys_guard(accounts_t *a, request_t *request, caller_cb cb)
 {
-  key_found_t key;
-  caller_t caller;
-  int64_t now = (int64_t)clock_wall_ms();
   const char *token = caller_token(request);
-  if (token == NULL)
-    return;
-  int err = key_find(storage_reader(a->storage), token, now, &key);
-  if (err == SMPL_ENOENT) {
-    caller_refuse(request);
-  } else if (err) {
-    reply_storage_error(request, err);
-  } else {
-    memcpy(caller.account, key.account, sizeof caller.account);
-    memcpy(caller.key_id, key.id, sizeof caller.key_id);
-    touch(a, &key, now);
-    if (caller_within_rate(a->rates, request, &caller))
-      cb(request, a, &caller);
-  }
+  if (token != NULL)
+    start_finding(a, request, token, cb, on_found);
 }
 
 static void go_on(request_t *request, void *service, const caller_t *caller)
@@ -103,29 +123,39 @@ void api_keys_judge(request_t *request, void *service)
   api_keys_guard(service, request, go_on);
 }
 
+static void reply_inactive(request_t *request)
+{
+  jsonapi_reply(request, 200, json_pack("{s:b}", "active", 0));
+}
+
+static void on_introspected(store_call_t *call, int err)
+{
+  const finding_t *f = (const finding_t *)call;
+  const key_found_t *key = &f->find.found;
+  if (err == SMPL_ENOENT) {
+    reply_inactive(f->request);
+  } else if (err) {
+    reply_read_error(f->request, err);
+  } else {
+    touch(f->accounts, key, f->find.now);
+    json_t *left = key->expires_at < 0 ? json_null() : json_integer(key->expires_at - f->find.now);
+    jsonapi_reply(f->request, 200,
+                  json_pack("{s:b, s:s, s:s, s:o}", "active", 1, "account", key->account, "key_id", key->id,
+                            "expires_in_ms", left));
+  }
+}
+
 void api_keys_introspect(request_t *request, void *service)
 {
-  accounts_t *a = service;
-  key_found_t key;
-  int64_t now = (int64_t)clock_wall_ms();
   const char *text = json_string_value(json_object_get(request_body(request), "key"));
   if (text == NULL) {
     problem_t problem;
     problem_invalid(&problem, PLACE_MEMBER(NULL, "key"), "required: the API key to ask about");
     problem_reply(request, &problem);
-    return;
-  }
-  int err = key_well_formed(text) ? key_find(storage_reader(a->storage), text, now, &key) : SMPL_ENOENT;
-  if (err == SMPL_ENOENT) {
-    jsonapi_reply(request, 200, json_pack("{s:b}", "active", 0));
-  } else if (err) {
-    reply_storage_error(request, err);
+  } else if (key_well_formed(text)) {
+    start_finding(service, request, text, NULL, on_introspected);
   } else {
-    touch(a, &key, now);
-    json_t *left = key.expires_at < 0 ? json_null() : json_integer(key.expires_at - now);
-    jsonapi_reply(request, 200,
-                  json_pack("{s:b, s:s, s:s, s:o}", "active", 1, "account", key.account, "key_id", key.id,
-                            "expires_in_ms", left));
+    reply_inactive(request);
   }
 }
 
@@ -152,27 +182,28 @@ static int check_scopes(const json_t *scopes, problem_t *problem)
 static int check_body(change_t *c)
 {
   key_change_t *k = (key_change_t *)c;
-  const char *path_id = c->id;
-  problem_t *problem = &c->problem;
+  const char *path_id = c->edit.id;
+  problem_t *problem = &c->edit.problem;
   uint64_t expires_at = 0;
   jsonapi_id_t rule = path_id != NULL ? JSONAPI_ID_OPTIONAL : JSONAPI_ID_REFUSED;
   k->key.expires_at = -1;
-  int err = jsonapi_body(request_body(c->request), "api_key", rule, &c->new_id, &c->attributes, problem);
-  if (!err && path_id != NULL && c->new_id != NULL && strcmp(c->new_id, path_id) != 0)
+  int err =
+      jsonapi_body(request_body(c->request), "api_key", rule, &c->edit.new_id, &c->edit.attributes, problem);
+  if (!err && path_id != NULL && c->edit.new_id != NULL && strcmp(c->edit.new_id, path_id) != 0)
     err = problem_at(problem, 409, PLACE_MEMBER(&place_data, "id"), "differs from the id in the path");
   if (!err)
-    err = jsonapi_check(c->attributes, fields, &place_attributes, problem);
+    err = jsonapi_check(c->edit.attributes, fields, &place_attributes, problem);
   if (!err)
-    err = check_scopes(json_object_get(c->attributes, "scopes"), problem);
+    err = check_scopes(json_object_get(c->edit.attributes, "scopes"), problem);
   if (err)
     return err;
-  const char *expires = json_string_value(json_object_get(c->attributes, "expires_at"));
+  const char *expires = json_string_value(json_object_get(c->edit.attributes, "expires_at"));
   const place_t *at_expires = PLACE_MEMBER(&place_attributes, "expires_at");
   if (expires == NULL)
     return SMPL_OK;
   if (time_parse(expires, &expires_at))
     return problem_invalid(problem, at_expires, "expected a time such as 2027-03-20T11:02:16Z");
-  if ((int64_t)expires_at <= c->now)
+  if ((int64_t)expires_at <= c->edit.now)
     return problem_invalid(problem, at_expires, "that time has passed");
   k->key.expires_at = (int64_t)expires_at;
   return SMPL_OK;
@@ -184,140 +215,74 @@ static int check_new(change_t *c)
   return err ? err : key_make(&((key_change_t *)c)->key);
 }
 
-static const char *name_of(const change_t *c)
-{
-  return json_string_value(json_object_get(c->attributes, "name"));
-}
-
-static int not_found(change_t *c)
-{
-  return problem_at(&c->problem, 404, NULL, "there is no API key '%s' in this account", c->id);
-}
-
 /* ---- writing ---- */
 
-static int run_create(storage_db_t *db, change_t *c)
+static key_change_t *begin(request_t *request, accounts_t *a, store_op_t op, const caller_t *caller)
 {
-  key_change_t *k = (key_change_t *)c;
-  json_t *account = NULL, *resource = NULL;
-  int err = account_get(db, c->caller.account, &account);
-  json_decref(account);
-  if (err == SMPL_ENOENT)
-    return problem_at(&c->problem, 404, NULL, "there is no account '%s'", c->caller.account);
-  if (!err)
-    err = key_insert(db, &k->key, c->caller.account, name_of(c), c->now, &resource);
-  if (err == SMPL_ELIMIT)
-    return problem_at(&c->problem, 409, NULL, "this account has %d API keys, the most it can have",
-                      API_KEYS_MAX);
-  if (!err)
-    c->document = jsonapi_document(resource);
-  c->status = 201;
-  return err;
-}
-
-/* The key as it stands after a change that gave err. */
-static int finish_change(storage_db_t *db, change_t *c, int err)
-{
-  json_t *resource = NULL;
-  if (!err)
-    err = key_get(db, c->caller.account, c->id, &resource);
-  if (!err)
-    c->document = jsonapi_document(resource);
-  c->status = 200;
-  return err == SMPL_ENOENT ? not_found(c) : err;
-}
-
-static int run_replace(storage_db_t *db, change_t *c)
-{
-  const key_change_t *k = (key_change_t *)c;
-  return finish_change(db, c,
-                       key_update(db, c->caller.account, c->id, name_of(c), k->key.expires_at, c->now));
-}
-
-static int run_revoke(storage_db_t *db, change_t *c)
-{
-  const accounts_t *a = c->service;
-  int err = key_revoke(db, c->caller.account, c->id, c->now);
-  if (!err)
-    err = revocations_add(db, a->revocations, REVOCATION_KEY, c->id, c->now);
-  return finish_change(db, c, err);
-}
-
-static int run_delete(storage_db_t *db, change_t *c)
-{
-  const accounts_t *a = c->service;
-  int err = key_delete(db, c->caller.account, c->id);
-  if (!err)
-    err = revocations_add(db, a->revocations, REVOCATION_KEY, c->id, c->now);
-  c->status = 204;
-  return err == SMPL_ENOENT ? not_found(c) : err;
+  key_change_t *k = change_new(request, sizeof *k, a, op, caller);
+  if (k == NULL)
+    return NULL;
+  k->key.created_by = request_caller(request);
+  k->change.edit.key = &k->key;
+  return k;
 }
 
 static void create(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
-  key_change_t *k = change_new(request, sizeof *k, a, caller);
+  key_change_t *k = begin(request, a, STORE_KEY_CREATE, caller);
   if (k == NULL)
     return;
-  k->change.run = run_create;
-  k->key.created_by = request_caller(request);
-  change_check(a->storage, &k->change, check_new);
+  k->change.edit.id = NULL; /* that of the path, if there is one, is the account's */
+  change_check(a->store, &k->change, check_new);
 }
 
 static void replace(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
-  key_change_t *k = change_new(request, sizeof *k, a, caller);
-  if (k == NULL)
-    return;
-  k->change.run = run_replace;
-  k->key.created_by = request_caller(request);
-  k->change.id = request_parameter(request, "id");
-  change_check(a->storage, &k->change, check_body);
-}
-
-static void change_by_id(request_t *request, accounts_t *a, const caller_t *caller,
-                         int (*run)(storage_db_t *, change_t *))
-{
-  change_t *c = change_new(request, sizeof *c, a, caller);
-  if (c == NULL)
-    return;
-  c->run = run;
-  c->id = request_parameter(request, "id");
-  change_start(a->storage, c);
+  key_change_t *k = begin(request, a, STORE_KEY_REPLACE, caller);
+  if (k != NULL)
+    change_check(a->store, &k->change, check_body);
 }
 
 static void revoke_one(request_t *request, void *service, const caller_t *caller)
 {
-  change_by_id(request, service, caller, run_revoke);
+  accounts_t *a = service;
+  key_change_t *k = begin(request, a, STORE_KEY_REVOKE, caller);
+  if (k != NULL)
+    change_start(a->store, &k->change);
 }
 
 static void delete_one(request_t *request, void *service, const caller_t *caller)
 {
-  change_by_id(request, service, caller, run_delete);
+  accounts_t *a = service;
+  key_change_t *k = begin(request, a, STORE_KEY_DELETE, caller);
+  if (k != NULL)
+    change_start(a->store, &k->change);
 }
 
 /* ---- reading ---- */
 
+static void missing(reading_t *r)
+{
+  reply_not_found(r->request, "API key", r->fetch.id);
+}
+
 static void get(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
-  json_t *resource = NULL;
-  const char *id = request_parameter(request, "id");
-  int err = key_get(storage_reader(a->storage), caller->account, id, &resource);
-  if (err == SMPL_ENOENT)
-    reply_not_found(request, "API key", id);
-  else if (err)
-    reply_storage_error(request, err);
-  else
-    jsonapi_reply(request, 200, jsonapi_document(resource));
+  reading_t *r = reading_new(request, a, STORE_KEY_GET, caller->account);
+  if (r == NULL)
+    return;
+  r->missing = missing;
+  reading_start(a->store, r);
 }
 
 static void list(request_t *request, void *service, const caller_t *caller)
 {
   accounts_t *a = service;
   jsonapi_list_t asked;
-  if (!jsonapi_list_read(request, &key_list_spec, &asked))
+  if (!query_list(request, &key_list_spec, &asked))
     return;
   const char *status = asked.filters[KEY_FILTER_STATUS];
   if (status != NULL && strcmp(status, "ACTIVE") != 0 && strcmp(status, "REVOKED") != 0) {
@@ -325,7 +290,7 @@ static void list(request_t *request, void *service, const caller_t *caller)
                         "expected ACTIVE or REVOKED");
     return;
   }
-  listing_start(a->storage, request, caller->account, &asked, key_list);
+  reading_list(a->store, request, STORE_KEY_LIST, caller->account, &asked);
 }
 
 /* ---- routes ---- */

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/accounts/account_store.h"
-#include "app/accounts/sister_store.h"
-#include "app/services/ident.h"
-#include "app/services/jsonapi.h"
+#include "app/accounts/sister_news.h"
+#include "app/store/ident.h"
+#include "app/store/jsonapi.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -21,60 +20,66 @@ enum { REPORT_MAX = 320 };
 
 /* One account on its way to one sister, from the call to the commit of what came of it. */
 typedef struct flight {
-  storage_job_t job; /* first */
+  outbox_done_t done; /* first */
   struct peer *peer;
   bool busy;
-  bool again;   /* it was told before, to another database of the sister */
-  bool deletes; /* told is that the account was deleted */
+  bool again; /* it was told before, to another database of the sister */
   char account[UUID_TEXT_MAX];
-  sister_note_t then; /* what was noted of the sister when the call was made */
-  bool acknowledged;
-  bool reported; /* the sister said which database it has: */
-  identity_t report;
-  sister_news_t news; /* what followed from that */
   char error[REPORT_MAX];
 } flight_t;
 
 typedef struct peer {
   struct peer *next; /* of those that left */
   outbox_t *owner;
-  char url[SISTER_URL_MAX]; /* also its name in the table */
+  bool left;
+  char url[SISTER_URL_MAX]; /* also its name in the store */
   char host[SISTER_HOST_MAX];
-  unsigned failures;  /* in a row */
-  uint64_t next_at;   /* monotonic ms: not before, while failing */
-  sister_note_t note; /* of the last look */
-  uint64_t say_at;    /* monotonic ms: when the log may hear of another database again */
+  unsigned failures; /* in a row */
+  uint64_t next_at;  /* monotonic ms: not before, while failing */
+  uint64_t say_at;   /* monotonic ms: when the log may hear of another database again */
+  bool asking;       /* the store, what is due */
+  bool ask_again;    /* something has come meanwhile that the answer may not know of */
+  outbox_due_t due;
   flight_t flights[OUTBOX_PARALLEL];
 } peer_t;
 
 typedef struct waiter {
+  outbox_told_t told; /* first */
   struct waiter *next;
+  outbox_t *owner;
+  outbox_list_t *list; /* while the store is asked whom of it was told */
+  bool over;
   char account[UUID_TEXT_MAX];
   uint64_t until;
   void (*done)(void *ctx);
   void *ctx;
 } waiter_t;
 
-/* Whom rows are written for. The writer's thread holds the list that is in force while it writes; another
- * list takes its place, and rows that it is too late for are sown afterwards. */
-typedef struct told {
+/* Rows are written for those on the list that was in force when they were asked for. Another list takes its
+ * place, and rows that it is too late for are sown afterwards. */
+struct outbox_list {
   size_t holders;
   size_t count;
-  char urls[OUTBOX_SISTERS_MAX][SISTER_URL_MAX];
-} told_t;
+  const char *urls[OUTBOX_SISTERS_MAX + 1]; /* of texts; ends with NULL */
+  char texts[OUTBOX_SISTERS_MAX][SISTER_URL_MAX];
+  char hosts[OUTBOX_SISTERS_MAX][SISTER_HOST_MAX];
+};
 
 struct outbox {
-  storage_t *storage;
+  store_t *store;
   sisters_t *sisters;
   uv_timer_t timer;
-  storage_job_t sow; /* rows for sisters that are new in the configuration */
+  outbox_sow_t sow; /* rows for sisters that are new in the configuration */
+  outbox_list_t *sown;
   bool sowing, sow_again;
   bool stopping;
+  bool any;       /* there is something to do, now or later, as far as is known */
+  size_t looking; /* questions to the store what is due */
+  bool asking;    /* in the middle of asking for waiters */
   size_t peer_count, waiter_count;
   peer_t *peers[OUTBOX_SISTERS_MAX];
   peer_t *left; /* not in the configuration any more: until what is under way to them is noted */
-  uv_mutex_t lock;
-  told_t *told; /* under lock, as its holders */
+  outbox_list_t *list;
   waiter_t *waiters;
   void (*stopped)(void *ctx);
   void *stopped_ctx;
@@ -82,112 +87,62 @@ struct outbox {
 
 static void look(outbox_t *o);
 
+static void on_timer(uv_timer_t *timer);
+
 /* ---- writing ---- */
 
-static told_t *hold_told(outbox_t *o)
+outbox_list_t *outbox_hold(outbox_t *o)
 {
-  uv_mutex_lock(&o->lock);
-  told_t *told = o->told;
-  told->holders++;
-  uv_mutex_unlock(&o->lock);
-  return told;
+  o->list->holders++;
+  return o->list;
 }
 
-static void drop_told(outbox_t *o, told_t *told)
+const char *const *outbox_urls(const outbox_list_t *list)
 {
-  uv_mutex_lock(&o->lock);
-  bool last = --told->holders == 0;
-  uv_mutex_unlock(&o->lock);
-  if (last)
-    free(told);
+  return list->urls;
 }
 
-int outbox_add(storage_db_t *db, outbox_t *o, const char *account)
+static void drop_list(outbox_list_t *list)
 {
-  told_t *told = hold_told(o);
-  int err = SMPL_OK;
-  for (size_t i = 0; i < told->count && !err; i++)
-    err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) VALUES (?1, ?2)",
-                       STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(told->urls[i])), NULL);
-  drop_told(o, told);
-  return err;
+  if (list != NULL && --list->holders == 0)
+    free(list);
 }
 
-static int run_sow(storage_db_t *db, storage_job_t *job)
+static void on_sown(store_call_t *call, int err)
 {
-  outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
-  told_t *told = hold_told(o);
-  int err = SMPL_OK;
-  for (size_t i = 0; i < told->count && !err; i++)
-    err = storage_exec(db, "INSERT OR IGNORE INTO outbox (account, sister) SELECT id, ?1 FROM accounts",
-                       STORAGE_ARGS(STORAGE_TEXT(told->urls[i])), NULL);
-  drop_told(o, told);
-  if (!err)
-    err = sister_forget_strays(db);
-  return err ? err : account_bury(db, (int64_t)clock_wall_ms());
-}
-
-static void on_sown(storage_job_t *job, int err)
-{
-  outbox_t *o = (outbox_t *)((char *)job - offsetof(outbox_t, sow));
+  outbox_t *o = (outbox_t *)((char *)call - offsetof(outbox_t, sow));
   o->sowing = false;
+  drop_list(o->sown);
+  if (err == SMPL_ELIMIT) {
+    o->sow_again = true; /* what does not find a place among the writes now is tried again */
+    if (!o->stopping)
+      uv_timer_start(&o->timer, on_timer, OUTBOX_TICK_MS, 0);
+    return;
+  }
   if (err)
     log_error("outbox: cannot look for accounts that sisters do not know: %s", smpl_strerror(err));
   look(o);
 }
 
-/* What does not find a place among the writes now is tried again at the next look. */
-static int sow(outbox_t *o)
+static void sow(outbox_t *o)
 {
-  o->sow_again = true;
+  o->sow_again = o->sowing;
   if (o->sowing)
-    return SMPL_OK;
-  o->sow.run = run_sow;
-  o->sow.done = on_sown;
-  int err = storage_write(o->storage, &o->sow);
-  o->sowing = err == SMPL_OK;
-  o->sow_again = err != SMPL_OK;
-  return err;
+    return;
+  o->sowing = true;
+  o->sown = outbox_hold(o);
+  o->sow.call = (store_call_t){.op = STORE_OUTBOX_SOW, .done = on_sown};
+  o->sow.sisters = o->sown->urls;
+  o->sow.now = (int64_t)clock_wall_ms();
+  store_ask(o->store, &o->sow.call);
 }
 
-/* Told counts only what is still so: the account may have been deleted since the call was made. */
-static int note_told(storage_db_t *db, const flight_t *f, int64_t generation)
+void outbox_release(outbox_t *o, outbox_list_t *list)
 {
-  return storage_exec(db,
-                      "UPDATE outbox SET done_at = ?3, attempts = 0, last_error = NULL, generation = ?4"
-                      " WHERE account = ?1 AND sister = ?2 AND EXISTS"
-                      " (SELECT 1 FROM accounts WHERE id = ?1 AND (deleted_at IS NOT NULL) = ?5)",
-                      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
-                                   STORAGE_INT((int64_t)clock_wall_ms()), STORAGE_INT(generation),
-                                   STORAGE_INT(f->deletes)),
-                      NULL);
-}
-
-/* Of what was told before to other databases, what fails goes behind all that was not tried yet. */
-static int note_untold(storage_db_t *db, const flight_t *f, int64_t generation)
-{
-  return storage_exec(db,
-                      "UPDATE outbox SET attempts = attempts + 1, last_error = ?3, generation = CASE WHEN"
-                      " done_at IS NOT NULL AND generation < ?4 THEN ?4 - 1 ELSE generation END"
-                      " WHERE account = ?1 AND sister = ?2",
-                      STORAGE_ARGS(STORAGE_TEXT(f->account), STORAGE_TEXT(f->peer->url),
-                                   STORAGE_TEXT(f->error), STORAGE_INT(generation)),
-                      NULL);
-}
-
-/* An answer to a call from before the sister's database changed tells nothing: the row stays as it is, and is
- * tried again. */
-static int run_result(storage_db_t *db, storage_job_t *job)
-{
-  flight_t *f = (flight_t *)job;
-  sister_note_t now;
-  int err = sister_note_read(db, f->peer->url, &now);
-  f->news = now.generation != f->then.generation ? SISTER_LATE : SISTER_SAME;
-  if (!err && f->reported)
-    err = sister_note_report(db, f->peer->url, &f->then, &f->report, &f->news, &now.generation);
-  if (err || f->news == SISTER_LATE)
-    return err;
-  return f->acknowledged ? note_told(db, f, now.generation) : note_untold(db, f, now.generation);
+  bool late = list != o->list;
+  drop_list(list);
+  if (late && !o->stopping)
+    sow(o);
 }
 
 /* Instances of a sister that do not share one database would bring such news with every answer. */
@@ -213,7 +168,7 @@ static void free_left(outbox_t *o)
 {
   for (peer_t **at = &o->left; *at != NULL;) {
     peer_t *peer = *at;
-    if (busy_count(peer) > 0) {
+    if (busy_count(peer) > 0 || peer->asking) {
       at = &peer->next;
       continue;
     }
@@ -222,18 +177,20 @@ static void free_left(outbox_t *o)
   }
 }
 
-static void on_result(storage_job_t *job, int err)
+static void on_result(store_call_t *call, int err)
 {
-  flight_t *f = (flight_t *)job;
+  flight_t *f = (flight_t *)call;
   outbox_t *o = f->peer->owner;
   f->busy = false;
+  f->peer->ask_again = f->peer->asking;
   if (err)
     log_warn("outbox: cannot note what became of account %s at %s: %s", f->account, f->peer->host,
              smpl_strerror(err));
   else
-    say_news(f->peer, f->news);
+    say_news(f->peer, f->done.news);
   free_left(o);
-  look(o);
+  if (err != SMPL_ELIMIT) /* else it is told again later: the call is idempotent */
+    look(o);
 }
 
 /* ---- calling ---- */
@@ -253,7 +210,6 @@ static void note_failure(peer_t *peer, const char *why)
 static void conclude(flight_t *f, bool acknowledged, const char *why)
 {
   peer_t *peer = f->peer;
-  f->acknowledged = acknowledged;
   snprintf(f->error, sizeof f->error, "%s", why);
   if (!acknowledged) {
     note_failure(peer, why);
@@ -261,19 +217,17 @@ static void conclude(flight_t *f, bool acknowledged, const char *why)
     log_info("outbox: %s answers again", peer->host);
     peer->failures = 0;
   }
-  f->job.run = run_result;
-  f->job.done = on_result;
-  if (storage_write(peer->owner->storage, &f->job) == SMPL_OK)
-    return;
-  f->busy = false; /* told again later: the call is idempotent */
-  free_left(peer->owner);
+  f->done.call = (store_call_t){.op = STORE_OUTBOX_DONE, .done = on_result};
+  f->done.acknowledged = acknowledged;
+  f->done.now = (int64_t)clock_wall_ms();
+  store_ask(peer->owner->store, &f->done.call);
 }
 
 static void on_reply(void *ctx, const sister_reply_t *reply)
 {
   char why[REPORT_MAX];
   flight_t *f = ctx;
-  f->reported = !reply->err && identity_of_report(reply->body, &f->report);
+  f->done.reported = !reply->err && identity_of_report(reply->body, &f->done.report);
   if (reply->err)
     snprintf(why, sizeof why, "%s", reply->why);
   else
@@ -283,27 +237,27 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
   conclude(f, !reply->err && reply->status >= 200 && reply->status < 300, why);
 }
 
-/* stmt: a row of fresh_sql or again_sql. */
-static void launch(flight_t *f, storage_stmt_t *stmt)
+static void launch(flight_t *f, const outbox_row_t *row)
 {
   char path[64];
   peer_t *peer = f->peer;
-  const char *account = storage_text(stmt, 0);
-  f->deletes = !storage_is_null(stmt, 3);
-  json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", account,
-                           "attributes", "name", storage_text(stmt, 1), "key", storage_text(stmt, 2));
-  if (body == NULL || text_copy(f->account, sizeof f->account, account) != SMPL_OK) {
-    json_decref(body);
+  json_t *body = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}}", "data", "type", "account", "id", row->account,
+                           "attributes", "name", row->name, "key", row->key);
+  if (body == NULL)
     return;
-  }
-  snprintf(path, sizeof path, "/internal/v1/accounts/%s", account);
-  sister_request_t request = {.method = f->deletes ? "DELETE" : "PUT",
+  memcpy(f->account, row->account, sizeof f->account);
+  snprintf(path, sizeof path, "/internal/v1/accounts/%.*s", UUID_TEXT_MAX - 1, row->account);
+  sister_request_t request = {.method = row->deleted ? "DELETE" : "PUT",
                               .base_url = peer->url,
                               .path = path,
-                              .body = f->deletes ? NULL : body,
+                              .body = row->deleted ? NULL : body,
                               .timeout_ms = OUTBOX_TIMEOUT_MS};
   f->busy = true;
-  f->then = peer->note;
+  f->done = (outbox_done_t){.sister = peer->url,
+                            .account = f->account,
+                            .error = f->error,
+                            .deletes = row->deleted,
+                            .then = peer->due.note};
   int err = sisters_call(peer->owner->sisters, &request, on_reply, f);
   json_decref(body);
   if (err) {
@@ -336,41 +290,23 @@ static flight_t *free_flight(peer_t *peer)
   return NULL;
 }
 
-#define ROWS                                                                                                 \
-  "SELECT o.account, a.name, a.key, a.deleted_at FROM outbox o JOIN accounts a ON a.id = o.account"          \
-  " WHERE o.sister = ?1"
-
-/* Least tried first, so that an account which the sister refuses does not hold up the others. */
-static const char fresh_sql[] = ROWS " AND o.done_at IS NULL ORDER BY o.attempts, o.rowid LIMIT ?2";
-/* The same of what an earlier database of the sister was told, oldest first. */
-static const char again_sql[] =
-    ROWS " AND o.done_at IS NOT NULL AND o.generation < ?3 AND o.generation ="
-         " (SELECT min(generation) FROM outbox WHERE sister = ?1 AND done_at IS NOT NULL)"
-         " ORDER BY o.attempts, o.rowid LIMIT ?2";
-
 /* Starts what is due of the one kind, until `most` of it or `all` of both are under way. True if there is
  * any. */
 static bool start(peer_t *peer, bool again, size_t most, size_t all)
 {
-  storage_db_t *db = storage_reader(peer->owner->storage);
-  const storage_arg_t args[] = {STORAGE_TEXT(peer->url), STORAGE_INT(2 * OUTBOX_PARALLEL),
-                                STORAGE_INT(peer->note.generation)};
-  bool any = false;
-  storage_stmt_t *stmt = storage_query(db, again ? again_sql : fresh_sql, args, again ? 3 : 2);
-  while (storage_step(stmt) == 1) {
+  const outbox_row_t *rows = again ? peer->due.again : peer->due.fresh;
+  size_t count = again ? peer->due.again_count : peer->due.fresh_count;
+  for (size_t i = 0; i < count; i++) {
     size_t busy = busy_count(peer), others = again_count(peer);
-    any = true;
-    if (busy >= all || (again ? others : busy - others) >= most) {
-      storage_finish(stmt);
+    if (busy >= all || (again ? others : busy - others) >= most)
       break;
-    }
-    if (in_flight(peer, storage_text(stmt, 0)))
+    if (in_flight(peer, rows[i].account))
       continue;
     flight_t *f = free_flight(peer);
     f->again = again;
-    launch(f, stmt);
+    launch(f, &rows[i]);
   }
-  return any;
+  return count > 0;
 }
 
 /* A failing sister is tried with one account at a time, of either kind in turn. */
@@ -385,8 +321,6 @@ static bool try_failing(peer_t *peer)
 /* Starts what is due at this sister; true if there is anything to do, now or later. */
 static bool serve(peer_t *peer)
 {
-  if (sister_note_read(storage_reader(peer->owner->storage), peer->url, &peer->note))
-    return true;
   if (peer->failures > 0)
     return try_failing(peer) || busy_count(peer) > 0;
   bool again = start(peer, true, 1, OUTBOX_PARALLEL);
@@ -396,42 +330,55 @@ static bool serve(peer_t *peer)
   return again || fresh || busy_count(peer) > 0;
 }
 
-/* ---- waiting ---- */
+/* ---- looking ---- */
 
-/* 1 if the database that the sister has now was told of the account. */
-static int told_count(outbox_t *o, const peer_t *peer, const char *account, int64_t *told)
+static void ask_due(peer_t *peer);
+
+/* The time of the next look, once it is known from all whether there is anything to do. */
+static void end_look(outbox_t *o)
 {
-  sister_note_t note;
-  storage_db_t *db = storage_reader(o->storage);
-  int err = sister_note_read(db, peer->url, &note);
-  return err ? err
-             : storage_number(db,
-                              "SELECT count(*) FROM outbox WHERE account = ?1 AND sister = ?2"
-                              " AND done_at IS NOT NULL AND generation >= ?3",
-                              STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(peer->url),
-                                           STORAGE_INT(note.generation)),
-                              told);
+  if (--o->looking == 0 && !o->stopping)
+    uv_timer_start(&o->timer, on_timer, o->any || o->waiters != NULL ? OUTBOX_TICK_MS : OUTBOX_POLL_MS, 0);
 }
 
-static int64_t pending_count(outbox_t *o, const char *account)
+static void on_due(store_call_t *call, int err)
 {
-  int64_t all = 0;
-  for (size_t i = 0; i < o->peer_count; i++) {
-    int64_t told = 0;
-    told_count(o, o->peers[i], account, &told);
-    all += told == 0;
+  peer_t *peer = (peer_t *)((char *)call - offsetof(peer_t, due));
+  outbox_t *o = peer->owner;
+  bool stale = peer->ask_again;
+  peer->asking = peer->ask_again = false;
+  if (peer->left || o->stopping)
+    free_left(o);
+  else if (stale)
+    ask_due(peer);
+  else
+    o->any = (err || serve(peer)) || o->any;
+  end_look(o);
+}
+
+static void ask_due(peer_t *peer)
+{
+  outbox_t *o = peer->owner;
+  if (peer->asking) {
+    peer->ask_again = true;
+    return;
   }
-  return all;
+  peer->asking = true;
+  o->looking++;
+  peer->due.call = (store_call_t){.op = STORE_OUTBOX_DUE, .done = on_due};
+  peer->due.sister = peer->url;
+  store_ask(o->store, &peer->due.call);
 }
+
+/* ---- waiting ---- */
 
 static void release_waiters(outbox_t *o)
 {
-  uint64_t now = clock_mono_ms();
   waiter_t **at = &o->waiters;
   waiter_t *ready = NULL;
   while (*at != NULL) {
     waiter_t *w = *at;
-    if (w->until > now && pending_count(o, w->account) > 0) {
+    if (!w->over) {
       at = &w->next;
       continue;
     }
@@ -448,6 +395,48 @@ static void release_waiters(outbox_t *o)
   }
 }
 
+static bool all_told(const outbox_told_t *told, const outbox_list_t *list)
+{
+  for (size_t i = 0; i < list->count; i++)
+    if (!told->told[i])
+      return false;
+  return true;
+}
+
+static void on_told(store_call_t *call, int err)
+{
+  waiter_t *w = (waiter_t *)call;
+  outbox_t *o = w->owner;
+  w->over = (!err && all_told(&w->told, w->list)) || w->until <= clock_mono_ms();
+  drop_list(w->list);
+  w->list = NULL;
+  if (!o->asking && !o->stopping)
+    release_waiters(o);
+}
+
+static void ask_told(waiter_t *w)
+{
+  outbox_t *o = w->owner;
+  w->list = outbox_hold(o);
+  w->told = (outbox_told_t){.call = {.op = STORE_OUTBOX_TOLD, .done = on_told},
+                            .account = w->account,
+                            .sisters = w->list->urls};
+  store_ask(o->store, &w->told.call);
+}
+
+/* Whoever was told enough, or waited long enough, goes on. */
+static void look_after_waiters(outbox_t *o)
+{
+  if (o->asking)
+    return;
+  o->asking = true;
+  for (waiter_t *w = o->waiters; w != NULL; w = w->next)
+    if (w->list == NULL && !w->over)
+      ask_told(w);
+  o->asking = false;
+  release_waiters(o);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
   look(timer->data);
@@ -456,17 +445,16 @@ static void on_timer(uv_timer_t *timer)
 /* Does what is due and sets the time of the next look. */
 static void look(outbox_t *o)
 {
-  bool any = false;
   if (o->stopping)
     return;
   if (o->sow_again)
     sow(o);
-  any = o->sow_again;
+  o->any = o->sow_again || (o->any && o->looking > 0);
+  o->looking++;
   for (size_t i = 0; i < o->peer_count; i++)
-    any = serve(o->peers[i]) || any;
-  release_waiters(o);
-  if (!o->stopping)
-    uv_timer_start(&o->timer, on_timer, any || o->waiters != NULL ? OUTBOX_TICK_MS : OUTBOX_POLL_MS, 0);
+    ask_due(o->peers[i]);
+  look_after_waiters(o);
+  end_look(o);
 }
 
 void outbox_look(outbox_t *o)
@@ -482,6 +470,7 @@ void outbox_tell(outbox_t *o, const char *account, uint64_t wait_ms, void (*done
     done(ctx);
     return;
   }
+  w->owner = o;
   w->until = clock_mono_ms() + wait_ms;
   w->done = done;
   w->ctx = ctx;
@@ -494,19 +483,48 @@ void outbox_tell(outbox_t *o, const char *account, uint64_t wait_ms, void (*done
   look(o);
 }
 
-json_t *outbox_report(outbox_t *o, const char *account)
+typedef struct reporting {
+  outbox_told_t told; /* first */
+  outbox_list_t *list;
+  void (*done)(void *ctx, json_t *report);
+  void *ctx;
+} reporting_t;
+
+static json_t *report_of(const outbox_told_t *told, const outbox_list_t *list)
 {
   json_t *report = json_pack("{s:[], s:[]}", "provisioned", "pending");
-  for (size_t i = 0; i < o->peer_count; i++) {
-    int64_t told = 0;
-    int err = told_count(o, o->peers[i], account, &told);
-    json_t *list = json_object_get(report, told > 0 ? "provisioned" : "pending");
-    if (err || json_array_append_new(list, json_string(o->peers[i]->host)) != 0) {
+  for (size_t i = 0; i < list->count; i++) {
+    json_t *names = json_object_get(report, told->told[i] ? "provisioned" : "pending");
+    if (json_array_append_new(names, json_string(list->hosts[i])) != 0) {
       json_decref(report);
       return NULL;
     }
   }
   return report;
+}
+
+static void on_reported(store_call_t *call, int err)
+{
+  reporting_t *r = (reporting_t *)call;
+  r->done(r->ctx, err ? NULL : report_of(&r->told, r->list));
+  drop_list(r->list);
+  free(r);
+}
+
+void outbox_report(outbox_t *o, const char *account, void (*done)(void *ctx, json_t *report), void *ctx)
+{
+  reporting_t *r = calloc(1, sizeof *r);
+  if (r == NULL) {
+    done(ctx, NULL);
+    return;
+  }
+  r->done = done;
+  r->ctx = ctx;
+  r->list = outbox_hold(o);
+  r->told = (outbox_told_t){.call = {.op = STORE_OUTBOX_TOLD, .done = on_reported},
+                            .account = account,
+                            .sisters = r->list->urls};
+  store_ask(o->store, &r->told.call);
 }
 
 /* ---- who is told ---- */
@@ -540,26 +558,28 @@ static int peer_new(outbox_t *o, const char *text, peer_t **out, diag_t *diag)
   return SMPL_OK;
 }
 
-/* The peers of these URLs, known ones and new ones, and their list for the writer. */
+/* The peers of these URLs, known ones and new ones, and their list. */
 typedef struct circle {
   peer_t *peers[OUTBOX_SISTERS_MAX];
-  told_t *told;
+  outbox_list_t *list;
 } circle_t;
 
 static int add_peer(outbox_t *o, circle_t *c, const char *url, diag_t *diag)
 {
-  told_t *told = c->told;
-  if (told->count == OUTBOX_SISTERS_MAX)
+  outbox_list_t *list = c->list;
+  if (list->count == OUTBOX_SISTERS_MAX)
     return diag_fail(diag, SMPL_ELIMIT, "more than %d sisters", OUTBOX_SISTERS_MAX);
-  for (size_t i = 0; i < told->count; i++)
-    if (strcmp(told->urls[i], url) == 0)
+  for (size_t i = 0; i < list->count; i++)
+    if (strcmp(list->urls[i], url) == 0)
       return SMPL_OK;
   peer_t *peer = peer_named(o, url);
   int err = peer == NULL ? peer_new(o, url, &peer, diag) : SMPL_OK;
   if (err)
     return err;
-  memcpy(told->urls[told->count], peer->url, sizeof peer->url);
-  c->peers[told->count++] = peer;
+  memcpy(list->texts[list->count], peer->url, sizeof peer->url);
+  memcpy(list->hosts[list->count], peer->host, sizeof peer->host);
+  list->urls[list->count] = list->texts[list->count];
+  c->peers[list->count++] = peer;
   return SMPL_OK;
 }
 
@@ -573,19 +593,19 @@ static bool is_in(peer_t *const *peers, size_t count, const peer_t *peer)
 
 static void undo(const outbox_t *o, circle_t *c)
 {
-  for (size_t i = 0; c->told != NULL && i < c->told->count; i++)
+  for (size_t i = 0; c->list != NULL && i < c->list->count; i++)
     if (!is_in(o->peers, o->peer_count, c->peers[i]))
       free(c->peers[i]);
-  free(c->told);
+  free(c->list);
 }
 
 static int gather(outbox_t *o, const char *const *urls, circle_t *c, diag_t *diag)
 {
   int err = SMPL_OK;
-  c->told = calloc(1, sizeof *c->told);
-  if (c->told == NULL)
+  c->list = calloc(1, sizeof *c->list);
+  if (c->list == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  c->told->holders = 1;
+  c->list->holders = 1;
   for (; urls != NULL && *urls != NULL && !err; urls++)
     err = add_peer(o, c, *urls, diag);
   if (err)
@@ -595,26 +615,24 @@ static int gather(outbox_t *o, const char *const *urls, circle_t *c, diag_t *dia
 
 static void put_in_force(outbox_t *o, const circle_t *c)
 {
+  outbox_list_t *old = o->list;
   for (size_t i = 0; i < o->peer_count; i++) {
-    if (is_in(c->peers, c->told->count, o->peers[i]))
+    if (is_in(c->peers, c->list->count, o->peers[i]))
       continue;
+    o->peers[i]->left = true;
     o->peers[i]->next = o->left;
     o->left = o->peers[i];
   }
   free_left(o);
   memcpy(o->peers, c->peers, sizeof o->peers);
-  o->peer_count = c->told->count;
-  uv_mutex_lock(&o->lock);
-  told_t *old = o->told;
-  o->told = c->told;
-  uv_mutex_unlock(&o->lock);
-  if (old != NULL)
-    drop_told(o, old);
+  o->peer_count = c->list->count;
+  o->list = c->list;
+  drop_list(old);
 }
 
 int outbox_set(outbox_t *o, const char *const *urls, diag_t *diag)
 {
-  circle_t c = {.told = NULL};
+  circle_t c = {.list = NULL};
   int err = gather(o, urls, &c, diag);
   if (err)
     return err;
@@ -627,29 +645,25 @@ int outbox_set(outbox_t *o, const char *const *urls, diag_t *diag)
 
 /* ---- beginning and end ---- */
 
-int outbox_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, const char *const *urls,
-               outbox_t **out, diag_t *diag)
+int outbox_new(uv_loop_t *loop, store_t *store, sisters_t *sisters, const char *const *urls, outbox_t **out,
+               diag_t *diag)
 {
   *out = NULL;
-  circle_t c = {.told = NULL};
+  circle_t c = {.list = NULL};
   outbox_t *o = calloc(1, sizeof *o);
-  if (o == NULL || uv_mutex_init(&o->lock) != 0) {
-    free(o);
+  if (o == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  }
-  o->storage = storage;
+  o->store = store;
   o->sisters = sisters;
   int err = gather(o, urls, &c, diag);
-  if (!err) {
-    put_in_force(o, &c);
-    err = sow(o);
-  }
   if (err) {
     outbox_free(o);
-    return diag_fail(diag, err, "%s", smpl_strerror(err));
+    return err;
   }
   uv_timer_init(loop, &o->timer);
   o->timer.data = o;
+  put_in_force(o, &c);
+  sow(o);
   *out = o;
   return SMPL_OK;
 }
@@ -675,6 +689,7 @@ void outbox_free(outbox_t *o)
   while (o->waiters != NULL) {
     waiter_t *w = o->waiters;
     o->waiters = w->next;
+    drop_list(w->list);
     free(w);
   }
   for (size_t i = 0; i < o->peer_count; i++)
@@ -683,7 +698,6 @@ void outbox_free(outbox_t *o)
     next = peer->next;
     free(peer);
   }
-  free(o->told);
-  uv_mutex_destroy(&o->lock);
+  drop_list(o->list);
   free(o);
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/accounts/sister_store.h"
+#include "app/accounts/sister_news.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -13,17 +13,14 @@
 
 /* One sister, and the one question to it that may be under way. */
 typedef struct watched {
-  storage_job_t job; /* first: what came of the answer */
+  sister_look_t look;     /* first: what is noted of it, before it is asked */
+  sister_answer_t answer; /* what came of that */
   struct watched *next;
   sister_watch_t *owner;
   bool left; /* not in the configuration any more: gone once it is not busy */
   char url[SISTER_URL_MAX];
   bool busy;
-  sister_note_t then; /* noted when it was asked */
-  identity_t report;
-  json_t *ids; /* of the answer; NULL: none were asked for */
-  sister_news_t news;
-  int64_t generation;
+  json_t *ids;               /* of the answer; NULL: none were asked for */
   uint64_t walk_at;          /* monotonic ms: the next comparison */
   bool walking;              /* a comparison is under way: */
   int64_t round;             /* wall clock ms: its beginning */
@@ -32,7 +29,7 @@ typedef struct watched {
 } watched_t;
 
 struct sister_watch {
-  storage_t *storage;
+  store_t *store;
   sisters_t *sisters;
   outbox_t *outbox;
   uv_timer_t timer;
@@ -44,29 +41,7 @@ struct sister_watch {
 
 static void ask(watched_t *w);
 
-/* ---- the answer: on the writer thread, then on the loop ---- */
-
-static int compare(storage_db_t *db, watched_t *w)
-{
-  size_t count = json_array_size(w->ids);
-  int err = sister_compare(db, w->url, w->ids, w->round, &w->strays);
-  const char *last = json_string_value(json_array_get(w->ids, count > 0 ? count - 1 : 0));
-  if (!err && count == WATCH_PAGE && w->strays < WATCH_STRAYS_MAX)
-    return text_copy(w->after, sizeof w->after, last);
-  if (!err)
-    err = sister_compared(db, w->url, w->round, w->strays);
-  w->walking = false;
-  return err;
-}
-
-static int run_answer(storage_db_t *db, storage_job_t *job)
-{
-  watched_t *w = (watched_t *)job;
-  int err = sister_note_report(db, w->url, &w->then, &w->report, &w->news, &w->generation);
-  if (err || w->ids == NULL || w->news != SISTER_SAME)
-    return err;
-  return compare(db, w);
-}
+/* ---- the answer ---- */
 
 static void say_strays(watched_t *w)
 {
@@ -76,24 +51,23 @@ static void say_strays(watched_t *w)
   w->said = w->strays;
 }
 
-static void on_answer(storage_job_t *job, int err)
+/* The page was compared; another one follows, or the comparison is over. */
+static void go_on(watched_t *w)
 {
-  watched_t *w = (watched_t *)job;
-  bool walked = w->ids != NULL;
-  json_decref(w->ids);
-  w->ids = NULL;
-  w->busy = false;
-  if (err) {
-    log_warn("cannot note which database %s has: %s", w->url, smpl_strerror(err));
-    w->walking = false;
-    return;
-  }
-  sister_log_news(w->url, w->news);
-  if (w->news != SISTER_SAME) { /* another list than the one that was gone through */
+  w->strays = w->answer.strays;
+  const json_t *last = json_array_get(w->ids, json_array_size(w->ids) - 1);
+  w->walking =
+      !w->answer.compared && text_copy(w->after, sizeof w->after, json_string_value(last)) == SMPL_OK;
+}
+
+static void follow(watched_t *w, bool walked)
+{
+  sister_log_news(w->url, w->answer.news);
+  if (w->answer.news != SISTER_SAME) { /* another list than the one that was gone through */
     w->walking = false;
     w->walk_at = 0;
     outbox_look(w->owner->outbox);
-    if (w->news == SISTER_FIRST)
+    if (w->answer.news == SISTER_FIRST)
       ask(w);
   } else if (walked && !w->walking) {
     say_strays(w);
@@ -102,6 +76,23 @@ static void on_answer(storage_job_t *job, int err)
   } else if (walked) {
     ask(w);
   }
+}
+
+static void on_answer(store_call_t *call, int err)
+{
+  watched_t *w = (watched_t *)((char *)call - offsetof(watched_t, answer));
+  bool walked = w->ids != NULL;
+  if (!err && walked && w->answer.news == SISTER_SAME)
+    go_on(w);
+  json_decref(w->ids);
+  w->ids = NULL;
+  w->busy = false;
+  if (!err) {
+    follow(w, walked);
+    return;
+  }
+  log_warn("cannot note which database %s has: %s", w->url, smpl_strerror(err));
+  w->walking = false;
 }
 
 /* Each id is greater than the one before it, so a list that is gone through comes to its end. */
@@ -128,8 +119,9 @@ static void give_walk_up(watched_t *w)
 static void on_reply(void *ctx, const sister_reply_t *reply)
 {
   watched_t *w = ctx;
+  sister_answer_t *a = &w->answer;
   json_t *ids = json_object_get(reply->body, "data");
-  if (reply->err || reply->status != 200 || !identity_of_report(reply->body, &w->report)) {
+  if (reply->err || reply->status != 200 || !identity_of_report(reply->body, &a->report)) {
     w->busy = false; /* down, or older than this question: asked again later */
     w->walking = false;
     return;
@@ -139,13 +131,15 @@ static void on_reply(void *ctx, const sister_reply_t *reply)
     return;
   }
   w->ids = w->walking ? json_incref(ids) : NULL;
-  w->job.run = run_answer;
-  w->job.done = on_answer;
-  if (storage_write(w->owner->storage, &w->job) == SMPL_OK)
-    return;
-  json_decref(w->ids);
-  w->ids = NULL;
-  w->busy = false;
+  a->call = (store_call_t){.op = STORE_SISTER_ANSWER, .done = on_answer};
+  a->sister = w->url;
+  a->then = w->look.note;
+  a->ids = w->ids;
+  a->last = json_array_size(ids) < WATCH_PAGE;
+  a->round = w->round;
+  a->strays_most = WATCH_STRAYS_MAX;
+  a->strays = w->strays;
+  store_ask(w->owner->store, &a->call);
 }
 
 /* ---- the question ---- */
@@ -158,13 +152,15 @@ static void begin_walk(watched_t *w)
   w->after[0] = '\0';
 }
 
-static void ask(watched_t *w)
+static void on_noted(store_call_t *call, int err)
 {
   char path[128];
+  watched_t *w = (watched_t *)call;
   sister_watch_t *watch = w->owner;
-  if (watch->stopping || w->left || sister_note_read(storage_reader(watch->storage), w->url, &w->then))
+  w->busy = false;
+  if (watch->stopping || w->left || err)
     return;
-  if (!w->walking && w->then.epoch[0] != '\0' && clock_mono_ms() >= w->walk_at)
+  if (!w->walking && w->look.note.epoch[0] != '\0' && clock_mono_ms() >= w->walk_at)
     begin_walk(w);
   int size = w->walking ? WATCH_PAGE : 0;
   if (w->walking && w->after[0] != '\0')
@@ -174,6 +170,17 @@ static void ask(watched_t *w)
   sister_request_t request = {.method = "GET", .base_url = w->url, .path = path, .timeout_ms = WATCH_ASK_MS};
   w->busy = sisters_call(watch->sisters, &request, on_reply, w) == SMPL_OK;
   w->walking = w->walking && w->busy;
+}
+
+static void ask(watched_t *w)
+{
+  sister_watch_t *watch = w->owner;
+  if (watch->stopping || w->left)
+    return;
+  w->busy = true;
+  w->look.call = (store_call_t){.op = STORE_SISTER_NOTE, .done = on_noted};
+  w->look.sister = w->url;
+  store_ask(watch->store, &w->look.call);
 }
 
 static void free_left(sister_watch_t *watch)
@@ -245,14 +252,14 @@ void sister_watch_use(sister_watch_t *watch, const char *const *urls)
   }
 }
 
-int sister_watch_new(uv_loop_t *loop, storage_t *storage, sisters_t *sisters, outbox_t *outbox,
+int sister_watch_new(uv_loop_t *loop, store_t *store, sisters_t *sisters, outbox_t *outbox,
                      const char *const *urls, sister_watch_t **out, diag_t *diag)
 {
   sister_watch_t *watch = calloc(1, sizeof *watch);
   *out = NULL;
   if (watch == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  watch->storage = storage;
+  watch->store = store;
   watch->sisters = sisters;
   watch->outbox = outbox;
   int err = sister_watch_prepare(watch, urls, diag);

@@ -2,55 +2,36 @@
 /* The config service: smplkit's /api/v1/configs. */
 #include <string.h>
 
-#include "app/config/config_rules.h"
-#include "app/config/config_store.h"
+#include "app/store/config_rules.h"
+#include "app/store/sqlite/config_store.h"
 #include "app/services/api_files.h"
+#include "app/services/query.h"
 #include "app/services/resource.h"
-#include "app/services/rows.h"
 #include "app/services/services.h"
-#include "app/services/tool.h"
+#include "app/services/stores.h"
 #include "common/base/error.h"
 
 static int check(change_t *c)
 {
-  int err = c->id == NULL ? resource_check_id(c) : SMPL_OK;
-  if (!err && c->id != NULL && c->new_id != NULL && strcmp(c->new_id, c->id) != 0)
-    err = problem_at(&c->problem, 409, PLACE_MEMBER(&place_data, "id"), "a config's key cannot be changed");
-  return err ? err : config_check_shape(c->attributes, &c->problem);
+  int err = c->edit.id == NULL ? resource_check_id(c) : SMPL_OK;
+  if (!err && c->edit.id != NULL && c->edit.new_id != NULL && strcmp(c->edit.new_id, c->edit.id) != 0)
+    err = problem_at(&c->edit.problem, 409, PLACE_MEMBER(&place_data, "id"),
+                     "a config's key cannot be changed");
+  return err ? err : config_check_shape(c->edit.attributes, &c->edit.problem);
 }
-
-typedef struct list_read {
-  read_t read; /* first */
-  jsonapi_list_t asked;
-  int managed;
-} list_read_t;
 
 static bool prepare_list(read_t *r)
 {
-  list_read_t *l = (list_read_t *)r;
-  return jsonapi_list_read(r->request, &config_list_spec, &l->asked) &&
-         rows_bool_filter(r->request, "filter[managed]", l->asked.filters[CONFIG_FILTER_MANAGED],
-                          &l->managed);
-}
-
-static int run_list(storage_db_t *db, read_t *r)
-{
-  const list_read_t *l = (const list_read_t *)r;
-  jsonapi_list_t list = l->asked;
-  json_t *data = NULL;
-  int64_t total = 0;
-  int err = config_list(db, r->caller.account, &list, l->managed, &data, &total);
-  return resource_page(db, r, err, data, &list, total);
+  fetch_t *f = &r->fetch;
+  return query_list(r->request, &config_list_spec, &f->list) &&
+         query_bool(r->request, "filter[managed]", f->list.filters[CONFIG_FILTER_MANAGED],
+                    &f->filter.managed);
 }
 
 static const resource_kind_t kind = {
     .type = "config",
     .check = check,
-    .create = config_create,
-    .replace = config_replace,
-    .remove = config_remove,
-    .get = config_get,
-    .list = {sizeof(list_read_t), prepare_list, run_list},
+    .list = {sizeof(read_t), STORE_DOCUMENT_LIST, prepare_list},
 };
 
 static const route_t routes[] = {
@@ -98,12 +79,12 @@ static const api_file_t api[] = {
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
-  return product_open(env, &config_schema, config_provision, config_forget, &kind, state, diag);
+  return product_open(env, "config", &kind, state, diag);
 }
 
 static int tool(const tool_call_t *call, diag_t *diag)
 {
-  return tool_run(call, &config_schema, &(const tool_extra_t){.on_restore = NULL}, diag);
+  return stores_tool("config", call, diag);
 }
 
 const service_t config_service = {

@@ -2,19 +2,18 @@
 /* The flags service: smplkit's /api/v1/flags. */
 #include <string.h>
 
-#include "app/flags/flag_rules.h"
-#include "app/flags/flag_store.h"
+#include "app/store/flag_rules.h"
 #include "app/services/api_files.h"
+#include "app/services/query.h"
 #include "app/services/resource.h"
-#include "app/services/rows.h"
 #include "app/services/services.h"
-#include "app/services/tool.h"
+#include "app/services/stores.h"
 #include "common/base/error.h"
 
 static int check(change_t *c)
 {
-  int err = c->new_id != NULL ? resource_check_id(c) : SMPL_OK;
-  return err ? err : flag_check(c->attributes, &c->problem);
+  int err = c->edit.new_id != NULL ? resource_check_id(c) : SMPL_OK;
+  return err ? err : flag_check(c->edit.attributes, &c->edit.problem);
 }
 
 static bool refuse(request_t *request, const char *parameter, const char *detail)
@@ -25,7 +24,7 @@ static bool refuse(request_t *request, const char *parameter, const char *detail
 
 /* "customer:c-123" as type and key; the text before the colon goes into type (JSONAPI_SEARCH_MAX + 1 bytes).
  */
-static bool split_context(const char *text, char *type, flag_filter_t *filter)
+static bool split_context(const char *text, char *type, fetch_filter_t *filter)
 {
   const char *colon = strchr(text, ':');
   if (colon == NULL || colon == text || colon[1] == '\0')
@@ -38,11 +37,11 @@ static bool split_context(const char *text, char *type, flag_filter_t *filter)
   return true;
 }
 
-static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *type, flag_filter_t *filter)
+static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *type, fetch_filter_t *filter)
 {
   const char *const *given = asked->filters;
-  *filter = (flag_filter_t){.context_type = given[FLAG_FILTER_CONTEXT_TYPE]};
-  if (!rows_bool_filter(request, "filter[managed]", given[FLAG_FILTER_MANAGED], &filter->managed))
+  *filter = (fetch_filter_t){.context_type = given[FLAG_FILTER_CONTEXT_TYPE]};
+  if (!query_bool(request, "filter[managed]", given[FLAG_FILTER_MANAGED], &filter->managed))
     return false;
   if (given[FLAG_FILTER_TYPE] != NULL && (filter->type = flag_type(given[FLAG_FILTER_TYPE])) == NULL)
     return refuse(request, "filter[type]", "expected BOOLEAN, STRING, NUMERIC or JSON");
@@ -58,43 +57,20 @@ static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *t
 
 typedef struct list_read {
   read_t read; /* first */
-  jsonapi_list_t asked;
-  flag_filter_t filter;
   char context_type[JSONAPI_SEARCH_MAX + 1];
 } list_read_t;
 
 static bool prepare_list(read_t *r)
 {
-  list_read_t *l = (list_read_t *)r;
-  return jsonapi_list_read(r->request, &flag_list_spec, &l->asked) &&
-         read_filter(r->request, &l->asked, l->context_type, &l->filter);
-}
-
-static int run_list(storage_db_t *db, read_t *r)
-{
-  const list_read_t *l = (const list_read_t *)r;
-  jsonapi_list_t list = l->asked;
-  json_t *data = NULL;
-  int64_t total = 0;
-  int err = flag_list(db, r->caller.account, &list, &l->filter, &data, &total);
-  if (err == SMPL_ELIMIT) {
-    r->parameter = list.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
-                                                             : "filter[references_context_type]";
-    problem_at(&r->problem, 400, NULL,
-               "too many rules to look through; narrow the list with filter[type] or filter[search]");
-    r->problem.title = "Invalid query parameter";
-  }
-  return resource_page(db, r, err, data, &list, total);
+  fetch_t *f = &r->fetch;
+  return query_list(r->request, &flag_list_spec, &f->list) &&
+         read_filter(r->request, &f->list, ((list_read_t *)r)->context_type, &f->filter);
 }
 
 static const resource_kind_t kind = {
     .type = "flag",
     .check = check,
-    .create = flag_create,
-    .replace = flag_replace,
-    .remove = flag_remove,
-    .get = flag_get,
-    .list = {sizeof(list_read_t), prepare_list, run_list},
+    .list = {sizeof(list_read_t), STORE_DOCUMENT_LIST, prepare_list},
 };
 
 static const route_t routes[] = {
@@ -142,12 +118,12 @@ static const api_file_t api[] = {
 
 static int open_service(const service_env_t *env, void **state, diag_t *diag)
 {
-  return product_open(env, &flag_schema, NULL, flag_forget, &kind, state, diag);
+  return product_open(env, "flags", &kind, state, diag);
 }
 
 static int tool(const tool_call_t *call, diag_t *diag)
 {
-  return tool_run(call, &flag_schema, &(const tool_extra_t){.on_restore = NULL}, diag);
+  return stores_tool("flags", call, diag);
 }
 
 const service_t flags_service = {

@@ -99,18 +99,18 @@ typedef struct service {
    * nobody's body is collected or parsed without a good key. Leads to exactly one request_reply* or
    * request_go_on, now or later. NULL: bodies are read at once. */
   void (*guard)(request_t *request, void *service);
-  /* Asked by /internal/v1/health: 0 if the storage answers, else what is wrong in diag. Must be quick. May be
-   * NULL. */
-  int (*check)(void *state, diag_t *diag);
+  /* Asked by /internal/v1/health: calls done once, now or later, with 0 if the store answers, else with why
+   * not (for the call). Must be quick. May be NULL. */
+  void (*check)(void *state, void (*done)(void *ctx, int err, const char *why), void *ctx);
   /* May be NULL. */
   int (*tool)(const tool_call_t *call, diag_t *diag);
   /* Asked by /internal/v1/ready: calls say with a sentence for each thing that an operator has to look into,
-   * while all is served. May be NULL. */
-  void (*notices)(void *state, void (*say)(void *ctx, const char *text), void *ctx);
+   * while all is served. Then done, once, now or later. May be NULL. */
+  void (*notices)(void *state, void (*say)(void *ctx, const char *text), void (*done)(void *ctx), void *ctx);
   /* Asked by /internal/v1/metrics: calls say for each number of its own, named "smpl_app_..." ("..._total" if
-   * it only grows) with a sentence. May be NULL. */
+   * it only grows) with a sentence, both literals. Then done, once, now or later. May be NULL. */
   void (*gauges)(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
-                 void *ctx);
+                 void (*done)(void *ctx), void *ctx);
 } service_t;
 
 /* Path parameter by the name in the route's pattern, percent-decoded, NUL-terminated; NULL if the route has

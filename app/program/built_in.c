@@ -62,7 +62,7 @@ struct built_in {
   shared_t *healthy, *ready; /* what is said when all is well */
   uint64_t storage_asked;    /* monotonic ms */
   int storage_err;           /* what it said then, and in words */
-  diag_t storage_diag;
+  char storage_why[DIAG_TEXT_MAX];
 };
 
 /* The usual case is asked for all the time, and is the same each time:
@@ -83,48 +83,106 @@ static void reply_unfit(request_t *request, const built_in_t *b, const char *sta
                           SMPL_VERSION, "storage", wrong));
 }
 
-/* NULL, or why the service's storage does not answer. An answer counts for HEALTH_FRESH_MS: many balancers
- * and monitors ask often. */
-static const char *ask_storage(built_in_t *b)
+/* A request that waits for what the service says of itself. Lives in its request. */
+typedef struct asking {
+  built_in_t *built_in;
+  request_t *request;
+  void (*checked)(struct asking *asking, const char *wrong);
+  json_t *notices;
+  exposition_numbers_t numbers;
+} asking_t;
+
+static asking_t *asking_new(request_t *request, built_in_t *b)
 {
-  uint64_t now = clock_mono_ms();
-  if (b->service->check == NULL)
+  asking_t *a = request_alloc(request, sizeof *a);
+  if (a == NULL) {
+    reply_unfit(request, b, "failing", NULL);
     return NULL;
-  if (b->storage_asked == 0 || now - b->storage_asked >= HEALTH_FRESH_MS) {
-    b->storage_diag.text[0] = '\0';
-    b->storage_err = b->service->check(b->program->service, &b->storage_diag);
-    b->storage_asked = now;
   }
-  if (b->storage_err == SMPL_OK)
-    return NULL;
-  return b->storage_diag.text[0] != '\0' ? b->storage_diag.text : smpl_strerror(b->storage_err);
+  a->built_in = b;
+  a->request = request;
+  return a;
 }
 
-static void add_notice(void *ctx, const char *text)
+static void say_storage(asking_t *a)
 {
-  json_array_append_new(ctx, json_string(text));
+  const built_in_t *b = a->built_in;
+  const char *why = b->storage_why[0] != '\0' ? b->storage_why : smpl_strerror(b->storage_err);
+  a->checked(a, b->storage_err == SMPL_OK ? NULL : why);
 }
 
-/* What an operator has to look into; NULL if there is nothing. */
-static json_t *ask_notices(const built_in_t *b)
+static void on_storage(void *ctx, int err, const char *why)
 {
-  json_t *notices = b->service->notices != NULL ? json_array() : NULL;
-  if (notices != NULL)
-    b->service->notices(b->program->service, add_notice, notices);
-  if (json_array_size(notices) > 0)
-    return notices;
-  json_decref(notices);
-  return NULL;
+  asking_t *a = ctx;
+  built_in_t *b = a->built_in;
+  b->storage_err = err;
+  snprintf(b->storage_why, sizeof b->storage_why, "%s", err ? why : "");
+  b->storage_asked = clock_mono_ms();
+  say_storage(a);
+}
+
+/* Calls checked with NULL, or why the service's storage does not answer. An answer counts for
+ * HEALTH_FRESH_MS: many balancers and monitors ask often. */
+static void ask_storage(asking_t *a, void (*checked)(asking_t *asking, const char *wrong))
+{
+  const built_in_t *b = a->built_in;
+  a->checked = checked;
+  if (b->service->check == NULL)
+    checked(a, NULL);
+  else if (b->storage_asked == 0 || clock_mono_ms() - b->storage_asked >= HEALTH_FRESH_MS)
+    b->service->check(b->program->service, on_storage, a);
+  else
+    say_storage(a);
+}
+
+static void on_health(asking_t *a, const char *wrong)
+{
+  if (wrong == NULL)
+    request_reply_kept(a->request, a->built_in->healthy);
+  else
+    reply_unfit(a->request, a->built_in, "failing", wrong);
 }
 
 static void handle_health(request_t *request, void *context)
 {
-  built_in_t *b = context;
-  const char *wrong = ask_storage(b);
-  if (wrong == NULL)
-    request_reply_kept(request, b->healthy);
+  asking_t *a = asking_new(request, context);
+  if (a != NULL)
+    ask_storage(a, on_health);
+}
+
+static void add_notice(void *ctx, const char *text)
+{
+  asking_t *a = ctx;
+  json_array_append_new(a->notices, json_string(text));
+}
+
+/* What an operator has to look into, if there is anything. */
+static void reply_ready(void *ctx)
+{
+  const asking_t *a = ctx;
+  const built_in_t *b = a->built_in;
+  if (json_array_size(a->notices) > 0) {
+    request_reply(a->request, 200,
+                  json_pack("{s:s,s:s,s:s,s:s,s:o}", "status", "ready", "service", b->service->name,
+                            "version", SMPL_VERSION, "storage", "ok", "notices", a->notices));
+    return;
+  }
+  json_decref(a->notices);
+  request_reply_kept(a->request, b->ready);
+}
+
+static void on_ready(asking_t *a, const char *wrong)
+{
+  const built_in_t *b = a->built_in;
+  if (wrong != NULL) {
+    reply_unfit(a->request, b, "failing", wrong);
+    return;
+  }
+  a->notices = b->service->notices != NULL ? json_array() : NULL;
+  if (a->notices != NULL)
+    b->service->notices(b->program->service, add_notice, reply_ready, a);
   else
-    reply_unfit(request, b, "failing", wrong);
+    reply_ready(a);
 }
 
 /* What a load balancer asks before it sends requests here: no, once the program is told to end. */
@@ -135,24 +193,36 @@ static void handle_ready(request_t *request, void *context)
     reply_unfit(request, b, "draining", NULL);
     return;
   }
-  const char *wrong = ask_storage(b);
-  json_t *notices = wrong == NULL ? ask_notices(b) : NULL;
-  if (notices != NULL)
-    request_reply(request, 200,
-                  json_pack("{s:s,s:s,s:s,s:s,s:o}", "status", "ready", "service", b->service->name,
-                            "version", SMPL_VERSION, "storage", "ok", "notices", notices));
-  else if (wrong == NULL)
-    request_reply_kept(request, b->ready);
-  else
-    reply_unfit(request, b, "failing", wrong);
+  asking_t *a = asking_new(request, b);
+  if (a != NULL)
+    ask_storage(a, on_ready);
+}
+
+static void reply_metrics(void *ctx)
+{
+  const asking_t *a = ctx;
+  const built_in_t *b = a->built_in;
+  size_t len = 0;
+  char *text = exposition_text(b->program, &a->numbers, &len);
+  reply_text(a->request, "text/plain; version=0.0.4; charset=utf-8", text, len);
+}
+
+static void add_number(void *ctx, const char *name, const char *help, double value)
+{
+  asking_t *a = ctx;
+  exposition_add(&a->numbers, name, help, value);
 }
 
 static void handle_metrics(request_t *request, void *context)
 {
-  const built_in_t *b = context;
-  size_t len = 0;
-  char *text = exposition_text(b->service, b->program, &len);
-  reply_text(request, "text/plain; version=0.0.4; charset=utf-8", text, len);
+  asking_t *a = asking_new(request, context);
+  if (a == NULL)
+    return;
+  const built_in_t *b = a->built_in;
+  if (b->service->gauges != NULL && b->program->service != NULL)
+    b->service->gauges(b->program->service, add_number, reply_metrics, a);
+  else
+    reply_metrics(a);
 }
 
 static void handle_root(request_t *request, void *context)

@@ -29,15 +29,24 @@ static void put_process(FILE *f, int statm)
 }
 
 /* What only grows is named so (https://prometheus.io/docs/practices/naming/). */
-static void put_number(void *ctx, const char *name, const char *help, double value)
+static void put_number(FILE *f, const char *name, const char *help, double value)
 {
   static const char total[] = "_total";
   size_t len = strlen(name), tail = sizeof total - 1;
   bool counter = len > tail && strcmp(name + len - tail, total) == 0;
-  prom_number(ctx, name, counter ? "counter" : "gauge", help, value);
+  prom_number(f, name, counter ? "counter" : "gauge", help, value);
 }
 
-char *exposition_text(const service_t *service, const program_t *program, size_t *len)
+void exposition_add(exposition_numbers_t *numbers, const char *name, const char *help, double value)
+{
+  if (numbers->count == EXPOSITION_NUMBERS_MAX)
+    return;
+  numbers->rows[numbers->count].name = name;
+  numbers->rows[numbers->count].help = help;
+  numbers->rows[numbers->count++].value = value;
+}
+
+char *exposition_text(const program_t *program, const exposition_numbers_t *numbers, size_t *len)
 {
   char *text = NULL;
   FILE *f = open_memstream(&text, len);
@@ -50,8 +59,8 @@ char *exposition_text(const service_t *service, const program_t *program, size_t
               program->restart);
   if (program->front != NULL)
     metrics_put(f, program->front);
-  if (service->gauges != NULL && program->service != NULL)
-    service->gauges(program->service, put_number, f);
+  for (size_t i = 0; i < numbers->count; i++)
+    put_number(f, numbers->rows[i].name, numbers->rows[i].help, numbers->rows[i].value);
   put_process(f, program->statm);
   if (fclose(f) != 0) {
     free(text);

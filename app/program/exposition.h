@@ -7,5 +7,19 @@
 
 #include "app/program/built_in.h"
 
+enum { EXPOSITION_NUMBERS_MAX = 32 }; /* that a service adds */
+
+/* What a service says of itself (service_t.gauges). */
+typedef struct exposition_numbers {
+  size_t count;
+  struct {
+    const char *name, *help; /* literals */
+    double value;
+  } rows[EXPOSITION_NUMBERS_MAX];
+} exposition_numbers_t;
+
+/* One that finds no place is left out. */
+void exposition_add(exposition_numbers_t *numbers, const char *name, const char *help, double value);
+
 /* The text, malloc'ed; NULL when out of memory. */
-char *exposition_text(const service_t *service, const program_t *program, size_t *len);
+char *exposition_text(const program_t *program, const exposition_numbers_t *numbers, size_t *len);

@@ -27,7 +27,7 @@ typedef struct entry {
 } entry_t;
 
 struct answers {
-  storage_stamp_t stamp; /* of the state that all entries are of */
+  store_change_t change; /* of the state that all entries are of */
   entry_t *newest, *oldest;
   crowd_t *accounts;
   answers_counts_t counts;
@@ -81,13 +81,13 @@ static void drop(answers_t *a, entry_t *e)
 
 /* Drops everything if the database is not as it was. As many are dropped as were kept, so that costs keeping
  * them no more than a constant each. */
-static void move_to(answers_t *a, const storage_stamp_t *stamp)
+static void move_to(answers_t *a, const store_change_t *change)
 {
-  if (storage_stamp_equal(&a->stamp, stamp))
+  if (store_change_equal(&a->change, change))
     return;
   while (a->oldest != NULL)
     drop(a, a->oldest);
-  a->stamp = *stamp;
+  a->change = *change;
 }
 
 answers_t *answers_new(void)
@@ -113,7 +113,7 @@ void answers_free(answers_t *a)
   free(a);
 }
 
-shared_t *answers_find(answers_t *a, const storage_stamp_t *now, const answers_key_t *key)
+shared_t *answers_find(answers_t *a, const store_change_t *now, const answers_key_t *key)
 {
   uint32_t hash = hash_of(key);
   move_to(a, now);
@@ -150,13 +150,13 @@ static entry_t *gives_way(const answers_t *a)
   return a->oldest;
 }
 
-void answers_keep(answers_t *a, const storage_stamp_t *stamp, const answers_key_t *key, shared_t *body)
+void answers_keep(answers_t *a, const store_change_t *change, const answers_key_t *key, shared_t *body)
 {
   size_t account_len = strlen(key->account);
   if (body->len > ANSWERS_ONE_MAX || key->target_len > ANSWERS_TARGET_MAX || account_len >= UUID_TEXT_MAX)
     return;
   uint32_t hash = hash_of(key);
-  move_to(a, stamp);
+  move_to(a, change);
   make_room(a, hash, key);
   while (a->counts.kept >= ANSWERS_MAX ||
          (a->oldest != NULL && a->counts.bytes > ANSWERS_BYTES_MAX - body->len))

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "app/http/keys.h"
-#include "app/services/problem.h"
+#include "app/services/reply.h"
 #include "common/base/clock.h"
 
 const char *caller_token(request_t *request)

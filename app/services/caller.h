@@ -3,7 +3,7 @@
 #pragma once
 
 #include "app/http/handler.h"
-#include "app/services/ident.h"
+#include "app/store/ident.h"
 #include "app/services/rates.h"
 
 typedef struct caller {

@@ -3,12 +3,10 @@
 
 #include <stdlib.h>
 
-#include "app/http/json_text.h"
-#include "app/services/jsonapi.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
-void *change_new(request_t *request, size_t size, void *service, const caller_t *caller)
+void *change_new(request_t *request, size_t size, void *service, store_op_t op, const caller_t *caller)
 {
   change_t *c = request_alloc(request, size);
   if (c == NULL) {
@@ -17,9 +15,11 @@ void *change_new(request_t *request, size_t size, void *service, const caller_t 
   }
   c->request = request;
   c->service = service;
-  c->now = (int64_t)clock_wall_ms();
+  c->edit.call.op = op;
+  c->edit.id = request_parameter(request, "id");
+  c->edit.now = (int64_t)clock_wall_ms();
   if (caller != NULL) {
-    c->caller = *caller;
+    memcpy(c->edit.account, caller->account, sizeof c->edit.account);
     request_is_of(request, caller->account);
   }
   return c;
@@ -28,70 +28,58 @@ void *change_new(request_t *request, size_t size, void *service, const caller_t 
 static void on_check(void *ctx)
 {
   change_t *c = ctx;
-  c->job.err = c->check(c);
+  c->checked = c->check(c);
+}
+
+static void refuse(change_t *c, int err)
+{
+  if (c->edit.problem.status != 0)
+    problem_reply(c->request, &c->edit.problem);
+  else
+    reply_storage_error(c->request, err);
 }
 
 static void on_checked(void *ctx)
 {
   change_t *c = ctx;
-  if (!c->job.err)
-    change_start(c->storage, c);
-  else if (c->problem.status != 0)
-    problem_reply(c->request, &c->problem);
-  else
-    reply_storage_error(c->request, c->job.err);
+  if (!c->checked) {
+    change_start(c->store, c);
+    return;
+  }
+  if (c->ended != NULL)
+    c->ended(c);
+  refuse(c, c->checked);
 }
 
-void change_check(storage_t *storage, change_t *c, int (*check)(change_t *c))
+void change_check(store_t *store, change_t *c, int (*check)(change_t *c))
 {
-  c->storage = storage;
+  c->store = store;
   c->check = check;
   request_work(c->request, on_check, on_checked, c);
 }
 
-/* Big documents are made and freed here, not on the loop. */
-static int run(storage_db_t *db, storage_job_t *job)
+static void done(store_call_t *call, int err)
 {
-  change_t *c = (change_t *)job;
-  int err = c->run(db, c);
-  /* No commit without a reply to tell of it. */
-  if (!err && c->status != 204 && c->document == NULL)
-    err = SMPL_ENOMEM;
-  if (c->committed != NULL && !err)
-    return SMPL_OK;
-  if (!err && c->document != NULL && (c->text = json_text(c->document)) == NULL)
-    err = SMPL_ENOMEM;
-  json_decref(c->document);
-  c->document = NULL;
-  return err;
-}
-
-static void done(storage_job_t *job, int err)
-{
-  change_t *c = (change_t *)job;
-  char *text = c->text;
+  change_t *c = (change_t *)call;
+  edit_t *e = &c->edit;
+  if (c->ended != NULL)
+    c->ended(c);
   if (!err && c->committed != NULL) {
     c->committed(c);
-  } else if (!err && text != NULL) {
-    request_reply_text(c->request, c->status, text);
+  } else if (!err && e->text != NULL) {
+    request_reply_text(c->request, e->status, e->text);
   } else if (!err) {
-    request_reply_empty(c->request, c->status);
+    request_reply_empty(c->request, e->status);
   } else {
-    free(text);
-    json_decref(c->document);
-    if (c->problem.status != 0)
-      problem_reply(c->request, &c->problem);
-    else
-      reply_storage_error(c->request, err);
+    free(e->text);
+    json_decref(e->document);
+    refuse(c, err);
   }
 }
 
-void change_start(storage_t *storage, change_t *c)
+void change_start(store_t *store, change_t *c)
 {
-  c->job.run = run;
-  c->job.done = done;
-  c->job.key = request_share(c->request);
-  int err = storage_write(storage, &c->job);
-  if (err)
-    reply_storage_error(c->request, err);
+  c->edit.call.done = done;
+  c->edit.call.share = request_share(c->request);
+  store_ask(store, &c->edit.call);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/services/problem.h"
+#include "app/services/reply.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"

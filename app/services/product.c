@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/http/json_text.h"
-#include "app/services/jsonapi.h"
+#include "app/services/reply.h"
+#include "app/services/stores.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -30,18 +30,17 @@ static void ignore_closed(void *ctx)
 static void free_product(product_t *p)
 {
   turns_free(p->reads);
-  shares_free(p->shares);
   answers_free(p->answers);
   keycheck_free(p->keycheck);
   rates_free(p->rates);
   free(p);
 }
 
-static int open_parts(product_t *p, const service_env_t *env, const storage_schema_t *schema, diag_t *diag)
+static int open_parts(product_t *p, const service_env_t *env, const char *owner, diag_t *diag)
 {
   sister_url_t url;
   if (env->accounts_url == NULL)
-    return diag_fail(diag, SMPL_EINVAL, "the %s service needs accounts: {url: ...}", schema->owner);
+    return diag_fail(diag, SMPL_EINVAL, "the %s service needs accounts: {url: ...}", owner);
   int err = sister_url_parse(env->accounts_url, &url, diag);
   if (!err && text_copy(p->accounts_url, sizeof p->accounts_url, env->accounts_url))
     err = diag_fail(diag, SMPL_ELIMIT, "the account service's URL is too long");
@@ -51,31 +50,27 @@ static int open_parts(product_t *p, const service_env_t *env, const storage_sche
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && (p->answers = answers_new()) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  if (!err && (p->shares = shares_new()) == NULL)
-    err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err && (p->reads = turns_new(&(turns_conf_t){.places = PRODUCT_READS_MAX, .out = 1})) == NULL)
     err = diag_fail(diag, SMPL_ENOMEM, "out of memory");
   if (!err)
-    err = storage_open(env->loop, env->database, schema, &p->storage, diag);
+    err = stores_open(env, owner, &p->store, diag);
   if (!err) {
     err = sisters_new(env->loop, env->lookup, env->source, env->internal_key, &p->sisters, diag);
     if (err)
-      storage_close(p->storage, ignore_closed, NULL);
+      store_close(p->store, ignore_closed, NULL);
   }
   return err;
 }
 
-int product_open(const service_env_t *env, const storage_schema_t *schema, product_provision provision,
-                 product_forget forget, const struct resource_kind *kind, void **state, diag_t *diag)
+int product_open(const service_env_t *env, const char *owner, const struct resource_kind *kind, void **state,
+                 diag_t *diag)
 {
   *state = NULL;
   product_t *p = calloc(1, sizeof *p);
   if (p == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  p->provision = provision;
-  p->forget = forget;
   p->kind = kind;
-  int err = open_parts(p, env, schema, diag);
+  int err = open_parts(p, env, owner, diag);
   if (err) {
     free_product(p);
   } else {
@@ -102,7 +97,7 @@ int product_reload(void *state, const service_env_t *env, diag_t *diag)
   return SMPL_OK;
 }
 
-static void on_storage_closed(void *ctx)
+static void on_store_closed(void *ctx)
 {
   product_t *p = ctx;
   void (*closed)(void *) = p->closed;
@@ -114,7 +109,7 @@ static void on_storage_closed(void *ctx)
 static void on_sisters_closed(void *ctx)
 {
   product_t *p = ctx;
-  storage_close(p->storage, on_storage_closed, p);
+  store_close(p->store, on_store_closed, p);
 }
 
 void product_close(void *state, void (*done)(void *ctx), void *ctx)
@@ -125,14 +120,14 @@ void product_close(void *state, void (*done)(void *ctx), void *ctx)
   sisters_close(p->sisters, on_sisters_closed, p);
 }
 
-int product_check(void *state, diag_t *diag)
+void product_check(void *state, void (*done)(void *ctx, int err, const char *why), void *ctx)
 {
   product_t *p = state;
-  return storage_check(p->storage, diag);
+  stores_check(p->store, done, ctx);
 }
 
 void product_gauges(void *state, void (*say)(void *ctx, const char *name, const char *help, double value),
-                    void *ctx)
+                    void (*done)(void *ctx), void *ctx)
 {
   const product_t *p = state;
   size_t active, refused, waiting;
@@ -148,8 +143,8 @@ void product_gauges(void *state, void (*say)(void *ctx, const char *name, const 
       (double)answers.used);
   say(ctx, "smpl_app_reads_waiting", "Long reads queued and not answered.",
       (double)(turns_waiting(p->reads) + turns_out(p->reads)));
-  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.",
-      (double)storage_pending(p->storage));
+  say(ctx, "smpl_app_writes_waiting", "Writes queued and not committed.", (double)store_writes(p->store));
+  done(ctx);
 }
 
 static void go_on(request_t *request, void *state, const caller_t *caller)
@@ -170,78 +165,56 @@ void product_guard(product_t *p, request_t *request, caller_cb cb)
   keycheck_guard(p->keycheck, request, cb, p);
 }
 
-static answers_key_t key_of(const request_t *request, const caller_t *caller)
+static answers_key_t key_of(const request_t *request, const char *account)
 {
-  answers_key_t key = {.account = caller->account};
+  answers_key_t key = {.account = account};
   key.target = request_target(request, &key.target_len);
   return key;
 }
 
-/* Keeps an answer if the database has stayed as it was all the while. */
+/* Keeps an answer if the data has stayed as it was all the while. */
 static void keep_answer(void *ctx, shared_t *body)
 {
   const read_t *r = ctx;
-  answers_key_t key = key_of(r->request, &r->caller);
-  storage_stamp_t now;
-  if (storage_stamp(r->product->storage, &now) && storage_stamp_equal(&now, &r->stamp))
+  answers_key_t key = key_of(r->request, r->fetch.account);
+  store_change_t now;
+  if (store_change(r->product->store, &now) && store_change_equal(&now, &r->change))
     answers_keep(r->product->answers, &now, &key, body);
 }
 
 static void reply_problem(const read_t *r)
 {
-  const problem_t *problem = &r->problem;
-  if (r->parameter != NULL)
-    request_reply_error(r->request, problem->status, problem->title, NULL, r->parameter, "%s",
+  const problem_t *problem = &r->fetch.problem;
+  if (r->fetch.parameter != NULL)
+    request_reply_error(r->request, problem->status, problem->title, NULL, r->fetch.parameter, "%s",
                         problem->detail);
   else
     problem_reply(r->request, problem);
 }
 
-/* The read is over, wherever it ran. Loop's thread. */
+/* The read is over, wherever it ran. */
 static void answer(read_t *r, int err)
 {
-  char *text = r->text;
   shared_t *kept = r->kept;
-  r->text = NULL;
   if (kept != NULL) {
     request_reply_kept(r->request, kept);
     shared_drop(kept);
-    return;
-  }
-  if (!err) {
+  } else if (!err) {
     request_keep_body(r->request, keep_answer, r);
-    request_reply_text(r->request, 200, text);
-    return;
-  }
-  free(text);
-  if (r->problem.status != 0)
+    request_reply_text(r->request, 200, r->fetch.text);
+  } else if (r->fetch.problem.status != 0) {
     reply_problem(r);
-  else if (err == SMPL_ETIMEOUT)
-    reply_unavailable(r->request, "this read took too long and was given up; try again");
-  else
-    reply_storage_error(r->request, err);
-}
-
-/* With whichever connection; leaves text or an error. */
-static int make(storage_db_t *db, read_t *r)
-{
-  r->problem.status = 0;
-  r->parameter = NULL;
-  r->document = NULL;
-  int err = r->kind->run(db, r);
-  if (!err && (r->text = json_text(r->document)) == NULL)
-    err = SMPL_ENOMEM;
-  json_decref(r->document);
-  r->document = NULL;
-  return err;
+  } else {
+    reply_read_error(r->request, err);
+  }
 }
 
 /* The kept answer to that in the present state, if there is one, and that state. */
-static shared_t *find_kept(const product_t *p, const request_t *request, const caller_t *caller,
-                           storage_stamp_t *stamp)
+static shared_t *find_kept(const product_t *p, const request_t *request, const char *account,
+                           store_change_t *change)
 {
-  answers_key_t key = key_of(request, caller);
-  return storage_stamp(p->storage, stamp) ? answers_find(p->answers, stamp, &key) : NULL;
+  answers_key_t key = key_of(request, account);
+  return store_change(p->store, change) ? answers_find(p->answers, change, &key) : NULL;
 }
 
 static read_t *read_of(turns_item_t *turn)
@@ -249,84 +222,52 @@ static read_t *read_of(turns_item_t *turn)
   return (read_t *)((char *)turn - offsetof(read_t, turn));
 }
 
-static void refuse_read(request_t *request)
-{
-  reply_unavailable(request, "too many reads are waiting; try again");
-}
-
-/* On the reading thread. Those that the first of them has answered go there and back too, so that the loop
- * answers one a turn. */
-static int run_there(storage_db_t *db, storage_job_t *job)
-{
-  read_t *r = (read_t *)job;
-  uint64_t started = clock_mono_ms();
-  int err = r->kept != NULL ? SMPL_OK : make(db, r);
-  r->took_ms = clock_mono_ms() - started;
-  return err;
-}
-
-static void done_there(storage_job_t *job, int err);
-
+/* Those that the first of them has answered go to the store and back too, so that the loop answers one a
+ * turn. */
 static void start_next(product_t *p)
 {
   turns_item_t *turn = turns_take(p->reads);
   if (turn == NULL)
     return;
   read_t *r = read_of(turn);
-  shared_t *kept = find_kept(p, r->request, &r->caller, &r->stamp);
+  shared_t *kept = find_kept(p, r->request, r->fetch.account, &r->change);
   r->kept = kept != NULL ? shared_take(kept) : NULL;
-  r->job.done = done_there;
-  int err = storage_read(p->storage, &r->job);
-  if (err)
-    storage_refuse(p->storage, &r->job, err);
+  if (kept != NULL)
+    store_pass(p->store, &r->fetch.call, SMPL_OK);
+  else
+    store_ask(p->store, &r->fetch.call);
 }
 
-static void done_there(storage_job_t *job, int err)
+static void done_in_turn(store_call_t *call, int err)
 {
-  read_t *r = (read_t *)job; /* gone once it is answered */
+  read_t *r = (read_t *)call; /* gone once it is answered */
   product_t *p = r->product;
-  turns_give_back(p->reads, &r->turn, r->took_ms / PRODUCT_READ_TURN_MS);
+  turns_give_back(p->reads, &r->turn, call->took_ms / PRODUCT_READ_TURN_MS);
   answer(r, err);
   start_next(p);
 }
 
-/* It gave its place to another account's. */
-static void done_displaced(storage_job_t *job, int err)
+/* It was answered at once, or gave its place to another account's. */
+static void done_alone(store_call_t *call, int err)
 {
-  (void)err;
-  refuse_read(((read_t *)job)->request);
+  answer((read_t *)call, err);
 }
 
 static void queue_read(read_t *r)
 {
   product_t *p = r->product;
   turns_item_t *displaced;
-  r->job = (storage_job_t){.run = run_there, .reads = true, .key = request_share(r->request)};
-  if (turns_join(p->reads, &r->job.key, 1, &r->turn, &displaced)) {
-    refuse_read(r->request);
+  r->fetch.call.done = done_in_turn;
+  if (turns_join(p->reads, &r->fetch.call.share, 1, &r->turn, &displaced)) {
+    reply_read_error(r->request, SMPL_ELIMIT);
     return;
   }
   if (displaced != NULL) {
     read_t *other = read_of(displaced);
-    other->job.done = done_displaced;
-    storage_refuse(p->storage, &other->job, SMPL_ELIMIT);
+    other->fetch.call.done = done_alone;
+    store_pass(p->store, &other->fetch.call, SMPL_ELIMIT);
   }
   start_next(p);
-}
-
-/* On the loop, if it is a short one; false if not. */
-static bool run_here(read_t *r)
-{
-  product_t *p = r->product;
-  if (shares_used_up(p->shares, r->caller.account))
-    return false;
-  uint64_t started = clock_mono_us();
-  int err = make(storage_reader_bounded(p->storage), r);
-  shares_count(p->shares, r->caller.account, clock_mono_us() - started);
-  if (err == SMPL_EAGAIN)
-    return false;
-  answer(r, err);
-  return true;
 }
 
 /* What a request that waits for its key to be checked remembers. */
@@ -339,8 +280,8 @@ static void start_read(request_t *request, void *ctx, const caller_t *caller)
 {
   const intent_t *intent = ctx;
   product_t *p = intent->product;
-  storage_stamp_t stamp = {{0}};
-  shared_t *body = find_kept(p, request, caller, &stamp);
+  store_change_t change = {{0}};
+  shared_t *body = find_kept(p, request, caller->account, &change);
   if (body != NULL) {
     request_reply_kept(request, body);
     return;
@@ -350,15 +291,16 @@ static void start_read(request_t *request, void *ctx, const caller_t *caller)
     reply_storage_error(request, SMPL_ENOMEM);
     return;
   }
-  r->kind = intent->kind;
-  r->product = p;
-  r->stamp = stamp;
-  r->caller = *caller;
-  r->request = request;
   request_is_of(request, caller->account);
-  if (r->kind->prepare != NULL && !r->kind->prepare(r))
+  r->request = request;
+  r->product = p;
+  r->change = change;
+  memcpy(r->fetch.account, caller->account, sizeof r->fetch.account);
+  r->fetch.id = request_parameter(request, "id");
+  r->fetch.call = (store_call_t){.op = intent->kind->op, .done = done_alone, .share = request_share(request)};
+  if (intent->kind->prepare != NULL && !intent->kind->prepare(r))
     return;
-  if (!run_here(r))
+  if (!store_ask_at_once(p->store, &r->fetch.call))
     queue_read(r);
 }
 

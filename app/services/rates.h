@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "app/http/handler.h"
-#include "app/services/ident.h"
+#include "app/store/ident.h"
 
 enum {
   RATES_KEYS_MAX = 16384, /* keys that are counted at a time */

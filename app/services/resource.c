@@ -1,84 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/services/resource.h"
 
-#include "app/services/ident.h"
+#include "app/store/ident.h"
+#include "app/store/jsonapi.h"
 #include "common/base/error.h"
-
-typedef int (*run_t)(storage_db_t *db, change_t *change);
 
 int resource_check_id(change_t *c)
 {
-  if (resource_id_valid(c->new_id))
+  if (resource_id_valid(c->edit.new_id))
     return SMPL_OK;
-  return problem_invalid(&c->problem, PLACE_MEMBER(&place_data, "id"),
+  return problem_invalid(&c->edit.problem, PLACE_MEMBER(&place_data, "id"),
                          "expected 1 to %d of A-Z a-z 0-9 . _ ~ -", RESOURCE_ID_MAX);
 }
 
 static int check(change_t *c)
 {
   const resource_kind_t *kind = ((product_t *)c->service)->kind;
-  jsonapi_id_t rule = c->id == NULL ? JSONAPI_ID_REQUIRED : JSONAPI_ID_OPTIONAL;
-  int err = jsonapi_body(request_body(c->request), kind->type, rule, &c->new_id, &c->attributes, &c->problem);
+  jsonapi_id_t rule = c->edit.id == NULL ? JSONAPI_ID_REQUIRED : JSONAPI_ID_OPTIONAL;
+  int err = jsonapi_body(request_body(c->request), kind->type, rule, &c->edit.new_id, &c->edit.attributes,
+                         &c->edit.problem);
   return err ? err : kind->check(c);
-}
-
-/* Has the body checked, and queues the change. */
-static void write_one(request_t *request, product_t *p, const caller_t *caller, run_t run)
-{
-  change_t *c = change_new(request, sizeof *c, p, caller);
-  if (c == NULL)
-    return;
-  c->run = run;
-  c->id = request_parameter(request, "id");
-  change_check(p->storage, c, check);
 }
 
 static void create(request_t *request, void *service, const caller_t *caller)
 {
   product_t *p = service;
-  write_one(request, p, caller, p->kind->create);
+  change_t *c = change_new(request, sizeof *c, p, STORE_DOCUMENT_CREATE, caller);
+  if (c != NULL)
+    change_check(p->store, c, check);
 }
 
 static void replace(request_t *request, void *service, const caller_t *caller)
 {
   product_t *p = service;
-  write_one(request, p, caller, p->kind->replace);
+  change_t *c = change_new(request, sizeof *c, p, STORE_DOCUMENT_REPLACE, caller);
+  if (c != NULL)
+    change_check(p->store, c, check);
 }
 
 static void delete_one(request_t *request, void *service, const caller_t *caller)
 {
   product_t *p = service;
-  change_t *c = change_new(request, sizeof *c, p, caller);
-  if (c == NULL)
-    return;
-  c->run = p->kind->remove;
-  c->id = request_parameter(request, "id");
-  change_start(p->storage, c);
-}
-
-static int run_get(storage_db_t *db, read_t *r)
-{
-  json_t *resource = NULL;
-  const resource_kind_t *kind = r->product->kind;
-  const char *id = request_parameter(r->request, "id");
-  int err = kind->get(db, r->caller.account, id, &resource);
-  if (!err)
-    r->document = jsonapi_document(resource);
-  else if (err == SMPL_ENOENT && (err = tenants_require(db, r->caller.account, &r->problem)) == SMPL_OK)
-    err = problem_at(&r->problem, 404, NULL, "there is no %s '%s' in this account", kind->type, id);
-  return err;
-}
-
-int resource_page(storage_db_t *db, read_t *r, int err, json_t *data, const jsonapi_list_t *list,
-                  int64_t total)
-{
-  if (!err && json_array_size(data) == 0)
-    err = tenants_require(db, r->caller.account, &r->problem);
-  if (!err)
-    r->document = jsonapi_list_document(data, list, total);
-  else
-    json_decref(data);
-  return err;
+  change_t *c = change_new(request, sizeof *c, p, STORE_DOCUMENT_DELETE, caller);
+  if (c != NULL)
+    change_start(p->store, c);
 }
 
 void resource_create(request_t *request, void *service)
@@ -98,7 +63,7 @@ void resource_delete(request_t *request, void *service)
 
 void resource_get(request_t *request, void *service)
 {
-  static const read_kind_t get = {sizeof(read_t), NULL, run_get};
+  static const read_kind_t get = {sizeof(read_t), STORE_DOCUMENT_GET, NULL};
   product_read(service, request, &get);
 }
 

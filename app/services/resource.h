@@ -3,20 +3,13 @@
  * table of routes; their service is a product_t, whose kind says what differs. */
 #pragma once
 
-#include "app/services/jsonapi.h"
 #include "app/services/product.h"
 
 typedef struct resource_kind {
   const char *type; /* "config": in bodies, and in sentences */
   /* Any thread: whether the body is right as far as it alone tells (its attributes, and data.id if it has
-   * one). id is NULL when one is created. SMPL_OK, or an error with the problem filled. */
+   * one). edit.id is NULL when one is created. SMPL_OK, or an error with the problem filled. */
   int (*check)(change_t *change);
-  /* For change_t.run. */
-  int (*create)(storage_db_t *db, change_t *change);
-  int (*replace)(storage_db_t *db, change_t *change);
-  int (*remove)(storage_db_t *db, change_t *change);
-  /* SMPL_ENOENT. */
-  int (*get)(storage_db_t *db, const char *account, const char *id, json_t **resource);
   read_kind_t list;
 } resource_kind_t;
 
@@ -28,6 +21,3 @@ void resource_list(request_t *request, void *service);
 
 /* SMPL_OK, or 400 at data.id. */
 int resource_check_id(change_t *change);
-/* The end of a list's run: the page as document, unless err. data's reference is taken over. */
-int resource_page(storage_db_t *db, read_t *read, int err, json_t *data, const jsonapi_list_t *list,
-                  int64_t total);

@@ -15,7 +15,7 @@ FLOORS = {
     "common": "ssh net dns conf process base",
     "resolver": "cli control io answer view zone",
     "bastion": "cli broker session spawn worker policy audit contract",
-    "app": "program accounts config flags services http gate",
+    "app": "program accounts config flags services store/sqlite store http gate",
     "tunnel": "cli run local session trust base",
 }
 

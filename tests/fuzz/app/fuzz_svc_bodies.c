@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/config/config_rules.h"
-#include "app/flags/flag_rules.h"
-#include "app/services/ident.h"
-#include "app/services/jsonapi.h"
+#include "app/store/config_rules.h"
+#include "app/store/flag_rules.h"
+#include "app/store/ident.h"
+#include "app/store/jsonapi.h"
 #include "app/http/keys.h"
 #include "app/services/sister.h"
 

@@ -263,10 +263,9 @@ static void close_echo(void *state, void (*done)(void *ctx), void *ctx)
   done(ctx);
 }
 
-static int check_echo(void *state, diag_t *diag)
+static void check_echo(void *state, void (*done)(void *ctx, int err, const char *why), void *ctx)
 {
-  (void)diag;
-  return state != NULL ? 0 : -1;
+  done(ctx, state != NULL ? 0 : -1, "");
 }
 
 const service_t echo_service = {

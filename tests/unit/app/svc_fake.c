@@ -209,8 +209,9 @@ const char *request_bearer(const request_t *r)
 
 const char *request_target(const request_t *r, size_t *len)
 {
-  *len = strlen(r->id);
-  return r->id;
+  const char *target = r->id != NULL ? r->id : "";
+  *len = strlen(target);
+  return target;
 }
 
 void request_keep_body(request_t *r, void (*keep)(void *ctx, shared_t *body), void *ctx)

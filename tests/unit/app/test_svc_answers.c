@@ -14,7 +14,7 @@
 #define TWO "11111111-2222-4333-8444-555555555555"
 
 static answers_t *answers;
-static const storage_stamp_t before = {{1, 2, 3}}, after = {{1, 2, 4}};
+static const store_change_t before = {{1, 2, 3}}, after = {{1, 2, 4}};
 
 static int set_up(void **state)
 {
@@ -45,18 +45,18 @@ static shared_t *body_of(size_t len)
   return body;
 }
 
-static void keep(const storage_stamp_t *stamp, const char *account, const char *target, size_t len)
+static void keep(const store_change_t *change, const char *account, const char *target, size_t len)
 {
   answers_key_t k = key(account, target);
   shared_t *body = body_of(len);
-  answers_keep(answers, stamp, &k, body);
+  answers_keep(answers, change, &k, body);
   shared_drop(body);
 }
 
-static bool kept(const storage_stamp_t *stamp, const char *account, const char *target)
+static bool kept(const store_change_t *change, const char *account, const char *target)
 {
   answers_key_t k = key(account, target);
-  return answers_find(answers, stamp, &k) != NULL;
+  return answers_find(answers, change, &k) != NULL;
 }
 
 static void an_answer_is_given_to_the_same_account_for_the_same_target_only(void **state)
@@ -78,7 +78,7 @@ static void a_commit_ends_all_answers(void **state)
   keep(&before, ONE, "/b", 10);
   assert_false(kept(&after, ONE, "/a"));
   assert_int_equal(answers_counts(answers).kept, 0);
-  assert_false(kept(&before, ONE, "/a")); /* not even if the stamp came back */
+  assert_false(kept(&before, ONE, "/a")); /* not even if the change came back */
   keep(&before, ONE, "/a", 10);
   keep(&after, TWO, "/a", 10);
   assert_false(kept(&after, ONE, "/a"));

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/config/config_rules.h"
-#include "app/config/config_store.h"
-#include "app/services/product.h"
+#include "app/store/config_rules.h"
+#include "app/store/sqlite/config_store.h"
+#include "app/store/sqlite/tenant_store.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_change.h"
 #include "tests/unit/app/svc_fake.h"
@@ -35,10 +35,10 @@ static int tear_down(void **state)
 }
 
 /* Expects a status and, of a refusal, its pointer. */
-static void expect(int (*run)(storage_db_t *, change_t *), const char *id, const char *attributes, int status,
+static void expect(int (*run)(storage_db_t *, edit_t *), const char *id, const char *attributes, int status,
                    const char *pointer)
 {
-  change_t c;
+  edit_t c;
   bool create = run == config_create;
   int got = change_apply(db, run, TENANT, create ? NULL : id, create ? id : NULL, attributes, &c);
   if (got != status || strcmp(c.problem.pointer, pointer) != 0)
@@ -254,7 +254,7 @@ static void what_children_override_stays_declared(void **state)
          200, "");
   expect(config_replace, "top", "{\"name\": \"t\"}", 200, "");
   /* The refusal names the config that stands in the way; without its override the item goes. */
-  change_t c;
+  edit_t c;
   assert_int_equal(change_apply(db, config_replace, TENANT, "mid", NULL, "{\"name\": \"m\"}", &c), 409);
   assert_non_null(strstr(c.problem.detail, "'child'"));
   expect(config_replace, "child", "{\"name\": \"c\", \"parent\": \"mid\"}", 200, "");
@@ -441,7 +441,7 @@ static void a_refused_change_leaves_everything_as_it_was(void **state)
 
 static void accounts_do_not_see_each_other(void **state)
 {
-  change_t c;
+  edit_t c;
   json_t *found = NULL;
   (void)state;
   create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
@@ -471,26 +471,31 @@ static void lists_are_sorted_filtered_and_counted(void **state)
   list.total = true;
   list.size = 2;
   list.page = 3;
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(total, 5);
   assert_int_equal(json_array_size(data), 1);
   assert_string_equal(json_string_value(json_object_get(json_array_get(data, 0), "id")), "gamma");
   json_decref(data);
   list.page = 1;
   list.filters[CONFIG_FILTER_SEARCH] = "rch mE";
-  assert_int_equal(config_list(db, TENANT, &list, 1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = 1}, &data, &total),
+                   SMPL_OK);
   assert_true(total == 1 && json_array_size(data) == 1);
   json_decref(data);
-  assert_int_equal(config_list(db, TENANT, &list, 0, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = 0}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(total, 0);
   json_decref(data);
   list.filters[CONFIG_FILTER_SEARCH] = "%"; /* no wildcard */
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(total, 0);
   json_decref(data);
   list.filters[CONFIG_FILTER_SEARCH] = NULL;
   list.filters[CONFIG_FILTER_PARENT] = "common";
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(total, 1);
   json_decref(data);
 }
@@ -522,7 +527,8 @@ static void a_page_ends_early_at_1_mib_and_the_pages_after_it_leave_nothing_out(
   list.total = true;
   for (bool last = false; !last;) {
     json_t *data = NULL;
-    assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+    assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                     SMPL_OK);
     assert_int_equal(total, 18); /* common, too, behind the others */
     assert_int_equal(jsonapi_offset(&list), seen);
     for (size_t i = 0; i < json_array_size(data); i++, seen++) {
@@ -549,7 +555,8 @@ static void a_config_above_a_page_is_a_page_of_its_own(void **state)
   (void)state;
   create_big("a", JSONAPI_LIST_BYTES_MAX + 1);
   jsonapi_list_defaults(&config_list_spec, &list);
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(json_array_size(data), 1);
   assert_true(list.page == 1 && list.size == 1);
   json_decref(data);
@@ -565,7 +572,8 @@ static void a_thousand_small_configs_are_one_page(void **state)
           " INSERT INTO configs SELECT '" TENANT "', 'n' || i, 'x', NULL, NULL,"
           " '{\"a\":{\"value\":1,\"type\":\"NUMBER\",\"description\":null}}', '{}', 1, 0, 0 FROM n");
   jsonapi_list_defaults(&config_list_spec, &list);
-  assert_int_equal(config_list(db, TENANT, &list, -1, &data, &total), SMPL_OK);
+  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+                   SMPL_OK);
   assert_int_equal(json_array_size(data), 1000);
   assert_true(list.page == 1 && list.size == 1000);
   json_decref(data);

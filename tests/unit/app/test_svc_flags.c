@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/flags/flag_rules.h"
-#include "app/flags/flag_store.h"
-#include "app/services/product.h"
+#include "app/store/flag_rules.h"
+#include "app/store/sqlite/flag_store.h"
+#include "app/store/sqlite/tenant_store.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_change.h"
 #include "tests/unit/app/svc_fake.h"
@@ -158,10 +158,10 @@ static void references_are_found_in_rules(void **state)
 
 #define PLAIN "{\"name\": \"x\", \"type\": \"boolean\", \"default\": false}"
 
-static int apply(int (*run)(storage_db_t *, change_t *), const char *account, const char *id,
+static int apply(int (*run)(storage_db_t *, edit_t *), const char *account, const char *id,
                  const char *new_id, const char *attributes)
 {
-  change_t c;
+  edit_t c;
   int status = change_apply(db, run, account, id, new_id, attributes, &c);
   json_decref(c.document);
   return status;
@@ -239,7 +239,7 @@ static void lists_narrowed_to_a_context_are_paged_too(void **state)
   list.size = 3;
   list.page = 2;
   list.total = true;
-  flag_filter_t filter = {.managed = -1, .context_type = "user"};
+  fetch_filter_t filter = {.managed = -1, .context_type = "user"};
   assert_int_equal(flag_list(db, TENANT, &list, &filter, &data, &total), SMPL_OK);
   assert_int_equal(total, 4);
   assert_int_equal(json_array_size(data), 1);
@@ -267,7 +267,7 @@ static int list_of_context(const char *type, bool with_total, int64_t *total)
 {
   jsonapi_list_t list;
   json_t *data = NULL;
-  const flag_filter_t filter = {.managed = -1, .context_type = type};
+  const fetch_filter_t filter = {.managed = -1, .context_type = type};
   jsonapi_list_defaults(&flag_list_spec, &list);
   list.size = 1;
   list.total = with_total;
@@ -307,10 +307,10 @@ static void an_account_has_at_most_10000_flags(void **state)
 }
 
 /* Expects a status and, of a refusal, its pointer. */
-static void expect(int (*run)(storage_db_t *, change_t *), const char *id, const char *attributes, int status,
+static void expect(int (*run)(storage_db_t *, edit_t *), const char *id, const char *attributes, int status,
                    const char *pointer)
 {
-  change_t c;
+  edit_t c;
   bool create = run == flag_create;
   int got = change_apply(db, run, TENANT, create ? NULL : id, create ? id : NULL, attributes, &c);
   if (got != status || strcmp(c.problem.pointer, pointer) != 0)

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/services/jsonapi.h"
+#include "app/services/query.h"
+#include "app/services/reply.h"
+#include "app/store/jsonapi.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
@@ -20,7 +22,7 @@ static int read_one(const char *parameter, jsonapi_list_t *list, char *named)
 {
   const char *const query[] = {parameter, NULL};
   request_t *r = fake_request(NULL, NULL, NULL, query);
-  bool ok = jsonapi_list_read(r, &spec, list);
+  bool ok = query_list(r, &spec, list);
   int status = ok ? 0 : fake_status(r);
   assert_int_equal(fake_replies(r), ok ? 0 : 1);
   snprintf(named, 64, "%s", fake_error(r, "parameter"));
@@ -75,7 +77,7 @@ static void without_parameters_a_list_has_its_defaults(void **state)
   jsonapi_list_t list;
   request_t *r = fake_request(NULL, NULL, NULL, NULL);
   (void)state;
-  assert_true(jsonapi_list_read(r, &spec, &list));
+  assert_true(query_list(r, &spec, &list));
   assert_int_equal(list.page, 1);
   assert_int_equal(list.size, 1000);
   assert_false(list.total);

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/accounts/account_store.h"
-#include "app/services/ident.h"
+#include "app/store/sqlite/account_store.h"
+#include "app/store/ident.h"
 #include "app/http/keys.h"
 #include "common/base/error.h"
 

@@ -14,10 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/services/backup.h"
-#include "app/services/data_lock.h"
-#include "app/services/restore.h"
-#include "app/services/storage_db.h"
+#include "app/store/sqlite/backup.h"
+#include "app/store/sqlite/data_lock.h"
+#include "app/store/sqlite/identity_store.h"
+#include "app/store/sqlite/restore.h"
+#include "app/store/sqlite/storage_db.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of revocations as a restore reads it: whole, torn, of another database, behind; and what is no
- * line. */
+/* app/store/sqlite/revocation_store.c: the file of revocations as a restore reads it: whole, torn, of another
+ * database, behind; and what is no line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/accounts/account_store.h"
-#include "app/accounts/revocations.h"
-#include "app/services/identity.h"
-#include "app/services/storage_db.h"
+#include "app/accounts/revocation_writer.h"
+#include "app/store/sqlite/account_store.h"
+#include "app/store/sqlite/accounts_sqlite.h"
+#include "app/store/sqlite/revocation_store.h"
+#include "app/store/sqlite/identity_store.h"
+#include "app/store/sqlite/storage_db.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
@@ -157,8 +159,8 @@ static void what_is_missing_in_the_file_is_written_in_batches(void **state)
 {
   enum { ROWS = 2 * REVOCATIONS_BATCH + 1 };
   uv_loop_t loop;
-  storage_t *storage = NULL;
-  revocations_t *r = NULL;
+  store_t *store = NULL;
+  revocation_writer_t *w = NULL;
   diag_t diag = {""};
   bool stopped = false, closed = false;
   char sql[512];
@@ -172,11 +174,8 @@ static void what_is_missing_in_the_file_is_written_in_batches(void **state)
   storage_db_close(db);
   db = NULL;
   uv_loop_init(&loop);
-  assert_int_equal(revocations_new(path, &r), SMPL_OK);
-  assert_int_equal(storage_open_at(&loop, fake_path("t.db"), &account_schema, revocations_open, r, &storage,
-                                   &diag),
-                   SMPL_OK);
-  revocations_start(r, &loop, storage);
+  assert_int_equal(sqlite_open(&loop, fake_path("t.db"), path, &accounts_sqlite, &store, &diag), SMPL_OK);
+  assert_int_equal(revocation_writer_new(&loop, store, &w), SMPL_OK);
   size_t lines = 1, before;
   while (lines < 1 + ROWS) {
     before = lines;
@@ -185,13 +184,13 @@ static void what_is_missing_in_the_file_is_written_in_batches(void **state)
     assert_true(lines >= before);
   }
   assert_int_equal(lines, 1 + ROWS);
-  revocations_stop(r, mark, &stopped);
+  revocation_writer_stop(w, mark, &stopped);
   while (!stopped)
     uv_run(&loop, UV_RUN_ONCE);
-  storage_close(storage, mark, &closed);
+  store_close(store, mark, &closed);
   while (!closed)
     uv_run(&loop, UV_RUN_ONCE);
-  revocations_free(r);
+  revocation_writer_free(w);
   uv_run(&loop, UV_RUN_DEFAULT);
   assert_int_equal(uv_loop_close(&loop), 0);
 }

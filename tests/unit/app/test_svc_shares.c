@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "app/services/shares.h"
+#include "app/store/sqlite/shares.h"
 #include "common/base/clock.h"
 
 #define HEAVY "d290f1ee-6c54-4b01-90e6-d701748f0851"

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/services/storage.h"
-#include "app/services/storage_db.h"
+#include "app/store/sqlite/storage.h"
+#include "app/store/sqlite/storage_db.h"
 #include "common/base/error.h"
 #include "tests/unit/app/svc_fake.h"
 
@@ -45,7 +45,7 @@ typedef struct write_one {
   int fail_with; /* after the write */
   int done, err;
   bool seen; /* by the reading connection when done was called */
-  const storage_stamp_t *stamp;
+  const store_change_t *change;
 } write_one_t;
 
 static int run_write(storage_db_t *db, storage_job_t *job)
@@ -486,42 +486,42 @@ static void what_was_reported_survives_kill_9_at_any_instant(void **state)
   }
 }
 
-/* A stamp changes with each commit of whatever connection or process, before the commit is reported. */
-static bool moved(storage_t *s, storage_stamp_t *stamp)
+/* A change changes with each commit of whatever connection or process, before the commit is reported. */
+static bool moved(storage_t *s, store_change_t *change)
 {
-  storage_stamp_t old = *stamp;
-  assert_true(storage_stamp(s, stamp));
-  return !storage_stamp_equal(&old, stamp);
+  store_change_t old = *change;
+  assert_true(storage_change(s, change));
+  return !store_change_equal(&old, change);
 }
 
 static void on_done_moved(storage_job_t *job, int err)
 {
   write_one_t *w = (write_one_t *)job;
-  storage_stamp_t now;
+  store_change_t now;
   w->done++;
   w->err = err;
-  w->seen = storage_stamp(w->storage, &now) && !storage_stamp_equal(&now, w->stamp);
+  w->seen = storage_change(w->storage, &now) && !store_change_equal(&now, w->change);
 }
 
 static void a_stamp_changes_with_a_commit_and_not_with_a_read(void **state)
 {
   uv_loop_t loop;
   write_one_t w;
-  storage_stamp_t stamp = {{0}};
+  store_change_t change = {{0}};
   int64_t n;
   (void)state;
   storage_t *s = open_it(&loop, &one);
-  assert_true(moved(s, &stamp)); /* known at all */
-  assert_false(moved(s, &stamp));
+  assert_true(moved(s, &change)); /* known at all */
+  assert_false(moved(s, &change));
   assert_int_equal(storage_number(storage_reader(s), "SELECT count(*) FROM t", STORAGE_NO_ARGS, &n), SMPL_OK);
-  assert_false(moved(s, &stamp));
+  assert_false(moved(s, &change));
   for (int i = 1; i <= 50; i++) {
     enqueue(s, &w, i, 0);
     w.job.done = on_done_moved;
-    w.stamp = &stamp;
+    w.change = &change;
     run_until(&loop, &w);
     assert_true(w.err == SMPL_OK && w.seen);
-    assert_true(moved(s, &stamp));
+    assert_true(moved(s, &change));
   }
   close_it(&loop, s);
 }
@@ -598,25 +598,25 @@ static void stop_launcher(const launcher_t *l)
 static void a_stamp_changes_with_other_processes_commits_too(void **state)
 {
   uv_loop_t loop;
-  storage_stamp_t stamp = {{0}};
+  store_change_t change = {{0}};
   (void)state;
   launcher_t l = start_launcher();
   storage_t *s = open_it(&loop, &one);
-  assert_true(moved(s, &stamp));
+  assert_true(moved(s, &change));
   for (int i = 0; i < 10; i++) {
     char sql[64];
     snprintf(sql, sizeof sql, "INSERT INTO t (n) VALUES (%d)", i);
     elsewhere(&l, i % 2 == 0 ? ORDER_ONCE : ORDER_CRASH, sql);
-    assert_true(moved(s, &stamp));
+    assert_true(moved(s, &change));
     assert_true(stored(s, i));
-    assert_false(moved(s, &stamp));
+    assert_false(moved(s, &change));
   }
   elsewhere(&l, ORDER_CRASH, "BEGIN IMMEDIATE; INSERT INTO t (n) VALUES (99)");
   assert_false(stored(s, 99));
-  assert_false(moved(s, &stamp));
+  assert_false(moved(s, &change));
   elsewhere(&l, ORDER_ONCE,
             "UPDATE t SET text = 'x'; PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t (n) VALUES (100)");
-  assert_true(moved(s, &stamp));
+  assert_true(moved(s, &change));
   assert_true(stored(s, 100));
   close_it(&loop, s);
   stop_launcher(&l);
@@ -637,17 +637,17 @@ static void what_was_read_between_equal_stamps_still_holds(void **state)
   elsewhere(&l, ORDER_ONCE, "INSERT INTO t (n, text) VALUES (1, '0')");
   pid_t writer = elsewhere(&l, ORDER_REPEAT, "UPDATE t SET text = CAST(text AS INTEGER) + 1");
   while (held < STAMPS_HELD || changed < STAMPS_CHANGED) {
-    storage_stamp_t before, after;
+    store_change_t before, after;
     int64_t was = 0, is = 0;
-    if (!storage_stamp(s, &before))
+    if (!storage_change(s, &before))
       continue;
     if (storage_number(storage_reader(s), sql, STORAGE_NO_ARGS, &was) ||
-        storage_number(storage_reader(s), sql, STORAGE_NO_ARGS, &is) || !storage_stamp(s, &after))
+        storage_number(storage_reader(s), sql, STORAGE_NO_ARGS, &is) || !storage_change(s, &after))
       continue;
     assert_true(was >= last && is >= was);
-    held += storage_stamp_equal(&before, &after);
+    held += store_change_equal(&before, &after);
     changed += is > last;
-    if (storage_stamp_equal(&before, &after))
+    if (store_change_equal(&before, &after))
       assert_int_equal(was, is);
     last = is;
   }
