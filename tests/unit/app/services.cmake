@@ -15,3 +15,6 @@ target_link_options(test_svc_config PRIVATE -Wl,--wrap=sqlite3_step) # its work 
 target_link_libraries(test_svc_restore PRIVATE PkgConfig::SQLITE)
 target_link_options(test_svc_restore PRIVATE -Wl,--wrap=sqlite3_backup_step) # its steps are counted
 target_link_options(test_svc_outbox PRIVATE -Wl,--wrap=sister_log_news)
+# A store that answers later stands in the place of the services' own, and the account service is played.
+smpl_unit_test(test_svc_store SOURCES test_svc_store.c svc_late.c LIBS smpl_services smpl_svc_fake)
+target_link_options(test_svc_store PRIVATE -Wl,--wrap=stores_open -Wl,--wrap=sisters_call)
