@@ -153,6 +153,8 @@ static const seal_rule_t broker_calls[] = {
     SEAL_CALL_IF(socketpair, SEAL_ARG(0, IS, AF_UNIX),
                  SEAL_ARG(1, IS, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK), SEAL_ARG(2, IS, 0)),
     SEAL_CALL(pipe2),
+    /* a descriptor whose message waits for room in its socket */
+    SEAL_CALL_IF(fcntl, SEAL_ARG(1, IS, F_DUPFD_CLOEXEC)),
     /* a listener that a reload opens before its address is there */
     SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_IP), SEAL_ARG(2, IS, IP_FREEBIND)),
     SEAL_CALL_IF(setsockopt, SEAL_ARG(1, IS, IPPROTO_IPV6), SEAL_ARG(2, IS, IPV6_FREEBIND)),

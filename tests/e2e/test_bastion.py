@@ -756,6 +756,23 @@ def test_a_killed_template_is_replaced_and_sessions_go_on(world):
     kit.wait_until(lambda: w.sessions() == [], "both end, the orphan too")
 
 
+def test_connections_that_come_faster_than_the_template_makes_workers_wait_and_are_not_lost(world):
+    """Their descriptors wait in the broker, once the template's socket is full."""
+    w = world(
+        limits='startups: "1000:0:1000", startups_per_source: 1000, connections: 1024',
+        extra="penalties: {exempt: [127.0.0.0/8]}\n",
+    )
+    template, many = w.template(), 400  # two messages each, and the socket has room for some 280
+    os.kill(template, signal.SIGSTOP)
+    held = [silent(w, "127.42.0.77") for _ in range(many)]
+    kit.wait_until(lambda: w.status()["counts"]["accepted"] == many, "the broker has accepted all")
+    os.kill(template, signal.SIGCONT)
+    assert [s.recv(4) for s in held] == [b"SSH-"] * many
+    assert w.template() == template and "no worker for a connection" not in w.bastion.stderr
+    for s in held:
+        s.close()
+
+
 def test_a_killed_worker_is_on_record_and_cuts_only_its_session(world):
     w = world()
     ssh, local = w.forward()
