@@ -86,8 +86,10 @@ enum {
   PENALTY_SILENT_BURST = 100, /* and at once */
 
   /* launcher, templates, pairs with workers */
-  LAUNCHER_WAIT_MS = 10000,   /* for an answer of the launcher */
-  SPAWNER_WORKERS = 1000,     /* workers from one template */
+  LAUNCHER_WAIT_MS = 10000, /* for an answer of the launcher */
+  SPAWNER_WORKERS = 1000,   /* workers from one template */
+  SPAWNER_FORKING_MAX = 16, /* workers that a template was asked for and has not made yet */
+  SPAWNER_WAITING_MAX = 2 * CONFIG_CONNECTIONS_MAX, /* connections that wait to be among them */
   SPAWNER_RETRY_MIN_MS = 100, /* before a template that died is started again; doubles */
   SPAWNER_RETRY_MAX_MS = 5000,
   SPAWNER_FRESH_MS = 100, /* at least, between two templates that are started because of crashes; connections

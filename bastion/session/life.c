@@ -332,8 +332,9 @@ static int ask_worker(session_t *s)
   if (!err)
     err = peer_send(s->worker.peer, &m, -1);
   if (!err)
-    err = spawner_spawn(s->host->spawner, s->number, s->client, pair[1]);
-  close(pair[1]);
+    err = spawner_spawn(s->host->spawner, s->number, &s->source.ip, s->client, pair[1]);
+  if (err)
+    close(pair[1]);
   return err;
 }
 

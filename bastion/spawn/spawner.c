@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,13 +16,18 @@
 #include "common/base/error.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
+#include "common/base/turns.h"
+#include "common/net/crowd.h"
 
 enum { LOG_BUF = 1024 };
 
-/* A session whose worker this template has or had; remembered until MSG_EXITED. */
+/* A session that waits for its worker; then one whose worker a template has or had, until MSG_EXITED. */
 typedef struct child {
+  turns_item_t turn; /* first */
   list_t link;
   uint64_t session;
+  int client, pair; /* while it waits; the client's is the session's, the pair's ours */
+  bool forking;     /* the template has not said yet that it made the worker */
 } child_t;
 
 typedef struct tmpl {
@@ -48,6 +54,9 @@ struct spawner {
   list_t all; /* tmpl_t */
   tmpl_t *current;
   tmpl_t *next; /* being started */
+  turns_t *turns;
+  list_t waiting; /* child_t */
+  size_t forking; /* children of all templates */
   uv_timer_t retry;
   uint64_t retry_ms;
   uint64_t started, renewed;
@@ -81,11 +90,19 @@ static void let_go(tmpl_t *t)
   t->peer = NULL;
 }
 
+/* The template has made the worker, or never will. */
+static void forked(spawner_t *s, child_t *c)
+{
+  s->forking -= c->forking;
+  c->forking = false;
+}
+
 static void report_orphans(tmpl_t *t)
 {
   spawner_t *s = t->spawner;
   for (child_t *c; (c = LIST_FIRST(&t->children, child_t, link)) != NULL;) {
     list_remove(&c->link);
+    forked(s, c);
     if (!s->closing)
       s->events.on_exited(s->events.ctx, c->session, -1);
     free(c);
@@ -94,6 +111,8 @@ static void report_orphans(tmpl_t *t)
 
 static void start_later(spawner_t *s);
 static void on_fresh(uv_timer_t *timer);
+static void serve(spawner_t *s);
+static void serve_until(spawner_t *s, size_t forking);
 
 static void on_tmpl_exited(tmpl_t *t, int status)
 {
@@ -115,6 +134,7 @@ static void on_tmpl_exited(tmpl_t *t, int status)
   uv_close((uv_handle_t *)&t->log, on_log_closed);
   if (in_use && s->next == NULL)
     start_later(s);
+  serve(s); /* what it was asked for counts no more */
 }
 
 static void on_exited(void *ctx, int pid, int status)
@@ -196,6 +216,7 @@ static void on_ready(tmpl_t *t, uint32_t walls)
   s->retry_ms = SPAWNER_RETRY_MIN_MS;
   retire(old);
   s->events.on_ready(s->events.ctx, true);
+  serve(s);
 }
 
 bool spawner_is_crash(int status)
@@ -226,16 +247,35 @@ static void distrust(tmpl_t *t)
   uv_timer_start(&s->retry, on_fresh, s->fresh_at != 0 && due > now ? due - now : 0, 0);
 }
 
-static void forget_child(tmpl_t *t, uint64_t session)
+static child_t *take_out(list_t *list, uint64_t session)
 {
-  LIST_EACH(child_t, c, &t->children, link) {
+  LIST_EACH(child_t, c, list, link) {
     if (c->session != session)
       continue;
     list_remove(&c->link);
-    t->child_count--;
-    free(c);
-    return;
+    return c;
   }
+  return NULL;
+}
+
+static void forget_child(tmpl_t *t, uint64_t session)
+{
+  child_t *c = take_out(&t->children, session);
+  if (c == NULL)
+    return;
+  forked(t->spawner, c);
+  t->child_count--;
+  free(c);
+}
+
+static void on_spawned(tmpl_t *t, uint64_t session, int pid)
+{
+  spawner_t *s = t->spawner;
+  LIST_EACH(child_t, c, &t->children, link) {
+    if (c->session == session)
+      forked(s, c);
+  }
+  s->events.on_spawned(s->events.ctx, session, pid);
 }
 
 static void on_message(void *ctx, const msg_t *m)
@@ -245,7 +285,8 @@ static void on_message(void *ctx, const msg_t *m)
   if (m->h.type == MSG_TEMPLATE_READY) {
     on_ready(t, m->walls.walls);
   } else if (m->h.type == MSG_SPAWNED) {
-    s->events.on_spawned(s->events.ctx, m->h.session, m->child.pid);
+    on_spawned(t, m->h.session, m->child.pid);
+    serve(s);
   } else if (m->h.type == MSG_EXITED) {
     forget_child(t, m->h.session);
     s->events.on_exited(s->events.ctx, m->h.session, m->child.status);
@@ -253,6 +294,7 @@ static void on_message(void *ctx, const msg_t *m)
       distrust(t);
     if (t->peer != NULL && t != s->current && t != s->next)
       retire(t);
+    serve(s);
   }
 }
 
@@ -359,15 +401,20 @@ int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const c
                 const spawner_events_t *events, spawner_t **out, diag_t *diag)
 {
   *out = NULL;
+  static const turns_conf_t turns = {.places = SPAWNER_WAITING_MAX};
   spawner_t *s = calloc(1, sizeof *s);
   launcher_t *launcher;
-  if (launcher_new(loop, launcher_sock, &launcher) || s == NULL || (s->program = strdup(program)) == NULL) {
+  if (launcher_new(loop, launcher_sock, &launcher) || s == NULL || (s->program = strdup(program)) == NULL ||
+      (s->turns = turns_new(&turns)) == NULL) {
     launcher_close(launcher);
+    if (s != NULL)
+      free(s->program);
     free(s);
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   }
   s->launcher = launcher;
   list_init(&s->all);
+  list_init(&s->waiting);
   launcher_listen(launcher, &(launcher_events_t){on_exited, on_launcher_gone, s});
   s->loop = loop;
   s->config = config;
@@ -389,6 +436,7 @@ void spawner_renew(spawner_t *s, const config_t *config, bool other_keys)
   s->config = config;
   if (other_keys && s->current != NULL) {
     tmpl_t *old = s->current;
+    serve_until(s, SIZE_MAX); /* sessions that wait know the old keys */
     s->current = NULL;
     retire(old);
     s->events.on_ready(s->events.ctx, false);
@@ -405,39 +453,89 @@ void spawner_renew(spawner_t *s, const config_t *config, bool other_keys)
   }
 }
 
-static int remember(tmpl_t *t, uint64_t session)
+/* Its own end of the pair is closed, and so its session hears of it. */
+static void give_up(child_t *c)
 {
-  child_t *c = malloc(sizeof *c);
+  close(c->pair);
+  free(c);
+}
+
+static int ask(tmpl_t *t, const child_t *c)
+{
+  msg_t m;
+  msg_init(&m, MSG_SPAWN, 0, c->session);
+  int err = peer_send(t->peer, &m, c->client);
+  if (err)
+    return err;
+  msg_init(&m, MSG_SPAWN_PAIR, 0, c->session);
+  err = peer_send(t->peer, &m, c->pair);
+  if (err) /* half a request cannot be taken back */
+    launcher_kill(t->spawner->launcher, t->pid);
+  return err;
+}
+
+static void ask_for(spawner_t *s, child_t *c)
+{
+  tmpl_t *t = s->current;
+  c->forking = true;
+  s->forking++;
+  int err = ask(t, c);
+  if (err) {
+    log_error("no worker for a connection: %s", smpl_strerror(err));
+    forked(s, c);
+    give_up(c);
+    return;
+  }
+  close(c->pair);
+  list_add_first(&t->children, &c->link);
+  t->child_count++;
+  if (++t->spawned == SPAWNER_WORKERS && s->next == NULL)
+    spawner_renew(s, s->config, false);
+}
+
+/* Whose turn it is, until so many workers are asked for. */
+static void serve_until(spawner_t *s, size_t forking)
+{
+  turns_item_t *item;
+  while (s->current != NULL && s->current->peer != NULL && s->forking < forking &&
+         (item = turns_take(s->turns)) != NULL) {
+    child_t *c = (child_t *)item;
+    list_remove(&c->link);
+    ask_for(s, c);
+  }
+}
+
+static void serve(spawner_t *s)
+{
+  serve_until(s, SPAWNER_FORKING_MAX);
+}
+
+int spawner_spawn(spawner_t *s, uint64_t session, const ip_t *source, int client, int pair)
+{
+  if (s->current == NULL || s->current->peer == NULL)
+    return SMPL_EAGAIN;
+  ip_t network = crowd_network(source);
+  turns_key_t line = turns_key(&network, sizeof network);
+  turns_item_t *displaced = NULL;
+  child_t *c = calloc(1, sizeof *c);
   if (c == NULL)
     return SMPL_ENOMEM;
   c->session = session;
-  list_add_first(&t->children, &c->link);
-  t->child_count++;
-  t->spawned++;
-  return SMPL_OK;
-}
-
-int spawner_spawn(spawner_t *s, uint64_t session, int client, int pair)
-{
-  tmpl_t *t = s->current;
-  if (t == NULL || t->peer == NULL)
-    return SMPL_EAGAIN;
-  int err = remember(t, session);
-  msg_t m;
-  msg_init(&m, MSG_SPAWN, 0, session);
-  if (!err)
-    err = peer_send(t->peer, &m, client);
-  if (!err) {
-    msg_init(&m, MSG_SPAWN_PAIR, 0, session);
-    err = peer_send(t->peer, &m, pair);
-    if (err) /* half a request cannot be taken back */
-      launcher_kill(s->launcher, t->pid);
+  c->client = client;
+  c->pair = pair;
+  int err = turns_join(s->turns, &line, 1, &c->turn, &displaced);
+  if (err) {
+    free(c);
+    return err;
   }
-  if (err)
-    forget_child(t, session);
-  else if (t->spawned == SPAWNER_WORKERS && s->next == NULL)
-    spawner_renew(s, s->config, false);
-  return err;
+  list_add_first(&s->waiting, &c->link);
+  if (displaced != NULL) {
+    child_t *newest = (child_t *)displaced;
+    list_remove(&newest->link);
+    give_up(newest);
+  }
+  serve(s);
+  return SMPL_OK;
 }
 
 void spawner_distrust(spawner_t *s, uint64_t session)
@@ -452,6 +550,12 @@ void spawner_distrust(spawner_t *s, uint64_t session)
 
 void spawner_kill(spawner_t *s, uint64_t session)
 {
+  child_t *waits = take_out(&s->waiting, session);
+  if (waits != NULL) {
+    turns_leave(s->turns, &waits->turn);
+    give_up(waits);
+    return;
+  }
   LIST_EACH(tmpl_t, t, &s->all, link) {
     LIST_EACH(const child_t, c, &t->children, link) {
       if (c->session != session || t->peer == NULL)
@@ -479,6 +583,7 @@ void spawner_status(const spawner_t *s, spawner_status_t *out)
 static void on_retry_closed(uv_handle_t *handle)
 {
   spawner_t *s = handle->data;
+  turns_free(s->turns);
   free(s->program);
   free(s);
 }
@@ -489,6 +594,11 @@ void spawner_close(spawner_t *s)
   if (s == NULL)
     return;
   s->closing = true;
+  for (child_t *c; (c = LIST_FIRST(&s->waiting, child_t, link)) != NULL;) {
+    list_remove(&c->link);
+    turns_leave(s->turns, &c->turn);
+    give_up(c);
+  }
   LIST_EACH(tmpl_t, t, &s->all, link) {
     unlink_tmpl(t);
     let_go(t);

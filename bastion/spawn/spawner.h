@@ -11,6 +11,7 @@
 #include "bastion/limits.h"
 #include "bastion/policy/config.h"
 #include "bastion/contract/msg.h"
+#include "common/base/ip.h"
 
 typedef struct spawner spawner_t;
 
@@ -43,15 +44,17 @@ int spawner_new(uv_loop_t *loop, const char *program, int launcher_sock, const c
 /* Fresh template with this configuration's host keys. The old one serves until the new one is ready, unless
  * the keys are others now: then none serves until then. */
 void spawner_renew(spawner_t *spawner, const config_t *config, bool other_keys);
-/* Asks for a worker with the client's socket and its end of the pair; both stay the caller's. */
-int spawner_spawn(spawner_t *spawner, uint64_t session, int client, int pair);
+/* Asks for a worker with the client's socket and its end of the pair. A template makes a few workers at a
+ * time; who comes faster waits, in turns by the source's network. client stays the caller's, open until then;
+ * pair is taken over with SMPL_OK, and closed if no worker comes of it. */
+int spawner_spawn(spawner_t *spawner, uint64_t session, const ip_t *source, int client, int pair);
 /* Whether a worker that ended so (as waitpid gives it) crashed: by a fault in its code, a canary, a check of
  * the library's, or a system call that it may not make. Not by being killed. Pure. */
 bool spawner_is_crash(int status);
 /* The session's worker broke its contract: no other worker is forked from its template. The next connection
  * waits for a fresh one. A worker that crashes has the same effect by itself. */
 void spawner_distrust(spawner_t *spawner, uint64_t session);
-/* SIGKILL to the session's worker, if its template still lives. */
+/* SIGKILL to the session's worker, if its template still lives; none is made for who still waits. */
 void spawner_kill(spawner_t *spawner, uint64_t session);
 void spawner_status(const spawner_t *spawner, spawner_status_t *out);
 /* Lets the templates go: they end when their socket closes. NULL allowed. */

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import time
@@ -756,19 +757,45 @@ def test_a_killed_template_is_replaced_and_sessions_go_on(world):
     kit.wait_until(lambda: w.sessions() == [], "both end, the orphan too")
 
 
-def test_connections_that_come_faster_than_the_template_makes_workers_wait_and_are_not_lost(world):
-    """Their descriptors wait in the broker, once the template's socket is full."""
-    w = world(
-        limits='startups: "1000:0:1000", startups_per_source: 1000, connections: 1024',
-        extra="penalties: {exempt: [127.0.0.0/8]}\n",
-    )
-    template, many = w.template(), 400  # two messages each, and the socket has room for some 280
+def stopped_template(w, count, sources, sent):
+    """Connections from these sources, one after the other, while the template makes no worker."""
+    template = w.template()
     os.kill(template, signal.SIGSTOP)
-    held = [silent(w, "127.42.0.77") for _ in range(many)]
-    kit.wait_until(lambda: w.status()["counts"]["accepted"] == many, "the broker has accepted all")
+    held = [silent(w, sources[i % len(sources)]) for i in range(count)]
+    kit.wait_until(lambda: w.status()["counts"]["accepted"] == count, "the broker has accepted all")
+    late = sent()
     os.kill(template, signal.SIGCONT)
+    return template, held, late
+
+
+EXEMPT = "penalties: {exempt: [127.0.0.0/8]}\n"
+
+
+def test_connections_that_come_faster_than_the_template_makes_workers_wait_in_turns(world):
+    """None is lost. Counted: how many of one network get their worker before one of another who came last."""
+    limits = 'startups: "1000:0:1000", startups_per_source: 1000, connections: 1024'
+    w, many = world(limits=limits, extra=EXEMPT), 400
+    template, held, late = stopped_template(w, many, ["127.50.0.77"], lambda: silent(w, "127.51.0.1"))
+    assert late.recv(4) == b"SSH-"
+    before = [s for s in held if select.select([s], [], [], 0)[0]]
+    assert len(before) < many // 4, len(before)
     assert [s.recv(4) for s in held] == [b"SSH-"] * many
     assert w.template() == template and "no worker for a connection" not in w.bastion.stderr
+    for s in [*held, late]:
+        s.close()
+
+
+def test_a_flood_of_connections_that_give_way_costs_nobody_a_worker(world):
+    """They come and go faster than the template makes workers. It lives on, and who signs in is served."""
+    w = world(limits='startups: "20:100:40", connections: 200', extra=EXEMPT)
+    networks = [f"127.50.{i}.1" for i in range(15)]
+    local = kit.free_port("127.42.9.9")
+    ssh = w.ssh_argv("-N", "-L", f"127.42.9.9:{local}:config.internal:{w.port}")
+    template, held, _ = stopped_template(w, 1500, networks, lambda: w.spawn(*ssh))
+    kit.wait_until(lambda: kit.port_open("127.42.9.9", local), "the session starts")
+    assert w.get(local).stdout == "hello from inside"
+    assert w.template() == template and "no worker for a connection" not in w.bastion.stderr
+    assert w.status()["template"]["started"] == 1 and not w.records("login-failed", reason="worker-died")
     for s in held:
         s.close()
 
