@@ -70,9 +70,11 @@ typedef struct service_env {
                                      the configuration; NULL: the system's choice */
 } service_env_t;
 
+typedef enum tool_verb { TOOL_BACKUP, TOOL_RESTORE, TOOL_RESEND, TOOL_NOTICES } tool_verb_t;
+
 /* A command about the service's database, beside the running service or without one. */
 typedef struct tool_call {
-  enum { TOOL_BACKUP, TOOL_RESTORE, TOOL_RESEND, TOOL_NOTICES } verb;
+  tool_verb_t verb;
   const char *database, *revocations; /* of the configuration; the latter NULL if it has none */
   const char *const *sister_urls;     /* the same; ends with NULL */
   const char *argument;               /* the backup, or a sister; may be NULL */

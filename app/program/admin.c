@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/program/admin.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "app/http/front.h"
@@ -14,7 +13,7 @@ static json_t *iso(uint64_t wall_ms)
   return json_string(text);
 }
 
-static json_t *status(const admin_t *a)
+static json_t *describe(const admin_t *a)
 {
   const prom_program_t *about = &a->program->about;
   uint64_t loaded = about->loaded_ms != 0 ? about->loaded_ms : about->started_ms;
@@ -26,19 +25,27 @@ static json_t *status(const admin_t *a)
                    (json_int_t)front_connections(a->program->front), "ending", a->program->leaving);
 }
 
+void admin_status(const admin_t *a, control_request_t *request)
+{
+  control_reply(request, describe(a));
+}
+
+void admin_reload(const admin_t *a, control_request_t *request)
+{
+  reload_ask(a->reload, request);
+}
+
 static void on_request(void *ctx, control_request_t *request, const control_peer_t *peer, json_t *body)
 {
-  admin_t *a = ctx;
+  const admin_t *a = ctx;
   const char *cmd = json_string_value(json_object_get(body, "cmd"));
+  const void *row = NULL;
+  diag_t diag = {.text = ""};
   (void)peer;
-  if (cmd == NULL)
-    control_reply_error(request, "expected a cmd");
-  else if (strcmp(cmd, "status") == 0)
-    control_reply(request, status(a));
-  else if (strcmp(cmd, "reload") == 0)
-    reload_ask(a->reload, request);
+  if (command_take(a->commands, ADMIN_ROLE, cmd, &row, &diag))
+    control_reply_error(request, "%s", diag.text);
   else
-    control_reply_error(request, "unknown cmd '%.40s': expected status or reload", cmd);
+    ((const admin_command_t *)row)->answer(a, request);
 }
 
 int admin_open(uv_loop_t *loop, const char *path, admin_t *admin, control_server_t **out, diag_t *diag)

@@ -10,8 +10,6 @@
 #include "common/net/control.h"
 #include "common/base/error.h"
 
-enum { ASK_MS = 5000 };
-
 static long long number(const json_t *reply, const char *key)
 {
   return (long long)json_integer_value(json_object_get(reply, key));
@@ -30,7 +28,7 @@ static void each(const json_t *list, const char *before, const char *behind, FIL
   json_array_foreach(list, i, item) fprintf(to, "%s%s%s\n", before, json_string_value(item), behind);
 }
 
-static void print_status(const json_t *r)
+void client_print_status(const json_t *r)
 {
   printf("smpl-app %s, %s service, process %lld%s\n", string(r, "version"), string(r, "service"),
          number(r, "pid"), json_is_true(json_object_get(r, "ending")) ? ", ending" : "");
@@ -42,7 +40,7 @@ static void print_status(const json_t *r)
   printf("connections    %lld\n", number(r, "connections"));
 }
 
-static void print_reload(const json_t *r)
+void client_print_reload(const json_t *r)
 {
   printf("reloaded; %lld connections were ended by it\n", number(r, "ended"));
   fflush(stdout);
@@ -50,15 +48,6 @@ static void print_reload(const json_t *r)
        stderr);
   each(json_object_get(r, "warnings"), "smpl-app: warning: ", "", stderr);
 }
-
-static const struct command {
-  const char *name;
-  uint64_t timeout_ms;
-  void (*print)(const json_t *reply);
-} commands[] = {
-    {"status", ASK_MS, print_status},
-    {"reload", CONTROL_RELOAD_MS, print_reload},
-};
 
 /* The socket's path, malloc'ed; NULL: unknown. wrong has what is wrong with the file, if anything. */
 static char *find_socket(const char *config, const service_t *const *services, diag_t *wrong)
@@ -71,35 +60,33 @@ static char *find_socket(const char *config, const service_t *const *services, d
   return path;
 }
 
-static int ask(const struct command *c, const char *path, const char *wrong, bool json)
+static int ask_at(const client_ask_t *ask, const char *path, const char *wrong)
 {
   diag_t diag = {.text = ""};
-  json_t *reply = NULL, *body = json_pack("{s:s}", "cmd", c->name);
-  int err = control_call(path, body, c->timeout_ms, &reply, &diag);
+  json_t *reply = NULL, *body = json_pack("{s:s}", "cmd", ask->command);
+  int err = control_call(path, body, ask->timeout_ms, &reply, &diag);
   json_decref(body);
   if (err == SMPL_ECLOSED && wrong[0] != '\0')
     fprintf(stderr, "smpl-app: %s\n", wrong);
   if (err) {
     fprintf(stderr, "smpl-app: %s\n", diag.text);
-  } else if (json) {
+  } else if (ask->json) {
     json_dumpf(reply, stdout, JSON_INDENT(2));
     putchar('\n');
   } else {
-    c->print(reply);
+    ask->print(reply);
   }
   json_decref(reply);
   return control_exit(err);
 }
 
-int client_ask(const char *cmd, const char *config, const char *socket, const service_t *const *services,
-               bool json)
+int client_ask(const client_ask_t *ask, const service_t *const *services)
 {
   diag_t wrong = {.text = ""};
-  const struct command *c = strcmp(cmd, commands[0].name) == 0 ? &commands[0] : &commands[1];
-  char *path = socket != NULL ? strdup(socket) : find_socket(config, services, &wrong);
+  char *path = ask->socket != NULL ? strdup(ask->socket) : find_socket(ask->config, services, &wrong);
   int status = CONTROL_EXIT_FAILED;
   if (path != NULL)
-    status = ask(c, path, wrong.text, json);
+    status = ask_at(ask, path, wrong.text);
   else if (wrong.text[0] != '\0')
     fprintf(stderr, "smpl-app: %s; so the control socket is not known: give it with --socket PATH\n",
             wrong.text);
@@ -108,7 +95,7 @@ int client_ask(const char *cmd, const char *config, const char *socket, const se
             "smpl-app: %s names no control socket: add control: PATH and restart; until then SIGHUP reloads, "
             "and the "
             "log says with what result\n",
-            config);
+            ask->config);
   free(path);
   return status;
 }

@@ -39,6 +39,7 @@ typedef struct runner {
   built_in_t *built_in;
   const char *path;
   const service_t *const *services;
+  const command_set_t *commands; /* of the control socket */
   internal_keys_t *internal_keys;
   listener_conf_t *listeners;
   access_log_t *access;
@@ -274,7 +275,7 @@ static int open_reload(runner_t *r, diag_t *diag)
 
 static int open_control(runner_t *r, diag_t *diag)
 {
-  r->admin = (admin_t){r->path, r->settings.service, &r->program, r->reload};
+  r->admin = (admin_t){r->path, r->settings.service, &r->program, r->reload, r->commands};
   return r->settings.control == NULL
              ? SMPL_OK
              : admin_open(&r->loop, r->settings.control, &r->admin, &r->control, diag);
@@ -347,10 +348,10 @@ static void release(runner_t *r)
   settings_free(&r->settings);
 }
 
-int run(const char *path, const service_t *const *services)
+int run(const char *path, const service_t *const *services, const command_set_t *commands)
 {
   diag_t diag = {.text = ""};
-  runner_t r = {.path = path, .services = services, .status = 0};
+  runner_t r = {.path = path, .services = services, .commands = commands, .status = 0};
   json_object_seed(0); /* before there are threads */
   r.files = raise_descriptor_limit();
   r.notify = notify_open();

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "app/http/handler.h"
+#include "common/conf/command.h"
 
-/* Serves what the configuration file says; returns the exit status. */
-int run(const char *path, const service_t *const *services);
+/* Serves what the configuration file says; returns the exit status. commands: what the control socket offers,
+ * admin_command_t. */
+int run(const char *path, const service_t *const *services, const command_set_t *commands);

@@ -2,19 +2,17 @@
 /* The commands about a service's database: backup, restore, resend. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "app/http/handler.h"
 
-/* Their lines of the usage. */
-#define TOOLS_USAGE                                                                                          \
-  "       smpl-app backup -c FILE [--force] OUT    copy the database of the running service to OUT\n"        \
-  "       smpl-app restore -c FILE [--trust-keys] BACKUP\n"                                                  \
-  "                                            put BACKUP in the place of the database; stop the service "   \
-  "first\n"                                                                                                  \
-  "       smpl-app restore -c FILE --trust-keys    enable the API keys that a restore has disabled\n"        \
-  "       smpl-app resend -c FILE [SISTER]     tell sister services of all accounts again\n"
+typedef struct tool_run {
+  const char *name; /* of the command, for messages */
+  tool_verb_t verb;
+  const char *config;   /* the file that names service and database */
+  const char *argument; /* NULL: none */
+  bool force, trust_keys;
+} tool_run_t;
 
-/* True if the first word of the arguments that is no option names one of them. */
-bool tools_named(int argc, char **argv);
-/* Runs it: exit status 0, 1 (it failed, and changed nothing), 2 (usage), 130 (given up on SIGINT or
- * SIGTERM). */
-int tools_main(int argc, char **argv, const service_t *const *services);
+/* Runs it: exit status 0, 1 (it failed, and changed nothing), 130 (given up on SIGINT or SIGTERM). */
+int tools_run(const tool_run_t *tool, const service_t *const *services);

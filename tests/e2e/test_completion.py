@@ -13,6 +13,8 @@ CASES = [
     ("smpl-resolver", ["expl"], "explain"),
     ("smpl-resolver", ["matrix", "--exp"], "--expect"),
     ("smpl-resolver", ["completion", "fi"], "fish"),
+    ("smpl-app", ["inter"], "internal-key"),
+    ("smpl-app", ["backup", "--fo"], "--force"),
     ("smpl-bastion", ["unb"], "unblock"),
     ("smpl-bastion", ["audit", "ver"], "verify"),
     ("smpl-bastion", ["block", "--rea"], "--reason"),
