@@ -26,6 +26,7 @@ struct access_log {
   uint64_t second;
   char second_text[CLOCK_ISO_MAX];
   size_t used;
+  size_t torn; /* of them, the rest of a line that was written in part */
   char buffer[ACCESS_BUFFER_SIZE];
 };
 
@@ -73,6 +74,7 @@ void access_use(access_log_t *log, access_file_t *file)
 {
   struct stat st;
   access_flush(log);
+  log->used = log->torn = 0; /* it belongs to the file before */
   access_file_close(&log->file);
   log->file = *file;
   *file = (access_file_t){.path = NULL, .fd = -1};
@@ -133,6 +135,18 @@ static ssize_t write_some(access_log_t *log, const char *at, size_t len)
   return n;
 }
 
+/* Of a line that was written in part the rest goes first the next time, so that no line is joined to another.
+ */
+static size_t rest_of_line(const access_log_t *log, size_t written)
+{
+  if (written == 0)
+    return log->torn;
+  if (written == log->used || log->buffer[written - 1] == '\n')
+    return 0;
+  const char *from = log->buffer + written, *end = memchr(from, '\n', log->used - written);
+  return end != NULL ? (size_t)(end + 1 - from) : 0;
+}
+
 void access_flush(access_log_t *log)
 {
   size_t at = 0;
@@ -142,13 +156,17 @@ void access_flush(access_log_t *log)
       break;
     at += (size_t)n;
   }
-  uint64_t lost = log->used - at;
-  log->used = 0;
+  size_t rest = rest_of_line(log, at);
+  uint64_t lost = log->used - at - rest;
+  memmove(log->buffer, log->buffer + at, rest);
+  log->used = log->torn = rest;
   if (lost > 0 && log->lost == 0)
     log_warn("the access log cannot be written; lines are being dropped");
-  if (lost == 0 && log->lost > 0)
+  if (lost == 0 && rest == 0 && log->lost > 0) {
     log_warn("the access log is written again; %llu bytes were dropped", (unsigned long long)log->lost);
-  log->lost = lost > 0 ? log->lost + lost : 0;
+    log->lost = 0;
+  }
+  log->lost += lost;
 }
 
 uint64_t access_lost(const access_log_t *log)
