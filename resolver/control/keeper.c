@@ -303,6 +303,11 @@ bool keeper_can(const keeper_t *k)
   return k != NULL && k->sock >= 0;
 }
 
+int keeper_socket(const keeper_t *k)
+{
+  return k != NULL ? k->sock : -1;
+}
+
 void keeper_give_up(keeper_t *k)
 {
   if (k == NULL)

@@ -31,6 +31,9 @@ void keeper_save(keeper_t *keeper, const snapshot_t *snapshot);
 /* Whether the other process is there. NULL: no. */
 bool keeper_can(const keeper_t *keeper);
 
+/* What keeper_give_up shuts down, for the walls; -1: nothing. */
+int keeper_socket(const keeper_t *keeper);
+
 /* For an end: a copy under way is given up, and no more is written. Any thread. NULL allowed. */
 void keeper_give_up(keeper_t *keeper);
 

@@ -87,6 +87,11 @@ bool saver_works(const saver_t *s)
   return keeper_works(s->keeper);
 }
 
+int saver_socket(const saver_t *s)
+{
+  return keeper_socket(s->keeper);
+}
+
 void saver_close(saver_t *s)
 {
   if (s == NULL || s->closing)

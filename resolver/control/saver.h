@@ -18,6 +18,8 @@ void saver_save(saver_t *saver, const snapshot_t *snapshot);
 void saver_retire(saver_t *saver, snapshot_t *old);
 /* False while a zone's copy could not be kept. */
 bool saver_works(const saver_t *saver);
+/* The keeper's, for the walls; -1: there is none. */
+int saver_socket(const saver_t *saver);
 /* It gives up the copy that is being written. The handles close on the loop's next turns; then saver_free. */
 void saver_close(saver_t *saver);
 void saver_free(saver_t *saver);

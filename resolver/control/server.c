@@ -609,7 +609,7 @@ static int start(server_t *s, diag_t *diag)
     return err;
   /* The threads that will read files exist from now on: none is made behind the walls. */
   uv_queue_work(&s->loop, &s->pool, do_nothing, nothing_done);
-  walls_seal(&s->walls);
+  walls_seal(&s->walls, saver_socket(s->saver));
   s->started_mono_ms = clock_mono_ms();
   s->about = (prom_program_t){.prefix = "smpl_resolver", .started_ms = clock_wall_ms()};
   s->about.loaded_ms = s->about.started_ms;

@@ -115,8 +115,7 @@ void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
 
 /* What serving, reloading, watching files and ending need beside what the shared lists have. */
 static const seal_rule_t serving[] = {
-    SEAL_CALL(shutdown), /* what is being kept, at the end */
-    SEAL_CALL(unlink),   /* the control socket, at the end */
+    SEAL_CALL(unlink), /* the control socket, at the end */
     SEAL_CALL(unlinkat), SEAL_CALL(inotify_add_watch), SEAL_CALL(inotify_rm_watch), SEAL_CALL(inotify_init1),
 };
 
@@ -127,13 +126,17 @@ static const seal_rule_t deadly[] = {
 };
 
 /* Hot calls first. Everything else is refused (EPERM). */
-void walls_seal(walls_t *walls)
+void walls_seal(walls_t *walls, int keeper)
 {
+  /* a listener that was shut down is a socket that can be connected */
+  const seal_rule_t give_up = SEAL_CALL_IF(shutdown, SEAL_ARG(0, IS, keeper));
   seal_t *seal = seal_new(SEAL_REFUSE);
   seal_add(seal, SEAL_ALLOW, seal_traffic, seal_traffic_count);
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
   seal_add(seal, SEAL_ALLOW, serving, SEAL_COUNT(serving));
+  if (keeper >= 0)
+    seal_add(seal, SEAL_ALLOW, &give_up, 1);
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
   (void)deadly;

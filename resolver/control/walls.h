@@ -34,8 +34,9 @@ int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, d
  * connection, and sends no signal to another process. A kernel without Landlock is a warning in the log. */
 void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls);
 
-/* After every thread has started: seccomp for all of them. A kernel without it is a warning in the log. */
-void walls_seal(walls_t *walls);
+/* After every thread has started: seccomp for all of them. keeper is the one descriptor that may be shut
+ * down, -1 if there is none. A kernel without seccomp is a warning in the log. */
+void walls_seal(walls_t *walls, int keeper);
 
 /* ["user dns", "no_new_privs", "landlock", "seccomp"] */
 json_t *walls_json(const walls_t *walls);

@@ -154,6 +154,10 @@ static bool fast_sendmmsg(void)
   struct mmsghdr m = {.msg_hdr = message(&sa, &iov)};
   return passed_with(tcp, sendmmsg(tcp, &m, 1, MSG_FASTOPEN | MSG_NOSIGNAL));
 }
+static bool shut_listener(void)
+{
+  return passed_with(listener, shutdown(listener, SHUT_RDWR));
+}
 /* The way that led out of a resolver once: a listener shut down is a socket that can be connected. */
 static bool listener_out(void)
 {
@@ -431,6 +435,7 @@ static const act_t acts[] = {
     {"connect by sendto with MSG_FASTOPEN", fast_sendto},
     {"connect by sendmsg with MSG_FASTOPEN", fast_sendmsg},
     {"connect by sendmmsg with MSG_FASTOPEN", fast_sendmmsg},
+    {"shut a listener down", shut_listener},
     {"connect a listener that was shut down", listener_out},
     {"send a datagram to any address", send_datagram},
     {"bind a TCP socket to a port of its choice", bind_tcp},

@@ -29,7 +29,7 @@ static int sealed(int (*try)(void))
     walls_t walls = {0};
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    walls_seal(&walls);
+    walls_seal(&walls, -1);
     _exit(walls.seccomp ? try() : 99);
   }
   assert_int_equal(waitpid(pid, &status, 0), pid);
