@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Telling the sisters of every account: PUT /internal/v1/accounts/{id} at each, or DELETE where it was
- * deleted, until each has acknowledged it. What is still to be told is a table, written in the transaction
- * that changes the account; a sister that is down, or this process killed, means later, not never. A failing
- * sister is tried alone and with growing pauses; trying never ends.
+ * deleted, until each has acknowledged it. News that is still to be told is a table, written in the
+ * transaction that changes the account. If a sister is down, or this process is killed, the news comes later,
+ * not never. A failing sister is tried alone and with growing pauses; trying never ends.
  *
  * Each answer says which database the sister has. When that is another one than before, or an older one, the
  * sister is told of all accounts again, a few at a time beside what is new. Loop's thread. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request may look like at all. The gate decides on the bytes as they were sent, before any parser or
- * decoder saw them, and refuses whatever a later reader would have to repair or could read differently
+/* Judges the form of a request. The gate decides on the bytes as they were sent, before any parser or decoder
+ * sees them. It refuses a request that a later reader would have to repair, or could read differently
  * (invariant 6, 10). It admits less than RFC 9112 does; see app/README.md for the list. Pure functions: bytes
  * in, verdict and places out; no I/O, no state, no allocation, nothing read outside the given bytes. */
 #pragma once

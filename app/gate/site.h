@@ -14,9 +14,9 @@ typedef struct text_ref {
   size_t len;
 } text_ref_t;
 
-/* Host, as the gate admitted it, without its port, is one of names (count of them), the listener's own
- * address (as text, an IPv6 one without brackets), localhost, a name below localhost, 127.0.0.1 or [::1].
- * Case does not count; the port is free, because a tunnel's local port is. */
+/* Whether Host, as the gate admitted it, is known without its port. It may be one of names (count of them),
+ * the listener's own address (as text, an IPv6 one without brackets), localhost, a name below localhost,
+ * 127.0.0.1 or [::1]. Case does not count; the port is free, because a tunnel's local port is. */
 bool site_host_known(text_ref_t host, const char *const *names, size_t count, const char *own_address);
 
 typedef struct site_headers {

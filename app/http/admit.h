@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole decision on one request's head, in one place: gate, rules, host, site, route, method, media type,
- * body size. Pure but for reading the listener's immutable table. What comes out is either the route to run
- * or one refusal. */
+ * body size. Pure but for reading the listener's immutable table. The result is either the route to run or
+ * one refusal. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may call inside. Operations of the internal tier that create, change or reveal credentials need an
- * internal key, and each key has a name and the operations that it may be used for. Of accepted keys only
- * SHA-256 is known here. A set of keys is immutable; a reload makes another. */
+ * internal key. Each key has a name and the operations that it may be used for. Of accepted keys only SHA-256
+ * is known here. A set of keys is immutable; a reload makes another. */
 #pragma once
 
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* API keys, which customers have: "sk_api_", 30 random base62 characters, 6 of checksum (CRC-32 of all before
- * it, base62). The checksum tells a mistyped or made-up key without asking anybody; it is no secret. What is
- * stored is the SHA-256 alone. Internal keys, which services have among themselves, look the same but for
- * "sk_int_": neither can be taken for the other. */
+ * it, base62). The checksum tells a mistyped or made-up key without asking anybody; it is no secret. Only the
+ * SHA-256 is stored. Internal keys, which services have among themselves, look the same but for "sk_int_":
+ * neither can be taken for the other. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who has the loop next, where one peer could keep it: requests that came many at a time, on one connection
- * (pipelined) or on many, and steps of TLS handshakes, each of which may cost as much as a hundred requests.
- * In a round of the loop a network (IPv4 /24, IPv6 /48) has so many requests begun as they are read, and a
- * connection a few of them; what is more waits for its turn in one of the next rounds, in which everybody
- * else's bytes are read too. Those that wait do so in turns by network, and a round has few of them, so that
- * nobody waits for all that somebody else sends. Behind a balancer the network is that of the client whom
+/* Gives out turns on the loop where one peer could keep it. It does so for bursts of requests, on one
+ * connection (pipelined) or on many, and for steps of TLS handshakes. Such a step may cost as much as a
+ * hundred requests. In a round of the loop a network (IPv4 /24, IPv6 /48) has so many requests begun as they
+ * are read, and a connection a few of them. Further ones wait for their turn in one of the next rounds, in
+ * which everybody else's bytes are read too. They wait in turns by network, and a round has few of them. So
+ * nobody waits for all requests of somebody else. Behind a balancer the network is that of the client whom
  * the waiting head names. Loop's thread; private to the http side. */
 #pragma once
 

@@ -2,8 +2,8 @@
 /* Big request bodies are taken apart, checked and freed by threads of their own, so that the loop turns to
  * others meanwhile. They wait in turns (common/base/turns.h) by account, or by source where no account is
  * known: however many one has sent, a body of another waits for one of them and for those that the threads
- * have. Only so many may be parsed at once, as a parsed value takes a hundred times the memory of its text;
- * whoever has most waiting when all places are taken loses the newest.
+ * have. Only so many may be parsed at once, since a parsed value takes a hundred times the memory of its
+ * text. When all places are taken, the owner with most that wait loses the newest.
  *
  * A thread has a body's text or values alone from the hand-over until it is back. The request belongs to the
  * loop's thread all the while: it is not freed before, also when its client has gone. All calls on the loop's

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control socket of a running service: status and reload. Whoever the socket's file mode lets in may
- * ask. Loop's thread. */
+/* The control socket of a running service: status and reload. Everybody whom the socket's file mode lets in
+ * may ask. Loop's thread. */
 #pragma once
 
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Putting another configuration in force while the service runs: read by a thread, checked, and then
- * swapped between two turns of the loop, so that no request is decided by half of each. What cannot take
- * effect is named; what is wrong changes nothing. */
+/* Putting another configuration in force while the service runs: read by a thread, checked, and then swapped
+ * between two turns of the loop, so that no request is decided by half of each. It names changes that cannot
+ * take effect. A mistake changes nothing. */
 #pragma once
 
 #include <jansson.h>
@@ -40,8 +40,8 @@ typedef struct reload_conf {
 
 /* NULL when out of memory. */
 reload_t *reload_new(const reload_conf_t *conf);
-/* Reads the file and puts it in force; opens the access log anew in any case. The request is answered
- * then, NULL: nobody waits. One at a time: who asks meanwhile gets the outcome of the next. */
+/* Reads the file and puts it in force; opens the access log anew in any case. The request is answered then,
+ * NULL: nobody waits. One at a time: a caller that asks meanwhile gets the outcome of the next. */
 void reload_ask(reload_t *reload, control_request_t *request);
 /* Answers who waits; nothing takes effect any more. */
 void reload_stop(reload_t *reload);

@@ -25,8 +25,8 @@ typedef struct walls {
 int walls_reach(const walls_t *walls, const settings_t *settings, diag_t *diag);
 
 /* While the process has one thread, before the service opens its database: files, and from Landlock's ABI 4
- * on the TCP ports of sisters and resolvers, where each URL names its port. What does not stand is a warning
- * in the log. */
+ * on the TCP ports of sisters and resolvers, where each URL names its port. The log warns of each wall that
+ * does not stand. */
 void walls_fence(const settings_t *settings, const char *config_path, walls_t *walls);
 /* Once everything is open, for every thread: system calls. */
 void walls_seal(void);

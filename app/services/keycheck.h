@@ -7,9 +7,9 @@
  * cannot be asked; never beyond its expiry.
  *
  * Keys with a right checksum cost nothing to make up. So new keys (those that were not active here lately)
- * have places of their own, shared out by source (strangers.h), among the questions under way and among the
- * waiting requests. Known keys go first, and always find one. Refused keys are remembered by source, too: who
- * fills that memory forgets his own. All on the loop's thread. */
+ * have places of their own among the questions under way and the waiting requests. They are shared out by
+ * source (strangers.h). Known keys go first, and always find one. Refused keys are remembered by source, too:
+ * who fills that memory forgets his own. All on the loop's thread. */
 #pragma once
 
 #include "app/http/handler.h"
@@ -46,7 +46,7 @@ typedef struct keycheck keycheck_t;
 /* What asks: sisters_call bound to the account service, or a test's. Same contract as sisters_call. */
 typedef int (*keycheck_ask)(void *ctx, const json_t *question, const char *id, sister_cb cb, void *cb_ctx);
 
-/* rates: what good keys may send, borrowed; NULL: as much as they like. */
+/* rates: how much good keys may send, borrowed; NULL: no limit. */
 int keycheck_new(keycheck_ask ask, void *ask_ctx, rates_t *rates, keycheck_t **out);
 /* Not while requests wait. NULL allowed. */
 void keycheck_free(keycheck_t *keycheck);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many requests each API key may send: a bucket a key, which holds `burst` and gets `requests` back a
- * second. An account with many keys has many buckets; what all its requests may take of the service is
- * bounded elsewhere, by account.
+ * second. An account with many keys has many buckets. Other limits bound all its requests together, by
+ * account.
  *
- * There are RATES_KEYS_MAX buckets. When a new key finds none free, one of RATES_LOOK gives way: one that
- * is full, which says nothing, or else the fullest. So a key that has used its bucket up keeps it while
- * others come, and a forgotten key starts with a full one.
+ * There are RATES_KEYS_MAX buckets. When a new key finds none free, one of RATES_LOOK gives way: one that is
+ * full, which says nothing, or else the fullest. So a key that has used its bucket up keeps it while others
+ * come, and a forgotten key starts with a full one.
  *
  * Counted by each process for itself. The clock is handed in. One thread. */
 #pragma once
@@ -26,8 +26,8 @@ typedef struct rates rates_t;
 
 /* requests: a second, 0 for no limit; burst: at least 1. NULL when there is no memory or no randomness. */
 rates_t *rates_new(uint64_t requests, uint64_t burst);
-/* Other numbers from now on. What a key has used of its bucket counts on: as many requests are missing, at
- * most the whole of the new bucket. */
+/* Other numbers from now on. A key's used requests count on: as many are missing from the new bucket, at most
+ * the whole of it. */
 void rates_set(rates_t *rates, uint64_t requests, uint64_t burst, uint64_t now_us);
 /* Whether there is a limit. Without one rates_take is not to be called. */
 bool rates_limit(const rates_t *rates);

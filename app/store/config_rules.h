@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a config may be: pure rules over JSON, nothing of storage. A "types map" is an object of item keys to
+/* The rules for a config: pure, over JSON, without storage. A "types map" is an object of item keys to
  * "STRING", "NUMBER", "BOOLEAN" or "JSON". */
 #pragma once
 

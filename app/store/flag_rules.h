@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a flag may be: pure rules over JSON, nothing of storage. Evaluation itself happens in the SDKs. */
+/* The rules for a flag: pure, over JSON, without storage. Evaluation itself happens in the SDKs. */
 #pragma once
 
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How much of the loop's time each account's reads have used lately. Whose reads used more than their share
- * has the next ones run on the storage's reading thread, so that the requests of others do not wait for them.
- * Loop's thread. */
+/* How much of the loop's time each account's reads have used lately. If an account's reads used more than
+ * their share, the next ones run on the storage's reading thread. So the requests of others do not wait for
+ * them. Loop's thread. */
 #pragma once
 
 #include <stdbool.h>
