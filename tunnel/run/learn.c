@@ -61,7 +61,7 @@ static void on_expiring(life_t *life, const json_t *event)
   json_t *more = json_pack("{s:s?, s:I}", "reason", reason, "left_s", (json_int_t)left);
   if (known == REASON_IDLE)
     say_event(life->say, "expiring", more,
-              "nothing has been carried for long: the bastion ends the session in %lld s unless some byte is",
+              "nothing has been carried for long: the bastion ends the session in %lld s unless something is",
               left);
   else if (known == REASON_SESSION_LIMIT)
     say_event(life->say, "expiring", more, "the session's time is nearly over: the bastion ends it in %lld s",
