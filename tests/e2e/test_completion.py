@@ -15,6 +15,8 @@ CASES = [
     ("smpl-resolver", ["completion", "fi"], "fish"),
     ("smpl-app", ["inter"], "internal-key"),
     ("smpl-app", ["backup", "--fo"], "--force"),
+    ("smpl-app", ["back"], "backup"),
+    ("smpl-app", ["restore", "--tr"], "--trust-keys"),
     ("smpl-bastion", ["unb"], "unblock"),
     ("smpl-bastion", ["audit", "ver"], "verify"),
     ("smpl-bastion", ["block", "--rea"], "--reason"),
