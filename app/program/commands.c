@@ -165,7 +165,7 @@ enum { ASK_MS = 5000 };
 
 static const command_t rows[] = {
     {{{"check", .options = "-c FILE", .role = COMMANDS_ROLE,
-       .help = "validates the configuration and says what follows from it"},
+       .help = "says what is wrong with the configuration, or what follows from it"},
       NULL},
      .run = run_check},
     {{{"reload", .options = ASKED, .role = ADMIN_ROLE, .timeout_ms = CONTROL_RELOAD_MS,
@@ -174,7 +174,7 @@ static const command_t rows[] = {
      .run = run_asked,
      .print = client_print_reload},
     {{{"status", .options = ASKED, .role = ADMIN_ROLE, .timeout_ms = ASK_MS,
-       .help = "tells what the running service says of itself and of its last reload"},
+       .help = "shows the running service and its last reload"},
       admin_status},
      .run = run_asked,
      .print = client_print_status},
