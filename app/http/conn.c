@@ -50,8 +50,8 @@ static uint64_t phase_ms(const front_limits_t *limits, phase_t phase)
 
 void conn_enter(conn_t *c, phase_t phase)
 {
-  const conn_env_t *env = c->port->env;
-  phase_enter(&c->port->phases, &c->seat.wait, phase, uv_now(env->loop), phase_ms(&env->limits, phase));
+  const conn_env_t *env = c->listener->env;
+  phase_enter(&c->listener->phases, &c->seat.wait, phase, uv_now(env->loop), phase_ms(&env->limits, phase));
 }
 
 bool conn_wants_bytes(const conn_t *c)
@@ -80,10 +80,10 @@ void conn_stop_reading(conn_t *c)
 static void log_closed(conn_t *c, const char *reason)
 {
   const seat_t *seat = &c->seat;
-  stats_count_closed(&c->port->stats, reason);
+  stats_count_closed(&c->listener->stats, reason);
   char source[IP_TEXT_MAX];
   bool named = seat->balancer && !ip_equal(&seat->source, &seat->peer);
-  access_line_t line = {.listener = c->port->conf->name,
+  access_line_t line = {.listener = c->listener->conf->name,
                         .client = named ? ip_format(&seat->source, source) : c->client,
                         .peer = named ? c->client : NULL,
                         .verdict = "closed",
@@ -91,14 +91,14 @@ static void log_closed(conn_t *c, const char *reason)
                         .detail = c->tls_failure,
                         .head = seat->wait.phase == PHASE_HEAD ? c->in.bytes : NULL,
                         .head_len = c->in.len};
-  access_write(c->port->env->access, &line);
+  access_write(c->listener->env->access, &line);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
   conn_t *c = handle->data;
-  conn_env_t *env = c->port->env;
-  c->port->connections--;
+  conn_env_t *env = c->listener->env;
+  c->listener->connections--;
   env->connections--;
   output_free(&c->out);
   tls_link_free(c->tls);
@@ -119,7 +119,7 @@ void conn_close(conn_t *c)
   if (c->closing)
     return;
   c->closing = true;
-  phase_leave(&c->port->phases, &c->seat.wait);
+  phase_leave(&c->listener->phases, &c->seat.wait);
   pace_leave(&c->turn);
   if (c->request != NULL)
     conn_drop_body(c);
@@ -150,7 +150,7 @@ void conn_expire(conn_t *c)
 {
   phase_t phase = c->seat.wait.phase;
   size_t left = phase == PHASE_WRITE ? output_unacknowledged(&c->out) : 0;
-  bool in_time = uv_now(c->port->env->loop) < c->reply_deadline;
+  bool in_time = uv_now(c->listener->env->loop) < c->reply_deadline;
   if (phase == PHASE_WRITE && left < c->write_left && in_time) {
     c->write_left = left; /* slow, but taking */
     conn_enter(c, PHASE_WRITE);
@@ -168,12 +168,12 @@ void conn_expire(conn_t *c)
     conn_close(c);
 }
 
-void conn_sweep(conn_port_t *port, uint64_t now)
+void conn_sweep(conn_listener_t *listener, uint64_t now)
 {
   for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
     if (phase == PHASE_HANDLER || phase == PHASE_PARSE)
       continue;
-    phase_list_t *list = &port->phases.lists[phase];
+    phase_list_t *list = &listener->phases.lists[phase];
     while (list->first != NULL && list->first->deadline <= now)
       conn_expire(conn_of_wait(list->first));
   }

@@ -47,7 +47,7 @@ typedef struct conn_env {
 } conn_env_t;
 
 /* What the connections of one listener share. */
-typedef struct conn_port {
+typedef struct conn_listener {
   conn_env_t *env;
   const listener_conf_t *conf;
   size_t connections;
@@ -56,7 +56,7 @@ typedef struct conn_port {
   pace_t pace;
   listener_stats_t stats;
   reply_desk_t desk;
-} conn_port_t;
+} conn_listener_t;
 
 /* Bytes received and not consumed yet. */
 typedef struct conn_input {
@@ -70,7 +70,7 @@ typedef struct conn_input {
 
 typedef struct conn {
   seat_t seat; /* first: what it waits for and what it holds, room.h */
-  conn_port_t *port;
+  conn_listener_t *listener;
   char client[ENDPOINT_TEXT_MAX]; /* its other end, for the log */
   bool last;       /* the peer has become a balancer since: it does not go on after its answer */
   bool closing;    /* uv_close was called */
@@ -117,7 +117,7 @@ void conn_out_of_memory(conn_t *conn);
  */
 void conn_expire(conn_t *conn);
 /* Acts on every connection of the listener whose deadline has passed. */
-void conn_sweep(conn_port_t *port, uint64_t now);
+void conn_sweep(conn_listener_t *listener, uint64_t now);
 
 /* Counts what the connection holds of ROOM_HEADS or ROOM_REPLIES altogether; whoever gives way for it is cut.
  * False if that is the connection itself. */

@@ -35,7 +35,7 @@ static void finish(conn_t *c)
 static void after_reply(conn_t *c)
 {
   room_give_back(&c->seat, ROOM_REPLIES);
-  if (!c->keep || c->last || c->port->env->leaving) {
+  if (!c->keep || c->last || c->listener->env->leaving) {
     finish(c);
     return;
   }
@@ -51,7 +51,7 @@ static void wait_for_peer(conn_t *c)
   bool first = c->seat.wait.phase != PHASE_WRITE;
   conn_enter(c, PHASE_WRITE);
   if (first)
-    c->reply_deadline = c->seat.wait.since + c->port->env->limits.reply_ms;
+    c->reply_deadline = c->seat.wait.since + c->listener->env->limits.reply_ms;
   c->write_left = output_unacknowledged(&c->out);
   conn_stop_reading(c);
 }
@@ -93,7 +93,7 @@ static void on_written(void *ctx, int status)
     return;
   if (status < 0)
     conn_close(c);
-  else if (!output_is_queued_whole(&c->out) && uv_now(c->port->env->loop) >= c->reply_deadline)
+  else if (!output_is_queued_whole(&c->out) && uv_now(c->listener->env->loop) >= c->reply_deadline)
     conn_expire(c); /* each slice begins a wait of its own, and there are many */
   else
     settle(c, output_next(&c->out));
@@ -110,8 +110,8 @@ const output_calls_t delivery_outputs = {.hold = may_hold, .written = on_written
 
 static bool ends(const request_t *request)
 {
-  const conn_port_t *port = request->desk->ctx;
-  return port->env->leaving || (request->conn != NULL && request->conn->last);
+  const conn_listener_t *listener = request->desk->ctx;
+  return listener->env->leaving || (request->conn != NULL && request->conn->last);
 }
 
 static void answer(request_t *request, const answer_t *answer)

@@ -6,7 +6,7 @@
 #include "app/http/output.h"
 #include "app/http/reply.h"
 
-/* Of every desk, whose ctx is its conn_port_t. */
+/* Of every desk, whose ctx is its conn_listener_t. */
 extern const reply_calls_t delivery_replies;
 /* Of every connection's output, whose ctx is the conn_t. */
 extern const output_calls_t delivery_outputs;

@@ -43,7 +43,7 @@ static bool begin_handshake(conn_t *c)
   seat_t *victim = room_handshake_victim(&c->seat);
   if (victim != NULL)
     conn_cut(conn_of_seat(victim), "too-many-handshakes");
-  c->out.tls = c->tls = tls_link_new(c->port->conf->tls);
+  c->out.tls = c->tls = tls_link_new(c->listener->conf->tls);
   return c->tls != NULL && room_begin_handshake(&c->seat) == SMPL_OK;
 }
 
@@ -57,22 +57,22 @@ static int read_peer(conn_t *c)
     return SMPL_ESYS;
   endpoint_format(&peer, c->client);
   c->seat.peer = peer.ip;
-  c->seat.balancer = is_balancer(c->port->env, &peer.ip);
+  c->seat.balancer = is_balancer(c->listener->env, &peer.ip);
   return SMPL_OK;
 }
 
 /* Takes the connection from the event loop, or the descriptor if there is one. */
-static int take_connection(conn_t *c, uv_tcp_t *listener, int fd)
+static int take_connection(conn_t *c, uv_tcp_t *tcp, int fd)
 {
   if (fd >= 0)
     return uv_tcp_open(&c->tcp, fd);
-  return uv_accept((uv_stream_t *)listener, (uv_stream_t *)&c->tcp);
+  return uv_accept((uv_stream_t *)tcp, (uv_stream_t *)&c->tcp);
 }
 
 /* NULL when there is no memory. */
-static conn_t *new_conn(conn_port_t *port)
+static conn_t *new_conn(conn_listener_t *listener)
 {
-  conn_env_t *env = port->env;
+  conn_env_t *env = listener->env;
   conn_t *c = calloc(1, sizeof *c);
   if (c == NULL) {
     log_error("out of memory; a connection was not accepted");
@@ -82,66 +82,67 @@ static conn_t *new_conn(conn_port_t *port)
     free(c);
     return NULL;
   }
-  c->port = port;
+  c->listener = listener;
   c->tcp.data = c;
   c->seat.room = env->room;
-  c->seat.places = &port->places;
-  c->seat.wait.phase = port->conf->tls != NULL ? PHASE_HANDSHAKE : PHASE_IDLE;
+  c->seat.places = &listener->places;
+  c->seat.wait.phase = listener->conf->tls != NULL ? PHASE_HANDSHAKE : PHASE_IDLE;
   c->out = (output_t){.tcp = &c->tcp, .piece = env->piece, .calls = &delivery_outputs, .ctx = c};
-  port->connections++;
-  port->stats.accepted++;
+  listener->connections++;
+  listener->stats.accepted++;
   env->connections++;
-  phase_begin(&port->phases, &c->seat.wait);
+  phase_begin(&listener->phases, &c->seat.wait);
   conn_enter(c, c->seat.wait.phase);
   return c;
 }
 
 /* NULL, or why it cannot stay. */
-static const char *take_in(conn_t *c, uv_tcp_t *listener, int fd)
+static const char *take_in(conn_t *c, uv_tcp_t *tcp, int fd)
 {
-  conn_port_t *port = c->port;
-  if (take_connection(c, listener, fd) < 0 || read_peer(c))
+  conn_listener_t *listener = c->listener;
+  if (take_connection(c, tcp, fd) < 0 || read_peer(c))
     return "connection-gone";
-  if (!is_client(port->conf, &c->seat.peer))
+  if (!is_client(listener->conf, &c->seat.peer))
     return "client-not-admitted"; /* before a byte is read */
-  if (room_enter(&c->seat) || (port->conf->tls != NULL && !begin_handshake(c)))
+  if (room_enter(&c->seat) || (listener->conf->tls != NULL && !begin_handshake(c)))
     return "out-of-memory";
-  if (port->env->draining || (port->connections > port->env->limits.connections && !make_place(c)))
+  if (listener->env->draining ||
+      (listener->connections > listener->env->limits.connections && !make_place(c)))
     return "too-many-connections";
   return NULL;
 }
 
-static void accept_one(conn_port_t *port, uv_tcp_t *listener, int fd)
+static void accept_one(conn_listener_t *listener, uv_tcp_t *tcp, int fd)
 {
-  conn_t *c = new_conn(port);
+  conn_t *c = new_conn(listener);
   if (c == NULL) {
     if (fd >= 0)
       close(fd);
     return;
   }
-  const char *reason = take_in(c, listener, fd);
+  const char *reason = take_in(c, tcp, fd);
   if (reason != NULL)
     conn_cut(c, reason);
   else
     intake_start(c);
 }
 
-void door_accept(conn_port_t *port, uv_tcp_t *listener)
+void door_accept(conn_listener_t *listener, uv_tcp_t *tcp)
 {
-  accept_one(port, listener, -1);
+  accept_one(listener, tcp, -1);
 }
 
-void door_accept_waiting(conn_port_t *port, uv_tcp_t *listener)
+void door_accept_waiting(conn_listener_t *listener, uv_tcp_t *tcp)
 {
   int from, fd;
-  if (port->pace.accept_waits)
-    accept_one(port, listener, -1);
-  port->pace.accept_waits = false;
-  if (uv_fileno((const uv_handle_t *)listener, &from) < 0)
+  if (listener->pace.accept_waits)
+    accept_one(listener, tcp, -1);
+  listener->pace.accept_waits = false;
+  if (uv_fileno((const uv_handle_t *)tcp, &from) < 0)
     return;
   for (int i = 0; i < LIMIT_BACKLOG && (fd = accept4(from, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;
        i++)
-    accept_one(port, listener, fd);
+    accept_one(listener, tcp, fd);
 }
 
 /* After a reload */
@@ -149,8 +150,8 @@ void door_accept_waiting(conn_port_t *port, uv_tcp_t *listener)
 /* True if it was cut. */
 static bool judge(conn_t *c)
 {
-  bool client = is_client(c->port->conf, &c->seat.peer);
-  bool balancer = is_balancer(c->port->env, &c->seat.peer);
+  bool client = is_client(c->listener->conf, &c->seat.peer);
+  bool balancer = is_balancer(c->listener->env, &c->seat.peer);
   bool waits = c->seat.wait.phase == PHASE_IDLE && !conn_has_unread(c);
   c->last = balancer && !c->seat.balancer;
   if (client && (balancer || !c->seat.balancer) && !(c->last && waits))
@@ -159,11 +160,11 @@ static bool judge(conn_t *c)
   return true;
 }
 
-size_t door_judge_all(conn_port_t *port)
+size_t door_judge_all(conn_listener_t *listener)
 {
   size_t cut = 0;
   for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
-    for (phased_t *at = port->phases.lists[phase].first, *next; at != NULL; at = next) {
+    for (phased_t *at = listener->phases.lists[phase].first, *next; at != NULL; at = next) {
       next = at->next;
       cut += judge(conn_of_wait(at));
     }

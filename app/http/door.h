@@ -9,8 +9,8 @@
 #include "app/http/conn.h"
 
 /* Takes in the connection that the event loop has for a listener. */
-void door_accept(conn_port_t *port, uv_tcp_t *listener);
+void door_accept(conn_listener_t *listener, uv_tcp_t *tcp);
 /* Takes in whoever has connected already, before the listener is closed: the system would reset them. */
-void door_accept_waiting(conn_port_t *port, uv_tcp_t *listener);
+void door_accept_waiting(conn_listener_t *listener, uv_tcp_t *tcp);
 /* Cuts whoever is no client any more, or was a balancer. Returns how many. */
-size_t door_judge_all(conn_port_t *port);
+size_t door_judge_all(conn_listener_t *listener);

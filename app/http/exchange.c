@@ -11,13 +11,13 @@
 
 static int new_request(conn_t *c)
 {
-  request_t *request = requests_take(&c->port->env->requests);
+  request_t *request = requests_take(&c->listener->env->requests);
   if (request == NULL) {
     conn_out_of_memory(c);
     return SMPL_ENOMEM;
   }
   request->conn = c;
-  request->desk = &c->port->desk;
+  request->desk = &c->listener->desk;
   request->source = c->seat.source;
   memcpy(request->client, c->client, sizeof request->client);
   c->request = request;
@@ -33,9 +33,9 @@ void exchange_drop(conn_t *c)
 
 void exchange_end(request_t *request)
 {
-  const conn_port_t *port = request->desk->ctx;
+  const conn_listener_t *listener = request->desk->ctx;
   requests_give_back(request);
-  port->env->gone(port->env->ctx);
+  listener->env->gone(listener->env->ctx);
 }
 
 /* Refusals */
@@ -81,7 +81,7 @@ static void run_handler(conn_t *c)
 /* A small body costs no more than its head did. */
 static void parse_here(conn_t *c, size_t values)
 {
-  conn_env_t *env = c->port->env;
+  conn_env_t *env = c->listener->env;
   request_t *request = c->request;
   diag_t diag = {.text = ""};
   conn_enter(c, PHASE_HANDLER);
@@ -212,8 +212,8 @@ size_t exchange_body(conn_t *c, const uint8_t *bytes, size_t len)
 /* A balancer that does not name a source asks for itself: its checks do. */
 static void say_unnamed(conn_t *c, int err)
 {
-  conn_env_t *env = c->port->env;
-  c->port->stats.unnamed[err == SMPL_EINVAL]++;
+  conn_env_t *env = c->listener->env;
+  c->listener->stats.unnamed[err == SMPL_EINVAL]++;
   if (err != SMPL_EINVAL || env->unnamed_said)
     return;
   env->unnamed_said = true;
@@ -249,7 +249,7 @@ static void take_request_id(request_t *request)
 /* Refuses a request by its head; body_follows says whether the peer may be sending a body. */
 static void refuse_head(conn_t *c, const uint8_t *head, size_t len, bool body_follows, bool more)
 {
-  c->drain = body_follows || more || !c->port->conf->admit.internal;
+  c->drain = body_follows || more || !c->listener->conf->admit.internal;
   reply_refusal(c->request, head, len);
 }
 
@@ -283,7 +283,7 @@ void exchange_head(conn_t *c, const uint8_t *head, size_t len, bool more)
   admit_t *admit = &request->admit;
   c->served++;
   request->started_us = clock_mono_us();
-  admit_decide(&c->port->conf->admit, head, len, &request->head, admit);
+  admit_decide(&c->listener->conf->admit, head, len, &request->head, admit);
   if (c->seat.balancer && admit->verdict != ADMIT_GATE && take_source(c, head)) {
     conn_out_of_memory(c);
     return;
@@ -297,7 +297,7 @@ void exchange_head(conn_t *c, const uint8_t *head, size_t len, bool more)
     return;
   }
   take_request_id(request);
-  admit->verdict = judge_keys(request, c->port->env->internal_keys);
+  admit->verdict = judge_keys(request, c->listener->env->internal_keys);
   if (admit->verdict != ADMIT_OK) {
     refuse_head(c, request->bytes, request->length, request->head.length > 0, more);
     return;

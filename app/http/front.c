@@ -18,27 +18,29 @@ bool front_is_idle(const front_t *front)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
     const listener_t *listener = &front->listeners[i];
-    if ((listener->port.pace.accept_waits && listener->open) || !pace_is_idle(&listener->port.pace))
+    if ((listener->conns.pace.accept_waits && listener->open) || !pace_is_idle(&listener->conns.pace))
       return false;
   }
   return true;
 }
 
 /* Who comes to wait while the round runs waits for the next one: the round's are taken first. */
-static void run_requests(conn_port_t *port)
+static void run_requests(conn_listener_t *listener)
 {
-  const phase_list_t *going = &port->phases.lists[PHASE_GO];
+  const phase_list_t *going = &listener->phases.lists[PHASE_GO];
   conn_t *c;
-  for (size_t n = 0; n < PACE_CONNECTIONS && (c = conn_of_turn(pace_next_request(&port->pace))) != NULL; n++)
+  for (size_t n = 0; n < PACE_CONNECTIONS && (c = conn_of_turn(pace_next_request(&listener->pace))) != NULL;
+       n++)
     conn_enter(c, PHASE_GO);
   while (going->first != NULL)
     intake_take_turn(conn_of_wait(going->first));
 }
 
-static void run_handshakes(conn_port_t *port)
+static void run_handshakes(conn_listener_t *listener)
 {
   conn_t *c;
-  for (size_t n = 0; n < PACE_HANDSHAKES && (c = conn_of_turn(pace_next_handshake(&port->pace))) != NULL; n++)
+  for (size_t n = 0; n < PACE_HANDSHAKES && (c = conn_of_turn(pace_next_handshake(&listener->pace))) != NULL;
+       n++)
     intake_shake(c);
 }
 
@@ -48,10 +50,10 @@ static void run_round(uv_idle_t *idle)
   for (size_t i = 0; i < front->listener_count; i++) {
     listener_t *listener = &front->listeners[i];
     /* The event loop hands over no other connection before this one is taken. */
-    if (listener->open && pace_accept_is_due(&listener->port.pace))
-      door_accept(&listener->port, &listener->tcp);
-    run_requests(&listener->port);
-    run_handshakes(&listener->port);
+    if (listener->open && pace_accept_is_due(&listener->conns.pace))
+      door_accept(&listener->conns, &listener->tcp);
+    run_requests(&listener->conns);
+    run_handshakes(&listener->conns);
   }
   if (front_is_idle(front))
     uv_idle_stop(idle);
@@ -63,12 +65,12 @@ static void on_connection(uv_stream_t *server, int status)
 {
   listener_t *listener = server->data;
   if (status < 0) {
-    log_warn("http listener %s: a connection was not accepted: %s", listener->port.conf->name,
+    log_warn("http listener %s: a connection was not accepted: %s", listener->conns.conf->name,
              uv_strerror(status));
     return;
   }
-  if (pace_accepts(&listener->port.pace))
-    door_accept(&listener->port, &listener->tcp);
+  if (pace_accepts(&listener->conns.pace))
+    door_accept(&listener->conns, &listener->tcp);
 }
 
 static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
@@ -90,26 +92,26 @@ static int fail_bind(const endpoint_t *address, int status, diag_t *diag)
 
 static void set_conf(listener_t *listener, const listener_conf_t *conf)
 {
-  listener->port.conf = conf;
-  listener->port.desk.listener = conf->name;
-  listener->port.desk.internal = conf->admit.internal;
+  listener->conns.conf = conf;
+  listener->conns.desk.listener = conf->name;
+  listener->conns.desk.internal = conf->admit.internal;
 }
 
-static int open_port(front_t *front, conn_port_t *port)
+static int open_conns(front_t *front, conn_listener_t *listener)
 {
   const front_limits_t *limits = &front->env.limits;
   room_bounds_t bounds = {.connections = limits->connections,
                           .handshakes = limits->handshakes,
                           .source_handshakes = limits->source_handshakes};
-  size_t handshakes = port->conf->tls != NULL ? limits->handshakes : 0;
-  port->env = &front->env;
-  port->desk.stats = &port->stats;
-  port->desk.access = front->env.access;
-  port->desk.date = &front->date;
-  port->desk.calls = &delivery_replies;
-  port->desk.ctx = port;
-  int err = room_open_places(&port->places, &bounds, &port->phases);
-  return err ? err : pace_open(&port->pace, &front->env.rounds, limits->connections, handshakes);
+  size_t handshakes = listener->conf->tls != NULL ? limits->handshakes : 0;
+  listener->env = &front->env;
+  listener->desk.stats = &listener->stats;
+  listener->desk.access = front->env.access;
+  listener->desk.date = &front->date;
+  listener->desk.calls = &delivery_replies;
+  listener->desk.ctx = listener;
+  int err = room_open_places(&listener->places, &bounds, &listener->phases);
+  return err ? err : pace_open(&listener->pace, &front->env.rounds, limits->connections, handshakes);
 }
 
 static int open_listener(front_t *front, listener_t *listener, const listener_conf_t *conf, bool early,
@@ -117,7 +119,7 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
 {
   listener->front = front;
   set_conf(listener, conf);
-  if (open_port(front, &listener->port))
+  if (open_conns(front, &listener->conns))
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int status = uv_tcp_init(front->env.loop, &listener->tcp);
   if (status < 0)
@@ -150,7 +152,7 @@ static void close_all(front_t *front)
 {
   for (size_t i = 0; i < front->listener_count; i++)
     for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
-      const phase_list_t *list = &front->listeners[i].port.phases.lists[phase];
+      const phase_list_t *list = &front->listeners[i].conns.phases.lists[phase];
       while (list->first != NULL)
         conn_close(conn_of_wait(list->first));
     }
@@ -165,7 +167,7 @@ static void on_tick(uv_timer_t *timer)
   else if (front->env.leaving && now >= front->lag_deadline)
     stop_accepting(front);
   for (size_t i = 0; i < front->listener_count; i++)
-    conn_sweep(&front->listeners[i].port, now);
+    conn_sweep(&front->listeners[i].conns, now);
   trim_memory(front, now);
   if (front->env.draining && now >= front->drain_deadline)
     close_all(front);
@@ -257,7 +259,7 @@ endpoint_t front_address(const front_t *front, size_t index)
 {
   struct sockaddr_storage sa;
   int len = sizeof sa;
-  endpoint_t at = front->listeners[index].port.conf->address;
+  endpoint_t at = front->listeners[index].conns.conf->address;
   if (uv_tcp_getsockname(&front->listeners[index].tcp, (struct sockaddr *)&sa, &len) == 0)
     endpoint_from_sockaddr((struct sockaddr *)&sa, &at);
   return at;
@@ -278,7 +280,7 @@ size_t front_set(front_t *front, const front_live_t *live)
   for (size_t i = 0; i < front->listener_count; i++)
     set_conf(&front->listeners[i], &live->listeners[i]);
   for (size_t i = 0; i < front->listener_count; i++)
-    cut += door_judge_all(&front->listeners[i].port);
+    cut += door_judge_all(&front->listeners[i].conns);
   return cut;
 }
 
@@ -321,7 +323,7 @@ static void close_listeners(front_t *front)
 static void close_idle(front_t *front, bool but_unread)
 {
   for (size_t i = 0; i < front->listener_count; i++) {
-    phased_t *at = front->listeners[i].port.phases.lists[PHASE_IDLE].first;
+    phased_t *at = front->listeners[i].conns.phases.lists[PHASE_IDLE].first;
     for (phased_t *next; at != NULL; at = next) {
       next = at->next;
       if (!but_unread || !conn_has_unread(conn_of_wait(at)))
@@ -335,7 +337,7 @@ static void stop_accepting(front_t *front)
   uint64_t drain_ms = front->env.limits.drain_ms;
   for (size_t i = 0; i < front->listener_count; i++)
     if (front->listeners[i].open)
-      door_accept_waiting(&front->listeners[i].port, &front->listeners[i].tcp);
+      door_accept_waiting(&front->listeners[i].conns, &front->listeners[i].tcp);
   front->env.draining = true;
   front->drain_deadline = uv_now(front->env.loop) + drain_ms;
   front->give_up_deadline = front->drain_deadline + drain_ms;
@@ -393,8 +395,8 @@ void front_free(front_t *front)
     return;
   requests_close(&front->env.requests);
   for (size_t i = 0; i < front->listener_count; i++) {
-    room_close_places(&front->listeners[i].port.places);
-    pace_close(&front->listeners[i].port.pace);
+    room_close_places(&front->listeners[i].conns.places);
+    pace_close(&front->listeners[i].conns.pace);
   }
   room_free(front->env.room);
   free(front->listeners);

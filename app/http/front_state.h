@@ -8,7 +8,7 @@ typedef struct front front_t; /* front.h */
 
 typedef struct listener {
   front_t *front;
-  conn_port_t port;
+  conn_listener_t conns;
   uv_tcp_t tcp;
   bool open;
 } listener_t;

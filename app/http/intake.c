@@ -22,7 +22,7 @@ static size_t find_head(conn_t *c, const uint8_t *bytes, size_t len)
       conn_enter(c, PHASE_HEAD);
     return 0;
   }
-  if (!c->in_turn && !pace_begins(&c->port->pace, &c->seat.source)) {
+  if (!c->in_turn && !pace_begins(&c->listener->pace, &c->seat.source)) {
     conn_enter(c, PHASE_IDLE);
     return 0;
   }
@@ -70,7 +70,7 @@ static void await_turn(conn_t *c)
 {
   ip_t source = next_source(c);
   conn_enter(c, PHASE_TURN);
-  if (pace_request(&c->port->pace, &c->turn, &source))
+  if (pace_request(&c->listener->pace, &c->turn, &source))
     conn_out_of_memory(c);
 }
 
@@ -132,7 +132,7 @@ static void take_end(conn_t *c, bool orderly)
 /* The handshake, then what comes out decrypted. */
 static void take_cipher(conn_t *c, const uint8_t *bytes, size_t len)
 {
-  uint8_t *plain = c->port->env->plain;
+  uint8_t *plain = c->listener->env->plain;
   ssize_t n;
   tls_feed(c->tls, bytes, len);
   do {
@@ -165,7 +165,7 @@ static void await_step(conn_t *c, const uint8_t *bytes, size_t len)
 {
   conn_keep(c, bytes, len);
   conn_stop_reading(c);
-  if (!c->closing && pace_handshake(&c->port->pace, &c->turn, &c->seat.source))
+  if (!c->closing && pace_handshake(&c->listener->pace, &c->turn, &c->seat.source))
     conn_out_of_memory(c);
 }
 
@@ -196,7 +196,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
   conn_t *c = handle->data;
   (void)suggested;
   /* One buffer for all: what is not consumed within on_read is copied. */
-  *buf = uv_buf_init((char *)c->port->env->read_buffer, read_size(c));
+  *buf = uv_buf_init((char *)c->listener->env->read_buffer, read_size(c));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)

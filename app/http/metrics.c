@@ -8,95 +8,96 @@
 
 /* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
 
-static void put_statuses(FILE *f, const conn_port_t *port)
+static void put_statuses(FILE *f, const conn_listener_t *listener)
 {
   for (int i = 0; i < STATS_STATUSES; i++)
-    if (port->stats.statuses[i] > 0)
-      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", port->conf->name, i,
-              port->stats.statuses[i]);
+    if (listener->stats.statuses[i] > 0)
+      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", listener->conf->name,
+              i, listener->stats.statuses[i]);
 }
 
-static void put_refusal(FILE *f, const conn_port_t *port, const admit_t *why, uint64_t count)
+static void put_refusal(FILE *f, const conn_listener_t *listener, const admit_t *why, uint64_t count)
 {
   if (count > 0)
     fprintf(f, "smpl_app_refused_total{listener=\"%s\",class=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-            port->conf->name, admit_class(why), admit_reason(why), count);
+            listener->conf->name, admit_class(why), admit_reason(why), count);
 }
 
-static void put_refusals(FILE *f, const conn_port_t *port)
+static void put_refusals(FILE *f, const conn_listener_t *listener)
 {
   for (unsigned i = ADMIT_GATE + 1; i < ADMIT_COUNT; i++)
-    put_refusal(f, port, &(admit_t){.verdict = (admit_verdict_t)i}, port->stats.refused[i]);
+    put_refusal(f, listener, &(admit_t){.verdict = (admit_verdict_t)i}, listener->stats.refused[i]);
   for (unsigned i = 0; i < GATE_COUNT; i++)
-    put_refusal(f, port, &(admit_t){.verdict = ADMIT_GATE, .gate = (gate_verdict_t)i},
-                port->stats.malformed[i]);
+    put_refusal(f, listener, &(admit_t){.verdict = ADMIT_GATE, .gate = (gate_verdict_t)i},
+                listener->stats.malformed[i]);
 }
 
-static void put_closed(FILE *f, const conn_port_t *port)
+static void put_closed(FILE *f, const conn_listener_t *listener)
 {
-  for (size_t i = 0; i < STATS_CLOSED_MAX && port->stats.closed[i].reason != NULL; i++)
-    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", port->conf->name,
-            port->stats.closed[i].reason, port->stats.closed[i].count);
+  for (size_t i = 0; i < STATS_CLOSED_MAX && listener->stats.closed[i].reason != NULL; i++)
+    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", listener->conf->name,
+            listener->stats.closed[i].reason, listener->stats.closed[i].count);
 }
 
-static void put_times(FILE *f, const conn_port_t *port)
+static void put_times(FILE *f, const conn_listener_t *listener)
 {
-  const listener_stats_t *s = &port->stats;
+  const listener_stats_t *s = &listener->stats;
   uint64_t sum = 0;
   for (size_t i = 0; i < STATS_BUCKETS; i++) {
     sum += s->buckets[i];
-    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n", port->conf->name,
-            (double)stats_bounds[i] / 1e6, sum);
+    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n",
+            listener->conf->name, (double)stats_bounds[i] / 1e6, sum);
   }
   sum += s->buckets[STATS_BUCKETS];
   fprintf(f,
           "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"+Inf\"} %" PRIu64
           "\nsmpl_app_request_seconds_sum{listener=\"%s\"} "
           "%g\nsmpl_app_request_seconds_count{listener=\"%s\"} %" PRIu64 "\n",
-          port->conf->name, sum, port->conf->name, (double)s->us / 1e6, port->conf->name, sum);
+          listener->conf->name, sum, listener->conf->name, (double)s->us / 1e6, listener->conf->name, sum);
 }
 
-static void put_accepted(FILE *f, const conn_port_t *port)
+static void put_accepted(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", port->conf->name,
-          port->stats.accepted);
+  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", listener->conf->name,
+          listener->stats.accepted);
 }
 
-static void put_connections(FILE *f, const conn_port_t *port)
+static void put_connections(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", port->conf->name, port->connections);
+  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", listener->conf->name, listener->connections);
 }
 
 /* Only where there are balancers. */
-static void put_unnamed(FILE *f, const conn_port_t *port)
+static void put_unnamed(FILE *f, const conn_listener_t *listener)
 {
   static const char *const reasons[] = {"missing", "malformed"};
-  for (size_t i = 0; i < 2 && port->env->balancer_count > 0; i++)
+  for (size_t i = 0; i < 2 && listener->env->balancer_count > 0; i++)
     fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-            port->conf->name, reasons[i], port->stats.unnamed[i]);
+            listener->conf->name, reasons[i], listener->stats.unnamed[i]);
 }
 
-static void put_bytes(FILE *f, const conn_port_t *port)
+static void put_bytes(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", port->conf->name, port->stats.bytes);
+  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", listener->conf->name,
+          listener->stats.bytes);
 }
 
-static void put_handshakes(FILE *f, const conn_port_t *port)
+static void put_handshakes(FILE *f, const conn_listener_t *listener)
 {
-  if (port->conf->tls != NULL)
-    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", port->conf->name, port->places.shaking);
+  if (listener->conf->tls != NULL)
+    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", listener->conf->name, listener->places.shaking);
 }
 
-static void put_certificate(FILE *f, const conn_port_t *port)
+static void put_certificate(FILE *f, const conn_listener_t *listener)
 {
-  if (port->conf->tls != NULL)
+  if (listener->conf->tls != NULL)
     fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n",
-            port->conf->name, tls_ends(port->conf->tls));
+            listener->conf->name, tls_ends(listener->conf->tls));
 }
 
 typedef struct family {
   const char *name, *type, *help;
-  void (*put)(FILE *f, const conn_port_t *portistener);
+  void (*put)(FILE *f, const conn_listener_t *listeneristener);
 } family_t;
 
 static const family_t families[] = {
@@ -137,7 +138,7 @@ void metrics_put(FILE *f, const front_t *front)
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     prom_head(f, families[i].name, families[i].type, families[i].help);
     for (size_t j = 0; j < front->listener_count; j++)
-      families[i].put(f, &front->listeners[j].port);
+      families[i].put(f, &front->listeners[j].conns);
   }
   prom_number(f, "smpl_app_connections_max", "gauge", "Connections that each http listener may have.",
               (double)env->limits.connections);

@@ -611,7 +611,7 @@ static void a_handshake_that_is_given_up_while_it_waits_is_forgotten(void **stat
     say(fds[i], bytes, len);
   rounds(1);
   assert_false(front_is_idle(front));
-  const phase_list_t *shaking = &front->listeners[TLS].port.phases.lists[PHASE_HANDSHAKE];
+  const phase_list_t *shaking = &front->listeners[TLS].conns.phases.lists[PHASE_HANDSHAKE];
   while (shaking->first != NULL)
     conn_close(conn_of_wait(shaking->first));
   rounds(3);
