@@ -88,11 +88,12 @@ static int make_listeners(const reload_t *r, step_t *step, diag_t *diag)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   for (size_t i = 0; i < r->listener_count; i++) {
     int at = loaded_listener(&start[i], &r->fresh->settings);
-    loaded_t *owner = at >= 0 ? r->fresh : r->owners[i];
     step->listeners[i] = present[i];
-    step->owners[i] = owner != NULL ? loaded_hold(owner) : NULL;
-    if (at < 0)
+    if (at < 0) {
+      step->owners[i] = r->owners[i] != NULL ? loaded_hold(r->owners[i]) : NULL;
       continue;
+    }
+    step->owners[i] = loaded_hold(r->fresh);
     const listener_conf_t *fresh = &r->fresh->listeners[at];
     step->listeners[i].clients = fresh->clients;
     step->listeners[i].client_count = fresh->client_count;

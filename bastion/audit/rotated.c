@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -31,7 +32,7 @@ static bool is_compressed(const char *text)
 {
   static const char *const ends[] = {".gz", ".xz", ".zst", ".bz2"};
   size_t len = strlen(text);
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+  for (size_t i = 0; i < COUNT_OF(ends); i++) {
     size_t end = strlen(ends[i]);
     if (len > end && strcmp(text + len - end, ends[i]) == 0 && is_suffix(text, len - end))
       return true;
@@ -103,7 +104,7 @@ int rotated_find(const char *audit, rotated_t *out, diag_t *diag)
   int err = folder == NULL || list == NULL
                 ? diag_fail(diag, SMPL_ENOMEM, "out of memory")
                 : collect(folder, slash != NULL ? slash + 1 : audit, list, out, diag);
-  size_t count = out->count;
+  size_t count = list != NULL ? out->count : 0;
   out->count = 0;
   if (!err && count == 0)
     err = diag_fail(diag, SMPL_ENOENT, "%s: there is no such file, and none that it was rotated into", audit);

@@ -59,7 +59,7 @@ static int stop_attempt(opening_t *o, size_t i)
   uv_poll_stop(&a->poll);
   uv_close((uv_handle_t *)&a->poll, free_attempt);
   o->running--;
-  memmove(&o->attempts[i], &o->attempts[i + 1], (o->running - i) * sizeof *o->attempts);
+  memmove(&o->attempts[i], &o->attempts[i + 1], (o->running - i) * sizeof(attempt_t *));
   return fd;
 }
 

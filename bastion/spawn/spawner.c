@@ -13,6 +13,7 @@
 
 #include "bastion/spawn/launcher.h"
 #include "bastion/spawn/peer.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -100,7 +101,7 @@ static void forked(spawner_t *s, child_t *c)
 static void report_orphans(tmpl_t *t)
 {
   spawner_t *s = t->spawner;
-  for (child_t *c; (c = LIST_FIRST(&t->children, child_t, link)) != NULL;) {
+  LIST_EACH(child_t, c, &t->children, link) {
     list_remove(&c->link);
     forked(s, c);
     if (!s->closing)
@@ -224,7 +225,7 @@ bool spawner_is_crash(int status)
   static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
   if (status < 0 || !WIFSIGNALED(status))
     return false;
-  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+  for (size_t i = 0; i < COUNT_OF(faults); i++)
     if (WTERMSIG(status) == faults[i])
       return true;
   return false;

@@ -199,7 +199,7 @@ static int start(template_t *t, diag_t *diag)
 
 int template_run(void)
 {
-  template_t t = {.client = -1};
+  static template_t t = {.client = -1}; /* lives as long as the process */
   diag_t diag = {0};
   int err = start(&t, &diag);
   if (err) {

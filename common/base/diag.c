@@ -19,6 +19,7 @@ static void set_text(diag_t *d, const char *fmt, va_list ap)
   text_printable(d->text, sizeof d->text, raw, len);
 }
 
+#undef diag_fail
 int diag_fail(diag_t *d, int err, const char *fmt, ...)
 {
   if (d == NULL || d->text[0] != '\0')
@@ -30,6 +31,7 @@ int diag_fail(diag_t *d, int err, const char *fmt, ...)
   return err;
 }
 
+#undef diag_fail_errno
 int diag_fail_errno(diag_t *d, const char *fmt, ...)
 {
   int saved = errno;

@@ -4,6 +4,10 @@
  * is printed. */
 #pragma once
 
+#ifdef __clang_analyzer__
+#include "common/base/error.h"
+#endif
+
 enum { DIAG_TEXT_MAX = 1024 };
 
 typedef struct diag {
@@ -17,3 +21,9 @@ int diag_fail(diag_t *d, int err, const char *fmt, ...) __attribute__((format(pr
 
 /* The same with ": strerror(errno)" appended; returns SMPL_ESYS. */
 int diag_fail_errno(diag_t *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* An analyzer that reads one file at a time cannot know what they return. */
+#ifdef __clang_analyzer__
+#define diag_fail(d, err, ...)  (diag_fail(d, err, __VA_ARGS__), (err))
+#define diag_fail_errno(d, ...) (diag_fail_errno(d, __VA_ARGS__), SMPL_ESYS)
+#endif

@@ -60,6 +60,7 @@ static inline void *fifo_at(const fifo_link_t *link, size_t offset)
   return link == NULL ? NULL : (char *)link - offset;
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in parentheses */
 /* The item that is first, which stays; the one that fifo_take takes. NULL: the queue is empty. */
 #define FIFO_FIRST(q, type, member) ((type *)fifo_at((q)->first, offsetof(type, member)))
 #define FIFO_TAKE(q, type, member)  ((type *)fifo_at(fifo_take(q), offsetof(type, member)))
@@ -67,3 +68,4 @@ static inline void *fifo_at(const fifo_link_t *link, size_t offset)
 #define FIFO_EACH(type, item, q, member)                                                                     \
   for (type *item = FIFO_FIRST(q, type, member); (item) != NULL;                                             \
        (item) = (type *)fifo_at((item)->member.next, offsetof(type, member)))
+/* NOLINTEND(bugprone-macro-parentheses) */

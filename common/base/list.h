@@ -65,6 +65,7 @@ static inline void *list_at(const list_t *head, const list_t *link, size_t offse
 
 /* The item that a link stands in. */
 #define LIST_ITEM(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in parentheses */
 /* NULL: the list is empty. */
 #define LIST_FIRST(head, type, member) ((type *)list_at(head, (head)->next, offsetof(type, member)))
 #define LIST_LAST(head, type, member)  ((type *)list_at(head, (head)->prev, offsetof(type, member)))
@@ -77,3 +78,4 @@ static inline void *list_at(const list_t *head, const list_t *link, size_t offse
             *item##_next = (item) != NULL ? LIST_NEXT(item, head, type, member) : NULL;                      \
        (item) != NULL;                                                                                       \
        (item) = item##_next, item##_next = (item) != NULL ? LIST_NEXT(item, head, type, member) : NULL)
+/* NOLINTEND(bugprone-macro-parentheses) */

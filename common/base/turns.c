@@ -134,7 +134,7 @@ static bool make_lines(turns_t *t)
     buckets *= 2;
   t->mask = buckets - 1;
   t->lines = calloc(count, sizeof *t->lines);
-  t->buckets = calloc(buckets, sizeof *t->buckets);
+  t->buckets = calloc(buckets, sizeof(line_t *));
   t->lengths = calloc(t->conf.line_places + 1, sizeof *t->lengths);
   if (t->lines == NULL || t->buckets == NULL || t->lengths == NULL)
     return false;
