@@ -11,6 +11,7 @@
 #include "bastion/audit/history.h"
 #include "common/base/clock.h"
 #include "common/net/control.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -25,6 +26,24 @@ static void print_json(const json_t *value)
 {
   json_dumpf(value, stdout, JSON_INDENT(2));
   putchar('\n');
+}
+
+typedef void (*print_cb)(const operator_args_t *args, const json_t *answer);
+
+/* Asks, and prints the answer, or the part of it that has this key: as JSON, or by print. */
+static int show(const operator_args_t *args, json_t *body, const char *part, print_cb print, diag_t *diag)
+{
+  json_t *reply;
+  int err = call(args, body, &reply, diag);
+  if (err)
+    return err;
+  const json_t *answer = part != NULL ? json_object_get(reply, part) : reply;
+  if (args->json)
+    print_json(answer);
+  else
+    print(args, answer);
+  json_decref(reply);
+  return SMPL_OK;
 }
 
 static const char *str(const json_t *object, const char *key)
@@ -44,7 +63,7 @@ static const char *bytes_text(char *buf, long long bytes)
   static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
   double v = (double)bytes;
   size_t u = 0;
-  while (v >= 1000 && u + 1 < sizeof units / sizeof *units) {
+  while (v >= 1000 && u + 1 < COUNT_OF(units)) {
     v /= 1000;
     u++;
   }
@@ -87,29 +106,21 @@ static void print_session(const json_t *s)
   printf("%s\n", json_is_true(json_object_get(s, "ending")) ? "  (ending)" : "");
 }
 
-static int sessions_once(const operator_args_t *args, diag_t *diag)
+static void print_sessions(const operator_args_t *args, const json_t *list)
 {
-  json_t *reply;
-  int err = call(args, json_pack("{s:s}", "cmd", "sessions"), &reply, diag);
-  if (err)
-    return err;
-  const json_t *list = json_object_get(reply, "sessions");
+  (void)args;
   size_t i;
   const json_t *s;
-  if (args->json) {
-    print_json(list);
-  } else if (json_array_size(list) == 0) {
+  if (json_array_size(list) == 0) {
     puts("no sessions");
-  } else {
-    printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s  %s\n", "SESSION", "USER", "FROM", "AGE", "IDLE", "UP",
-           "DOWN", "CONNECTIONS");
-    json_array_foreach(list, i, s)
-    {
-      print_session(s);
-    }
+    return;
   }
-  json_decref(reply);
-  return SMPL_OK;
+  printf("%-16s  %-12s  %-22s  %8s  %8s  %9s  %9s  %s\n", "SESSION", "USER", "FROM", "AGE", "IDLE", "UP",
+         "DOWN", "CONNECTIONS");
+  json_array_foreach(list, i, s)
+  {
+    print_session(s);
+  }
 }
 
 /* A table that stands: the screen is cleared before each, where there is one. Ends with Ctrl-C, or when the
@@ -119,7 +130,7 @@ int operator_sessions(const operator_args_t *args, diag_t *diag)
   for (;;) {
     if (args->watch_s > 0 && !args->json && isatty(STDOUT_FILENO))
       fputs("\033[H\033[2J", stdout);
-    int err = sessions_once(args, diag);
+    int err = show(args, json_pack("{s:s}", "cmd", "sessions"), "sessions", print_sessions, diag);
     if (err || args->watch_s == 0)
       return err;
     if (!args->json)
@@ -196,8 +207,9 @@ static void print_space(const json_t *space)
     print_list("kept out by it", json_object_get(space, "out"));
 }
 
-static void print_status(const json_t *r)
+static void print_status(const operator_args_t *args, const json_t *r)
 {
+  (void)args;
   char up[32];
   const json_t *tmpl = json_object_get(r, "template");
   const json_t *audit = json_object_get(r, "audit");
@@ -230,16 +242,7 @@ static void print_status(const json_t *r)
 
 int operator_status(const operator_args_t *args, diag_t *diag)
 {
-  json_t *reply;
-  int err = call(args, json_pack("{s:s}", "cmd", "status"), &reply, diag);
-  if (err)
-    return err;
-  if (args->json)
-    print_json(reply);
-  else
-    print_status(reply);
-  json_decref(reply);
-  return SMPL_OK;
+  return show(args, json_pack("{s:s}", "cmd", "status"), NULL, print_status, diag);
 }
 
 static void print_no_block(const json_t *users)
@@ -249,29 +252,23 @@ static void print_no_block(const json_t *users)
          user != NULL ? user : "they", user != NULL ? user : "USER");
 }
 
-int operator_terminate(const operator_args_t *args, diag_t *diag)
+static void print_ended(const operator_args_t *args, const json_t *reply)
 {
-  json_t *reply;
-  int err = call(args,
-                 json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user",
-                           args->user, "target", args->target, "reason", args->reason),
-                 &reply, diag);
-  if (err)
-    return err;
-  const json_t *ended = json_object_get(reply, "ended");
+  (void)args;
   size_t i;
   const json_t *id;
-  if (args->json) {
-    print_json(reply);
-  } else {
-    json_array_foreach(ended, i, id)
-    {
-      printf("ended %s\n", json_string_value(id));
-    }
-    print_no_block(json_object_get(reply, "users"));
+  json_array_foreach(json_object_get(reply, "ended"), i, id)
+  {
+    printf("ended %s\n", json_string_value(id));
   }
-  json_decref(reply);
-  return SMPL_OK;
+  print_no_block(json_object_get(reply, "users"));
+}
+
+int operator_terminate(const operator_args_t *args, diag_t *diag)
+{
+  json_t *body = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "cmd", "terminate", "id", args->id, "user",
+                           args->user, "target", args->target, "reason", args->reason);
+  return show(args, body, NULL, print_ended, diag);
 }
 
 /* ---- blocks ---- */
@@ -284,66 +281,55 @@ static void print_note(const json_t *reply, const char *who)
            key ? "no keys file has this key" : "users has no such name");
 }
 
+static void print_block(const operator_args_t *args, const json_t *reply)
+{
+  printf("%s is blocked%s, and stays so until: smpl-bastion unblock %s; %zu sessions were ended\n", args->who,
+         json_is_true(json_object_get(reply, "already")) ? " already" : "", args->who,
+         json_array_size(json_object_get(reply, "ended")));
+  print_note(reply, args->who);
+}
+
+static void print_unblock(const operator_args_t *args, const json_t *reply)
+{
+  (void)reply;
+  printf("%s is not blocked any more\n", args->who);
+}
+
+static json_t *about_who(const operator_args_t *args, const char *command)
+{
+  return json_pack("{s:s, s:s, s:s*}", "cmd", command, "who", args->who, "reason", args->reason);
+}
+
 int operator_block(const operator_args_t *args, diag_t *diag)
 {
-  json_t *reply;
-  int err =
-      call(args, json_pack("{s:s, s:s, s:s*}", "cmd", "block", "who", args->who, "reason", args->reason),
-           &reply, diag);
-  if (err)
-    return err;
-  if (args->json) {
-    print_json(reply);
-  } else {
-    printf("%s is blocked%s, and stays so until: smpl-bastion unblock %s; %zu sessions were ended\n",
-           args->who, json_is_true(json_object_get(reply, "already")) ? " already" : "", args->who,
-           json_array_size(json_object_get(reply, "ended")));
-    print_note(reply, args->who);
-  }
-  json_decref(reply);
-  return SMPL_OK;
+  return show(args, about_who(args, "block"), NULL, print_block, diag);
 }
 
 int operator_unblock(const operator_args_t *args, diag_t *diag)
 {
-  json_t *reply;
-  int err =
-      call(args, json_pack("{s:s, s:s, s:s*}", "cmd", "unblock", "who", args->who, "reason", args->reason),
-           &reply, diag);
-  if (err)
-    return err;
-  if (args->json)
-    print_json(reply);
-  else
-    printf("%s is not blocked any more\n", args->who);
-  json_decref(reply);
-  return SMPL_OK;
+  return show(args, about_who(args, "unblock"), NULL, print_unblock, diag);
+}
+
+static void print_blocks(const operator_args_t *args, const json_t *list)
+{
+  (void)args;
+  size_t i;
+  const json_t *b;
+  if (json_array_size(list) == 0) {
+    puts("nobody is blocked");
+    return;
+  }
+  printf("%-24s  %10s  %s\n", "SINCE (UTC)", "BY UID", "WHO, AND WHY");
+  json_array_foreach(list, i, b)
+  {
+    printf("%-24s  %10lld  %s%s: %s\n", str(b, "since"), num(b, "by_uid"), str(b, "who"),
+           json_is_true(json_object_get(b, "known")) ? "" : " (not in the configuration)", str(b, "reason"));
+  }
 }
 
 int operator_blocks(const operator_args_t *args, diag_t *diag)
 {
-  json_t *reply;
-  int err = call(args, json_pack("{s:s}", "cmd", "blocks"), &reply, diag);
-  if (err)
-    return err;
-  const json_t *list = json_object_get(reply, "blocks");
-  size_t i;
-  const json_t *b;
-  if (args->json) {
-    print_json(list);
-  } else if (json_array_size(list) == 0) {
-    puts("nobody is blocked");
-  } else {
-    printf("%-24s  %10s  %s\n", "SINCE (UTC)", "BY UID", "WHO, AND WHY");
-    json_array_foreach(list, i, b)
-    {
-      printf("%-24s  %10lld  %s%s: %s\n", str(b, "since"), num(b, "by_uid"), str(b, "who"),
-             json_is_true(json_object_get(b, "known")) ? "" : " (not in the configuration)",
-             str(b, "reason"));
-    }
-  }
-  json_decref(reply);
-  return SMPL_OK;
+  return show(args, json_pack("{s:s}", "cmd", "blocks"), "blocks", print_blocks, diag);
 }
 
 /* ---- reload ---- */

@@ -203,22 +203,11 @@ static void finish(entry_t *e)
   call_those_done(e->catalog);
 }
 
-/* As our names are written; false for what no target may be called. */
-static bool name_text(const dns_name_t *wire, char *out)
-{
-  char text[DNS_NAME_TEXT_MAX];
-  target_t t;
-  if (target_parse(dns_name_to_text(wire, text), &t) || t.is_ip)
-    return false;
-  memcpy(out, t.name, GRANT_NAME_MAX);
-  return true;
-}
-
 static void take_service(entry_t *e, const instance_t *instance, const lookup_srv_t *srv)
 {
   catalog_name_t *n = &e->names[e->count];
-  if (e->count == CATALOG_NAMES_MAX || srv->port == 0 || !name_text(&srv->target, n->target) ||
-      !name_text(&instance->owner, n->name))
+  if (e->count == CATALOG_NAMES_MAX || srv->port == 0 || !target_of_wire(&srv->target, n->target) ||
+      !target_of_wire(&instance->owner, n->name))
     return;
   size_t skip = sizeof service - 1;
   if (strncmp(n->name, service, skip) == 0)
@@ -248,7 +237,7 @@ static void on_service(void *ctx, int err, const lookup_srvs_t *found)
 static bool below(const entry_t *e, const dns_name_t *owner)
 {
   char name[GRANT_NAME_MAX];
-  return name_text(owner, name) && target_in_domain(name, e->domain);
+  return target_of_wire(owner, name) && target_in_domain(name, e->domain);
 }
 
 static void on_pointers(void *ctx, int err, const lookup_ptrs_t *found)

@@ -164,23 +164,12 @@ static reason_t reason_of(int err)
                               : REASON_RESOLVER_FAILED;
 }
 
-/* A final name on the wire as text of ours; false if it holds other characters than a target may. */
-static bool name_text(const dns_name_t *wire, char *out)
-{
-  char text[DNS_NAME_TEXT_MAX];
-  target_t t;
-  if (target_parse(dns_name_to_text(wire, text), &t) || t.is_ip)
-    return false;
-  memcpy(out, t.name, GRANT_NAME_MAX);
-  return true;
-}
-
 /* Aliases stay within the domain that was searched; of a name outside all of them, each alias needs a grant
  * itself. */
 static bool alias_ok(const finder_t *f, const dns_name_t *wire)
 {
   char name[GRANT_NAME_MAX];
-  if (!name_text(wire, name))
+  if (!target_of_wire(wire, name))
     return false;
   const config_t *c = f->world->config;
   const char *domain = domain_of(c, f->result.name);
@@ -257,7 +246,7 @@ static reason_t choose_service(finder_t *f, const lookup_srvs_t *found)
   reason_t reason = REASON_NO_SERVICE_PORT;
   for (size_t i = 0; i < found->count; i++) {
     char name[GRANT_NAME_MAX];
-    if (!name_text(&found->srvs[i].target, name) || found->srvs[i].port == 0)
+    if (!target_of_wire(&found->srvs[i].target, name) || found->srvs[i].port == 0)
       continue;
     reason = decide_name(f->world->config, f->user, name, found->srvs[i].port).reason;
     if (reason != REASON_NONE)

@@ -32,6 +32,16 @@ int target_parse(const char *text, target_t *out)
   return SMPL_OK;
 }
 
+bool target_of_wire(const dns_name_t *wire, char *out)
+{
+  char text[DNS_NAME_TEXT_MAX];
+  target_t t;
+  if (target_parse(dns_name_to_text(wire, text), &t) || t.is_ip)
+    return false;
+  memcpy(out, t.name, GRANT_NAME_MAX);
+  return true;
+}
+
 bool target_in_domain(const char *name, const char *domain)
 {
   size_t name_len = strlen(name);

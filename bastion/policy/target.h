@@ -8,6 +8,7 @@
 
 #include "bastion/policy/grant.h"
 #include "common/base/ip.h"
+#include "common/dns/dns_wire.h"
 
 typedef struct target {
   bool is_ip;
@@ -19,6 +20,11 @@ typedef struct target {
 /* Names are letters, digits, hyphens, underscores and dots; literals by inet_pton alone, an IPv4 address in
  * IPv6's clothes is refused. SMPL_EINVAL, SMPL_ELIMIT. */
 int target_parse(const char *text, target_t *out);
+
+/* A name on the wire as ours are written; false for what no target may be called. out of GRANT_NAME_MAX
+ * bytes.
+ */
+bool target_of_wire(const dns_name_t *wire, char *out);
 
 /* The final name under this search domain: the target itself if it lies in the domain already, else
  * target.domain. A name is never tried bare. SMPL_ELIMIT if it gets too long. out of GRANT_NAME_MAX bytes. */

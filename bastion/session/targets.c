@@ -201,29 +201,6 @@ typedef struct search {
   unsigned distance;
 } search_t;
 
-static unsigned least(unsigned a, unsigned b)
-{
-  return a < b ? a : b;
-}
-
-unsigned targets_distance(const char *a, const char *b)
-{
-  unsigned rows[3][GRANT_NAME_MAX + 1];
-  size_t la = strnlen(a, GRANT_NAME_MAX), lb = strnlen(b, GRANT_NAME_MAX);
-  for (size_t j = 0; j <= lb; j++)
-    rows[0][j] = (unsigned)j;
-  for (size_t i = 1; i <= la; i++) {
-    unsigned *now = rows[i % 3], *before = rows[(i + 2) % 3], *two_before = rows[(i + 1) % 3];
-    now[0] = (unsigned)i;
-    for (size_t j = 1; j <= lb; j++) {
-      now[j] = least(least(before[j] + 1, now[j - 1] + 1), before[j - 1] + (a[i - 1] != b[j - 1]));
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        now[j] = least(now[j], two_before[j - 2] + 1);
-    }
-  }
-  return rows[la % 3][lb];
-}
-
 /* The asked name, as it stands below a searched domain, lacks labels that the other one has there: "config"
  * for "config.internal". */
 bool targets_is_short_for(const char *asked, const char *domain, const char *name)
@@ -249,7 +226,7 @@ static unsigned distance_of(const search_t *search, const char *name)
 {
   size_t a = strlen(search->asked), b = strlen(name);
   unsigned distance =
-      a > b + NEAR_MAX || b > a + NEAR_MAX ? NEAR_MAX + 1 : targets_distance(search->asked, name);
+      a > b + NEAR_MAX || b > a + NEAR_MAX ? NEAR_MAX + 1 : text_distance(search->asked, name);
   return distance > NEAR_MAX && is_short_for(search, name) ? NEAR_MAX : distance;
 }
 

@@ -14,7 +14,5 @@ json_t *targets_list(const session_t *s, size_t budget);
 /* The name nearest to this final one that targets_list has, if only a letter or two are between them. nearest
  * of GRANT_NAME_MAX bytes. */
 bool targets_nearest(const session_t *s, const char *name, char *nearest);
-/* Letters to insert, delete, replace or swap with the next to make b of a. Pure. */
-unsigned targets_distance(const char *a, const char *b);
 /* Whether asked, a name below domain, is name without some of its labels before the domain. Pure. */
 bool targets_is_short_for(const char *asked, const char *domain, const char *name);
