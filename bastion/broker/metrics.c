@@ -19,7 +19,7 @@ static void put_by_rule(FILE *f, const char *name, const char *help, const uint6
 {
   prom_head(f, name, "counter", help);
   for (door_rule_t rule = DOOR_OPEN + 1; rule < DOOR_RULES; rule++)
-    fprintf(f, "%s{reason=\"%s\"} %llu\n", name, door_rule_name(rule), (unsigned long long)counts[rule]);
+    prom_sample(f, name, counts[rule], "reason", door_rule_name(rule), NULL);
 }
 
 static void put_door(FILE *f, const broker_t *b)
@@ -35,8 +35,8 @@ static void put_bytes(FILE *f, const broker_t *b)
 {
   static const char name[] = "smpl_bastion_forwarded_bytes_total";
   prom_head(f, name, "counter", "Bytes forwarded; up is from the client to the target.");
-  fprintf(f, "%s{direction=\"up\"} %llu\n", name, (unsigned long long)b->sessions.counts.bytes_up);
-  fprintf(f, "%s{direction=\"down\"} %llu\n", name, (unsigned long long)b->sessions.counts.bytes_down);
+  prom_sample(f, name, b->sessions.counts.bytes_up, "direction", "up", NULL);
+  prom_sample(f, name, b->sessions.counts.bytes_down, "direction", "down", NULL);
 }
 
 static void put_sessions(FILE *f, const broker_t *b)
@@ -63,7 +63,7 @@ static void put_audit(FILE *f, broker_t *b)
   put(f, "audit_records_total", "counter", "Number of the last record.", a.written);
   prom_head(f, head, "gauge",
             "Number of the last record, its SHA-256 in the label: for audit verify --head.");
-  fprintf(f, "%s{hash=\"%s\"} %llu\n", head, a.head, (unsigned long long)a.written);
+  prom_sample(f, head, a.written, "hash", a.head, NULL);
   if (a.free_bytes != UINT64_MAX)
     put(f, "audit_free_bytes", "gauge", "Free on the audit's disk.", a.free_bytes);
   put(f, "audit_reserve_bytes", "gauge", "Below so much free the greediest user gives way.",

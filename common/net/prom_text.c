@@ -2,8 +2,9 @@
 #include "common/net/prom_text.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 
-enum { PROM_NAME_MAX = 96 };
+enum { PROM_NAME_MAX = 96, PROM_BOUND_MAX = 32 };
 
 void prom_head(FILE *f, const char *name, const char *type, const char *help)
 {
@@ -22,10 +23,10 @@ void prom_count(FILE *f, const char *name, const char *type, const char *help, u
   fprintf(f, "%s %" PRIu64 "\n", name, value);
 }
 
-void prom_label(FILE *f, const char *value)
+static void put_value(FILE *f, const char *value)
 {
   fputc('"', f);
-  for (; *value != '\0'; value++) {
+  for (; value != NULL && *value != '\0'; value++) {
     if (*value == '\\' || *value == '"')
       fputc('\\', f);
     if (*value == '\n')
@@ -34,6 +35,63 @@ void prom_label(FILE *f, const char *value)
       fputc(*value, f);
   }
   fputc('"', f);
+}
+
+/* name{label="value",label="value"} */
+static void put_name(FILE *f, const char *name, va_list labels)
+{
+  char before = '{';
+  fputs(name, f);
+  for (const char *label; (label = va_arg(labels, const char *)) != NULL; before = ',') {
+    fprintf(f, "%c%s=", before, label);
+    put_value(f, va_arg(labels, const char *));
+  }
+  fputs(before == ',' ? "} " : " ", f);
+}
+
+void prom_sample(FILE *f, const char *name, uint64_t value, ...)
+{
+  va_list labels;
+  va_start(labels, value);
+  put_name(f, name, labels);
+  va_end(labels);
+  fprintf(f, "%" PRIu64 "\n", value);
+}
+
+void prom_sample_real(FILE *f, const char *name, double value, ...)
+{
+  va_list labels;
+  va_start(labels, value);
+  put_name(f, name, labels);
+  va_end(labels);
+  fprintf(f, "%.15g\n", value);
+}
+
+/* A histogram has at most one label beside `le`: a missing one ends the pairs before it is read. */
+static void put_bucket(FILE *f, const char *name, const char *label, const char *value, const char *le,
+                       uint64_t count)
+{
+  if (label != NULL)
+    prom_sample(f, name, count, label, value, "le", le, NULL);
+  else
+    prom_sample(f, name, count, "le", le, NULL);
+}
+
+void prom_histogram(FILE *f, const char *name, const char *label, const char *value,
+                    const prom_histogram_t *h)
+{
+  char whole[PROM_NAME_MAX], bound[PROM_BOUND_MAX];
+  uint64_t total = 0;
+  snprintf(whole, sizeof whole, "%s_bucket", name);
+  for (size_t i = 0; i < h->buckets; i++) {
+    total += h->counts[i];
+    snprintf(bound, sizeof bound, "%g", i + 1 < h->buckets ? (double)h->bounds[i] / h->units : 0);
+    put_bucket(f, whole, label, value, i + 1 < h->buckets ? bound : "+Inf", total);
+  }
+  snprintf(whole, sizeof whole, "%s_sum", name);
+  prom_sample_real(f, whole, (double)h->sum / h->units, label, value, NULL);
+  snprintf(whole, sizeof whole, "%s_count", name);
+  prom_sample(f, whole, total, label, value, NULL);
 }
 
 void prom_reloaded(prom_program_t *program, bool took_effect, uint64_t now_ms)
@@ -58,13 +116,7 @@ static void put_build(FILE *f, const prom_program_t *p)
 {
   char name[PROM_NAME_MAX];
   prom_head(f, own_name(name, sizeof name, p, "build_info"), "gauge", "Which version runs: always 1.");
-  fprintf(f, "%s{version=", name);
-  prom_label(f, SMPL_VERSION);
-  if (p->label != NULL) {
-    fprintf(f, ",%s=", p->label);
-    prom_label(f, p->value);
-  }
-  fputs("} 1\n", f);
+  prom_sample(f, name, 1, "version", SMPL_VERSION, p->label, p->value, NULL);
 }
 
 static void put_reloads(FILE *f, const prom_program_t *p)
@@ -72,8 +124,8 @@ static void put_reloads(FILE *f, const prom_program_t *p)
   char name[PROM_NAME_MAX];
   prom_head(f, own_name(name, sizeof name, p, "reloads_total"), "counter",
             "Reloads since the start, by result: ok, or failed and nothing changed.");
-  fprintf(f, "%s{result=\"ok\"} %" PRIu64 "\n%s{result=\"failed\"} %" PRIu64 "\n", name, p->reloads, name,
-          p->failures);
+  prom_sample(f, name, p->reloads, "result", "ok", NULL);
+  prom_sample(f, name, p->failures, "result", "failed", NULL);
   prom_number(f, own_name(name, sizeof name, p, "last_reload_successful"), "gauge",
               "0 while the file is one that the last reload refused.", !p->last_failed);
   prom_number(f, own_name(name, sizeof name, p, "config_loaded_timestamp_seconds"), "gauge",

@@ -1,51 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resolver/control/metrics.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/net/prom_text.h"
 
-/* name{view="vpc",label="value"} n */
-static void by_view(FILE *f, const char *name, const char *view, const char *label, const char *value,
-                    uint64_t n)
-{
-  fprintf(f, "%s{view=", name);
-  prom_label(f, view != NULL ? view : "");
-  if (label != NULL)
-    fprintf(f, ",%s=\"%s\"", label, value);
-  fprintf(f, "} %" PRIu64 "\n", n);
-}
-
 static void put_queries(void *ctx, const char *view, const stats_sum_t *sum)
 {
   static const char name[] = "smpl_resolver_queries_total";
-  by_view(ctx, name, view, "transport", "udp", sum->n[STATS_UDP]);
-  by_view(ctx, name, view, "transport", "tcp", sum->n[STATS_TCP]);
+  prom_sample(ctx, name, sum->n[STATS_UDP], "view", view, "transport", "udp", NULL);
+  prom_sample(ctx, name, sum->n[STATS_TCP], "view", view, "transport", "tcp", NULL);
 }
 
 static void put_answers(void *ctx, const char *view, const stats_sum_t *sum)
 {
   for (unsigned i = 0; i < STATS_RCODES; i++)
     if (sum->n[STATS_RCODE0 + i] > 0)
-      by_view(ctx, "smpl_resolver_answers_total", view, "rcode", stats_rcode_name(i),
-              sum->n[STATS_RCODE0 + i]);
+      prom_sample(ctx, "smpl_resolver_answers_total", sum->n[STATS_RCODE0 + i], "view", view, "rcode",
+                  stats_rcode_name(i), NULL);
 }
 
 static void put_dropped(void *ctx, const char *view, const stats_sum_t *sum)
 {
-  by_view(ctx, "smpl_resolver_dropped_total", view, NULL, NULL, sum->n[STATS_DROPPED]);
+  prom_sample(ctx, "smpl_resolver_dropped_total", sum->n[STATS_DROPPED], "view", view, NULL);
 }
 
 static void put_truncated(void *ctx, const char *view, const stats_sum_t *sum)
 {
-  by_view(ctx, "smpl_resolver_truncated_total", view, NULL, NULL, sum->n[STATS_TRUNCATED]);
+  prom_sample(ctx, "smpl_resolver_truncated_total", sum->n[STATS_TRUNCATED], "view", view, NULL);
 }
 
 static void put_limited(void *ctx, const char *view, const stats_sum_t *sum)
 {
-  by_view(ctx, "smpl_resolver_limited_total", view, NULL, NULL, sum->n[STATS_LIMITED]);
+  prom_sample(ctx, "smpl_resolver_limited_total", sum->n[STATS_LIMITED], "view", view, NULL);
 }
 
 static void put_views(FILE *f, const admin_state_t *a)
@@ -78,17 +66,13 @@ static void put_zones(FILE *f, const snapshot_t *s)
     bytes += (double)facts.bytes;
     if (!zone_is_available(z))
       continue;
-    fputs("smpl_resolver_zone_serial{zone=", f);
-    prom_label(f, zone_name(z));
-    fprintf(f, "} %" PRIu32 "\n", facts.serial);
+    prom_sample(f, "smpl_resolver_zone_serial", facts.serial, "zone", zone_name(z), NULL);
   }
   prom_head(f, "smpl_resolver_zone_queries_total", "counter",
             "Queries for names of each zone, by any view; an overlay counts what it takes from its base.");
-  for (size_t i = 0; i < snapshot_zone_count(s); i++) {
-    fputs("smpl_resolver_zone_queries_total{zone=", f);
-    prom_label(f, zone_name(snapshot_zone(s, i)));
-    fprintf(f, "} %" PRIu64 "\n", snapshot_zone_queries(s, i));
-  }
+  for (size_t i = 0; i < snapshot_zone_count(s); i++)
+    prom_sample(f, "smpl_resolver_zone_queries_total", snapshot_zone_queries(s, i), "zone",
+                zone_name(snapshot_zone(s, i)), NULL);
   prom_number(f, "smpl_resolver_zones_from_copy", "gauge",
               "Zones whose file could not be read at the start: their last good copy is served.",
               (double)snapshot_count_from(s, SNAPSHOT_COPY));
@@ -102,17 +86,10 @@ static void put_zones(FILE *f, const snapshot_t *s)
 static void put_latency(FILE *f, const latency_sum_t *l)
 {
   static const char name[] = "smpl_resolver_udp_batch_seconds";
-  uint64_t total = 0;
   prom_head(f, name, "histogram",
             "For each datagram, the time from taking its batch to the batch's answers being sent.");
-  for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-    total += l->n[i];
-    if (i < LATENCY_BUCKETS - 1)
-      fprintf(f, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, (double)latency_bounds_ns[i] / 1e9, total);
-    else
-      fprintf(f, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
-  }
-  fprintf(f, "%s_sum %.9f\n%s_count %" PRIu64 "\n", name, (double)l->sum_ns / 1e9, name, total);
+  prom_histogram(f, name, NULL, NULL,
+                 &(prom_histogram_t){latency_bounds_ns, l->n, LATENCY_BUCKETS, 1e9, l->sum_ns});
 }
 
 char *metrics_text(const admin_state_t *a, size_t *len)

@@ -25,15 +25,35 @@ static void a_number_is_its_head_and_one_sample(void **state)
   free(text);
 }
 
-static void a_labels_value_cannot_end_its_line_or_its_quotes(void **state)
+static void a_sample_has_its_labels_and_none_can_end_its_line_or_its_quotes(void **state)
 {
   char *text = NULL;
   size_t len = 0;
   (void)state;
   FILE *f = open_memstream(&text, &len);
-  prom_label(f, "a\"b\\c\nd");
+  prom_sample(f, "x", UINT64_MAX, NULL);
+  prom_sample(f, "x", 1, "a", "one", NULL);
+  prom_sample_real(f, "x", 0.25, "a", NULL, "b", "a\"b\\c\nd", NULL);
   fclose(f);
-  assert_string_equal(text, "\"a\\\"b\\\\c\\nd\"");
+  assert_string_equal(text, "x 18446744073709551615\nx{a=\"one\"} 1\nx{a=\"\",b=\"a\\\"b\\\\c\\nd\"} 0.25\n");
+  free(text);
+}
+
+static void a_histogram_adds_up_its_counts(void **state)
+{
+  static const uint64_t bounds[] = {10, 2500}, counts[] = {1, 2, 4};
+  char *text = NULL;
+  size_t len = 0;
+  (void)state;
+  FILE *f = open_memstream(&text, &len);
+  prom_histogram_t h = {.bounds = bounds, .counts = counts, .buckets = 3, .units = 1e6, .sum = 1500000};
+  prom_histogram(f, "x", NULL, NULL, &h);
+  prom_histogram(f, "y", "at", "z", &h);
+  fclose(f);
+  assert_string_equal(text, "x_bucket{le=\"1e-05\"} 1\nx_bucket{le=\"0.0025\"} 3\nx_bucket{le=\"+Inf\"} 7\n"
+                            "x_sum 1.5\nx_count 7\n"
+                            "y_bucket{at=\"z\",le=\"1e-05\"} 1\ny_bucket{at=\"z\",le=\"0.0025\"} 3\n"
+                            "y_bucket{at=\"z\",le=\"+Inf\"} 7\ny_sum{at=\"z\"} 1.5\ny_count{at=\"z\"} 7\n");
   free(text);
 }
 
@@ -67,7 +87,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_number_is_its_head_and_one_sample),
       cmocka_unit_test(every_program_says_the_same_of_itself),
-      cmocka_unit_test(a_labels_value_cannot_end_its_line_or_its_quotes),
+      cmocka_unit_test(a_sample_has_its_labels_and_none_can_end_its_line_or_its_quotes),
+      cmocka_unit_test(a_histogram_adds_up_its_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
