@@ -9,12 +9,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "app/gate/gate.h"
 #include "app/services/rates.h"
 #include "common/base/error.h"
+#include "common/net/control_conf.h"
 #include "common/process/file.h"
 #include "common/base/text.h"
 
@@ -149,15 +149,6 @@ static int check_internal_keys(const conf_t *conf, const settings_file_t *file, 
   return SMPL_OK;
 }
 
-static int check_control(const conf_t *conf, const settings_file_t *file, diag_t *diag)
-{
-  size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
-  if (file->control == NULL || strlen(file->control) <= most)
-    return SMPL_OK;
-  return conf_fail(conf, diag, &file->control, "control: a socket's path has at most %zu bytes, this one %zu",
-                   most, strlen(file->control));
-}
-
 static int take_internal_keys(const settings_file_t *file, settings_t *out, diag_t *diag)
 {
   const internal_key_file_t *from = file->internal_keys.items;
@@ -248,7 +239,7 @@ static int check(settings_t *out, const service_t *const *services, diag_t *diag
     err = check_balancers(out->conf, file, diag);
   if (!err)
     err = check_internal_keys(out->conf, file, diag);
-  return err ? err : check_control(out->conf, file, diag);
+  return err ? err : control_conf_check(out->conf, &file->control, diag);
 }
 
 int settings_load(const char *path, const service_t *const *services, settings_t *out, diag_t *diag)

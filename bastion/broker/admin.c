@@ -9,6 +9,7 @@
 #include "bastion/session/record.h"
 #include "bastion/session/space.h"
 #include "common/base/clock.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -181,7 +182,7 @@ static const struct {
 static json_t *walls_json(uint32_t walls)
 {
   json_t *list = json_array();
-  for (size_t i = 0; i < sizeof wall_names / sizeof *wall_names; i++)
+  for (size_t i = 0; i < COUNT_OF(wall_names); i++)
     if ((walls & wall_names[i].bit) != 0)
       json_array_append_new(list, json_string(wall_names[i].name));
   return list;

@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "bastion/broker/account.h"
 #include "bastion/broker/admin.h"
 #include "bastion/audit/audit_kept.h"
 #include "bastion/broker/broker_state.h"
@@ -18,12 +17,15 @@
 #include "bastion/broker/listener.h"
 #include "bastion/broker/metrics.h"
 #include "bastion/broker/reload.h"
+#include "bastion/broker/writable.h"
 #include "bastion/session/events.h"
 #include "bastion/session/life.h"
 #include "bastion/session/record.h"
 #include "bastion/session/space.h"
 #include "bastion/session/sweep.h"
 #include "common/base/clock.h"
+#include "common/conf/account.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/harden.h"
 #include "common/base/log.h"
@@ -243,7 +245,7 @@ static uint64_t raise_descriptors(void)
 static void watch_signals(broker_t *b)
 {
   static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+  for (size_t i = 0; i < COUNT_OF(numbers); i++) {
     uv_signal_init(b->loop, &b->signals[i]);
     b->signals[i].data = b;
     uv_signal_start(&b->signals[i], on_signal, numbers[i]);
@@ -273,11 +275,11 @@ static int load_as_user(broker_t *b, diag_t *diag)
   if (first->user != NULL)
     err = listener_open_all(b, first, diag);
   if (!err)
-    err = account_become(first, diag);
+    err = account_become(&(account_conf_t){first->conf, &first->user}, ACCOUNT_KEEP_PORTS, NULL, diag);
   if (!err)
     err = config_load(b->config_path, &b->config, diag);
   if (!err)
-    err = account_can_write(b->config, diag);
+    err = writable_check(b->config, diag);
   if (!err)
     err = listener_open_all(b, b->config, diag);
   if (!err)
@@ -366,7 +368,7 @@ static void stop(broker_t *b)
   catalog_free(b->host.catalog);
   lookup_free(b->host.world.lookup);
   if (b->watching) {
-    for (size_t i = 0; i < sizeof b->signals / sizeof *b->signals; i++)
+    for (size_t i = 0; i < COUNT_OF(b->signals); i++)
       uv_close((uv_handle_t *)&b->signals[i], NULL);
     uv_close((uv_handle_t *)&b->sweep, NULL);
     uv_close((uv_handle_t *)&b->soon, NULL);

@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bastion/broker/account.h"
 #include "bastion/broker/broker.h"
 #include "bastion/broker/library.h"
+#include "bastion/broker/writable.h"
 #include "bastion/session/blocks.h"
+#include "common/conf/account.h"
 #include "common/net/bind.h"
 
 enum { PATH_CAP = 4096 };
@@ -82,9 +83,10 @@ static int load_to_check(const char *path, config_t **out, bool *as_served, diag
   int err = config_load_paths(path, &first, diag);
   if (err)
     return err;
-  err = account_check(first, as_served, diag);
+  account_conf_t account = {first->conf, &first->user};
+  err = account_check(&account, as_served, diag);
   if (!err && *as_served)
-    err = account_become(first, diag);
+    err = account_become(&account, ACCOUNT_KEEP_PORTS, NULL, diag);
   config_free(first);
   return err ? err : config_load(path, out, diag);
 }
@@ -105,7 +107,7 @@ int check_run(const options_t *o)
   if (!err)
     err = library_check(library, &c->libssh, o->config, &diag);
   if (!err && as_served)
-    err = account_can_write(c, &diag);
+    err = writable_check(c, &diag);
   size_t blocked = 0;
   if (!err && c->state != NULL && (as_served || c->user == NULL))
     err = blocks_check(c->state, &blocked, &diag);

@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/conf/fixed.h"
+#include "common/net/control_conf.h"
 #include "common/process/file.h"
 #include "common/dns/lookup.h"
 #include "common/base/text.h"
@@ -156,7 +157,7 @@ static int parse_size(conf_t *conf, const char *text, size_t len, void *out)
     *(uint64_t *)out = 0;
     return SMPL_OK;
   }
-  for (size_t i = 0; i < sizeof units / sizeof *units && len > UNIT_LEN; i++) {
+  for (size_t i = 0; i < COUNT_OF(units) && len > UNIT_LEN; i++) {
     if (strcmp(text + len - UNIT_LEN, units[i].unit) != 0)
       continue;
     int err = text_parse_u64(text, len - UNIT_LEN, 1ull << (SIZE_MAX_SHIFT - units[i].shift), &n);
@@ -256,8 +257,7 @@ static const conf_field_t user_fields[] = {
     {"groups", CONF_MANY, offsetof(user_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
      .most = 64, .doc = "groups that the user is in; grants name them"},
 };
-static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, CONF_COUNT(user_fields),
-                                    NULL};
+static const conf_map_t user_map = {"a user", sizeof(user_conf_t), user_fields, COUNT_OF(user_fields), NULL};
 
 static const conf_field_t grant_fields[] = {
     {"groups", CONF_MANY, offsetof(grant_conf_t, groups), .scalar = &scalar_name, .allow_empty = true,
@@ -288,7 +288,7 @@ static void grant_defaults(void *out)
   g->session_ms = 8 * 60 * MINUTE_MS;
 }
 
-static const conf_map_t grant_map = {"a grant", sizeof(grant_conf_t), grant_fields, CONF_COUNT(grant_fields),
+static const conf_map_t grant_map = {"a grant", sizeof(grant_conf_t), grant_fields, COUNT_OF(grant_fields),
                                      grant_defaults};
 
 static const conf_field_t rate_fields[] = {
@@ -304,7 +304,7 @@ static void rate_defaults(void *out)
 }
 
 static const conf_map_t rate_map = {"connection_rate", sizeof(connection_rate_t), rate_fields,
-                                    CONF_COUNT(rate_fields), rate_defaults};
+                                    COUNT_OF(rate_fields), rate_defaults};
 
 static const conf_field_t limits_fields[] = {
     {"login_grace", CONF_ONE, offsetof(limits_conf_t, login_grace_ms), .scalar = &conf_duration, .min = 1000,
@@ -338,8 +338,8 @@ static void limits_defaults(void *out)
                                           {CONFIG_RATE_PER_SECOND, CONFIG_RATE_BURST}};
 }
 
-static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields,
-                                      CONF_COUNT(limits_fields), limits_defaults};
+static const conf_map_t limits_map = {"limits", sizeof(limits_conf_t), limits_fields, COUNT_OF(limits_fields),
+                                      limits_defaults};
 
 static const conf_field_t silent_fields[] = {
     {"rate", CONF_ONE, offsetof(penalty_silent_t, rate), .scalar = &conf_uint, .min = 1,
@@ -353,7 +353,7 @@ static void silent_defaults(void *out)
 }
 
 static const conf_map_t silent_map = {"silent", sizeof(penalty_silent_t), silent_fields,
-                                      CONF_COUNT(silent_fields), silent_defaults};
+                                      COUNT_OF(silent_fields), silent_defaults};
 
 static const conf_field_t penalties_fields[] = {
     {"enabled", CONF_ONE, offsetof(penalties_conf_t, enabled), .scalar = &conf_bool,
@@ -371,7 +371,7 @@ static void penalties_defaults(void *out)
 }
 
 static const conf_map_t penalties_map = {"penalties", sizeof(penalties_conf_t), penalties_fields,
-                                         CONF_COUNT(penalties_fields), penalties_defaults};
+                                         COUNT_OF(penalties_fields), penalties_defaults};
 
 static const conf_field_t roles_fields[] = {
     {"read", CONF_MANY, offsetof(roles_t, read), .scalar = &roles_scalar, .allow_empty = true, .most = 256,
@@ -379,7 +379,7 @@ static const conf_field_t roles_fields[] = {
     {"terminate", CONF_MANY, offsetof(roles_t, terminate), .scalar = &roles_scalar, .allow_empty = true,
      .most = 256, .doc = "accounts and @groups that may also end sessions, reload, block and unblock"},
 };
-static const conf_map_t roles_map = {"roles", sizeof(roles_t), roles_fields, CONF_COUNT(roles_fields), NULL};
+static const conf_map_t roles_map = {"roles", sizeof(roles_t), roles_fields, COUNT_OF(roles_fields), NULL};
 
 static const conf_field_t config_fields[] = {
     {"listen", CONF_MANY, offsetof(config_t, listen), .scalar = &conf_endpoint, .required = true,
@@ -434,8 +434,8 @@ static void config_defaults(void *out)
   ((config_t *)out)->audit_reserve = CONFIG_AUDIT_RESERVE;
 }
 
-const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields,
-                               CONF_COUNT(config_fields), config_defaults};
+const conf_map_t config_map = {"the configuration", sizeof(config_t), config_fields, COUNT_OF(config_fields),
+                               config_defaults};
 
 /* ---- what tables cannot say ---- */
 
@@ -455,15 +455,11 @@ static int check_endpoints(config_t *c, diag_t *diag)
 
 static int check_paths(const config_t *c, diag_t *diag)
 {
-  enum { SOCKET_MAX = sizeof((struct sockaddr_un *)NULL)->sun_path };
-  if (strlen(c->control) >= SOCKET_MAX)
-    return conf_fail(c->conf, diag, &c->control,
-                     "control: a socket's path has at most %d bytes, this one %zu", SOCKET_MAX - 1,
-                     strlen(c->control));
-  if (strlen(c->audit) >= PATH_MAX)
-    return conf_fail(c->conf, diag, &c->audit, "audit: a path has at most %d bytes, this one %zu",
-                     PATH_MAX - 1, strlen(c->audit));
-  return SMPL_OK;
+  int err = control_conf_check(c->conf, &c->control, diag);
+  if (!err && strlen(c->audit) >= PATH_MAX)
+    err = conf_fail(c->conf, diag, &c->audit, "audit: a path has at most %d bytes, this one %zu",
+                    PATH_MAX - 1, strlen(c->audit));
+  return err;
 }
 
 static int check_limits(const config_t *c, diag_t *diag)

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "common/conf/completion.h"
 #include "common/net/bind.h"
 #include "common/net/control.h"
+#include "common/net/control_conf.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "resolver/cli/inspect.h"
@@ -85,12 +85,19 @@ static int check_control(const settings_t *settings, diag_t *diag)
   struct stat st;
   const char *path = settings->control;
   const void *at = &settings->control;
-  if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-    return conf_fail(settings->conf, diag, at, "control: a socket's path has at most %zu bytes, got '%s'",
-                     sizeof((struct sockaddr_un *)0)->sun_path - 1, path);
+  int err = control_conf_check(settings->conf, &settings->control, diag);
+  if (err)
+    return err;
   if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
     return conf_fail(settings->conf, diag, at, "control: '%s' exists and is not a socket", path);
   return check_folder(settings, "control", path, at, diag);
+}
+
+static int check_user(const settings_t *settings, diag_t *diag)
+{
+  account_conf_t account = walls_account(settings);
+  bool ours; /* whose the check is does not matter: it may be another machine's configuration */
+  return account_check(&account, &ours, diag);
 }
 
 static int check_query_log(const settings_t *settings, diag_t *diag)
@@ -156,7 +163,7 @@ static int run_check(const command_t *c, const arguments_t *a, diag_t *diag)
   if (!err)
     err = check_query_log(settings, diag);
   if (!err)
-    err = walls_check_user(settings, diag);
+    err = check_user(settings, diag);
   if (err) {
     snapshot_free(s);
     return err;

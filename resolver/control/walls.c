@@ -3,27 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
-#include "common/process/folders.h"
-#include "common/process/harden.h"
 #include "common/process/landlock.h"
 #include "common/base/log.h"
 #include "common/process/seal.h"
 
 /* --- the user --- */
 
-int walls_check_user(const settings_t *settings, diag_t *diag)
+account_conf_t walls_account(const settings_t *settings)
 {
-  if (settings->user == NULL || getpwnam(settings->user) != NULL)
-    return SMPL_OK;
-  return conf_fail(settings->conf, diag, &settings->user, "user: there is no user '%s'", settings->user);
+  return (account_conf_t){settings->conf, &settings->user};
 }
 
 static int check_readable(const settings_t *settings, const snapshot_t *snapshot, const char *config,
@@ -43,42 +38,17 @@ static int check_readable(const settings_t *settings, const snapshot_t *snapshot
   return SMPL_OK;
 }
 
-static int become(const settings_t *settings, const struct passwd *pw, diag_t *diag)
-{
-  if (lchown(settings->control, pw->pw_uid, pw->pw_gid) < 0)
-    return diag_fail_errno(diag, "%s: cannot be given to user '%s'", settings->control, settings->user);
-  int err = folders_give(pw->pw_uid, pw->pw_gid, diag);
-  if (err)
-    return err;
-  if (initgroups(settings->user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-      setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
-    return diag_fail_errno(diag, "cannot become user '%s'", settings->user);
-  if (pw->pw_uid != 0 && setresuid(0, 0, 0) == 0)
-    return diag_fail(diag, SMPL_EDENIED, "user '%s': there is a way back to root", settings->user);
-  if (harden_process()) /* the kernel takes a change of user for a reason to forget it */
-    return diag_fail_errno(diag, "cannot harden the process");
-  return SMPL_OK;
-}
-
 int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, diag_t *diag)
 {
   const settings_t *settings = snapshot_settings(snapshot);
-  if (settings->user != NULL) {
-    int err = walls_check_user(settings, diag);
-    if (err)
-      return err;
-    const struct passwd *pw = getpwnam(settings->user);
-    if (geteuid() == 0)
-      err = become(settings, pw, diag);
-    else if (geteuid() != pw->pw_uid)
-      err =
-          conf_fail(settings->conf, diag, &settings->user, "user: only root can become '%s'", settings->user);
-    if (!err)
-      err = check_readable(settings, snapshot, config, diag);
-    if (err)
-      return err;
+  account_conf_t account = walls_account(settings);
+  int err = account_become(&account, ACCOUNT_KEEP_NOTHING, settings->control, diag);
+  if (!err && settings->user != NULL)
+    err = check_readable(settings, snapshot, config, diag);
+  if (err)
+    return err;
+  if (settings->user != NULL)
     snprintf(walls->user, sizeof walls->user, "%s", settings->user);
-  }
   walls->root = geteuid() == 0;
   if (walls->root)
     log_warn("serving as root: name an account in user:, which can read the zones and nothing else");
@@ -134,7 +104,7 @@ void walls_seal(walls_t *walls, int keeper)
   seal_add(seal, SEAL_ALLOW, seal_traffic, seal_traffic_count);
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
-  seal_add(seal, SEAL_ALLOW, serving, SEAL_COUNT(serving));
+  seal_add(seal, SEAL_ALLOW, serving, COUNT_OF(serving));
   if (keeper >= 0)
     seal_add(seal, SEAL_ALLOW, &give_up, 1);
 #ifdef SMPL_SANITIZER
@@ -143,7 +113,7 @@ void walls_seal(walls_t *walls, int keeper)
 #else
   seal_add(seal, SEAL_END, seal_never, seal_never_count);
   seal_add(seal, SEAL_END, seal_deadly, seal_deadly_count);
-  seal_add(seal, SEAL_END, deadly, SEAL_COUNT(deadly));
+  seal_add(seal, SEAL_END, deadly, COUNT_OF(deadly));
 #endif
   walls->seccomp = seal_load(seal, true) == SMPL_OK;
   if (!walls->seccomp)

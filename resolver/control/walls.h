@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "common/base/diag.h"
+#include "common/conf/account.h"
 #include "resolver/view/settings.h"
 #include "resolver/view/snapshot.h"
 
@@ -21,8 +22,8 @@ typedef struct walls {
   bool seccomp;
 } walls_t;
 
-/* The user exists; SMPL_ENOENT with the place in the configuration. */
-int walls_check_user(const settings_t *settings, diag_t *diag);
+/* For account_check. */
+account_conf_t walls_account(const settings_t *settings);
 
 /* Call it after everything is bound and before any thread starts. If root, and the configuration names
  * `user`, it becomes that user and hands it the control socket. It fails if that user could not read

@@ -157,7 +157,7 @@ def test_unknown_user_is_named_by_check_and_start(spawn, work):
         done = r.command(*argv, "-c", r.config)
         assert (
             done.returncode == 1
-            and "resolver.yaml:11:7: user: there is no user 'nobody-knows'" in done.stderr
+            and "resolver.yaml:11:7: user: there is no account 'nobody-knows' on this system" in done.stderr
         )
 
 
