@@ -142,7 +142,7 @@ static const conf_field_t tls_fields[] = {
     {"key", CONF_ONE, sizeof(const char *), .scalar = &conf_path, .required = true,
      .doc = "the PEM file of its private key, without a passphrase and closed to others"},
 };
-static const conf_map_t tls_map = {"tls", 2 * sizeof(const char *), tls_fields, CONF_COUNT(tls_fields), NULL};
+static const conf_map_t tls_map = {"tls", 2 * sizeof(const char *), tls_fields, COUNT_OF(tls_fields), NULL};
 
 static const conf_field_t listener_fields[] = {
     {"name", CONF_ONE, offsetof(listener_settings_t, name), .scalar = &scalar_listener_name, .required = true,
@@ -161,7 +161,7 @@ static const conf_field_t listener_fields[] = {
      .doc = "the certificate to serve https with; to add or remove it needs a restart"},
 };
 const conf_map_t settings_listener_map = {"http listener", sizeof(listener_settings_t), listener_fields,
-                                          CONF_COUNT(listener_fields), NULL};
+                                          COUNT_OF(listener_fields), NULL};
 
 static const conf_field_t internal_key_fields[] = {
     {"name", CONF_ONE, offsetof(internal_key_file_t, name), .scalar = &scalar_listener_name, .required = true,
@@ -172,14 +172,14 @@ static const conf_field_t internal_key_fields[] = {
      .required = true, .most = OPERATION_COUNT, .doc = "the operations that it may be used for"},
 };
 static const conf_map_t internal_key_map = {"internal key", sizeof(internal_key_file_t), internal_key_fields,
-                                            CONF_COUNT(internal_key_fields), NULL};
+                                            COUNT_OF(internal_key_fields), NULL};
 
 static const conf_field_t accounts_fields[] = {
     {"url", CONF_ONE, offsetof(accounts_file_t, url), .scalar = &scalar_base_url, .required = true,
      .doc = "the URL of the account service's internal listener"},
 };
 static const conf_map_t accounts_map = {"accounts", sizeof(accounts_file_t), accounts_fields,
-                                        CONF_COUNT(accounts_fields), NULL};
+                                        COUNT_OF(accounts_fields), NULL};
 
 static void drain_defaults(void *out)
 {
@@ -192,7 +192,7 @@ static const conf_field_t drain_fields[] = {
     {"finish", CONF_ONE, offsetof(drain_file_t, finish), .scalar = &conf_duration, .max = LIMIT_DRAIN_MAX_MS,
      .doc = "how long requests under way may take after that"},
 };
-static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields, CONF_COUNT(drain_fields),
+static const conf_map_t drain_map = {"drain", sizeof(drain_file_t), drain_fields, COUNT_OF(drain_fields),
                                      drain_defaults};
 
 static void rate_defaults(void *out)
@@ -208,7 +208,7 @@ static const conf_field_t rate_fields[] = {
     {"burst", CONF_ONE, offsetof(rate_file_t, burst), .scalar = &conf_uint, .min = 1,
      .max = LIMIT_RATE_BURST_MAX, .doc = "how many at once; five times as many as a second unless given"},
 };
-static const conf_map_t rate_map = {"rate_limit", sizeof(rate_file_t), rate_fields, CONF_COUNT(rate_fields),
+static const conf_map_t rate_map = {"rate_limit", sizeof(rate_file_t), rate_fields, COUNT_OF(rate_fields),
                                     rate_defaults};
 
 static const conf_field_t file_fields[] = {
@@ -258,4 +258,4 @@ static void file_defaults(void *out)
 }
 
 const conf_map_t settings_file_map = {"configuration", sizeof(settings_file_t), file_fields,
-                                      CONF_COUNT(file_fields), file_defaults};
+                                      COUNT_OF(file_fields), file_defaults};

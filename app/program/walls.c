@@ -133,7 +133,7 @@ static void allow_files(landlock_t *l, const settings_t *s, const char *config_p
     landlock_allow_beside(l, listeners[i].tls.certificate, LANDLOCK_READ);
     landlock_allow_beside(l, listeners[i].tls.key, LANDLOCK_READ);
   }
-  for (size_t i = 0; i < SEAL_COUNT(system); i++)
+  for (size_t i = 0; i < COUNT_OF(system); i++)
     landlock_allow(l, system[i], LANDLOCK_READ);
 }
 
@@ -204,7 +204,7 @@ void walls_seal(void)
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
   seal_add(seal, SEAL_ALLOW, seal_sockets, seal_sockets_count);
-  seal_add(seal, SEAL_ALLOW, serving, SEAL_COUNT(serving));
+  seal_add(seal, SEAL_ALLOW, serving, COUNT_OF(serving));
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
 #else

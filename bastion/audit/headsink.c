@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -36,7 +37,7 @@ int headsink_parse(const char *text, size_t len, headsink_conf_t *out)
     headsink_kind_t kind;
   } kinds[] = {{"syslog", "/dev/log", HEADSINK_SYSLOG},
                {"journald", "/run/systemd/journal/socket", HEADSINK_JOURNALD}};
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+  for (size_t i = 0; i < COUNT_OF(kinds); i++) {
     size_t n = strlen(kinds[i].name);
     if (len < n || memcmp(text, kinds[i].name, n) != 0 || (len > n && text[n] != ':'))
       continue;

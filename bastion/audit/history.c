@@ -9,6 +9,7 @@
 #include "bastion/audit/audit_file.h"
 #include "bastion/audit/rotated.h"
 #include "common/base/clock.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -101,7 +102,7 @@ static void add_target(json_t *row, const json_t *record)
 static void end_row(json_t *row, const json_t *record)
 {
   static const char *const keys[] = {"bytes_up", "bytes_down", "duration_ms", "reason"};
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+  for (size_t i = 0; i < COUNT_OF(keys); i++)
     if (json_object_get(record, keys[i]) != NULL)
       json_object_set(row, keys[i], json_object_get(record, keys[i]));
   json_object_set_new(row, "ended", copy_of(record, "time"));
@@ -112,7 +113,7 @@ static bool is_target(const char *wanted, const json_t *record)
 {
   static const char *const keys[] = {"name", "target"};
   char with_port[512];
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+  for (size_t i = 0; i < COUNT_OF(keys); i++) {
     const char *name = json_string_value(json_object_get(record, keys[i]));
     if (name == NULL)
       continue;

@@ -10,6 +10,7 @@
 #include "bastion/cli/check.h"
 #include "bastion/policy/config.h"
 #include "bastion/policy/explain.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/conf/completion.h"
@@ -274,7 +275,7 @@ const command_set_t commands_all = {COMMAND_ROWS(rows), .roles = role_names, .ro
                                     .program = "smpl-bastion"};
 const command_set_t commands_asked = {.rows = rows + LOCAL,
                                       .stride = sizeof *rows,
-                                      .count = sizeof rows / sizeof *rows - LOCAL,
+                                      .count = COUNT_OF(rows) - LOCAL,
                                       .roles = role_names,
                                       .role_count = ROLE_TERMINATE + 1};
 

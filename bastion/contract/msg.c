@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/packet.h"
 
@@ -48,7 +49,7 @@ static const struct shape {
 
 static const struct shape *shape_of(unsigned type)
 {
-  if (type >= sizeof shapes / sizeof *shapes || shapes[type].length == 0)
+  if (type >= COUNT_OF(shapes) || shapes[type].length == 0)
     return NULL;
   return &shapes[type];
 }

@@ -11,6 +11,7 @@
 
 #include "common/ssh/base64.h"
 #include "common/ssh/cursor.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 
 enum { ED25519_PUBLIC_LEN = 32 };
@@ -47,7 +48,7 @@ struct userkey {
 
 static const kind_t *find_kind(const char *name, size_t len)
 {
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+  for (size_t i = 0; i < COUNT_OF(kinds); i++)
     if (strlen(kinds[i].name) == len && memcmp(kinds[i].name, name, len) == 0)
       return &kinds[i];
   return NULL;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/ssh/base64.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -158,7 +159,7 @@ static int parse_from(const line_t *l, const char *s, size_t len, authkey_t *key
 
 static int take_option(const line_t *l, const char *s, size_t len, authkey_t *key, diag_t *diag)
 {
-  for (size_t i = 0; i < sizeof needless / sizeof *needless; i++)
+  for (size_t i = 0; i < COUNT_OF(needless); i++)
     if (is_option(needless[i], s, len))
       return SMPL_OK;
   if (is_option("no-touch-required", s, len)) {
@@ -220,7 +221,7 @@ static bool is_certificate(const char *s, size_t len)
 static bool looks_like_kind(const char *s, size_t len)
 {
   static const char *const starts[] = {"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "rsa-sha2-"};
-  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+  for (size_t i = 0; i < COUNT_OF(starts); i++)
     if (len > strlen(starts[i]) && memcmp(s, starts[i], strlen(starts[i])) == 0)
       return true;
   return false;

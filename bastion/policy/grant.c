@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -40,7 +41,7 @@ bool grant_network_admits(const ip_net_t *network, const ip_t *address)
 {
   if (!ip_net_contains(network, address))
     return false;
-  for (size_t i = 0; i < sizeof specials / sizeof *specials; i++) {
+  for (size_t i = 0; i < COUNT_OF(specials); i++) {
     const ip_net_t *special = &specials[i].net;
     if (ip_net_contains(special, address))
       return specials[i].when_listed && network->prefix >= special->prefix;

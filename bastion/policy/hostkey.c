@@ -14,6 +14,7 @@
 #include "bastion/contract/userkey.h"
 #include "common/ssh/cursor.h"
 #include "common/ssh/hollow.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 
@@ -263,7 +264,7 @@ static int try_halves(const hostkey_t *key)
 
 static const kind_t *find_kind(cursor_t name)
 {
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+  for (size_t i = 0; i < COUNT_OF(kinds); i++)
     if (cursor_is(name, kinds[i].name))
       return &kinds[i];
   return NULL;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/count.h"
+
 enum { BUCKETS = 8192, BUCKETS_LOOK = 128, MS_US = 1000, SECOND_US = 1000000 };
 
 /* Who is counted: a network, for one of the two causes. */
@@ -43,7 +45,7 @@ static const level_t v6_levels[] = {{64, 1}, {56, PENALTY_NARROW_SHARE}, {48, PE
 static const level_t *levels_of(const ip_t *ip, size_t *count)
 {
   bool v4 = ip_is_v4(ip);
-  *count = v4 ? sizeof v4_levels / sizeof *v4_levels : sizeof v6_levels / sizeof *v6_levels;
+  *count = v4 ? COUNT_OF(v4_levels) : COUNT_OF(v6_levels);
   return v4 ? v4_levels : v6_levels;
 }
 

@@ -18,6 +18,7 @@
 
 #include "bastion/policy/roles.h"
 #include "common/net/bind.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 #include "common/process/landlock.h"
@@ -31,7 +32,7 @@ enum { NSSWITCH_MAX = 64 << 10 };
 static bool is_local(const char *word, size_t len)
 {
   static const char *const local[] = {"files", "compat", "systemd"};
-  for (size_t i = 0; i < SEAL_COUNT(local); i++)
+  for (size_t i = 0; i < COUNT_OF(local); i++)
     if (strlen(local[i]) == len && strncmp(word, local[i], len) == 0)
       return true;
   return len == 0 || word[0] == '[' || word[len - 1] == ']'; /* what to do then: [NOTFOUND=return] */
@@ -106,7 +107,7 @@ static void allow_accounts(landlock_t *l, const config_t *c)
   if (!names_accounts(c))
     return;
   landlock_allow(l, "/etc", LANDLOCK_READ);
-  for (size_t i = 0; i < SEAL_COUNT(services) && asks_services(c); i++)
+  for (size_t i = 0; i < COUNT_OF(services) && asks_services(c); i++)
     landlock_allow(l, services[i], LANDLOCK_READ);
 }
 
@@ -132,7 +133,7 @@ void walls_fence(const config_t *c, const char *config_path, walls_t *walls)
   landlock_allow_beside(l, c->control, LANDLOCK_SOCKET | LANDLOCK_REMOVE);
   if (c->state != NULL)
     landlock_allow(l, c->state, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE);
-  for (size_t i = 0; i < SEAL_COUNT(system); i++)
+  for (size_t i = 0; i < COUNT_OF(system); i++)
     landlock_allow(l, system[i], LANDLOCK_READ);
   allow_accounts(l, c);
   walls->landlock = landlock_enforce(l);
@@ -192,9 +193,9 @@ void walls_seal(const config_t *c, walls_t *walls)
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
   seal_add(seal, SEAL_ALLOW, seal_sockets, seal_sockets_count);
-  seal_add(seal, SEAL_ALLOW, broker_calls, SEAL_COUNT(broker_calls));
+  seal_add(seal, SEAL_ALLOW, broker_calls, COUNT_OF(broker_calls));
   if (services)
-    seal_add(seal, SEAL_ALLOW, account_services, SEAL_COUNT(account_services));
+    seal_add(seal, SEAL_ALLOW, account_services, COUNT_OF(account_services));
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
 #else
@@ -249,7 +250,7 @@ int walls_seal_launcher(void)
   return SMPL_OK;
 #else
   seal_t *seal = seal_new(SEAL_REFUSE);
-  seal_add(seal, SEAL_ALLOW, launcher_calls, SEAL_COUNT(launcher_calls));
+  seal_add(seal, SEAL_ALLOW, launcher_calls, COUNT_OF(launcher_calls));
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
   seal_add(seal, SEAL_MISS, seal_absent, seal_absent_count);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "bastion/contract/msg.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/landlock.h"
 #include "common/process/seal.h"
@@ -122,7 +123,7 @@ static const seal_rule_t template_calls[] = {
 static bool seal_template(void)
 {
   seal_t *seal = seal_new(SEAL_REFUSE);
-  seal_add(seal, SEAL_ALLOW, template_calls, SEAL_COUNT(template_calls));
+  seal_add(seal, SEAL_ALLOW, template_calls, COUNT_OF(template_calls));
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
@@ -200,7 +201,7 @@ static int limits(uint32_t channels_max, uint32_t *walls, diag_t *diag)
       {RLIMIT_AS, (rlim_t)WORKER_MEMORY_BASE + (rlim_t)WORKER_MEMORY_CHANNEL * channels_max},
 #endif
   };
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+  for (size_t i = 0; i < COUNT_OF(all); i++) {
     struct rlimit r = {all[i].value, all[i].value};
     if (setrlimit((__rlimit_resource_t)all[i].what, &r) < 0)
       return fallen(diag, "setrlimit");
@@ -265,9 +266,9 @@ static const seal_rule_t refused[] = {
 static int syscalls(uint32_t *walls, diag_t *diag)
 {
   seal_t *seal = seal_new(SEAL_END);
-  seal_add(seal, SEAL_ALLOW, worker_calls, SEAL_COUNT(worker_calls));
+  seal_add(seal, SEAL_ALLOW, worker_calls, COUNT_OF(worker_calls));
 #ifdef SMPL_SANITIZER
-  seal_add(seal, SEAL_REFUSE, refused, SEAL_COUNT(refused));
+  seal_add(seal, SEAL_REFUSE, refused, COUNT_OF(refused));
 #endif
   if (seal_load(seal, false) != SMPL_OK)
     return fallen(diag, "seccomp");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 
 int text_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *out)
@@ -45,7 +46,7 @@ int text_parse_duration(const char *s, size_t len, uint64_t *out)
     *out = 0;
     return SMPL_OK;
   }
-  for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+  for (size_t i = 0; i < COUNT_OF(units); i++) {
     size_t sl = strlen(units[i].suffix);
     if (len - digits != sl || memcmp(s + digits, units[i].suffix, sl) != 0)
       continue;
@@ -60,7 +61,7 @@ int text_parse_duration(const char *s, size_t len, uint64_t *out)
 char *text_format_duration(char *dst, size_t cap, uint64_t ms)
 {
   size_t best = 0;
-  for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+  for (size_t i = 0; i < COUNT_OF(units); i++)
     if (ms % units[i].ms == 0 && ms >= units[i].ms)
       best = i;
   if (ms == 0)

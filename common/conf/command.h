@@ -28,6 +28,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/base/count.h"
 #include "common/base/diag.h"
 
 enum {
@@ -61,8 +62,7 @@ typedef struct command_set {
 } command_set_t;
 
 /* For the initializer of a command_set_t: all rows of an array. */
-#define COMMAND_ROWS(array)                                                                                  \
-  .rows = (array), .stride = sizeof *(array), .count = sizeof(array) / sizeof *(array)
+#define COMMAND_ROWS(array) .rows = (array), .stride = sizeof *(array), .count = COUNT_OF(array)
 /* The same for the roles of a set in which each row has COMMAND_ROLE_ANY. */
 #define COMMAND_OPEN .roles = command_open_roles, .role_count = COMMAND_ROLE_ANY + 1
 

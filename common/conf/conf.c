@@ -136,6 +136,7 @@ char *conf_place(const conf_t *conf, const void *field, char *buf, size_t cap)
   return buf;
 }
 
+#undef conf_fail
 int conf_fail(const conf_t *conf, diag_t *diag, const void *field, const char *fmt, ...)
 {
   char place[DIAG_TEXT_MAX];

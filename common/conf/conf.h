@@ -11,14 +11,16 @@
  *     {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true},
  *     {"clients", CONF_MANY, offsetof(view_conf_t, clients), .scalar = &conf_ip_net, .required = true},
  *   };
- *   static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields),
- * NULL}; / */
+ *   static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, COUNT_OF(view_fields),
+ * NULL};
+ */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/count.h"
 #include "common/base/diag.h"
 
 enum {
@@ -99,8 +101,6 @@ typedef struct conf_map {
   void (*defaults)(void *out); /* called on zeroed memory before decoding; may be NULL */
 } conf_map_t;
 
-#define CONF_COUNT(table) (sizeof(table) / sizeof *(table))
-
 /* Reads the file at path as `map` into out (map->size bytes, zeroed here). On error *conf is NULL and diag
  * says "path:line:col: what is wrong". A file that others can write is refused (file_read_trusted). Any
  * thread; no state is shared between calls. */
@@ -125,5 +125,8 @@ bool conf_given_map(const conf_t *conf, const void *map);
  * list item or struct in a list) was written; the file alone if it was not. */
 int conf_fail(const conf_t *conf, diag_t *diag, const void *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+#ifdef __clang_analyzer__
+#define conf_fail(conf, diag, ...) (conf_fail(conf, diag, __VA_ARGS__), SMPL_EINVAL)
+#endif
 /* The same place as text, for warnings. buf of cap bytes; returns buf. */
 char *conf_place(const conf_t *conf, const void *field, char *buf, size_t cap);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/resolver_conf.h"
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 
 static const conf_field_t fields[] = {
@@ -9,7 +10,7 @@ static const conf_field_t fields[] = {
     {"source", CONF_ONE, offsetof(resolver_conf_t, source), .scalar = &conf_ip,
      .doc = "the address to ask from, of the servers' family; without it the system chooses"},
 };
-const conf_map_t resolver_conf_map = {"resolver", sizeof(resolver_conf_t), fields, CONF_COUNT(fields), NULL};
+const conf_map_t resolver_conf_map = {"resolver", sizeof(resolver_conf_t), fields, COUNT_OF(fields), NULL};
 
 static bool same_server(const endpoint_t *a, const endpoint_t *b)
 {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/seal.h"
 
@@ -17,7 +18,7 @@ static void *make(void *ctx)
   uv_loop_t *loop = ctx;
   prctl(PR_SET_NAME, "loop");
   seal_t *seal = seal_new(SEAL_ALLOW);
-  seal_add(seal, SEAL_MISS, rings, SEAL_COUNT(rings));
+  seal_add(seal, SEAL_MISS, rings, COUNT_OF(rings));
   (void)seal_load(seal, false);
   return uv_loop_init(loop) == 0 ? loop : NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/net/http_head.h"
 
@@ -12,7 +13,7 @@ static const conf_field_t fields[] = {
     {"hosts", CONF_MANY, offsetof(metrics_conf_t, hosts), .scalar = &conf_string, .most = METRICS_HOSTS_MAX,
      .doc = "names that a Host may have, besides the address and, on loopback, localhost"},
 };
-const conf_map_t metrics_conf_map = {"metrics", sizeof(metrics_conf_t), fields, CONF_COUNT(fields), NULL};
+const conf_map_t metrics_conf_map = {"metrics", sizeof(metrics_conf_t), fields, COUNT_OF(fields), NULL};
 
 static bool is_name(const char *text)
 {

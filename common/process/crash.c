@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/count.h"
 #include "common/process/crash.h"
 
 #include <elf.h>
@@ -39,7 +40,7 @@ static const struct {
     {SIGABRT, "SIGABRT"}, {SIGTRAP, "SIGTRAP"}, {SIGSYS, "SIGSYS"},
 };
 
-enum { FATAL_COUNT = sizeof fatal / sizeof *fatal };
+enum { FATAL_COUNT = COUNT_OF(fatal) };
 
 /* --- the line; all of this is called by the handler: no lock, no memory, no locale --- */
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 
 static bool is_given(const struct stat *st)
@@ -56,7 +57,7 @@ int folders_give(uid_t uid, gid_t gid, diag_t *diag)
 {
   static const char *const variables[] = {"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY"};
   int err = SMPL_OK;
-  for (size_t i = 0; !err && i < sizeof variables / sizeof *variables; i++) {
+  for (size_t i = 0; !err && i < COUNT_OF(variables); i++) {
     const char *value = getenv(variables[i]);
     char *all = value != NULL ? strdup(value) : NULL, *rest = all;
     for (char *path; !err && rest != NULL && (path = strsep(&rest, ":")) != NULL;)

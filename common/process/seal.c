@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 
 struct seal {
@@ -146,14 +147,14 @@ const seal_rule_t seal_never[] = {
     SEAL_CALL(modify_ldt),
     SEAL_CALL(fanotify_init),
 };
-const size_t seal_never_count = SEAL_COUNT(seal_never);
+const size_t seal_never_count = COUNT_OF(seal_never);
 
 const seal_rule_t seal_deadly[] = {
     SEAL_CALL(execve), SEAL_CALL(execveat),  SEAL_CALL(fork),     SEAL_CALL(vfork),     SEAL_CALL(unshare),
     SEAL_CALL(setns),  SEAL_CALL(chroot),    SEAL_CALL(setuid),   SEAL_CALL(setresuid), SEAL_CALL(setreuid),
     SEAL_CALL(setgid), SEAL_CALL(setresgid), SEAL_CALL(setregid), SEAL_CALL(setgroups), SEAL_CALL(capset),
 };
-const size_t seal_deadly_count = SEAL_COUNT(seal_deadly);
+const size_t seal_deadly_count = COUNT_OF(seal_deadly);
 
 const seal_rule_t seal_runtime[] = {
     SEAL_CALL(futex),
@@ -193,7 +194,7 @@ const seal_rule_t seal_runtime[] = {
     SEAL_CALL(exit),
     SEAL_CALL(exit_group),
 };
-const size_t seal_runtime_count = SEAL_COUNT(seal_runtime);
+const size_t seal_runtime_count = COUNT_OF(seal_runtime);
 
 const seal_rule_t seal_traffic[] = {
     SEAL_CALL(epoll_pwait),
@@ -225,7 +226,7 @@ const seal_rule_t seal_traffic[] = {
     SEAL_CALL_IF(ioctl, SEAL_ARG(1, IS, FIOCLEX)),
     SEAL_CALL_IF(ioctl, SEAL_ARG(1, IS, FIONREAD)),
 };
-const size_t seal_traffic_count = SEAL_COUNT(seal_traffic);
+const size_t seal_traffic_count = COUNT_OF(seal_traffic);
 
 /* The kind of a socket carries flags, so all four of a kind are named. MPTCP, SCTP and what else could stand
  * in the third argument would get past Landlock's rules for TCP. */
@@ -266,7 +267,7 @@ const seal_rule_t seal_sockets[] = {
     OPTION(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
     OPTION(IPPROTO_IPV6, IPV6_V6ONLY),
 };
-const size_t seal_sockets_count = SEAL_COUNT(seal_sockets);
+const size_t seal_sockets_count = COUNT_OF(seal_sockets);
 
 const seal_rule_t seal_absent[] = {
     SEAL_CALL(clone3),
@@ -274,7 +275,7 @@ const seal_rule_t seal_absent[] = {
     SEAL_CALL(io_uring_enter),
     SEAL_CALL(io_uring_register),
 };
-const size_t seal_absent_count = SEAL_COUNT(seal_absent);
+const size_t seal_absent_count = COUNT_OF(seal_absent);
 
 const seal_rule_t seal_files[] = {
     SEAL_CALL(read),
@@ -298,7 +299,7 @@ const seal_rule_t seal_files[] = {
     SEAL_CALL(getdents64),
     SEAL_CALL_IF(ioctl, SEAL_ARG(1, IS, TCGETS)), /* isatty() */
 };
-const size_t seal_files_count = SEAL_COUNT(seal_files);
+const size_t seal_files_count = COUNT_OF(seal_files);
 
 #ifdef SMPL_SANITIZER
 const seal_rule_t seal_wide[] = {
@@ -331,5 +332,5 @@ const seal_rule_t seal_wide[] = {
     SEAL_CALL(mkdir),
     SEAL_CALL(unlink),
 };
-const size_t seal_wide_count = SEAL_COUNT(seal_wide);
+const size_t seal_wide_count = COUNT_OF(seal_wide);
 #endif

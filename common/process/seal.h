@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/count.h"
+
 enum { SEAL_CHECKS_MAX = 3 };
 
 typedef enum seal_verdict {
@@ -57,8 +59,6 @@ typedef struct seal_rule {
   {                                                                                                          \
     SEAL_##what, (number), (uint64_t)(value)                                                                 \
   }
-
-#define SEAL_COUNT(list) (sizeof(list) / sizeof *(list))
 
 typedef struct seal seal_t;
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
@@ -22,7 +23,7 @@ static const conf_field_t fields[] = {
     {"accept_vulnerable", CONF_ONE, offsetof(libssh_conf_t, accept_vulnerable), .scalar = &conf_bool,
      .doc = "whether to start on a libssh that has known holes"},
 };
-const conf_map_t libssh_conf_map = {"libssh", sizeof(libssh_conf_t), fields, CONF_COUNT(fields), NULL};
+const conf_map_t libssh_conf_map = {"libssh", sizeof(libssh_conf_t), fields, COUNT_OF(fields), NULL};
 
 /* ---- the order of versions ---- */
 
@@ -126,8 +127,7 @@ libssh_verdict_t libssh_judge(const char *loaded, const char *recorded, const ch
   if (version == NULL)
     return LIBSSH_UNKNOWN;
   size_t line = 0;
-  while (line + 1 < sizeof lines / sizeof *lines &&
-         libssh_compare_versions(version, lines[line + 1].from) >= 0)
+  while (line + 1 < COUNT_OF(lines) && libssh_compare_versions(version, lines[line + 1].from) >= 0)
     line++;
   *fixed = recorded != NULL ? lines[line].debian : lines[line].upstream;
   if (libssh_compare_versions(version, *fixed) < 0)

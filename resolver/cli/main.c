@@ -5,6 +5,7 @@
 
 #include "common/process/crash.h"
 #include "common/net/control.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/harden.h"
 #include "common/base/log.h"
@@ -42,7 +43,7 @@ static int check_together(const command_t *c, const arguments_t *a, diag_t *diag
   const struct {
     const char *option, *value;
   } own[] = {{"--from", a->from}, {"--listener", a->listener}, {"--expect", a->expect}};
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+  for (size_t i = 0; i < COUNT_OF(own); i++) {
     int err = own[i].value != NULL ? command_check_option(&commands, row, own[i].option, diag) : SMPL_OK;
     if (err)
       return err;

@@ -21,6 +21,7 @@
 
 #include "common/base/clock.h"
 #include "common/process/crash.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/folders.h"
 #include "common/process/harden.h"
@@ -78,7 +79,7 @@ static int seal_writer(const char *folder)
     return SMPL_ESYS;
   landlock_enforce(l);
   seal_t *seal = seal_new(SEAL_REFUSE);
-  seal_add(seal, SEAL_ALLOW, keeper_calls, SEAL_COUNT(keeper_calls));
+  seal_add(seal, SEAL_ALLOW, keeper_calls, COUNT_OF(keeper_calls));
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_wide, seal_wide_count);
@@ -199,7 +200,7 @@ static noreturn void run_writer(const settings_t *s, int sock)
 {
   static writer_t w;
   static const int ignored[] = {SIGINT, SIGTERM, SIGHUP}; /* it ends with the process that it writes for */
-  for (size_t i = 0; i < SEAL_COUNT(ignored); i++)
+  for (size_t i = 0; i < COUNT_OF(ignored); i++)
     signal(ignored[i], SIG_IGN);
   setsid();
   prctl(PR_SET_NAME, "smpl-keeper", 0, 0, 0);

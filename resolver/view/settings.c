@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/conf/fixed.h"
 #include "resolver/limits.h"
@@ -30,7 +31,7 @@ static void listener_defaults(void *out)
 }
 
 static const conf_map_t listener_map = {"listener", sizeof(listener_conf_t), listener_fields,
-                                        CONF_COUNT(listener_fields), listener_defaults};
+                                        COUNT_OF(listener_fields), listener_defaults};
 
 static const conf_field_t view_fields[] = {
     {"name", CONF_ONE, offsetof(view_conf_t, name), .scalar = &conf_string, .required = true,
@@ -51,7 +52,7 @@ static void view_defaults(void *out)
   v->rate_limit = RATE_DEFAULT;
 }
 
-static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, CONF_COUNT(view_fields),
+static const conf_map_t view_map = {"view", sizeof(view_conf_t), view_fields, COUNT_OF(view_fields),
                                     view_defaults};
 
 static int parse_on_missing(conf_t *conf, const char *text, size_t len, void *out)
@@ -81,7 +82,7 @@ static const conf_field_t zone_fields[] = {
      .doc = "the zone of the same origin that answers for them"},
 };
 
-static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, CONF_COUNT(zone_fields), NULL};
+static const conf_map_t zone_map = {"zone", sizeof(zone_conf_t), zone_fields, COUNT_OF(zone_fields), NULL};
 
 static const conf_field_t query_log_fields[] = {
     {"file", CONF_ONE, offsetof(query_log_conf_t, file), .scalar = &conf_path, .required = true,
@@ -97,7 +98,7 @@ static void query_log_defaults(void *out)
 }
 
 static const conf_map_t query_log_map = {"query_log", sizeof(query_log_conf_t), query_log_fields,
-                                         CONF_COUNT(query_log_fields), query_log_defaults};
+                                         COUNT_OF(query_log_fields), query_log_defaults};
 
 static const conf_field_t settings_fields[] = {
     {"listeners", CONF_MAPS, offsetof(settings_t, listeners), .map = &listener_map, .required = true,
@@ -133,7 +134,7 @@ static void settings_defaults(void *out)
   ((settings_t *)out)->free_bind = true;
 }
 
-const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields, CONF_COUNT(settings_fields),
+const conf_map_t settings_map = {"resolver", sizeof(settings_t), settings_fields, COUNT_OF(settings_fields),
                                  settings_defaults};
 
 static bool has_listener(const settings_t *s, const listener_conf_t *l)
@@ -156,7 +157,7 @@ typedef struct fixed {
 static void found_fixed(void *ctx, const conf_field_t *field, const void *at)
 {
   fixed_t *f = ctx;
-  bool of_listener = field >= listener_fields && field < listener_fields + CONF_COUNT(listener_fields);
+  bool of_listener = field >= listener_fields && field < listener_fields + COUNT_OF(listener_fields);
   if (!f->err && !of_listener)
     f->err = conf_fail(f->is->conf, f->diag, at, "%s: a change needs a restart", field->key);
 }

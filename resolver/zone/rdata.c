@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "resolver/limits.h"
@@ -204,7 +205,7 @@ static const layout_t layouts[] = {
 
 static const layout_t *layout_of(uint16_t type)
 {
-  for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+  for (size_t i = 0; i < COUNT_OF(layouts); i++)
     if (layouts[i].type == type)
       return &layouts[i];
   return NULL;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/process/file.h"
 #include "common/base/text.h"
@@ -156,7 +157,7 @@ static int sum_record(void *ctx, const record_t *r)
       EVP_DigestUpdate(s->ctx, node_name(r->node), r->node->name_len) != 1 ||
       EVP_DigestUpdate(s->ctx, r->rdata, r->len) != 1 || EVP_DigestFinal_ex(s->ctx, one, NULL) != 1)
     return SMPL_ENOMEM;
-  for (size_t i = 0; i < sizeof s->lanes / sizeof *s->lanes; i++) {
+  for (size_t i = 0; i < COUNT_OF(s->lanes); i++) {
     uint64_t lane;
     memcpy(&lane, one + i * sizeof lane, sizeof lane);
     s->lanes[i] += lane;

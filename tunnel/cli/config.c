@@ -52,7 +52,7 @@ static const conf_field_t set_fields[] = {
     {"socks", CONF_ONE_OR_MANY, offsetof(config_set_t, socks), .scalar = &conf_string, .most = FORWARDS_MAX,
      .doc = "the local ends of SOCKS5 proxies: [BIND:]PORT"},
 };
-static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, CONF_COUNT(set_fields), NULL};
+static const conf_map_t set_map = {"set", sizeof(config_set_t), set_fields, COUNT_OF(set_fields), NULL};
 
 static const conf_field_t file_fields[] = {
     {"bastion", CONF_ONE, offsetof(config_t, bastion), .scalar = &conf_string,
@@ -81,7 +81,7 @@ static void file_defaults(void *out)
   file->read_ahead = true;
 }
 
-const conf_map_t config_map = {"tunnel.yaml", sizeof(config_t), file_fields, CONF_COUNT(file_fields),
+const conf_map_t config_map = {"tunnel.yaml", sizeof(config_t), file_fields, COUNT_OF(file_fields),
                                file_defaults};
 
 int config_path(const char *given, char *path, size_t cap, bool *named)

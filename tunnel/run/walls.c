@@ -39,9 +39,9 @@ void walls_seal(say_t *say)
                                       SEAL_CALL(io_uring_register)};
   seal_t *seal = seal_new(SEAL_ALLOW);
   seal_add(seal, SEAL_REFUSE, seal_never, seal_never_count);
-  seal_add(seal, SEAL_REFUSE, code, SEAL_COUNT(code));
-  seal_add(seal, SEAL_REFUSE, others, SEAL_COUNT(others));
-  seal_add(seal, SEAL_MISS, rings, SEAL_COUNT(rings));
+  seal_add(seal, SEAL_REFUSE, code, COUNT_OF(code));
+  seal_add(seal, SEAL_REFUSE, others, COUNT_OF(others));
+  seal_add(seal, SEAL_MISS, rings, COUNT_OF(rings));
   if (seal_load(seal, true) != SMPL_OK)
     say_note(say, "seccomp: %s: this process may make every system call", strerror(errno));
 #else

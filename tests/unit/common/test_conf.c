@@ -42,7 +42,7 @@ static const conf_field_t view_fields[] = {
     {"name", CONF_ONE, offsetof(view_t, name), .scalar = &conf_string, .required = true},
     {"clients", CONF_MANY, offsetof(view_t, clients), .scalar = &conf_ip_net, .required = true},
 };
-static const conf_map_t view_map = {"a view", sizeof(view_t), view_fields, CONF_COUNT(view_fields), NULL};
+static const conf_map_t view_map = {"a view", sizeof(view_t), view_fields, COUNT_OF(view_fields), NULL};
 
 static const conf_field_t limits_fields[] = {
     {"grace", CONF_ONE, offsetof(limits_t, grace), .scalar = &conf_duration, .min = 1000, .max = 60000},
@@ -56,7 +56,7 @@ static void limits_defaults(void *out)
   l->channels = 64;
 }
 
-static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields, CONF_COUNT(limits_fields),
+static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields, COUNT_OF(limits_fields),
                                       limits_defaults};
 
 static const conf_field_t example_fields[] = {
@@ -69,7 +69,7 @@ static const conf_field_t example_fields[] = {
     {"names", CONF_ONE_OR_MANY, offsetof(example_t, names), .scalar = &conf_string, .allow_empty = true},
 };
 static const conf_map_t example_map = {"the configuration", sizeof(example_t), example_fields,
-                                       CONF_COUNT(example_fields), NULL};
+                                       COUNT_OF(example_fields), NULL};
 
 static char folder[] = "/tmp/smpl-conf-XXXXXX";
 static char path[sizeof folder + 8];
@@ -168,7 +168,7 @@ static void a_file_without_a_word_is_fine_where_no_key_has_to_be_there(void **st
   static const char *const texts[] = {"", "\n\n", "# all of it is commented out\n#views: []\n", "---\n",
                                       "{}\n"};
   static const conf_field_t fields[] = {{"loud", CONF_ONE, 0, .scalar = &conf_bool}};
-  static const conf_map_t map = {"the settings", sizeof(bool), fields, CONF_COUNT(fields), NULL};
+  static const conf_map_t map = {"the settings", sizeof(bool), fields, COUNT_OF(fields), NULL};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     bool loud = true;
     conf_t *conf = NULL;

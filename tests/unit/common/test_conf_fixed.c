@@ -42,7 +42,7 @@ static const conf_field_t listener_fields[] = {
      .doc = "what is seen"},
 };
 static const conf_map_t listener_map = {"a listener", sizeof(listener_t), listener_fields,
-                                        CONF_COUNT(listener_fields), NULL};
+                                        COUNT_OF(listener_fields), NULL};
 
 static const conf_field_t limits_fields[] = {
     {"grace", CONF_ONE, offsetof(limits_t, grace), .scalar = &conf_duration, .min = 1000, .max = 60000,
@@ -56,7 +56,7 @@ static void limits_defaults(void *out)
   *(limits_t *)out = (limits_t){30000, 64};
 }
 
-static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields, CONF_COUNT(limits_fields),
+static const conf_map_t limits_map = {"limits", sizeof(limits_t), limits_fields, COUNT_OF(limits_fields),
                                       limits_defaults};
 
 static int parse_odd(conf_t *conf, const char *text, size_t len, void *out)
@@ -94,7 +94,7 @@ static void example_defaults(void *out)
 }
 
 static const conf_map_t example_map = {"the configuration", sizeof(example_t), example_fields,
-                                       CONF_COUNT(example_fields), example_defaults};
+                                       COUNT_OF(example_fields), example_defaults};
 
 static conf_t *load(const char *text, example_t *out)
 {
@@ -194,7 +194,7 @@ static void what_cannot_be_compared_counts_as_changed(void **state)
 {
   (void)state;
   const conf_field_t fields[] = {{"odd", CONF_ONE, 0, .scalar = &odd_scalar, .fixed = true, .doc = "is odd"}};
-  const conf_map_t map = {"odd", sizeof(uint64_t), fields, CONF_COUNT(fields), NULL};
+  const conf_map_t map = {"odd", sizeof(uint64_t), fields, COUNT_OF(fields), NULL};
   uint64_t was = 1, is = 1;
   char flaw[DIAG_TEXT_MAX];
   assert_int_equal(conf_fixed_each(&map, &was, &is, NULL, NULL), 1);
@@ -234,7 +234,7 @@ static void a_reference_has_type_bounds_default_and_what_needs_a_restart(void **
       "*pin* (true or false; default false; a change needs a restart)\n",
       "*odd* (an odd\\_thing)\n",
   };
-  for (size_t i = 0; i < CONF_COUNT(lines); i++)
+  for (size_t i = 0; i < COUNT_OF(lines); i++)
     if (strstr(text, lines[i]) == NULL)
       fail_msg("missing: %s in:\n%s", lines[i], text);
   free(text);
@@ -247,7 +247,7 @@ static void a_table_without_documentation_is_found(void **state)
   assert_null(conf_reference_flaw(&example_map, flaw, sizeof flaw));
   conf_field_t fields[] = {{"a", CONF_ONE, 0, .scalar = &conf_bool, .doc = "does"},
                            {"b", CONF_ONE, 1, .scalar = &conf_bool}};
-  const conf_map_t map = {"m", 2, fields, CONF_COUNT(fields), NULL};
+  const conf_map_t map = {"m", 2, fields, COUNT_OF(fields), NULL};
   assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: b: doc is not one line");
   fields[1].doc = "two\nlines";
   assert_string_equal(conf_reference_flaw(&map, flaw, sizeof flaw), "m: b: doc is not one line");

@@ -18,7 +18,7 @@ typedef struct file {
 static const conf_field_t fields[] = {
     {"resolver", CONF_MAP, offsetof(file_t, resolver), .map = &resolver_conf_map},
 };
-static const conf_map_t map = {"the file", sizeof(file_t), fields, CONF_COUNT(fields), NULL};
+static const conf_map_t map = {"the file", sizeof(file_t), fields, COUNT_OF(fields), NULL};
 
 static int load(const char *text, file_t *out, conf_t **conf, diag_t *diag)
 {
@@ -61,7 +61,7 @@ static void what_cannot_be_asked_is_refused_where_it_stands(void **state)
       {"resolver: {servers: []}\n", "servers"},
       {"resolver: {source: 10.0.0.9}\n", "servers"},
   };
-  for (size_t i = 0; i < CONF_COUNT(bad); i++) {
+  for (size_t i = 0; i < COUNT_OF(bad); i++) {
     file_t file;
     conf_t *conf = NULL;
     diag_t diag = {{0}};
@@ -81,7 +81,7 @@ static void equal_keys_are_the_same(void **state)
                                       "resolver: {servers: ['10.0.0.1:53']}\n",
                                       "resolver: {servers: ['10.0.0.1:53'], source: 10.0.0.9}\n",
                                       "resolver: {servers: ['10.0.0.1:53'], source: 10.0.0.8}\n"};
-  enum { COUNT = CONF_COUNT(texts) };
+  enum { COUNT = COUNT_OF(texts) };
   file_t files[COUNT], again;
   conf_t *confs[COUNT], *conf;
   diag_t diag = {{0}};

@@ -48,10 +48,10 @@ static seal_t *make(seal_verdict_t otherwise)
 {
   seal_t *seal = seal_new(otherwise);
   seal_add(seal, SEAL_ALLOW, seal_runtime, seal_runtime_count);
-  seal_add(seal, SEAL_ALLOW, narrow, SEAL_COUNT(narrow));
-  seal_add(seal, SEAL_ALLOW, narrow, SEAL_COUNT(narrow)); /* twice is once */
-  seal_add(seal, SEAL_END, deadly, SEAL_COUNT(deadly));
-  seal_add(seal, SEAL_MISS, missing, SEAL_COUNT(missing));
+  seal_add(seal, SEAL_ALLOW, narrow, COUNT_OF(narrow));
+  seal_add(seal, SEAL_ALLOW, narrow, COUNT_OF(narrow)); /* twice is once */
+  seal_add(seal, SEAL_END, deadly, COUNT_OF(deadly));
+  seal_add(seal, SEAL_MISS, missing, COUNT_OF(missing));
 #ifdef SMPL_SANITIZER
   seal_add(seal, SEAL_ALLOW, seal_files, seal_files_count);
 #endif
@@ -71,7 +71,7 @@ static seal_t *ending(void)
 static seal_t *open_but_for_one(void)
 {
   seal_t *seal = seal_new(SEAL_ALLOW);
-  seal_add(seal, SEAL_REFUSE, closed, SEAL_COUNT(closed));
+  seal_add(seal, SEAL_REFUSE, closed, COUNT_OF(closed));
   return seal;
 }
 
@@ -208,7 +208,7 @@ static void the_filter_is_every_threads(void **state)
     pthread_t thread;
     void *held = NULL;
     seal_t *seal = make(SEAL_REFUSE);
-    seal_add(seal, SEAL_ALLOW, reading, SEAL_COUNT(reading));
+    seal_add(seal, SEAL_ALLOW, reading, COUNT_OF(reading));
     bool fine = pipe(ends) == 0 && pthread_create(&thread, NULL, ask, &ends[0]) == 0 &&
                 seal_load(seal, true) == 0 && write(ends[1], "", 1) == 1 && pthread_join(thread, &held) == 0;
     _exit(fine && held != NULL ? 0 : 1);
@@ -220,7 +220,7 @@ static void the_filter_is_every_threads(void **state)
 static void a_filter_that_ran_out_of_memory_does_not_load(void **state)
 {
   (void)state;
-  seal_add(NULL, SEAL_ALLOW, narrow, SEAL_COUNT(narrow));
+  seal_add(NULL, SEAL_ALLOW, narrow, COUNT_OF(narrow));
   assert_int_not_equal(seal_load(NULL, true), 0);
 }
 
