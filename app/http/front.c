@@ -59,6 +59,124 @@ static void run_round(uv_idle_t *idle)
     uv_idle_stop(idle);
 }
 
+/* Ending */
+
+/* Closing a handle leads back to it. */
+static void check_drained(front_t *front);
+
+static void one_handle_less(front_t *front)
+{
+  front->handles--;
+  check_drained(front);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+  const listener_t *listener = handle->data;
+  one_handle_less(listener->front);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+  one_handle_less(handle->data);
+}
+
+static void on_parse_closed(void *ctx)
+{
+  front_t *front = ctx;
+  front->env.parse = NULL;
+  one_handle_less(front);
+}
+
+static void finish_drain(front_t *front, size_t abandoned)
+{
+  front->drained = true;
+  front->done(front->done_ctx, abandoned);
+}
+
+/* A connection was freed, a request replied to, a handle closed: is the drain over? */
+static void check_drained(front_t *front)
+{
+  const conn_env_t *env = &front->env;
+  if (!env->draining || env->connections > 0)
+    return;
+  if (env->requests.owed > 0) {
+    if (!front->drained && uv_now(env->loop) >= front->give_up_deadline)
+      finish_drain(front, env->requests.owed);
+    return;
+  }
+  if (!uv_is_closing((uv_handle_t *)&front->tick)) {
+    uv_close((uv_handle_t *)&front->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&front->flush, on_handle_closed);
+    uv_close((uv_handle_t *)&front->env.rounds.idle, on_handle_closed);
+    if (env->parse != NULL)
+      parse_close(env->parse, on_parse_closed, front);
+    return;
+  }
+  if (front->handles == 0 && !front->drained)
+    finish_drain(front, 0);
+}
+
+static void close_listeners(front_t *front)
+{
+  for (size_t i = 0; i < front->listener_count; i++) {
+    if (!front->listeners[i].open)
+      continue;
+    front->listeners[i].open = false;
+    uv_close((uv_handle_t *)&front->listeners[i].tcp, on_listener_closed);
+  }
+}
+
+static void close_idle(front_t *front, bool but_unread)
+{
+  for (size_t i = 0; i < front->listener_count; i++) {
+    phased_t *at = front->listeners[i].conns.phases.lists[PHASE_IDLE].first;
+    for (phased_t *next; at != NULL; at = next) {
+      next = at->next;
+      if (!but_unread || !conn_has_unread(conn_of_wait(at)))
+        conn_close(conn_of_wait(at));
+    }
+  }
+}
+
+static void close_all(front_t *front)
+{
+  for (size_t i = 0; i < front->listener_count; i++)
+    for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
+      const phase_list_t *list = &front->listeners[i].conns.phases.lists[phase];
+      while (list->first != NULL)
+        conn_close(conn_of_wait(list->first));
+    }
+}
+
+static void stop_accepting(front_t *front)
+{
+  uint64_t drain_ms = front->env.limits.drain_ms;
+  for (size_t i = 0; i < front->listener_count; i++)
+    if (front->listeners[i].open)
+      door_accept_waiting(&front->listeners[i].conns, &front->listeners[i].tcp);
+  front->env.draining = true;
+  front->drain_deadline = uv_now(front->env.loop) + drain_ms;
+  front->give_up_deadline = front->drain_deadline + drain_ms;
+  close_listeners(front);
+  /* A request that is here already gets its answer: the next tick closes what is idle then. */
+  close_idle(front, true);
+  check_drained(front);
+}
+
+void front_drain(front_t *front, uint64_t lag_ms, void (*done)(void *ctx, size_t abandoned), void *ctx)
+{
+  if (front->env.leaving)
+    return;
+  front->env.leaving = true;
+  front->done = done;
+  front->done_ctx = ctx;
+  uv_update_time(front->env.loop);
+  front->lag_deadline = uv_now(front->env.loop) + lag_ms;
+  if (lag_ms == 0)
+    stop_accepting(front);
+}
+
 /* Opening */
 
 static void on_connection(uv_stream_t *server, int status)
@@ -137,25 +255,13 @@ static int open_listener(front_t *front, listener_t *listener, const listener_co
   return status < 0 ? fail_bind(&conf->address, status, diag) : SMPL_OK;
 }
 
+/* Ticks and rounds */
+
 /* Many small blocks, once freed, stay with the process unless the allocator is asked. */
 static void trim_memory(front_t *front, uint64_t now)
 {
   if (now >= front->trim_after && parse_trim(front->env.parse))
     front->trim_after = now + LIMIT_TRIM_MS;
-}
-
-static void close_idle(front_t *front, bool but_unread);
-static void stop_accepting(front_t *front);
-static void check_drained(front_t *front);
-
-static void close_all(front_t *front)
-{
-  for (size_t i = 0; i < front->listener_count; i++)
-    for (unsigned phase = 0; phase < PHASE_COUNT; phase++) {
-      const phase_list_t *list = &front->listeners[i].conns.phases.lists[phase];
-      while (list->first != NULL)
-        conn_close(conn_of_wait(list->first));
-    }
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -282,111 +388,6 @@ size_t front_set(front_t *front, const front_live_t *live)
   for (size_t i = 0; i < front->listener_count; i++)
     cut += door_judge_all(&front->listeners[i].conns);
   return cut;
-}
-
-/* Ending */
-
-static void one_handle_less(front_t *front)
-{
-  front->handles--;
-  check_drained(front);
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-  const listener_t *listener = handle->data;
-  one_handle_less(listener->front);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-  one_handle_less(handle->data);
-}
-
-static void on_parse_closed(void *ctx)
-{
-  front_t *front = ctx;
-  front->env.parse = NULL;
-  one_handle_less(front);
-}
-
-static void close_listeners(front_t *front)
-{
-  for (size_t i = 0; i < front->listener_count; i++) {
-    if (!front->listeners[i].open)
-      continue;
-    front->listeners[i].open = false;
-    uv_close((uv_handle_t *)&front->listeners[i].tcp, on_listener_closed);
-  }
-}
-
-static void close_idle(front_t *front, bool but_unread)
-{
-  for (size_t i = 0; i < front->listener_count; i++) {
-    phased_t *at = front->listeners[i].conns.phases.lists[PHASE_IDLE].first;
-    for (phased_t *next; at != NULL; at = next) {
-      next = at->next;
-      if (!but_unread || !conn_has_unread(conn_of_wait(at)))
-        conn_close(conn_of_wait(at));
-    }
-  }
-}
-
-static void stop_accepting(front_t *front)
-{
-  uint64_t drain_ms = front->env.limits.drain_ms;
-  for (size_t i = 0; i < front->listener_count; i++)
-    if (front->listeners[i].open)
-      door_accept_waiting(&front->listeners[i].conns, &front->listeners[i].tcp);
-  front->env.draining = true;
-  front->drain_deadline = uv_now(front->env.loop) + drain_ms;
-  front->give_up_deadline = front->drain_deadline + drain_ms;
-  close_listeners(front);
-  /* A request that is here already gets its answer: the next tick closes what is idle then. */
-  close_idle(front, true);
-  check_drained(front);
-}
-
-void front_drain(front_t *front, uint64_t lag_ms, void (*done)(void *ctx, size_t abandoned), void *ctx)
-{
-  if (front->env.leaving)
-    return;
-  front->env.leaving = true;
-  front->done = done;
-  front->done_ctx = ctx;
-  uv_update_time(front->env.loop);
-  front->lag_deadline = uv_now(front->env.loop) + lag_ms;
-  if (lag_ms == 0)
-    stop_accepting(front);
-}
-
-static void finish_drain(front_t *front, size_t abandoned)
-{
-  front->drained = true;
-  front->done(front->done_ctx, abandoned);
-}
-
-/* A connection was freed, a request replied to, a handle closed: is the drain over? */
-static void check_drained(front_t *front)
-{
-  const conn_env_t *env = &front->env;
-  if (!env->draining || env->connections > 0)
-    return;
-  if (env->requests.owed > 0) {
-    if (!front->drained && uv_now(env->loop) >= front->give_up_deadline)
-      finish_drain(front, env->requests.owed);
-    return;
-  }
-  if (!uv_is_closing((uv_handle_t *)&front->tick)) {
-    uv_close((uv_handle_t *)&front->tick, on_handle_closed);
-    uv_close((uv_handle_t *)&front->flush, on_handle_closed);
-    uv_close((uv_handle_t *)&front->env.rounds.idle, on_handle_closed);
-    if (env->parse != NULL)
-      parse_close(env->parse, on_parse_closed, front);
-    return;
-  }
-  if (front->handles == 0 && !front->drained)
-    finish_drain(front, 0);
 }
 
 void front_free(front_t *front)
