@@ -2,6 +2,7 @@
 /* The account service's state, shared by its handlers. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/accounts/outbox.h"
 #include "app/accounts/revocation_writer.h"
 #include "app/accounts/sister_watch.h"
@@ -9,11 +10,6 @@
 #include "app/services/caller.h"
 #include "app/services/sister.h"
 #include "app/store/store.h"
-
-enum {
-  ACCOUNTS_WAIT_MS = 2000,   /* a new account's 201 waits that long for the sisters */
-  ACCOUNTS_TOUCHES_MAX = 64, /* last_used_at updates under way; more are left out */
-};
 
 typedef struct accounts {
   store_t *store;

@@ -8,20 +8,9 @@
  * sister is told of all accounts again, a few at a time beside what is new. Loop's thread. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/services/sister.h"
 #include "app/store/accounts.h"
-
-enum {
-  OUTBOX_PARALLEL = 4, /* accounts told to one sister at once, while it answers */
-  OUTBOX_AGAIN = 2,    /* of these, what was told before: at least one, so that neither waits for the other */
-  OUTBOX_TIMEOUT_MS = 3000,  /* of one call */
-  OUTBOX_PAUSE_MIN_MS = 250, /* after the first failure; doubles */
-  OUTBOX_PAUSE_MAX_MS = 5000,
-  OUTBOX_TICK_MS = 250,   /* how often due work is looked for while there is some */
-  OUTBOX_POLL_MS = 5000,  /* and when there is none: another process may have written some */
-  OUTBOX_NEWS_MS = 60000, /* between two lines about one sister's databases */
-  OUTBOX_WAITERS_MAX = 256,
-};
 
 _Static_assert((int)OUTBOX_ROWS == 2 * (int)OUTBOX_PARALLEL, "a look finds what is not under way");
 

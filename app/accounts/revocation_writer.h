@@ -5,9 +5,8 @@
 
 #include <uv.h>
 
+#include "app/limits.h"
 #include "app/store/store.h"
-
-enum { REVOCATIONS_RETRY_MS = 5000 /* between two looks for lines that are missing in the file */ };
 
 typedef struct revocation_writer revocation_writer_t;
 

@@ -6,14 +6,8 @@
  * the next hour. Loop's thread. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/accounts/outbox.h"
-
-enum {
-  WATCH_ASK_MS = 5000,            /* between two questions, and the time that a sister has for its answer */
-  WATCH_WALK_MS = 60 * 60 * 1000, /* between two comparisons */
-  WATCH_PAGE = 500,               /* ids compared at a time, in one transaction */
-  WATCH_STRAYS_MAX = 50000,       /* unknown ids after which a comparison ends: a list may have no end */
-};
 
 typedef struct sister_watch sister_watch_t;
 

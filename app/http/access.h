@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "common/base/diag.h"
 #include "common/base/ip.h"
 
@@ -29,11 +30,6 @@ typedef struct access_line {
   const char *caller; /* whose internal key the request bore; NULL: nobody's */
   const char *id;     /* request id, NULL if the request got none */
 } access_line_t;
-
-enum {
-  ACCESS_TARGET_MAX = 1024,     /* bytes of the target that are logged */
-  ACCESS_BUFFER_SIZE = 64 << 10 /* bytes gathered before a write */
-};
 
 /* Appends to the file at path (created with mode 0640), or writes to standard output if path is NULL. */
 int access_open(const char *path, access_log_t **out, diag_t *diag);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/limits.h"
 #include "app/http/front_conf.h"
 #include "app/http/output.h"
 #include "app/http/pace.h"
@@ -19,8 +20,6 @@
 #include "app/http/room.h"
 #include "app/http/stats.h"
 #include "app/http/tls.h"
-
-enum { CONN_READ_SIZE = 64 << 10 };
 
 /* What the connections of a front share. */
 typedef struct conn_env {

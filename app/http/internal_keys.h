@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/http/keys.h"
 
 /* Name in the configuration, and what it lets a caller do. */
@@ -28,13 +29,6 @@ const char *operation_name(operation_t operation);
 const char *operation_purpose(operation_t operation);
 /* OPERATION_OPEN if there is none of that name. */
 operation_t operation_named(const char *name);
-
-enum {
-  INTERNAL_KEYS_MAX = 64,
-  INTERNAL_KEYS_OF_NAME_MAX = 2, /* an old and a new one, while keys are exchanged */
-  INTERNAL_NAME_MAX = 33,        /* bytes with NUL */
-  INTERNAL_KEY_FILE_MAX = 256,   /* bytes: the key, and a line's end */
-};
 
 typedef struct internal_key {
   char name[INTERNAL_NAME_MAX];

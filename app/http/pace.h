@@ -13,22 +13,9 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/limits.h"
 #include "common/base/ip.h"
 #include "common/base/turns.h"
-
-enum {
-  PACE_REQUESTS = 4,     /* of one connection in one round */
-  PACE_BEGUN = 32,       /* requests of one network that begin in one round as they are read */
-  PACE_BEGUN_ALL = 128,  /* of all networks, at one listener */
-  PACE_ACCEPTS = 32,     /* connections that a listener accepts in one round */
-  PACE_SLOTS = 256,      /* counters for networks; two that share one share their requests of a round */
-  PACE_CONNECTIONS = 32, /* of one listener that go on in one round, in turns by network */
-  PACE_HANDSHAKES = 4,   /* steps of handshakes at one listener in one round */
-  /* Bytes that a connection reads at a time, up to the end of a head, while half of the room for heads is
-   * taken: so many of every connection of a listener fit into the other half. */
-  PACE_CROWDED_READ = 1 << 10,
-  PACE_HELLO_MAX = 16 << 10 /* bytes of one step that are kept until its turn */
-};
 
 /* The loop's rounds. */
 typedef struct pace_rounds {

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/http/phase.h"
 #include "common/net/crowd.h"
 #include "common/base/ip.h"
@@ -29,12 +30,6 @@ typedef enum room_kind {
   ROOM_REPLIES, /* bytes of answers queued behind slow peers */
   ROOM_KINDS
 } room_kind_t;
-
-enum {
-  ROOM_LOOK = 64,  /* connections looked at to find the one that gives way: a bounded part of a flood */
-  ROOM_SHARE = 16, /* a network with more than one in so many of a listener's places gives way before anybody
-                      else's idle connection does */
-};
 
 typedef struct room room_t;
 

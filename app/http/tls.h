@@ -9,19 +9,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "app/limits.h"
 #include "common/base/diag.h"
 
 typedef struct tls tls_t;           /* of a listener */
 typedef struct tls_link tls_link_t; /* of one connection */
-
-enum {
-  TLS_FILE_MAX = 1 << 20,    /* bytes of a certificate's or key's file */
-  TLS_CHAIN_MAX = 16,        /* certificates in the file */
-  TLS_OUTPUT_MAX = 96 << 10, /* bytes of ciphertext that one call can make */
-  TLS_WRITE_MAX = 32 << 10,  /* bytes of plaintext for one call of tls_write */
-  TLS_WARN_DAYS = 14,        /* before a certificate's end, loading it warns */
-  TLS_SUBJECT_MAX = 256,
-};
 
 /* Reads certificate (with its chain, PEM) and key (PEM, without passphrase, of our user and closed to
  * others); paths are copied. SMPL_EINVAL, SMPL_EDENIED, SMPL_ENOENT ...; diag names the file. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/limits.h"
 #include "app/program/exposition.h"
 #include "app/program/openapi.h"
 #include "app/http/reply.h"
@@ -21,10 +22,7 @@ extern const char docs_css[], docs_css_end[];
 extern const char docs_favicon[], docs_favicon_end[];
 extern const char docs_license[], docs_license_end[];
 
-enum {
-  ETAG_MAX = 2 + 32 + 1,
-  HEALTH_FRESH_MS = 100, /* how long the storage's answer to "are you there?" counts */
-};
+enum { ETAG_MAX = 2 + 32 + 1 };
 
 typedef struct asset {
   const char *path;
@@ -122,14 +120,14 @@ static void on_storage(void *ctx, int err, const char *why)
 }
 
 /* Calls checked with NULL, or why the service's storage does not answer. An answer counts for
- * HEALTH_FRESH_MS: many balancers and monitors ask often. */
+ * LIMIT_HEALTH_MS: many balancers and monitors ask often. */
 static void ask_storage(asking_t *a, void (*checked)(asking_t *asking, const char *wrong))
 {
   const built_in_t *b = a->built_in;
   a->checked = checked;
   if (b->service->check == NULL)
     checked(a, NULL);
-  else if (b->storage_asked == 0 || clock_mono_ms() - b->storage_asked >= HEALTH_FRESH_MS)
+  else if (b->storage_asked == 0 || clock_mono_ms() - b->storage_asked >= LIMIT_HEALTH_MS)
     b->service->check(b->program->service, on_storage, a);
   else
     say_storage(a);

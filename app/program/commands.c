@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/limits.h"
 #include "app/program/check.h"
 #include "app/program/client.h"
 #include "app/program/openapi.h"
@@ -159,8 +160,6 @@ static int run_completion(const command_t *command, const arguments_t *a)
 
 /* ---- the table ---- */
 
-enum { ASK_MS = 5000 };
-
 #define ASKED "[-c FILE | --socket PATH] [--json]"
 
 static const command_t rows[] = {
@@ -173,7 +172,7 @@ static const command_t rows[] = {
       admin_reload},
      .run = run_asked,
      .print = client_print_reload},
-    {{{"status", .options = ASKED, .role = ADMIN_ROLE, .timeout_ms = ASK_MS,
+    {{{"status", .options = ASKED, .role = ADMIN_ROLE, .timeout_ms = LIMIT_ASK_MS,
        .help = "shows the running service and its last reload"},
       admin_status},
      .run = run_asked,

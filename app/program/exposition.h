@@ -5,9 +5,8 @@
 
 #include <stddef.h>
 
+#include "app/limits.h"
 #include "app/program/built_in.h"
-
-enum { EXPOSITION_NUMBERS_MAX = 32 }; /* that a service adds */
 
 /* What a service says of itself (service_t.gauges). */
 typedef struct exposition_numbers {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/limits.h"
 #include "app/http/access.h"
 #include "app/program/built_in.h"
 #include "app/http/handler.h"
@@ -17,7 +18,6 @@
 #include "common/dns/lookup.h"
 #include "common/process/notify.h"
 
-enum { RELOAD_WAITING_MAX = 32 }; /* requests that wait for one: one a connection */
 _Static_assert((int)RELOAD_WAITING_MAX >= (int)CONTROL_CLIENTS_MAX, "each connection has a place");
 
 typedef struct reload reload_t;

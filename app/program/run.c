@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/limits.h"
 #include "app/program/admin.h"
 #include "app/program/certificates.h"
 #include "app/program/reload.h"
@@ -25,10 +26,7 @@
 #include "common/process/notify.h"
 #include "common/base/text.h"
 
-enum {
-  SIGNAL_COUNT = 3,
-  TLS_LOOK_MS = 1000, /* between two looks at the files of certificates */
-};
+enum { SIGNAL_COUNT = 3 };
 
 static const int signals[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -115,7 +113,7 @@ static void watch_certificates(runner_t *r)
     if (r->listeners[i].tls == NULL)
       continue;
     certificates_tell(&r->listeners[i], false);
-    uv_timer_start(&r->tls_timer, on_tls_timer, TLS_LOOK_MS, TLS_LOOK_MS);
+    uv_timer_start(&r->tls_timer, on_tls_timer, LIMIT_TLS_LOOK_MS, LIMIT_TLS_LOOK_MS);
   }
 }
 

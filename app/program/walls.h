@@ -6,12 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/program/settings.h"
 
 /* The port that a URL names; 0: none, so a lookup tells it. Pure. */
 uint16_t walls_url_port(const char *url);
-
-enum { WALLS_PORTS_MAX = 64 };
 
 /* Which TCP ports the process can still connect to. */
 typedef struct walls {

@@ -5,19 +5,10 @@
  * checked before; nothing here knows of keys. Loop's thread. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/store/ident.h"
 #include "app/store/store.h"
 #include "app/http/shared.h"
-
-enum {
-  ANSWERS_MAX = 4096,           /* answers kept */
-  ANSWERS_BYTES_MAX = 32 << 20, /* of their bodies */
-  ANSWERS_SHARE = 16,        /* an account with more than one in so many of either gives up its longest unused
-                                   for another; if there is none, the longest unused of all goes */
-  ANSWERS_ONE_MAX = 2 << 20, /* bytes of one; a bigger one is not kept */
-  ANSWERS_TARGET_MAX = 512,  /* bytes of path and query; what is asked for at greater length is not kept */
-  ANSWERS_CHAIN_MAX = 8,     /* answers whose hash is the same: nobody can make looking one up slow */
-};
 
 typedef struct answers answers_t;
 

@@ -12,29 +12,12 @@
  * who fills that memory forgets his own. All on the loop's thread. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/http/handler.h"
 #include "app/services/caller.h"
 #include "app/http/keys.h"
 #include "app/services/sister.h"
 #include "app/services/strangers.h"
-
-enum {
-  KEYCHECK_ACTIVE_MS = 30000,     /* an active key is believed in that long */
-  KEYCHECK_STALE_MS = 60000,      /* and that much longer while the account service cannot be asked */
-  KEYCHECK_STALE_RETRY_MS = 2000, /* meanwhile it is asked again that often */
-  KEYCHECK_REFUSED_MS = 5000,     /* an unknown key is refused that long without a question */
-  KEYCHECK_ACTIVE_MAX = 4096,     /* keys kept */
-  KEYCHECK_ACTIVE_SHARE = 16, /* an account with more than one in so many of them gives up its longest unused
-                                 for another; if there is none, the longest unused of all goes */
-  KEYCHECK_REFUSED_MAX =
-      4096, /* apart, so that made-up keys cannot drive out real ones; whose source has most goes first */
-  KEYCHECK_ASKED_MAX = 64,  /* questions under way; more are queued */
-  KEYCHECK_QUEUE_MS = 3000, /* a question waits that long for its turn, then 503 */
-  KEYCHECK_WAITING_MAX =
-      1024, /* requests with known keys waiting for an answer, by account: the newest of whichever
-                                  has most gives way, with 503 unless its key is still believed in */
-  KEYCHECK_TIMEOUT_MS = 3000, /* of one question */
-};
 
 _Static_assert((int)STRANGERS_ASKED_MAX < (int)SISTER_CONNECTIONS_MAX, "known keys find a connection");
 _Static_assert((int)KEYCHECK_ASKED_MAX <= (int)SISTER_CALLS_MAX, "no question is refused for want of a call");

@@ -3,19 +3,13 @@
  * and the accounts that it told us of ("tenants"). */
 #pragma once
 
+#include "app/limits.h"
 #include "app/services/answers.h"
 #include "app/services/caller.h"
 #include "app/services/change.h"
 #include "app/services/keycheck.h"
 #include "app/services/sister.h"
 #include "app/store/fetch.h"
-
-enum {
-  PRODUCT_READS_MAX = 1024,  /* reads that wait for the store, in turns by account; whoever has most of them
-                                gives way */
-  PRODUCT_READ_TURN_MS = 10, /* of the store's time: one that took longer is paid for with as many turns */
-  TENANTS_PAGE_MAX = 1000,   /* ids in one page of those that are known here */
-};
 
 struct read;
 struct resource_kind;

@@ -13,14 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/http/handler.h"
 #include "app/store/ident.h"
-
-enum {
-  RATES_KEYS_MAX = 16384, /* keys that are counted at a time */
-  RATES_LOOK = 16,        /* of them looked at to find a place */
-  RATES_BURST_FACTOR = 5, /* burst, for so many seconds of requests, where it is not given */
-};
 
 typedef struct rates rates_t;
 

@@ -11,22 +11,11 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/limits.h"
 #include "common/base/diag.h"
 #include "common/dns/dns_wire.h"
 #include "common/base/ip.h"
 #include "common/dns/lookup.h"
-
-enum {
-  SISTER_CALLS_MAX = 256,           /* under way at once; more are SMPL_ELIMIT */
-  SISTER_CONNECTIONS_MAX = 32,      /* kept alive or under way; calls beyond wait their turn */
-  SISTER_IDLE_S = 20,               /* a kept connection older than this is not used again */
-  SISTER_TRIES_MAX = 4,             /* addresses tried when connecting fails */
-  SISTER_CONNECT_TIMEOUT_MS = 1000, /* each of them */
-  SISTER_RESPONSE_MAX = 1 << 20,    /* bytes of body */
-  SISTER_HOST_MAX = 254,            /* characters with NUL */
-  SISTER_URL_MAX = 1024,
-  SISTER_WHY_MAX = 256,
-};
 
 /* "http://NAME[:PORT][/]", NAME a DNS name or an IP address. */
 typedef struct sister_url {

@@ -17,14 +17,9 @@
 
 #include <stddef.h>
 
+#include "app/limits.h"
 #include "common/net/crowd.h"
 #include "common/base/ip.h"
-
-enum {
-  STRANGERS_WAITING_MAX = 1024,    /* requests that wait, of everybody */
-  STRANGERS_ASKED_MAX = 24,        /* questions under way */
-  STRANGERS_ASKED_NETWORK_MAX = 16 /* of them, of one network */
-};
 
 typedef struct strangers strangers_t;
 

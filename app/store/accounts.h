@@ -7,27 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/http/keys.h"
 #include "app/store/ident.h"
 #include "app/store/identity.h"
 #include "app/store/jsonapi.h"
 #include "app/store/store.h"
-
-enum {
-  ACCOUNT_NAME_MAX = 255,
-  ACCOUNT_NAME_BYTES = 4 * ACCOUNT_NAME_MAX + 1, /* as UTF-8, with NUL */
-  ACCOUNT_KEY_MAX = 64,                          /* characters of the key made of the name, with NUL */
-  ACCOUNT_KEY_BYTES = ACCOUNT_KEY_MAX + 16,      /* with a number behind it */
-  ACCOUNT_TOMBSTONE_DAYS =
-      90,                   /* a deleted account is remembered, for sisters whose data is older than that */
-  ACCOUNT_BURIED_MAX = 256, /* forgotten for good in one transaction */
-  API_KEY_NAME_MAX = 255,
-  API_KEYS_MAX = 1000,          /* in one account */
-  API_KEY_TOUCH_MS = 60 * 1000, /* last_used_at is not more exact than that */
-  NOTICE_COUNT_MAX = 10000,     /* rows that are counted; more is that many */
-  OUTBOX_SISTERS_MAX = 16,
-  OUTBOX_ROWS = 8, /* that one look gives of either kind */
-};
 
 /* ---- accounts ---- */
 

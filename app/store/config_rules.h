@@ -5,20 +5,9 @@
 
 #include <jansson.h>
 
+#include "app/limits.h"
 #include "app/store/jsonapi.h"
 #include "app/store/problem.h"
-
-enum {
-  CONFIG_NAME_MAX = 255,
-  CONFIG_DESCRIPTION_MAX = 1000,
-  CONFIG_ITEMS_MAX = 5000,       /* in one config */
-  CONFIG_ENVIRONMENTS_MAX = 100, /* the same */
-  CONFIG_KEY_MAX = 255,          /* characters of an item's or environment's key */
-  CONFIG_DEPTH_MAX = 16,         /* configs on the way from a root to its farthest child */
-  CONFIGS_MAX = 10000,           /* in one account */
-  CONFIG_ENTRIES_MAX =
-      200000, /* the same: items of all configs, and items that their environments override */
-};
 
 /* Members and their shapes, as far as the body alone tells. */
 int config_check_shape(const json_t *attributes, problem_t *problem);

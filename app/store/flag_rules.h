@@ -5,20 +5,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "app/limits.h"
 #include "app/store/jsonapi.h"
 #include "app/store/problem.h"
-
-enum {
-  FLAG_NAME_MAX = 255,
-  FLAG_DESCRIPTION_MAX = 1000,
-  FLAG_VALUES_MAX = 1000,         /* of a constrained flag */
-  FLAG_ENVIRONMENTS_MAX = 100,    /* in one flag */
-  FLAG_RULES_MAX = 1000,          /* in one environment */
-  FLAG_KEY_MAX = 255,             /* characters of an environment's key */
-  FLAGS_MAX = 10000,              /* in one account */
-  FLAG_SCAN_BYTES_MAX = 16 << 20, /* of environments that a list with a context looks through */
-  FLAG_PARSE_BYTES_MAX = 4 << 20, /* the same, of those that name the context's type anywhere */
-};
 
 /* "BOOLEAN", "STRING", "NUMERIC" or "JSON" in any case, as that literal; NULL for anything else. */
 const char *flag_type(const char *text);

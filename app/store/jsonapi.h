@@ -8,15 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/limits.h"
 #include "app/store/problem.h"
-
-enum {
-  JSONAPI_PAGE_SIZE_MAX = 1000, /* also the default */
-  JSONAPI_PAGE_NUMBER_MAX = 1000000000,
-  JSONAPI_FILTERS_MAX = 8,
-  JSONAPI_SEARCH_MAX = 255,         /* bytes of a filter's value */
-  JSONAPI_LIST_BYTES_MAX = 1 << 20, /* of one page's resources: it ends early, but not before its first */
-};
 
 /* What a list understands. */
 typedef struct jsonapi_list_spec {

@@ -5,10 +5,7 @@
 
 #include <stddef.h>
 
-enum {
-  PROBLEM_POINTER_MAX = 1024, /* longest JSON pointer told; a longer one is cut at a whole member */
-  PROBLEM_DETAIL_MAX = 512,
-};
+#include "app/limits.h"
 
 typedef struct problem {
   int status;                        /* 0: nothing is wrong */

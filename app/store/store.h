@@ -20,13 +20,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "app/limits.h"
 #include "common/base/diag.h"
 #include "common/base/turns.h"
-
-enum {
-  STORE_CALLS_MAX = 8192, /* under way in one store; more are SMPL_ELIMIT */
-  STORE_CALL_MS = 2000,   /* one operation may take that long once it is its turn */
-};
 
 typedef enum store_op {
   STORE_CHECK, /* store_call_t: does the store answer? */

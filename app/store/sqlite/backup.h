@@ -3,9 +3,8 @@
  * so that it is the state of one moment and holds up no write. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/store/sqlite/data_file.h"
-
-enum { BACKUP_PAGES = 256 }; /* copied between two looks whether to go on */
 
 /* Writes OUT.partial (mode 0600), checks all of it (data_file_check) and that it is the same database,
  * syncs it and gives it its name; on any failure it is removed. An OUT that is there is replaced only if

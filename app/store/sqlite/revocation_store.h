@@ -10,12 +10,8 @@
  * customer must be able to revoke a key. ready and metrics tell of it. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/store/sqlite/storage.h"
-
-enum {
-  REVOCATIONS_BATCH = 256, /* lines written by one job */
-  REVOCATION_LINE_MAX = 128,
-};
 
 typedef enum revocation_kind { REVOCATION_KEY, REVOCATION_ACCOUNT } revocation_kind_t;
 

@@ -7,13 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-  SHARES_CHEAP_US =
-      200, /* a read this short is not counted: however many come, connections take turns anyway */
-  SHARES_FREE_US = 20000, /* of the loop's time that an account may have used and still be served on it */
-  SHARES_PART = 4,        /* one in so many: the part of the loop's time that counts as paid back meanwhile */
-  SHARES_SLOTS = 256,     /* accounts are told apart by a hash; two that have the same one share their time */
-};
+#include "app/limits.h"
 
 typedef struct shares shares_t;
 

@@ -3,14 +3,9 @@
  * not (strays), which nothing here deletes. */
 #pragma once
 
+#include "app/limits.h"
 #include "app/store/accounts.h"
 #include "app/store/sqlite/storage.h"
-
-enum {
-  STRAYS_MAX = 1000,     /* of one sister, that are kept by their ids; the others are only counted */
-  STRAYS_TOLD_MAX = 20,  /* of these, named in one sentence */
-  STRAYS_TEXT_MAX = 1024 /* of that sentence */
-};
 
 /* Any connection. All zero if there is no row yet. */
 int sister_note_read(storage_db_t *db, const char *sister, sister_note_t *out);

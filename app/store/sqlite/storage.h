@@ -20,25 +20,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app/limits.h"
 #include "app/store/store.h"
 #include "common/base/diag.h"
 #include "common/base/turns.h"
-
-enum {
-  STORAGE_QUEUE_MAX =
-      1024, /* jobs that wait; whoever has most of them gives one up for somebody with fewer */
-  STORAGE_READS_MAX = 1024,       /* the same of long reads */
-  STORAGE_LOOP_MS = 2,            /* a read may keep the loop that long */
-  STORAGE_LOOP_BYTES = 32 << 10,  /* and give it so much text, which somebody there will take apart */
-  STORAGE_GROUP_MAX = 256,        /* jobs in one transaction */
-  STORAGE_GROUP_MS = 5,           /* after that long, what has run is committed before more is run */
-  STORAGE_JOB_MS = STORE_CALL_MS, /* one job may take that long; the others wait for it */
-  STORAGE_STMTS_MAX = 96,         /* prepared statements a connection */
-  STORAGE_WRITE_BUSY_MS = 5000,   /* wait for another process's transaction */
-  STORAGE_READ_BUSY_MS = 100,     /* the same on the loop's thread */
-  STORAGE_SHARE_MS = 1,           /* left to others between two transactions, while they write too */
-  STORAGE_CHECK_MAX = 64 << 20,   /* bytes; the pages of a bigger file are not all checked at start */
-};
 
 typedef struct storage storage_t;
 typedef struct store_connection storage_db_t; /* a connection: the loop's, or the one a job is given */
