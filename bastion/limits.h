@@ -172,9 +172,10 @@ enum {
   WORKER_AUTH_QUEUE_MAX = 8,       /* login requests that wait behind the one the broker has */
   WORKER_NOTES_MAX = 64,           /* refusals told to the broker; a peer that makes more is cut off */
   WORKER_FULL_NOTES_MAX =
-      16,                   /* of them for connections above the limit; more go unsaid, and cut nobody off */
-  WORKER_TRAFFIC_MS = 1000, /* between two counts of a connection's bytes */
-  WORKER_START_MS = 10000,  /* for the broker's first message */
-  WORKER_EVENTS_MS = 100,   /* between the event that tells of the end and the disconnect */
+      16,                    /* of them for connections above the limit; more go unsaid, and cut nobody off */
+  WORKER_TRAFFIC_MS = 1000,  /* between two counts of a connection's bytes */
+  WORKER_START_MS = 10000,   /* for the broker's first message */
+  WORKER_UNHEARD_MS = 10000, /* that an event waits for a smpl-control channel to tell it to */
+  WORKER_EVENTS_MS = 100,    /* between the event that tells of the end and the disconnect */
   WORKER_LAST_WORDS_MS = 500, /* to get the disconnect message out */
 };

@@ -599,11 +599,14 @@ static int check_grant(config_t *c, const names_t *users, const names_t *groups,
 static void check_members(config_t *c, const char *key, const conf_list_t *list)
 {
   char place[DIAG_TEXT_MAX / 2];
+  const char *why = roles_are_hidden()
+                        ? "cannot be looked up, since the start named none: that needs a restart"
+                        : "there is no such account or group on this system";
   const role_member_t *members = list->items;
   for (size_t i = 0; i < list->count; i++)
     if (members[i].missing)
-      faults_add(&c->faults, FAULT_ERROR, "%s: %s: there is no such account or group on this system",
-                 conf_place(c->conf, &members[i], place, sizeof place), key);
+      faults_add(&c->faults, FAULT_ERROR, "%s: %s: %s", conf_place(c->conf, &members[i], place, sizeof place),
+                 key, why);
 }
 
 static void check_roles(config_t *c)

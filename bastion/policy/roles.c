@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bastion/policy/roles.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/process/landlock.h"
 
 /* What may be the name of an account that was removed. */
 static bool is_name(const char *text)
@@ -43,6 +45,16 @@ const conf_scalar_t roles_scalar = {
     .size = sizeof(role_member_t),
     .parse = parse_member,
 };
+
+bool roles_are_hidden(void)
+{
+  static const char accounts[] = "/etc/passwd";
+  int fd = open(accounts, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return landlock_refused(accounts);
+  close(fd);
+  return false;
+}
 
 static bool member_of(const conf_list_t *list, unsigned uid, const unsigned *groups, size_t group_count)
 {

@@ -28,6 +28,8 @@ typedef struct roles {
 /* "alice", "1000", or "@adm" for a group. */
 extern const conf_scalar_t roles_scalar;
 
+/* Whether accounts and groups by name are behind the walls: at the start the configuration named none. */
+bool roles_are_hidden(void);
 role_t roles_of(const roles_t *roles, const control_peer_t *peer);
 /* Pure: the decision, with the groups that the peer is in. */
 role_t roles_decide(const roles_t *roles, unsigned uid, const unsigned *groups, size_t group_count);

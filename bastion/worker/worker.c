@@ -26,14 +26,6 @@ static void tell_crash(void *ctx, const char *line)
 
 /* ---- from the broker ---- */
 
-static void on_event(worker_t *w, const msg_t *m)
-{
-  LIST_EACH(worker_control_t, c, &w->controls, link) {
-    if (c->speaks && c->channel)
-      ssh_pump_send_line(c->channel, m->json.json, m->json.len);
-  }
-}
-
 /* The event that tells of the end is queued. A client that reads it together with the disconnect drops it
  * unseen, as stock ssh does: a moment between the two. */
 static void deliver_events(worker_t *w)
@@ -59,7 +51,7 @@ static void on_broker_message(worker_t *w, const msg_t *m, int fd)
     worker_control_answer(w, m);
     return;
   case MSG_EVENT:
-    on_event(w, m);
+    worker_control_event(w, m);
     return;
   case MSG_SAY:
     if (w->signed_in)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bastion/worker/worker_say.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 
 static void finish_if_answered(worker_control_t *c)
@@ -98,6 +99,29 @@ void worker_control_open(worker_t *w, ssh_message message)
   w->control_count++;
 }
 
+void worker_control_event(worker_t *w, const msg_t *m)
+{
+  bool heard = false;
+  LIST_EACH(worker_control_t, c, &w->controls, link) {
+    if (!c->speaks || !c->channel)
+      continue;
+    ssh_pump_send_line(c->channel, m->json.json, m->json.len);
+    heard = true;
+  }
+  free(w->unheard.line);
+  w->unheard = (worker_unheard_t){heard ? NULL : strndup(m->json.json, m->json.len),
+                                  clock_mono_ms() + WORKER_UNHEARD_MS};
+}
+
+/* Limits may be short, and the first warning early. */
+static void tell_unheard(worker_t *w, const worker_control_t *c)
+{
+  if (w->unheard.line && clock_mono_ms() < w->unheard.until)
+    ssh_pump_send_line(c->channel, w->unheard.line, strlen(w->unheard.line));
+  free(w->unheard.line);
+  w->unheard.line = NULL;
+}
+
 static worker_control_t *control_of(worker_t *w, ssh_channel channel)
 {
   LIST_EACH(worker_control_t, c, &w->controls, link) {
@@ -145,6 +169,7 @@ void worker_channel_request(worker_t *w, ssh_message message)
     c->speaks = true;
     ssh_message_channel_request_reply_success(message);
     ssh_message_free(message);
+    tell_unheard(w, c);
     return;
   }
   char what[256];

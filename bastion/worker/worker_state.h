@@ -48,6 +48,12 @@ typedef struct worker_control {
   bool peer_ended;
 } worker_control_t;
 
+/* The last event, if no smpl-control channel was there yet. */
+typedef struct worker_unheard {
+  char *line;     /* NULL: none */
+  uint64_t until; /* monotonic ms */
+} worker_unheard_t;
+
 typedef struct worker {
   worker_pair_t *pair;
   ssh_session session;
@@ -67,6 +73,7 @@ typedef struct worker {
   list_t controls; /* worker_control_t */
   size_t control_count;
   uint32_t control_number;
+  worker_unheard_t unheard;
   uint64_t traffic_at; /* when MSG_TRAFFIC is due */
   /* Takes out and handles all that libssh has queued of the peer's requests. */
   void (*drain)(struct worker *w);

@@ -219,6 +219,20 @@ def test_roles_say_who_may_look_and_who_may_end(world):
     assert w.sessions() == [] or w.sessions()[0]["ending"]  # root may, whatever the roles say
 
 
+def test_accounts_that_a_reload_names_first_need_a_restart(world):
+    """They are not there for nobody to see: the folder with them lies behind the walls."""
+    w = world()
+    w.write(extra="roles: {read: [daemon]}\n")
+    said = w.command("reload", status=1).stderr
+    assert "roles: read: cannot be looked up, since the start named none: that needs a restart" in said
+    w.bastion.stop()
+    w.start()
+    assert w.status()["configuration"]["absent"] == 0
+    w.write(extra="roles: {read: [daemon, smpl-nobody]}\n")
+    said = w.command("reload", status=1).stderr
+    assert "roles: read: there is no such account or group on this system" in said
+
+
 def test_sessions_as_a_live_table(world):
     w = world()
     ssh, local = w.forward()

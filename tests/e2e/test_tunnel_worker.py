@@ -230,6 +230,21 @@ def test_events_reach_every_control_channel(broker):
     assert process.wait(kit.PATIENCE) == 0
 
 
+def test_an_event_that_comes_before_a_control_channel_is_told_to_the_first_one(broker):
+    path, event = broker.folder / "mux", b'{"event":"expiring"}'
+    master = subprocess.Popen(ssh(broker, "-N", "-M", "-S", path), stderr=subprocess.DEVNULL)
+    kit.wait_until(path.exists, "the session is there")
+    broker.last().send(fb.EVENT, 0, fb.struct.pack("=II", 0, len(event)) + event + b"\0")
+    heard = []
+    for _ in range(2):
+        asks = ssh(broker, "-S", path, "-s", "smpl-control")
+        done = subprocess.run(asks, input=b"1\n", capture_output=True, timeout=kit.PATIENCE)
+        heard.append(done.stdout.splitlines())
+    answer = b'{"ok":true,"echo":1}'
+    assert heard == [[event, answer], [answer]]
+    stop(master)
+
+
 @pytest.mark.short
 def test_the_end_comes_with_words_and_cuts_connections(broker):
     target(broker, "svc", echo)
