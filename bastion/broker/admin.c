@@ -10,6 +10,7 @@
 #include "bastion/session/space.h"
 #include "common/base/clock.h"
 #include "common/base/count.h"
+#include "common/process/walls.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -169,12 +170,12 @@ static const struct {
   uint32_t bit;
   const char *name;
 } wall_names[] = {
-    {MSG_WALL_SECCOMP, "seccomp"},
-    {MSG_WALL_NO_NEW_PRIVS, "no-new-privs"},
+    {MSG_WALL_SECCOMP, WALL_SECCOMP},
+    {MSG_WALL_NO_NEW_PRIVS, WALL_NO_NEW_PRIVS},
     {MSG_WALL_EMPTY_ROOT, "empty-root"},
     {MSG_WALL_OWN_UID, "own-uid"},
     {MSG_WALL_RLIMITS, "rlimits"},
-    {MSG_WALL_LANDLOCK, "landlock"},
+    {MSG_WALL_LANDLOCK, WALL_LANDLOCK},
     {MSG_WALL_USER_NAMESPACE, "user-namespace"},
     {MSG_WALL_SANITIZER, "sanitizer"},
 };
@@ -192,9 +193,9 @@ static json_t *broker_walls_json(const walls_t *walls)
 {
   json_t *list = json_array();
   if (walls->landlock)
-    json_array_append_new(list, json_string("landlock"));
+    json_array_append_new(list, json_string(WALL_LANDLOCK));
   if (walls->seccomp)
-    json_array_append_new(list, json_string("seccomp"));
+    json_array_append_new(list, json_string(WALL_SECCOMP));
   return list;
 }
 

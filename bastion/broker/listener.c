@@ -15,7 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 
-struct listener {
+struct ssh_listener {
   list_t link;
   broker_t *broker;
   uv_poll_t poll;
@@ -91,7 +91,7 @@ static void let_in(broker_t *b, int fd, const endpoint_t *from)
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
-  listener_t *l = poll->data;
+  ssh_listener_t *l = poll->data;
   broker_t *b = l->broker;
   (void)events;
   for (int i = 0; status >= 0 && i < LISTENER_BATCH && b->accepting; i++) {
@@ -152,7 +152,7 @@ static bool same(const endpoint_t *a, const endpoint_t *b)
 
 static bool is_open(const broker_t *b, const endpoint_t *address)
 {
-  LIST_EACH(const listener_t, l, &b->listeners, link)
+  LIST_EACH(const ssh_listener_t, l, &b->listeners, link)
     if (same(&l->address, address))
       return true;
   return false;
@@ -160,7 +160,7 @@ static bool is_open(const broker_t *b, const endpoint_t *address)
 
 static int open_one(broker_t *b, const endpoint_t *address, const config_t *config, diag_t *diag)
 {
-  listener_t *l = calloc(1, sizeof *l);
+  ssh_listener_t *l = calloc(1, sizeof *l);
   if (l == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   l->fd = b->watching ? -1 : bind_inherited(address);
@@ -184,7 +184,7 @@ static void on_closed(uv_handle_t *handle)
   free(handle->data);
 }
 
-static void close_one(listener_t *l)
+static void close_one(ssh_listener_t *l)
 {
   list_remove(&l->link);
   uv_poll_stop(&l->poll);
@@ -199,7 +199,7 @@ int listener_open_all(broker_t *b, const config_t *config, diag_t *diag)
   for (size_t i = 0; i < config->listen.count && !err; i++)
     if (!is_open(b, &want[i]))
       err = open_one(b, &want[i], config, diag);
-  LIST_EACH(listener_t, l, &b->listeners, link)
+  LIST_EACH(ssh_listener_t, l, &b->listeners, link)
     if (err && l->fresh)
       close_one(l);
     else
@@ -209,7 +209,7 @@ int listener_open_all(broker_t *b, const config_t *config, diag_t *diag)
 
 void listener_close_others(broker_t *b, const config_t *config)
 {
-  LIST_EACH(listener_t, l, &b->listeners, link) {
+  LIST_EACH(ssh_listener_t, l, &b->listeners, link) {
     bool keep = false;
     const endpoint_t *want = config != NULL ? config->listen.items : NULL;
     for (size_t i = 0; config != NULL && i < config->listen.count; i++)
@@ -224,7 +224,7 @@ void listener_accept(broker_t *b, bool on)
   if (on == b->accepting)
     return;
   b->accepting = on;
-  LIST_EACH(listener_t, l, &b->listeners, link) {
+  LIST_EACH(ssh_listener_t, l, &b->listeners, link) {
     if (on)
       uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
     else

@@ -6,7 +6,7 @@
 #include "bastion/limits.h"
 #include "bastion/broker/broker_state.h"
 
-typedef struct listener listener_t;
+typedef struct ssh_listener ssh_listener_t;
 
 /* Opens what config lists and is not open yet. On error those opened here are closed again; the others stay.
  */

@@ -32,7 +32,7 @@ struct turns {
   size_t mask; /* of buckets */
 };
 
-/* Lines by key */
+/* ---- lines by key ---- */
 
 turns_key_t turns_key(const void *bytes, size_t len)
 {
@@ -115,7 +115,7 @@ static void settle(turns_t *t, line_t *line)
     end_line(t, line);
 }
 
-/* Beginning and end */
+/* ---- beginning and end ---- */
 
 static void fit(turns_conf_t *conf)
 {
@@ -167,7 +167,7 @@ void turns_free(turns_t *t)
   free(t);
 }
 
-/* Coming and going */
+/* ---- coming and going ---- */
 
 static void pull_out(turns_t *t, turns_item_t *item)
 {

@@ -148,7 +148,7 @@ int conf_fail(const conf_t *conf, diag_t *diag, const void *field, const char *f
   return diag_fail(diag, SMPL_EINVAL, "%s: %s", conf_place(conf, field, place, sizeof place), what);
 }
 
-/* --- scalars --- */
+/* ---- scalars ---- */
 
 static int parse_string(conf_t *conf, const char *text, size_t len, void *out)
 {
@@ -312,7 +312,7 @@ const conf_scalar_t conf_endpoint = {
 
 _Static_assert(sizeof(ip_net_t) == 17 && sizeof(endpoint_t) == 18, "compared as bytes: no padding");
 
-/* --- decoding --- */
+/* ---- decoding ---- */
 
 /* What the recursive decoder carries along. */
 typedef struct decoder {
@@ -588,7 +588,7 @@ static int decode_map(decoder_t *d, struct fy_node *node, mark_t at, const conf_
   return err;
 }
 
-/* --- parsing --- */
+/* ---- parsing ---- */
 
 static void ignore_output(struct fy_diag *diag, void *user, const char *buf, size_t len)
 {

@@ -48,7 +48,7 @@ typedef struct question {
   uint16_t id;
 } question_t;
 
-/* --- c-ares under libuv --- */
+/* ---- c-ares under libuv ---- */
 
 static void unref(dns_channel_t *c)
 {
@@ -129,7 +129,7 @@ static void on_tick(uv_timer_t *timer)
     ares_process_fd(c->tcp.ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
-/* --- a question --- */
+/* ---- a question ---- */
 
 static size_t build_query(uint8_t *q, uint16_t id, const dns_name_t *name, uint16_t type)
 {
@@ -287,7 +287,7 @@ void dns_channel_ask(dns_channel_t *c, const dns_name_t *name, uint16_t type, bo
   send_query(question, q, build_query(q, question->id, name, type));
 }
 
-/* --- making and ending --- */
+/* ---- making and ending ---- */
 
 static void set_source(ares_channel ares, const ip_t *source)
 {

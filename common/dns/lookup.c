@@ -92,7 +92,7 @@ static void mix_case(dns_name_t *name)
         name->wire[k] = (uint8_t)(name->wire[k] - ('a' - 'A'));
 }
 
-/* --- queries --- */
+/* ---- queries ---- */
 
 static void query_free(lookup_query_t *q)
 {
@@ -107,7 +107,7 @@ static void query_free(lookup_query_t *q)
   free(q);
 }
 
-/* --- questions that servers have --- */
+/* ---- questions that servers have ---- */
 
 static attempt_t *attempt_new(lookup_t *l, part_t *part, size_t server, bool tcp, uint64_t now)
 {
@@ -187,7 +187,7 @@ static void note(const attempt_t *a, int err, uint64_t now)
     tell(&a->lookup->servers[a->server], false, now);
 }
 
-/* --- parts --- */
+/* ---- parts ---- */
 
 static void part_done(part_t *part, int err, uint64_t now)
 {
@@ -331,7 +331,7 @@ static void probe(const part_t *part, uint64_t now)
                     a);
 }
 
-/* --- results --- */
+/* ---- results ---- */
 
 /* Appends what is not there yet. Two answers have room: each has at most LOOKUP_CHAIN_MAX. */
 static void join_chain(lookup_addrs_t *out, const lookup_addrs_t *answer)

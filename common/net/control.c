@@ -387,7 +387,7 @@ void control_server_close(control_server_t *s)
   uv_server_close(&s->server, true);
 }
 
-/* --- client --- */
+/* ---- client ---- */
 
 static int wait_for(int fd, short events, uint64_t deadline)
 {

@@ -42,7 +42,7 @@ static const struct {
 
 enum { FATAL_COUNT = COUNT_OF(fatal) };
 
-/* --- the line; all of this is called by the handler: no lock, no memory, no locale --- */
+/* ---- the line; all of this is called by the handler: no lock, no memory, no locale ---- */
 
 typedef struct line {
   char text[CRASH_LINE_MAX];
@@ -153,7 +153,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
   make_again(number, info);
 }
 
-/* --- what is found out before --- */
+/* ---- what is found out before ---- */
 
 static void take_note(const char *note, size_t size)
 {

@@ -133,7 +133,7 @@ query_ring_t *query_log_ring(query_log_t *log, unsigned worker)
   return &log->rings[worker];
 }
 
-/* --- the worker's side --- */
+/* ---- the worker's side ---- */
 
 /* At most VIEW_MAX - 1 bytes, whole characters. */
 static void copy_view(char *out, const char *name)
@@ -200,7 +200,7 @@ void query_ring_note(query_ring_t *ring, const query_event_t *e)
   atomic_store_explicit(&ring->head, head + 1, memory_order_release);
 }
 
-/* --- the main thread's side --- */
+/* ---- the main thread's side ---- */
 
 static void write_buffer(query_log_t *log)
 {

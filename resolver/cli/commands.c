@@ -28,7 +28,7 @@ enum {
 
 const char commands_default_socket[] = "resolver.sock";
 
-/* --- check --- */
+/* ---- check ---- */
 
 static void print_warning(void *ctx, const char *text)
 {
@@ -194,7 +194,7 @@ static int run_check(const command_t *c, const arguments_t *a, diag_t *diag)
   return SMPL_OK;
 }
 
-/* --- asking --- */
+/* ---- asking ---- */
 
 static json_int_t number(const json_t *object, const char *key)
 {
@@ -343,7 +343,7 @@ static int run_ask(const command_t *c, const arguments_t *a, diag_t *diag)
   return err;
 }
 
-/* --- the options --- */
+/* ---- the options ---- */
 
 enum { OPT_SOCKET = OPTION_LONG, OPT_JSON, OPT_FROM, OPT_LISTENER, OPT_EXPECT, OPT_VERSION };
 
@@ -370,7 +370,7 @@ static int run_completion(const command_t *c, const arguments_t *a, diag_t *diag
   return completion_print(&completion, a->words[0], stdout, diag);
 }
 
-/* --- the table --- */
+/* ---- the table ---- */
 
 #define ASKED "[-c FILE | --socket PATH] [--json]"
 

@@ -43,7 +43,7 @@ static int ask(const command_t *c, const arguments_t *a, json_t *body, json_t **
   return err;
 }
 
-/* --- explain --- */
+/* ---- explain ---- */
 
 static void print_list(const char *what, const json_t *list)
 {
@@ -130,7 +130,7 @@ int inspect_explain(const command_t *c, const arguments_t *a, diag_t *diag)
   return SMPL_OK;
 }
 
-/* --- matrix --- */
+/* ---- matrix ---- */
 
 static size_t cell_lines(const json_t *cell)
 {

@@ -69,7 +69,7 @@ static json_t *network_json(const snapshot_t *s, const view_t *view, const ip_t 
   return best != NULL ? json_string(ip_net_format(best, text)) : json_null();
 }
 
-/* --- steps --- */
+/* ---- steps ---- */
 
 static const char *kind_text(zone_match_kind_t kind)
 {
@@ -129,7 +129,7 @@ static json_t *steps_json(const probe_t *p)
   return list;
 }
 
-/* --- answer --- */
+/* ---- answer ---- */
 
 static void add_record(void *ctx, unsigned section, const dns_rr_t *rr, const char *text, const char *tail)
 {
@@ -151,7 +151,7 @@ static json_t *answer_json(const probe_t *p, bool truncated_over_udp)
                    "additional", sections[2]);
 }
 
-/* --- why --- */
+/* ---- why ---- */
 
 static bool listener_has(const listener_conf_t *l, const char *view)
 {

@@ -144,7 +144,7 @@ static int collect(const snapshot_t *s, entries_t *e)
   return err;
 }
 
-/* --- cells --- */
+/* ---- cells ---- */
 
 typedef struct cell {
   const dns_name_t *name;
@@ -245,7 +245,7 @@ json_t *matrix(const snapshot_t *s, diag_t *diag)
   return reply;
 }
 
-/* --- differences --- */
+/* ---- differences ---- */
 
 void matrix_cell_text(const json_t *cell, char *buf, size_t cap)
 {

@@ -58,7 +58,7 @@ struct server {
   control_server_t *control;
   metrics_server_t *metrics;
   worker_shared_t shared;
-  worker_t **workers;
+  dns_worker_t **workers;
   unsigned worker_count;
   admin_totals_t *totals;
   saver_t *saver; /* of the last good copies of zones */
@@ -124,7 +124,7 @@ static void log_sizes(const char *what, const snapshot_t *s)
            names);
 }
 
-/* --- reload --- */
+/* ---- reload ---- */
 
 static void load_in_thread(uv_work_t *work)
 {
@@ -237,7 +237,7 @@ static void start_reload(server_t *s)
   }
 }
 
-/* --- control socket --- */
+/* ---- control socket ---- */
 
 static admin_state_t state_of(const server_t *s)
 {
@@ -346,7 +346,7 @@ static void on_request(void *ctx, control_request_t *request, const control_peer
     ((const server_command_t *)row)->answer(s, request, body);
 }
 
-/* --- start and end --- */
+/* ---- start and end ---- */
 
 /* Before the control socket closes: afterwards nobody would hear it. */
 static void reply_stopping(waiting_t *w)
@@ -502,7 +502,7 @@ static int limits_for(const server_t *s, worker_limits_t *out, diag_t *diag)
 static int open_workers(server_t *s, diag_t *diag)
 {
   s->worker_count = snapshot_workers(s->shared.snapshot);
-  s->workers = calloc(s->worker_count, sizeof(worker_t *));
+  s->workers = calloc(s->worker_count, sizeof(dns_worker_t *));
   if (s->workers == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   int err = SMPL_OK;

@@ -13,8 +13,9 @@
 #include "common/process/landlock.h"
 #include "common/base/log.h"
 #include "common/process/seal.h"
+#include "common/process/walls.h"
 
-/* --- the user --- */
+/* ---- the user ---- */
 
 account_conf_t walls_account(const settings_t *settings)
 {
@@ -58,7 +59,7 @@ int walls_drop(const snapshot_t *snapshot, const char *config, walls_t *walls, d
   return SMPL_OK;
 }
 
-/* --- files and ports --- */
+/* ---- files and ports ---- */
 
 /* The folders are those of now: a reload that names a file in another one is refused and says that it needs a
  * restart. */
@@ -81,7 +82,7 @@ void walls_fence(const snapshot_t *snapshot, const char *config, walls_t *walls)
     log_warn("landlock: the kernel has none: the process may read every file that its user may, and connect");
 }
 
-/* --- system calls --- */
+/* ---- system calls ---- */
 
 /* What serving, reloading, watching files and ending need beside what the shared lists have. */
 static const seal_rule_t serving[] = {
@@ -128,14 +129,14 @@ json_t *walls_json(const walls_t *walls)
   else if (walls->root)
     json_array_append_new(list, json_string("root (no user: is configured)"));
   if (walls->no_new_privs)
-    json_array_append_new(list, json_string("no_new_privs"));
+    json_array_append_new(list, json_string(WALL_NO_NEW_PRIVS));
 #ifdef SMPL_SANITIZER
-  static const char seccomp[] = "seccomp (wide list of a sanitizer build)";
+  static const char seccomp[] = WALL_SECCOMP " (wide list of a sanitizer build)";
 #else
-  static const char seccomp[] = "seccomp";
+  static const char seccomp[] = WALL_SECCOMP;
 #endif
   if (walls->landlock)
-    json_array_append_new(list, json_string("landlock"));
+    json_array_append_new(list, json_string(WALL_LANDLOCK));
   if (walls->seccomp)
     json_array_append_new(list, json_string(seccomp));
   return list;

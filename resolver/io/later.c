@@ -91,7 +91,7 @@ size_t later_count(const later_t *l)
   return l == NULL ? 0 : atomic_load_explicit(&l->count, memory_order_relaxed);
 }
 
-/* --- places --- */
+/* ---- places ---- */
 
 static void count(later_t *l, size_t by)
 {
@@ -123,7 +123,7 @@ static later_place_t *find(later_t *l, uint64_t ticket)
   return ticket != 0 && p->ticket == ticket ? p : NULL;
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 /* The exchange that waits at a place, seen by the snapshot in force. */
 static exchange_t exchange_of(later_t *l, later_place_t *p, const snapshot_t *s)
@@ -236,7 +236,7 @@ static void give_up(later_t *l, const snapshot_t *s, later_place_t *p, uint16_t 
     l->elsewhere->forget(l->elsewhere->ctx, ticket);
 }
 
-/* --- questions --- */
+/* ---- questions ---- */
 
 static void keep(later_place_t *p, const snapshot_t *s, const exchange_t *x, const later_way_t *way)
 {

@@ -35,7 +35,7 @@ typedef struct pair {
   int udp, tcp;
 } pair_t;
 
-struct worker {
+struct dns_worker {
   unsigned number;
   worker_shared_t *shared;
   int epoll_fd, wake_fd;
@@ -57,13 +57,13 @@ struct worker {
   latency_t latency;
 };
 
-static int watch(worker_t *w, int *fd)
+static int watch(dns_worker_t *w, int *fd)
 {
   struct epoll_event ev = {.events = EPOLLIN, .data.ptr = fd};
   return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, *fd, &ev);
 }
 
-static int open_pairs(worker_t *w, diag_t *diag)
+static int open_pairs(dns_worker_t *w, diag_t *diag)
 {
   w->count = snapshot_listener_count(w->shared->snapshot);
   w->pairs = calloc(w->count, sizeof *w->pairs);
@@ -83,11 +83,11 @@ static int open_pairs(worker_t *w, diag_t *diag)
   return SMPL_OK;
 }
 
-int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, dns_worker_t **out,
                diag_t *diag)
 {
   *out = NULL;
-  worker_t *w = aligned_alloc(_Alignof(worker_t), sizeof *w);
+  dns_worker_t *w = aligned_alloc(_Alignof(dns_worker_t), sizeof *w);
   if (w == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   memset(w, 0, sizeof *w);
@@ -128,7 +128,7 @@ static uint64_t now_ns(void)
 
 /* Batches until the socket is empty or has had its turn. Each takes the snapshot anew, so that a swap need
  * not wait. */
-static void serve_udp(worker_t *w, size_t listener)
+static void serve_udp(dns_worker_t *w, size_t listener)
 {
   uint64_t begun = now_ns();
   for (unsigned i = 0; i < UDP_ROUNDS_MAX; i++) {
@@ -152,7 +152,7 @@ static void close_fd(int *fd)
 }
 
 /* Connections that wait to be taken were made before the end was known: they are taken. */
-static void drain(worker_t *w)
+static void drain(dns_worker_t *w)
 {
   for (size_t i = 0; i < w->count; i++) {
     if (w->pairs[i].tcp < 0)
@@ -166,7 +166,7 @@ static void drain(worker_t *w)
 }
 
 /* Somebody wants something. False when the worker is to end. */
-static bool wake(worker_t *w)
+static bool wake(dns_worker_t *w)
 {
   uint64_t count;
   if (read(w->wake_fd, &count, sizeof count) < 0)
@@ -186,7 +186,7 @@ static bool wake(worker_t *w)
 }
 
 /* False when the worker is to end. */
-static bool serve_event(worker_t *w, const struct epoll_event *ev)
+static bool serve_event(dns_worker_t *w, const struct epoll_event *ev)
 {
   int *fd = ev->data.ptr;
   if (fd == &w->wake_fd)
@@ -216,7 +216,7 @@ static int sooner(int a, int b)
 /* Each round: datagrams and new connections as they are reported, then some turns of connections. */
 static void *run(void *arg)
 {
-  worker_t *w = arg;
+  dns_worker_t *w = arg;
   bool on = true;
   int timeout = -1;
   crash_thread();
@@ -239,12 +239,12 @@ static void *run(void *arg)
   return NULL;
 }
 
-void worker_log(worker_t *w, query_ring_t *ring)
+void worker_log(dns_worker_t *w, query_ring_t *ring)
 {
   responder_log(w->responder, ring);
 }
 
-int worker_elsewhere(worker_t *w, const elsewhere_t *elsewhere, diag_t *diag)
+int worker_elsewhere(dns_worker_t *w, const elsewhere_t *elsewhere, diag_t *diag)
 {
   struct epoll_event ev = {.events = EPOLLIN, .data.ptr = (void *)(uintptr_t)&elsewhere->fd};
   int err = later_new(w->responder, elsewhere, w->later_max, &w->later);
@@ -276,7 +276,7 @@ static int choose_cpu(unsigned number, cpu_set_t *out)
   return SMPL_ESYS;
 }
 
-int worker_start(worker_t *w, bool pin, diag_t *diag)
+int worker_start(dns_worker_t *w, bool pin, diag_t *diag)
 {
   cpu_set_t cpu;
   pthread_attr_t attr;
@@ -299,14 +299,14 @@ int worker_start(worker_t *w, bool pin, diag_t *diag)
   return SMPL_OK;
 }
 
-static void wake_up(worker_t *w)
+static void wake_up(dns_worker_t *w)
 {
   uint64_t one = 1;
   ssize_t ignored = write(w->wake_fd, &one, sizeof one); /* cannot fail: the counter is far from full */
   (void)ignored;
 }
 
-bool worker_ping(worker_t *w)
+bool worker_ping(dns_worker_t *w)
 {
   uint64_t beats = atomic_load_explicit(&w->beats, memory_order_relaxed);
   bool answered = !w->asked || beats != w->asked_at;
@@ -316,18 +316,18 @@ bool worker_ping(worker_t *w)
   return answered;
 }
 
-bool worker_draining(const worker_t *w)
+bool worker_draining(const dns_worker_t *w)
 {
   return atomic_load_explicit(&w->draining, memory_order_acquire);
 }
 
-void worker_drain(worker_t *w)
+void worker_drain(dns_worker_t *w)
 {
   atomic_store_explicit(&w->wish, WISH_DRAIN, memory_order_release);
   wake_up(w);
 }
 
-void worker_stop(worker_t *w)
+void worker_stop(dns_worker_t *w)
 {
   if (w == NULL)
     return;
@@ -350,17 +350,17 @@ void worker_stop(worker_t *w)
   free(w);
 }
 
-void worker_latency_add(const worker_t *w, latency_sum_t *sum)
+void worker_latency_add(const dns_worker_t *w, latency_sum_t *sum)
 {
   latency_sum_add(sum, &w->latency);
 }
 
-size_t worker_waiting(const worker_t *w)
+size_t worker_waiting(const dns_worker_t *w)
 {
   return later_count(w->later);
 }
 
-size_t worker_tcp_count(const worker_t *w)
+size_t worker_tcp_count(const dns_worker_t *w)
 {
   return tcp_count(w->tcp);
 }

@@ -12,7 +12,7 @@
 #include "resolver/answer/query_log.h"
 #include "resolver/view/snapshot.h"
 
-typedef struct worker worker_t;
+typedef struct dns_worker dns_worker_t;
 
 /* The snapshot in force: workers read it, the server's thread alone replaces it. And what they make
  * cookies from. */
@@ -28,40 +28,40 @@ typedef struct worker_limits {
 } worker_limits_t;
 
 /* Opens the sockets of worker `number` for all listeners of the snapshot in force. Any thread. */
-int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, worker_t **out,
+int worker_new(unsigned number, worker_shared_t *shared, const worker_limits_t *limits, dns_worker_t **out,
                diag_t *diag);
 /* Where this worker notes its answers. Before it starts. */
-void worker_log(worker_t *w, query_ring_t *ring);
+void worker_log(dns_worker_t *w, query_ring_t *ring);
 
 /* Where answers come from that the zones do not have; borrowed until worker_stop. Before it starts. */
-int worker_elsewhere(worker_t *w, const elsewhere_t *elsewhere, diag_t *diag);
+int worker_elsewhere(dns_worker_t *w, const elsewhere_t *elsewhere, diag_t *diag);
 
 /* Starts the thread, with all signals blocked; pin: on one CPU of those the process may use, worker by
  * worker. */
-int worker_start(worker_t *w, bool pin, diag_t *diag);
+int worker_start(dns_worker_t *w, bool pin, diag_t *diag);
 /* Before an end: takes no new TCP connections, closes those that have nothing unfinished (worker_tcp_count
  * says how many are left); datagrams are still answered. Any thread. */
-void worker_drain(worker_t *w);
+void worker_drain(dns_worker_t *w);
 
 /* The end worker_drain asked for has begun. Any thread. */
-bool worker_draining(const worker_t *w);
+bool worker_draining(const dns_worker_t *w);
 
 /* Asks the thread for a sign of life; true if it has given one since the last time, or was not asked
  * before. By one thread. */
-bool worker_ping(worker_t *w);
+bool worker_ping(dns_worker_t *w);
 
 /* Ends the thread if it was started, once it has answered what had arrived; closes everything. NULL
  * allowed. */
-void worker_stop(worker_t *w);
+void worker_stop(dns_worker_t *w);
 
 /* Adds how long this worker's datagrams took. Any thread. */
-void worker_latency_add(const worker_t *w, latency_sum_t *sum);
+void worker_latency_add(const dns_worker_t *w, latency_sum_t *sum);
 
 /* Questions that wait for answers from elsewhere. Any thread. */
-size_t worker_waiting(const worker_t *w);
+size_t worker_waiting(const dns_worker_t *w);
 
 /* Open TCP connections. Any thread. */
-size_t worker_tcp_count(const worker_t *w);
+size_t worker_tcp_count(const dns_worker_t *w);
 
 /* Replaces the snapshot and waits until no worker uses the old one, which is returned for the caller to
  * free. */

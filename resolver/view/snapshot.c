@@ -14,11 +14,11 @@
 enum { CACHE_LINE = 64 };
 _Static_assert(_Alignof(stats_t) == CACHE_LINE, "counters of two workers never share a cache line");
 
-typedef struct listener {
+typedef struct dns_listener {
   endpoint_t endpoint;
   const listener_conf_t *conf;
   networks_t *networks; /* values are numbers of views */
-} listener_t;
+} dns_listener_t;
 
 /* What a query needs to know of its view before it reads it. */
 typedef struct chosen {
@@ -30,7 +30,7 @@ struct snapshot {
   uint64_t generation;
   settings_t settings;
   unsigned workers;
-  listener_t *listeners;
+  dns_listener_t *listeners;
   size_t listener_count;
   zone_t **zones;
   snapshot_origin_t *origins; /* [zone_count] */
@@ -48,8 +48,8 @@ struct snapshot {
 
 static int listener_compare(const void *left, const void *right)
 {
-  const listener_t *a = left;
-  const listener_t *b = right;
+  const dns_listener_t *a = left;
+  const dns_listener_t *b = right;
   int c = ip_compare(&a->endpoint.ip, &b->endpoint.ip);
   return c != 0 ? c : (int)a->endpoint.port - (int)b->endpoint.port;
 }
@@ -75,7 +75,7 @@ static int tie(const snapshot_t *s, const listener_conf_t *l, origin_t a, origin
                    (unsigned)l->port);
 }
 
-static int load_networks(snapshot_t *s, listener_t *l, diag_t *diag)
+static int load_networks(snapshot_t *s, dns_listener_t *l, diag_t *diag)
 {
   size_t count = 0;
   for (size_t i = 0; i < l->conf->views.count; i++)
@@ -117,7 +117,7 @@ static int load_listeners(snapshot_t *s, diag_t *diag)
   s->listener_count = count;
   for (size_t i = 0; i < count; i++) {
     const listener_conf_t *l = settings_listener_at(&s->settings, i);
-    s->listeners[i] = (listener_t){.endpoint = {l->address, (uint16_t)l->port}, .conf = l};
+    s->listeners[i] = (dns_listener_t){.endpoint = {l->address, (uint16_t)l->port}, .conf = l};
   }
   qsort(s->listeners, count, sizeof *s->listeners, listener_compare);
   int err = SMPL_OK;
@@ -393,7 +393,7 @@ bool snapshot_all_from_files(const snapshot_t *s)
   return snapshot_count_from(s, SNAPSHOT_FILE) == s->zone_count;
 }
 
-/* --- serials --- */
+/* ---- serials ---- */
 
 static void warn_of_serial(const char *zone, uint32_t before, uint32_t now, bool other_data,
                            const char *where, void (*each)(void *ctx, const char *text), void *ctx)

@@ -67,7 +67,7 @@ hash:;
   return buf;
 }
 
-/* --- every record of a zone --- */
+/* ---- every record of a zone ---- */
 
 typedef struct record {
   const node_t *node;
@@ -138,7 +138,7 @@ static size_t expand(const zone_contents_t *z, const record_t *r, uint8_t *out)
   return used + r->len - i;
 }
 
-/* --- the digest: a sum over the records, so that their order does not matter --- */
+/* ---- the digest: a sum over the records, so that their order does not matter ---- */
 
 typedef struct sum {
   EVP_MD_CTX *ctx;
@@ -175,7 +175,7 @@ int zone_digest(const zone_t *zone, uint8_t out[static ZONE_DIGEST_LEN])
   return err;
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 typedef struct writer {
   const zone_t *zone;
@@ -319,7 +319,7 @@ int zone_copy_write(const zone_t *zone, const zone_copy_views_t *views, const zo
   return err;
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 typedef struct head_reader {
   const char *at, *end;

@@ -141,7 +141,7 @@ static void count(const uint8_t *reply)
     total.other++;
 }
 
-/* --- UDP: IDs are the places in the window --- */
+/* ---- UDP: IDs are the places in the window ---- */
 
 static uint8_t tx[BATCH_MAX][QUERY_MAX], rx[BATCH_MAX][REPLY_MAX];
 static struct mmsghdr tx_messages[BATCH_MAX], rx_messages[BATCH_MAX];
@@ -256,7 +256,7 @@ static void blast_udp(uint16_t port, double seconds, size_t window, size_t batch
   close(fd);
 }
 
-/* --- TCP: each connection keeps its window full --- */
+/* ---- TCP: each connection keeps its window full ---- */
 
 typedef struct conn {
   size_t under_way, len;

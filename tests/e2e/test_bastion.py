@@ -448,7 +448,7 @@ def test_status_says_which_walls_stand(world):
     w = world()
     w.forward()
     status = w.status()
-    assert {"seccomp", "no-new-privs", "rlimits"} <= set(status["worker_walls"])
+    assert {"seccomp", "no_new_privs", "rlimits"} <= set(status["worker_walls"])
     assert "sanitizer" not in status["worker_walls"]
     assert status["sessions"] == 1 and status["audit"]["writable"]
     text = w.command("status").stdout

@@ -18,7 +18,7 @@
 #include "app/gate/head.h"
 #include "tests/unit/app/language.h"
 
-/* --- paths --- */
+/* ---- paths ---- */
 
 static language_t language; /* which bytes there are; how they make UTF-8 is read naively here */
 
@@ -289,7 +289,7 @@ static void rules_compare_bytes(void **state)
                      cases[i].match);
 }
 
-/* --- heads --- */
+/* ---- heads ---- */
 
 static bool only(const char *at, size_t len, const char *allowed)
 {
@@ -608,7 +608,7 @@ static void a_head_with_a_nul_is_refused(void **state)
   assert_int_equal(judge((const uint8_t *)head, sizeof head - 1), GATE_CONTROL);
 }
 
-/* --- limits --- */
+/* ---- limits ---- */
 
 static void targets_are_bounded(void **state)
 {

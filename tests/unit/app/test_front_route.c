@@ -235,7 +235,7 @@ static void a_table_holds_a_bounded_number_of_routes(void **state)
   assert_int_equal(router_new(&all, 1, &source, 1, &router, NULL), SMPL_ELIMIT);
 }
 
-/* --- the decision as a whole --- */
+/* ---- the decision as a whole ---- */
 
 typedef struct fixture {
   rule_t rule;

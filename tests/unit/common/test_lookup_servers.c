@@ -19,7 +19,7 @@
 
 enum { PLENTY = 2 * LOOKUP_PENDING_MAX + LOOKUP_LATE_MAX + 16 };
 
-/* --- stands in for common/base/clock.c, common/base/log.c and common/dns/dns_channel.c --- */
+/* ---- stands in for common/base/clock.c, common/base/log.c and common/dns/dns_channel.c ---- */
 
 static int lost_told, back_told;
 
@@ -123,7 +123,7 @@ static void fail_with(size_t server, int err)
   a.cb(a.ctx, err, NULL, 0);
 }
 
-/* --- the one who asks --- */
+/* ---- the one who asks ---- */
 
 typedef struct world {
   uv_loop_t loop;

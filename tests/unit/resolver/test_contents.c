@@ -89,7 +89,7 @@ static void an_overlay_sees_its_base_change(void **state)
   zone_free(base);
 }
 
-/* --- under RCU --- */
+/* ---- under RCU ---- */
 
 typedef struct shared {
   const view_t *view;

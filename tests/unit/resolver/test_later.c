@@ -33,7 +33,7 @@ uint64_t __wrap_clock_mono_ms(void)
 
 enum { ASKED_MAX = 64, PLACES = 4, ID = 0xbeef, ROUNDS = 200 };
 
-/* --- a source that answers when it is told to --- */
+/* ---- a source that answers when it is told to ---- */
 
 typedef struct asked {
   uint64_t ticket;
@@ -91,7 +91,7 @@ static void fill_address(void *ctx, const query_t *q, reply_t *r)
   assert_true(reply_put(r, REPLY_ANSWER, &set.head, DNS_HEADER_LEN, 0));
 }
 
-/* --- the rig: a server's sockets on all addresses, and what a worker has --- */
+/* ---- the rig: a server's sockets on all addresses, and what a worker has ---- */
 
 typedef struct rig {
   source_t source;
@@ -206,7 +206,7 @@ static int rig_down(void **state)
   return 0;
 }
 
-/* --- clients --- */
+/* ---- clients ---- */
 
 /* Connected to the address asked: an answer from another one does not come through. */
 static int client(const char *from, int type, const endpoint_t *to)
@@ -356,7 +356,7 @@ static void answer_asked(rig_t *r, size_t i)
   later_answer(r->later, r->snapshot, r->source.asked[i].ticket, fill_address, NULL);
 }
 
-/* --- tests --- */
+/* ---- tests ---- */
 
 static void an_answer_over_udp_comes_later(void **state)
 {
@@ -658,7 +658,7 @@ static void a_long_question_waits_as_well(void **state)
   close(fd);
 }
 
-/* --- a worker and its thread --- */
+/* ---- a worker and its thread ---- */
 
 typedef struct slow {
   source_t source;
@@ -690,7 +690,7 @@ static void a_worker_answers_later_and_tells_everybody_at_its_end(void **state)
   elsewhere_t elsewhere = {&slow, source_has, slow_ask, source_forget, slow.fd, slow_ready};
   worker_shared_t shared = {.snapshot = load("org")};
   worker_limits_t limits = {16, 1 << 20, 8};
-  worker_t *w;
+  dns_worker_t *w;
   diag_t diag = {""};
   uint8_t msg[512];
   struct timeval patience = {120, 0};

@@ -109,7 +109,7 @@ static void clock_may_wrap_round(void **state)
   limiter_free(l);
 }
 
-/* --- the short answer --- */
+/* ---- the short answer ---- */
 
 static void short_answer_says_nothing_of_any_zone(void **state)
 {

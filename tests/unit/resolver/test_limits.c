@@ -108,7 +108,7 @@ static void numbers_are_limited(void **state)
   }
 }
 
-/* --- master files --- */
+/* ---- master files ---- */
 
 #define HEAD "$TTL 60\n@ SOA ns a 1 2 3 4 5\n@ NS ns\nns A 10.0.0.1\n"
 

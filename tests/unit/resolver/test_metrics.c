@@ -102,7 +102,7 @@ static void zones_go_on_counting_after_a_reload(void **state)
   snapshot_free(s);
 }
 
-/* --- http --- */
+/* ---- http ---- */
 
 static char *source(void *ctx, size_t *len)
 {

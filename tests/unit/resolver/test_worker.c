@@ -46,7 +46,7 @@ static void write_file(const char *path, const char *text)
   fclose(f);
 }
 
-static bool answers_within(worker_t *w, unsigned ms)
+static bool answers_within(dns_worker_t *w, unsigned ms)
 {
   for (unsigned i = 0; i < ms; i++) {
     usleep(1000);
@@ -61,7 +61,7 @@ static void a_stuck_worker_gives_no_sign_of_life(void **state)
   (void)state;
   worker_shared_t shared = {0};
   worker_limits_t limits = {16, 1 << 20, 0};
-  worker_t *w;
+  dns_worker_t *w;
   diag_t diag = {""};
   write_file("test_worker.yaml", "listeners:\n  - {address: 127.41.9.3, port: 5300, views: [v]}\n"
                                  "views:\n  - {name: v, clients: [127.0.0.0/8], zones: []}\n");
@@ -107,7 +107,7 @@ static void datagrams_of_one_listener_that_never_end_leave_the_others_their_turn
   (void)state;
   worker_shared_t shared = {0};
   worker_limits_t limits = {16, 1 << 20, 0};
-  worker_t *w;
+  dns_worker_t *w;
   diag_t diag = {""};
   char text[300];
   snprintf(
