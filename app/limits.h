@@ -269,7 +269,7 @@ enum {
   LIMIT_HANDSHAKE_MS = 10000, /* from accepting a connection to the end of its TLS handshake */
   LIMIT_HEAD_MS = 10000,      /* from the first byte of a head to its last */
   LIMIT_BODY_MS = 30000,      /* from the end of the head to the last byte of the body */
-  LIMIT_IDLE_MS = 75000,      /* between requests: longer than a load balancer's 60 s */
+  LIMIT_IDLE_MS = 75000,      /* between requests: longer than a balancer's 60 s */
   LIMIT_WRITE_MS = 30000,     /* without any byte of a reply being taken */
   LIMIT_REPLY_MS = 120000,    /* for a reply to be taken whole, however steadily */
   LIMIT_LINGER_MS = 2000,     /* for the peer to close after a refusal */

@@ -183,7 +183,7 @@ static void on_ready(asking_t *a, const char *wrong)
     reply_ready(a);
 }
 
-/* What a load balancer asks before it sends requests here: no, once the program is told to end. */
+/* What a balancer asks before it sends requests here: no, once the program is told to end. */
 static void handle_ready(request_t *request, void *context)
 {
   built_in_t *b = context;

@@ -19,7 +19,7 @@ typedef struct program {
   prom_program_t about;
   bool restart; /* the file says what takes effect after a restart only */
   int statm;    /* /proc/self/statm, open from the start on; 0: not there */
-  bool leaving; /* told to end: no load balancer should send requests any more */
+  bool leaving; /* told to end: no balancer should send requests any more */
 } program_t;
 
 /* Prepares /internal/v1/health, /internal/v1/ready, /openapi.json, /docs and its files, and / for the

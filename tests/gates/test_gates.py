@@ -87,6 +87,39 @@ def test_a_unit_test_is_found_from_its_module(gate):
     assert not gate("names", {"tests/unit/app/test_other.c": C + "/* app/gate/none.c: more. */\n"})[0]
 
 
+WORDS = "| word | means | not |\n|---|---|---|\n| folder | for files | directory, directories |\n"
+WORDS += "| record | a line | log entry, RR |\n| view | zones | |\n"
+
+
+@pytest.mark.parametrize(
+    "file, text, place",
+    [
+        ("a.c", C + "/* A directory. */\n", "a.c:2: 'directory': our word is 'folder'"),
+        ("a.c", C + "/* A log\n * entry. */\n", "a.c:2: 'log entry': our word is 'record'"),
+        ("a.h", C + 'static const char t[] = "two Directories";\n', "a.h:2: 'directories'"),
+        ("a.c", C + "int x; // RRs\n", "a.c:2: 'RR'"),
+        ("a/README.md", "one\n\nTwo directories.\n", "a/README.md:3: 'directories'"),
+        ("a.8.scd", "*FILE*\n\tA log entry.\n", "a.8.scd:2: 'log entry'"),
+    ],
+)
+def test_a_word_that_stands_for_one_of_ours_is_named(gate, file, text, place):
+    opened, said = gate("words", {"CONTRIBUTING.md": WORDS, file: text})
+    assert not opened and place in said and "words: 1 to mend" in said
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("a.c", C + "int directory; /* A folder, a Journal, subdirectory. */\nchar c = '\"';\nint rr;\n"),
+        ("a.md", "A `directory`.\n\n    ls directory\n\n```\nlog entry\n```\n"),
+        ("a.py", HASH + "directory = 1\n"),
+        ("tests/unit/a.c", C + 'static const char other[] = "directory";\n'),
+    ],
+)
+def test_names_in_code_and_words_of_others_are_let_through(gate, file, text):
+    assert gate("words", {"CONTRIBUTING.md": WORDS, file: text})[0]
+
+
 @pytest.mark.parametrize(
     "file, text",
     [

@@ -8,15 +8,20 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 
 
-def files(top):
-    """Paths below top of what git has, or would take up, by kind: c, python, shell. Pages of others
-    (app/docs) are not ours to change."""
+def listed(top):
+    """Paths below top of what git has, or would take up, but for pages of others (app/docs)."""
     argv = ["git", "-c", "safe.directory=*", "-C", str(top), "ls-files", "-co", "--exclude-standard", "-z"]
     names = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [
+        n for n in sorted(set(names) - {""}) if (Path(top) / n).is_file() and not n.startswith("app/docs/")
+    ]
+
+
+def files(top):
+    """The same by kind: c, python, shell."""
     kinds = {"c": [], "python": [], "shell": []}
-    for name in sorted(set(names) - {""}):
-        path = Path(top) / name
-        if path.is_file() and not name.startswith("app/docs/") and (kind := kind_of(path)):
+    for name in listed(top):
+        if kind := kind_of(Path(top) / name):
             kinds[kind].append(name)
     return kinds
 

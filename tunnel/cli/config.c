@@ -20,7 +20,7 @@ const char *config_home(void)
   return pw ? pw->pw_dir : NULL;
 }
 
-/* A path of tunnel.yaml: below the file's folder, or with ~/ below the home directory. */
+/* A path of tunnel.yaml: below the file's folder, or with ~/ below the home folder. */
 static int parse_path(conf_t *conf, const char *text, size_t len, void *out)
 {
   if (len < 2 || text[0] != '~' || text[1] != '/')

@@ -39,5 +39,5 @@ int config_path(const char *given, char *path, size_t cap, bool *named);
  * SMPL_EINVAL and others, with file, line and column in diag. */
 int config_load(const char *path, config_t *out, conf_t **conf, diag_t *diag);
 
-/* The user's home directory; NULL: there is none. Borrowed. */
+/* The user's home folder; NULL: there is none. Borrowed. */
 const char *config_home(void);

@@ -24,7 +24,7 @@ void kit_key_free(kit_key_t *key);
 size_t kit_sign(const kit_key_t *key, const char *digest, const uint8_t *data, size_t len, uint8_t *out,
                 size_t cap);
 
-/* A fresh folder under the working directory; kit_path joins (static buffer, valid until the fourth next
+/* A fresh folder under the working folder; kit_path joins (static buffer, valid until the fourth next
  * call). */
 void kit_folder_new(void);
 void kit_folder_remove(void);
