@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/http/metrics.h"
 
-#include <inttypes.h>
+#include <stdint.h>
 
 #include "app/http/front_state.h"
 #include "common/net/prom_text.h"
 
-/* Names of listeners and reasons are letters, digits, '-' and '_': they need no escaping. */
+enum { STATUS_TEXT_MAX = 12 }; /* bytes of a status as text, with NUL */
+
+static void put_status(FILE *f, const conn_listener_t *listener, int status)
+{
+  char code[STATUS_TEXT_MAX];
+  snprintf(code, sizeof code, "%d", status);
+  prom_sample(f, "smpl_app_requests_total", listener->stats.statuses[status], "listener",
+              listener->conf->name, "code", code, NULL);
+}
 
 static void put_statuses(FILE *f, const conn_listener_t *listener)
 {
   for (int i = 0; i < STATS_STATUSES; i++)
     if (listener->stats.statuses[i] > 0)
-      fprintf(f, "smpl_app_requests_total{listener=\"%s\",code=\"%d\"} %" PRIu64 "\n", listener->conf->name,
-              i, listener->stats.statuses[i]);
+      put_status(f, listener, i);
 }
 
 static void put_refusal(FILE *f, const conn_listener_t *listener, const admit_t *why, uint64_t count)
 {
   if (count > 0)
-    fprintf(f, "smpl_app_refused_total{listener=\"%s\",class=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-            listener->conf->name, admit_class(why), admit_reason(why), count);
+    prom_sample(f, "smpl_app_refused_total", count, "listener", listener->conf->name, "class",
+                admit_class(why), "reason", admit_reason(why), NULL);
 }
 
 static void put_refusals(FILE *f, const conn_listener_t *listener)
@@ -35,36 +42,30 @@ static void put_refusals(FILE *f, const conn_listener_t *listener)
 static void put_closed(FILE *f, const conn_listener_t *listener)
 {
   for (size_t i = 0; i < STATS_CLOSED_MAX && listener->stats.closed[i].reason != NULL; i++)
-    fprintf(f, "smpl_app_closed_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n", listener->conf->name,
-            listener->stats.closed[i].reason, listener->stats.closed[i].count);
+    prom_sample(f, "smpl_app_closed_total", listener->stats.closed[i].count, "listener", listener->conf->name,
+                "reason", listener->stats.closed[i].reason, NULL);
 }
 
 static void put_times(FILE *f, const conn_listener_t *listener)
 {
   const listener_stats_t *s = &listener->stats;
-  uint64_t sum = 0;
-  for (size_t i = 0; i < STATS_BUCKETS; i++) {
-    sum += s->buckets[i];
-    fprintf(f, "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"%g\"} %" PRIu64 "\n",
-            listener->conf->name, (double)stats_bounds[i] / 1e6, sum);
-  }
-  sum += s->buckets[STATS_BUCKETS];
-  fprintf(f,
-          "smpl_app_request_seconds_bucket{listener=\"%s\",le=\"+Inf\"} %" PRIu64
-          "\nsmpl_app_request_seconds_sum{listener=\"%s\"} "
-          "%g\nsmpl_app_request_seconds_count{listener=\"%s\"} %" PRIu64 "\n",
-          listener->conf->name, sum, listener->conf->name, (double)s->us / 1e6, listener->conf->name, sum);
+  prom_histogram_t h = {stats_bounds, s->buckets, STATS_BUCKETS + 1, 1e6, s->us};
+  prom_histogram(f, "smpl_app_request_seconds", "listener", listener->conf->name, &h);
+}
+
+static void put_one(FILE *f, const conn_listener_t *listener, const char *name, uint64_t value)
+{
+  prom_sample(f, name, value, "listener", listener->conf->name, NULL);
 }
 
 static void put_accepted(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_accepted_total{listener=\"%s\"} %" PRIu64 "\n", listener->conf->name,
-          listener->stats.accepted);
+  put_one(f, listener, "smpl_app_accepted_total", listener->stats.accepted);
 }
 
 static void put_connections(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_connections{listener=\"%s\"} %zu\n", listener->conf->name, listener->connections);
+  put_one(f, listener, "smpl_app_connections", listener->connections);
 }
 
 /* Only where there are balancers. */
@@ -72,32 +73,31 @@ static void put_unnamed(FILE *f, const conn_listener_t *listener)
 {
   static const char *const reasons[] = {"missing", "malformed"};
   for (size_t i = 0; i < 2 && listener->env->balancer_count > 0; i++)
-    fprintf(f, "smpl_app_unnamed_sources_total{listener=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-            listener->conf->name, reasons[i], listener->stats.unnamed[i]);
+    prom_sample(f, "smpl_app_unnamed_sources_total", listener->stats.unnamed[i], "listener",
+                listener->conf->name, "reason", reasons[i], NULL);
 }
 
 static void put_bytes(FILE *f, const conn_listener_t *listener)
 {
-  fprintf(f, "smpl_app_sent_bytes_total{listener=\"%s\"} %" PRIu64 "\n", listener->conf->name,
-          listener->stats.bytes);
+  put_one(f, listener, "smpl_app_sent_bytes_total", listener->stats.bytes);
 }
 
 static void put_handshakes(FILE *f, const conn_listener_t *listener)
 {
   if (listener->conf->tls != NULL)
-    fprintf(f, "smpl_app_handshakes{listener=\"%s\"} %zu\n", listener->conf->name, listener->places.shaking);
+    put_one(f, listener, "smpl_app_handshakes", listener->places.shaking);
 }
 
 static void put_certificate(FILE *f, const conn_listener_t *listener)
 {
   if (listener->conf->tls != NULL)
-    fprintf(f, "smpl_app_certificate_expiry_timestamp_seconds{listener=\"%s\"} %" PRId64 "\n",
-            listener->conf->name, tls_ends(listener->conf->tls));
+    prom_sample_real(f, "smpl_app_certificate_expiry_timestamp_seconds",
+                     (double)tls_ends(listener->conf->tls), "listener", listener->conf->name, NULL);
 }
 
 typedef struct family {
   const char *name, *type, *help;
-  void (*put)(FILE *f, const conn_listener_t *listeneristener);
+  void (*put)(FILE *f, const conn_listener_t *listener);
 } family_t;
 
 static const family_t families[] = {
@@ -122,10 +122,8 @@ static void put_bodies(FILE *f, parse_counts_t bodies)
 {
   prom_head(f, "smpl_app_bodies_parsed_total", "counter",
             "Bodies parsed, small ones on the loop and others by threads.");
-  fprintf(f,
-          "smpl_app_bodies_parsed_total{by=\"loop\"} %" PRIu64
-          "\nsmpl_app_bodies_parsed_total{by=\"thread\"} %" PRIu64 "\n",
-          bodies.here, bodies.there);
+  prom_sample(f, "smpl_app_bodies_parsed_total", bodies.here, "by", "loop", NULL);
+  prom_sample(f, "smpl_app_bodies_parsed_total", bodies.there, "by", "thread", NULL);
   prom_number(f, "smpl_app_bodies_waiting", "gauge", "Bodies that wait for their turn to be parsed.",
               (double)bodies.waiting);
   prom_number(f, "smpl_app_bodies_held", "gauge", "Bodies parsed by threads and not freed.",
@@ -146,9 +144,9 @@ void metrics_put(FILE *f, const front_t *front)
               (double)env->requests.owed);
   prom_head(f, "smpl_app_held_bytes", "gauge",
             "Bytes held for slow peers: unfinished heads and bodies, answers not taken.");
-  fprintf(f, "smpl_app_held_bytes{kind=\"heads\"} %zu\n", room_held(env->room, ROOM_HEADS));
-  fprintf(f, "smpl_app_held_bytes{kind=\"bodies\"} %zu\nsmpl_app_held_bytes{kind=\"answers\"} %zu\n",
-          room_held(env->room, ROOM_BODIES), room_held(env->room, ROOM_REPLIES));
+  prom_sample(f, "smpl_app_held_bytes", room_held(env->room, ROOM_HEADS), "kind", "heads", NULL);
+  prom_sample(f, "smpl_app_held_bytes", room_held(env->room, ROOM_BODIES), "kind", "bodies", NULL);
+  prom_sample(f, "smpl_app_held_bytes", room_held(env->room, ROOM_REPLIES), "kind", "answers", NULL);
   prom_number(f, "smpl_app_json_values", "gauge",
               "Parsed JSON values of all small bodies of requests under way.", (double)env->requests.values);
   put_bodies(f, parse_counts(env->parse));
