@@ -41,6 +41,7 @@ typedef struct tmpl {
   size_t line_len;
   list_t children; /* child_t */
   size_t child_count;
+  size_t forking; /* of its children */
   size_t spawned;
   uint32_t walls;
   bool ready;
@@ -57,7 +58,6 @@ struct spawner {
   tmpl_t *next; /* being started */
   turns_t *turns;
   list_t waiting; /* child_t */
-  size_t forking; /* children of all templates */
   uv_timer_t retry;
   uint64_t retry_ms;
   uint64_t started, renewed;
@@ -92,9 +92,9 @@ static void let_go(tmpl_t *t)
 }
 
 /* The template has made the worker, or never will. */
-static void forked(spawner_t *s, child_t *c)
+static void forked(tmpl_t *t, child_t *c)
 {
-  s->forking -= c->forking;
+  t->forking -= c->forking;
   c->forking = false;
 }
 
@@ -103,7 +103,7 @@ static void report_orphans(tmpl_t *t)
   spawner_t *s = t->spawner;
   LIST_EACH(child_t, c, &t->children, link) {
     list_remove(&c->link);
-    forked(s, c);
+    forked(t, c);
     if (!s->closing)
       s->events.on_exited(s->events.ctx, c->session, -1);
     free(c);
@@ -264,7 +264,7 @@ static void forget_child(tmpl_t *t, uint64_t session)
   child_t *c = take_out(&t->children, session);
   if (c == NULL)
     return;
-  forked(t->spawner, c);
+  forked(t, c);
   t->child_count--;
   free(c);
 }
@@ -274,7 +274,7 @@ static void on_spawned(tmpl_t *t, uint64_t session, int pid)
   spawner_t *s = t->spawner;
   LIST_EACH(child_t, c, &t->children, link) {
     if (c->session == session)
-      forked(s, c);
+      forked(t, c);
   }
   s->events.on_spawned(s->events.ctx, session, pid);
 }
@@ -479,11 +479,11 @@ static void ask_for(spawner_t *s, child_t *c)
 {
   tmpl_t *t = s->current;
   c->forking = true;
-  s->forking++;
+  t->forking++;
   int err = ask(t, c);
   if (err) {
     log_error("no worker for a connection: %s", smpl_strerror(err));
-    forked(s, c);
+    forked(t, c);
     give_up(c);
     return;
   }
@@ -498,7 +498,7 @@ static void ask_for(spawner_t *s, child_t *c)
 static void serve_until(spawner_t *s, size_t forking)
 {
   turns_item_t *item;
-  while (s->current != NULL && s->current->peer != NULL && s->forking < forking &&
+  while (s->current != NULL && s->current->peer != NULL && s->current->forking < forking &&
          (item = turns_take(s->turns)) != NULL) {
     child_t *c = (child_t *)item;
     list_remove(&c->link);

@@ -785,6 +785,21 @@ def test_connections_that_come_faster_than_the_template_makes_workers_wait_in_tu
         s.close()
 
 
+def test_a_template_that_stands_still_holds_up_nobody_once_another_is_there(world):
+    w = world(extra=EXEMPT)
+    template, held = w.template(), []
+    os.kill(template, signal.SIGSTOP)
+    held = [silent(w, f"127.50.{i}.1") for i in range(30)]  # more than one template is asked for at a time
+    kit.wait_until(lambda: w.status()["counts"]["accepted"] == 30, "they wait")
+    w.command("reload")
+    kit.wait_until(lambda: w.template() not in (0, template), "another template")
+    assert w.ssh("-W", f"config.internal:{w.port}").returncode == 0
+    os.kill(template, signal.SIGCONT)
+    assert [s.recv(4) for s in held] == [b"SSH-"] * 30
+    for s in held:
+        s.close()
+
+
 def test_a_flood_of_connections_that_give_way_costs_nobody_a_worker(world):
     """They come and go faster than the template makes workers. It lives on, and who signs in is served."""
     w = world(limits='startups: "20:100:40", connections: 200', extra=EXEMPT)
