@@ -45,12 +45,12 @@ static void print_listener(const listener_conf_t *listener)
 
 static void print_balancers(const settings_t *settings)
 {
-  const ip_net_t *all = settings->balancers.items;
+  const ip_net_t *all = settings->file->balancers.items;
   char net[IP_NET_TEXT_MAX];
-  if (settings->balancers.count == 0)
+  if (settings->file->balancers.count == 0)
     return;
   printf("  balancers, whose X-Forwarded-For is believed:");
-  for (size_t i = 0; i < settings->balancers.count; i++)
+  for (size_t i = 0; i < settings->file->balancers.count; i++)
     printf(" %s", ip_net_format(&all[i], net));
   printf("\n");
 }
@@ -83,8 +83,8 @@ static bool never(void *ctx)
 static void print_notices(const settings_t *settings)
 {
   tool_call_t call = {.verb = TOOL_NOTICES,
-                      .database = settings->database,
-                      .revocations = settings->revocations,
+                      .database = settings->file->database,
+                      .revocations = settings->file->revocations,
                       .say = print_warning,
                       .stop = never};
   if (settings->service->tool != NULL)
@@ -93,9 +93,9 @@ static void print_notices(const settings_t *settings)
 
 static void print_rate(const settings_t *settings)
 {
-  if (settings->rate_requests > 0)
+  if (settings->file->rate.requests > 0)
     printf("  rate limit: %llu requests a second with one API key, %llu at once\n",
-           (unsigned long long)settings->rate_requests, (unsigned long long)settings->rate_burst);
+           (unsigned long long)settings->file->rate.requests, (unsigned long long)settings->rate_burst);
   else
     printf("  rate limit: none\n");
 }
@@ -116,7 +116,7 @@ int check_run(const char *path, const service_t *const *services)
     err = settings_check_control(&settings, &diag);
   if (!err) {
     printf("%s: ok, %s (%s service)\n", path, settings.service->title, settings.service->name);
-    for (size_t i = 0; i < settings.listeners.count; i++)
+    for (size_t i = 0; i < settings.file->listeners.count; i++)
       print_listener(&listeners[i]);
     print_balancers(&settings);
     print_rate(&settings);
@@ -124,7 +124,7 @@ int check_run(const char *path, const service_t *const *services)
     settings_each_warning(&settings, print_warning, NULL);
     print_notices(&settings);
   }
-  settings_listeners_free(listeners, settings.listeners.count);
+  settings_listeners_free(listeners, &settings);
   settings_free(&settings);
   return err ? status_fail(&diag) : STATUS_OK;
 }

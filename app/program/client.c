@@ -55,7 +55,7 @@ static char *find_socket(const char *config, const service_t *const *services, d
   settings_t settings;
   if (settings_load(config, services, &settings, wrong))
     return control_guess(config, NULL);
-  char *path = settings.control != NULL ? strdup(settings.control) : NULL;
+  char *path = settings.file->control != NULL ? strdup(settings.file->control) : NULL;
   settings_free(&settings);
   return path;
 }

@@ -46,7 +46,7 @@ void loaded_free(loaded_t *l)
 {
   if (l == NULL || --l->holders > 0)
     return;
-  settings_listeners_free(l->listeners, l->settings.listeners.count);
+  settings_listeners_free(l->listeners, &l->settings);
   internal_keys_free(l->internal_keys);
   settings_free(&l->settings);
   free(l);
@@ -71,8 +71,8 @@ static bool same_tls(const listener_settings_t *a, const listener_settings_t *b)
 /* The listener of that name; NULL: there is none. */
 static const listener_settings_t *named(const settings_t *settings, const char *name)
 {
-  const listener_settings_t *all = settings->listeners.items;
-  for (size_t i = 0; i < settings->listeners.count; i++)
+  const listener_settings_t *all = settings->file->listeners.items;
+  for (size_t i = 0; i < settings->file->listeners.count; i++)
     if (strcmp(all[i].name, name) == 0)
       return &all[i];
   return NULL;
@@ -84,7 +84,7 @@ int loaded_listener(const listener_settings_t *start, const settings_t *fresh)
   if (found == NULL || conf_fixed_each(&settings_listener_map, start, found, NULL, NULL) > 0 ||
       !same_tls(start, found))
     return -1;
-  return (int)(found - (const listener_settings_t *)fresh->listeners.items);
+  return (int)(found - (const listener_settings_t *)fresh->file->listeners.items);
 }
 
 typedef struct differences {
@@ -135,14 +135,14 @@ static void compare_listener(differences_t *d, const listener_settings_t *was)
 
 json_t *loaded_restart(const settings_t *start, const settings_t *fresh)
 {
-  const listener_settings_t *was = start->listeners.items, *is = fresh->listeners.items;
+  const listener_settings_t *was = start->file->listeners.items, *is = fresh->file->listeners.items;
   differences_t d = {.fresh = fresh, .list = json_array()};
   if (d.list == NULL)
     return NULL;
   conf_fixed_each(&settings_file_map, start->file, fresh->file, on_key, &d);
-  for (size_t i = 0; i < start->listeners.count; i++)
+  for (size_t i = 0; i < start->file->listeners.count; i++)
     compare_listener(&d, &was[i]);
-  for (size_t i = 0; i < fresh->listeners.count; i++)
+  for (size_t i = 0; i < fresh->file->listeners.count; i++)
     if (named(start, is[i].name) == NULL)
       add(&d, &is[i].name, "the new", is[i].name);
   return d.list;

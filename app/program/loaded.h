@@ -13,7 +13,7 @@
 typedef struct loaded {
   size_t holders;
   settings_t settings;
-  listener_conf_t *listeners; /* settings.listeners.count of them */
+  listener_conf_t *listeners; /* settings.file->listeners.count of them */
   internal_keys_t *internal_keys;
 } loaded_t;
 

@@ -66,13 +66,14 @@ const json_t *reload_restart(const reload_t *r)
 static int make_lookup(const reload_t *r, const settings_t *fresh, lookup_t **out, diag_t *diag)
 {
   *out = NULL;
-  if (fresh->resolver.servers.count == 0)
+  if (fresh->file->resolver.servers.count == 0)
     return SMPL_OK;
-  if (*r->conf.lookup != NULL && resolver_conf_same(&reload_settings(r)->resolver, &fresh->resolver)) {
+  if (*r->conf.lookup != NULL &&
+      resolver_conf_same(&reload_settings(r)->file->resolver, &fresh->file->resolver)) {
     *out = lookup_hold(*r->conf.lookup);
     return SMPL_OK;
   }
-  lookup_conf_t conf = resolver_conf_lookup(&fresh->resolver);
+  lookup_conf_t conf = resolver_conf_lookup(&fresh->file->resolver);
   return lookup_new(r->conf.loop, &conf, out, diag);
 }
 
@@ -80,7 +81,7 @@ static int make_lookup(const reload_t *r, const settings_t *fresh, lookup_t **ou
  * too: what was written for the other one does not fit it. */
 static int make_listeners(const reload_t *r, step_t *step, diag_t *diag)
 {
-  const listener_settings_t *start = r->conf.start->listeners.items;
+  const listener_settings_t *start = r->conf.start->file->listeners.items;
   const listener_conf_t *present = r->present != NULL ? r->present : r->conf.listeners;
   step->listeners = calloc(r->listener_count, sizeof *step->listeners);
   step->owners = calloc(r->listener_count, sizeof(loaded_t *));
@@ -146,7 +147,7 @@ static int make(reload_t *r, step_t *step, diag_t *diag)
   if (!err)
     err = make_listeners(r, step, diag);
   if (!err)
-    err = access_file_open(fresh->access_log, &step->access, diag);
+    err = access_file_open(fresh->file->access_log, &step->access, diag);
   return err ? err : tell_service(r, step, diag);
 }
 
@@ -154,7 +155,7 @@ static int make(reload_t *r, step_t *step, diag_t *diag)
 
 static void adopt_certificates(const reload_t *r)
 {
-  const listener_settings_t *start = r->conf.start->listeners.items;
+  const listener_settings_t *start = r->conf.start->file->listeners.items;
   for (size_t i = 0; i < r->listener_count; i++) {
     int at = loaded_listener(&start[i], &r->fresh->settings);
     if (at < 0 || r->conf.listeners[i].tls == NULL)
@@ -169,10 +170,10 @@ static size_t put_in_force(reload_t *r, step_t *step)
 {
   const settings_t *s = &r->fresh->settings;
   front_live_t live = {.listeners = step->listeners,
-                       .balancers = s->balancers.items,
-                       .balancer_count = s->balancers.count,
+                       .balancers = s->file->balancers.items,
+                       .balancer_count = s->file->balancers.count,
                        .internal_keys = r->fresh->internal_keys,
-                       .drain_ms = s->drain_finish_ms};
+                       .drain_ms = s->file->drain.finish};
   access_use(r->conf.access, &step->access);
   lookup_free(*r->conf.lookup);
   *r->conf.lookup = step->lookup;
@@ -330,7 +331,7 @@ reload_t *reload_new(const reload_conf_t *conf)
   if (r == NULL)
     return NULL;
   r->conf = *conf;
-  r->listener_count = conf->start->listeners.count;
+  r->listener_count = conf->start->file->listeners.count;
   r->owners = calloc(r->listener_count, sizeof(loaded_t *));
   r->restart = json_array();
   if (r->owners != NULL && r->restart != NULL)

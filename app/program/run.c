@@ -104,12 +104,12 @@ static void end(runner_t *r, int status, uint64_t lag_ms)
 static void on_tls_timer(uv_timer_t *timer)
 {
   const runner_t *r = timer->data;
-  certificates_refresh(r->listeners, r->settings.listeners.count);
+  certificates_refresh(r->listeners, r->settings.file->listeners.count);
 }
 
 static void watch_certificates(runner_t *r)
 {
-  for (size_t i = 0; i < r->settings.listeners.count; i++) {
+  for (size_t i = 0; i < r->settings.file->listeners.count; i++) {
     if (r->listeners[i].tls == NULL)
       continue;
     certificates_tell(&r->listeners[i], false);
@@ -139,7 +139,7 @@ static void on_signal(uv_signal_t *handle, int signum)
   }
   notify_stopping(r->notify);
   char lag[32];
-  uint64_t lag_ms = reload_settings(r->reload)->drain_lag_ms;
+  uint64_t lag_ms = reload_settings(r->reload)->file->drain.lag;
   if (lag_ms > 0)
     log_info("ending: still serving for %s, then finishing open connections (%zu now)",
              text_format_duration(lag, sizeof lag, lag_ms), front_connections(r->front));
@@ -182,9 +182,9 @@ static int bound_connections(front_limits_t *limits, uint64_t files, size_t list
 
 static int open_lookup(runner_t *r, diag_t *diag)
 {
-  if (r->settings.resolver.servers.count == 0)
+  if (r->settings.file->resolver.servers.count == 0)
     return SMPL_OK;
-  lookup_conf_t conf = resolver_conf_lookup(&r->settings.resolver);
+  lookup_conf_t conf = resolver_conf_lookup(&r->settings.file->resolver);
   return lookup_new(&r->loop, &conf, &r->lookup, diag);
 }
 
@@ -205,7 +205,7 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
   int err = settings_load(path, services, &r->settings, diag);
   if (err)
     return err;
-  harden_core_dumps(r->settings.core_dumps);
+  harden_core_dumps(r->settings.file->core_dumps);
   err = built_in_new(r->settings.service, &r->program, &r->built_in, diag);
   if (err)
     return err;
@@ -220,7 +220,7 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
     err = r->internal_keys == NULL ? diag_fail(diag, SMPL_ENOMEM, "out of memory") : SMPL_OK;
   }
   if (!err)
-    err = access_open(r->settings.access_log, &r->access, diag);
+    err = access_open(r->settings.file->access_log, &r->access, diag);
   r->program.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (!err)
     walls_fence(&r->settings, path, &r->walls);
@@ -231,20 +231,20 @@ static int prepare(runner_t *r, const char *path, const service_t *const *servic
 static int open_front(runner_t *r, diag_t *diag)
 {
   route_source_t sources[SERVICE_SOURCES];
-  settings_listeners_free(r->listeners, r->settings.listeners.count);
+  settings_listeners_free(r->listeners, &r->settings);
   built_in_sources(r->built_in, r->settings.service, r->program.service, sources);
   int err = settings_listeners(&r->settings, sources, SERVICE_SOURCES, &r->listeners, diag);
   if (err)
     return err;
   front_conf_t conf = {.listeners = r->listeners,
-                       .listener_count = r->settings.listeners.count,
-                       .free_bind = r->settings.free_bind,
+                       .listener_count = r->settings.file->listeners.count,
+                       .free_bind = r->settings.file->free_bind,
                        .access = r->access,
-                       .balancers = r->settings.balancers.items,
-                       .balancer_count = r->settings.balancers.count,
+                       .balancers = r->settings.file->balancers.items,
+                       .balancer_count = r->settings.file->balancers.count,
                        .internal_keys = r->internal_keys,
                        .limits = front_limits_default};
-  conf.limits.drain_ms = r->settings.drain_finish_ms;
+  conf.limits.drain_ms = r->settings.file->drain.finish;
   err = bound_connections(&conf.limits, r->files, conf.listener_count, diag);
   if (err)
     return err;
@@ -274,9 +274,9 @@ static int open_reload(runner_t *r, diag_t *diag)
 static int open_control(runner_t *r, diag_t *diag)
 {
   r->admin = (admin_t){r->path, r->settings.service, &r->program, r->reload, r->commands};
-  return r->settings.control == NULL
+  return r->settings.file->control == NULL
              ? SMPL_OK
-             : admin_open(&r->loop, r->settings.control, &r->admin, &r->control, diag);
+             : admin_open(&r->loop, r->settings.file->control, &r->admin, &r->control, diag);
 }
 
 static int start(runner_t *r, diag_t *diag)
@@ -320,7 +320,7 @@ static void say_ready(runner_t *r)
   char text[LOG_LINE_MAX / 2];
   char address[ENDPOINT_TEXT_MAX];
   text_out_t out = {.buf = text, .cap = sizeof text - 1};
-  for (size_t i = 0; i < r->settings.listeners.count; i++) {
+  for (size_t i = 0; i < r->settings.file->listeners.count; i++) {
     if (r->listeners[i].tls != NULL)
       OUT_LITERAL(&out, ", https ");
     else
@@ -339,7 +339,7 @@ static void release(runner_t *r)
   reload_free(r->reload);
   notify_close(r->notify);
   front_free(r->front);
-  settings_listeners_free(r->listeners, r->settings.listeners.count);
+  settings_listeners_free(r->listeners, &r->settings);
   access_close(r->access);
   internal_keys_free(r->internal_keys);
   built_in_free(r->built_in);

@@ -198,22 +198,6 @@ static int read_internal_key(const settings_file_t *file, settings_t *out, diag_
 
 static int take(const settings_file_t *file, settings_t *out, diag_t *diag)
 {
-  out->service_name = file->service;
-  out->listeners = file->listeners;
-  out->balancers = file->balancers;
-  out->database = file->database;
-  out->revocations = file->revocations;
-  out->accounts_url = file->accounts.url;
-  out->sisters = file->sisters;
-  out->resolver = file->resolver;
-  out->access_log = file->access_log;
-  out->free_bind = file->free_bind;
-  out->core_dumps = file->core_dumps;
-  out->control = file->control;
-  out->internal_key_file = file->internal_key_file;
-  out->drain_lag_ms = file->drain.lag;
-  out->drain_finish_ms = file->drain.finish;
-  out->rate_requests = file->rate.requests;
   out->rate_burst = file->rate.burst > 0 ? file->rate.burst : file->rate.requests * RATES_BURST_FACTOR;
   out->sister_urls = conf_alloc(out->conf, (file->sisters.count + 1) * sizeof *out->sister_urls);
   if (out->sister_urls == NULL)
@@ -263,7 +247,7 @@ int settings_load(const char *path, const service_t *const *services, settings_t
 
 int settings_check_database(const settings_t *settings, diag_t *diag)
 {
-  const char *path = settings->database, *slash = strrchr(path, '/');
+  const char *path = settings->file->database, *slash = strrchr(path, '/');
   char folder[PATH_MAX];
   int len = slash == NULL || slash == path ? 1 : (int)(slash - path);
   snprintf(folder, sizeof folder, "%.*s", len, slash == NULL ? "." : path);
@@ -287,7 +271,7 @@ int settings_check_database(const settings_t *settings, diag_t *diag)
 
 int settings_check_control(const settings_t *settings, diag_t *diag)
 {
-  const char *path = settings->control, *slash = path != NULL ? strrchr(path, '/') : NULL;
+  const char *path = settings->file->control, *slash = path != NULL ? strrchr(path, '/') : NULL;
   char folder[PATH_MAX];
   struct stat st;
   if (path == NULL)
@@ -334,9 +318,10 @@ void settings_each_caller_warning(const settings_t *settings, void (*say)(void *
 void settings_each_warning(const settings_t *settings, void (*say)(void *ctx, const char *text), void *ctx)
 {
   settings_each_caller_warning(settings, say, ctx);
-  if (settings->internal_key[0] == '\0' && (settings->accounts_url != NULL || settings->sisters.count > 0))
+  if (settings->internal_key[0] == '\0' &&
+      (settings->file->accounts.url != NULL || settings->file->sisters.count > 0))
     say(ctx, "no internal_key_file: sister services will refuse what this one asks of them");
-  if (settings->revocations == NULL && strcmp(settings->service_name, "accounts") == 0)
+  if (settings->file->revocations == NULL && strcmp(settings->service->name, "accounts") == 0)
     say(ctx, "no revocations: after a restore all API keys of the backup will be disabled, since nothing "
              "tells which were "
              "revoked meanwhile");
@@ -352,14 +337,14 @@ void settings_free(settings_t *settings)
 
 service_env_t settings_env(const settings_t *s)
 {
-  return (service_env_t){.database = s->database,
-                         .revocations = s->revocations,
-                         .accounts_url = s->accounts_url,
+  return (service_env_t){.database = s->file->database,
+                         .revocations = s->file->revocations,
+                         .accounts_url = s->file->accounts.url,
                          .sister_urls = s->sister_urls,
                          .internal_key = s->internal_key[0] != '\0' ? s->internal_key : NULL,
-                         .rate_requests = s->rate_requests,
+                         .rate_requests = s->file->rate.requests,
                          .rate_burst = s->rate_burst,
-                         .source = s->resolver.has_source ? &s->resolver.source : NULL};
+                         .source = s->file->resolver.has_source ? &s->file->resolver.source : NULL};
 }
 
 /* Listeners */
@@ -435,23 +420,23 @@ static int make_listener(const settings_t *settings, const listener_settings_t *
 int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
                        listener_conf_t **out, diag_t *diag)
 {
-  const listener_settings_t *from = settings->listeners.items;
+  const listener_settings_t *from = settings->file->listeners.items;
   int err = SMPL_OK;
-  *out = calloc(settings->listeners.count, sizeof **out);
+  *out = calloc(settings->file->listeners.count, sizeof **out);
   if (*out == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
-  for (size_t i = 0; !err && i < settings->listeners.count; i++)
+  for (size_t i = 0; !err && i < settings->file->listeners.count; i++)
     err = make_listener(settings, &from[i], sources, source_count, &(*out)[i], diag);
   if (err) {
-    settings_listeners_free(*out, settings->listeners.count);
+    settings_listeners_free(*out, settings);
     *out = NULL;
   }
   return err;
 }
 
-void settings_listeners_free(listener_conf_t *listeners, size_t count)
+void settings_listeners_free(listener_conf_t *listeners, const settings_t *settings)
 {
-  for (size_t i = 0; listeners != NULL && i < count; i++) {
+  for (size_t i = 0; listeners != NULL && i < settings->file->listeners.count; i++) {
     router_free((router_t *)(uintptr_t)listeners[i].admit.router);
     tls_free(listeners[i].tls);
   }

@@ -19,27 +19,12 @@
 typedef struct settings {
   conf_t *conf;
   settings_file_t *file; /* as it is written; places in it are known to conf */
-  const char *service_name;
   const service_t *service;
-  conf_list_t listeners; /* listener_settings_t */
-  conf_list_t balancers; /* ip_net_t */
-  const char *database;
-  const char *revocations;       /* NULL: no such file */
-  const char *accounts_url;      /* NULL unless given */
-  conf_list_t sisters;           /* const char * */
-  const char **sister_urls;      /* the same, ending with NULL */
-  resolver_conf_t resolver;      /* no servers: not given */
+  const char **sister_urls;      /* file->sisters, ending with NULL */
   internal_key_t *internal_keys; /* accepted */
   size_t internal_key_count;
-  const char *internal_key_file;      /* NULL: none */
-  char internal_key[KEY_TEXT_MAX];    /* sent to sisters; empty: none */
-  const char *access_log;             /* NULL: standard output */
-  bool free_bind;                     /* addresses that are not there yet are bound all the same */
-  bool core_dumps;                    /* harden_core_dumps */
-  const char *control;                /* socket; NULL: none */
-  uint64_t drain_lag_ms;              /* served on after SIGTERM */
-  uint64_t drain_finish_ms;           /* and then for what is under way */
-  uint64_t rate_requests, rate_burst; /* of one API key: a second, and at once; 0 requests: no limit */
+  char internal_key[KEY_TEXT_MAX]; /* sent to sisters; empty: none */
+  uint64_t rate_burst;             /* of one API key, at once */
 } settings_t;
 
 /* services ends with NULL. Every error is in diag as file:line:col: text. On success free with settings_free.
@@ -62,7 +47,8 @@ void settings_free(settings_t *settings);
 service_env_t settings_env(const settings_t *settings);
 
 /* Builds each listener's table from the sources, reads its certificate and checks what follows (an internal
- * listener's address, its clients). *out has settings->listeners.count entries. */
+ * listener's address, its clients). *out has settings->file->listeners.count entries. */
 int settings_listeners(const settings_t *settings, const route_source_t *sources, size_t source_count,
                        listener_conf_t **out, diag_t *diag);
-void settings_listeners_free(listener_conf_t *listeners, size_t count);
+/* listeners may be NULL. */
+void settings_listeners_free(listener_conf_t *listeners, const settings_t *settings);

@@ -34,27 +34,29 @@ typedef struct accounts_file {
 } accounts_file_t;
 
 typedef struct drain_file {
-  uint64_t lag, finish; /* ms */
+  uint64_t lag;    /* ms served on after SIGTERM */
+  uint64_t finish; /* and then for what is under way */
 } drain_file_t;
 
 typedef struct rate_file {
-  uint64_t requests, burst;
+  uint64_t requests; /* of one API key a second; 0: no limit */
+  uint64_t burst;    /* at once; 0: not given */
 } rate_file_t;
 
-/* The file as it is written. */
+/* The file as it is written; borrowed from its conf_t. NULL and no items: not given. */
 typedef struct settings_file {
   const char *service;
-  conf_list_t listeners;
-  conf_list_t balancers;
+  conf_list_t listeners; /* listener_settings_t */
+  conf_list_t balancers; /* ip_net_t */
   const char *database;
   const char *revocations;
   accounts_file_t accounts;
-  conf_list_t sisters;
+  conf_list_t sisters; /* const char * */
   resolver_conf_t resolver;
   conf_list_t internal_keys; /* internal_key_file_t */
   const char *internal_key_file;
-  const char *access_log;
-  bool free_bind;
+  const char *access_log; /* NULL: standard output */
+  bool free_bind;         /* addresses that are not there yet are bound all the same */
   bool core_dumps;
   const char *control;
   drain_file_t drain;

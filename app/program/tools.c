@@ -47,8 +47,8 @@ int tools_run(const tool_run_t *tool, const service_t *const *services)
     return status_fail(&diag);
   hold_signals();
   tool_call_t call = {.verb = tool->verb,
-                      .database = settings.database,
-                      .revocations = settings.revocations,
+                      .database = settings.file->database,
+                      .revocations = settings.file->revocations,
                       .sister_urls = settings.sister_urls,
                       .argument = tool->argument,
                       .force = tool->force,

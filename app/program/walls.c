@@ -50,14 +50,14 @@ static void add_port(walls_t *w, uint16_t port)
  * port is looked up (SRV), so the port can be any. */
 static void called_ports(const settings_t *s, walls_t *out)
 {
-  const char *const *sisters = s->sisters.items;
-  const endpoint_t *resolvers = s->resolver.servers.items;
+  const char *const *sisters = s->file->sisters.items;
+  const endpoint_t *resolvers = s->file->resolver.servers.items;
   *out = (walls_t){.count = 0};
-  if (s->accounts_url != NULL)
-    add_port(out, walls_url_port(s->accounts_url));
-  for (size_t i = 0; i < s->sisters.count; i++)
+  if (s->file->accounts.url != NULL)
+    add_port(out, walls_url_port(s->file->accounts.url));
+  for (size_t i = 0; i < s->file->sisters.count; i++)
     add_port(out, walls_url_port(sisters[i]));
-  for (size_t i = 0; i < s->resolver.servers.count; i++)
+  for (size_t i = 0; i < s->file->resolver.servers.count; i++)
     add_port(out, resolvers[i].port);
 }
 
@@ -92,10 +92,10 @@ int walls_reach(const walls_t *walls, const settings_t *settings, diag_t *diag)
 
 static void allow_ports(landlock_t *l, const settings_t *s, const walls_t *w)
 {
-  const listener_settings_t *listeners = s->listeners.items;
+  const listener_settings_t *listeners = s->file->listeners.items;
   for (size_t i = 0; i < w->count; i++)
     landlock_allow_connect(l, w->ports[i]);
-  for (size_t i = 0; i < s->listeners.count; i++)
+  for (size_t i = 0; i < s->file->listeners.count; i++)
     landlock_allow_bind(l, listeners[i].address.port); /* they are opened last */
   landlock_allow_bind(l, 0); /* calls from `source`, whose port the system chooses */
 }
@@ -116,18 +116,19 @@ static void allow_files(landlock_t *l, const settings_t *s, const char *config_p
                                        "/etc/localtime",     "/etc/resolv.conf",
                                        "/etc/nsswitch.conf", "/etc/hosts",
                                        "/etc/host.conf",     "/sys/devices/system/cpu/online"};
-  const listener_settings_t *listeners = s->listeners.items;
+  const listener_settings_t *listeners = s->file->listeners.items;
   landlock_allow_beside(l, config_path, LANDLOCK_READ);
-  if (s->database != NULL)
-    landlock_allow_beside(l, s->database, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE);
-  if (s->revocations != NULL)
-    landlock_allow_beside(l, s->revocations, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE);
-  if (s->internal_key_file != NULL)
-    landlock_allow_beside(l, s->internal_key_file, LANDLOCK_READ);
-  allow_log(l, s->access_log);
-  if (s->control != NULL) /* it is made last, and removed at the end */
-    landlock_allow_beside(l, s->control, LANDLOCK_SOCKET | LANDLOCK_REMOVE);
-  for (size_t i = 0; i < s->listeners.count; i++) {
+  if (s->file->database != NULL)
+    landlock_allow_beside(l, s->file->database,
+                          LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE);
+  if (s->file->revocations != NULL)
+    landlock_allow_beside(l, s->file->revocations, LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE);
+  if (s->file->internal_key_file != NULL)
+    landlock_allow_beside(l, s->file->internal_key_file, LANDLOCK_READ);
+  allow_log(l, s->file->access_log);
+  if (s->file->control != NULL) /* it is made last, and removed at the end */
+    landlock_allow_beside(l, s->file->control, LANDLOCK_SOCKET | LANDLOCK_REMOVE);
+  for (size_t i = 0; i < s->file->listeners.count; i++) {
     if (listeners[i].tls.certificate == NULL)
       continue;
     landlock_allow_beside(l, listeners[i].tls.certificate, LANDLOCK_READ);
@@ -154,7 +155,7 @@ void walls_fence(const settings_t *settings, const char *config_path, walls_t *w
   called_ports(settings, walls);
   bool ports = !has_port(walls, 0);
   landlock_t *l = LANDLOCK_LEFT_OUT ? NULL : landlock_new(ports);
-  keep_spills_beside(settings->database);
+  keep_spills_beside(settings->file->database);
   allow_files(l, settings, config_path);
   if (ports)
     allow_ports(l, settings, walls);

@@ -112,7 +112,7 @@ static void a_listener_is_found_again_by_its_name(void **state)
   settings_t was = load(FILE_OF(ONE("p", "127.0.0.1:80", "") ONE("q", "127.0.0.1:81", ""), ""));
   settings_t is = load(FILE_OF(ONE("q", "127.0.0.1:81", "") ONE("p", "127.0.0.1:80", ""), ""));
   settings_t other = load(FILE_OF(ONE("q", "127.0.0.1:80", "") ONE("p", "127.0.0.1:81", ""), ""));
-  const listener_settings_t *listeners = was.listeners.items;
+  const listener_settings_t *listeners = was.file->listeners.items;
   (void)state;
   assert_int_equal(loaded_listener(&listeners[0], &is), 1);
   assert_int_equal(loaded_listener(&listeners[1], &is), 0);

@@ -38,19 +38,20 @@ static void a_port_that_was_not_named_at_the_start_needs_a_restart(void **state)
   static const char *sisters[] = {"http://a.internal:8000", "http://b.internal:8001"};
   endpoint_t resolver = {.port = 53};
   walls_t walls = {.fenced = true, .count = 2, .ports = {8000, 53}};
-  settings_t s = {.sisters = {sisters, 1}, .resolver = {.servers = {&resolver, 1}}};
+  settings_file_t file = {.sisters = {sisters, 1}, .resolver = {.servers = {&resolver, 1}}};
+  settings_t s = {.file = &file};
   diag_t diag = {""};
   (void)state;
   assert_int_equal(walls_reach(&walls, &s, &diag), SMPL_OK);
-  s.sisters.count = 2;
+  file.sisters.count = 2;
   assert_int_equal(walls_reach(&walls, &s, &diag), SMPL_EDENIED);
   assert_non_null(strstr(diag.text, "TCP port 8001 of a sister or resolver"));
-  s.sisters.count = 1;
-  s.accounts_url = "http://app.internal";
+  file.sisters.count = 1;
+  file.accounts.url = "http://app.internal";
   diag.text[0] = '\0';
   assert_int_equal(walls_reach(&walls, &s, &diag), SMPL_EDENIED);
   assert_non_null(strstr(diag.text, "a sister's URL without a port"));
-  s.accounts_url = NULL;
+  file.accounts.url = NULL;
   resolver.port = 5353;
   assert_int_equal(walls_reach(&walls, &s, &diag), SMPL_EDENIED);
   walls.fenced = false; /* no Landlock, or one that knows no ports */
