@@ -23,8 +23,10 @@ static int check(change_t *c)
 static bool prepare_list(read_t *r)
 {
   fetch_t *f = &r->fetch;
-  return query_list(r->request, &config_list_spec, &f->list) &&
-         query_bool(r->request, "filter[managed]", f->list.filters[CONFIG_FILTER_MANAGED],
+  if (!query_list(r->request, &config_list_spec, &f->list))
+    return false;
+  f->filter.group = f->list.filters[CONFIG_FILTER_PARENT];
+  return query_bool(r->request, "filter[managed]", f->list.filters[CONFIG_FILTER_MANAGED],
                     &f->filter.managed);
 }
 

@@ -40,10 +40,13 @@ static bool split_context(const char *text, char *type, fetch_filter_t *filter)
 static bool read_filter(request_t *request, const jsonapi_list_t *asked, char *type, fetch_filter_t *filter)
 {
   const char *const *given = asked->filters;
-  *filter = (fetch_filter_t){.context_type = given[FLAG_FILTER_CONTEXT_TYPE]};
+  *filter =
+      (fetch_filter_t){.context_type = given[FLAG_FILTER_CONTEXT_TYPE],
+                       .parameter = given[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
+                                                                       : "filter[references_context_type]"};
   if (!query_bool(request, "filter[managed]", given[FLAG_FILTER_MANAGED], &filter->managed))
     return false;
-  if (given[FLAG_FILTER_TYPE] != NULL && (filter->type = flag_type(given[FLAG_FILTER_TYPE])) == NULL)
+  if (given[FLAG_FILTER_TYPE] != NULL && (filter->group = flag_type(given[FLAG_FILTER_TYPE])) == NULL)
     return refuse(request, "filter[type]", "expected BOOLEAN, STRING, NUMERIC or JSON");
   if (given[FLAG_FILTER_CONTEXT] == NULL)
     return true;

@@ -14,9 +14,10 @@
 /* What a list of documents is narrowed to, besides its own parameters. */
 typedef struct fetch_filter {
   int managed;              /* -1 for either, else 0 or 1 */
-  const char *type;         /* of flags; NULL for any */
+  const char *group;        /* of configs their parent, of flags their type; NULL for any */
   const char *context_type; /* of flags: what their rules refer to; NULL: whatever they do */
   const char *context_key;  /* NULL: any reference to the type */
+  const char *parameter;    /* of the query, that named the context */
 } fetch_filter_t;
 
 typedef struct fetch {

@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "app/store/sqlite/account_store.sql.h"
+#include "app/store/sqlite/identity_store.h"
 #include "app/store/sqlite/rows.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 
 enum { KEY_TRIES = 200 };
 
-const storage_schema_t account_schema = {"accounts", sql_migrations};
+const storage_schema_t account_schema = {"accounts", sql_migrations, identity_ensure};
 
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {

@@ -6,13 +6,14 @@
 
 #include "app/store/sqlite/config_line.h"
 #include "app/store/sqlite/config_store.sql.h"
+#include "app/store/sqlite/identity_store.h"
 #include "app/store/config_rules.h"
 #include "app/store/sqlite/tenant_store.h"
 #include "app/store/sqlite/documents.h"
 #include "app/store/sqlite/rows.h"
 #include "common/base/error.h"
 
-const storage_schema_t config_schema = {"config", sql_migrations};
+const storage_schema_t config_schema = {"config", sql_migrations, identity_ensure};
 
 /* ---- reading ---- */
 
@@ -28,33 +29,9 @@ static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
   return jsonapi_resource("config", storage_text(stmt, 0), attributes);
 }
 
-int config_get(storage_db_t *db, const char *account, const char *id, json_t **resource)
+static int get(storage_db_t *db, const char *account, const char *id, json_t **resource)
 {
-  return row_read(storage_query(db, sql_one, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))),
-                  resource_of, resource);
-}
-
-int config_list(storage_db_t *db, const char *account, jsonapi_list_t *list, const fetch_filter_t *filter,
-                json_t **data, int64_t *total)
-{
-  char search[JSONAPI_SEARCH_MAX + 1];
-  const storage_arg_t args[] = {STORAGE_TEXT(account),
-                                STORAGE_TEXT(list->filters[CONFIG_FILTER_PARENT]),
-                                STORAGE_TEXT(rows_search(list->filters[CONFIG_FILTER_SEARCH], search)),
-                                STORAGE_INT(filter->managed),
-                                STORAGE_INT(list->size),
-                                STORAGE_INT(jsonapi_offset(list))};
-  const rows_by_id_t rows = {db, account, sql_one, resource_of};
-  json_t *ids = NULL;
-  *total = 0;
-  *data = NULL;
-  int err = rows_ids(storage_query(db, sql_list[list->sort][list->descending], args, 6), &ids);
-  if (!err && list->total)
-    err = storage_number(db, sql_count, args, 4, total);
-  if (!err)
-    err = rows_read_page(&rows, ids, list, data);
-  json_decref(ids);
-  return err;
+  return document_get(db, &config_kind, account, id, resource);
 }
 
 /* ---- writing ---- */
@@ -100,7 +77,7 @@ static int save(storage_db_t *db, edit_t *c, const char *id, const char *stored_
   if (!err)
     err = config_line_write(db, c, id, &line, items);
   if (!err)
-    err = config_get(db, c->account, id, &resource);
+    err = get(db, c->account, id, &resource);
   if (!err)
     c->document = jsonapi_document(resource);
   config_line_clear(&line);
@@ -202,7 +179,7 @@ int config_remove(storage_db_t *db, edit_t *c)
   return err ? err : changed == 0 ? not_found(c) : SMPL_OK;
 }
 
-int config_forget(storage_db_t *db, const char *account)
+static int forget(storage_db_t *db, const char *account)
 {
   static const char *const texts[] = {sql_forget, sql_forget_types, sql_forget_overrides};
   int err = SMPL_OK;
@@ -211,46 +188,21 @@ int config_forget(storage_db_t *db, const char *account)
   return err;
 }
 
-int config_provision(storage_db_t *db, const char *account, int64_t now)
+static int provision(storage_db_t *db, const char *account, int64_t now)
 {
   return storage_exec(db, sql_provision, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_INT(now)), NULL);
 }
 
-/* ---- as operations ---- */
+const document_kind_t config_kind = {.type = "config",
+                                     .list_sql = sql_list,
+                                     .count_sql = sql_count,
+                                     .one_sql = sql_one,
+                                     .resource = resource_of,
+                                     .search = CONFIG_FILTER_SEARCH,
+                                     .create = config_create,
+                                     .replace = config_replace,
+                                     .remove = config_remove,
+                                     .provision = provision,
+                                     .forget = forget};
 
-static int get(storage_db_t *db, fetch_t *f)
-{
-  return document_get(db, f, "config", config_get);
-}
-
-static int list(storage_db_t *db, fetch_t *f)
-{
-  jsonapi_list_t page = f->list;
-  json_t *data = NULL;
-  int64_t total = 0;
-  int err = config_list(db, f->account, &page, &f->filter, &data, &total);
-  return document_page(db, f, err, data, &page, total);
-}
-
-static int put_tenant(storage_db_t *db, edit_t *e)
-{
-  return tenant_put(db, e, config_provision);
-}
-
-static int remove_tenant(storage_db_t *db, edit_t *e)
-{
-  return tenant_remove(db, e, config_forget);
-}
-
-static const sqlite_op_t ops[STORE_OPS] = {
-    DOCUMENT_OPS,
-    [STORE_TENANT_PUT] = {OP_WRITE, .edit = put_tenant},
-    [STORE_TENANT_DELETE] = {OP_WRITE, .edit = remove_tenant},
-    [STORE_DOCUMENT_CREATE] = {OP_WRITE, .edit = config_create},
-    [STORE_DOCUMENT_REPLACE] = {OP_WRITE, .edit = config_replace},
-    [STORE_DOCUMENT_DELETE] = {OP_WRITE, .edit = config_remove},
-    [STORE_DOCUMENT_GET] = {OP_READ, .fetch = get},
-    [STORE_DOCUMENT_LIST] = {OP_READ, .fetch = list},
-};
-
-const sqlite_service_t config_sqlite = {.schema = &config_schema, .ops = ops};
+const sqlite_service_t config_sqlite = {.schema = &config_schema, .ops = document_ops, .fixed = &config_kind};

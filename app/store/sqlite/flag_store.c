@@ -7,12 +7,13 @@
 
 #include "app/store/flag_rules.h"
 #include "app/store/sqlite/flag_store.sql.h"
+#include "app/store/sqlite/identity_store.h"
 #include "app/store/sqlite/tenant_store.h"
 #include "app/store/sqlite/documents.h"
 #include "app/store/sqlite/rows.h"
 #include "common/base/error.h"
 
-const storage_schema_t flag_schema = {"flags", sql_migrations};
+const storage_schema_t flag_schema = {"flags", sql_migrations, identity_ensure};
 
 static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
 {
@@ -27,10 +28,9 @@ static json_t *resource_of(storage_stmt_t *stmt, size_t *bytes)
   return jsonapi_resource("flag", storage_text(stmt, 0), attributes);
 }
 
-int flag_get(storage_db_t *db, const char *account, const char *id, json_t **resource)
+static int get(storage_db_t *db, const char *account, const char *id, json_t **resource)
 {
-  return row_read(storage_query(db, sql_one, STORAGE_ARGS(STORAGE_TEXT(account), STORAGE_TEXT(id))),
-                  resource_of, resource);
+  return document_get(db, &flag_kind, account, id, resource);
 }
 
 /* What is left to look through in one list. */
@@ -107,32 +107,6 @@ static int narrow_ids(storage_db_t *db, const char *account, const jsonapi_list_
   return err;
 }
 
-int flag_list(storage_db_t *db, const char *account, jsonapi_list_t *list, const fetch_filter_t *filter,
-              json_t **data, int64_t *total)
-{
-  char search[JSONAPI_SEARCH_MAX + 1];
-  bool walk = filter->context_type != NULL;
-  json_t *ids = NULL;
-  const storage_arg_t args[] = {STORAGE_TEXT(account),
-                                STORAGE_TEXT(filter->type),
-                                STORAGE_TEXT(rows_search(list->filters[FLAG_FILTER_SEARCH], search)),
-                                STORAGE_INT(filter->managed),
-                                STORAGE_INT(walk ? -1 : list->size),
-                                STORAGE_INT(walk ? 0 : jsonapi_offset(list))};
-  const rows_by_id_t rows = {db, account, sql_one, resource_of};
-  *total = 0;
-  *data = NULL;
-  int err = rows_ids(storage_query(db, sql_list[list->sort][list->descending], args, 6), &ids);
-  if (!err && walk)
-    err = narrow_ids(db, account, list, filter, &ids, total);
-  else if (!err && list->total)
-    err = storage_number(db, sql_count, args, 4, total);
-  if (!err)
-    err = rows_read_page(&rows, ids, list, data);
-  json_decref(ids);
-  return err;
-}
-
 static char *dump(const json_t *value)
 {
   return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -175,7 +149,7 @@ static int save(storage_db_t *db, edit_t *c, const char *from, const char *id, i
   if (!err)
     err = tenants_check_bytes(db, c->account, bytes, &c->problem);
   if (!err)
-    err = flag_get(db, c->account, id, &resource);
+    err = get(db, c->account, id, &resource);
   if (!err)
     c->document = jsonapi_document(resource);
   return err;
@@ -203,7 +177,7 @@ int flag_replace(storage_db_t *db, edit_t *c)
   json_t *found = NULL;
   int err = tenants_require(db, c->account, &c->problem);
   if (!err)
-    err = flag_get(db, c->account, c->id, &found);
+    err = get(db, c->account, c->id, &found);
   if (err)
     return err == SMPL_ENOENT && c->problem.status == 0 ? not_found(c) : err;
   const json_t *asked = json_object_get(c->attributes, "managed");
@@ -224,53 +198,21 @@ int flag_remove(storage_db_t *db, edit_t *c)
   return err ? err : changed == 0 ? not_found(c) : SMPL_OK;
 }
 
-int flag_forget(storage_db_t *db, const char *account)
+static int forget(storage_db_t *db, const char *account)
 {
   return storage_exec(db, sql_forget, STORAGE_ARGS(STORAGE_TEXT(account)), NULL);
 }
 
-/* ---- as operations ---- */
+const document_kind_t flag_kind = {.type = "flag",
+                                   .list_sql = sql_list,
+                                   .count_sql = sql_count,
+                                   .one_sql = sql_one,
+                                   .resource = resource_of,
+                                   .search = FLAG_FILTER_SEARCH,
+                                   .create = flag_create,
+                                   .replace = flag_replace,
+                                   .remove = flag_remove,
+                                   .forget = forget,
+                                   .narrow = narrow_ids};
 
-static int get(storage_db_t *db, fetch_t *f)
-{
-  return document_get(db, f, "flag", flag_get);
-}
-
-static int list(storage_db_t *db, fetch_t *f)
-{
-  jsonapi_list_t page = f->list;
-  json_t *data = NULL;
-  int64_t total = 0;
-  int err = flag_list(db, f->account, &page, &f->filter, &data, &total);
-  if (err == SMPL_ELIMIT) {
-    f->parameter = page.filters[FLAG_FILTER_CONTEXT] != NULL ? "filter[references_context]"
-                                                             : "filter[references_context_type]";
-    problem_at(&f->problem, 400, NULL,
-               "too many rules to look through; narrow the list with filter[type] or filter[search]");
-    f->problem.title = "Invalid query parameter";
-  }
-  return document_page(db, f, err, data, &page, total);
-}
-
-static int put_tenant(storage_db_t *db, edit_t *e)
-{
-  return tenant_put(db, e, NULL);
-}
-
-static int remove_tenant(storage_db_t *db, edit_t *e)
-{
-  return tenant_remove(db, e, flag_forget);
-}
-
-static const sqlite_op_t ops[STORE_OPS] = {
-    DOCUMENT_OPS,
-    [STORE_TENANT_PUT] = {OP_WRITE, .edit = put_tenant},
-    [STORE_TENANT_DELETE] = {OP_WRITE, .edit = remove_tenant},
-    [STORE_DOCUMENT_CREATE] = {OP_WRITE, .edit = flag_create},
-    [STORE_DOCUMENT_REPLACE] = {OP_WRITE, .edit = flag_replace},
-    [STORE_DOCUMENT_DELETE] = {OP_WRITE, .edit = flag_remove},
-    [STORE_DOCUMENT_GET] = {OP_READ, .fetch = get},
-    [STORE_DOCUMENT_LIST] = {OP_READ, .fetch = list},
-};
-
-const sqlite_service_t flag_sqlite = {.schema = &flag_schema, .ops = ops};
+const sqlite_service_t flag_sqlite = {.schema = &flag_schema, .ops = document_ops, .fixed = &flag_kind};

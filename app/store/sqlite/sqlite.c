@@ -97,7 +97,7 @@ static bool ask_at_once(store_t *store, store_call_t *call)
   sqlite_store_t *s = of(store);
   const sqlite_op_t *op = op_of(s, call);
   const fetch_t *f = (const fetch_t *)call;
-  if (op->how != OP_READ || op->fetch == NULL || shares_used_up(s->shares, f->account))
+  if (op->how != OP_READ || shares_used_up(s->shares, f->account))
     return false;
   char account[UUID_TEXT_MAX];
   memcpy(account, f->account, sizeof account);
@@ -167,6 +167,7 @@ int sqlite_open(uv_loop_t *loop, const char *path, const char *revocations, cons
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   s->store.kind = &kind;
   s->service = service;
+  s->state = (void *)(uintptr_t)service->fixed;
   int err = SMPL_OK;
   if ((s->shares = shares_new()) == NULL ||
       (service->state_new != NULL && service->state_new(revocations, &s->state)))

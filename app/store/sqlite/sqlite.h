@@ -12,7 +12,7 @@ typedef enum sqlite_how {
   OP_NONE,   /* not one of this service's */
   OP_WRITE,  /* writer thread, in a transaction */
   OP_LOOKUP, /* a few rows by their keys: on the loop, unless that takes more than STORAGE_LOOP_MS */
-  OP_READ,   /* of unknown length: reading thread, or on the loop where store_ask_at_once allows it */
+  OP_READ, /* a fetch_t of unknown length: reading thread, or on the loop where store_ask_at_once allows it */
 } sqlite_how_t;
 
 /* One of the three functions. A read that ends with SMPL_EAGAIN is run again on the reading thread. */
@@ -26,7 +26,8 @@ typedef struct sqlite_op {
 typedef struct sqlite_service {
   const storage_schema_t *schema;
   const sqlite_op_t *ops; /* by store_op_t */
-  /* What run is given besides; all three NULL for nothing. revocations: a path, may be NULL. */
+  /* What run is given besides: this, or what state_new makes. revocations: a path, may be NULL. */
+  const void *fixed;
   int (*state_new)(const char *revocations, void **state);
   int (*at_start)(storage_db_t *db, void *state, diag_t *diag); /* as of storage_open_at */
   void (*state_free)(void *state);

@@ -34,6 +34,8 @@ typedef struct storage_stmt storage_stmt_t;   /* a statement under way */
 typedef struct storage_schema {
   const char *owner; /* "config": a file of another owner is refused */
   const char *const *migrations;
+  /* What every file has besides: called after the migrations, in their transaction. NULL for nothing. */
+  int (*ensure)(storage_db_t *db);
 } storage_schema_t;
 
 /* Opens or creates the file (mode 0600), migrates it, starts the writer. SMPL_EDENIED, SMPL_EINVAL (corrupt,

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/store/sqlite/identity_store.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -267,7 +266,7 @@ static int migrate(storage_db_t *db, const storage_schema_t *schema, diag_t *dia
       return diag_fail(diag, SMPL_EINVAL, "%s: cannot bring the schema from %lld to %lld: %s", db->path,
                        (long long)version, (long long)version + 1, sqlite3_errmsg(db->handle));
   }
-  if (identity_ensure(db))
+  if (schema->ensure != NULL && schema->ensure(db))
     return diag_fail(diag, SMPL_EINVAL, "%s: cannot give it an identity: %s", db->path,
                      sqlite3_errmsg(db->handle));
   return SMPL_OK;

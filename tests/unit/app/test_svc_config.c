@@ -24,7 +24,7 @@ static int set_up(void **state)
 {
   (void)state;
   db = change_db_open(&config_schema);
-  return config_provision(db, TENANT, 5);
+  return config_kind.provision(db, TENANT, 5);
 }
 
 static int tear_down(void **state)
@@ -271,7 +271,8 @@ static void command(const char *sql)
 static void an_older_file_learns_which_items_are_overridden(void **state)
 {
   const storage_schema_t first = {config_schema.owner,
-                                  (const char *const[]){config_schema.migrations[0], NULL}};
+                                  (const char *const[]){config_schema.migrations[0], NULL},
+                                  config_schema.ensure};
   diag_t diag = {""};
   int64_t count = 0;
   (void)state;
@@ -427,10 +428,10 @@ static void a_refused_change_leaves_everything_as_it_was(void **state)
   (void)state;
   create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
   create("b", "{\"name\": \"b\", \"parent\": \"a\", \"items\": {\"s\": {\"value\": \"x\"}}}");
-  assert_int_equal(config_get(db, TENANT, "a", &before), SMPL_OK);
+  assert_int_equal(document_get(db, &config_kind, TENANT, "a", &before), SMPL_OK);
   expect(config_replace, "a", "{\"name\": \"other\", \"items\": {\"s\": {\"value\": 1}}}", 400,
          AT "/items/s");
-  assert_int_equal(config_get(db, TENANT, "a", &after), SMPL_OK);
+  assert_int_equal(document_get(db, &config_kind, TENANT, "a", &after), SMPL_OK);
   assert_true(json_equal(before, after));
   /* Types too: n is still a NUMBER. */
   expect(config_replace, "a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": \"x\"}}}", 400,
@@ -445,7 +446,7 @@ static void accounts_do_not_see_each_other(void **state)
   json_t *found = NULL;
   (void)state;
   create("a", "{\"name\": \"a\", \"items\": {\"n\": {\"value\": 1}}}");
-  assert_int_equal(config_get(db, OTHER, "a", &found), SMPL_ENOENT);
+  assert_int_equal(document_get(db, &config_kind, OTHER, "a", &found), SMPL_ENOENT);
   assert_int_equal(change_apply(db, config_remove, OTHER, "a", NULL, NULL, &c), 404);
   assert_int_equal(change_apply(db, config_replace, OTHER, "a", NULL, "{\"name\": \"x\"}", &c), 404);
   assert_int_equal(change_apply(db, config_create, OTHER, NULL, "b", "{\"name\": \"x\", \"parent\": \"a\"}",
@@ -471,7 +472,8 @@ static void lists_are_sorted_filtered_and_counted(void **state)
   list.total = true;
   list.size = 2;
   list.page = 3;
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = -1},
+                                 &data, &total),
                    SMPL_OK);
   assert_int_equal(total, 5);
   assert_int_equal(json_array_size(data), 1);
@@ -479,23 +481,25 @@ static void lists_are_sorted_filtered_and_counted(void **state)
   json_decref(data);
   list.page = 1;
   list.filters[CONFIG_FILTER_SEARCH] = "rch mE";
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = 1}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = 1},
+                                 &data, &total),
                    SMPL_OK);
   assert_true(total == 1 && json_array_size(data) == 1);
   json_decref(data);
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = 0}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = 0},
+                                 &data, &total),
                    SMPL_OK);
   assert_int_equal(total, 0);
   json_decref(data);
   list.filters[CONFIG_FILTER_SEARCH] = "%"; /* no wildcard */
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = -1},
+                                 &data, &total),
                    SMPL_OK);
   assert_int_equal(total, 0);
   json_decref(data);
   list.filters[CONFIG_FILTER_SEARCH] = NULL;
-  list.filters[CONFIG_FILTER_PARENT] = "common";
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
-                   SMPL_OK);
+  const fetch_filter_t below = {.managed = -1, .group = "common"};
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &below, &data, &total), SMPL_OK);
   assert_int_equal(total, 1);
   json_decref(data);
 }
@@ -527,7 +531,8 @@ static void a_page_ends_early_at_1_mib_and_the_pages_after_it_leave_nothing_out(
   list.total = true;
   for (bool last = false; !last;) {
     json_t *data = NULL;
-    assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+    assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = -1},
+                                   &data, &total),
                      SMPL_OK);
     assert_int_equal(total, 18); /* common, too, behind the others */
     assert_int_equal(jsonapi_offset(&list), seen);
@@ -555,7 +560,8 @@ static void a_config_above_a_page_is_a_page_of_its_own(void **state)
   (void)state;
   create_big("a", JSONAPI_LIST_BYTES_MAX + 1);
   jsonapi_list_defaults(&config_list_spec, &list);
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = -1},
+                                 &data, &total),
                    SMPL_OK);
   assert_int_equal(json_array_size(data), 1);
   assert_true(list.page == 1 && list.size == 1);
@@ -572,7 +578,8 @@ static void a_thousand_small_configs_are_one_page(void **state)
           " INSERT INTO configs SELECT '" TENANT "', 'n' || i, 'x', NULL, NULL,"
           " '{\"a\":{\"value\":1,\"type\":\"NUMBER\",\"description\":null}}', '{}', 1, 0, 0 FROM n");
   jsonapi_list_defaults(&config_list_spec, &list);
-  assert_int_equal(config_list(db, TENANT, &list, &(const fetch_filter_t){.managed = -1}, &data, &total),
+  assert_int_equal(document_list(db, &config_kind, TENANT, &list, &(const fetch_filter_t){.managed = -1},
+                                 &data, &total),
                    SMPL_OK);
   assert_int_equal(json_array_size(data), 1000);
   assert_true(list.page == 1 && list.size == 1000);
@@ -645,7 +652,7 @@ static void the_bytes_of_an_older_file_are_counted_when_it_is_opened(void **stat
   for (int i = 0; i < count - 1; i++) /* the last one counts */
     older[i] = config_schema.migrations[i];
   change_db_close(db);
-  db = change_db_open(&(storage_schema_t){config_schema.owner, older});
+  db = change_db_open(&(storage_schema_t){config_schema.owner, older, config_schema.ensure});
   put_ballast("old", 12345);
   storage_db_close(db);
   assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL), SMPL_OK);

@@ -178,8 +178,8 @@ static void flags_are_created_replaced_renamed_and_deleted(void **state)
   assert_int_equal(apply(flag_replace, TENANT, "a", "c",
                          "{\"name\": \"y\", \"type\": \"STRING\", \"default\": \"s\"}"),
                    200);
-  assert_int_equal(flag_get(db, TENANT, "a", &flag), SMPL_ENOENT);
-  assert_int_equal(flag_get(db, TENANT, "c", &flag), SMPL_OK);
+  assert_int_equal(document_get(db, &flag_kind, TENANT, "a", &flag), SMPL_ENOENT);
+  assert_int_equal(document_get(db, &flag_kind, TENANT, "c", &flag), SMPL_OK);
   const json_t *attributes = json_object_get(flag, "attributes");
   assert_string_equal(json_string_value(json_object_get(attributes, "type")), "STRING");
   assert_true(json_is_true(json_object_get(attributes, "managed")));
@@ -195,7 +195,7 @@ static void accounts_do_not_see_each_other(void **state)
   json_t *flag = NULL;
   (void)state;
   assert_int_equal(apply(flag_create, TENANT, NULL, "a", PLAIN), 201);
-  assert_int_equal(flag_get(db, OTHER, "a", &flag), SMPL_ENOENT);
+  assert_int_equal(document_get(db, &flag_kind, OTHER, "a", &flag), SMPL_ENOENT);
   assert_int_equal(apply(flag_remove, OTHER, "a", NULL, NULL), 404);
   assert_int_equal(apply(flag_replace, OTHER, "a", NULL, PLAIN), 404);
   assert_int_equal(apply(flag_create, OTHER, NULL, "a", PLAIN), 201);
@@ -210,7 +210,7 @@ static void environments_come_back_whole(void **state)
                          "{\"name\": \"x\", \"type\": \"BOOLEAN\", \"default\": false, \"environments\":"
                          " {\"prod\": {\"enabled\": false}, \"test\": {}}}"),
                    201);
-  assert_int_equal(flag_get(db, TENANT, "a", &flag), SMPL_OK);
+  assert_int_equal(document_get(db, &flag_kind, TENANT, "a", &flag), SMPL_OK);
   json_t *want = json_loads("{\"prod\": {\"enabled\": false, \"default\": null, \"rules\": []},"
                             " \"test\": {\"enabled\": true, \"default\": null, \"rules\": []}}",
                             0, NULL);
@@ -240,7 +240,7 @@ static void lists_narrowed_to_a_context_are_paged_too(void **state)
   list.page = 2;
   list.total = true;
   fetch_filter_t filter = {.managed = -1, .context_type = "user"};
-  assert_int_equal(flag_list(db, TENANT, &list, &filter, &data, &total), SMPL_OK);
+  assert_int_equal(document_list(db, &flag_kind, TENANT, &list, &filter, &data, &total), SMPL_OK);
   assert_int_equal(total, 4);
   assert_int_equal(json_array_size(data), 1);
   assert_string_equal(json_string_value(json_object_get(json_array_get(data, 0), "id")), "f6");
@@ -271,7 +271,7 @@ static int list_of_context(const char *type, bool with_total, int64_t *total)
   jsonapi_list_defaults(&flag_list_spec, &list);
   list.size = 1;
   list.total = with_total;
-  int err = flag_list(db, TENANT, &list, &filter, &data, total);
+  int err = document_list(db, &flag_kind, TENANT, &list, &filter, &data, total);
   json_decref(data);
   return err;
 }
@@ -373,7 +373,7 @@ static void the_bytes_of_an_older_file_are_counted_when_it_is_opened(void **stat
   for (int i = 0; i < count - 1; i++) /* the last one counts */
     older[i] = flag_schema.migrations[i];
   change_db_close(db);
-  db = change_db_open(&(storage_schema_t){flag_schema.owner, older});
+  db = change_db_open(&(storage_schema_t){flag_schema.owner, older, flag_schema.ensure});
   put_ballast("old", 12345);
   storage_db_close(db);
   assert_int_equal(storage_db_open(fake_path("t.db"), STORAGE_WRITES, &db, NULL), SMPL_OK);

@@ -19,7 +19,7 @@
 enum { GREEDY_PAGES = 20 };
 
 static const char *const migrations[] = {"CREATE TABLE t (id TEXT PRIMARY KEY);", NULL};
-static const storage_schema_t schema = {"test", migrations};
+static const storage_schema_t schema = {"test", migrations, NULL};
 static uv_loop_t loop;
 static store_t *store;
 static uv_sem_t gate; /* a page is read only when the test lets one through */

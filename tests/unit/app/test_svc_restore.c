@@ -23,7 +23,7 @@
 #include "tests/unit/app/svc_fake.h"
 
 static const char *const migrations[] = {"CREATE TABLE things (id TEXT PRIMARY KEY);", NULL};
-static const storage_schema_t schema = {"config", migrations};
+static const storage_schema_t schema = {"config", migrations, identity_ensure};
 
 static char database[256], copy[256];
 

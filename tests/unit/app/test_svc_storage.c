@@ -34,8 +34,8 @@ static const char *const both[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text 
                                    "ALTER TABLE t ADD COLUMN more TEXT DEFAULT 'x'", NULL};
 static const char *const broken[] = {"CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)",
                                      "ALTER TABLE no SUCH", NULL};
-static const storage_schema_t one = {"test", first}, two = {"test", both}, other = {"other", first},
-                              unfit = {"test", broken};
+static const storage_schema_t one = {"test", first, NULL}, two = {"test", both, NULL},
+                              other = {"other", first, NULL}, unfit = {"test", broken, NULL};
 
 typedef struct write_one {
   storage_job_t job; /* first */
