@@ -55,7 +55,7 @@ static void touch(accounts_t *a, const key_found_t *key, int64_t now)
   if (t == NULL)
     return;
   *t = (touch_t){.touch = {.call = {.op = STORE_KEY_TOUCH, .done = on_touched}, .now = now}, .accounts = a};
-  t->touch.call.share = turns_key(key->account, strlen(key->account));
+  t->touch.call.job.key = turns_key(key->account, strlen(key->account));
   memcpy(t->touch.id, key->id, sizeof t->touch.id);
   a->touches++;
   store_ask(a->store, &t->touch.call);
@@ -77,11 +77,14 @@ static void start_finding(accounts_t *a, request_t *request, const char *key, ca
     reply_storage_error(request, SMPL_ENOMEM);
     return;
   }
-  *f = (finding_t){.find = {.key = key, .now = (int64_t)clock_wall_ms()},
-                   .accounts = a,
-                   .request = request,
-                   .found = found};
-  f->find.call = (store_call_t){.op = STORE_KEY_FIND, .done = done, .share = request_share(request)};
+  f->find.key = key;
+  f->find.now = (int64_t)clock_wall_ms();
+  f->find.call.op = STORE_KEY_FIND;
+  f->find.call.done = done;
+  f->find.call.job.key = request_share(request);
+  f->accounts = a;
+  f->request = request;
+  f->found = found;
   store_ask(a->store, &f->find.call);
 }
 

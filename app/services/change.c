@@ -80,6 +80,6 @@ static void done(store_call_t *call, int err)
 void change_start(store_t *store, change_t *c)
 {
   c->edit.call.done = done;
-  c->edit.call.share = request_share(c->request);
+  c->edit.call.job.key = request_share(c->request);
   store_ask(store, &c->edit.call);
 }

@@ -182,14 +182,13 @@ static void keep_answer(void *ctx, shared_t *body)
     answers_keep(r->product->answers, &now, &key, body);
 }
 
-static void reply_problem(const read_t *r)
+static void reply_problem(request_t *request, const char *parameter, problem_t *problem)
 {
-  const problem_t *problem = &r->fetch.problem;
-  if (r->fetch.parameter != NULL)
-    request_reply_error(r->request, problem->status, problem->title, NULL, r->fetch.parameter, "%s",
-                        problem->detail);
+  if (parameter != NULL)
+    request_reply_error(request, problem->status, problem->title, NULL, parameter, "%s", problem->detail);
   else
-    problem_reply(r->request, problem);
+    problem_reply(request, problem);
+  free(problem);
 }
 
 /* The read is over, wherever it ran. */
@@ -202,8 +201,8 @@ static void answer(read_t *r, int err)
   } else if (!err) {
     request_keep_body(r->request, keep_answer, r);
     request_reply_text(r->request, 200, r->fetch.text);
-  } else if (r->fetch.problem.status != 0) {
-    reply_problem(r);
+  } else if (r->fetch.problem != NULL) {
+    reply_problem(r->request, r->fetch.parameter, r->fetch.problem);
   } else {
     reply_read_error(r->request, err);
   }
@@ -258,7 +257,7 @@ static void queue_read(read_t *r)
   product_t *p = r->product;
   turns_item_t *displaced;
   r->fetch.call.done = done_in_turn;
-  if (turns_join(p->reads, &r->fetch.call.share, 1, &r->turn, &displaced)) {
+  if (turns_join(p->reads, &r->fetch.call.job.key, 1, &r->turn, &displaced)) {
     reply_read_error(r->request, SMPL_ELIMIT);
     return;
   }
@@ -297,7 +296,8 @@ static void start_read(request_t *request, void *ctx, const caller_t *caller)
   r->change = change;
   memcpy(r->fetch.account, caller->account, sizeof r->fetch.account);
   r->fetch.id = request_parameter(request, "id");
-  r->fetch.call = (store_call_t){.op = intent->kind->op, .done = done_alone, .share = request_share(request)};
+  r->fetch.call =
+      (store_call_t){.op = intent->kind->op, .done = done_alone, .job.key = request_share(request)};
   if (intent->kind->prepare != NULL && !intent->kind->prepare(r))
     return;
   if (!store_ask_at_once(p->store, &r->fetch.call))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/services/reading.h"
 
+#include <stdlib.h>
+
 #include "app/services/reply.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -23,6 +25,12 @@ reading_t *reading_new(request_t *request, void *service, store_op_t op, const c
   return r;
 }
 
+static void refuse(request_t *request, problem_t *problem)
+{
+  problem_reply(request, problem);
+  free(problem);
+}
+
 static void done(store_call_t *call, int err)
 {
   reading_t *r = (reading_t *)call; /* gone once it is answered */
@@ -30,6 +38,8 @@ static void done(store_call_t *call, int err)
     r->found(r);
   else if (!err)
     request_reply_text(r->request, 200, r->fetch.text);
+  else if (r->fetch.problem != NULL)
+    refuse(r->request, r->fetch.problem);
   else if (err == SMPL_ENOENT && r->missing != NULL)
     r->missing(r);
   else
@@ -39,7 +49,7 @@ static void done(store_call_t *call, int err)
 void reading_start(store_t *store, reading_t *r)
 {
   r->fetch.call.done = done;
-  r->fetch.call.share = request_share(r->request);
+  r->fetch.call.job.key = request_share(r->request);
   store_ask(store, &r->fetch.call);
 }
 

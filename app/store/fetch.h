@@ -31,14 +31,16 @@ typedef struct fetch {
   bool keep_document;
 
   /* What came of it: the document as text (malloc'ed), or the document where it is to be kept. With an error,
-   * problem is the reply if its status is set. */
+   * problem is the reply if there is one (malloc'ed): few reads need one, and it is big. */
   json_t *document;
   char *text;
-  problem_t problem;
+  problem_t *problem;
   const char *parameter; /* of the query, that the problem is about; NULL for none */
 } fetch_t;
 
 /* For stores, on any thread: forgets what an earlier attempt has left. */
 void fetch_begin(fetch_t *fetch);
+/* The same: the error of this read, with its problem if that has a status. err, or SMPL_ENOMEM. */
+int fetch_refuse(fetch_t *fetch, const problem_t *problem, int err);
 /* The same: the document becomes text, unless it is to be kept. Then err, or SMPL_ENOMEM. */
 int fetch_end(fetch_t *fetch, int err);

@@ -65,13 +65,13 @@ typedef enum store_op {
 
 typedef struct store store_t;
 
-/* A place in a store's queues; each store's own. */
+/* A place in a store's queues; each store's own but for key. */
 typedef struct store_connection store_connection_t;
 typedef struct store_job store_job_t;
 struct store_job {
   int (*run)(store_connection_t *connection, store_job_t *job);
   void (*done)(store_job_t *job, int err);
-  turns_key_t key;
+  turns_key_t key; /* the share that it waits in; zeroed: the service itself */
   turns_item_t item;
   store_job_t *next;
   int err;
@@ -87,11 +87,10 @@ struct store_call {
    * SMPL_ESERVER: the store's trouble; SMPL_ECLOSED: it is being closed. With an error nothing was changed.
    */
   void (*done)(store_call_t *call, int err);
-  turns_key_t share; /* zeroed: the service itself */
 
   uint64_t took_ms; /* how long it kept others waiting, once it was done */
   store_t *store;   /* the store's own, as what follows */
-  store_job_t job;
+  store_job_t job;  /* but for job.key, which whoever asks sets */
 };
 
 /* Which state of the data readers find. Two are equal only if nothing was committed between them, by

@@ -39,15 +39,42 @@ int document_list(storage_db_t *db, const document_kind_t *kind, const char *acc
 
 /* ---- as operations; their state is the kind ---- */
 
+static int refuse_missing(storage_db_t *db, const document_kind_t *kind, fetch_t *f)
+{
+  problem_t problem = {.status = 0};
+  int err = tenants_require(db, f->account, &problem);
+  if (!err)
+    err = problem_at(&problem, 404, NULL, "there is no %s '%s' in this account", kind->type, f->id);
+  return fetch_refuse(f, &problem, err);
+}
+
 static int get(storage_db_t *db, const document_kind_t *kind, fetch_t *f)
 {
   json_t *resource = NULL;
   int err = document_get(db, kind, f->account, f->id, &resource);
+  if (err == SMPL_ENOENT)
+    return refuse_missing(db, kind, f);
   if (!err)
     f->document = jsonapi_document(resource);
-  else if (err == SMPL_ENOENT && (err = tenants_require(db, f->account, &f->problem)) == SMPL_OK)
-    err = problem_at(&f->problem, 404, NULL, "there is no %s '%s' in this account", kind->type, f->id);
   return err;
+}
+
+static int refuse_context(fetch_t *f)
+{
+  problem_t problem;
+  f->parameter = f->filter.parameter;
+  int err = problem_at(&problem, 400, NULL,
+                       "too many rules to look through; narrow the list with filter[type] or filter[search]");
+  problem.title = "Invalid query parameter";
+  return fetch_refuse(f, &problem, err);
+}
+
+/* An account that has nothing may be one that is not known here. */
+static int check_tenant(storage_db_t *db, fetch_t *f)
+{
+  problem_t problem = {.status = 0};
+  int err = tenants_require(db, f->account, &problem);
+  return fetch_refuse(f, &problem, err);
 }
 
 static int list(storage_db_t *db, const document_kind_t *kind, fetch_t *f)
@@ -56,14 +83,10 @@ static int list(storage_db_t *db, const document_kind_t *kind, fetch_t *f)
   json_t *data = NULL;
   int64_t total = 0;
   int err = document_list(db, kind, f->account, &page, &f->filter, &data, &total);
-  if (err == SMPL_ELIMIT) {
-    f->parameter = f->filter.parameter;
-    problem_at(&f->problem, 400, NULL,
-               "too many rules to look through; narrow the list with filter[type] or filter[search]");
-    f->problem.title = "Invalid query parameter";
-  }
+  if (err == SMPL_ELIMIT)
+    return refuse_context(f);
   if (!err && json_array_size(data) == 0)
-    err = tenants_require(db, f->account, &f->problem);
+    err = check_tenant(db, f);
   if (!err)
     f->document = jsonapi_list_document(data, &page, total);
   else
@@ -135,7 +158,7 @@ const sqlite_op_t document_ops[STORE_OPS] = {
     [STORE_TENANT_PUT] = {OP_WRITE, .run = run_put_tenant},
     [STORE_TENANT_DELETE] = {OP_WRITE, .run = run_remove_tenant},
     [STORE_TENANT_GET] = {OP_LOOKUP, .fetch = get_tenant},
-    [STORE_TENANT_LIST] = {OP_LOOKUP, .fetch = list_tenants},
+    [STORE_TENANT_LIST] = {OP_READ, .fetch = list_tenants},
     [STORE_DOCUMENT_CREATE] = {OP_WRITE, .run = run_create},
     [STORE_DOCUMENT_REPLACE] = {OP_WRITE, .run = run_replace},
     [STORE_DOCUMENT_DELETE] = {OP_WRITE, .run = run_remove},

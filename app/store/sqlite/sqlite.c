@@ -65,7 +65,8 @@ static void done_there(storage_job_t *job, int err)
 
 static void queue(sqlite_store_t *s, store_call_t *call, bool writes)
 {
-  call->job = (storage_job_t){.run = run_there, .done = done_there, .key = call->share};
+  call->job.run = run_there;
+  call->job.done = done_there;
   int err = writes ? storage_write(s->storage, &call->job) : storage_read(s->storage, &call->job);
   if (err)
     store_answer(call, err);
@@ -74,7 +75,7 @@ static void queue(sqlite_store_t *s, store_call_t *call, bool writes)
 /* False: it takes too long for the loop. */
 static bool answer_here(sqlite_store_t *s, store_call_t *call)
 {
-  int err = perform(s, storage_reader_bounded(s->storage), call);
+  int err = perform(s, storage_reader_timed(s->storage), call);
   if (err == SMPL_EAGAIN)
     return false;
   store_answer(call, err);
@@ -112,7 +113,8 @@ static bool ask_at_once(store_t *store, store_call_t *call)
 
 static void pass(store_t *store, store_call_t *call, int err)
 {
-  call->job = (storage_job_t){.done = done_there, .reads = true};
+  call->job.done = done_there;
+  call->job.reads = true;
   storage_refuse(of(store)->storage, &call->job, err);
 }
 

@@ -371,6 +371,12 @@ storage_db_t *storage_reader_bounded(storage_t *s)
   return s->reader;
 }
 
+storage_db_t *storage_reader_timed(storage_t *s)
+{
+  storage_db_bound(s->reader, STORAGE_LOOP_MS, SIZE_MAX);
+  return s->reader;
+}
+
 bool storage_change(storage_t *s, store_change_t *out)
 {
   return storage_db_change(s->reader, out);

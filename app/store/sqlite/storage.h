@@ -55,6 +55,8 @@ storage_db_t *storage_reader(storage_t *storage);
 /* The same for a read of unknown length: what is read until storage_reader is called again ends with
  * SMPL_EAGAIN when it passes STORAGE_LOOP_MS or STORAGE_LOOP_BYTES. Then it is one for storage_read. */
 storage_db_t *storage_reader_bounded(storage_t *storage);
+/* The same for a few rows by their keys, whose texts are not counted. */
+storage_db_t *storage_reader_timed(storage_t *storage);
 
 /* Loop's thread; costs no system call. False if it cannot be told now. */
 bool storage_change(storage_t *storage, store_change_t *out);

@@ -410,7 +410,9 @@ storage_stmt_t *storage_query(storage_db_t *db, const char *sql, const storage_a
 static bool within_bytes(storage_stmt_t *stmt)
 {
   storage_db_t *db = stmt->db;
-  for (int i = 0; db->bounded && i < sqlite3_data_count(stmt->handle); i++) {
+  if (!db->bounded || db->bytes_left == SIZE_MAX)
+    return true;
+  for (int i = 0; i < sqlite3_data_count(stmt->handle); i++) {
     int type = sqlite3_column_type(stmt->handle, i);
     size_t len =
         type == SQLITE_TEXT || type == SQLITE_BLOB ? (size_t)sqlite3_column_bytes(stmt->handle, i) : 0;

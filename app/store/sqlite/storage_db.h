@@ -25,7 +25,8 @@ int storage_db_command(storage_db_t *db, const char *sql);
 /* From now on, statements are refused or, if they only read, ended with SMPL_ETIMEOUT after ms; 0: no limit.
  */
 void storage_db_limit(storage_db_t *db, uint64_t ms);
-/* The same for a short read: it ends with SMPL_EAGAIN, also once it gives more bytes of text. 0, 0: no limit.
+/* The same for a short read: it ends with SMPL_EAGAIN, also once it gives more bytes of text. 0, 0: no limit;
+ * bytes SIZE_MAX: as many as there are.
  */
 void storage_db_bound(storage_db_t *db, uint64_t ms, size_t bytes);
 /* True if another connection, of whatever process, has written since this was asked last. */
