@@ -162,7 +162,7 @@ def test_a_file_of_blocks_that_cannot_be_read_lets_nobody_in(company):
     path.write_text(whole.replace('"who"', '"whom"'))
     bastion = c.w.spawn(kit.binary("smpl-bastion"), "-c", "bastion.yaml")
     assert bastion.wait() == 1
-    assert re.search(r"state/blocks:2: .*whoever is blocked there would get in", bastion.stderr)
+    assert re.search(r"state/blocks:2: .*users who are blocked there would get in", bastion.stderr)
     assert re.search(r"state/blocks:2: ", c.w.command("check", status=1).stderr)
     (c.w.work / "state").chmod(0o755)
     assert "must not be open to others (mode 755); try: chmod 700" in c.w.command("check", status=1).stderr
