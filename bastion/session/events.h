@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client is told without asking: that an end comes near, and that it has come. To every smpl-control
- * channel of the session as an event, and to stock ssh in words where the protocol has a place for them. */
+/* News that a client gets without asking: an end comes near, or it has come. To every smpl-control channel of
+ * the session as an event, and to stock ssh in words where the protocol has a place for them. */
 #pragma once
 
 #include "bastion/session/session.h"
@@ -11,6 +11,6 @@ void events_warn(session_t *s, uint64_t now);
 void events_ending(session_t *s);
 /* Tells the client that the bastion stops, and when. */
 void events_stopping(session_t *s, uint64_t left_ms);
-/* What is left until the idle time and until the session's time (hours count into it) are over, in ms. */
+/* The time left until the idle time and the session's time (hours count into it) are over, in ms. */
 uint64_t events_idle_left(const session_t *s, uint64_t now);
 uint64_t events_session_left(const session_t *s, uint64_t now);

@@ -20,7 +20,7 @@
 
 typedef struct session session_t;
 
-/* Bytes that one session can have forwarded each way: what a number in a record can say. */
+/* Bytes that one session can have forwarded each way: the most that a number in a record can say. */
 #define SESSION_BYTES_MAX ((uint64_t)INT64_MAX)
 
 /* The process that speaks SSH for the session. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What users may hold of what all share (common/share.h): sessions of the connections there are, forwarded
- * connections of the descriptors. */
+/* The users' shares of common things (common/share.h): sessions of all connections, forwarded connections of
+ * all descriptors. */
 #pragma once
 
 #include "bastion/session/session.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service manager is told over $NOTIFY_SOCKET (systemd's protocol, see sd_notify(3)): one datagram
- * a message, never waited for. Main thread. */
+/* Messages to the service manager over $NOTIFY_SOCKET (systemd's protocol, see sd_notify(3)): one datagram
+ * each, never waited for. Main thread. */
 #pragma once
 
 #include <stdint.h>

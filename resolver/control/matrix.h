@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every name of every zone by every view: what each view's clients are told, by the code that tells them. */
+/* Every name of every zone by every view: the answers to each view's clients, by the code that answers them.
+ */
 #pragma once
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What runs beside the tunnel: a program that the tunnel is for (-- COMMAND), standard input and output as a
+/* The programs beside the tunnel: one that the tunnel is for (-- COMMAND), standard input and output as a
  * connection (--stdio), the browser (--open). */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has to be known before ready: names, ports, whether the targets can be reached; and what the bastion
- * announces. */
+/* Learns the facts that ready needs: names, ports, whether the targets can be reached. It also hears the
+ * bastion's announcements. */
 #pragma once
 
 #include <jansson.h>
