@@ -31,6 +31,8 @@ enum {
   DIAL_SILENT_MS = 3000,   /* after the last try: then one that is connected is taken although it is silent */
   DIAL_TIMEOUT_MS = 15000,
   SESSION_STEP_MS = 20000, /* for the key exchange, and for each answer to a login request */
+  TALK_LATE_MS = 10000,    /* that the process which speaks may be late with telling that it was too late */
+  TALK_END_MS = 300,       /* for it to end when it is told to */
 
   /* host keys */
   TRUST_FILE_MAX = 64 << 20,      /* bytes; read line by line */

@@ -72,7 +72,8 @@ struct ssh_pump {
   uint64_t flushed_made;          /* bytes_made and bytes written when libssh last had nothing to send */
   uint64_t flushed_written;
   uint64_t received_by; /* in_bytes at the end of the last turn */
-  bool abuse;           /* set by callbacks, acted on after libssh has returned */
+  ssh_pump_bytes_t carried;
+  bool abuse; /* set by callbacks, acted on after libssh has returned */
 };
 
 /* ---- callbacks: queue and mark, nothing else ---- */
@@ -342,6 +343,11 @@ uint64_t ssh_pump_received(const ssh_pump_t *pump)
   return pump->received.in_bytes;
 }
 
+ssh_pump_bytes_t ssh_pump_carried(const ssh_pump_t *pump)
+{
+  return pump->carried;
+}
+
 size_t ssh_pump_live(const ssh_pump_t *pump)
 {
   size_t live = 0;
@@ -405,6 +411,7 @@ static int send_queued(ssh_pump_channel_t *ch)
       return SMPL_ECLOSED;
     }
     ch->bytes.in += (uint64_t)n;
+    ch->pump->carried.in += (uint64_t)n;
     byte_queue_take(&ch->in, (size_t)n);
   }
   return SMPL_OK;
@@ -501,6 +508,8 @@ static size_t write_channel(ssh_pump_channel_t *ch, const uint8_t *data, size_t 
     return 0;
   }
   ch->bytes.out += (uint64_t)n;
+  if (ch->fd >= 0)
+    ch->pump->carried.out += (uint64_t)n;
   return (size_t)n;
 }
 

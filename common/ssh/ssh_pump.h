@@ -117,6 +117,8 @@ void ssh_pump_before_sweep(ssh_pump_t *pump, ssh_pump_hook_t hook, void *ctx);
 size_t ssh_pump_count(const ssh_pump_t *pump);
 /* Bytes that the session has received since ssh_pump_new: signs of life. */
 uint64_t ssh_pump_received(const ssh_pump_t *pump);
+/* Bytes of all channels with a socket since ssh_pump_new, those that have ended included. */
+ssh_pump_bytes_t ssh_pump_carried(const ssh_pump_t *pump);
 /* Those whose end has not been told yet. */
 size_t ssh_pump_live(const ssh_pump_t *pump);
 void ssh_pump_each(ssh_pump_t *pump, ssh_pump_each_cb cb, void *ctx);

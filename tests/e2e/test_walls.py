@@ -6,6 +6,7 @@ worker_acts.c)."""
 import os
 import re
 import shutil
+import socket
 
 import pytest
 
@@ -104,9 +105,9 @@ resolver: {{servers: ["127.42.0.53:5300"]}}
     return spawn(kit.binary("smpl-app"), "-c", "app.yaml", env=acts_in("smpl-app"))
 
 
-def tunnel(work, spawn):
+def tunnel(work, spawn, process="smpl-tunnel", port=None):
     env = dict(
-        acts_in("smpl-tunnel"),
+        acts_in(process),
         SMPL_BASTION="",
         SMPL_TUNNEL_CONFIG="",
         SSH_AUTH_SOCK="",
@@ -115,12 +116,20 @@ def tunnel(work, spawn):
     return spawn(
         kit.binary("smpl-tunnel"),
         "--bastion",
-        f"dev@127.42.0.1:{kit.free_port('127.42.0.1')}",
+        f"dev@127.42.0.1:{port or kit.free_port('127.42.0.1')}",
         "-F",
         "none",
         "0:config.internal:80",
         env=env,
     )
+
+
+def speaker(work, spawn):
+    """It waits for a bastion that says nothing."""
+    silent = socket.create_server(("127.42.0.1", 0))
+    program = tunnel(work, spawn, "smpl-speaker", silent.getsockname()[1])
+    program.silent = silent
+    return program
 
 
 PROCESSES = {
@@ -132,6 +141,7 @@ PROCESSES = {
     "worker": ("worker", worker),
     "app": ("smpl-app", app),
     "tunnel": ("smpl-tunnel", tunnel),
+    "speaker": ("smpl-speaker", speaker),
 }
 
 

@@ -16,7 +16,7 @@ FLOORS = {
     "resolver": "cli control io answer view zone",
     "bastion": "cli broker session spawn worker policy audit contract",
     "app": "program accounts config flags services store/sqlite store http gate",
-    "tunnel": "cli run local session trust base",
+    "tunnel": "cli run local session trust speaker contract base",
 }
 
 

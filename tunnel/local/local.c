@@ -124,17 +124,12 @@ void local_reset(int fd)
   close(fd);
 }
 
-void local_answer_socks(int fd, socks_code_t code)
+void local_refuse_socks(int fd, socks_code_t code)
 {
   uint8_t answer[SOCKS_REPLY_SIZE];
   socks_answer(code, answer);
   ssize_t n = send(fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT);
-  (void)n; /* the first bytes of a fresh socket fit, or its program has gone */
-}
-
-void local_refuse_socks(int fd, socks_code_t code)
-{
-  local_answer_socks(fd, code);
+  (void)n;   /* the first bytes of a fresh socket fit, or its program has gone */
   close(fd); /* not reset: the answer is to arrive */
 }
 

@@ -39,7 +39,5 @@ void local_free(local_t *local);
 
 /* Whoever connected learns at once that it leads nowhere. Takes over fd. */
 void local_reset(int fd);
-/* What a program that speaks SOCKS is told. */
-void local_answer_socks(int fd, socks_code_t code);
-/* The same instead of a connection. Takes over fd. */
+/* What a program that speaks SOCKS is told instead of a connection. Takes over fd. */
 void local_refuse_socks(int fd, socks_code_t code);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/run/carry.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -27,8 +28,6 @@ struct connection {
   bool asked_twice;
   unsigned alone; /* so often it was asked for by itself */
   bool unclear;   /* the server's reason may be another's */
-  int answer;     /* libssh's, in this turn */
-  ssh_channel channel;
   uint64_t until;
   bool socks; /* it waits for a SOCKS answer */
   char *host; /* its own target; NULL: the route's */
@@ -51,9 +50,8 @@ struct carry {
   carry_wanted_cb wanted;
   void *ctx;
   connection_list_t lists[CONNECTION_STATES];
-  uint64_t opened_by;            /* bytes received when openings were last looked at */
   uint64_t connections;          /* all that were carried */
-  uint64_t bytes_up, bytes_down; /* of those that have ended */
+  uint64_t bytes_up, bytes_down; /* of sessions that have ended */
 };
 
 carry_t *carry_new(life_t *life, link_t *link, why_t *why, carry_wanted_cb wanted, void *ctx)
@@ -188,8 +186,7 @@ static uint16_t port_of(const connection_t *c)
   return c->host ? c->port : c->route->port;
 }
 
-/* SSH_AGAIN while the bastion has not answered. */
-static int open_channel(const connection_t *c)
+static void name_originator(const connection_t *c, speech_open_t *m)
 {
   struct sockaddr_storage sa;
   socklen_t len = sizeof sa;
@@ -198,18 +195,41 @@ static int open_channel(const connection_t *c)
   if (c->fd >= 0 && getpeername(c->fd, (struct sockaddr *)&sa, &len) == 0 &&
       endpoint_from_sockaddr((struct sockaddr *)&sa, &from) == SMPL_OK)
     ip_format(&from.ip, text);
-  return ssh_channel_open_forward(c->channel, c->asked_host, c->asked_port, text, from.port);
+  text_copy(m->originator, sizeof m->originator, text);
+  m->originator_port = from.port;
 }
 
-static void on_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
+static int send_open(const connection_t *c)
 {
-  (void)ch;
-  (void)end;
-  connection_t *c = ctx;
-  carry_t *t = c->carry;
-  t->bytes_up += bytes->out;
-  t->bytes_down += bytes->in;
-  c->fd = -1; /* closed by the pump */
+  static_assert((int)SOCKS_REPLY_SIZE <= (int)SPEECH_GREETING_MAX &&
+                    (int)IP_TEXT_MAX <= (int)SPEECH_ORIGINATOR_MAX,
+                "it fits");
+  speech_t m;
+  speech_init(&m, SPEECH_OPEN, c->nth);
+  text_copy(m.open.host, sizeof m.open.host, c->asked_host);
+  m.open.port = c->asked_port;
+  name_originator(c, &m.open);
+  if (c->socks) {
+    m.open.greeting_len = SOCKS_REPLY_SIZE;
+    socks_answer(SOCKS_GRANTED, m.open.greeting);
+  }
+  return talk_send(c->carry->link->talk, &m, c->fd);
+}
+
+static void give_up(const connection_t *c)
+{
+  speech_t m;
+  speech_init(&m, SPEECH_GIVE_UP, c->nth);
+  talk_send(c->carry->link->talk, &m, -1);
+}
+
+/* Both directions have ended, or one has failed: what that says to the program, the speaker has said. */
+static void closed(connection_t *c)
+{
+  const carry_t *t = c->carry;
+  if (c->fd >= 0)
+    close(c->fd);
+  c->fd = -1;
   drop(c);
   if (t->life->task->stdio)
     life_stop(t->life);
@@ -225,25 +245,14 @@ static void end_check(connection_t *c)
 
 static void opened(connection_t *c)
 {
-  carry_t *t = c->carry;
   end_check(c);
   if (c->fd < 0) { /* a check and nothing else */
-    ssh_channel_close(c->channel);
-    ssh_channel_free(c->channel);
     drop(c);
     return;
   }
-  if (c->socks)
-    local_answer_socks(c->fd, SOCKS_GRANTED);
   c->socks = false;
-  if (ssh_pump_add(t->link->pump, c->channel, c->fd, on_end, c, NULL) == SMPL_OK) {
-    move(c, CONNECTION_CARRIED);
-    t->connections++;
-    return;
-  }
-  ssh_channel_close(c->channel);
-  ssh_channel_free(c->channel);
-  drop(c);
+  move(c, CONNECTION_CARRIED);
+  c->carry->connections++;
 }
 
 static void ask_for(connection_t *c);
@@ -262,16 +271,15 @@ static void no_answer(connection_t *c)
  * does not have: then this one is asked again, once. It may also be that of another connection that was
  * refused in the same turn: then each is asked for by itself. A bastion is asked why, and needs none of
  * this. Whether it is to be asked again, which is begun. */
-static bool ask_again(connection_t *c, bool mixed)
+static bool ask_again(connection_t *c, const speech_text_t *refusal)
 {
   carry_t *t = c->carry;
-  bool covered = !c->asked_twice && !refusal_is_there(t->link->ssh);
+  bool mixed = refusal->value != 0;
+  bool covered = !c->asked_twice && !refusal_is_there(refusal->text);
   bool room = c->alone < TUNNEL_ALONE_MAX && t->lists[CONNECTION_UNCLEAR].count < TUNNEL_UNCLEAR_MAX;
   c->unclear = mixed;
   if (ask_is_bastion(t->link->ask) || !(mixed ? room : covered))
     return false;
-  ssh_channel_free(c->channel);
-  c->channel = NULL;
   c->asked_twice |= covered;
   if (mixed)
     move(c, CONNECTION_UNCLEAR);
@@ -280,59 +288,49 @@ static bool ask_again(connection_t *c, bool mixed)
   return true;
 }
 
-static void ask_why(connection_t *c)
+static void ask_why(connection_t *c, const char *error)
 {
   why_ask(c->carry->why, &(why_refused_t){.route = c->route,
                                           .own_target = c->host != NULL,
                                           .host = c->asked_host,
                                           .port = c->asked_port,
                                           .nth = c->nth,
+                                          .error = error,
                                           .unclear = c->unclear,
                                           .fd = c->socks ? c->fd : -1});
   if (c->socks)
     c->fd = -1;
 }
 
-static void not_opened(connection_t *c, bool in_time, bool mixed)
+static void refused(connection_t *c, const speech_text_t *refusal)
 {
-  if (in_time && ask_again(c, mixed))
+  if (ask_again(c, refusal))
     return;
   end_check(c);
-  if (in_time)
-    ask_why(c);
-  else
-    no_answer(c);
-  ssh_channel_free(c->channel);
+  ask_why(c, refusal->text);
   drop(c);
 }
 
-/* mixed: its refusal came together with others. */
-static void settle(connection_t *c, bool mixed)
+static void late(connection_t *c)
 {
-  if (c->answer == SSH_AGAIN && clock_mono_ms() < c->until)
-    return;
-  if (c->answer == SSH_OK)
-    opened(c);
-  else if (ssh_is_connected(c->carry->link->ssh))
-    not_opened(c, c->answer != SSH_AGAIN, mixed);
+  give_up(c);
+  end_check(c);
+  no_answer(c);
+  drop(c);
 }
 
 static void ask_for(connection_t *c)
 {
   carry_t *t = c->carry;
-  c->channel = ssh_channel_new(t->link->ssh);
-  if (!c->channel) {
-    end_check(c);
-    drop(c);
-    return;
-  }
   c->until = clock_mono_ms() + TUNNEL_OPEN_MS;
   c->nth = ++t->link->asked_channels;
   text_copy(c->asked_host, sizeof c->asked_host, host_of(c));
   c->asked_port = port_of(c);
   move(c, CONNECTION_OPENING);
-  c->answer = open_channel(c); /* sends the question */
-  settle(c, false);
+  if (send_open(c) != SMPL_ENOMEM) /* without a speaker it is held again: on_gone */
+    return;
+  end_check(c);
+  drop(c);
 }
 
 static void start(connection_t *c)
@@ -385,36 +383,37 @@ void carry_check(carry_t *t, route_t *route)
   ask_for(c);
 }
 
-static bool same_target(const connection_t *a, const connection_t *b)
+static connection_t *find(const carry_t *t, connection_state_t state, uint32_t nth)
 {
-  return a->asked_port == b->asked_port && strcmp(a->asked_host, b->asked_host) == 0;
+  connection_t *c = t->lists[state].first;
+  while (c && c->nth != nth)
+    c = c->next;
+  return c;
 }
 
-/* Takes the answers that have come. Returns whether several targets have been refused in this turn. */
-static bool take_answers(carry_t *t, bool news, uint64_t now)
+/* One that was given up, or let go, may still be told of. */
+bool carry_heard(carry_t *t, const speech_t *m)
 {
-  const connection_t *refused = NULL;
-  bool mixed = false;
-  for (connection_t *c = t->lists[CONNECTION_OPENING].first; c; c = c->next) {
-    c->answer = news || now >= c->until ? open_channel(c) : SSH_AGAIN;
-    if (c->answer != SSH_ERROR)
-      continue;
-    mixed |= refused && !same_target(refused, c);
-    refused = c;
-  }
-  return mixed;
+  connection_state_t state = m->h.type == SPEECH_CLOSED ? CONNECTION_CARRIED : CONNECTION_OPENING;
+  connection_t *c = find(t, state, m->h.number);
+  if (!c)
+    return m->h.number <= t->link->asked_channels;
+  if (m->h.type == SPEECH_OPENED)
+    opened(c);
+  else if (m->h.type == SPEECH_REFUSED)
+    refused(c, &m->text);
+  else
+    closed(c);
+  return true;
 }
 
-/* Answers come as bytes: without any, only time limits can have changed something. */
 void carry_step(carry_t *t)
 {
-  uint64_t received = ssh_pump_received(t->link->pump);
-  bool news = received != t->opened_by;
-  t->opened_by = received;
-  bool mixed = take_answers(t, news, clock_mono_ms());
+  uint64_t now = clock_mono_ms();
   for (connection_t *c = t->lists[CONNECTION_OPENING].first, *next; c; c = next) {
     next = c->next;
-    settle(c, mixed);
+    if (now >= c->until)
+      late(c);
   }
   connection_t *waits = t->lists[CONNECTION_UNCLEAR].first;
   if (waits && t->lists[CONNECTION_OPENING].count == 0) {
@@ -429,7 +428,6 @@ static void hold_again(carry_t *t, connection_state_t state)
 {
   for (connection_t *c = t->lists[state].first, *next; c; c = next) {
     next = c->next;
-    c->channel = NULL; /* the session frees it */
     if (c->fd < 0)
       drop(c);
     else
@@ -437,13 +435,21 @@ static void hold_again(carry_t *t, connection_state_t state)
   }
 }
 
+static void add_bytes(const carry_t *t, uint64_t *up, uint64_t *down)
+{
+  if (!t->link->talk)
+    return;
+  const gauge_t *gauge = talk_gauge(t->link->talk);
+  *up += atomic_load_explicit(&gauge->up, memory_order_relaxed);
+  *down += atomic_load_explicit(&gauge->down, memory_order_relaxed);
+}
+
 void carry_lost(carry_t *t)
 {
-  t->opened_by = 0;
-  struct linger hard = {1, 0};
+  add_bytes(t, &t->bytes_up, &t->bytes_down);
   /* What was cut in the middle must not look whole: no end, but a reset. */
-  for (connection_t *c = t->lists[CONNECTION_CARRIED].first; c; c = c->next)
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  while (t->lists[CONNECTION_CARRIED].first)
+    drop(t->lists[CONNECTION_CARRIED].first);
   hold_again(t, CONNECTION_OPENING);
   hold_again(t, CONNECTION_UNCLEAR);
 }
@@ -460,30 +466,14 @@ void carry_release(carry_t *t)
 void carry_close_all(carry_t *t)
 {
   for (int i = 0; i < CONNECTION_STATES; i++) {
-    while (i != CONNECTION_CARRIED && t->lists[i].first)
+    while (t->lists[i].first)
       drop(t->lists[i].first);
   }
 }
 
-typedef struct sum {
-  const void *control; /* whose lines are nobody's bytes */
-  uint64_t up, down;
-} sum_t;
-
-static void add_bytes(void *ctx, ssh_pump_channel_t *ch, const ssh_pump_bytes_t *bytes)
-{
-  sum_t *sum = ctx;
-  if (ssh_pump_context(ch) == sum->control)
-    return;
-  sum->up += bytes->out;
-  sum->down += bytes->in;
-}
-
 void carry_bytes(const carry_t *t, uint64_t *up, uint64_t *down)
 {
-  sum_t sum = {t->link->ask, t->bytes_up, t->bytes_down};
-  if (t->link->pump)
-    ssh_pump_each(t->link->pump, add_bytes, &sum);
-  *up = sum.up;
-  *down = sum.down;
+  *up = t->bytes_up;
+  *down = t->bytes_down;
+  add_bytes(t, up, down);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections through the session: held, asked for, carried by the pump, ended.
+/* Connections through the session: held, asked for, carried by the speaker's pump, ended.
  *
- * HELD (no session) -> OPENING (asked for) -> CARRIED (the pump has it). OPENING -> UNCLEAR (refused at once
- * with others, and it is not known whose reason is whose) -> OPENING, alone. A lost session resets the
+ * HELD (no session) -> OPENING (asked for) -> CARRIED (the speaker moves its bytes). OPENING -> UNCLEAR
+ * (refused at once with others, and it is not known whose reason is whose) -> OPENING, alone. A descriptor
+ * stays ours, too, until its connection has ended: a lost session, and a speaker that was killed, resets the
  * carried ones; those that were only being opened are held again. */
 #pragma once
 
@@ -26,7 +27,7 @@ typedef void (*carry_wanted_cb)(void *ctx);
 
 /* All that it is handed must live as long. NULL when out of memory. */
 carry_t *carry_new(life_t *life, link_t *link, why_t *why, carry_wanted_cb wanted, void *ctx);
-/* After the pump. NULL allowed. */
+/* NULL allowed. */
 void carry_free(carry_t *carry);
 
 /* A local connection, which is taken over. host, port: a target of its own, for which a SOCKS client waits
@@ -35,14 +36,17 @@ void carry_take(carry_t *carry, route_t *route, int fd, const char *host, uint16
 /* Whether route's target can be reached: by whoever waits for it already, else by a channel that is let go
  * again. */
 void carry_check(carry_t *carry, route_t *route);
-/* After every turn of the pump. */
+/* Of the speaker, about one of them: SPEECH_OPENED, REFUSED, CLOSED. False: about none that was asked for. */
+bool carry_heard(carry_t *carry, const speech_t *m);
+/* After every turn of the loop: time limits, and those that are asked for alone. */
 void carry_step(carry_t *carry);
-/* The session is being taken down: carried ones are reset, opening ones are held again. Before the pump goes.
+/* The session is being taken down: carried ones are reset, opening ones are held again. Before the speaker
+ * goes.
  */
 void carry_lost(carry_t *carry);
 /* It stands again. */
 void carry_release(carry_t *carry);
-/* All that the pump does not have. */
+/* All that are held. */
 void carry_close_all(carry_t *carry);
 
 size_t carry_count(const carry_t *carry);

@@ -47,15 +47,14 @@ void refusal_tell(life_t *life, route_t *route, const char *target, uint16_t por
   say_refused(life->say, target, port, reason, text);
 }
 
-bool refusal_is_there(ssh_session session)
+bool refusal_is_there(const char *error)
 {
-  return strstr(ssh_get_error(session), "error (") != NULL;
+  return strstr(error, "error (") != NULL;
 }
 
-exit_code_t refusal_read(ssh_session session, char *text, size_t cap)
+exit_code_t refusal_read(const char *error, char *text, size_t cap)
 {
   /* "... error (CODE) TEXT"; RFC 4254 §5.1: 1 is prohibited, 2 connect failed. */
-  const char *error = ssh_get_error(session);
   const char *number = strstr(error, "error (");
   const char *words = number ? strchr(number, ')') : NULL;
   bool forbidden = number && number[7] == '1';

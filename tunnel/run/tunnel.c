@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/run/tunnel.h"
 
-#include <libssh/server.h>
+#include <libssh/libssh.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/net/loop.h"
 #include "common/ssh/reason.h"
@@ -26,13 +27,12 @@
 #include "tunnel/run/life.h"
 #include "tunnel/run/link.h"
 #include "tunnel/run/live.h"
-#include "tunnel/run/control.h"
-#include "tunnel/local/system.h"
 #include "tunnel/run/walls.h"
 #include "tunnel/session/alive.h"
 #include "tunnel/session/backoff.h"
 #include "tunnel/session/opener.h"
-#include "tunnel/session/server.h"
+#include "tunnel/session/words.h"
+#include "tunnel/speaker/template.h"
 
 typedef struct tunnel {
   const task_t *task;
@@ -41,9 +41,12 @@ typedef struct tunnel {
   uv_loop_t loop;
   uv_signal_t signals[6];
   uv_timer_t retry;    /* WAITING: the next try */
+  uv_timer_t step;     /* the longest that the loop waits while a session stands */
   uv_timer_t stopping; /* told to over the control socket: the answer is written first */
 
   /* getting a session, and keeping one */
+  template_t *template;
+  session_how_t how;
   memory_t memory;
   bool memory_taken; /* an opener is at work, and the memory is its */
   session_t session;
@@ -75,11 +78,9 @@ static void start_opener(tunnel_t *t);
 static void drop_session(tunnel_t *t)
 {
   carry_lost(t->carry);
-  ssh_pump_free(t->link.pump);
-  t->link.pump = NULL;
   ask_free(t->link.ask);
   t->link = (link_t){0};
-  session_close(&t->session);
+  session_close(&t->session, 0);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -151,15 +152,16 @@ static bool is_final_end(const tunnel_t *t, const char *words)
   return true;
 }
 
-static void session_over(tunnel_t *t)
+/* error: libssh's, of how it ended. */
+static void session_over(tunnel_t *t, const char *error)
 {
   char text[DIAG_TEXT_MAX * 2];
-  const char *words = server_last_words(t->session.ssh);
+  const char *words = words_of_server(error);
   bool said = words[0] || t->learn.last_event[0];
   if (said)
     snprintf(text, sizeof text, "the bastion ended the session: %s", words[0] ? words : t->learn.last_event);
   else
-    snprintf(text, sizeof text, "the connection to the bastion broke: %s", server_error(t->session.ssh));
+    snprintf(text, sizeof text, "the connection to the bastion broke: %s", words_of_error(error));
   if (t->life.ready && !t->task->stdio && !is_final_end(t, words))
     lose(t, text);
   else
@@ -199,17 +201,6 @@ static void name_bastion(tunnel_t *t)
            v6 ? "]" : "", s->port);
 }
 
-/* What the server asks of a client is refused; its requests must not pile up. */
-static void refuse_requests(void *ctx)
-{
-  tunnel_t *t = ctx;
-  ssh_message message;
-  while ((message = ssh_message_get(t->session.ssh))) {
-    ssh_message_reply_default(message);
-    ssh_message_free(message);
-  }
-}
-
 static void become_up(tunnel_t *t);
 
 static void watch_path(tunnel_t *t)
@@ -221,26 +212,69 @@ static void watch_path(tunnel_t *t)
               first ? ALIVE_FIRST_DEAD_MS : ask * (s->alive_count + 1), clock_mono_ms());
 }
 
+/* ---- what the speaker says ---- */
+
+static void speaker_failed(tunnel_t *t, const char *text)
+{
+  if (t->life.ready && !t->task->stdio)
+    lose(t, text);
+  else
+    life_fail(&t->life, EXIT_OTHER, NULL, text);
+}
+
+static void on_gone(void *ctx, int err)
+{
+  tunnel_t *t = ctx;
+  diag_t diag = {0};
+  if (t->life.state == LIFE_OVER)
+    return;
+  talk_explain(t->link.talk, err, &diag);
+  speaker_failed(t, diag.text);
+}
+
+static void on_over(tunnel_t *t, const speech_text_t *m)
+{
+  if (m->value == SPEECH_OVER_CLOSED)
+    session_over(t, m->text);
+  else
+    life_fail(&t->life, EXIT_OTHER, NULL,
+              m->value == SPEECH_OVER_ABUSE ? "the server sends more than its windows allow" : m->text);
+}
+
+static void on_message(void *ctx, const speech_t *m)
+{
+  tunnel_t *t = ctx;
+  if (t->life.state == LIFE_OVER)
+    return;
+  switch ((speech_type_t)m->h.type) {
+  case SPEECH_CONTROL:
+    ask_found(t->link.ask, m->value.value != 0);
+    return;
+  case SPEECH_LINE:
+    ask_heard(t->link.ask, (const char *)m->bytes.bytes, m->bytes.len);
+    return;
+  case SPEECH_OVER:
+    on_over(t, &m->text);
+    return;
+  default:
+    if (!carry_heard(t->carry, m))
+      speaker_failed(t, "the process that speaks SSH tells of a connection that was not asked for");
+  }
+}
+
 static void session_stands(tunnel_t *t)
 {
-  static uint8_t ahead[SSH_PUMP_READ_AHEAD]; /* a process has one session at a time */
-  uint64_t now = clock_mono_ms();
-  if (ssh_pump_new(t->session.ssh, &t->link.pump) == SMPL_OK) {
-    if (t->task->read_ahead)
-      ssh_pump_read_ahead(t->link.pump, ahead);
-    t->link.ask = ask_new(t->session.ssh, t->link.pump, learn_event, &t->learn);
-  }
-  if (!t->link.ask) {
+  const talk_hooks_t hooks = {on_message, on_gone, t};
+  t->link.talk = t->session.talk;
+  t->link.ask = ask_new(t->link.talk, learn_event, &t->learn);
+  if (!t->link.ask || talk_serve(t->link.talk, &t->loop, &hooks) != SMPL_OK) {
     life_fail(&t->life, EXIT_OTHER, NULL, "out of memory");
     return;
   }
   watch_path(t);
   t->learn.last_event[0] = t->learn.last_reason[0] = '\0';
-  t->link.ssh = t->session.ssh;
-  t->life.up_at = now;
+  t->life.up_at = clock_mono_ms();
   name_bastion(t);
-  ssh_pump_before_sweep(t->link.pump, refuse_requests, t);
-  ask_step(t->link.ask); /* sends the first request now */
   t->life.state = LIFE_LEARNING;
   if (t->task->job)
     job_ask(&t->job);
@@ -255,7 +289,7 @@ static void on_opened(void *ctx, opened_t *opened)
   tunnel_t *t = ctx;
   t->memory_taken = false;
   if (t->life.state != LIFE_CONNECTING) {
-    session_close(&opened->session);
+    session_close(&opened->session, 0);
     return;
   }
   bool may_pass = opened->session.may_pass && t->life.ready;
@@ -264,7 +298,7 @@ static void on_opened(void *ctx, opened_t *opened)
     session_stands(t);
     return;
   }
-  session_close(&t->session);
+  session_close(&t->session, 0);
   if (!may_pass) {
     life_fail(&t->life, opened->code, NULL, opened->diag.text);
     return;
@@ -281,7 +315,7 @@ static void start_opener(tunnel_t *t)
   t->life.state = LIFE_CONNECTING;
   t->tried_at = clock_mono_ms();
   uv_timer_stop(&t->retry);
-  t->memory_taken = opener_start(&t->loop, &t->task->to, t->say, &t->memory, on_opened, t) != NULL;
+  t->memory_taken = opener_start(&t->loop, &t->how, &t->memory, on_opened, t) != NULL;
   if (!t->memory_taken)
     life_fail(&t->life, EXIT_OTHER, NULL, "out of memory or threads");
 }
@@ -354,16 +388,12 @@ static void become_up(tunnel_t *t)
 
 /* ---- the loop ---- */
 
-static int next_wait(tunnel_t *t)
+static uint64_t next_wait(const tunnel_t *t)
 {
   uint64_t wait = alive_wait(&t->alive, clock_mono_ms());
-  uv_update_time(&t->loop);
-  int timer = uv_backend_timeout(&t->loop);
-  if (timer >= 0 && (uint64_t)timer < wait)
-    wait = (uint64_t)timer;
   if (wait > TUNNEL_STEP_MS && (carry_count_in(t->carry, CONNECTION_OPENING) > 0 || ask_busy(t->link.ask)))
     wait = TUNNEL_STEP_MS;
-  return wait > INT32_MAX ? INT32_MAX : (int)wait;
+  return wait;
 }
 
 /* A wait that took far longer than asked: nobody looked at the path meanwhile. */
@@ -373,37 +403,20 @@ static void notice_sleep(tunnel_t *t, uint64_t before, uint64_t asked)
     alive_woke(&t->alive);
 }
 
-static void pump_failed(tunnel_t *t, int err)
+static void ask_for_life(const tunnel_t *t)
 {
-  if (err == SMPL_ECLOSED)
-    session_over(t);
-  else
-    life_fail(&t->life, EXIT_OTHER, NULL,
-              err == SMPL_EPROTO ? "the server sends more than its windows allow" : smpl_strerror(err));
+  speech_t m;
+  speech_init(&m, SPEECH_KEEPALIVE, 0);
+  talk_send(t->link.talk, &m, -1);
 }
 
-static void turn_session(tunnel_t *t)
+/* A speaker that stands still counts no bytes, and so is dead too. */
+static void judge_path(tunnel_t *t)
 {
-  struct pollfd extra = {uv_backend_fd(&t->loop), POLLIN, 0};
-  int wait = next_wait(t);
-  uint64_t before = system_awake_or_not_ms();
-  int err = ssh_pump_turn(t->link.pump, &extra, 1, wait);
-  notice_sleep(t, before, (uint64_t)wait);
-  if (err) {
-    pump_failed(t, err);
-    return;
-  }
-  ask_step(t->link.ask);
-  carry_step(t->carry);
-  learn_step(&t->learn);
-  if (t->life.state == LIFE_LEARNING && t->learn.checked && t->life.asking == 0)
-    become_up(t);
-  if (t->life.state != LIFE_LEARNING && t->life.state != LIFE_UP)
-    return;
-  switch (alive_judge(&t->alive, ssh_pump_received(t->link.pump), clock_mono_ms())) {
-  case ALIVE_ASK: /* libssh has one question at a time: the first call may only take the last answer in */
-    ssh_send_keepalive(t->session.ssh);
-    ssh_send_keepalive(t->session.ssh);
+  uint64_t received = atomic_load_explicit(&talk_gauge(t->link.talk)->received, memory_order_relaxed);
+  switch (alive_judge(&t->alive, received, clock_mono_ms())) {
+  case ALIVE_ASK:
+    ask_for_life(t);
     break;
   case ALIVE_DEAD:
     path_dead(t);
@@ -411,6 +424,31 @@ static void turn_session(tunnel_t *t)
   default:
     break;
   }
+}
+
+static void on_step(uv_timer_t *timer)
+{
+  (void)timer; /* it ends the loop's wait */
+}
+
+static void turn_session(tunnel_t *t)
+{
+  uint64_t wait = next_wait(t), before = system_awake_or_not_ms();
+  uv_update_time(&t->loop);
+  uv_timer_start(&t->step, on_step, wait, 0);
+  int asked = uv_backend_timeout(&t->loop);
+  uv_run(&t->loop, UV_RUN_ONCE);
+  notice_sleep(t, before, asked >= 0 ? (uint64_t)asked : wait);
+  uv_timer_stop(&t->step);
+  if (t->life.state == LIFE_OVER || !t->link.talk)
+    return;
+  ask_step(t->link.ask);
+  carry_step(t->carry);
+  learn_step(&t->learn);
+  if (t->life.state == LIFE_LEARNING && t->learn.checked && t->life.asking == 0)
+    become_up(t);
+  if (t->life.state == LIFE_LEARNING || t->life.state == LIFE_UP)
+    judge_path(t);
 }
 
 static bool has_room(void *ctx)
@@ -423,10 +461,8 @@ static void turn(tunnel_t *t)
 {
   if (t->local)
     local_listen(t->local, has_room(t));
-  if (t->link.pump) {
-    uv_run(&t->loop, UV_RUN_NOWAIT);
-    if (t->life.state != LIFE_OVER && t->link.pump)
-      turn_session(t);
+  if (t->link.talk) {
+    turn_session(t);
     return;
   }
   uint64_t before = system_awake_or_not_ms();
@@ -460,7 +496,7 @@ static void on_signal(uv_signal_t *signal, int number)
 static void catch_signals(tunnel_t *t)
 {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH, SIGCHLD};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+  for (size_t i = 0; i < COUNT_OF(numbers); i++) {
     uv_signal_init(&t->loop, &t->signals[i]);
     t->signals[i].data = t;
     uv_signal_start(&t->signals[i], on_signal, numbers[i]);
@@ -523,7 +559,7 @@ static void free_tunnel(tunnel_t *t)
   free(t);
 }
 
-static tunnel_t *new_tunnel(const task_t *task, say_t *say)
+static tunnel_t *new_tunnel(const task_t *task, say_t *say, template_t *template)
 {
   tunnel_t *t = calloc(1, sizeof *t);
   if (!t)
@@ -535,11 +571,13 @@ static tunnel_t *new_tunnel(const task_t *task, say_t *say)
   t->task = task;
   t->say = say;
   t->life = (life_t){.task = task, .say = say};
+  t->template = template;
+  t->how = (session_how_t){&task->to, say, template, task->read_ahead};
   t->session.fd = -1;
   say->ready_to_error = task->stdio || task->exec;
   memory_init(&t->memory);
-  uv_timer_t *timers[] = {&t->retry, &t->stopping};
-  for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+  uv_timer_t *timers[] = {&t->retry, &t->step, &t->stopping};
+  for (size_t i = 0; i < COUNT_OF(timers); i++) {
     uv_timer_init(&t->loop, timers[i]);
     timers[i]->data = t;
   }
@@ -571,14 +609,10 @@ static void close_all(tunnel_t *t)
   live_free(t->live);
   control_stop(t->control);
   carry_lost(t->carry);
-  if (t->link.pump && ssh_is_connected(t->session.ssh))
-    ssh_pump_flush(t->link.pump, TUNNEL_STEP_MS);
-  ssh_pump_free(t->link.pump);
-  t->link.pump = NULL;
   ask_free(t->link.ask);
   t->link = (link_t){0};
   carry_close_all(t->carry);
-  session_close(&t->session);
+  session_close(&t->session, TUNNEL_STEP_MS);
   prompt_restore(&t->memory.prompt);
 }
 
@@ -607,36 +641,57 @@ static bool library_is_fine(const task_t *task, say_t *say)
   return true;
 }
 
-int tunnel_run(const task_t *task, say_t *say)
+static void run(tunnel_t *t)
 {
-  if (!library_is_fine(task, say))
-    return task->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
-  tunnel_t *t = new_tunnel(task, say);
-  if (!t)
-    return EXIT_OTHER;
   catch_signals(t);
   if (bind_ports(t)) {
     child_prepare(t->child);
-    walls_seal(say);
+    walls_seal(t->say);
     if (t->life.state != LIFE_OVER)
       start_opener(t);
   }
   while (t->life.state != LIFE_OVER)
     turn(t);
+}
+
+/* Its exit status. */
+static int end(tunnel_t *t)
+{
   bool opening = t->memory_taken;
   exit_code_t code = t->life.code;
   close_all(t);
   if (code == EXIT_ENDED)
     child_finish_stdio(t->child);
   child_end(t->child);
-  if (!task->job || code != EXIT_ENDED)
-    say_end(say, code, t->life.reason, t->life.diag.text);
+  if (!t->task->job || code != EXIT_ENDED)
+    say_end(t->say, code, t->life.reason, t->life.diag.text);
   int status = status_of(t, code);
   capture_end(&t->memory.group);
+  template_end(t->template);
   if (opening) { /* a thread still connects: nobody waits for it */
     fflush(NULL);
     _exit(status);
   }
   free_tunnel(t);
   return status;
+}
+
+int tunnel_run(const task_t *task, say_t *say)
+{
+  template_t template;
+  int failed = task->exec ? EXIT_FOR_COMMAND : EXIT_OTHER;
+  if (!library_is_fine(task, say))
+    return failed;
+  /* before keys, threads and descriptors of any worth */
+  if (template_start(&template) != SMPL_OK) {
+    say_end(say, EXIT_OTHER, NULL, "no process can be made that speaks SSH");
+    return failed;
+  }
+  tunnel_t *t = new_tunnel(task, say, &template);
+  if (!t) {
+    template_end(&template);
+    return EXIT_OTHER;
+  }
+  run(t);
+  return end(t);
 }

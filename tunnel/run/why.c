@@ -56,6 +56,11 @@ static void tell(refusal_t *r, exit_code_t code, reason_t reason, const char *te
                reason == REASON_NONE ? NULL : reason_name(reason), text);
 }
 
+static bool session_stands(const link_t *link)
+{
+  return link->talk && talk_stands(link->talk);
+}
+
 /* The reason is the refused channel's own, or it is not known: of the target's state now it would be a
  * guess. */
 static void tell_why(refusal_t *r, const json_t *reply)
@@ -76,7 +81,7 @@ static void tell_why(refusal_t *r, const json_t *reply)
          r->unclear                ? SOCKS_FAILED
          : r->code == EXIT_REFUSED ? SOCKS_NOT_ALLOWED
                                    : SOCKS_REFUSED);
-  else if (reply || ssh_is_connected(r->why->resolve->link->ssh)) /* else the session's end is what is told */
+  else if (reply || session_stands(r->why->resolve->link)) /* else the session's end is what is told */
     tell(r, r->code, REASON_NONE, "the bastion has refused it and does not say why", SOCKS_FAILED);
 }
 
@@ -148,7 +153,7 @@ void why_ask(why_t *why, const why_refused_t *c)
   why->first = r;
   text_copy(r->host, sizeof r->host, c->host);
   r->name = c->own_target ? NULL : route->name;
-  r->code = refusal_read(with->link->ssh, r->text, sizeof r->text);
+  r->code = refusal_read(c->error, r->text, sizeof r->text);
   r->unclear = c->unclear;
   if (r->unclear) {
     r->code = EXIT_UNREACHABLE;

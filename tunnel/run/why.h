@@ -12,9 +12,10 @@ typedef struct why_refused {
   bool own_target;  /* it came by SOCKS with a target of its own; else the route's */
   const char *host; /* as it was asked for */
   uint16_t port;
-  uint32_t nth; /* of the channels in this session */
-  bool unclear; /* the reason in the session's error may be another's */
-  int fd;       /* speaks SOCKS, is answered, and closed; -1: none */
+  uint32_t nth;      /* of the channels in this session */
+  const char *error; /* libssh's text of the refusal */
+  bool unclear;      /* it may be another's */
+  int fd;            /* speaks SOCKS, is answered, and closed; -1: none */
 } why_refused_t;
 
 /* resolve must live as long. NULL when out of memory. */

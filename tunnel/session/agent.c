@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/count.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-#include "common/ssh/base64.h"
 #include "common/ssh/cursor.h"
+#include "tunnel/base/blob.h"
 #include "tunnel/trust/trust.h"
 
 /* draft-miller-ssh-agent, section 5.1 */
@@ -39,7 +40,7 @@ struct agent {
   bool running;
   pthread_t thread;
   int session;
-  const proof_t *server;
+  permit_t *permit;
   bool bound;    /* it has been told of the server */
   uint8_t *list; /* its answer, in which the keys stand */
   agent_key_t *keys;
@@ -54,26 +55,6 @@ static void put_u32(uint8_t *out, uint32_t value)
 {
   for (int i = 0; i < 4; i++)
     out[i] = (uint8_t)(value >> (24 - 8 * i));
-}
-
-/* NULL for a kind that libssh does not know. */
-static ssh_key import(cursor_t blob)
-{
-  cursor_t rest = blob;
-  cursor_t type;
-  char name[64];
-  ssh_key key = NULL;
-  if (cursor_string(&rest, &type) || type.len >= sizeof name)
-    return NULL;
-  memcpy(name, type.data, type.len);
-  name[type.len] = '\0';
-  char *text = malloc(BASE64_TEXT(blob.len));
-  if (text)
-    base64_encode(blob.data, blob.len, text);
-  if (text && ssh_pki_import_pubkey_base64(text, ssh_key_type_from_name(name), &key) != SSH_OK)
-    key = NULL;
-  free(text);
-  return key;
 }
 
 static void put_name(agent_key_t *k, cursor_t comment)
@@ -104,7 +85,7 @@ bool agent_read_keys(const uint8_t *answer, size_t len, agent_key_t *keys, size_
     if (cursor_string(&c, &blob) || cursor_string(&c, &comment))
       return false;
     k->entry.len -= c.len;
-    k->key = import(blob);
+    k->key = blob_key(blob);
     put_name(k, comment);
     ++*count;
   }
@@ -212,19 +193,14 @@ static size_t put_string(uint8_t *out, cursor_t f)
   return 4 + f.len;
 }
 
-/* Tells the agent, once, for which server it is to sign (PROTOCOL.agent, session-bind@openssh.com). libssh
- * tells the session's number only in what it wants to have signed: it stands at the beginning of it. An agent
- * that does not know the message says no, and that is all there is to it. Returns false when it says nothing.
- * */
-static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *ended)
+/* Tells the agent, once, for which server it is to sign (PROTOCOL.agent, session-bind@openssh.com). The
+ * session's number stands in what is to be signed. An agent that does not know the message says no, and that
+ * is all there is to it. Returns false when it says nothing. */
+static bool bind_session(agent_t *a, cursor_t number, bool *ended)
 {
   static const char name[] = "session-bind@openssh.com";
-  cursor_t rest = {request, len};
-  uint8_t type;
-  cursor_t blob, data, number, host_key, signature;
-  if (a->bound || cursor_u8(&rest, &type) || cursor_string(&rest, &blob) || cursor_string(&rest, &data) ||
-      cursor_string(&data, &number) || !proof_get(a->server, &host_key, &signature) ||
-      number.len + host_key.len + signature.len > AGENT_MESSAGE_MAX / 2)
+  cursor_t host_key = a->permit->host_key, proof = a->permit->proof;
+  if (a->bound || number.len + host_key.len + proof.len > AGENT_MESSAGE_MAX / 2)
     return true;
   a->bound = true;
   uint8_t *message = malloc(AGENT_MESSAGE_MAX);
@@ -235,11 +211,24 @@ static bool bind_session(agent_t *a, const uint8_t *request, size_t len, bool *e
   used += put_string(message + used, (cursor_t){(const uint8_t *)name, sizeof name - 1});
   used += put_string(message + used, host_key);
   used += put_string(message + used, number);
-  used += put_string(message + used, signature);
+  used += put_string(message + used, proof);
   message[used++] = 0; /* for a login, not to be forwarded */
   bool answered = talk(a, message, used, AGENT_LIST_MS, ended) > 0;
   free(message);
   return answered;
+}
+
+/* What the key that is shown is to sign, if that is a login that may be signed. */
+static bool may_sign(const agent_t *a, const uint8_t *message, size_t len, signedreq_t *request)
+{
+  cursor_t rest = {message, len}, shown = a->keys[a->shown].entry;
+  cursor_t blob, mine, data;
+  uint8_t type;
+  uint32_t flags;
+  return !cursor_u8(&rest, &type) && !cursor_string(&rest, &blob) && !cursor_string(&rest, &data) &&
+         !cursor_u32(&rest, &flags) && rest.len == 0 && !cursor_string(&shown, &mine) &&
+         blob.len == mine.len && memcmp(blob.data, mine.data, mine.len) == 0 &&
+         permit_allows(a->permit, data, mine, request);
 }
 
 /* Whether libssh is to see it: of another thing it would say that memory has run out. */
@@ -251,17 +240,29 @@ static bool is_signature(const uint8_t *body, size_t len)
          rest.len == 0 && !cursor_string(&signature, &kind) && signature.len > 0;
 }
 
+/* AGENT_SIGNED: body holds the signature. */
+static agent_said_t have_signed(agent_t *a, uint8_t *body, size_t len, size_t *got)
+{
+  signedreq_t request;
+  bool ended = false;
+  *got = 0;
+  if (a->said == AGENT_SILENT)
+    return AGENT_SILENT;
+  if (!may_sign(a, body, len, &request))
+    return AGENT_REFUSED;
+  if (bind_session(a, request.session_hash, &ended))
+    *got = talk(a, body, len, AGENT_SIGN_MS, &ended);
+  if (*got > 0)
+    return is_signature(body, *got) ? AGENT_SIGNED : AGENT_REFUSED;
+  /* what it answers later would be taken for the answer to something else */
+  return ended ? AGENT_SESSION_ENDED : AGENT_SILENT;
+}
+
 static bool answer_sign(agent_t *a, uint8_t *body, size_t len)
 {
   static const uint8_t failure = MESSAGE_FAILURE;
-  size_t got = 0;
-  bool ended = false;
-  if (a->said != AGENT_SILENT && bind_session(a, body, len, &ended))
-    got = talk(a, body, len, AGENT_SIGN_MS, &ended);
-  if (got > 0)
-    a->said = is_signature(body, got) ? AGENT_SIGNED : AGENT_REFUSED;
-  else /* what it answers later would be taken for the answer to something else */
-    a->said = ended ? AGENT_SESSION_ENDED : AGENT_SILENT;
+  size_t got;
+  a->said = have_signed(a, body, len, &got);
   return a->said == AGENT_SIGNED ? send_message(a->ours, body, got) : send_message(a->ours, &failure, 1);
 }
 
@@ -364,7 +365,7 @@ agent_t *agent_open(const agent_for_t *whom, const char **why, bool *failed)
     return NULL;
   a->ours = a->libsshs = -1;
   a->session = whom->session;
-  a->server = whom->server;
+  a->permit = whom->permit;
   a->fd = connect_agent(path);
   if (a->fd < 0)
     *why = "the agent cannot be reached";
@@ -430,7 +431,7 @@ void agent_close(agent_t *a)
     pthread_join(a->thread, NULL);
   }
   const int fds[] = {a->fd, a->ours, a->libsshs};
-  for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+  for (size_t i = 0; i < COUNT_OF(fds); i++) {
     if (fds[i] >= 0)
       close(fds[i]);
   }

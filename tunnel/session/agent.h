@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The user's ssh-agent behind a relay of our own: libssh waits for an agent without a limit and offers all
- * its keys in one go. The relay sets a time for each answer, and shows libssh one key at a time. It tells the
- * agent which server it signs for, and knows whether the agent said no. Its answers go through one bounded
- * reader. */
+/* The user's ssh-agent behind a relay of our own, for the process that speaks with the bastion: it has one
+ * key at a time shown, and its own login signed by that, and nothing else. The relay sets a time for each
+ * answer, tells the agent which server it signs for, and knows whether it was the agent that said no. The
+ * agent's answers go through one bounded reader. */
 #pragma once
 
 #include <libssh/libssh.h>
@@ -12,7 +12,7 @@
 
 #include "tunnel/limits.h"
 #include "common/ssh/cursor.h"
-#include "tunnel/session/proof.h"
+#include "tunnel/session/permit.h"
 
 typedef struct agent agent_t;
 
@@ -21,16 +21,17 @@ typedef struct agent_for {
   const char *path;    /* its socket; NULL: $SSH_AUTH_SOCK */
   const ssh_key *mine; /* keys that come before its others */
   size_t mine_count;
-  bool only_mine;        /* and no others */
-  int session;           /* the socket of the session: its end ends a wait for a signature; -1: none */
-  const proof_t *server; /* as which server its end has proved itself; NULL: unknown */
+  bool only_mine;   /* and no others */
+  int session;      /* the socket of the session: its end ends a wait for a signature; -1: none */
+  permit_t *permit; /* what may be signed, and for which server; the relay's until it is closed */
 } agent_for_t;
 
 /* What came of the last signature that libssh asked for. */
 typedef enum agent_said {
   AGENT_NOTHING, /* it was not asked */
   AGENT_SIGNED,
-  AGENT_REFUSED,      /* the agent says no: declined, locked, or not for this server */
+  AGENT_REFUSED,      /* the agent says no: declined, locked, or not for this server; or it was not asked,
+                         because another thing was to be signed than may be */
   AGENT_SILENT,       /* not in time, or not at all: it is not asked again */
   AGENT_SESSION_ENDED /* the server did not wait for it */
 } agent_said_t;
@@ -38,7 +39,7 @@ typedef enum agent_said {
 /* NULL when there is no agent, or one that has none of those keys or does not answer; *why then says which,
  * or is NULL when there is simply none; *failed tells that it might have had keys. */
 agent_t *agent_open(const agent_for_t *whom, const char **why, bool *failed);
-/* For ssh_set_agent_socket, which takes it over. */
+/* For ssh_set_agent_socket in the speaker; the caller's. */
 int agent_take_fd(agent_t *agent);
 /* The keys that may be offered, those that come first first. */
 size_t agent_count(const agent_t *agent);

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/ssh/ssh_pump.h"
 
 typedef struct question {
   struct question *next;
@@ -18,32 +19,22 @@ typedef struct question {
 } question_t;
 
 struct ask {
-  ssh_session session;
-  ssh_pump_t *pump;
+  talk_t *talk;
   ask_state_t state;
-  bool opened; /* the channel, not yet the subsystem */
   bool was_ready;
-  ssh_channel channel;
-  ssh_pump_channel_t *lines;
   ask_event_cb on_event;
   void *ctx;
   question_t *first;
   unsigned count;
   unsigned sent;
   json_int_t last_id;
-  uint64_t until; /* for the channel to open */
 };
 
-ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, void *ctx)
+ask_t *ask_new(talk_t *talk, ask_event_cb on_event, void *ctx)
 {
   ask_t *ask = calloc(1, sizeof *ask);
-  if (!ask)
-    return NULL;
-  *ask = (ask_t){.session = session, .pump = pump, .on_event = on_event, .ctx = ctx};
-  ask->until = clock_mono_ms() + ASK_ANSWER_MS;
-  ask->channel = ssh_channel_new(session);
-  if (!ask->channel)
-    ask->state = ASK_ABSENT;
+  if (ask)
+    *ask = (ask_t){.talk = talk, .on_event = on_event, .ctx = ctx};
   return ask;
 }
 
@@ -89,6 +80,14 @@ static void on_answer(ask_t *ask, const json_t *reply)
   }
 }
 
+static bool send_line(ask_t *ask, const char *line)
+{
+  speech_t m;
+  return line && strlen(line) <= SSH_PUMP_LINE_MAX &&
+         speech_init_bytes(&m, SPEECH_ASK, line, strlen(line)) == SMPL_OK &&
+         talk_send(ask->talk, &m, -1) == SMPL_OK;
+}
+
 static void send_waiting(ask_t *ask)
 {
   for (question_t *q = ask->first; q && ask->state == ASK_READY && ask->sent < ASK_SENT_MAX; q = q->next) {
@@ -98,7 +97,7 @@ static void send_waiting(ask_t *ask)
     q->sent = true;
     q->until = clock_mono_ms() + ASK_ANSWER_MS;
     ask->sent++;
-    if (!line || ssh_pump_send_line(ask->lines, line, strlen(line)) != SMPL_OK)
+    if (!send_line(ask, line))
       q->until = 0; /* the next step answers it */
     free(line);
   }
@@ -111,13 +110,19 @@ static void become_absent(ask_t *ask)
     answer(ask, ask->first, NULL);
 }
 
-static void on_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t len)
+void ask_found(ask_t *ask, bool there)
 {
-  ask_t *ask = ctx;
-  if (!line) {
-    ssh_pump_drop(ch);
+  if (!there) {
+    become_absent(ask);
     return;
   }
+  ask->state = ASK_READY;
+  ask->was_ready = true;
+  send_waiting(ask);
+}
+
+void ask_heard(ask_t *ask, const char *line, size_t len)
+{
   json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
   if (json_is_object(json) && json_object_get(json, "event"))
     ask->on_event(ask->ctx, json);
@@ -127,50 +132,8 @@ static void on_line(void *ctx, ssh_pump_channel_t *ch, const char *line, size_t 
   send_waiting(ask);
 }
 
-static void on_end(void *ctx, ssh_pump_channel_t *ch, ssh_pump_end_t end, const ssh_pump_bytes_t *bytes)
-{
-  (void)ch;
-  (void)end;
-  (void)bytes;
-  ask_t *ask = ctx;
-  ask->lines = NULL;
-  become_absent(ask);
-}
-
-static void give_up_channel(ask_t *ask)
-{
-  if (ask->opened)
-    ssh_channel_close(ask->channel);
-  ssh_channel_free(ask->channel);
-  ask->channel = NULL;
-  become_absent(ask);
-}
-
-static void open_step(ask_t *ask)
-{
-  int rc = SSH_OK;
-  if (!ask->opened) {
-    rc = ssh_channel_open_session(ask->channel);
-    ask->opened = rc == SSH_OK;
-  }
-  if (rc == SSH_OK)
-    rc = ssh_channel_request_subsystem(ask->channel, "smpl-control");
-  if (rc == SSH_AGAIN && clock_mono_ms() < ask->until)
-    return;
-  if (rc != SSH_OK ||
-      ssh_pump_add_lines(ask->pump, ask->channel, on_line, on_end, ask, &ask->lines) != SMPL_OK) {
-    give_up_channel(ask);
-    return;
-  }
-  ask->state = ASK_READY;
-  ask->was_ready = true;
-  send_waiting(ask);
-}
-
 void ask_step(ask_t *ask)
 {
-  if (ask->state == ASK_OPENING)
-    open_step(ask);
   uint64_t now = clock_mono_ms();
   for (question_t *q = ask->first; q; q = q->next) {
     if (q->sent && now >= q->until) {

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* smpl-control: asking the bastion about targets and refusals over a channel of the session. A plain SSH
+/* smpl-control: asking the bastion about targets and refusals, in lines that the speaker carries. A plain SSH
  * server has no such subsystem; then every question is answered with nothing. Questions carry an id, by which
  * answers find them in whatever order they come. */
 #pragma once
 
 #include <jansson.h>
-#include <libssh/libssh.h>
 #include <stdbool.h>
 
 #include "tunnel/limits.h"
-#include "common/ssh/ssh_pump.h"
+#include "tunnel/session/talk.h"
 
 typedef struct ask ask_t;
 
@@ -20,11 +19,15 @@ typedef void (*ask_event_cb)(void *ctx, const json_t *event);
 
 typedef enum ask_state { ASK_OPENING, ASK_READY, ASK_ABSENT } ask_state_t;
 
-/* The channel opens while ask_step is called. NULL when out of memory. */
-ask_t *ask_new(ssh_session session, ssh_pump_t *pump, ask_event_cb on_event, void *ctx);
-/* After the pump. Waiting questions are answered with nothing. NULL allowed. */
+/* talk must live as long. NULL when out of memory. */
+ask_t *ask_new(talk_t *talk, ask_event_cb on_event, void *ctx);
+/* Waiting questions are answered with nothing. NULL allowed. */
 void ask_free(ask_t *ask);
-/* After every turn of the pump: opening, time limits. */
+/* The speaker says whether the subsystem is there. */
+void ask_found(ask_t *ask, bool there);
+/* A line of the bastion's. */
+void ask_heard(ask_t *ask, const char *line, size_t len);
+/* After every turn of the loop: time limits. */
 void ask_step(ask_t *ask);
 ask_state_t ask_state(const ask_t *ask);
 /* Whether the other end is a bastion: the subsystem is there, or was. */

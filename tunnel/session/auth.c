@@ -4,30 +4,36 @@
  * server takes (RFC 8308), and libssh chooses an RSA key's by that. */
 #include "tunnel/session/auth.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "tunnel/base/blob.h"
 #include "tunnel/session/agent.h"
 #include "tunnel/session/certificate.h"
 #include "tunnel/session/identity.h"
-#include "tunnel/session/server.h"
+#include "tunnel/session/permit.h"
+#include "tunnel/session/private_key.h"
+#include "tunnel/session/words.h"
 #include "tunnel/trust/trust.h"
 
 enum { TRIED_MAX = 800 };
 
 typedef struct attempt {
-  ssh_session session;
+  talk_t *talk; /* with whom has the session */
+  int socket;   /* the session's */
   const ssh_config_t *config;
-  const proof_t *server;
+  permit_t permit;
   memory_t *memory;
   say_t *say;
-  bool late; /* the server has not answered in time */
+  speech_t m;                   /* the last question, and then its answer */
+  int err;                      /* of the talk */
+  bool late;                    /* the server has not answered in time */
+  bool connected;               /* as the last answer has it */
+  char error[SPEECH_ERROR_MAX]; /* libssh's */
   bool agent_failed;
   char refused[AGENT_NAME_MAX];    /* the agent's key with which it did not want to sign; "": none */
   char tried[TRIED_MAX];           /* what was offered, for the message when nothing was accepted */
@@ -57,89 +63,124 @@ static void add_tried_key(attempt_t *a, const char *path, ssh_key key)
 /* ---- what the server says ---- */
 
 /* Whether libssh is to be called again: the server has not answered yet. */
-static bool wait_more(attempt_t *a, uint64_t until)
-{
-  int waited = server_wait(a->session, until);
-  a->late = waited == SMPL_ETIMEOUT;
-  return waited == SMPL_OK;
-}
+/* ---- steps of the speaker ---- */
 
-static outcome_t outcome_of(attempt_t *a, int rc)
+static outcome_t outcome_of(attempt_t *a)
 {
-  if (!ssh_is_connected(a->session) || rc == SSH_AUTH_AGAIN)
+  const speech_done_t *done = &a->m.done;
+  a->late = done->result == SPEECH_RESULT_LATE;
+  a->connected = done->connected != 0;
+  text_copy(a->error, sizeof a->error, done->error);
+  if (!a->connected || a->late)
     return LOST;
-  if (rc == SSH_AUTH_SUCCESS)
+  if (done->result == SPEECH_RESULT_FINE)
     return ACCEPTED;
-  return rc == SSH_AUTH_ERROR ? LOST : DENIED;
+  return done->result == SPEECH_RESULT_FAILED ? LOST : DENIED;
 }
 
-/* Before something is offered: a server that has hung up meanwhile, at a prompt or a token, has said why, and
- * libssh reads it only if it is not made to write first. */
+/* Asks what stands in a->m. */
+static outcome_t ask(attempt_t *a, int ms, talk_sign_cb sign, void *ctx)
+{
+  a->err = talk_ask(a->talk, &a->m, -1, ms + TALK_LATE_MS, sign, ctx);
+  if (!a->err)
+    return outcome_of(a);
+  a->connected = a->late = false;
+  a->error[0] = '\0';
+  return LOST;
+}
+
+static outcome_t ask_plain(attempt_t *a, speech_type_t type, int ms)
+{
+  speech_init(&a->m, type, 0);
+  return ask(a, ms, NULL, NULL);
+}
+
+/* Before something is looked for: a server that has hung up meanwhile, at a prompt or a token, has said why.
+ */
 static bool is_over(attempt_t *a)
 {
-  if (server_hung_up(a->session))
-    server_hear(a->session);
-  return !ssh_is_connected(a->session);
+  return ask_plain(a, SPEECH_HEAR, SESSION_STEP_MS) == LOST;
 }
 
-static bool request_service(attempt_t *a)
+/* What an offer's signature is made with. */
+typedef struct offered {
+  attempt_t *attempt;
+  ssh_key key;
+  cursor_t blob; /* as it stands in the request: the certificate's, where there is one */
+} offered_t;
+
+static size_t sign(void *ctx, const uint8_t *data, size_t len, uint8_t *out)
 {
-  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
-  int rc;
-  if (is_over(a))
+  const offered_t *o = ctx;
+  signedreq_t request;
+  size_t made = 0;
+  if (!permit_allows(&o->attempt->permit, (cursor_t){data, len}, o->blob, &request) ||
+      private_key_sign(o->key, request.algorithm, data, len, out, SPEECH_SIGNATURE_MAX, &made) != SMPL_OK)
+    return 0;
+  return made;
+}
+
+static bool send_certificate(attempt_t *a, cursor_t blob)
+{
+  if (speech_init_bytes(&a->m, SPEECH_CERTIFICATE, blob.data, blob.len) != SMPL_OK)
     return false;
-  while ((rc = ssh_service_request(a->session, "ssh-userauth")) == SSH_AGAIN) {
-    if (!wait_more(a, until))
-      return false;
-  }
-  return rc == SSH_OK && ssh_is_connected(a->session);
+  a->err = talk_tell(a->talk, &a->m, -1);
+  return true;
 }
 
-static outcome_t offer_key(attempt_t *a, ssh_key key)
+/* certificate NULL: none. A key that is of no use to the speaker is one that is denied. */
+static outcome_t offer_key(attempt_t *a, ssh_key key, ssh_key certificate)
 {
-  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
-  int rc;
-  if (is_over(a))
-    return LOST;
-  while ((rc = ssh_userauth_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
-    if (!wait_more(a, until))
-      break;
-  }
-  return outcome_of(a, rc);
+  char text[HOLLOW_TEXT_MAX];
+  size_t plain_len, certified_len;
+  uint8_t *plain = blob_of(key, &plain_len), *certified = blob_of(certificate, &certified_len);
+  offered_t offered = {a, key,
+                       certificate ? (cursor_t){certified, certified_len} : (cursor_t){plain, plain_len}};
+  outcome_t outcome = DENIED;
+  bool fine = hollow_text(plain, plain_len, text, sizeof text) == SMPL_OK && offered.blob.len > 0 &&
+              (!certificate || send_certificate(a, offered.blob)) &&
+              speech_init_bytes(&a->m, SPEECH_OFFER, text, strlen(text)) == SMPL_OK;
+  if (fine)
+    outcome = ask(a, SESSION_STEP_MS, sign, &offered);
+  free(plain);
+  free(certified);
+  return outcome;
 }
 
 /* ---- files ---- */
+
+static void remember(attempt_t *a, const char *path, ssh_key key, ssh_key certificate)
+{
+  memory_forget_key(a->memory);
+  a->memory->key = key;
+  a->memory->certificate = certificate;
+  text_copy(a->memory->key_path, sizeof a->memory->key_path, path);
+}
 
 /* The key with its certificate, if there is one, and then by itself. Takes over key: what was accepted is
  * kept for the next session. */
 static outcome_t offer_file(attempt_t *a, const char *path, ssh_key key)
 {
   outcome_t outcome = DENIED;
-  ssh_key cert = certificate_find(a->config, path, key);
-  ssh_key both = cert ? ssh_key_dup(key) : NULL;
-  if (both && ssh_pki_copy_cert_to_privkey(cert, both) == SSH_OK) {
+  ssh_key certificate = certificate_find(a->config, path, key);
+  if (certificate) {
     say_step(a->say, "offering %s with its certificate", path);
     add_tried(a, path, " (with its certificate)");
-    outcome = offer_key(a, both);
+    outcome = offer_key(a, key, certificate);
   }
-  ssh_key_free(cert);
-  if (outcome == ACCEPTED) {
-    ssh_key_free(key);
-    key = both;
-    both = NULL;
-  } else if (outcome == DENIED) {
+  if (outcome != ACCEPTED) {
+    ssh_key_free(certificate);
+    certificate = NULL;
+  }
+  if (outcome == DENIED) {
     say_step(a->say, "offering %s", path);
     add_tried_key(a, path, key);
-    outcome = offer_key(a, key);
+    outcome = offer_key(a, key, NULL);
   }
-  ssh_key_free(both);
-  if (outcome == ACCEPTED) {
-    ssh_key_free(a->memory->key);
-    a->memory->key = key;
-    text_copy(a->memory->key_path, sizeof a->memory->key_path, path);
-  } else {
+  if (outcome == ACCEPTED)
+    remember(a, path, key, certificate);
+  else
     ssh_key_free(key);
-  }
   return outcome;
 }
 
@@ -201,8 +242,8 @@ static agent_t *open_agent(attempt_t *a)
                       .mine = mine,
                       .mine_count = count,
                       .only_mine = o->identities_only,
-                      .session = ssh_get_fd(a->session),
-                      .server = a->server};
+                      .session = a->socket,
+                      .permit = &a->permit};
   agent_t *agent = agent_open(&whom, &why, &a->agent_failed);
   for (size_t i = 0; i < count; i++)
     ssh_key_free(mine[i]);
@@ -226,31 +267,34 @@ static outcome_t judge_agent(attempt_t *a, const agent_t *agent, size_t i, outco
     a->agent_failed = true;
     break;
   case AGENT_SESSION_ENDED:
-    server_hear(a->session);
+    is_over(a);
     return LOST;
   case AGENT_NOTHING:
   case AGENT_SIGNED:
     return outcome;
   }
-  return ssh_is_connected(a->session) ? DENIED
-                                      : LOST; /* to libssh it is an error like one of the session's */
+  return a->connected ? DENIED : LOST; /* to libssh it is an error like one of the session's */
 }
 
 static outcome_t offer_agent_key(attempt_t *a, agent_t *agent, size_t i)
 {
-  uint64_t until = clock_mono_ms() + AGENT_SIGN_MS + SESSION_STEP_MS;
-  int rc;
   if (is_over(a))
     return LOST;
   say_step(a->say, "offering %s", agent_name(agent, i));
   add_tried(a, agent_name(agent, i), "");
   agent_show(agent, i);
-  while ((rc = ssh_userauth_agent(a->session, NULL)) == SSH_AUTH_AGAIN) {
-    if (!wait_more(a, until))
-      break;
-  }
-  outcome_t outcome = outcome_of(a, rc);
+  outcome_t outcome = ask_plain(a, SPEECH_OFFER_AGENT, AGENT_SIGN_MS + SESSION_STEP_MS);
   return outcome == ACCEPTED ? ACCEPTED : judge_agent(a, agent, i, outcome);
+}
+
+/* Its far end is the speaker's. */
+static bool hand_over(attempt_t *a, agent_t *agent)
+{
+  int fd = agent_take_fd(agent);
+  speech_init(&a->m, SPEECH_AGENT, 0);
+  a->err = talk_tell(a->talk, &a->m, fd);
+  close(fd);
+  return a->err == SMPL_OK;
 }
 
 static outcome_t try_agent(attempt_t *a)
@@ -258,7 +302,7 @@ static outcome_t try_agent(attempt_t *a)
   agent_t *agent = open_agent(a);
   outcome_t outcome = DENIED;
   say_complaints(a, agent);
-  if (agent && ssh_set_agent_socket(a->session, agent_take_fd(agent)) == SSH_OK) {
+  if (agent && hand_over(a, agent)) {
     for (size_t i = 0; i < agent_count(agent) && outcome == DENIED && agent_said(agent) != AGENT_SILENT; i++)
       outcome = offer_agent_key(a, agent, i);
   }
@@ -281,14 +325,14 @@ static outcome_t ask_for(attempt_t *a, const char *path)
     key = identity_read_public(pub);
   if (!key)
     return ACCEPTED;
-  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
-  int rc;
-  while ((rc = ssh_userauth_try_publickey(a->session, NULL, key)) == SSH_AUTH_AGAIN) {
-    if (!wait_more(a, until))
-      break;
-  }
+  size_t len;
+  uint8_t *blob = blob_of(key, &len);
+  outcome_t outcome = ACCEPTED;
+  if (blob && speech_init_bytes(&a->m, SPEECH_PROBE, blob, len) == SMPL_OK)
+    outcome = ask(a, SESSION_STEP_MS, NULL, NULL);
+  free(blob);
   ssh_key_free(key);
-  return outcome_of(a, rc);
+  return outcome;
 }
 
 /* NULL: nobody knows the passphrase, the file cannot be read, or the session has ended meanwhile. */
@@ -301,7 +345,7 @@ static ssh_key unlock(attempt_t *a, const char *path)
   for (int i = 0; i < PASSPHRASE_TRIES && !key; i++) {
     int asked = a->memory->again ? PROMPT_NOBODY
                                  : prompt_ask(&a->memory->prompt, question, passphrase, sizeof passphrase,
-                                              true, ssh_get_fd(a->session));
+                                              true, a->socket);
     if (asked == PROMPT_ENDED)
       break;
     if (asked <= 0) {
@@ -338,11 +382,11 @@ static outcome_t try_all(attempt_t *a)
 {
   const ssh_config_t *o = a->config;
   outcome_t outcome = DENIED;
-  if (!request_service(a))
+  if (ask_plain(a, SPEECH_SERVICE, SESSION_STEP_MS) != ACCEPTED)
     return LOST;
   if (a->memory->key) { /* it opened the last session */
     say_step(a->say, "offering %s", a->memory->key_path);
-    outcome = offer_key(a, a->memory->key);
+    outcome = offer_key(a, a->memory->key, a->memory->certificate);
   }
   for (size_t i = 0; i < o->identity_count && outcome == DENIED; i++)
     outcome = try_file(a, i);
@@ -375,20 +419,22 @@ static void explain_no_key(const ssh_config_t *o, diag_t *diag)
 static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
 {
   const ssh_config_t *o = a->config;
-  const char *words = server_last_words(a->session);
+  const char *words = words_of_server(a->error);
   const char *tried = a->tried[0] ? a->tried : "nothing yet";
-  if (outcome == LOST && words[0])
+  if (a->err)
+    talk_explain(a->talk, a->err, diag);
+  else if (outcome == LOST && words[0])
     diag_fail(diag, SMPL_EDENIED, "%s is not let in at %s: %s (offered: %s)", o->user, o->host, words, tried);
   else if (outcome == LOST && a->late)
     diag_fail(diag, SMPL_ETIMEOUT, "signing in at %s failed: it has not answered for %d s (offered: %s)",
               o->host, SESSION_STEP_MS / 1000, tried);
-  else if (outcome == LOST && !ssh_is_connected(a->session))
+  else if (outcome == LOST && !a->connected)
     diag_fail(diag, SMPL_ECLOSED,
               "signing in at %s failed: it closed the connection without a word (offered: %s)", o->host,
               tried);
   else if (outcome == LOST)
     diag_fail(diag, SMPL_ECLOSED, "signing in at %s failed: %s (offered: %s)", o->host,
-              server_error(a->session), tried);
+              words_of_error(a->error), tried);
   else if (!a->tried[0])
     explain_no_key(o, diag);
   else if (a->refused[0])
@@ -404,24 +450,35 @@ static void explain(const attempt_t *a, outcome_t outcome, diag_t *diag)
               o->user, o->host, tried);
 }
 
-exit_code_t auth_sign_in(ssh_session session, const ssh_config_t *config, const proof_t *server,
-                         memory_t *memory, say_t *say, bool *may_pass, diag_t *diag)
+/* What was said at the login, its first line. */
+static void say_signed_in(attempt_t *a)
 {
-  attempt_t a = {.session = session, .config = config, .server = server, .memory = memory, .say = say};
+  char *banner = a->m.done.banner;
+  say_step(a->say, "signed in as %s", a->config->user);
+  banner[strcspn(banner, "\r\n")] = '\0';
+  if (banner[0])
+    say_step(a->say, "the bastion says: %s", banner);
+}
+
+exit_code_t auth_sign_in(session_t *session, const speech_exchanged_t *exchanged, memory_t *memory,
+                         say_t *say, diag_t *diag)
+{
+  attempt_t a = {.talk = session->talk,
+                 .socket = session->fd,
+                 .config = &session->config,
+                 .permit = {.user = session->config.user,
+                            .host_key = {exchanged->key, exchanged->key_len},
+                            .proof = {exchanged->signature, exchanged->signature_len}},
+                 .memory = memory,
+                 .say = say};
   outcome_t outcome = try_all(&a);
   for (size_t i = 0; i < IDENTITIES_MAX; i++)
     free(a.complaint[i]);
-  *may_pass = outcome == LOST || a.agent_failed || a.refused[0];
-  if (outcome != ACCEPTED) {
-    explain(&a, outcome, diag);
-    return EXIT_NOT_SIGNED_IN;
+  session->may_pass = outcome == LOST || a.agent_failed || a.refused[0];
+  if (outcome == ACCEPTED) {
+    say_signed_in(&a);
+    return EXIT_ENDED;
   }
-  say_step(say, "signed in as %s", config->user);
-  char *banner = ssh_get_issue_banner(session);
-  if (banner)
-    banner[strcspn(banner, "\r\n")] = '\0';
-  if (banner && banner[0])
-    say_step(say, "the bastion says: %s", banner);
-  ssh_string_free_char(banner);
-  return EXIT_ENDED;
+  explain(&a, outcome, diag);
+  return EXIT_NOT_SIGNED_IN;
 }

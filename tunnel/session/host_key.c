@@ -6,7 +6,6 @@
 
 #include "common/base/error.h"
 #include "tunnel/session/prompt.h"
-#include "tunnel/session/server.h"
 #include "tunnel/trust/authority.h"
 #include "tunnel/trust/known_command.h"
 #include "tunnel/trust/revoked.h"
@@ -132,22 +131,13 @@ int host_key_load(ssh_config_t *o, const destination_t *to, ssh_key key, trust_t
                            diag);
 }
 
-exit_code_t host_key_check(ssh_session session, ssh_config_t *o, const destination_t *to, memory_t *memory,
+exit_code_t host_key_check(ssh_key key, ssh_config_t *o, const destination_t *to, memory_t *memory,
                            say_t *say, trust_t **trust, diag_t *diag)
 {
-  ssh_key key = NULL;
-  exit_code_t code = EXIT_NOT_TRUSTED;
-  if (ssh_get_server_publickey(session, &key) != SSH_OK) {
-    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key: %s", server_error(session));
-    return code;
-  }
   int err = SMPL_OK;
   if (o->known_hosts_command) {
     trust_free(*trust);
     err = host_key_load(o, to, key, trust, diag);
   }
-  if (!err)
-    code = check_key(o, say, memory, *trust, key, diag);
-  ssh_key_free(key);
-  return code;
+  return err ? EXIT_NOT_TRUSTED : check_key(o, say, memory, *trust, key, diag);
 }

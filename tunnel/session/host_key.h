@@ -15,7 +15,7 @@
  * shown; NULL: none yet. *trust is the caller's to free. */
 int host_key_load(ssh_config_t *config, const destination_t *to, ssh_key key, trust_t **trust, diag_t *diag);
 
-/* Judges the key that the session's host has shown; *trust is loaded anew where KnownHostsCommand may say
+/* Judges the key that the host has shown and proved; *trust is loaded anew where KnownHostsCommand may say
  * more once it sees the key. EXIT_ENDED, or EXIT_NOT_TRUSTED and why. */
-exit_code_t host_key_check(ssh_session session, ssh_config_t *config, const destination_t *to,
-                           memory_t *memory, say_t *say, trust_t **trust, diag_t *diag);
+exit_code_t host_key_check(ssh_key key, ssh_config_t *config, const destination_t *to, memory_t *memory,
+                           say_t *say, trust_t **trust, diag_t *diag);

@@ -7,10 +7,16 @@ void memory_init(memory_t *memory)
   prompt_init(&memory->prompt);
 }
 
-void memory_clear(memory_t *memory)
+void memory_forget_key(memory_t *memory)
 {
   ssh_key_free(memory->key);
+  ssh_key_free(memory->certificate);
+  memory->key = memory->certificate = NULL;
+}
+
+void memory_clear(memory_t *memory)
+{
+  memory_forget_key(memory);
   ssh_key_free(memory->host_key);
-  memory->key = NULL;
   memory->host_key = NULL;
 }

@@ -12,7 +12,8 @@
 /* One thread at a time. */
 typedef struct memory {
   prompt_t prompt;
-  ssh_key key; /* the one that was accepted */
+  ssh_key key;         /* the one that was accepted */
+  ssh_key certificate; /* with which; NULL: none */
   char key_path[PATH_TEXT_MAX];
   ssh_key host_key; /* the one that was confirmed but could not be written down */
   bool told;        /* what of ssh_config is not heeded */
@@ -21,4 +22,5 @@ typedef struct memory {
 } memory_t;
 
 void memory_init(memory_t *memory);
+void memory_forget_key(memory_t *memory);
 void memory_clear(memory_t *memory);

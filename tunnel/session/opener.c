@@ -7,8 +7,7 @@
 struct opener {
   uv_async_t done;
   pthread_t thread;
-  const destination_t *to;
-  say_t *say;
+  const session_how_t *how;
   memory_t *memory;
   opener_cb cb;
   void *ctx;
@@ -18,7 +17,7 @@ struct opener {
 static void *run(void *arg)
 {
   opener_t *o = arg;
-  o->opened.code = session_open(o->to, o->say, o->memory, &o->opened.session, &o->opened.diag);
+  o->opened.code = session_open(o->how, o->memory, &o->opened.session, &o->opened.diag);
   uv_async_send(&o->done);
   return NULL;
 }
@@ -36,14 +35,12 @@ static void on_done(uv_async_t *async)
   uv_close((uv_handle_t *)&o->done, on_closed);
 }
 
-opener_t *opener_start(uv_loop_t *loop, const destination_t *to, say_t *say, memory_t *memory, opener_cb cb,
-                       void *ctx)
+opener_t *opener_start(uv_loop_t *loop, const session_how_t *how, memory_t *memory, opener_cb cb, void *ctx)
 {
   opener_t *o = calloc(1, sizeof *o);
   if (!o)
     return NULL;
-  o->to = to;
-  o->say = say;
+  o->how = how;
   o->memory = memory;
   o->cb = cb;
   o->ctx = ctx;

@@ -18,8 +18,7 @@ typedef struct opener opener_t;
 /* On the loop's thread, once. What opened holds is then the callee's. */
 typedef void (*opener_cb)(void *ctx, opened_t *opened);
 
-/* memory belongs to the thread until the callback. NULL when out of threads or memory. The opener frees
- * itself after the callback; it cannot be called off. A caller that does not want to wait ends the process by
- * _exit. */
-opener_t *opener_start(uv_loop_t *loop, const destination_t *to, say_t *say, memory_t *memory, opener_cb cb,
-                       void *ctx);
+/* how must live as long; memory belongs to the thread until the callback. NULL when out of threads or memory.
+ * The opener frees itself after the callback; it cannot be called off. A caller that does not want to wait
+ * ends the process by _exit. */
+opener_t *opener_start(uv_loop_t *loop, const session_how_t *how, memory_t *memory, opener_cb cb, void *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunnel/session/session.h"
 
-#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,15 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/clock.h"
 #include "common/base/error.h"
-#include "common/ssh/ssh_pump.h"
-#include "common/ssh/ssh_wire.h"
 #include "common/base/text.h"
+#include "tunnel/base/blob.h"
 #include "tunnel/session/auth.h"
 #include "tunnel/session/dial.h"
 #include "tunnel/session/host_key.h"
-#include "tunnel/session/server.h"
+#include "tunnel/session/words.h"
 #include "tunnel/trust/trust.h"
 
 /* Modern only, but wider than the bastion's own list: plain SSH servers are to work too. AES-128-GCM first:
@@ -38,181 +36,171 @@ static const char *or_ours(const char *theirs, const char *ours)
   return theirs ? theirs : ours;
 }
 
-/* Names that libssh does not know are passed over; it fails where none is left. */
-static int set_list(ssh_session session, enum ssh_options_e option, const char *name, const char *theirs,
-                    const char *list, diag_t *diag)
-{
-  if (ssh_options_set(session, option, list) == SSH_OK)
-    return SMPL_OK;
-  return diag_fail(diag, SMPL_EINVAL, "%s %s of ssh_config leave nothing that is known here", name,
-                   theirs ? theirs : list);
-}
-
-static int set_rsa_size(ssh_session session, const char *size, diag_t *diag)
-{
-  uint64_t most = 0;
-  int bits = size && text_parse_u64(size, strlen(size), 65536, &most) == SMPL_OK ? (int)most : 0;
-  if (bits == 0 || ssh_options_set(session, SSH_OPTIONS_RSA_MIN_SIZE, &bits) == SSH_OK)
-    return SMPL_OK;
-  return diag_fail(diag, SMPL_EINVAL, "RequiredRSASize %s of ssh_config is too small", size);
-}
-
-static int set_algorithms(ssh_session session, const ssh_config_t *o, const trust_t *trust, diag_t *diag)
-{
-  char kinds[1024];
-  const char *kex = o->compared[SSH_CONFIG_KEX], *ciphers = o->compared[SSH_CONFIG_CIPHERS];
-  const char *macs = o->compared[SSH_CONFIG_MACS], *wanted = o->compared[SSH_CONFIG_HOST_KEYS];
-  const struct {
-    enum ssh_options_e option;
-    const char *name, *theirs, *list;
-  } lists[] = {
-      {SSH_OPTIONS_KEY_EXCHANGE, "KexAlgorithms", kex, or_ours(kex, KEX)},
-      {SSH_OPTIONS_CIPHERS_C_S, "Ciphers", ciphers, or_ours(ciphers, CIPHERS)},
-      {SSH_OPTIONS_CIPHERS_S_C, "Ciphers", ciphers, or_ours(ciphers, CIPHERS)},
-      {SSH_OPTIONS_HMAC_C_S, "MACs", macs, or_ours(macs, MACS)},
-      {SSH_OPTIONS_HMAC_S_C, "MACs", macs, or_ours(macs, MACS)},
-      {SSH_OPTIONS_HOSTKEYS, "HostKeyAlgorithms", wanted,
-       wanted ? trust_choose(trust, wanted, kinds, sizeof kinds) : trust_algorithms(trust)},
-  };
-  int err = set_rsa_size(session, o->compared[SSH_CONFIG_RSA_SIZE], diag);
-  for (size_t i = 0; !err && i < sizeof lists / sizeof *lists; i++)
-    err = set_list(session, lists[i].option, lists[i].name, lists[i].theirs, lists[i].list, diag);
-  return err;
-}
-
-/* libssh would put the kinds first that are on file in the usual known_hosts, whichever files count here. */
-static bool set_options(ssh_session session, const ssh_config_t *o, int fd)
-{
-  bool no = false;
-  unsigned port = o->port;
-  return ssh_options_set(session, SSH_OPTIONS_PROCESS_CONFIG, &no) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_HOST, o->host) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_PORT, &port) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_USER, o->user) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_FD, &fd) == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") == SSH_OK &&
-         ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "none") == SSH_OK;
-}
-
-/* The lines that a server may send before its version (RFC 4253 §4.2): one that turns everybody away says so
- * there. libssh passes over them and tells of them in its log alone. */
-typedef struct preface {
-  char text[256];
-} preface_t;
-
-static void on_libssh_log(int priority, const char *function, const char *text, void *ctx)
-{
-  static const char mark[] = "ssh_protocol_version_exchange: ";
-  preface_t *p = ctx;
-  const char *line = strstr(text, mark);
-  size_t used = strlen(p->text);
-  (void)priority;
-  (void)function;
-  if (line && line[sizeof mark - 1] && used + 4 < sizeof p->text)
-    snprintf(p->text + used, sizeof p->text - used, "%s%s", used ? " / " : "", line + sizeof mark - 1);
-}
-
-static void listen_to_preface(preface_t *p)
-{
-  ssh_set_log_userdata(p);
-  ssh_set_log_callback(p ? on_libssh_log : NULL);
-  ssh_set_log_level(p ? SSH_LOG_PACKET : SSH_LOG_NOLOG);
-}
-
-/* Why there is no session. Before its version the server has only its preface to say it with. */
-static int no_session(ssh_session session, const ssh_config_t *o, const preface_t *preface, diag_t *diag)
-{
-  const char *size = o->compared[SSH_CONFIG_RSA_SIZE];
-  if (strstr(ssh_get_error(session), "verify server hostkey"))
-    return diag_fail(diag, SMPL_EPROTO,
-                     "no SSH session with %s port %u: the signature of its host key is not accepted%s%s",
-                     o->host, o->port, size ? "; an RSA key must have the bits of RequiredRSASize " : "",
-                     size ? size : "");
-  if (ssh_get_serverbanner(session))
-    return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
-                     server_error(session));
-  if (preface->text[0])
-    return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u; it says: %s", o->host, o->port,
-                     preface->text);
-  if (strstr(server_error(session), "disconnected"))
-    return diag_fail(diag, SMPL_ECLOSED,
-                     "no SSH session with %s port %u: it closes the connection without a word", o->host,
-                     o->port);
-  return diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port,
-                   server_error(session));
-}
-
-static exit_code_t exchange_keys(ssh_session session, const ssh_config_t *o, const preface_t *preface,
-                                 diag_t *diag)
-{
-  uint64_t until = clock_mono_ms() + SESSION_STEP_MS;
-  int rc;
-  while ((rc = ssh_pump_connect(session)) == SSH_AGAIN) {
-    int waited = server_wait(session, until);
-    if (waited == SMPL_ECLOSED) {
-      rc = SSH_ERROR;
-      break;
-    }
-    if (waited != SMPL_OK) {
-      diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s%s%s", o->host,
-                o->port, SESSION_STEP_MS / 1000, preface->text[0] ? "; it says: " : "", preface->text);
-      return EXIT_NO_BASTION;
-    }
-  }
-  /* libssh has made the socket a blocking one: a stalled bastion would hold up everything. */
-  if (rc == SSH_OK && ssh_pump_prepare_socket(ssh_get_fd(session), 0) == SMPL_OK)
-    return EXIT_ENDED;
-  const char *words = server_last_words(session);
-  if (words[0])
-    diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port,
-              words);
-  else
-    no_session(session, o, preface, diag);
-  return words[0] ? EXIT_ENDED_BY_BASTION : EXIT_NO_BASTION;
-}
-
-static void on_received(void *proof, const void *data, size_t len)
-{
-  proof_feed(proof, data, len);
-}
-
 typedef struct opening {
-  const destination_t *to;
-  say_t *say;
+  const session_how_t *how;
   memory_t *memory;
   session_t *session;
   trust_t *trust;
 } opening_t;
 
+/* ---- the key exchange ---- */
+
+static const struct {
+  const char *name;
+  ssh_config_compared_t theirs;
+} lists[SPEECH_LISTS] = {
+    [SPEECH_LIST_KEX] = {"KexAlgorithms", SSH_CONFIG_KEX},
+    [SPEECH_LIST_CIPHERS] = {"Ciphers", SSH_CONFIG_CIPHERS},
+    [SPEECH_LIST_MACS] = {"MACs", SSH_CONFIG_MACS},
+    [SPEECH_LIST_HOST_KEYS] = {"HostKeyAlgorithms", SSH_CONFIG_HOST_KEYS},
+};
+
+static int put_lists(const ssh_config_t *o, const trust_t *trust, speech_start_t *m, diag_t *diag)
+{
+  char kinds[1024];
+  const char *wanted = o->compared[SSH_CONFIG_HOST_KEYS];
+  const char *const chosen[SPEECH_LISTS] = {
+      [SPEECH_LIST_KEX] = or_ours(o->compared[SSH_CONFIG_KEX], KEX),
+      [SPEECH_LIST_CIPHERS] = or_ours(o->compared[SSH_CONFIG_CIPHERS], CIPHERS),
+      [SPEECH_LIST_MACS] = or_ours(o->compared[SSH_CONFIG_MACS], MACS),
+      [SPEECH_LIST_HOST_KEYS] =
+          wanted ? trust_choose(trust, wanted, kinds, sizeof kinds) : trust_algorithms(trust),
+  };
+  for (size_t i = 0; i < SPEECH_LISTS; i++) {
+    if (text_copy(m->lists[i], sizeof m->lists[i], chosen[i]) != SMPL_OK)
+      return diag_fail(diag, SMPL_ELIMIT, "%s of ssh_config are more than %d bytes", lists[i].name,
+                       SPEECH_LIST_MAX - 1);
+  }
+  return SMPL_OK;
+}
+
+static int put_start(const opening_t *op, speech_t *m, diag_t *diag)
+{
+  const ssh_config_t *o = &op->session->config;
+  const char *size = o->compared[SSH_CONFIG_RSA_SIZE];
+  uint64_t bits = 0;
+  speech_init(m, SPEECH_START, 0);
+  text_copy(m->start.host, sizeof m->start.host, o->host);
+  text_copy(m->start.user, sizeof m->start.user, o->user);
+  m->start.port = o->port;
+  if (size && text_parse_u64(size, strlen(size), UINT16_MAX + 1, &bits) == SMPL_OK)
+    m->start.rsa_bits = (uint32_t)bits;
+  m->start.read_ahead = op->how->read_ahead;
+  return put_lists(o, op->trust, &m->start, diag);
+}
+
+/* The speaker's libssh does not take what it was asked to take. */
+static exit_code_t explain_options(const ssh_config_t *o, const trust_t *trust, uint32_t result, diag_t *diag)
+{
+  speech_t m;
+  const char *list = "";
+  if (result == SPEECH_RESULT_OPTIONS) {
+    diag_fail(diag, SMPL_EINVAL, "libssh does not take %s@%s port %u", o->user, o->host, o->port);
+  } else if (result == SPEECH_RESULT_RSA_BITS) {
+    diag_fail(diag, SMPL_EINVAL, "RequiredRSASize %s of ssh_config is too small",
+              o->compared[SSH_CONFIG_RSA_SIZE]);
+  } else {
+    size_t which = result - SPEECH_RESULT_LIST;
+    const char *theirs = o->compared[lists[which].theirs];
+    if (!theirs && put_lists(o, trust, &m.start, diag) == SMPL_OK)
+      list = m.start.lists[which];
+    diag_fail(diag, SMPL_EINVAL, "%s %s of ssh_config leave nothing that is known here", lists[which].name,
+              theirs ? theirs : list);
+  }
+  return EXIT_OTHER;
+}
+
+/* Why there is no session. Before its version the server has only its preface to say it with. */
+static void no_session(const ssh_config_t *o, const speech_exchanged_t *m, diag_t *diag)
+{
+  const char *size = o->compared[SSH_CONFIG_RSA_SIZE];
+  const char *error = words_of_error(m->error);
+  if (strstr(m->error, "verify server hostkey"))
+    diag_fail(diag, SMPL_EPROTO,
+              "no SSH session with %s port %u: the signature of its host key is not accepted%s%s", o->host,
+              o->port, size ? "; an RSA key must have the bits of RequiredRSASize " : "", size ? size : "");
+  else if (m->greeted)
+    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port, error);
+  else if (m->preface[0])
+    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u; it says: %s", o->host, o->port, m->preface);
+  else if (strstr(error, "disconnected"))
+    diag_fail(diag, SMPL_ECLOSED, "no SSH session with %s port %u: it closes the connection without a word",
+              o->host, o->port);
+  else
+    diag_fail(diag, SMPL_EPROTO, "no SSH session with %s port %u: %s", o->host, o->port, error);
+}
+
+static exit_code_t explain_exchange(const ssh_config_t *o, const speech_exchanged_t *m, diag_t *diag)
+{
+  const char *words = words_of_server(m->error);
+  if (m->result == SPEECH_RESULT_LATE) {
+    diag_fail(diag, SMPL_ETIMEOUT, "%s port %u does not answer as an SSH server within %d s%s%s", o->host,
+              o->port, SESSION_STEP_MS / 1000, m->preface[0] ? "; it says: " : "", m->preface);
+    return EXIT_NO_BASTION;
+  }
+  if (!words[0]) {
+    no_session(o, m, diag);
+    return EXIT_NO_BASTION;
+  }
+  diag_fail(diag, SMPL_ECLOSED, "the bastion %s port %u closes the connection: %s", o->host, o->port, words);
+  return EXIT_ENDED_BY_BASTION;
+}
+
+static exit_code_t exchange_keys(const opening_t *op, speech_t *m, diag_t *diag)
+{
+  session_t *s = op->session;
+  if (put_start(op, m, diag) != SMPL_OK)
+    return EXIT_OTHER;
+  int err = talk_ask(s->talk, m, s->fd, SESSION_STEP_MS + TALK_LATE_MS, NULL, NULL);
+  s->may_pass = true;
+  if (err) {
+    talk_explain(s->talk, err, diag);
+    return EXIT_OTHER;
+  }
+  if (m->exchanged.result == SPEECH_RESULT_FINE)
+    return EXIT_ENDED;
+  if (m->exchanged.result <= SPEECH_RESULT_FAILED)
+    return explain_exchange(&s->config, &m->exchanged, diag);
+  s->may_pass = false;
+  return explain_options(&s->config, op->trust, m->exchanged.result, diag);
+}
+
+/* ---- all of it ---- */
+
+static exit_code_t check_host_key(opening_t *op, const speech_exchanged_t *m, diag_t *diag)
+{
+  session_t *s = op->session;
+  ssh_key key = blob_key((cursor_t){m->key, m->key_len});
+  if (!key) {
+    diag_fail(diag, SMPL_EPROTO, "the bastion has no host key that can be read");
+    return EXIT_NOT_TRUSTED;
+  }
+  exit_code_t code = host_key_check(key, &s->config, op->how->to, op->memory, op->how->say, &op->trust, diag);
+  ssh_key_free(key);
+  return code;
+}
+
 static exit_code_t establish(opening_t *op, diag_t *diag)
 {
   session_t *s = op->session;
-  const ssh_config_t *o = &s->config;
-  if (!set_options(s->ssh, o, s->fd)) {
-    diag_fail(diag, SMPL_EINVAL, "libssh does not take %s@%s port %u", o->user, o->host, o->port);
-    return EXIT_OTHER;
-  }
-  if (set_algorithms(s->ssh, o, op->trust, diag) != SMPL_OK)
-    return EXIT_OTHER;
-  ssh_set_blocking(s->ssh, 0);
-  s->proof = proof_new();
-  ssh_wire_watch(s->proof ? s->fd : -1, on_received, s->proof);
-  s->fd = -1; /* libssh's from here on, which closes it: as soon as the peer is gone, and its number is soon
-                 another's */
-  preface_t preface = {0};
-  listen_to_preface(&preface);
-  exit_code_t code = exchange_keys(s->ssh, o, &preface, diag);
-  ssh_wire_watch(-1, NULL, NULL);
-  listen_to_preface(NULL);
-  s->may_pass = code != EXIT_ENDED;
+  speech_t m, serve;
+  exit_code_t code = exchange_keys(op, &m, diag);
   if (code)
     return code;
-  say_step(op->say, "key exchange %s, cipher %s", ssh_get_kex_algo(s->ssh), ssh_get_cipher_out(s->ssh));
-  code = host_key_check(s->ssh, &s->config, op->to, op->memory, op->say, &op->trust, diag);
+  s->may_pass = false;
+  say_step(op->how->say, "key exchange %s, cipher %s", m.exchanged.kex, m.exchanged.cipher);
+  code = check_host_key(op, &m.exchanged, diag);
+  if (!code)
+    code = auth_sign_in(s, &m.exchanged, op->memory, op->how->say, diag);
   if (code)
     return code;
-  return auth_sign_in(s->ssh, o, s->proof, op->memory, op->say, &s->may_pass, diag);
+  speech_init(&serve, SPEECH_SERVE, 0);
+  int err = talk_tell(s->talk, &serve, -1);
+  if (!err)
+    return EXIT_ENDED;
+  s->may_pass = true;
+  talk_explain(s->talk, err, diag);
+  return EXIT_OTHER;
 }
 
 static exit_code_t connect_and_sign_in(opening_t *op, diag_t *diag)
@@ -225,31 +213,34 @@ static exit_code_t connect_and_sign_in(opening_t *op, diag_t *diag)
   if (err)
     return EXIT_NO_BASTION;
   if (o->proxy_command)
-    say_step(op->say, "connected by: %s", o->proxy_command);
+    say_step(op->how->say, "connected by: %s", o->proxy_command);
   else
-    say_step(op->say, "connected to %s port %u", o->host, o->port);
+    say_step(op->how->say, "connected to %s port %u", o->host, o->port);
   s->may_pass = false;
-  s->ssh = ssh_new();
-  if (!s->ssh) {
-    diag_fail(diag, SMPL_ENOMEM, "out of memory");
-    return EXIT_OTHER;
-  }
   return establish(op, diag);
 }
 
-exit_code_t session_open(const destination_t *to, say_t *say, memory_t *memory, session_t *out, diag_t *diag)
+exit_code_t session_open(const session_how_t *how, memory_t *memory, session_t *out, diag_t *diag)
 {
-  opening_t op = {to, say, memory, out, NULL};
+  opening_t op = {how, memory, out, NULL};
   *out = (session_t){.fd = -1};
-  if (ssh_config_load(to, &memory->group, &out->config, diag) != SMPL_OK)
+  /* It seals itself while the rest is looked up. */
+  if (talk_new(how->template, &out->talk) != SMPL_OK) {
+    diag_fail(diag, SMPL_ESYS, "no process can be made that speaks SSH");
+    return EXIT_OTHER;
+  }
+  if (ssh_config_load(how->to, &memory->group, &out->config, diag) != SMPL_OK)
     return EXIT_OTHER;
   if (out->config.ignored[0] && !memory->told)
-    say_note(say, "not heeded here, though ssh_config says it: %s", out->config.ignored);
+    say_note(how->say, "not heeded here, though ssh_config says it: %s", out->config.ignored);
   memory->told = true;
   exit_code_t code = EXIT_NOT_TRUSTED;
-  if (host_key_load(&out->config, to, NULL, &op.trust, diag) == SMPL_OK)
+  if (host_key_load(&out->config, how->to, NULL, &op.trust, diag) == SMPL_OK)
     code = connect_and_sign_in(&op, diag);
   trust_free(op.trust);
+  if (out->fd >= 0)
+    close(out->fd); /* the speaker has it */
+  out->fd = -1;
   if (code == EXIT_ENDED)
     memory->again = true;
   return code;
@@ -270,18 +261,18 @@ static void end_proxy(pid_t pid)
   waitpid(pid, &status, 0);
 }
 
-void session_close(session_t *s)
+void session_close(session_t *s, unsigned flush_ms)
 {
   if (!s)
     return;
-  if (s->ssh && ssh_is_connected(s->ssh))
-    ssh_disconnect(s->ssh);
-  ssh_free(s->ssh);
+  if (flush_ms > 0)
+    talk_end(s->talk, flush_ms);
+  else
+    talk_free(s->talk, 0);
   if (s->fd >= 0)
     close(s->fd);
   if (s->proxy)
     end_proxy(s->proxy);
-  proof_free(s->proof);
   ssh_config_free(&s->config);
   *s = (session_t){.fd = -1};
 }

@@ -17,6 +17,8 @@ static_assert(AGENT_LIST_MS == 2000 && AGENT_SIGN_MS == 60000, "the README has t
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "common/ssh/base64.h"
+#include "host_kit.h"
 
 enum { PATIENCE_MS = 120000 };
 
@@ -94,15 +96,59 @@ static void stop(fake_t *f)
   rmdir(f->folder);
 }
 
-/* What libssh would be answered to a question of one byte. */
-static uint8_t ask(int fd, uint8_t question)
+static permit_t permit;
+static host_t host; /* its session is "number" */
+
+/* How the agent is asked for: afresh, nothing has been signed. */
+static agent_for_t whom_of(const fake_t *f, int session)
+{
+  if (!host.key)
+    host_make(&host, "number");
+  permit = (permit_t){.user = "dev", .host_key = host.blob, .proof = host.proof};
+  return (agent_for_t){.path = f->path, .session = session, .permit = &permit};
+}
+
+/* A login of this user, with this key, to this session, as it is to be signed with the key "k". */
+static size_t put_request(uint8_t *out, size_t cap, const char *session, const char *user, const char *key)
+{
+  const uint8_t shown[] = {0, 0, 0, 1, 'k'}, signed_by[] = {0, 0, 0, 1, (uint8_t)key[0]}; /* blobs */
+  uint8_t data[256];
+  size_t len;
+  assert_int_equal(signedreq_build((cursor_t){(const uint8_t *)session, strlen(session)}, user, "kind",
+                                   (cursor_t){signed_by, sizeof signed_by}, data, sizeof data, &len),
+                   0);
+  cursor_out_t w = cursor_into(out, cap);
+  cursor_put_u8(&w, MESSAGE_SIGN);
+  cursor_put_string(&w, shown, sizeof shown);
+  cursor_put_string(&w, data, len);
+  cursor_put_u32(&w, 0); /* flags */
+  assert_false(w.full);
+  return w.len;
+}
+
+static void send_request(int fd)
+{
+  uint8_t request[512];
+  assert_true(send_message(fd, request, put_request(request, sizeof request, "number", "dev", "k")));
+}
+
+static uint8_t answer_of(int fd)
 {
   uint8_t body[64];
   struct pollfd p = {fd, POLLIN, 0};
-  assert_true(send_message(fd, &question, 1));
   assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
   assert_true(receive_message(fd, body) > 0);
   return body[0];
+}
+
+/* What libssh would be answered. */
+static uint8_t ask(int fd, uint8_t question)
+{
+  if (question == MESSAGE_SIGN)
+    send_request(fd);
+  else
+    assert_true(send_message(fd, &question, 1));
+  return answer_of(fd);
 }
 
 static void test_an_agent_that_never_lists_is_given_up(void **state)
@@ -113,7 +159,8 @@ static void test_an_agent_that_never_lists_is_given_up(void **state)
   bool gone;
   start(&f);
   uint64_t began = clock_mono_ms();
-  assert_null(agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone));
+  agent_for_t whom = whom_of(&f, -1);
+  assert_null(agent_open(&whom, &why, &gone));
   assert_true(clock_mono_ms() - began >= AGENT_LIST_MS - 10);
   assert_true(gone);
   assert_string_equal(why, "the agent does not answer");
@@ -127,7 +174,8 @@ static void list(const uint8_t *answer, size_t len, const char *expected)
   const char *why;
   bool gone;
   start(&f);
-  assert_null(agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone));
+  agent_for_t whom = whom_of(&f, -1);
+  assert_null(agent_open(&whom, &why, &gone));
   assert_true(gone);
   assert_non_null(strstr(why, expected));
   stop(&f);
@@ -149,7 +197,8 @@ static void test_an_agent_that_never_signs_is_given_up_and_not_asked_again(void 
   const char *why;
   bool gone;
   start(&f);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  agent_for_t whom = whom_of(&f, -1);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   assert_int_equal(ask(fd, MESSAGE_LIST), MESSAGE_KEYS);
@@ -174,12 +223,12 @@ static void test_an_agent_that_is_waited_for_can_be_let_go(void **state)
   fake_t f = {.lists = true};
   const char *why;
   bool gone;
-  const uint8_t question = MESSAGE_SIGN;
   start(&f);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  agent_for_t whom = whom_of(&f, -1);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
-  assert_true(send_message(fd, &question, 1));
+  send_request(fd);
   while (f.asked == 0)
     poll(NULL, 0, 1);
   agent_close(a);
@@ -194,7 +243,8 @@ static void test_a_refusal_is_the_agents_own(void **state)
   const char *why;
   bool gone;
   start(&f);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  agent_for_t whom = whom_of(&f, -1);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   assert_int_equal(agent_said(a), AGENT_NOTHING);
@@ -215,7 +265,8 @@ static void test_an_answer_that_is_no_signature_is_a_refusal(void **state)
   const char *why;
   bool gone;
   start(&f);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1}, &why, &gone);
+  agent_for_t whom = whom_of(&f, -1);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_FAILURE);
@@ -235,7 +286,8 @@ static void test_a_server_that_hangs_up_ends_the_wait_for_a_signature(void **sta
   int session[2];
   start(&f);
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session), 0);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = session[0]}, &why, &gone);
+  agent_for_t whom = whom_of(&f, session[0]);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   close(session[1]);
@@ -249,49 +301,28 @@ static void test_a_server_that_hangs_up_ends_the_wait_for_a_signature(void **sta
 
 /* ---- the server is told ---- */
 
-#define WORD(text) 0, 0, 0, sizeof(text) - 1
-
-/* A server whose key is "key" and whose signature is "signed". */
-static proof_t *proved(void)
-{
-  static const uint8_t stream[] = {'S', 'S', 'H', '-',       '2',  '.',
-                                   '0', '-', 'x', '\r',      '\n', 0,
-                                   0,   0,   28,  4,         31,   WORD("key"),
-                                   'k', 'e', 'y', WORD("f"), 'f',  WORD("signed"),
-                                   's', 'i', 'g', 'n',       'e',  'd',
-                                   0,   0,   0,   0};
-  proof_t *proof = proof_new();
-  proof_feed(proof, stream, sizeof stream);
-  return proof;
-}
-
 static void test_the_agent_is_told_of_the_server_once_and_before_it_signs(void **state)
 {
   (void)state;
-  static const uint8_t request[] = {
-      MESSAGE_SIGN, WORD("k"), 'k', 0, 0, 0, 11, WORD("number"), 'n', 'u', 'm', 'b',
-      'e',          'r',       50,  0, 0, 0, 0};
-  static const uint8_t expected[] = "\x1b"
-                                    "\0\0\0\x18"
-                                    "session-bind@openssh.com"
-                                    "\0\0\0\3"
-                                    "key"
-                                    "\0\0\0\6"
-                                    "number"
-                                    "\0\0\0\6"
-                                    "signed"
-                                    "\0";
   fake_t f = {.lists = true, .signs = 2};
   const char *why;
   bool gone;
   uint8_t body[64];
-  proof_t *proof = proved();
   start(&f);
-  agent_t *a = agent_open(&(agent_for_t){.path = f.path, .session = -1, .server = proof}, &why, &gone);
+  agent_for_t whom = whom_of(&f, -1);
+  uint8_t expected[1024];
+  cursor_out_t w = cursor_into(expected, sizeof expected);
+  cursor_put_u8(&w, MESSAGE_EXTENSION);
+  cursor_put_text(&w, "session-bind@openssh.com");
+  cursor_put_string(&w, host.blob.data, host.blob.len);
+  cursor_put_text(&w, "number");
+  cursor_put_string(&w, host.proof.data, host.proof.len);
+  cursor_put_u8(&w, 0);
+  agent_t *a = agent_open(&whom, &why, &gone);
   assert_non_null(a);
   int fd = agent_take_fd(a);
   for (int i = 0; i < 2; i++) {
-    assert_true(send_message(fd, request, sizeof request));
+    send_request(fd);
     assert_int_equal(receive_message(fd, body), 15);
     assert_int_equal(body[0], MESSAGE_SIGNED);
   }
@@ -299,9 +330,46 @@ static void test_the_agent_is_told_of_the_server_once_and_before_it_signs(void *
   agent_close(a);
   stop(&f);
   assert_int_equal(f.binds, 1);
-  assert_int_equal(f.bound_len, sizeof expected - 1);
-  assert_memory_equal(f.bound, expected, sizeof expected - 1);
-  proof_free(proof);
+  assert_int_equal(f.bound_len, w.len);
+  assert_memory_equal(f.bound, expected, w.len);
+}
+
+/* ---- what may be signed ---- */
+
+static void test_nothing_but_a_login_of_this_user_to_this_session_is_signed(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *session, *user, *key;
+  } others[] = {{"number", "root", "k"}, {"number", "dev", "l"}, {"another", "dev", "k"}, {"", "dev", "k"}};
+  static const uint8_t free_text[] = {MESSAGE_SIGN, 0,   0,   0, 5, 0, 0, 0, 1, 'k', 0, 0, 0, 3,
+                                      'a',          'n', 'y', 0, 0, 0, 0};
+  fake_t f = {.lists = true, .signs = 100};
+  const char *why;
+  bool gone;
+  uint8_t request[512];
+  start(&f);
+  agent_for_t whom = whom_of(&f, -1);
+  agent_t *a = agent_open(&whom, &why, &gone);
+  assert_non_null(a);
+  int fd = agent_take_fd(a);
+  assert_int_equal(ask(fd, MESSAGE_SIGN), MESSAGE_SIGNED);
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    size_t len = put_request(request, sizeof request, others[i].session, others[i].user, others[i].key);
+    assert_true(send_message(fd, request, len));
+    assert_int_equal(answer_of(fd), MESSAGE_FAILURE);
+    assert_int_equal(agent_said(a), AGENT_REFUSED);
+  }
+  assert_true(send_message(fd, free_text, sizeof free_text));
+  assert_int_equal(answer_of(fd), MESSAGE_FAILURE);
+  size_t len = put_request(request, sizeof request, "number", "dev", "k");
+  request[9] = 'm'; /* of another key than the one that is shown */
+  assert_true(send_message(fd, request, len));
+  assert_int_equal(answer_of(fd), MESSAGE_FAILURE);
+  assert_int_equal(f.asked, 1);
+  close(fd);
+  agent_close(a);
+  stop(&f);
 }
 
 /* ---- which keys ---- */
@@ -362,6 +430,7 @@ int main(void)
       cmocka_unit_test(test_an_answer_that_is_no_signature_is_a_refusal),
       cmocka_unit_test(test_a_server_that_hangs_up_ends_the_wait_for_a_signature),
       cmocka_unit_test(test_the_agent_is_told_of_the_server_once_and_before_it_signs),
+      cmocka_unit_test(test_nothing_but_a_login_of_this_user_to_this_session_is_signed),
       cmocka_unit_test(test_keys_of_the_identity_files_come_first_or_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finding, in the first bytes of a server, how it proved its host key. */
-#include "tunnel/session/proof.h"
+#include "tunnel/speaker/proof.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

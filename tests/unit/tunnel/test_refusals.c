@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tunnel/run/learn.c: what becomes of a connection that the server refuses, and of what the bastion
- * announces. The modules are included whole and stand before a made-up session: libssh keeps one error a
- * session, and what is in it at the wrong moment depends on which answers arrive together. */
+/* tunnel/run/learn.c, carry.c, why.c: what becomes of a connection that the server refuses, and of what the
+ * bastion announces. The modules are included whole and stand before a made-up speaker: libssh keeps one
+ * error a session, and what is in it at the wrong moment depends on which answers arrive together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#include <libssh/libssh.h>
+#include <cmocka.h>
 
 #include "common/base/error.h"
 #include "tunnel/base/say.h"
 #include "tunnel/run/carry.h"
 #include "tunnel/run/learn.h"
 
-/* ---- the session ---- */
+/* ---- the speaker ---- */
 
 static struct {
   const char *errors[4]; /* what the session's error says after each answer */
-  int asked;             /* channels asked for */
-  int freed;
-  /* instead: "dead" is DEAD, "forbidden" is REFUSED, and the session's error is the last one's */
-  bool by_target;
-  const char *last;
-} server;
+  uint32_t asked;        /* channels asked for */
+  uint32_t given_up;
+  speech_open_t last;
+  bool gone;
+} speaker;
 
 static struct {
   int count;
@@ -37,54 +37,28 @@ static struct {
 
 static char said[DIAG_TEXT_MAX];
 
-static ssh_channel fake_new(ssh_session session)
-{
-  (void)session;
-  server.asked++;
-  return calloc(1, sizeof(bool)); /* whether its question was sent */
-}
-
 #define REFUSED "Channel opening failure: channel 43 error (1) administratively prohibited"
 #define DEAD    "Channel opening failure: channel 43 error (2) Connection refused"
 #define OTHER   "Channel request subsystem failed"
 
-/* The first call sends the question; the answer is there at the second. */
-static int fake_open(ssh_channel channel, const char *host, int port, const char *source, int source_port)
+static int fake_send(talk_t *talk, const speech_t *m, int fd)
 {
-  (void)port;
-  (void)source;
-  (void)source_port;
-  bool *sent = (bool *)channel;
-  if (*sent)
-    server.last = strcmp(host, "dead") == 0 ? DEAD : REFUSED;
-  int answer = *sent ? SSH_ERROR : SSH_AGAIN;
-  *sent = true;
-  return answer;
+  (void)talk;
+  (void)fd;
+  if (speaker.gone)
+    return SMPL_ECLOSED;
+  if (m->h.type == SPEECH_OPEN) {
+    assert_int_equal(m->h.number, ++speaker.asked);
+    speaker.last = m->open;
+  }
+  speaker.given_up += m->h.type == SPEECH_GIVE_UP;
+  return SMPL_OK;
 }
 
-static void fake_free(ssh_channel channel)
+static bool fake_stands(const talk_t *talk)
 {
-  free((void *)channel);
-  server.freed++;
-}
-
-static const char *fake_error(void *session)
-{
-  (void)session;
-  return server.by_target ? server.last : server.errors[server.asked - 1];
-}
-
-static uint64_t fake_received(const ssh_pump_t *pump)
-{
-  (void)pump;
-  static uint64_t bytes;
-  return ++bytes; /* always news */
-}
-
-static int fake_connected(ssh_session session)
-{
-  (void)session;
-  return 1;
+  (void)talk;
+  return true;
 }
 
 /* What the bastion is asked, and who waits for the answer. */
@@ -137,23 +111,17 @@ static void fake_event(say_t *say, const char *event, json_t *more, const char *
   json_decref(more);
 }
 
-#define ssh_channel_new          fake_new
-#define ssh_channel_open_forward fake_open
-#define ssh_channel_free         fake_free
-#define ssh_get_error            fake_error
-#define ssh_is_connected         fake_connected
-#define ssh_pump_received        fake_received
-#define ask_question             fake_ask
-#define ask_is_bastion           fake_is_bastion
-#define life_fail                fake_fail
-#define say_event                fake_event
+#define talk_send      fake_send
+#define talk_stands    fake_stands
+#define ask_question   fake_ask
+#define ask_is_bastion fake_is_bastion
+#define life_fail      fake_fail
+#define say_event      fake_event
 #include "tunnel/run/refusal.c"
 #include "tunnel/run/resolve.c"
 #include "tunnel/run/why.c"
 #include "tunnel/run/carry.c"
 #include "tunnel/run/learn.c"
-
-#include <cmocka.h>
 
 /* ---- what stands around it ---- */
 
@@ -177,13 +145,15 @@ static void begin(life_state_t state, const char *const *targets, size_t count)
   why_free(why);
   task = (task_t){.stdio = state == LIFE_UP}; /* each refusal is told */
   life = (life_t){.task = &task, .state = state, .ready = state == LIFE_UP};
-  link_ = (link_t){0};
+  link_ = (link_t){.talk = (talk_t *)&speaker};
   routes_init(&routes, forwards, count);
   learn = (learn_t){.resolve = {&life, &link_, &routes}};
   why = why_new(&learn.resolve);
   carry = carry_new(&life, &link_, why, NULL, NULL);
   learn.carry = carry;
-  server.asked = server.freed = failed.count = question.count = 0;
+  speaker.asked = speaker.given_up = 0;
+  speaker.gone = false;
+  failed.count = question.count = 0;
 }
 
 static connection_t *hold_one(size_t route)
@@ -191,12 +161,23 @@ static connection_t *hold_one(size_t route)
   return add(carry, &routes.items[route], -1, CONNECTION_HELD);
 }
 
+static void at_a_bastion(void)
+{
+  begin(LIFE_UP, (const char *const[]){"svc"}, 1);
+  question.there = true;
+}
+
 /* ---- refusals ---- */
 
-static void step(connection_t *c)
+static bool hear(speech_type_t type, uint32_t number, bool mixed, const char *error)
 {
-  c->answer = open_channel(c);
-  settle(c, false);
+  speech_t m;
+  speech_init(&m, type, number);
+  if (type == SPEECH_REFUSED) {
+    m.text.value = mixed;
+    text_copy(m.text.text, sizeof m.text.text, error);
+  }
+  return carry_heard(carry, &m);
 }
 
 /* Asks for svc:80 before ready, and has all answers arrive. */
@@ -204,15 +185,13 @@ static void ask_until_answered(const char *first, const char *second)
 {
   question.there = false;
   begin(LIFE_LEARNING, (const char *const[]){"svc"}, 1);
-  server.errors[0] = first;
-  server.errors[1] = second;
-  server.by_target = false;
+  speaker.errors[0] = first;
+  speaker.errors[1] = second;
   carry_check(carry, &routes.items[0]);
-  for (int i = 0; i < 10 && carry->lists[CONNECTION_OPENING].first; i++)
-    step(carry->lists[CONNECTION_OPENING].first);
+  for (int i = 0; i < 4 && carry->lists[CONNECTION_OPENING].first; i++)
+    assert_true(hear(SPEECH_REFUSED, speaker.asked, false, speaker.errors[speaker.asked - 1]));
   assert_null(carry->lists[CONNECTION_OPENING].first);
   assert_int_equal(life.asking, 0);
-  assert_int_equal(server.freed, server.asked);
   assert_int_equal(failed.count, 1);
 }
 
@@ -222,11 +201,11 @@ static void test_a_refusal_and_a_dead_target_are_told_apart(void **state)
   ask_until_answered(REFUSED, NULL);
   assert_int_equal(failed.code, EXIT_REFUSED);
   assert_non_null(strstr(failed.text, "administratively prohibited"));
-  assert_int_equal(server.asked, 1);
+  assert_int_equal(speaker.asked, 1);
   ask_until_answered(DEAD, NULL);
   assert_int_equal(failed.code, EXIT_UNREACHABLE);
   assert_non_null(strstr(failed.text, "Connection refused"));
-  assert_int_equal(server.asked, 1);
+  assert_int_equal(speaker.asked, 1);
 }
 
 /* A server that forbids forwarding and has no smpl-control answers both at once: 7, whichever answer comes
@@ -235,7 +214,7 @@ static void test_a_refusal_that_another_answer_covers_is_asked_for_again(void **
 {
   (void)state;
   ask_until_answered(OTHER, REFUSED);
-  assert_int_equal(server.asked, 2);
+  assert_int_equal(speaker.asked, 2);
   assert_int_equal(failed.code, EXIT_REFUSED);
   ask_until_answered(OTHER, DEAD);
   assert_int_equal(failed.code, EXIT_UNREACHABLE);
@@ -246,9 +225,30 @@ static void test_it_is_asked_for_again_once_and_no_more(void **state)
 {
   (void)state;
   ask_until_answered(OTHER, OTHER);
-  assert_int_equal(server.asked, 2);
+  assert_int_equal(speaker.asked, 2);
   assert_int_equal(failed.code, EXIT_UNREACHABLE);
   assert_string_equal(failed.text, "svc:80: the target cannot be reached");
+}
+
+static const char *error_of(const char *host)
+{
+  return strcmp(host, "dead") == 0 ? DEAD : REFUSED;
+}
+
+/* All that are asked for are refused in one turn: each with the last one's error. */
+static void refuse_all(void)
+{
+  connection_t *all[64];
+  size_t count = 0;
+  bool mixed = false;
+  for (connection_t *c = carry->lists[CONNECTION_OPENING].first; c; c = c->next) {
+    assert_true(count < 64);
+    all[count++] = c;
+    mixed |= strcmp(c->asked_host, all[0]->asked_host) != 0;
+  }
+  const char *error = count > 0 ? error_of(all[count - 1]->asked_host) : "";
+  for (size_t i = 0; i < count; i++)
+    assert_true(hear(SPEECH_REFUSED, all[i]->nth, mixed, error));
 }
 
 /* What is told of each target, when so many connections to each of them are refused in one turn. */
@@ -256,15 +256,15 @@ static void refuse_together(const char *const *targets, size_t count, int each)
 {
   question.there = false;
   begin(LIFE_UP, targets, count);
-  server.by_target = true;
   for (size_t i = 0; i < count; i++) {
     for (int n = 0; n < each; n++)
       ask_for(hold_one(i));
   }
-  for (int i = 0; i < 200 && carry_count(carry) > 0; i++)
+  for (int i = 0; i < 200 && carry_count(carry) > 0; i++) {
+    refuse_all();
     carry_step(carry);
+  }
   assert_int_equal(carry_count(carry), 0);
-  assert_int_equal(server.freed, server.asked);
   assert_int_equal(failed.count, count * (size_t)each);
 }
 
@@ -273,11 +273,11 @@ static void test_each_of_two_targets_that_are_refused_at_once_has_its_own_reason
 {
   (void)state;
   refuse_together((const char *const[]){"forbidden", "dead"}, 2, 1);
-  assert_int_equal(server.asked, 4);
+  assert_int_equal(speaker.asked, 4);
   assert_non_null(strstr(failed.first, "forbidden:80: the server does not allow it"));
   assert_string_equal(failed.text, "dead:80: Connection refused");
   refuse_together((const char *const[]){"dead"}, 1, 3); /* the same for all: nothing to be asked again */
-  assert_int_equal(server.asked, 3);
+  assert_int_equal(speaker.asked, 3);
   assert_string_equal(failed.text, "dead:80: Connection refused");
 }
 
@@ -288,7 +288,7 @@ static void test_of_many_that_are_refused_at_once_so_many_are_asked_for_again(vo
   assert_int_equal(failed.neutral, 0);
   refuse_together((const char *const[]){"forbidden", "dead"}, 2, TUNNEL_UNCLEAR_MAX / 2 + 1);
   assert_int_equal(failed.neutral, 2);
-  assert_int_equal(server.asked, 2 * TUNNEL_UNCLEAR_MAX + 2);
+  assert_int_equal(speaker.asked, 2 * TUNNEL_UNCLEAR_MAX + 2);
 }
 
 /* A server of which every turn has two targets' refusals: whoever is mixed again and again is told without a
@@ -298,23 +298,84 @@ static void test_one_connection_is_asked_for_alone_so_often_and_no_more(void **s
   (void)state;
   question.there = false;
   begin(LIFE_UP, (const char *const[]){"dead"}, 1);
-  server.by_target = true;
   connection_t *c = hold_one(0);
   ask_for(c);
   for (int i = 0; i < TUNNEL_ALONE_MAX; i++) {
-    c->answer = open_channel(c);
-    settle(c, true);
+    hear(SPEECH_REFUSED, speaker.asked, true, DEAD);
     assert_int_equal(failed.count, 0);
     assert_int_equal(carry->lists[CONNECTION_UNCLEAR].count, 1);
     carry_step(carry); /* alone, until somebody else is refused in the same turn */
     assert_int_equal(c->alone, i + 1);
   }
-  c->answer = open_channel(c);
-  settle(c, true);
+  hear(SPEECH_REFUSED, speaker.asked, true, DEAD);
   assert_int_equal(carry_count(carry), 0);
-  assert_int_equal(server.asked, 1 + TUNNEL_ALONE_MAX);
+  assert_int_equal(speaker.asked, 1 + TUNNEL_ALONE_MAX);
   assert_int_equal(failed.count, 1);
   assert_int_equal(failed.neutral, 1);
+}
+
+/* ---- what a speaker may tell of ---- */
+
+static void test_of_connections_that_were_not_asked_for_nothing_may_be_told(void **state)
+{
+  (void)state;
+  static const speech_type_t types[] = {SPEECH_OPENED, SPEECH_REFUSED, SPEECH_CLOSED};
+  at_a_bastion();
+  ask_for(hold_one(0));
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    assert_false(hear(types[i], speaker.asked + 1, false, DEAD));
+  assert_int_equal(carry_count_in(carry, CONNECTION_OPENING), 1);
+  assert_true(hear(SPEECH_CLOSED, speaker.asked, false, "")); /* it is not open: of no effect */
+  assert_int_equal(carry_count_in(carry, CONNECTION_OPENING), 1);
+}
+
+static void test_a_connection_is_ours_too_until_it_has_ended(void **state)
+{
+  (void)state;
+  int ends[2];
+  char byte;
+  at_a_bastion();
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  carry_take(carry, &routes.items[0], ends[0], NULL, 0);
+  assert_true(hear(SPEECH_OPENED, 1, false, ""));
+  assert_true(hear(SPEECH_OPENED, 1, false, "")); /* twice is once */
+  assert_int_equal(carry_connections(carry), 1);
+  assert_int_equal(recv(ends[1], &byte, 1, MSG_DONTWAIT), -1);
+  task.stdio = false;
+  assert_true(hear(SPEECH_CLOSED, 1, false, ""));
+  assert_int_equal(recv(ends[1], &byte, 1, MSG_DONTWAIT), 0);
+  assert_int_equal(carry_count(carry), 0);
+  close(ends[1]);
+}
+
+static void test_one_that_is_not_answered_in_time_is_given_up(void **state)
+{
+  (void)state;
+  at_a_bastion();
+  connection_t *c = hold_one(0);
+  ask_for(c);
+  carry_step(carry);
+  assert_int_equal(speaker.given_up, 0);
+  c->until = clock_mono_ms();
+  carry_step(carry);
+  assert_int_equal(speaker.given_up, 1);
+  assert_string_equal(failed.text, "svc:80: the bastion does not answer in time");
+  assert_true(hear(SPEECH_OPENED, 1, false, "")); /* it may have been on its way */
+  assert_int_equal(carry_count(carry), 0);
+}
+
+static void test_without_a_speaker_it_waits_for_the_next(void **state)
+{
+  (void)state;
+  int ends[2];
+  at_a_bastion();
+  speaker.gone = true;
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  carry_take(carry, &routes.items[0], ends[0], NULL, 0);
+  link_.talk = NULL;
+  carry_lost(carry);
+  assert_int_equal(carry_count_in(carry, CONNECTION_HELD), 1);
+  close(ends[1]);
 }
 
 /* ---- why ---- */
@@ -330,18 +391,8 @@ static void refuse_one(int socks_fd)
     c->port = 81;
   }
   ask_for(c);
-  for (int i = 0; i < 10 && carry->lists[CONNECTION_OPENING].first; i++)
-    step(carry->lists[CONNECTION_OPENING].first);
+  assert_true(hear(SPEECH_REFUSED, speaker.asked, false, REFUSED));
   assert_null(carry->lists[CONNECTION_OPENING].first);
-}
-
-static void at_a_bastion(void)
-{
-  begin(LIFE_UP, (const char *const[]){"svc"}, 1);
-  for (size_t i = 0; i < sizeof server.errors / sizeof *server.errors; i++)
-    server.errors[i] = REFUSED; /* all that libssh lets a bastion say */
-  server.by_target = false;
-  question.there = true;
 }
 
 static void answer_why(const char *text)
@@ -371,7 +422,7 @@ static void test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_wa
   connection_t *c = hold_one(0);
   ask_for(c);
   text_copy(routes.items[0].host, sizeof routes.items[0].host, "svc.internal.");
-  step(c);
+  assert_true(hear(SPEECH_REFUSED, c->nth, false, REFUSED));
   expect_question("svc", 2);
   answer_why(
       "{\"ok\":true,\"allowed\":true,\"last\":{\"reason\":\"connection-refused\",\"text\":\"it refused\"}}");
@@ -479,6 +530,10 @@ int main(void)
       cmocka_unit_test(test_each_of_two_targets_that_are_refused_at_once_has_its_own_reason),
       cmocka_unit_test(test_one_connection_is_asked_for_alone_so_often_and_no_more),
       cmocka_unit_test(test_of_many_that_are_refused_at_once_so_many_are_asked_for_again),
+      cmocka_unit_test(test_of_connections_that_were_not_asked_for_nothing_may_be_told),
+      cmocka_unit_test(test_a_connection_is_ours_too_until_it_has_ended),
+      cmocka_unit_test(test_one_that_is_not_answered_in_time_is_given_up),
+      cmocka_unit_test(test_without_a_speaker_it_waits_for_the_next),
       cmocka_unit_test(test_the_bastion_is_asked_about_the_channel_itself_by_the_name_it_was_asked_for),
       cmocka_unit_test(test_a_reason_that_is_not_told_is_not_guessed),
       cmocka_unit_test(test_of_many_refusals_at_once_the_first_and_the_last_are_asked_about),

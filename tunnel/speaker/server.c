@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tunnel/session/server.h"
+#include "tunnel/speaker/server.h"
 
 #include <poll.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -40,25 +39,4 @@ void server_hear(ssh_session session)
     ssh_event_dopoll(event, 0);
   ssh_event_remove_session(event, session);
   ssh_event_free(event);
-}
-
-const char *server_error_of(const char *text)
-{
-  /* The first is left from the options that were set before; the second is an error that is none. */
-  if (!text[0] || strstr(text, "ssh_options_set") || strstr(text, ": Success"))
-    return "the connection broke";
-  return text;
-}
-
-const char *server_error(ssh_session session)
-{
-  return server_error_of(ssh_get_error(session));
-}
-
-const char *server_last_words(ssh_session session)
-{
-  const char *error = ssh_get_error(session);
-  const char *words = strstr(error, "SSH_MSG_DISCONNECT: ");
-  words = words ? strchr(words + strlen("SSH_MSG_DISCONNECT: "), ':') : NULL;
-  return words ? words + 1 : "";
 }

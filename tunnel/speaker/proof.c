@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tunnel/session/proof.h"
+#include "tunnel/speaker/proof.h"
 
 #include <stdint.h>
 #include <stdlib.h>
