@@ -63,7 +63,7 @@ static int reserve_child(template_t *t)
     return SMPL_OK;
   size_t cap = t->cap ? t->cap * 2 : 64;
   child_t *children = realloc(t->children, cap * sizeof *children);
-  if (!children)
+  if (children == NULL)
     return SMPL_ENOMEM;
   t->children = children;
   t->cap = cap;

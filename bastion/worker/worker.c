@@ -31,7 +31,7 @@ static void tell_crash(void *ctx, const char *line)
 static void deliver_events(worker_t *w)
 {
   uint64_t now = clock_mono_ms(), until = now + WORKER_EVENTS_MS;
-  for (; w->pump && !list_empty(&w->controls) && now < until; now = clock_mono_ms())
+  for (; w->pump != NULL && !list_empty(&w->controls) && now < until; now = clock_mono_ms())
     if (ssh_pump_turn(w->pump, NULL, 0, (int)(until - now)) != SMPL_OK)
       return;
 }
@@ -80,7 +80,7 @@ static void drain_broker(worker_t *w)
 static void on_service(ssh_message message)
 {
   const char *service = ssh_message_service_service(message);
-  if (service && strcmp(service, "ssh-userauth") == 0)
+  if (service != NULL && strcmp(service, "ssh-userauth") == 0)
     ssh_message_service_reply_success(message);
   else
     ssh_message_reply_default(message);
@@ -98,7 +98,7 @@ static void on_global(worker_t *w, ssh_message message)
 static void drain_peer(worker_t *w)
 {
   ssh_message message;
-  while ((message = ssh_message_get(w->session))) {
+  while ((message = ssh_message_get(w->session)) != NULL) {
     switch (ssh_message_type(message)) {
     case SSH_REQUEST_SERVICE:
       on_service(message);
@@ -131,9 +131,9 @@ static void before_sweep(void *ctx)
 static noreturn void lost(worker_t *w)
 {
   const char *error = ssh_get_error(w->session);
-  if (strstr(error, "SSH_MSG_DISCONNECT"))
+  if (strstr(error, "SSH_MSG_DISCONNECT") != NULL)
     worker_end(w, REASON_CLIENT_CLOSED, NULL);
-  if (strstr(error, "Socket error") || error[0] == '\0')
+  if (strstr(error, "Socket error") != NULL || error[0] == '\0')
     worker_end(w, REASON_CLIENT_VANISHED, NULL);
   worker_end(w, REASON_PROTOCOL_ERROR, error);
 }
@@ -150,7 +150,7 @@ static noreturn void serve(worker_t *w)
 {
   struct pollfd broker = {worker_pair_fd(w->pair), POLLIN, 0};
   for (;;) {
-    int timeout = w->pump && ssh_pump_live(w->pump) > 0 ? WORKER_TRAFFIC_MS : -1;
+    int timeout = w->pump != NULL && ssh_pump_live(w->pump) > 0 ? WORKER_TRAFFIC_MS : -1;
     int err = ssh_pump_turn(w->pump, &broker, 1, timeout);
     if (err == SMPL_EPROTO)
       worker_end(w, REASON_PROTOCOL_ERROR,

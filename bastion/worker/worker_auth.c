@@ -80,7 +80,7 @@ static bool ask_broker(worker_t *w, msg_type_t type, ssh_message message)
   msg_init(&m, type, worker_pair_number(w->pair), worker_pair_session(w->pair));
   put_user(m.login.user, ssh_message_auth_user(message));
   const char *version = ssh_get_clientbanner(w->session);
-  if (version)
+  if (version != NULL)
     text_escape(m.login.client_version, sizeof m.login.client_version, version, strlen(version));
   if (key_blob(ssh_message_auth_pubkey(message), m.login.key, &m.login.key_len) != SMPL_OK)
     return false;
@@ -156,7 +156,7 @@ static void welcome(worker_t *w, const msg_t *m, ssh_message message)
 {
   if (m->welcome.banner[0]) {
     ssh_string banner = ssh_string_from_char(m->welcome.banner);
-    if (banner)
+    if (banner != NULL)
       ssh_send_issue_banner(w->session, banner);
     ssh_string_free(banner);
   }

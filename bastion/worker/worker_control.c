@@ -25,7 +25,7 @@ static void on_control_line(void *ctx, ssh_pump_channel_t *ch, const char *line,
   if (!c->speaks)
     c->worker->drain(
         c->worker); /* data and its end are seen before requests are: the subsystem's may be queued */
-  if (!line) {
+  if (line == NULL) {
     c->peer_ended = true;
     finish_if_answered(c);
     return;
@@ -77,7 +77,7 @@ void worker_control_open(worker_t *w, ssh_message message)
   worker_control_t *c = NULL;
   if (!worker_full(w) && w->control_count < WORKER_CONTROLS_MAX)
     c = calloc(1, sizeof *c);
-  if (!c) {
+  if (c == NULL) {
     worker_note_full(w, "session");
     worker_refuse(message);
     return;
@@ -86,7 +86,7 @@ void worker_control_open(worker_t *w, ssh_message message)
   c->number = ++w->control_number;
   c->ssh = ssh_message_channel_request_open_reply_accept(message);
   ssh_message_free(message);
-  if (!c->ssh) {
+  if (c->ssh == NULL) {
     free(c);
     return;
   }
@@ -103,7 +103,7 @@ void worker_control_event(worker_t *w, const msg_t *m)
 {
   bool heard = false;
   LIST_EACH(worker_control_t, c, &w->controls, link) {
-    if (!c->speaks || !c->channel)
+    if (!c->speaks || c->channel == NULL)
       continue;
     ssh_pump_send_line(c->channel, m->json.json, m->json.len);
     heard = true;
@@ -116,7 +116,7 @@ void worker_control_event(worker_t *w, const msg_t *m)
 /* Limits may be short, and the first warning early. */
 static void tell_unheard(worker_t *w, const worker_control_t *c)
 {
-  if (w->unheard.line && clock_mono_ms() < w->unheard.until)
+  if (w->unheard.line != NULL && clock_mono_ms() < w->unheard.until)
     ssh_pump_send_line(c->channel, w->unheard.line, strlen(w->unheard.line));
   free(w->unheard.line);
   w->unheard.line = NULL;
@@ -164,7 +164,7 @@ void worker_channel_request(worker_t *w, ssh_message message)
 {
   worker_control_t *c = control_of(w, ssh_message_channel_request_channel(message));
   bool subsystem = ssh_message_subtype(message) == SSH_CHANNEL_REQUEST_SUBSYSTEM;
-  if (c && !c->speaks && subsystem &&
+  if (c != NULL && !c->speaks && subsystem &&
       strcmp(ssh_message_channel_request_subsystem(message), "smpl-control") == 0) {
     c->speaks = true;
     ssh_message_channel_request_reply_success(message);

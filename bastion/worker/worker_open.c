@@ -76,7 +76,7 @@ static void compose_open(const worker_t *w, ssh_message message, uint32_t nth, m
   msg_init(m, MSG_OPEN, worker_pair_number(w->pair), worker_pair_session(w->pair));
   m->open.nth = nth;
   m->open.port = (uint32_t)ssh_message_channel_request_open_destination_port(message) & 0xffff;
-  if (from)
+  if (from != NULL)
     text_escape(m->open.originator, sizeof m->open.originator, from, strnlen(from, MSG_HOST_MAX));
   m->open.originator_port = (uint32_t)ssh_message_channel_request_open_originator_port(message) & 0xffff;
 }
@@ -85,12 +85,12 @@ static void compose_open(const worker_t *w, ssh_message message, uint32_t nth, m
 static void turn_away(worker_t *w, ssh_message message, uint32_t nth, reason_t reason)
 {
   const char *host = ssh_message_channel_request_open_destination(message);
-  size_t len = host ? strlen(host) : 0;
+  size_t len = host != NULL ? strlen(host) : 0;
   msg_t m;
   compose_open(w, message, nth, &m);
   m.open.turned_away = reason;
   if (len < MSG_HOST_MAX)
-    memcpy(m.open.host, host ? host : "", len);
+    memcpy(m.open.host, host != NULL ? host : "", len);
   else
     text_escape(m.open.host, sizeof m.open.host, host, MSG_HOST_MAX - 1);
   worker_pair_send(w->pair, &m);
@@ -100,16 +100,16 @@ static void turn_away(worker_t *w, ssh_message message, uint32_t nth, reason_t r
 static void open_direct(worker_t *w, ssh_message message)
 {
   const char *host = ssh_message_channel_request_open_destination(message);
-  size_t len = host ? strlen(host) : 0;
+  size_t len = host != NULL ? strlen(host) : 0;
   uint32_t nth = ++w->asked;
   if (worker_full(w)) {
-    worker_note_full(w, host ? host : "");
+    worker_note_full(w, host != NULL ? host : "");
     turn_away(w, message, nth, REASON_TOO_MANY_CHANNELS);
     return;
   }
   worker_open_t *o = len > 0 && len < MSG_HOST_MAX ? calloc(1, sizeof *o) : NULL;
-  if (!o) {
-    worker_note(w, REASON_BAD_TARGET, host ? host : "");
+  if (o == NULL) {
+    worker_note(w, REASON_BAD_TARGET, host != NULL ? host : "");
     turn_away(w, message, nth, REASON_BAD_TARGET);
     return;
   }
@@ -151,8 +151,8 @@ static void give_up(worker_t *w, uint32_t number, int fd, reason_t reason)
 static bool start_channel(worker_t *w, uint32_t number, ssh_message message, int fd)
 {
   worker_channel_t *c = calloc(1, sizeof *c);
-  ssh_channel ssh = c ? ssh_message_channel_request_open_reply_accept(message) : NULL;
-  if (!ssh) {
+  ssh_channel ssh = c != NULL ? ssh_message_channel_request_open_reply_accept(message) : NULL;
+  if (ssh == NULL) {
     free(c);
     return false;
   }
@@ -171,8 +171,8 @@ void worker_open_answer(worker_t *w, const msg_t *m, int fd)
 {
   uint32_t nth = 0;
   ssh_message message = take_open(w, m->h.request, &nth);
-  if (m->h.type == MSG_REFUSED || !message) {
-    if (message)
+  if (m->h.type == MSG_REFUSED || message == NULL) {
+    if (message != NULL)
       worker_refuse(message);
     if (fd >= 0)
       close(fd);

@@ -28,7 +28,7 @@ struct worker_pair {
 worker_pair_t *worker_pair_new(int fd, uint64_t session)
 {
   worker_pair_t *pair = calloc(1, sizeof *pair);
-  if (!pair)
+  if (pair == NULL)
     return NULL;
   pair->fd = fd;
   pair->session = session;
@@ -66,7 +66,7 @@ static void keep(worker_pair_t *pair, const msg_t *m, int fd)
 {
   size_t len = msg_length(m);
   kept_t *k = pair->count < WORKER_PAIR_QUEUE_MAX ? malloc(offsetof(kept_t, m) + len) : NULL;
-  if (!k)
+  if (k == NULL)
     _exit(WORKER_EXIT_BROKEN);
   k->fd = fd;
   memcpy(&k->m, m, len);
@@ -77,7 +77,7 @@ static void keep(worker_pair_t *pair, const msg_t *m, int fd)
 static bool take_kept(worker_pair_t *pair, msg_t *m, int *fd)
 {
   kept_t *k = FIFO_TAKE(&pair->kept, kept_t, next);
-  if (!k)
+  if (k == NULL)
     return false;
   memcpy(m, &k->m, msg_length(&k->m));
   *fd = k->fd;

@@ -51,7 +51,7 @@ static int enter_proc(void)
 static int enter_removed_folder(diag_t *diag)
 {
   char path[] = "/tmp/smpl-bastion-XXXXXX";
-  if (!mkdtemp(path))
+  if (mkdtemp(path) == NULL)
     return diag_fail_errno(diag, "cannot create an empty root (%s)", path);
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   rmdir(path);

@@ -29,14 +29,14 @@ bool worker_sign_verdict(void)
 static uint32_t digest_of(EVP_MD_CTX *ctx, int index)
 {
   const EVP_MD *md = EVP_MD_CTX_get0_md(ctx);
-  return index == host_keys->rsa && md ? (uint32_t)EVP_MD_get_size(md) * 8 : 0;
+  return index == host_keys->rsa && md != NULL ? (uint32_t)EVP_MD_get_size(md) * 8 : 0;
 }
 
 static int key_index(EVP_MD_CTX *ctx)
 {
   EVP_PKEY_CTX *pctx = EVP_MD_CTX_get_pkey_ctx(ctx);
-  EVP_PKEY *key = pctx ? EVP_PKEY_CTX_get0_pkey(pctx) : NULL;
-  if (!key)
+  EVP_PKEY *key = pctx != NULL ? EVP_PKEY_CTX_get0_pkey(pctx) : NULL;
+  if (key == NULL)
     return -1;
   switch (EVP_PKEY_get_base_id(key)) {
   case EVP_PKEY_ED25519:
@@ -53,7 +53,7 @@ static int key_index(EVP_MD_CTX *ctx)
 EXPORTED int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *sig_len, const unsigned char *data,
                             size_t len)
 {
-  if (!broker || !sig || len > sizeof((msg_sign_t *)0)->data)
+  if (broker == NULL || sig == NULL || len > sizeof((msg_sign_t *)0)->data)
     return 0;
   int index = key_index(ctx);
   if (index < 0)
@@ -77,7 +77,7 @@ EXPORTED int EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *sig, size_t 
 {
   (void)ctx;
   verdict = false;
-  if (!broker)
+  if (broker == NULL)
     return 0;
   if (sig_len > MSG_SIGNATURE_MAX || len > MSG_SIGNED_MAX)
     return 1; /* libssh goes on, to a refusal */

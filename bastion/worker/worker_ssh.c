@@ -90,11 +90,11 @@ int worker_ssh_new(worker_ssh_t **out, diag_t *diag)
     return diag_fail(diag, SMPL_ESYS, "libssh or OpenSSL could not be initialised");
   ssh_set_log_level(SSH_LOG_NOLOG);
   worker_ssh_t *ssh = calloc(1, sizeof *ssh);
-  if (!ssh)
+  if (ssh == NULL)
     return diag_fail(diag, SMPL_ENOMEM, "out of memory");
   ssh->keys = (worker_sign_keys_t){-1, -1, -1};
   ssh->bind = ssh_bind_new();
-  if (!ssh->bind || !set_options(ssh->bind)) {
+  if (ssh->bind == NULL || !set_options(ssh->bind)) {
     ssh_bind_free(ssh->bind);
     free(ssh);
     return diag_fail(diag, SMPL_ESYS, "libssh does not accept the algorithm lists");
@@ -125,7 +125,7 @@ int worker_ssh_add_key(worker_ssh_t *ssh, const char *text, int index, diag_t *d
   if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &key) != SSH_OK)
     return diag_fail(diag, SMPL_EINVAL, "host key %d cannot be read", index);
   int *slot = slot_of(ssh, ssh_key_type(key));
-  if (!slot || *slot >= 0) {
+  if (slot == NULL || *slot >= 0) {
     ssh_key_free(key);
     return diag_fail(diag, SMPL_EINVAL, "host key %d: its kind is not supported or is there twice", index);
   }
@@ -159,7 +159,7 @@ ssh_session worker_ssh_session(worker_ssh_t *ssh, int fd, msg_algorithms_t algor
   if (!set_offer(ssh->bind, algorithms) || ssh_pump_prepare_socket(fd, USER_TIMEOUT_MS) != SMPL_OK || !warm())
     return NULL;
   ssh_session session = ssh_new();
-  if (!session)
+  if (session == NULL)
     return NULL;
   if (ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "none") != SSH_OK ||
       ssh_bind_accept_fd(ssh->bind, session, fd) != SSH_OK) {

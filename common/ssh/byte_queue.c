@@ -31,7 +31,7 @@ int byte_queue_reserve(byte_queue_t *q, size_t more)
     cap *= 2;
   }
   uint8_t *data = realloc(q->data, cap);
-  if (!data)
+  if (data == NULL)
     return SMPL_ENOMEM;
   q->data = data;
   q->cap = cap;

@@ -150,11 +150,11 @@ int ssh_pump_new(ssh_session session, ssh_pump_t **out)
 {
   *out = NULL;
   ssh_pump_t *pump = calloc(1, sizeof *pump);
-  if (!pump)
+  if (pump == NULL)
     return SMPL_ENOMEM;
   pump->session = session;
   pump->event = ssh_event_new();
-  if (!pump->event) {
+  if (pump->event == NULL) {
     free(pump);
     return SMPL_ENOMEM;
   }
@@ -192,7 +192,7 @@ static void tell_end(ssh_pump_channel_t *ch, ssh_pump_end_t end)
   ch->fd = -1;
   byte_queue_free(&ch->in);
   byte_queue_free(&ch->out);
-  if (ch->on_end)
+  if (ch->on_end != NULL)
     ch->on_end(ch->ctx, ch, end, &ch->bytes);
 }
 
@@ -211,7 +211,7 @@ static int send_queued(ssh_pump_channel_t *ch);
 
 void ssh_pump_free(ssh_pump_t *pump)
 {
-  if (!pump)
+  if (pump == NULL)
     return;
   for (size_t i = 0; i < pump->count; i++) {
     ssh_pump_channel_t *ch = pump->channels[i];
@@ -247,22 +247,22 @@ static void widen(ssh_pump_channel_t *ch)
 
 static int add(ssh_pump_t *pump, ssh_pump_channel_t seed, ssh_pump_channel_t **out)
 {
-  if (out)
+  if (out != NULL)
     *out = NULL;
   if (pump->count >= SSH_PUMP_CHANNELS_MAX)
     return SMPL_ELIMIT;
   if (pump->count == pump->cap) {
     size_t cap = pump->cap ? pump->cap * 2 : 8;
     ssh_pump_channel_t **channels = realloc(pump->channels, cap * sizeof *channels);
-    if (!channels)
+    if (channels == NULL)
       return SMPL_ENOMEM;
     pump->channels = channels;
     pump->cap = cap;
   }
-  if (!pump->scratch)
+  if (pump->scratch == NULL)
     pump->scratch = malloc(SSH_PUMP_READ_SIZE);
   ssh_pump_channel_t *ch = malloc(sizeof *ch);
-  if (!ch || !pump->scratch) {
+  if (ch == NULL || pump->scratch == NULL) {
     free(ch);
     return SMPL_ENOMEM;
   }
@@ -287,7 +287,7 @@ static int add(ssh_pump_t *pump, ssh_pump_channel_t seed, ssh_pump_channel_t **o
     ch->peer_closed = true;
   pump->channels[pump->count++] = ch;
   pump->work = true;
-  if (out)
+  if (out != NULL)
     *out = ch;
   return SMPL_OK;
 }
@@ -429,12 +429,12 @@ static void deliver_lines(ssh_pump_channel_t *ch)
   while (ch->in.len > 0 && !ch->drop) {
     char *start = (char *)ch->in.data + ch->in.at;
     char *end = memchr(start, '\n', ch->in.len);
-    size_t len = end ? (size_t)(end - start) : ch->in.len;
+    size_t len = end != NULL ? (size_t)(end - start) : ch->in.len;
     if (len > SSH_PUMP_LINE_MAX) {
       ch->drop = true;
       return;
     }
-    if (!end)
+    if (end == NULL)
       return;
     /* Out of the queue before the owner sees it: what the owner calls may let libssh read, and on_data then
      * moves the queue. */
@@ -609,7 +609,7 @@ static int step_channel(ssh_pump_channel_t *ch, short revents)
 /* Frees the channels that both sides have closed. */
 static void sweep(ssh_pump_t *pump)
 {
-  if (pump->before_sweep)
+  if (pump->before_sweep != NULL)
     pump->before_sweep(pump->before_sweep_ctx);
   size_t kept = 0;
   for (size_t i = 0; i < pump->count; i++) {
@@ -646,7 +646,7 @@ static int poll_size(ssh_pump_t *pump, size_t need)
     return SMPL_OK;
   size_t cap = need + 16;
   struct pollfd *polls = realloc(pump->polls, cap * sizeof *polls);
-  if (!polls)
+  if (polls == NULL)
     return SMPL_ENOMEM;
   pump->polls = polls;
   pump->polls_cap = cap;

@@ -59,7 +59,7 @@ void ssh_wire_watch(int fd, ssh_wire_watch_cb cb, void *ctx)
 /* libssh closes its socket by itself when the peer says so, and its number may be another's by then. */
 static ssh_wire_t *find(int fd)
 {
-  for (ssh_wire_t *w = wires; w; w = w->next) {
+  for (ssh_wire_t *w = wires; w != NULL; w = w->next) {
     if (w->fd == fd && ssh_get_fd(w->session) == fd)
       return w;
   }
@@ -70,7 +70,7 @@ int ssh_wire_new(ssh_session session, ssh_wire_t **out)
 {
   *out = NULL;
   ssh_wire_t *w = malloc(sizeof *w);
-  if (!w)
+  if (w == NULL)
     return SMPL_ENOMEM;
   memset(w, 0, offsetof(ssh_wire_t, gather)); /* an idle session's stays untouched, and costs nothing */
   w->session = session;
@@ -89,14 +89,14 @@ void ssh_wire_read_ahead(ssh_wire_t *wire, void *memory, size_t bytes)
 
 void ssh_wire_free(ssh_wire_t *wire)
 {
-  if (!wire)
+  if (wire == NULL)
     return;
   if (find(wire->fd) == wire) {
     ssh_wire_flush(wire);
     if (wire->gathered > 0)
       shutdown(wire->fd, SHUT_WR);
   }
-  for (ssh_wire_t **at = &wires; *at; at = &(*at)->next) {
+  for (ssh_wire_t **at = &wires; *at != NULL; at = &(*at)->next) {
     if (*at == wire) {
       *at = wire->next;
       break;
@@ -174,7 +174,7 @@ static ssize_t gather(ssh_wire_t *w, const void *data, size_t len)
 ssize_t ssh_wire_send(int fd, const void *data, size_t len, int flags)
 {
   ssh_wire_t *w = find(fd);
-  if (!w)
+  if (w == NULL)
     return sendto(fd, data, len, flags, NULL, 0);
   if (len <= space(w))
     return gather(w, data, len);
@@ -206,7 +206,7 @@ static ssize_t receive(ssh_wire_t *w, void *data, size_t len)
 static ssize_t plain_recv(int fd, void *data, size_t len, int flags)
 {
   ssize_t n = recvfrom(fd, data, len, flags, NULL, NULL);
-  if (n > 0 && watch.cb && watch.fd == fd)
+  if (n > 0 && watch.cb != NULL && watch.fd == fd)
     watch.cb(watch.ctx, data, (size_t)n);
   return n;
 }
@@ -214,7 +214,7 @@ static ssize_t plain_recv(int fd, void *data, size_t len, int flags)
 ssize_t ssh_wire_recv(int fd, void *data, size_t len, int flags)
 {
   ssh_wire_t *w = find(fd);
-  if (!w)
+  if (w == NULL)
     return plain_recv(fd, data, len, flags);
   if (w->ahead_len == 0) {
     if (w->ahead_cap <= len)
@@ -276,7 +276,7 @@ static int answer(ssh_wire_t *w, struct pollfd *p, int timeout_ms)
 int ssh_wire_poll(struct pollfd *polls, nfds_t count, int timeout_ms)
 {
   ssh_wire_t *w = count == 1 ? find(polls->fd) : NULL;
-  return w ? answer(w, polls, timeout_ms) : system_poll(polls, count, timeout_ms);
+  return w != NULL ? answer(w, polls, timeout_ms) : system_poll(polls, count, timeout_ms);
 }
 
 int ssh_wire_wait(ssh_wire_t *wire, struct pollfd *polls, size_t count, int timeout_ms)
