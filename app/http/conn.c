@@ -208,7 +208,7 @@ static bool grow_input(conn_t *c, size_t need)
   size_t cap = c->in.cap > 0 ? c->in.cap : LIMIT_HEAD_FIRST;
   while (cap < need)
     cap *= 2;
-  if (cap == c->in.cap)
+  if (c->in.bytes != NULL && cap == c->in.cap)
     return true;
   if (!conn_hold(c, ROOM_HEADS, cap + c->in.tls_held))
     return false;

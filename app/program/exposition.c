@@ -16,10 +16,11 @@ static void put_process(FILE *f, int statm)
 {
   struct rusage usage;
   char text[STATM_MAX];
-  long pages = 0;
   ssize_t n = statm > 0 ? pread(statm, text, sizeof text - 1, 0) : 0;
   text[n > 0 ? n : 0] = '\0';
-  if (sscanf(text, "%*d %ld", &pages) == 1)
+  char *at = strchr(text, ' '), *end = at; /* the second number: pages that are resident */
+  long pages = at != NULL ? strtol(at, &end, 10) : 0;
+  if (end != at)
     prom_number(f, "process_resident_memory_bytes", "gauge", "Resident memory.",
                 (double)pages * (double)sysconf(_SC_PAGESIZE));
   if (getrusage(RUSAGE_SELF, &usage) == 0)

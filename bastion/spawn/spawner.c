@@ -595,7 +595,7 @@ void spawner_close(spawner_t *s)
   if (s == NULL)
     return;
   s->closing = true;
-  for (child_t *c; (c = LIST_FIRST(&s->waiting, child_t, link)) != NULL;) {
+  LIST_EACH(child_t, c, &s->waiting, link) {
     list_remove(&c->link);
     turns_leave(s->turns, &c->turn);
     give_up(c);
