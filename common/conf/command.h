@@ -101,7 +101,7 @@ char *command_names(const command_set_t *set, unsigned role, const char *last, c
 /* How one command is used: "smpl-bastion explain USER TARGET[:PORT]". Cut to cap; returns buf. */
 char *command_syntax(const command_set_t *set, const command_row_t *row, char *buf, size_t cap);
 
-/* What --help says of the commands: a line each, with help beside or below. */
+/* Writes the commands for --help: a line each, with help beside or below. */
 void command_print_usage(const command_set_t *set, FILE *to);
 /* The section of a manual page (scdoc) that lists the commands. */
 void command_print_manual(const command_set_t *set, FILE *to);

@@ -42,7 +42,7 @@ typedef struct option_set {
 #define OPTION_ROWS(array)                                                                                   \
   .rows = (array), .stride = sizeof *(array), .count = sizeof(array) / sizeof *(array)
 
-/* What getopt_long wants of the rows. Both end as it wants them. */
+/* The rows as getopt_long takes them, with their ends. */
 typedef struct option_table {
   struct option longs[OPTION_ROWS_MAX + 1];
   char letters[2 * OPTION_ROWS_MAX + 2]; /* begins with a colon: a missing value is told apart */
@@ -61,7 +61,7 @@ void option_table(const option_set_t *set, option_table_t *out);
 /* Writes at row->at in out: a const char * for a row with arg ("" if the value was left out), else true. */
 void option_store(const option_row_t *row, const char *value, void *out);
 
-/* What --help says of the options: a line each, with help beside or below. */
+/* Writes the options for --help: a line each, with help beside or below. */
 void option_print_usage(const option_set_t *set, FILE *to);
 /* The section of a manual page (scdoc) that lists the options. */
 void option_print_manual(const option_set_t *set, FILE *to);
