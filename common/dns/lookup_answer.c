@@ -149,19 +149,18 @@ static int read_records(const lookup_question_t *q, dns_wire_t w, unsigned count
   int err = follow_aliases(w, count, &owner, addrs);
   if (err)
     return err;
-  switch (q->type) {
-  case DNS_TYPE_SRV:
+  if (q->type == DNS_TYPE_SRV && srvs != NULL) {
     srvs->ttl = addrs->ttl;
     err = take_services(w, count, &owner, srvs);
     return kept(err, srvs->count);
-  case DNS_TYPE_PTR:
+  }
+  if (q->type == DNS_TYPE_PTR && ptrs != NULL) {
     ptrs->ttl = addrs->ttl;
     err = take_pointers(w, count, &owner, ptrs);
     return kept(err, ptrs->count);
-  default:
-    err = take_addresses(w, count, q->type, &owner, addrs);
-    return kept(err, addrs->count);
   }
+  err = take_addresses(w, count, q->type, &owner, addrs);
+  return kept(err, addrs->count);
 }
 
 static int error_of(unsigned rcode)

@@ -431,8 +431,9 @@ int crowd_compare(const crowd_member_t *a, const crowd_member_t *b)
   path_of(a->at, in_a);
   path_of(b->at, in_b);
   size_t i = 0;
+  /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): the last of them are not the same */
   while (in_a[i] == in_b[i])
-    i++; /* the addresses, at the latest, are not the same */
+    i++;
   return (in_a[i]->weight > in_b[i]->weight) - (in_a[i]->weight < in_b[i]->weight);
 }
 
