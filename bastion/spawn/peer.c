@@ -24,7 +24,6 @@ struct peer {
   fifo_t queue;
   size_t queued, queued_bytes;
   bool gone;
-  bool reset; /* the other side closed without reading all; what it sent before is still to be received */
   bool closing;
   msg_t m; /* what is being received */
 };
@@ -79,10 +78,6 @@ static int receive(peer_t *p, int batch)
   for (int i = 0; i < batch && !p->closing && !p->gone; i++) {
     int fd;
     int err = msg_receive(p->sock, &p->m, p->from, &fd);
-    if (err == SMPL_ECLOSED && !p->reset) {
-      p->reset = true;
-      continue;
-    }
     if (err == SMPL_EAGAIN)
       return SMPL_OK;
     if (err)

@@ -64,6 +64,15 @@ static bool hung_up(int sock)
   return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
 }
 
+static ssize_t take(int sock, struct msghdr *hdr)
+{
+  ssize_t n;
+  do
+    n = recvmsg(sock, hdr, MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  return n;
+}
+
 int packet_receive(int sock, void *data, size_t cap, size_t *len, int *fd, bool *lost)
 {
   *fd = -1;
@@ -77,10 +86,9 @@ int packet_receive(int sock, void *data, size_t cap, size_t *len, int *fd, bool 
                        .msg_iovlen = 1,
                        .msg_control = control.buf,
                        .msg_controllen = sizeof control.buf};
-  ssize_t n;
-  do
-    n = recvmsg(sock, &hdr, MSG_CMSG_CLOEXEC);
-  while (n < 0 && errno == EINTR);
+  ssize_t n = take(sock, &hdr);
+  if (n < 0 && errno == ECONNRESET) /* said once, and first, by a peer that went with packets unread */
+    n = take(sock, &hdr);           /* but what it has sent still waits here */
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
     return SMPL_EAGAIN;
   if (n < 0)

@@ -12,5 +12,6 @@ int packet_send(int sock, const void *data, size_t len, int fd);
 
 /* One packet of at most cap bytes, and its descriptor (-1 if none; close-on-exec; the caller's). *lost: it
  * came with one that this process has no room for. A longer packet, or one with more descriptors: all closed,
- * SMPL_EPROTO. SMPL_EAGAIN, SMPL_ECLOSED (peer gone), SMPL_ESYS. An empty packet has *len 0. */
+ * SMPL_EPROTO. SMPL_EAGAIN, SMPL_ESYS; SMPL_ECLOSED once the peer is gone and all that it had sent was
+ * received. An empty packet has *len 0. */
 int packet_receive(int sock, void *data, size_t cap, size_t *len, int *fd, bool *lost);

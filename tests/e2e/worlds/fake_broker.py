@@ -105,6 +105,8 @@ class Session:
         while True:
             try:
                 message = self.sock.recv(65536)
+            except ConnectionResetError:
+                continue  # the worker left something unread; what it has sent still waits
             except OSError:
                 message = b""
             with self.changed:

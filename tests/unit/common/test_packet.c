@@ -55,6 +55,23 @@ static void test_a_packet_comes_with_its_descriptor_or_without(void **state)
   assert_int_equal(receive(text, sizeof text, &len, &fd, &lost), SMPL_EAGAIN);
 }
 
+static void test_what_a_peer_said_before_it_went_is_read_whatever_it_left_unread(void **state)
+{
+  (void)state;
+  char text[8];
+  size_t len;
+  int fd;
+  bool lost;
+  assert_int_equal(packet_send(ends[1], "unread", 6, -1), SMPL_OK);
+  assert_int_equal(packet_send(ends[0], "bye", 3, -1), SMPL_OK);
+  close(ends[0]);
+  ends[0] = -1;
+  assert_int_equal(receive(text, sizeof text, &len, &fd, &lost), SMPL_OK);
+  assert_int_equal(len, 3);
+  assert_memory_equal(text, "bye", 3);
+  assert_int_equal(receive(text, sizeof text, &len, &fd, &lost), SMPL_ECLOSED);
+}
+
 static void test_a_packet_that_is_longer_is_refused_with_its_descriptor(void **state)
 {
   (void)state;
@@ -154,6 +171,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_a_packet_comes_with_its_descriptor_or_without, open_pair,
                                       close_pair),
+      cmocka_unit_test_setup_teardown(test_what_a_peer_said_before_it_went_is_read_whatever_it_left_unread,
+                                      open_pair, close_pair),
       cmocka_unit_test_setup_teardown(test_a_packet_that_is_longer_is_refused_with_its_descriptor, open_pair,
                                       close_pair),
       cmocka_unit_test_setup_teardown(test_more_descriptors_than_one_are_all_closed, open_pair, close_pair),
