@@ -253,7 +253,7 @@ static int add(ssh_pump_t *pump, ssh_pump_channel_t seed, ssh_pump_channel_t **o
     return SMPL_ELIMIT;
   if (pump->count == pump->cap) {
     size_t cap = pump->cap ? pump->cap * 2 : 8;
-    ssh_pump_channel_t **channels = realloc(pump->channels, cap * sizeof *channels);
+    ssh_pump_channel_t **channels = realloc(pump->channels, cap * sizeof(ssh_pump_channel_t *));
     if (channels == NULL)
       return SMPL_ENOMEM;
     pump->channels = channels;

@@ -243,7 +243,7 @@ static char *put_string(char *to, const char *text)
 static char *put_key(char *to, const char *key)
 {
   size_t n = strlen(key);
-  memcpy(to, key, n);
+  memcpy(to, key, n); /* NOLINT(bugprone-not-null-terminated-result): of a line that goes on */
   return to + n;
 }
 
