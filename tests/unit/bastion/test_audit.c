@@ -630,6 +630,49 @@ static void history_makes_rows_of_records(void **state)
   assert_int_equal(history_since("2026-11", 0, since, sizeof since), SMPL_EINVAL);
 }
 
+/* Whoever reads the file with another program relies on these bytes: no name may end its string or its line.
+ */
+static void hostile_names_stay_inside_their_strings(void **state)
+{
+  (void)state;
+  static const char *const names[] = {
+      "",
+      "\"",
+      "\\",
+      "\\\"}",
+      "a\nb",
+      "a\r\n{\"seq\":1}",
+      "\b\f\t\x01\x1f\x7f",
+      "/</script>",
+      "\u00e9\u4e16",
+      "\u2028\u2029",
+      "\U0001f600",
+      "{}[],:",
+      "%s%n",
+  };
+  waiter_t w = {0, 0};
+  audit_t *a = open_audit("hostile");
+  for (int i = 0; i < (int)(sizeof names / sizeof *names); i++) {
+    json_t *r = event("channel-open", names[i]);
+    assert_non_null(r);
+    char *text = json_dumps(r, JSON_COMPACT);
+    assert_non_null(text);
+    assert_int_equal(audit_append(a, r, on_written, &w), SMPL_OK);
+    wait_for(&w, i + 1);
+    assert_int_equal(w.err, SMPL_OK);
+    /* The file ends with the record's own keys, byte for byte, and one newline. */
+    size_t size = slurp("hostile"), own = strlen(text) - 1;
+    assert_true(size > own + 1);
+    assert_memory_equal(content + size - 1 - own, text + 1, own);
+    int lines = 0;
+    for (size_t at = 0; at < size; at++)
+      lines += content[at] == '\n';
+    assert_int_equal(lines, i + 1);
+    free(text);
+  }
+  close_audit(a);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -652,6 +695,7 @@ int main(void)
       cmocka_unit_test(a_new_file_continues_the_chain_and_is_accepted_at_the_next_start),
       cmocka_unit_test(a_removed_file_is_told_of_in_the_next),
       cmocka_unit_test(history_makes_rows_of_records),
+      cmocka_unit_test(hostile_names_stay_inside_their_strings),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
