@@ -429,16 +429,11 @@ def test_a_host_certificate_or_authority_in_revoked_host_keys_vouches_for_nobody
     assert "is in RevokedHostKeys" in refused(server, "-F", config)
 
 
-def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
-    """The scanner in PATH is ours: it shows the right certificate with one bit of its signature turned."""
-    server, certify = vouched
-    certify("-n", ADDRESS)
-    kind, text = (server.folder / "host-cert.pub").read_text().split()[:2]
-    blob = bytearray(base64.b64decode(text))
-    blob[-1] ^= 1
+def with_scanner(server, work, script):
+    """What the tunnel says when ssh-keyscan is this script, and it trusts nobody."""
     scan = work / "bin" / "ssh-keyscan"
     scan.parent.mkdir()
-    scan.write_text(f"#!/bin/sh\necho {kind} {base64.b64encode(blob).decode()}\n")
+    scan.write_text(f"#!/bin/sh\n{script}\n")
     scan.chmod(0o755)
     done = kit.run(
         kit.binary("smpl-tunnel"),
@@ -446,7 +441,26 @@ def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
         f"0:{TARGET}:80",
         env={**os.environ, **EMPTY_ENV, "PATH": f"{scan.parent}:{os.environ['PATH']}"},
     )
-    assert done.returncode == 5 and "its certificate's signature is wrong" in done.stderr
+    assert done.returncode == 5
+    return done.stderr
+
+
+def test_a_certificate_whose_signature_is_wrong_is_not_trusted(vouched, work):
+    """The scanner in PATH is ours: it shows the right certificate with one bit of its signature turned."""
+    server, certify = vouched
+    certify("-n", ADDRESS)
+    kind, text = (server.folder / "host-cert.pub").read_text().split()[:2]
+    blob = bytearray(base64.b64decode(text))
+    blob[-1] ^= 1
+    said = with_scanner(server, work, f"echo {kind} {base64.b64encode(blob).decode()}")
+    assert "its certificate's signature is wrong" in said
+
+
+def test_a_host_that_did_not_answer_in_time_is_not_said_to_have_no_certificate(vouched, work):
+    """The scanner in PATH is ours: it ends as ssh-keyscan does when its time is up."""
+    server, certify = vouched
+    certify("-n", ADDRESS)
+    assert "or did not answer in time" in with_scanner(server, work, "exit 1")
 
 
 def test_a_cert_authority_makes_no_plain_key_trusted_and_is_told(sshd, work):
@@ -454,8 +468,9 @@ def test_a_cert_authority_makes_no_plain_key_trusted_and_is_told(sshd, work):
     _, authority = kit.keygen(work / "ca")
     for key in (authority.read_text(), sshd.host_line):
         known.write_text(f"@cert-authority * {key}\n")
-        assert "a @cert-authority is on file for it, but it shows no certificate" in refused(
-            sshd, "--known-hosts", known
+        assert (
+            "a @cert-authority is on file for it, but it shows no certificate, or did not answer in time"
+            in refused(sshd, "--known-hosts", known)
         )
 
 

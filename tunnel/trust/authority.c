@@ -208,7 +208,8 @@ const char *authority_ask(const trust_t *trust, const char *revoked, const char 
     return error == ENOENT ? "ssh-keyscan, which asks for certificates, is not installed"
                            : "ssh-keyscan, which asks for certificates, cannot be run";
   char *line = text ? find_certificate(text) : NULL;
-  const char *why = line ? judge(trust, revoked, line, name, key) : "it shows no certificate";
+  const char *why = line ? judge(trust, revoked, line, name, key)
+                         : "it shows no certificate, or did not answer in time"; /* ssh-keyscan ends alike */
   free(text);
   return why;
 }
