@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 
-def dev(*argv, timeout=kit.PATIENCE):
+def dev(*argv, timeout=4 * kit.PATIENCE):  # it starts ten programs, one after the other
     return kit.run("./dev", *argv, cwd=kit.ROOT, timeout=timeout)
 
 

@@ -2,6 +2,7 @@
 """Real HAProxy in front of services that have a single internal listener each: what ./dev up --balanced
 runs."""
 
+import contextlib
 import json
 import socket
 
@@ -118,6 +119,22 @@ class BalancedProduct(Product):
         if self.started == self.services:
             self.start_balancers()
         return None
+
+    def each_health(self, order):
+        """Gives the order to both balancers for every instance."""
+        for side in ("public", "internal"):
+            for service in self.services:
+                for i in range(len(self.NETS)):
+                    label = self.label(f"{service}-{i + 1}")
+                    said = ask(self.folder / f"{side}.sock", f"{order} health {service}/{label}").strip()
+                    assert said == "", said
+
+    @contextlib.contextmanager
+    def unwatched(self):
+        wait_up(self.folder)
+        self.each_health("disable")
+        yield
+        self.each_health("enable")
 
     def start_balancers(self):
         self.folder = self.work / "haproxy"
