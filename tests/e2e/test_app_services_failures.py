@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sqlite3
+import struct
 import threading
 import time
 
@@ -347,3 +348,41 @@ def test_sigterm_under_load_loses_no_acknowledged_write_and_ends_with_0(product)
         for id, value in w.acknowledged.items():
             got = customer("GET", "config", f"/configs/{id}").attributes["items"]["v"]["value"]
             assert int(got.split()[1]) >= int(value.split()[1])
+
+
+def gauge(product, service, name):
+    _, text = product.curl(f"127.10.1.{SERVICES[service][1]}", "/internal/v1/metrics")
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+
+
+def leave_before_the_answer(product, service, head, body=""):
+    """Sends a request and resets the connection."""
+    with socket.create_connection(
+        (f"127.20.1.{SERVICES[service][1]}", product.http), timeout=kit.PATIENCE, source_address=(OUTSIDE, 0)
+    ) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+def test_whoever_leaves_before_the_answer_leaves_nothing_behind(product):
+    """Answers come by callbacks: pages of keys from the reading thread, the word on unknown keys from the
+    account service, writes once they are committed. A request is held until then, and let go."""
+    customer = Customer(product)
+    idle = {
+        service: gauge(product, service, "smpl_app_requests_under_way") for service in ("accounts", "config")
+    }
+    for i in range(100):
+        for service, line, key in (
+            ("accounts", "GET /api/v1/api_keys", customer.key),
+            ("config", "GET /api/v1/configs", made_up_key()),
+            ("config", "DELETE /api/v1/configs/none", customer.key),
+        ):
+            host = f"Host: {'app' if service == 'accounts' else service}.smplkit.com"
+            head = f"{line} HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {key}"
+            leave_before_the_answer(product, service, head)
+    for service, before in idle.items():
+        kit.wait_until(
+            lambda: gauge(product, service, "smpl_app_requests_under_way") == before, f"{service} holds none"
+        )
+    assert customer("GET", "accounts", "/api_keys").status == 200
+    assert customer("GET", "config", "/configs").status == 200
