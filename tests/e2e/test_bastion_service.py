@@ -63,9 +63,20 @@ def rotate(w, name):
     w.command("reload")
 
 
+def all_ended(w):
+    """The sessions of the history, once each of them has its end on record."""
+
+    def rows():
+        found = json.loads(history(w, "--json").stdout)
+        return all(r["ended"] for r in found) and found
+
+    return kit.wait_until(rows, "all have ended")
+
+
 def test_history_reads_the_files_that_the_audit_was_rotated_into(world):
     w = world()
     sign_in(w)
+    all_ended(w)  # in the file that is put aside
     rotate(w, "audit.jsonl.2")
     sign_in(w)
     stays = w.control()  # open over the rotation
@@ -73,12 +84,7 @@ def test_history_reads_the_files_that_the_audit_was_rotated_into(world):
     rotate(w, "audit.jsonl-20261129")
     stays.close()
     sign_in(w)
-    rows = kit.wait_until(
-        lambda: (lambda found: all(r["ended"] for r in found) and found)(
-            json.loads(history(w, "--json").stdout)
-        ),
-        "all have ended",
-    )
+    rows = all_ended(w)
     signed_in = [r for r in rows if r["session"]]
     assert len({r["session"] for r in signed_in}) == len(signed_in) >= 3
     assert [r["started"] for r in rows] == sorted(r["started"] for r in rows)

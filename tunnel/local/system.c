@@ -65,6 +65,7 @@ static unsigned long listening_inode(const char *table, uint16_t port)
     unsigned at;
     unsigned state;
     unsigned long inode;
+    /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers that fit */
     if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu", &at, &state,
                &inode) == 3 &&
         at == port && state == LISTEN_STATE)
@@ -142,8 +143,8 @@ typedef struct question {
  */
 static bool fill_question(int fd, question_t *q)
 {
-  struct sockaddr_storage theirs;
-  struct sockaddr_storage ours;
+  struct sockaddr_storage theirs = {0};
+  struct sockaddr_storage ours = {0};
   socklen_t len = sizeof theirs;
   socklen_t our_len = sizeof ours;
   if (getpeername(fd, (struct sockaddr *)&theirs, &len) < 0 ||

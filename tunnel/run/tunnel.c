@@ -577,7 +577,7 @@ static tunnel_t *new_tunnel(const task_t *task, say_t *say, template_t *template
   say->ready_to_error = task->stdio || task->exec;
   memory_init(&t->memory);
   uv_timer_t *timers[] = {&t->retry, &t->step, &t->stopping};
-  for (size_t i = 0; i < COUNT_OF(timers); i++) {
+  for (size_t i = 0; i < COUNT_OF(timers); i++) { /* NOLINT(bugprone-sizeof-expression): an array */
     uv_timer_init(&t->loop, timers[i]);
     timers[i]->data = t;
   }

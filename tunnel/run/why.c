@@ -168,6 +168,6 @@ void why_ask(why_t *why, const why_refused_t *c)
 void why_free(why_t *why)
 {
   while (why && why->first)
-    drop_refusal(why->first);
+    drop_refusal(why->first); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the list */
   free(why);
 }
