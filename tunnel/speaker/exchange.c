@@ -37,7 +37,7 @@ static speech_result_t set_algorithms(ssh_session session, const speech_start_t 
     return SPEECH_RESULT_RSA_BITS;
   for (size_t i = 0; i < COUNT_OF(lists); i++) {
     if (ssh_options_set(session, lists[i].option, start->lists[lists[i].list]) != SSH_OK)
-      return (speech_result_t)(SPEECH_RESULT_LIST + lists[i].list);
+      return (speech_result_t)((int)SPEECH_RESULT_LIST + (int)lists[i].list);
   }
   return SPEECH_RESULT_FINE;
 }
