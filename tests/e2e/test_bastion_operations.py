@@ -114,11 +114,16 @@ def test_audit_verify_finds_what_was_cut_changed_or_reordered(world):
     for _ in range(3):
         w.ask({"cmd": "whoami"})
     kit.wait_until(lambda: len(w.records("session-end")) == 3, "the ends are on record")
-    kept = w.status()["audit"]["head"]
+    path = w.work / "audit.jsonl"
+
+    def head():  # told once its record is on the disk
+        last = hashlib.sha256(path.read_bytes().splitlines()[-1]).hexdigest()
+        return w.status()["audit"]["head"] == last and last
+
+    kept = kit.wait_until(head, "the head is the last record's")
     w.ask({"cmd": "whoami"})
     kit.wait_until(lambda: len(w.records("session-end")) == 4, "the end is on record")
     w.bastion.stop()
-    path = w.work / "audit.jsonl"
     good = path.read_bytes()
     lines = good.splitlines(keepends=True)
     assert f"ok: records 1 to {len(lines)}, head {hashlib.sha256(lines[-1][:-1]).hexdigest()}" in verify(w)
